@@ -1,0 +1,47 @@
+"""Every error Expunge raises on purpose, drawn as a tree.
+
+    ExpungeError
+    ├── InvalidArgument        what was asked for breaks a rule
+    ├── UnsupportedYet         sensible, not built so far
+    ├── UnsupportedEver        cannot be done, and the message says why
+    ├── DataError              rows, files or commitments that are not what they should be
+    ├── RunError               a run that cannot start, go on, or be opened
+    └── RecordError(code)      evidence that is refused; the code names what was seen
+
+A message is one sentence with the value, the rule, the reason and the way out. The command line prints it and
+exits with status 2; ``--debug`` shows the traceback.
+"""
+
+from __future__ import annotations
+
+
+class ExpungeError(Exception):
+    """Base of all errors that a person can do something about."""
+
+
+class InvalidArgument(ExpungeError):
+    """An argument breaks a rule that the message states."""
+
+
+class UnsupportedYet(ExpungeError):
+    """A sensible request that is not built so far."""
+
+
+class UnsupportedEver(ExpungeError):
+    """A request that cannot be met, for the reason given."""
+
+
+class DataError(ExpungeError):
+    """Rows, files or commitments that are not what they should be."""
+
+
+class RunError(ExpungeError):
+    """A run that cannot start, continue or be opened."""
+
+
+class RecordError(ExpungeError):
+    """Evidence that is refused. ``code`` names what was seen, not the motive."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code

@@ -1,0 +1,66 @@
+"""Writing so that a killed process leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from expunge.core.errors import RunError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write to a temporary name, sync, rename."""
+
+    def writer(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_with(path, writer)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Like ``write_bytes``, UTF-8."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_with(path: Path, writer: Callable[[Path], None]) -> None:
+    """Let ``writer`` fill a temporary file beside ``path``, then sync and rename it."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer(temporary)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"{path} could not be written ({error.strerror or error}): nothing that was there is lost; "
+            "make room or choose another place, then run the same command again"
+        ) from error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for the same bytes where the disk allows it, else a copy; never a symbolic link."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        write_with(target, lambda temporary: _copy(source, temporary))
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Read a file that must be there; ``what`` names it in the error."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {what} cannot be opened without it") from None
+    except OSError as error:
+        raise RunError(f"{path} could not be read ({error.strerror or error})") from None

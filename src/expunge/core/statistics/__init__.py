@@ -1,0 +1,1 @@
+"""Pure statistics of arrays: signals, intervals and verdicts. NumPy in, values out, no torch."""

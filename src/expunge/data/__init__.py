@@ -1,0 +1,1 @@
+"""Data sets with ids and subjects, their sources, splits and commitment. No torch."""

@@ -1,0 +1,123 @@
+"""NumPy files: ``x`` holds the rows, ``y`` their labels, and, if present, ``ids`` and ``subjects`` name them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from expunge.core.errors import DataError
+from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.data.encoding import image_layout
+from expunge.data.labels import labels_of, words_in
+
+if TYPE_CHECKING:
+    from expunge.data.source import Source
+
+NAMES = ("x", "y", "ids", "subjects")
+NEAR = {"id": "ids", "subject": "subjects"}  # left unread, they would cost every person a name
+BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
+    """One content column named ``x``; pickled objects are never read."""
+    where = source.location
+    found = _load(where)
+    rows, labels = found["x"], found["y"]
+    if rows.ndim == 0 or len(rows) == 0:
+        raise DataError(f"{where}: array 'x' of shape {rows.shape} holds no rows: its first axis counts them")
+    for name, values in found.items():
+        if name != "x" and values.shape != (len(rows),):
+            raise DataError(
+                f"{where}: array {name!r} has shape {values.shape}, {(len(rows),)} is needed, one entry for each row "
+                f"of 'x' {rows.shape}" + (": for one-hot rows save y.argmax(axis=1)" if values.ndim == 2 else "")
+            )
+    rows = rows.reshape(-1, 1) if rows.ndim == 1 else rows
+    return make_dataset(
+        labels=labels_of(labels, where),
+        columns=(array_column("x", rows, where, columns),),
+        content={"x": rows},
+        ids=_names("ids", found, where),
+        subjects=_names("subjects", found, where),
+        classes=classes,
+        where=where,
+    )
+
+
+def array_column(name: str, values: np.ndarray, where: str, given: tuple[Column, ...] | None = None) -> Column:
+    """The column that an array per row makes: 8-bit images by 1/255, every other number as it is."""
+    if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
+        raise DataError(
+            f"{where}: array {name!r} is of type {values.dtype}, numbers of at most 64 bits are needed: save it with "
+            "astype(np.float32), or words as a CSV or Parquet table"
+        )
+    shape = tuple(int(size) for size in values.shape[1:])
+    if 0 in shape:
+        raise DataError(f"{where}: array {name!r} of shape {values.shape} has rows without a single number")
+    layout = image_layout(shape)
+    if values.dtype == np.uint8 and layout:
+        column = Column(name, ColumnKind.IMAGE, shape, layout, 1 / 255)
+    else:
+        column = Column(name, ColumnKind.ARRAY, shape, layout)
+    if given is None:
+        return column
+    if column not in given:
+        raise DataError(
+            f"{where}: array {name!r} has rows of shape {shape} and type {values.dtype}, the recipe was made for "
+            f"{[(known.name, known.kind.value, known.shape) for known in given]}: give the data that the run was "
+            "trained on"
+        )
+    return column
+
+
+def _names(name: str, found: dict[str, np.ndarray], where: str) -> list[str] | None:
+    values = found.get(name)
+    if values is None:
+        return None
+    if values.dtype.kind not in "iuUS":
+        raise DataError(f"{where}: array {name!r} is of type {values.dtype}: names are text or whole numbers")
+    return [str(int(value)) for value in values] if values.dtype.kind in "iu" else words_in(name, values, where)
+
+
+def _load(where: str) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(where) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            for name in ("x", "y"):
+                if name not in there:
+                    raise DataError(
+                        f"{where} has no array {name!r}, it holds {', '.join(there) or 'no arrays'}: save it with "
+                        "np.savez(FILE, x=rows, y=labels) and, if known, ids= and subjects="
+                    )
+            for name, meant in NEAR.items():
+                if name in there and meant not in there:
+                    raise DataError(f"{where} holds an array {name!r} that would go unread: save it as {meant!r}")
+            return {name: _array(archive, name, where) for name in NAMES if name in there}
+    except BROKEN as error:
+        raise DataError(f"{where} could not be read as a NumPy archive ({error}): save it again") from None
+    except MemoryError:
+        raise DataError(f"{where} needs more memory than there is: save fewer rows or smaller numbers") from None
+
+
+def _array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
+    """One array, after its header was held against the bytes that are there: a false header allocates nothing."""
+    entry = f"{name}.npy"
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(stream)
+        if dtype.hasobject:
+            raise DataError(
+                f"{where}: array {name!r} holds Python objects, which are never read because they can run code: save "
+                "it with astype(str) or astype(np.float32)"
+            )
+        size = dtype.itemsize
+        for length in shape:
+            size *= int(length)
+        left = archive.getinfo(entry).file_size - stream.tell()
+        if size != left:
+            raise DataError(f"{where}: array {name!r} says {size} bytes and has {left}: the file is damaged")
+    with archive.open(entry) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

@@ -1,0 +1,172 @@
+"""The commitment: one salted leaf per row and an RFC 6962 root per split; what a run keeps instead of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import DataError
+from expunge.core.hashing import example_bytes, sha256, slot_bytes, u64
+from expunge.core.merkle import leaf_hash, tree_hash
+from expunge.data.dataset import Dataset
+from expunge.data.splits import SPLITS, Split
+
+
+def open_salt(slot: int) -> bytes:
+    """The default salt, known to everyone: leaves are bound but not hidden."""
+    return sha256(b"expunge/open-salt/1", u64(slot))
+
+
+def leaf(dataset: Dataset, row: int, slot: int, salt: bytes | None = None) -> bytes:
+    """Leaf hash of a row that sits in ``slot``."""
+    return leaf_of(example_bytes(dataset.example(row)), slot, open_salt(slot) if salt is None else salt)
+
+
+def leaf_of(example: bytes, slot: int, salt: bytes) -> bytes:
+    """Leaf hash of canonical example bytes."""
+    commitment = sha256(b"expunge/salted/1", salt, example)
+    return leaf_hash(b"expunge/leaf/1" + u64(slot) + commitment)
+
+
+def leaves(dataset: Dataset) -> tuple[bytes, ...]:
+    """Leaf hashes in slot order; a row's position is its slot."""
+    return tuple(leaf(dataset, row, row) for row in range(len(dataset)))
+
+
+def tombstones_digest(slots: Sequence[int] | np.ndarray) -> bytes:
+    """Digest of the emptied slots, ascending."""
+    ordered = np.unique(np.asarray(slots, dtype=np.int64))
+    return sha256(b"expunge/tombstones/1", u64(len(ordered)), slot_bytes(ordered))
+
+
+@dataclass(frozen=True)
+class Commitment:
+    """Which split every source row went to, and the leaves of each split in slot order."""
+
+    assignment: np.ndarray
+    leaves: tuple[tuple[bytes, ...], ...]
+
+    @property
+    def roots(self) -> dict[Split, bytes]:
+        return {split: tree_hash(self.leaves[split.code]) for split in SPLITS}
+
+    @property
+    def root(self) -> bytes:
+        """Root of the training examples: what seed and schedule hang on."""
+        return tree_hash(self.leaves[Split.TRAIN.code])
+
+
+def commit(dataset: Dataset, assignment: np.ndarray) -> Commitment:
+    """Commit every split of a source's rows."""
+    return Commitment(
+        assignment=assignment.astype(np.uint8),
+        leaves=tuple(leaves(dataset.take(np.flatnonzero(assignment == split.code))) for split in SPLITS),
+    )
+
+
+def open_again(dataset: Dataset, commitment: Commitment, forgotten: np.ndarray) -> dict[Split, Dataset]:
+    """Check rows read again against their leaves and seat them.
+
+    ``forgotten`` are training slots; their rows may be missing. Rows keep their order; where ids are positions, a
+    missing row does not move the others' ids. Anything else that differs is refused, and nothing is used.
+    """
+    source_row = _alignment(dataset, commitment, set(forgotten.tolist()))
+    original = np.flatnonzero(source_row >= 0)
+    seated = _seat(dataset, source_row, original)
+    return {split: seated.take(np.flatnonzero(commitment.assignment == split.code)) for split in SPLITS}
+
+
+def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[int]) -> np.ndarray:
+    """For every committed row the row that was found for it, −1 where a forgotten one is gone.
+
+    A forgotten row that is gone may have a twin behind it which, without ids of its own, looks the same. So all counts
+    of rows used so far that are still possible are carried along (nearly always one), each with whether it was
+    reached by a row that fits, and the way is read backwards from the end.
+    """
+    seats = _seats(commitment.assignment)
+    own_subjects = dataset.subjects != dataset.ids
+    reached: list[dict[int, bool]] = []
+    possible = [0]
+    for position, code in enumerate(commitment.assignment.tolist()):
+        slot = int(seats[position])
+        expected = commitment.leaves[code][slot]
+        forgotten = code == Split.TRAIN.code and slot in may_miss
+        steps = dict.fromkeys(possible, False) if forgotten else {}
+        for used in possible:
+            if (
+                used < len(dataset)
+                and leaf_of(example_bytes(_at(dataset, used, position, own_subjects)), slot, open_salt(slot))
+                == expected
+            ):
+                steps[used + 1] = True
+        if not steps:
+            used = max(possible)
+            found = "is missing" if used >= len(dataset) else f"does not match (found {dataset.ids[used]!r})"
+            raise DataError(
+                f"row {position} of the committed data {found}: only rows that were already forgotten may be missing, "
+                "and every other row must be as it was committed, in the same order; give the data that the run "
+                "was trained on with --data"
+            )
+        reached.append(steps)
+        possible = list(steps)
+    if len(dataset) not in possible:
+        used = max(possible)
+        raise DataError(
+            f"the data holds {len(dataset) - used} rows that were never committed, the first is "
+            f"{dataset.ids[used]!r}: new data needs a new training"
+        )
+    source_row = np.full(len(reached), -1, dtype=np.int64)
+    used = len(dataset)
+    for position in range(len(reached) - 1, -1, -1):
+        if reached[position][used]:
+            used -= 1
+            source_row[position] = used
+    return source_row
+
+
+def _seats(assignment: np.ndarray) -> np.ndarray:
+    seats = np.zeros(len(assignment), dtype=np.int64)
+    for split in SPLITS:
+        mask = assignment == split.code
+        seats[mask] = np.arange(int(mask.sum()))
+    return seats
+
+
+def _at(dataset: Dataset, row: int, position: int, own_subjects: bool) -> dict[str, Any]:
+    """The fields of one row under the id that its original position gives it."""
+    fields = dataset.example(row)
+    if dataset.positional:
+        fields["id"] = f"row-{position}"
+        if not own_subjects:
+            fields["subject"] = fields["id"]
+    return fields
+
+
+def _seat(dataset: Dataset, source_row: np.ndarray, original: np.ndarray) -> Dataset:
+    """Rows at their original positions; where nothing is left, an empty row that is marked absent."""
+    if dataset.positional:
+        ids = tuple(f"row-{position}" for position in original)
+        dataset = replace(dataset, ids=ids, subjects=ids if dataset.subjects == dataset.ids else dataset.subjects)
+    there = source_row >= 0
+    if bool(there.all()):
+        return dataset.take(source_row)
+    content = {}
+    for name, values in dataset.content.items():
+        filler = "" if values.dtype.kind == "O" else 0
+        seated = np.full((len(source_row), *values.shape[1:]), filler, dtype=values.dtype)
+        seated[there] = values[source_row[there]]
+        content[name] = seated
+    labels = np.zeros(len(source_row), dtype=np.int64)
+    labels[there] = dataset.labels[source_row[there]]
+    pick = [int(row) for row in source_row]
+    return replace(
+        dataset,
+        ids=tuple(dataset.ids[row] if row >= 0 else f"gone-{at}" for at, row in enumerate(pick)),
+        subjects=tuple(dataset.subjects[row] if row >= 0 else f"gone-{at}" for at, row in enumerate(pick)),
+        labels=labels,
+        content=content,
+        present=there,
+    )

@@ -1,0 +1,174 @@
+"""Which training rows must go: named by subject, ids, class, at random, or read from a saved file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.hashing import parse_json, sha256, u64
+from expunge.core.streams import Stream, stable_order
+from expunge.data.dataset import Dataset
+
+FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
+FORMAT = "expunge/forget-set/1"
+RANDOM = re.compile(r"random:(?P<amount>\d+(?:\.\d+)?)(?P<percent>%?):(?P<seed>\d+)\Z")
+
+
+@dataclass(frozen=True)
+class ForgetSet:
+    """Training slots, ascending; how they were named; the root of the data set they belong to."""
+
+    slots: np.ndarray
+    rules: tuple[str, ...]
+    root: str
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "slots": [int(slot) for slot in self.slots],
+            "rules": list(self.rules),
+            "root": self.root,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ForgetSet:
+        form = value.get("format") if isinstance(value, Mapping) else None
+        if form != FORMAT:
+            raise DataError(f"this is not a forget set: its format is {form!r}, not {FORMAT!r}")
+        slots, rules = value.get("slots"), value.get("rules", [])
+        if not isinstance(slots, list) or not all(type(slot) is int and 0 <= slot < 2**63 for slot in slots):
+            raise DataError("the forget-set file has no list of slots (whole numbers from 0): it was altered")
+        if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
+            raise DataError("the forget-set file has no list of rules (texts): it was altered")
+        return cls(np.unique(np.array(slots, dtype=np.int64)), tuple(rules), str(value.get("root", "")))
+
+
+def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.ndarray) -> ForgetSet:
+    """Resolve one or more rules against the training rows; rows already forgotten are not forgotten twice."""
+    if not rules:
+        raise InvalidArgument(f"nothing to forget was named: give --forget with one of {FORMS}")
+    chosen = [_slots(rule, train, root, forgotten) for rule in rules]
+    slots = np.setdiff1d(np.unique(np.concatenate(chosen)), forgotten)
+    if len(slots) == 0:
+        raise InvalidArgument(
+            f"{' '.join(rules)} names {len(np.unique(np.concatenate(chosen)))} training rows, all of them already "
+            "forgotten by this run: there is nothing left to do"
+        )
+    if len(slots) + len(np.unique(forgotten)) >= len(train):
+        raise InvalidArgument(
+            f"{' '.join(rules)} leaves none of the {len(train)} training rows: delete the model instead of unlearning"
+        )
+    return ForgetSet(slots, tuple(_stored(rule) for rule in rules), root)
+
+
+def _stored(rule: str) -> str:
+    """A rule as it is kept: the names of files are left out, they tell nothing and may tell too much."""
+    head = rule.split(":", 1)[0]
+    if head in ("subject", "class", "random"):
+        return rule
+    return "ids" if head == "ids" else "saved"
+
+
+def _slots(rule: str, train: Dataset, root: str, forgotten: np.ndarray) -> np.ndarray:
+    head, _, rest = rule.partition(":")
+    if head == "subject" and rest:
+        return _subject(rest, train)
+    if head == "ids" and rest:
+        return _ids(Path(rest), train)
+    if head == "class" and rest:
+        return _class(rest, train)
+    if head == "random":
+        return _random(rule, train, forgotten)
+    if os.path.isfile(rule):
+        return _saved(Path(rule), train, root)
+    raise InvalidArgument(f"forget set {rule!r} is none of the known forms: {FORMS}")
+
+
+def _subject(name: str, train: Dataset) -> np.ndarray:
+    slots = np.flatnonzero((np.array(train.subjects) == name) & train.present)
+    if len(slots) == 0:
+        known = sorted({subject for subject, there in zip(train.subjects, train.present, strict=True) if there})
+        near = [subject for subject in known if name.lower() in subject.lower()][:3] or known[:3]
+        raise InvalidArgument(
+            f"subject {name!r} has no training rows: {len(known)} subjects have, for example {', '.join(near)}"
+        )
+    return slots
+
+
+def _ids(path: Path, train: Dataset) -> np.ndarray:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(
+            f"ids file {path} could not be read as text ({error}): one id per line is expected"
+        ) from None
+    wanted = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not wanted:
+        raise InvalidArgument(f"ids file {path} names nobody: write one id per line")
+    seats = {name: slot for slot, name in enumerate(train.ids) if train.present[slot]}
+    unknown = [name for name in wanted if name not in seats]
+    if unknown:
+        raise InvalidArgument(
+            f"id {unknown[0]!r} ({len(unknown)} of {len(wanted)} in {path}) is not among the training rows: rows of "
+            "the calibration and holdout splits were never trained on, so there is nothing to forget; remove them"
+        )
+    return np.array([seats[name] for name in wanted], dtype=np.int64)
+
+
+def _class(name: str, train: Dataset) -> np.ndarray:
+    names = [str(value) for value in train.classes]
+    if name not in names:
+        raise InvalidArgument(f"class {name!r} is not one of {', '.join(names[:20])}")
+    slots = np.flatnonzero((train.labels == names.index(name)) & train.present)
+    if len(slots) == 0:
+        raise InvalidArgument(f"class {name!r} has no training rows: there is nothing to forget")
+    return slots
+
+
+def _random(rule: str, train: Dataset, forgotten: np.ndarray) -> np.ndarray:
+    parsed = RANDOM.match(rule)
+    if not parsed:
+        raise InvalidArgument(f"forget set {rule!r} must be random:10%:SEED or random:COUNT:SEED, SEED a whole number")
+    left = np.setdiff1d(np.arange(len(train)), forgotten)
+    if len(rule) > 64 or int(parsed["seed"]) >= 2**64:
+        raise InvalidArgument(f"seed {parsed['seed'][:40]} of a random forget set must lie between 0 and 2^64 − 1")
+    amount = float(parsed["amount"])
+    if parsed["percent"]:
+        if not 0 < amount < 100:
+            raise InvalidArgument(f"random share {amount:g}% must lie between 0% and 100%, both excluded")
+        count = max(1, round(len(left) * amount / 100))
+    else:
+        if amount != int(amount) or not 0 < amount < len(left):
+            raise InvalidArgument(f"random count {parsed['amount']} must be a whole number from 1 to {len(left) - 1}")
+        count = int(amount)
+    seed = sha256(b"expunge/forget-set/1", u64(int(parsed["seed"])))
+    keys = Stream(seed, "forget-set/random").words(len(train))
+    return np.sort(left[stable_order(keys[left])[:count]])
+
+
+def _saved(path: Path, train: Dataset, root: str) -> np.ndarray:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"forget set {path} could not be read ({error.strerror or error})") from None
+    saved = ForgetSet.from_json(parse_json(content))
+    if saved.root != root:
+        raise InvalidArgument(
+            f"{path} names slots of the data set {saved.root[:12]}…, this run was trained on {root[:12]}…: "
+            "name the rows by id or subject instead"
+        )
+    if len(saved.slots) == 0:
+        raise InvalidArgument(f"{path} names no slots: an empty forget set is refused")
+    if saved.slots[-1] >= len(train):
+        raise DataError(f"{path} names slot {saved.slots[-1]}, the data set has {len(train)}: the file was altered")
+    return saved.slots

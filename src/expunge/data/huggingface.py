@@ -1,0 +1,145 @@
+"""Hugging Face data sets: a folder written by ``save_to_disk``, or one by its name. Needs the extra ``language``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.data.arrow import arrays_in, found_in
+from expunge.data.columns import Found, Table, assemble
+from expunge.data.dataset import Column, Dataset
+from expunge.data.images import stack
+
+if TYPE_CHECKING:
+    from expunge.data.source import Source
+
+LABEL, SPLIT = "label", "train"
+ONE, SEVERAL = ("dataset_info.json", "state.json"), ("dataset_dict.json",)
+ARRAYS = ("Array2D", "Array3D", "Array4D", "Array5D", "List", "LargeList", "Sequence")
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by ``datasets.save_to_disk``."""
+    return any(all((folder / name).is_file() for name in names) for names in (ONE, SEVERAL))
+
+
+def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
+    """A folder on disk; the label is the column ``label`` unless said."""
+    datasets = _library(source.location)
+    try:
+        found = datasets.load_from_disk(source.location)
+    except Exception as error:
+        raise DataError(
+            f"{source.location} could not be read as a saved data set ({_short(error)}): save it again"
+        ) from error
+    return _read(found, source, columns, classes)
+
+
+def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
+    """``hf:NAME``, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME/CONFIG``, from the local cache or the network."""
+    parts = source.location.removeprefix("hf:").split("/", 2)
+    if not all(parts):
+        raise InvalidArgument(
+            f"data {source.location!r} has no full name: give hf:NAME, hf:OWNER/NAME or one with /CONFIG"
+        )
+    datasets = _library(source.location)
+    try:
+        found = datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
+    except Exception as error:  # whatever network, hub or cache may raise
+        raise DataError(
+            f"{source.location} could not be loaded ({_short(error)}): check the name and the network, or save the "
+            "data set with save_to_disk where there is one and give that folder"
+        ) from error
+    return _read(found, source, columns, classes)
+
+
+def _library(location: str) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise UnsupportedYet(
+            f"{location} needs the package datasets, which is not installed: pip install 'expunge[language]'"
+        ) from None
+    return datasets
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _read(
+    found: Any, source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None
+) -> Dataset:
+    rows = _split(found, source)
+    where = source.location
+    if len(rows) == 0:
+        raise DataError(f"{where} holds no rows: a data set needs at least one")
+    plain: Any = rows.with_format("arrow")[:]
+    table = Table(
+        where,
+        {name: _found(plain.column(name), feature, name, source, columns) for name, feature in rows.features.items()},
+    )
+    return assemble(table, source, source.label or LABEL, columns, classes)
+
+
+def _split(found: Any, source: Source) -> Any:
+    if not isinstance(found, dict):
+        if source.split is not None and str(found.split) != source.split:
+            raise InvalidArgument(
+                f"--split {source.split} cannot be chosen: {source.location} holds one split only ({found.split}): "
+                "leave it out"
+            )
+        return found
+    wanted = source.split or SPLIT
+    if wanted not in found:
+        raise InvalidArgument(
+            f"{source.location} has no split {wanted!r}: say --split with one of {', '.join(map(str, found))}"
+        )
+    return found[wanted]
+
+
+def _found(column: Any, feature: Any, name: str, source: Source, columns: tuple[Column, ...] | None) -> Found:
+    """One column by its feature: a plain value, a class with a name, an image, or arrays of one shape."""
+    kind, where = type(feature).__name__, source.location
+    if kind == "Value":
+        return found_in(column, name, where)
+    if kind == "ClassLabel":
+        return _class_names(found_in(column, name, where), feature, name, where)
+    if kind == "Image":
+        pixels = _images(column.to_pylist(), name, source, columns)
+        return Found(pixels, np.zeros(len(pixels), dtype=bool))
+    if kind in ARRAYS:
+        values = arrays_in(column, name, where)
+        return Found(values, np.zeros(len(values), dtype=bool))
+    raise DataError(
+        f"{where}: column {name!r} holds {kind}, which cannot be read; words, numbers, classes, images and arrays of "
+        "one shape can: drop the column"
+    )
+
+
+def _class_names(found: Found, feature: Any, name: str, where: str) -> Found:
+    missing = found.missing | (found.values < 0)
+    if (found.values >= len(feature.names)).any():
+        raise DataError(f"{where}: column {name!r} holds a class above its {len(feature.names)} names: save it again")
+    words = [str(feature.names[int(value)]) for value in np.where(missing, 0, found.values)]
+    values = np.empty(len(words), dtype=object)
+    values[:] = ["" if gone else word for word, gone in zip(words, missing, strict=True)]
+    return Found(values, missing)
+
+
+def _images(cells: list[Any], name: str, source: Source, columns: tuple[Column, ...] | None) -> np.ndarray:
+    """Decoded images. A cell keeps the bytes of a file, or the path of one that lies elsewhere."""
+
+    def opened(row: int) -> Path | bytes:
+        cell = cells[row]
+        if cell is None or (cell["bytes"] is None and not os.path.isfile(cell["path"] or "")):
+            raise DataError(f"{source.location}, row {row}: column {name!r} holds no image: fill it or remove the row")
+        return Path(cell["path"]) if cell["bytes"] is None else cell["bytes"]
+
+    shown = [f"{name} of row {row}" for row in range(len(cells))]
+    return stack(name, shown, opened, source.image_size, columns, source.location)[1]

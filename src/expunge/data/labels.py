@@ -1,0 +1,96 @@
+"""Which values are classes: whole numbers or words, never quantities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from expunge.core.errors import DataError, UnsupportedYet
+from expunge.core.hashing import LARGEST_INTEGER
+
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
+WHOLE = re.compile(r"-?(?:0|[1-9]\d*)(?:\.0*)?\Z", re.ASCII)
+NO_NUMBER = frozenset(
+    {"", "?", "na", "n/a", "nan", "null", *(s + w for s in ("", "+", "-") for w in ("inf", "infinity"))}
+)
+
+
+def spells_numbers(words: Iterable[str]) -> bool:
+    """Whether every word is a finite number. Where some are missing or infinite the others decide, and the reader
+    refuses these later by their place: a hole must not turn a column of numbers into one of words.
+    """
+    numbers = 0
+    for word in words:
+        stripped = word.strip()
+        if NUMBER.match(stripped):
+            numbers += 1
+        elif stripped.lower() not in NO_NUMBER:
+            return False
+    return numbers > 0
+
+
+def labels_of(labels: np.ndarray, where: str) -> list[int | str]:
+    """Labels as whole numbers or text; reals only where every one is a whole number."""
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            row = int(np.flatnonzero(~np.isfinite(labels))[0])
+            raise DataError(f"{where}: the label of row {row} is {labels[row]}: fill it or remove the row")
+        if (labels != np.floor(labels)).any():
+            odd = labels[labels != np.floor(labels)][0]
+            raise UnsupportedYet(
+                f"{where}: label {odd} is not a whole number, and only classes can be learnt so far, no quantities: "
+                "cut the quantity into classes, or write classes as whole numbers or words"
+            )
+    if labels.dtype.kind in "fiub":
+        large = labels[np.abs(labels.astype(np.float64)) > LARGEST_INTEGER]
+        if len(large):
+            raise DataError(f"{where}: label {large[0]} lies outside ±(2^53 − 1): number the classes from 0")
+        return [int(label) for label in labels]
+    if labels.dtype.kind not in "US":
+        raise DataError(f"{where}: labels are of type {labels.dtype}: whole numbers or text are needed")
+    return list(words_in("y", labels, where))
+
+
+def spelled_classes(words: list[str], classes: tuple[int | str, ...] | None) -> list[int | str]:
+    """Whole numbers where every label is one (or where the recipe's classes are), else text."""
+    numbers = [_whole(word) for word in words]
+    if (None in numbers) if classes is None else all(isinstance(value, str) for value in classes):
+        return list(words)
+    return [word if number is None else number for word, number in zip(words, numbers, strict=True)]
+
+
+def _whole(word: str) -> int | None:
+    digits = word.split(".")[0]
+    fits = WHOLE.match(word) and len(digits) < 18 and abs(int(digits)) <= LARGEST_INTEGER
+    return int(digits) if fits else None
+
+
+def refuse_quantities(words: list[str], name: str, where: str, place: Callable[[int], str]) -> None:
+    """Labels such as 3.7 are quantities, and a hole among numbers is no class of its own."""
+    if all(map(WHOLE.match, words)) or not spells_numbers(words):
+        return
+    hole = next((row for row, word in enumerate(words) if not NUMBER.match(word)), None)
+    if hole is not None:
+        raise DataError(
+            f"{where}, {place(hole)}: the label in column {name!r} is {words[hole]!r} among numbers: fill it or remove "
+            "the row"
+        )
+    odd = next((word for word in words if "." in word or "e" in word.lower()), None)
+    if odd is not None:
+        raise UnsupportedYet(
+            f"{where}: label {odd} in column {name!r} is a quantity, and only classes can be learnt so far: cut it "
+            "into classes, or write the classes with a letter"
+        )
+
+
+def words_in(name: str, values: np.ndarray, where: str) -> list[str]:
+    """Text of a NumPy array of strings or UTF-8 bytes, without the white space around it; none may be empty."""
+    try:
+        words = [str(value if values.dtype.kind == "U" else bytes(value).decode("utf-8")).strip() for value in values]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: array {name!r} is not UTF-8 ({error}): save it with astype(str)") from None
+    if "" in words:
+        raise DataError(f"{where}: entry {words.index('')} of array {name!r} is empty: every row needs one")
+    return words

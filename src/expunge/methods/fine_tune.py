@@ -1,0 +1,30 @@
+"""Fine-tuning on the retain set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from expunge.methods.contract import Need
+from expunge.methods.objective_method import ObjectiveMethod
+from expunge.schedule.plan import Walk
+from expunge.train.objective import Loss, StepBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(ObjectiveMethod):
+    """Keep training on the retain set and hope that the rest fades (FT; Golatkar et al., 2020)."""
+
+    name = "fine-tune"
+    aliases = ("ft", "gd")
+    needs = frozenset({Need.RETAIN})
+    citation = "Golatkar et al., CVPR 2020"
+    rate: float = 0.01
+
+    @property
+    def walk(self) -> Walk:
+        return Walk.RETAIN
+
+    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+        return batch.retain_loss(student)

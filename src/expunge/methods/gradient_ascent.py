@@ -1,0 +1,45 @@
+"""Climbing on the forget set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import nn
+
+from expunge.methods.contract import Given, Need
+from expunge.methods.objective_method import ObjectiveMethod, Prepared, freeze_batch_norm
+from expunge.schedule.plan import Walk
+from expunge.train.objective import Loss, StepBatch
+
+
+class BatchNormMode(Enum):
+    """Eval keeps running statistics out of it; as published, batches of forget examples set the statistics."""
+
+    EVAL = "eval"
+    AS_PUBLISHED = "as-published"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAscent(ObjectiveMethod):
+    """Climb the loss of the forget set until its epochs or the budget end (GA; Thudi et al., 2022)."""
+
+    name = "gradient-ascent"
+    aliases = ("ga",)
+    needs = frozenset({Need.FORGET})
+    citation = "Thudi et al., EuroS&P 2022"
+    rate: float = 1e-4
+    epochs: int | None = 10
+    batch_norm: BatchNormMode = BatchNormMode.EVAL
+
+    @property
+    def walk(self) -> Walk:
+        return Walk.FORGET
+
+    def prepare(self, given: Given, student: nn.Module) -> Prepared:
+        if self.batch_norm is BatchNormMode.EVAL:
+            freeze_batch_norm(student)
+        return Prepared()
+
+    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+        return -batch.forget_loss(student)

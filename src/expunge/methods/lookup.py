@@ -1,0 +1,121 @@
+"""From a name and ``field=value`` pairs to a method, checked against its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.values import Exact
+from expunge.methods import METHODS
+from expunge.methods.contract import Method
+
+
+@cache
+def methods() -> Mapping[str, type[Method]]:
+    """All methods by name: the built-in table, then those of entry points ``expunge.methods``."""
+    found = {method.name: method for method in METHODS}
+    for entry in entry_points(group="expunge.methods"):
+        method = entry.load()
+        if not (isinstance(method, type) and issubclass(method, Method)):
+            raise InvalidArgument(f"entry point {entry.name!r} of expunge.methods is no Method: {entry.value}")
+        if method.name in found:
+            raise InvalidArgument(f"entry point {entry.value} offers the method {method.name!r}, which exists already")
+        found[method.name] = method
+    return found
+
+
+def find_method(name: str) -> type[Method]:
+    """A method by its name or alias."""
+    known = methods()
+    if name in known:
+        return known[name]
+    for method in known.values():
+        if name in method.aliases:
+            return method
+    raise InvalidArgument(f"method {name!r} is not one of {', '.join(known)}")
+
+
+def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
+    """A method with the fields that were set on the command line; unknown fields and values are refused."""
+    method = find_method(name)
+    kinds = typing.get_type_hints(method)
+    fields = {item.name for item in dataclasses.fields(method)}
+    values: dict[str, Any] = {}
+    for field, text in (settings or {}).items():
+        if field not in fields:
+            listed = ", ".join(sorted(fields)) or "none"
+            raise InvalidArgument(f"method {method.name!r} has no field {field!r}: its fields are {listed}")
+        values[field] = _parse(text, kinds[field], f"{method.name} {field}")
+    return method(**values)
+
+
+def method_from_json(described: Mapping[str, Any]) -> Method:
+    """Read back what ``Method.as_json`` wrote."""
+    method = find_method(str(described["name"]))
+    kinds = typing.get_type_hints(method)
+    values: dict[str, Any] = {}
+    for field, value in described["fields"].items():
+        if field not in kinds:
+            raise DataError(f"method {method.name!r} has no field {field!r}: another version wrote this")
+        values[field] = None if value is None else _parse(str(value), kinds[field], f"{method.name} {field}")
+    return method(**values)
+
+
+def method_rows() -> list[dict[str, Any]]:
+    """The table of methods as `expunge methods --json` and the documentation show it."""
+    return [
+        {
+            "name": method.name,
+            "aliases": list(method.aliases),
+            "guarantee": "exact" if method.ceiling is Exact else "empirical",
+            "needs": sorted(need.value for need in method.needs),
+            "budget": method.takes_budget,
+            "shards": method.takes_shards,
+            "citation": method.citation,
+            "summary": (method.__doc__ or "").strip().splitlines()[0],
+            "fields": {
+                item.name: _shown(None if item.default is dataclasses.MISSING else item.default)
+                for item in dataclasses.fields(method)
+            },
+        }
+        for method in methods().values()
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _parse(text: str, kind: Any, where: str) -> Any:
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in options and text.lower() in ("none", ""):
+        return None
+    for option in options:
+        if option is type(None):
+            continue
+        try:
+            return _parse_one(text, option)
+        except ValueError:
+            continue
+    raise InvalidArgument(f"{where} {text!r} is not {' or '.join(_described(option) for option in options)}")
+
+
+def _parse_one(text: str, kind: Any) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return kind(text)
+
+
+def _described(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "one of " + ", ".join(str(member.value) for member in kind)
+    return {int: "a whole number", float: "a number", bool: "true or false", type(None): "none"}.get(kind, str(kind))

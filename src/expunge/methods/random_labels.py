@@ -1,0 +1,79 @@
+"""Relabelling the forget set at random, beside training on the retain set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.streams import Stream, below_from_words
+from expunge.methods.contract import Given, Need
+from expunge.methods.objective_method import ObjectiveMethod, Prepared
+from expunge.schedule.plan import Walk
+from expunge.train.loop import Relabel
+from expunge.train.objective import Loss, StepBatch
+
+
+class LabelOrder(Enum):
+    """Forget and retain examples in one order, as in training, or a forget pass before each retain pass."""
+
+    MIXED = "mixed"
+    FORGET_THEN_RETAIN = "forget-then-retain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLabels(ObjectiveMethod):
+    """Train on the retain set and on the forget set with labels drawn uniformly, once (Golatkar et al., 2020)."""
+
+    name = "random-labels"
+    needs = frozenset({Need.FORGET, Need.RETAIN})
+    citation = "Golatkar et al., CVPR 2020"
+    rate: float = 0.01
+    order: LabelOrder = LabelOrder.MIXED
+    redraws: ClassVar[bool] = False
+
+    @property
+    def walk(self) -> Walk:
+        return Walk.MIXED if self.order is LabelOrder.MIXED else Walk.FORGET_THEN_RETAIN
+
+    def prepare(self, given: Given, student: nn.Module) -> Prepared:
+        return Prepared(relabel=self.relabel(given))
+
+    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+        return batch.retain_loss(student) + batch.forget_loss(student)
+
+    def relabel(self, given: Given) -> Relabel:
+        """Replaces the labels of forget slots by those of the pass; retain labels stay."""
+        forgotten = torch.zeros(given.count, dtype=torch.bool)
+        forgotten[torch.from_numpy(given.forget)] = True
+        forgotten = forgotten.to(given.device)
+        classes = len(given.recipe.classes)
+        drawn: dict[int, torch.Tensor] = {}
+
+        def replace(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
+            number = epoch if self.redraws else 0
+            if number not in drawn:
+                drawn.clear()
+                drawn[number] = torch.from_numpy(draw_labels(given.seed, number, given.count, classes)).to(given.device)
+            return torch.where(forgotten[slots], drawn[number][slots], labels)
+
+        return replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuccessiveRandomLabels(RandomLabels):
+    """The same with labels drawn anew for every epoch (SRL; what the SalUn code calls RL; Fan et al., 2024)."""
+
+    name = "successive-random-labels"
+    aliases = ("srl",)
+    citation = "Fan et al., ICLR 2024"
+    redraws = True
+
+
+def draw_labels(seed: bytes, epoch: int, count: int, classes: int) -> np.ndarray:
+    """One uniform label per slot; the stream does not depend on who is in the forget set."""
+    return below_from_words(Stream(seed, "unlearn/labels", 0, epoch).words(count), classes)

@@ -1,0 +1,70 @@
+"""Training again without the forget set: what every other method is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from expunge.core.values import Exact
+from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
+from expunge.schedule.schedule import Schedule
+from expunge.train.shards import Carried, Recording, carry_out_shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrain(Method):
+    """The recipe on the retain set: same schedule, empty chairs.
+
+    ``training_seed`` retrains under another seed of the recipe instead: a reference of another lineage, for
+    measurements that need to know how far honest retrainings lie apart.
+    """
+
+    name = "retrain"
+    needs = frozenset({Need.RETAIN, Need.INIT})
+    ceiling = Exact
+    takes_budget = False
+    takes_shards = True
+    training_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check(
+            self.training_seed is None or 0 <= self.training_seed < 2**53,
+            f"training_seed {self.training_seed} must be a whole number from 0 to 2^53 − 1",
+        )
+
+    def unlearn(self, given: Given) -> Outcome:
+        given.declare(Need.RETAIN)
+        given.declare(Need.INIT)
+        recipe, schedule = given.recipe, given.schedule
+        if self.training_seed is not None:
+            recipe = replace(recipe, seed=self.training_seed)
+            schedule = Schedule.of(recipe, given.root, given.units, given.beacon)
+        recording = None
+        if given.workspace is not None:
+            recording = Recording(given.workspace, given.checkpoint_interval, given.trace)
+        carried = carry_out_shards(
+            recipe,
+            schedule,
+            given.examples,
+            given.emptied,
+            given.task,
+            recording=recording,
+            progress=given.progress,
+        )
+        return exact_outcome(given, carried)
+
+    def seen(self, parent: Parent) -> tuple[str, ...]:
+        return ()
+
+
+def exact_outcome(given: Given, carried: Carried) -> Outcome:
+    """The shards' models as one, with the work that was done for them."""
+    given.meter.thirds += carried.thirds
+    return Outcome(
+        model=given.assemble(carried.members),
+        steps=carried.steps,
+        alive=tuple(member is not None for member in carried.members),
+        exact=given.exact_refused is None,
+        exact_refused=given.exact_refused,
+        reused=carried.reused,
+        seconds=carried.seconds,
+    )

@@ -1,0 +1,77 @@
+"""Random labels, on the weights that matter most to the forget set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from expunge.methods.contract import Given, Need, check
+from expunge.methods.objective_method import Prepared
+from expunge.methods.random_labels import SuccessiveRandomLabels
+
+CHUNK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaliencyUnlearning(SuccessiveRandomLabels):
+    """Successive random labels under a mask of the most salient weights (SalUn; Fan et al., 2024).
+
+    The mask keeps the ``keep`` share of all trainable weights with the largest magnitude of the summed forget-set
+    gradient at the original weights. Weights outside it stay as they were to the bit, momentum and decay included.
+    """
+
+    name = "saliency-unlearning"
+    aliases = ("salun",)
+    needs = frozenset({Need.FORGET, Need.RETAIN, Need.GRADIENTS})
+    citation = "Fan et al., ICLR 2024"
+    rate: float = 0.013
+    keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 <= self.keep <= 1, f"keep {self.keep} must be a share of the weights between 0 and 1")
+
+    def prepare(self, given: Given, student: nn.Module) -> Prepared:
+        relabel = self.relabel(given)
+        parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        kept = round(self.keep * sum(parameter.numel() for parameter in parameters))
+        if kept == 0:
+            return Prepared(relabel=relabel, still=True)
+        if not given.meter.fits(3 * len(given.forget)):
+            return Prepared(relabel=relabel, still=True)
+        masks = largest(forget_gradient(given, student), kept)
+        originals = [parameter.detach().clone() for parameter in parameters]
+
+        def restore() -> None:
+            with torch.no_grad():
+                for parameter, original, mask in zip(parameters, originals, masks, strict=True):
+                    parameter.copy_(torch.where(mask, parameter, original))
+
+        return Prepared(relabel=relabel, after_update=restore)
+
+
+def forget_gradient(given: Given, student: nn.Module) -> list[torch.Tensor]:
+    """Gradient of the summed loss over F at the original weights, in eval mode; costs one example-step each."""
+    given.declare(Need.GRADIENTS)
+    model = given.student().eval()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    for start in range(0, len(given.forget), CHUNK):
+        batch = given.examples.plain(given.forget[start : start + CHUNK])
+        loss = given.task.losses(model, batch).sum()
+        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters), strict=True):
+            total += gradient
+        given.meter.steps(len(batch))
+    return sums
+
+
+def largest(gradients: list[torch.Tensor], kept: int) -> list[torch.Tensor]:
+    """Masks of the ``kept`` entries with the largest magnitude over all tensors; ties go to the lower index."""
+    magnitude = torch.cat([gradient.abs().reshape(-1) for gradient in gradients])
+    order = torch.argsort(magnitude, descending=True, stable=True)
+    mask = torch.zeros_like(magnitude, dtype=torch.bool)
+    mask[order[:kept]] = True
+    sizes = [gradient.numel() for gradient in gradients]
+    return [part.reshape(gradient.shape) for part, gradient in zip(mask.split(sizes), gradients, strict=True)]

@@ -1,0 +1,205 @@
+"""``unlearn``: a run, a forget set and a method give a run whose parent is the first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.files import write_text
+from expunge.core.hashing import plain_json
+from expunge.core.values import Exact
+from expunge.data.commitment import tombstones_digest
+from expunge.data.dataset import Dataset
+from expunge.data.forget_set import ForgetSet, choose
+from expunge.data.splits import Split
+from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
+from expunge.methods.lookup import make_method
+from expunge.methods.retrain import Retrain
+from expunge.schedule.recipe import Profile, Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.tasks.classification import TASKS
+from expunge.train.exactness import Exactness, differing, examine, require_same
+from expunge.train.examples import Examples
+from expunge.train.folder import start_or_continue, writing
+from expunge.train.profile import pinned
+from expunge.train.run import FORMAT, Run, write_commitment, write_manifest
+from expunge.train.shards import RunProgress
+from expunge.train.training import find_device, finish_model
+
+
+def unlearn(
+    parent: Run | Path | str,
+    forget: Sequence[str] | str | ForgetSet,
+    *,
+    method: Method | str = "exact-replay",
+    out: Path | str,
+    budget: float | None = None,
+    seed: int = 0,
+    data: str | Dataset | None = None,
+    device: str | None = None,
+    checkpoint_interval: int | None = None,
+    trace: bool = True,
+    progress: RunProgress | None = None,
+) -> Run:
+    """Forget and record. The same call on an interrupted folder continues it."""
+    run = parent if isinstance(parent, Run) else Run.open(parent)
+    chosen = make_method(method) if isinstance(method, str) else method
+    rows = run.data(data)
+    train = rows[Split.TRAIN]
+    forget_set = (
+        forget
+        if isinstance(forget, ForgetSet)
+        else choose(
+            [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
+        )
+    )
+    ancestor = exact_ancestor(run) if chosen.ceiling is Exact else run
+    named = device or str(run.manifest["device"])
+    recipe = run.recipe
+    folder = Path(out)
+    if folder.resolve() in {run.path.resolve(), ancestor.path.resolve()}:
+        raise InvalidArgument(f"--out {folder} is the run that is to forget: choose another folder")
+    with writing(folder), pinned(recipe):
+        manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named)
+        started = start_or_continue(folder, manifest)
+        if started.manifest["status"] == "finished":
+            return started
+        write_commitment(folder, run.commitment, run.units)
+        write_text(folder / "forget.json", plain_json(forget_set.as_json()))
+        examples = Examples(recipe, train, find_device(named))
+        task = TASKS[recipe.task]
+        found = examine(recipe, run.schedule, examples, run.tombstones, task)
+        if started.manifest["environment"] is not None and recipe.profile is Profile.EXACT:
+            require_same(
+                found.environment, started.manifest["environment"], f"{folder} was begun", "choose a new --out"
+            )
+        manifest = {**started.manifest, "environment": found.environment}
+        write_manifest(folder, manifest)
+        result = chosen(
+            _parent(run, ancestor, examples, found, named),
+            forget_set.slots,
+            budget=budget,
+            seed=seed,
+            workspace=folder,
+            progress=progress,
+            checkpoint_interval=checkpoint_interval,
+            trace=trace,
+        )
+        return _finish(folder, manifest, run, chosen, result)
+
+
+def exact_ancestor(run: Run) -> Run:
+    """The nearest run that training or an exact method made: approximate weights are never replayed from."""
+    while run.manifest["operation"] == "unlearn" and run.manifest["trajectory"] != "recorded":
+        run = run.parent
+    return run
+
+
+def _parent(run: Run, ancestor: Run, examples: Examples, found: Exactness, device: str) -> Parent:
+    refused = found.refused or ancestor.manifest.get("exact_refused")
+    there = ancestor.manifest["environment"]
+    changed = differing(found.environment, there)
+    if refused is None and changed:
+        refused = f"it was trained in another environment ({'; '.join(changed)})"
+    return Parent(
+        recipe=run.recipe,
+        schedule=run.schedule,
+        root=run.root,
+        beacon=run.beacon,
+        units=run.units,
+        examples=examples,
+        model=run.model(device),
+        weights_digest=run.weights_digest,
+        emptied=run.tombstones,
+        ancestor_emptied=ancestor.tombstones,
+        exact_refused=found.refused,
+        replay_refused=refused,
+        folder=ancestor.path,
+    )
+
+
+def _manifest(
+    run: Run, folder: Path, method: Method, forget_set: ForgetSet, budget: float | None, seed: int, device: str
+) -> dict[str, Any]:
+    tombstones = np.union1d(run.tombstones, forget_set.slots)
+    inherited = ("data", "dataset_root", "beacon", "beacon_note", "preprocessing")
+    recipe = _recipe(run, method)
+    return {
+        **{name: run.manifest[name] for name in inherited},
+        "recipe": recipe.as_json(),
+        "recipe_digest": recipe.digest.hex(),
+        "lineage_seed": Schedule.of(recipe, run.commitment.root, run.units, run.beacon).seed.hex(),
+        "format": FORMAT,
+        "status": "running",
+        "operation": "unlearn",
+        "request": {
+            "operation": "unlearn",
+            "parent": run.weights_digest,
+            "root": run.manifest["dataset_root"],
+            "parent_tombstones": tombstones_digest(run.tombstones).hex(),
+            "forget": tombstones_digest(forget_set.slots).hex(),
+            "method": method.as_json(),
+            "budget": _budget(method, budget),
+            "seed": seed,
+            "device": device,
+        },
+        "tombstones": [int(slot) for slot in tombstones],
+        "forgotten": len(forget_set),
+        "rules": list(forget_set.rules),
+        "method": method.as_json(),
+        "budget": _budget(method, budget),
+        "seed": seed,
+        "parent": {
+            "path": str(run.path.resolve()),
+            "relative": os.path.relpath(run.path.resolve(), folder.resolve()),
+            "weights_digest": run.weights_digest,
+        },
+        "environment": None,
+        "device": device,
+    }
+
+
+def _budget(method: Method, budget: float | None) -> float | None:
+    return (DEFAULT_BUDGET if budget is None else budget) if method.takes_budget else None
+
+
+def _recipe(run: Run, method: Method) -> Recipe:
+    """The recipe that the result belongs to: the parent's, unless a retraining asks for another seed."""
+    if isinstance(method, Retrain) and method.training_seed is not None:
+        return replace(run.recipe, seed=method.training_seed)
+    return run.recipe
+
+
+def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method, result: Unlearned) -> Run:
+    recorded = method.ceiling is Exact
+    finished = finish_model(
+        folder,
+        manifest,
+        result.model,
+        alive=list(result.alive),
+        guarantee=result.guarantee,
+        exact_refused=result.exact_refused,
+        example_steps=result.cost.example_steps,
+        allowed=result.cost.allowed,
+        seconds=result.cost.seconds,
+        prepaid=list(result.cost.prepaid),
+        training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
+        steps=result.steps,
+        stopped=result.stopped,
+        seen=list(result.seen),
+        reused_steps={str(shard): steps for shard, steps in result.reused.items()}
+        if Need.CHECKPOINTS in method.needs
+        else {},
+        trajectory="recorded" if recorded else "none",
+        untuned=method.takes_budget,
+    )
+    if not recorded:
+        for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
+            checkpoint.unlink()
+    return finished

@@ -1,0 +1,1 @@
+"""A small zoo and the resolver for anyone's factory."""

@@ -1,0 +1,45 @@
+"""What stands in front of a model: a constant scale for pixels, a parameter-free batch norm for real numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from expunge.data.encoding import Encoding
+
+
+class Front(nn.Module):
+    """Brings encoded rows to the scale a model expects, without a constant that was fitted on data.
+
+    The running statistics of the batch norm are training state: a replay covers them.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        super().__init__()
+        self.scale = encoding.scale
+        self.standardised = encoding.standardised
+        self.norm: nn.Module | None = None
+        if self.standardised:
+            kind = nn.BatchNorm2d if encoding.is_image else nn.BatchNorm1d
+            self.norm = kind(self.standardised, affine=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        values = inputs.float()
+        if self.norm is None:
+            return values if self.scale == 1.0 else values * self.scale
+        if self.standardised == values.shape[1]:
+            return self.norm(values)
+        return torch.cat([self.norm(values[:, : self.standardised]), values[:, self.standardised :]], dim=1)
+
+
+class Fronted(nn.Module):
+    """A model with its front. ``addressed_dropout`` says that all its draws are addressed by chair."""
+
+    def __init__(self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool) -> None:
+        super().__init__()
+        self.front = Front(encoding)
+        self.body = body
+        self.addressed_dropout = addressed_dropout
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.body(self.front(inputs))

@@ -1,0 +1,1 @@
+"""HTML from runs and evaluations. No torch."""

@@ -1,0 +1,224 @@
+"""Everything that decides the weights, as one frozen value with a digest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.hashing import canonical_json, sha256
+from expunge.data.encoding import Encoding
+
+Scalar = int | float | str | bool
+
+
+class OptimiserName(Enum):
+    SGD = "sgd"
+    ADAMW = "adamw"
+
+
+class Calendar(Enum):
+    """How the rate moves over the planned steps: a function of the calendar step alone."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    STEP = "step"
+
+
+class Placement(Enum):
+    """How rows are dealt to shards and slices."""
+
+    SUBJECT = "subject"
+    SLOT = "slot"
+
+
+class Voting(Enum):
+    """How the shards' answers become one."""
+
+    MEAN = "mean"
+    MAJORITY = "majority"
+
+
+class Precision(Enum):
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Profile(Enum):
+    """What is pinned: exact runs are bit-reproducible, speed runs are not claimed to be."""
+
+    EXACT = "exact"
+    SPEED = "speed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """SGD with momentum, or AdamW, and the rate's calendar. Weight decay is the optimiser's own."""
+
+    name: OptimiserName = OptimiserName.SGD
+    rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    calendar: Calendar = Calendar.COSINE
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(math.isfinite(self.rate) and self.rate >= 0, f"rate {self.rate} must be a finite number from 0")
+        for name in ("momentum", "beta1", "beta2"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"{name} {value} must lie in [0, 1)")
+        _check(
+            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
+            f"weight decay {self.weight_decay} must be a finite number from 0",
+        )
+        _check(self.epsilon > 0, f"epsilon {self.epsilon} must be above 0")
+        _check(
+            all(0 < share < 1 for share in self.milestones) and list(self.milestones) == sorted(self.milestones),
+            f"milestones {self.milestones} must be ascending shares of the training between 0 and 1",
+        )
+
+    def rate_at(self, step: int, total: int) -> float:
+        """The rate of one calendar step; skipped steps consume theirs."""
+        if self.calendar is Calendar.CONSTANT:
+            return self.rate
+        if self.calendar is Calendar.COSINE:
+            return self.rate * 0.5 * (1.0 + math.cos(math.pi * step / total))
+        passed = sum(step >= share * total for share in self.milestones)
+        return self.rate * self.decay**passed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random horizontal flips, and crops after padding by ``crop`` pixels; drawn per slot and epoch."""
+
+    flip: bool = False
+    crop: int = 0
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.crop <= 64, f"crop padding {self.crop} must lie between 0 and 64 pixels")
+
+    @property
+    def active(self) -> bool:
+        return self.flip or self.crop > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Model, task, optimiser, epochs, batch size, shards, slices and seed: what training is a function of."""
+
+    inputs: Encoding
+    classes: tuple[int | str, ...]
+    task: str = "classification"
+    model: str = "cnn"
+    model_options: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    epochs: int = 8
+    batch_size: int = 64
+    shards: int = 1
+    slices: int = 1
+    placement: Placement = Placement.SUBJECT
+    voting: Voting = Voting.MEAN
+    seed: int = 0
+    least_present: int = 1
+    precision: Precision = Precision.FLOAT32
+    profile: Profile = Profile.EXACT
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, lowest, highest in (
+            ("epochs", 1, 100_000),
+            ("batch_size", 1, 1_000_000),
+            ("shards", 1, 4096),
+            ("slices", 1, 4096),
+            ("seed", 0, 2**53 - 1),
+            ("least_present", 1, 1024),
+            ("threads", 1, 1024),
+        ):
+            value = getattr(self, name)
+            _check(
+                type(value) is int and lowest <= value <= highest,
+                f"{name.replace('_', ' ')} {value!r} must be a whole number from {lowest} to {highest}",
+            )
+        _check(self.task == "classification", f"task {self.task!r} is not known: classification is")
+        _check(
+            self.least_present <= self.batch_size,
+            f"least present {self.least_present} exceeds the batch size {self.batch_size}: every step would be skipped",
+        )
+
+    @property
+    def stage_epochs(self) -> tuple[int, ...]:
+        """Epochs of each slice's stage, so that all stages together cost as much as ``epochs`` over everything."""
+        if self.slices == 1:
+            return (self.epochs,)
+
+        def rounded(stage: int) -> int:
+            return math.floor(2 * self.epochs * stage / (self.slices + 1) + 0.5)
+
+        return tuple(max(1, rounded(stage) - rounded(stage - 1)) for stage in range(1, self.slices + 1))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; reals are ordinary numbers here and C99 hex strings under the digest."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        found["inputs"] = self.inputs.as_json()
+        found["optimiser"] = _plain(self.optimiser)
+        found["augmentation"] = _plain(self.augmentation)
+        found["model_options"] = dict(self.model_options)
+        return {name: _simple(value) for name, value in found.items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Recipe:
+        """Read back what ``as_json`` wrote; unknown or missing fields are refused."""
+        known = {item.name for item in fields(cls)}
+        if set(value) != known:
+            odd = sorted(set(value) ^ known)
+            raise DataError(f"recipe fields {odd} are unknown or missing: it was written by another version or altered")
+        read = dict(value)
+        try:
+            read["inputs"] = Encoding.from_json(value["inputs"])
+            read["classes"] = tuple(value["classes"])
+            optimiser = dict(value["optimiser"])
+            optimiser["name"] = OptimiserName(optimiser["name"])
+            optimiser["calendar"] = Calendar(optimiser["calendar"])
+            optimiser["milestones"] = tuple(optimiser["milestones"])
+            read["optimiser"] = Optimiser(**optimiser)
+            read["augmentation"] = Augmentation(**value["augmentation"])
+            for name, kind in (
+                ("placement", Placement),
+                ("voting", Voting),
+                ("precision", Precision),
+                ("profile", Profile),
+            ):
+                read[name] = kind(value[name])
+            return cls(**read)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"the recipe could not be read ({error}): it was altered or badly written") from None
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical JSON."""
+        return sha256(canonical_json(self.as_json()))
+
+
+def _plain(value: Optimiser | Augmentation) -> dict[str, Any]:
+    return {item.name: _simple(getattr(value, item.name)) for item in fields(value)}
+
+
+def _simple(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_simple(item) for item in value]
+    return value
+
+
+def _check(holds: bool, rule: str) -> None:
+    if not holds:
+        raise InvalidArgument(rule)

@@ -1,0 +1,1 @@
+"""The one loop, its meter, checkpoints and run folders."""

@@ -1,0 +1,143 @@
+"""May this run claim bits? The profile, the machine's self-test, and a test on the recipe's own model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.models.resolver import build, factory_digest
+from expunge.schedule.plan import Part, Role, Step, TrainingPlan
+from expunge.schedule.recipe import Profile, Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.tasks.task import Task
+from expunge.train.examples import Examples
+from expunge.train.loop import carry_out
+from expunge.train.meter import Meter
+from expunge.train.objective import training_objective
+from expunge.train.optimiser import make_optimiser
+from expunge.train.profile import fingerprint, self_test
+from expunge.train.state import copied, full_state, load_full_state, state_digest
+
+ROWS = 8  # members of each self-test step
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """The environment that a run's bits belong to, and why it may not be called exact, if so."""
+
+    environment: dict[str, Any]
+    refused: str | None
+
+
+def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task) -> Exactness:
+    """Describe the environment and run the self-tests. Call it with the recipe's profile pinned."""
+    digest, repeats = self_test(examples.device, recipe.precision, recipe.threads)
+    environment = fingerprint(recipe, examples.device)
+    environment["self_test"] = digest
+    environment["factory"] = factory_digest(recipe.model)
+    return Exactness(environment, _refusal(recipe, schedule, examples, emptied, task, repeats))
+
+
+def _refusal(
+    recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task, repeats: bool
+) -> str | None:
+    if recipe.profile is not Profile.EXACT:
+        return f"the {recipe.profile.value} profile pins no bits"
+    if recipe.threads != 1:
+        return f"{recipe.threads} threads may repeat by luck only: one thread earns Exact"
+    if not repeats:
+        return "the self-test gave two different digests on this machine"
+    return continues_alike(recipe, schedule, examples, emptied, task)
+
+
+class _First:
+    """The first steps of a plan, with a few members each."""
+
+    def __init__(self, plan: TrainingPlan, start: int, count: int) -> None:
+        self._plan = plan
+        self._steps: list[Step] = []
+        index = 0
+        while len(self._steps) < start + count and index < plan.total:
+            step = plan.step(index)
+            if step.parts:
+                part = step.parts[Role.RETAIN]
+                few = Part(part.slots[:ROWS], part.chairs[:ROWS], part.width, part.epoch)
+                self._steps.append(replace(step, parts={Role.RETAIN: few}))
+            index += 1
+        self._steps = self._steps[start:]
+        self.shard = plan.shard
+        self.seed = plan.seed
+        self.total = len(self._steps)
+
+    def purpose(self, kind: str, role: Role) -> str:
+        return self._plan.purpose(kind, role)
+
+    def step(self, index: int) -> Step:
+        return self._steps[index]
+
+
+def continues_alike(
+    recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task
+) -> str | None:
+    """Two steps in a row must equal one step, a checkpoint, a fresh object, and one step. None when they do."""
+    shard = next((s for s in range(schedule.shards) if np.setdiff1d(schedule.shard_slots(s), emptied).size), 0)
+    plan = TrainingPlan(recipe, schedule, shard, emptied)
+    if _First(plan, 0, 2).total < 2:
+        return None
+
+    def advance(model: nn.Module, optimiser: torch.optim.Optimizer, start: int, count: int) -> None:
+        model.train()
+        carry_out(
+            _First(plan, start, count),
+            student=model,
+            objective=training_objective,
+            optimiser=optimiser,
+            recipe=recipe,
+            task=task,
+            examples=examples,
+            meter=Meter(),
+        )
+
+    straight = build(recipe, schedule.seed, shard).to(examples.device)
+    straight_optimiser = make_optimiser(recipe.optimiser, straight)
+    advance(straight, straight_optimiser, 0, 2)
+    paused = build(recipe, schedule.seed, shard).to(examples.device)
+    paused_optimiser = make_optimiser(recipe.optimiser, paused)
+    advance(paused, paused_optimiser, 0, 1)
+    kept = copied(full_state(paused, paused_optimiser))
+    fresh = build(recipe, bytes(32), shard).to(examples.device)
+    fresh_optimiser = make_optimiser(recipe.optimiser, fresh)
+    try:
+        load_full_state(fresh, fresh_optimiser, kept, "self-test checkpoint")
+    except RunError as error:
+        return f"the model's state cannot be taken up again ({error})"
+    advance(fresh, fresh_optimiser, 1, 1)
+    if state_digest(straight, straight_optimiser) == state_digest(fresh, fresh_optimiser):
+        return None
+    return (
+        f"model {recipe.model!r} does not continue from a checkpoint to the same bits: it keeps state outside its "
+        "parameters and persistent buffers, or draws from a generator of its own"
+    )
+
+
+def differing(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """Fields in which two environments differ, as a person reads them."""
+    return [
+        f"{name.replace('_', ' ')} {there.get(name)!r} then, {here.get(name)!r} now"
+        for name in sorted(set(here) | set(there))
+        if here.get(name) != there.get(name)
+    ]
+
+
+def require_same(here: dict[str, Any], there: dict[str, Any], what: str, way_out: str) -> None:
+    """A prefix computed elsewhere and a rest computed here equal neither machine's training: refuse."""
+    found = differing(here, there)
+    if found:
+        raise RunError(
+            f"{what} in another environment ({'; '.join(found)}): its bits cannot be continued here; {way_out}"
+        )

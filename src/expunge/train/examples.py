@@ -1,0 +1,93 @@
+"""Rows in memory on the device: gathered by slot, augmented in batches, guarded against undeclared access."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.streams import Stream
+from expunge.data.dataset import Dataset
+from expunge.schedule.plan import Part
+from expunge.schedule.recipe import Augmentation, Recipe
+from expunge.tasks.task import Batch
+
+
+class Examples:
+    """Encoded rows of one data set. ``allowed`` says which slots may be read; reading another one is an error."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device) -> None:
+        if recipe.augmentation.active and not recipe.inputs.is_image:
+            raise InvalidArgument("flips and crops need images: leave the augmentation out for this data")
+        self.inputs = torch.from_numpy(recipe.inputs.encode(dataset)).to(device)
+        self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.allowed = dataset.present.copy()
+        self.augmentation = recipe.augmentation
+        self.device = device
+        self._drawn: dict[tuple[bytes, str, int, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def only(self, slots: np.ndarray) -> Examples:
+        """The same rows behind a narrower guard."""
+        narrow = object.__new__(Examples)
+        narrow.__dict__.update(self.__dict__)
+        narrow.allowed = np.zeros(len(self), dtype=bool)
+        narrow.allowed[slots] = self.allowed[slots]
+        narrow._drawn = {}
+        return narrow
+
+    def plain(self, slots: np.ndarray) -> Batch:
+        """Rows as they are."""
+        self._guard(slots)
+        index = torch.from_numpy(slots).to(self.device)
+        return Batch(self.inputs[index], self.labels[index])
+
+    def batch(self, part: Part, *, seed: bytes, purpose: str, shard: int) -> Batch:
+        """Rows of one batch, augmented by the words of their slots and the epoch."""
+        rows = self.plain(part.slots)
+        if not self.augmentation.active:
+            return rows
+        words = self._words(seed, purpose, shard, part.epoch)[part.slots]
+        return replace(rows, inputs=augment(rows.inputs, words, self.augmentation))
+
+    def _words(self, seed: bytes, purpose: str, shard: int, epoch: int) -> np.ndarray:
+        key = (seed, purpose, shard, epoch)
+        if key not in self._drawn:
+            self._drawn = {key: Stream(seed, purpose, shard, epoch).words(len(self))}
+        return self._drawn[key]
+
+    def _guard(self, slots: np.ndarray) -> None:
+        if not self.allowed[slots].all():
+            slot = int(slots[~self.allowed[slots]][0])
+            raise InvalidArgument(
+                f"slot {slot} was asked for but may not be read here: it is forgotten, missing, or not among what the "
+                "method declared in `needs`"
+            )
+
+
+def augment(inputs: torch.Tensor, words: np.ndarray, described: Augmentation) -> torch.Tensor:
+    """Flip by bit 63 of each row's word, crop by two 16-bit draws below it; one gather for the whole batch."""
+    count, _, height, width = inputs.shape
+    device = inputs.device
+    if described.flip:
+        flip = torch.from_numpy((words >> np.uint64(63)).astype(bool)).to(device)
+        inputs = torch.where(flip[:, None, None, None], inputs.flip(3), inputs)
+    if described.crop:
+        span = 2 * described.crop + 1
+        down, right = (
+            torch.from_numpy(
+                (((words >> np.uint64(shift)) & np.uint64(0xFFFF)) * np.uint64(span) >> np.uint64(16)).astype(np.int64)
+            ).to(device)
+            for shift in (32, 16)
+        )
+        padded = torch.nn.functional.pad(inputs, (described.crop,) * 4)
+        rows = (down[:, None] + torch.arange(height, device=device))[:, None, :, None]
+        columns = (right[:, None] + torch.arange(width, device=device))[:, None, None, :]
+        index = torch.arange(count, device=device)[:, None, None, None]
+        channels = torch.arange(inputs.shape[1], device=device)[None, :, None, None]
+        inputs = padded[index, channels, rows, columns]
+    return inputs

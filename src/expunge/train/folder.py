@@ -1,0 +1,71 @@
+"""Starting and continuing a run folder: one writer at a time, the same command or none."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from expunge.core.errors import RunError
+from expunge.train.run import Run, write_manifest
+
+try:
+    import fcntl
+except ImportError:  # no advisory locks on this system: two writers are not told apart
+    fcntl = None
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Hold the folder against a second process."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = (path / ".lock").open("ab")
+    except OSError as error:
+        raise RunError(f"{path} cannot be used as --out ({error.strerror or error}): choose another place") from error
+    with handle:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(
+                    f"{path} is being written by another process: wait for it or choose another --out"
+                ) from None
+        yield
+
+
+def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
+    """A new run, or the interrupted or finished one that the same command made.
+
+    ``manifest["request"]`` is what decides the result; a folder with another request is refused.
+    """
+    if (path / "run.json").exists():
+        found = Run.open_any(path)
+        if found.manifest["request"] != manifest["request"]:
+            raise RunError(
+                f"{path} holds another run ({_difference(found.manifest['request'], manifest['request'])}): choose "
+                "another --out, or remove that folder"
+            )
+        return found
+    foreign = [item.name for item in path.iterdir() if not item.name.startswith(".")]
+    if foreign:
+        raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")
+    write_manifest(path, manifest)
+    return Run(path, manifest)
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:
+    for name in sorted(set(there) | set(here)):
+        before, now = there.get(name), here.get(name)
+        if before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            return _difference(before, now, f"{prefix}{name} ")
+        return f"{prefix}{name.replace('_', ' ')} {_short(before)} there, {_short(now)} asked for"
+    return "the same request"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

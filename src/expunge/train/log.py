@@ -1,0 +1,88 @@
+"""log.jsonl: what happened in a run, line by line, each line holding the digest of the one before."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from expunge.core.errors import DataError, RunError
+from expunge.core.hashing import parse_json, sha256
+from expunge.train.checkpoint import Checkpoint
+
+
+class Log:
+    """An append-only chain. A last line that was cut short by a kill is dropped; any other break is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self.events: list[dict[str, Any]] = []
+        self._previous = ""
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        content = self.path.read_bytes()
+        good = 0
+        for line in content.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                event = parse_json(line)
+            except DataError:
+                event = None
+            if not isinstance(event, dict) or event.get("previous") != self._previous:
+                raise RunError(
+                    f"{self.path}: line {len(self.events) + 1} does not continue the chain: the log was altered; "
+                    "choose a new --out"
+                )
+            good += len(line)
+            self.events.append(event)
+            self._previous = sha256(line).hex()
+        if good != len(content):
+            with self.path.open("r+b") as handle:
+                handle.truncate(good)
+
+    def add(self, event: str, **details: Any) -> None:
+        """Append one event and sync."""
+        with self._lock:
+            entry = {"event": event, "previous": self._previous, **details}
+            line = (json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("ab") as handle:
+                    handle.write(line)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+            except OSError as error:
+                raise RunError(
+                    f"{self.path} could not be written ({error.strerror or error}): the last good state is kept; make "
+                    "room, then run the same command again"
+                ) from error
+            self.events.append(entry)
+            self._previous = sha256(line).hex()
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.add(
+            "checkpoint",
+            shard=checkpoint.shard,
+            step=checkpoint.step,
+            digest=checkpoint.digest,
+            thirds=checkpoint.thirds,
+            seconds=checkpoint.seconds,
+        )
+
+    def checkpoints(self, shard: int) -> list[Checkpoint]:
+        """Checkpoints of a shard in the order of their steps; of two at one step, the later written."""
+        with self._lock:
+            found = {
+                int(event["step"]): Checkpoint(
+                    shard, int(event["step"]), str(event["digest"]), int(event["thirds"]), float(event["seconds"])
+                )
+                for event in self.events
+                if event["event"] == "checkpoint" and event["shard"] == shard
+            }
+        return [found[step] for step in sorted(found)]

@@ -1,0 +1,126 @@
+"""The only loop: draws batches from a plan, asks an objective for a loss, steps, counts, records.
+
+Training, retraining and every method that takes gradient steps run through here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.schedule.plan import Plan, Role, Step
+from expunge.schedule.recipe import Recipe
+from expunge.tasks.task import Task
+from expunge.train.examples import Examples
+from expunge.train.meter import Meter
+from expunge.train.objective import Objective, StepBatch
+from expunge.train.optimiser import set_rate
+from expunge.train.profile import precision_of
+
+Progress = Callable[[int, int], None]
+Relabel = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+
+
+class Recorder(Protocol):
+    """Keeps what a killed run needs to continue, and the trace."""
+
+    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+        """Take up the last good state; the number of steps that it already holds."""
+        ...
+
+    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
+        """One calendar step is done or was skipped."""
+        ...
+
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint falls after ``done`` steps."""
+        ...
+
+    def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
+        """Keep the state after ``done`` steps."""
+        ...
+
+
+class NoRecorder:
+    """Keeps nothing."""
+
+    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+        return 0
+
+    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
+        return None
+
+    def due(self, done: int) -> bool:
+        return False
+
+    def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Steps carried out or skipped, and why the loop ended before its plan did."""
+
+    steps: int
+    stopped: str | None = None
+
+
+def carry_out(
+    plan: Plan,
+    *,
+    student: nn.Module,
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    task: Task,
+    examples: Examples,
+    meter: Meter,
+    recorder: Recorder | None = None,
+    relabel: Relabel | None = None,
+    after_update: Callable[[], None] | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Carry out a plan on ``student``, in place. A step that would pass the meter's budget is not begun."""
+    recorder = recorder or NoRecorder()
+    start = recorder.restore(student, optimiser, meter)
+    precision = precision_of(recipe, examples.device)
+    for index in range(start, plan.total):
+        step = plan.step(index)
+        batch = StepBatch(step, plan, examples, task, relabel)
+        loss = objective(student, batch)
+        if loss.needed:
+            if not meter.fits(loss.thirds):
+                return Outcome(index, f"the next step would pass the budget of {meter.allowed:g} example-steps")
+            set_rate(optimiser, step.rate)
+            with precision:
+                value = loss.value()
+            assert value is not None
+            meter.thirds += loss.thirds
+            _check_finite(value, index)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+            if after_update is not None:
+                after_update()
+        recorder.after_step(step, batch.losses)
+        if recorder.due(index + 1):
+            recorder.checkpoint(index + 1, student, optimiser, meter)
+        if progress is not None:
+            progress(index + 1, plan.total)
+    optimiser.zero_grad(set_to_none=True)
+    return Outcome(plan.total)
+
+
+def _check_finite(value: torch.Tensor, index: int) -> None:
+    number = value.item()
+    if not math.isfinite(number):
+        raise RunError(
+            f"the loss became {number} at step {index}: no result is written, the last good checkpoint is kept; "
+            "lower the rate or check the data"
+        )

@@ -1,0 +1,47 @@
+"""The cost meter: example-steps, counted in exact thirds, and seconds."""
+
+from __future__ import annotations
+
+import time
+
+from expunge.core.values import Cost
+
+
+class Meter:
+    """Counts work. Forward and backward of one example is 1, a forward pass alone 1/3."""
+
+    def __init__(self, allowed: float | None = None) -> None:
+        self.thirds = 0
+        self.allowed = allowed
+        self._seconds_before = 0.0
+        self._started = time.perf_counter()
+
+    def steps(self, examples: int) -> None:
+        """Examples that went forward and backward."""
+        self.thirds += 3 * examples
+
+    def forwards(self, examples: int) -> None:
+        """Examples that went forward only."""
+        self.thirds += examples
+
+    @property
+    def example_steps(self) -> float:
+        whole, rest = divmod(self.thirds, 3)
+        return whole + rest / 3 if rest else float(whole)
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def fits(self, thirds: int) -> bool:
+        """Whether so much more work stays within the budget."""
+        return self.allowed is None or self.thirds + thirds <= 3 * self.allowed + 1e-6
+
+    def continue_from(self, thirds: int, seconds: float) -> None:
+        """Take up where an interrupted run stopped."""
+        self.thirds = thirds
+        self._seconds_before = seconds
+        self._started = time.perf_counter()
+
+    def cost(self) -> Cost:
+        return Cost(example_steps=self.example_steps, seconds=round(self.seconds, 3), allowed=self.allowed)

@@ -1,0 +1,158 @@
+"""What a step minimises: a weighted sum of terms that are computed only if their weight is not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from expunge.models.dropout import DropoutAddress, addressed
+from expunge.schedule.plan import Plan, Role, Step
+from expunge.tasks.task import Batch, Task
+from expunge.train.examples import Examples
+
+
+@dataclass(frozen=True)
+class Term:
+    """A scalar that costs ``thirds`` thirds of an example-step once it is computed."""
+
+    weight: float
+    thirds: int
+    compute: Callable[[], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A weighted sum of terms. A term whose weight is exactly 0 is never computed: no pass, no cost."""
+
+    terms: tuple[Term, ...] = ()
+
+    def __add__(self, other: Loss) -> Loss:
+        return Loss(self.terms + other.terms)
+
+    def __neg__(self) -> Loss:
+        return -1.0 * self
+
+    def __sub__(self, other: Loss) -> Loss:
+        return self + -other
+
+    def __rmul__(self, factor: float) -> Loss:
+        return Loss(tuple(Term(factor * term.weight, term.thirds, term.compute) for term in self.terms))
+
+    @property
+    def needed(self) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if term.weight != 0)
+
+    @property
+    def thirds(self) -> int:
+        return sum(term.thirds for term in self.needed)
+
+    def value(self) -> torch.Tensor | None:
+        """The sum; None when nothing is left of it."""
+        total: torch.Tensor | None = None
+        for term in self.needed:
+            computed = term.compute()
+            weighted = computed if term.weight == 1.0 else term.weight * computed
+            total = weighted if total is None else total + weighted
+        return total
+
+
+class StepBatch:
+    """What an objective sees of one step: losses of its retain and forget members, as terms."""
+
+    def __init__(
+        self,
+        step: Step,
+        plan: Plan,
+        examples: Examples,
+        task: Task,
+        relabel: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor] | None = None,
+    ) -> None:
+        self.step = step
+        self.losses: dict[Role, torch.Tensor] = {}
+        self._plan = plan
+        self._examples = examples
+        self._task = task
+        self._relabel = relabel
+
+    def retain_loss(self, student: nn.Module) -> Loss:
+        """Mean loss of the retain members; nothing where the step has none."""
+        return self._mean_loss(student, Role.RETAIN)
+
+    def forget_loss(self, student: nn.Module) -> Loss:
+        """Mean loss of the forget members. Running statistics are not written: they are an average over training."""
+        return self._mean_loss(student, Role.FORGET)
+
+    def _mean_loss(self, student: nn.Module, role: Role) -> Loss:
+        part = self.step.parts.get(role)
+        if part is None or len(part.slots) == 0:
+            return Loss()
+        return Loss((Term(1.0, 3 * len(part.slots), lambda: self._compute(student, role)),))
+
+    def _compute(self, student: nn.Module, role: Role) -> torch.Tensor:
+        part = self.step.parts[role]
+        batch = self._gather(role)
+        address = DropoutAddress(
+            self._plan.seed,
+            self._plan.purpose("dropout", role),
+            self._plan.shard,
+            self.step.index,
+            part.chairs,
+            part.width,
+        )
+        with addressed(address, student), running_statistics(student, written=role is Role.RETAIN, rows=len(batch)):
+            losses = self._task.losses(student, batch)
+        self.losses[role] = losses.detach()
+        return losses.mean()
+
+    def _gather(self, role: Role) -> Batch:
+        part = self.step.parts[role]
+        batch = self._examples.batch(
+            part, seed=self._plan.seed, purpose=self._plan.purpose("augment", role), shard=self._plan.shard
+        )
+        if self._relabel is None:
+            return batch
+        slots = torch.from_numpy(part.slots).to(batch.labels.device)
+        return Batch(batch.inputs, self._relabel(slots, batch.labels, part.epoch))
+
+
+class Objective(Protocol):
+    """A small pure function of the student and a step's batch."""
+
+    def __call__(self, student: nn.Module, batch: StepBatch, /) -> Loss: ...
+
+
+def training_objective(student: nn.Module, batch: StepBatch) -> Loss:
+    """Plain training: the mean loss over those present."""
+    return batch.retain_loss(student)
+
+
+@contextmanager
+def running_statistics(model: nn.Module, *, written: bool, rows: int) -> Generator[None]:
+    """Let a pass in training mode use batch statistics without writing them into the running ones.
+
+    A batch norm over one row is undefined: a single row that must not be written passes on the running statistics.
+    """
+    if written:
+        yield
+        return
+    touched = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase)  # pyright: ignore[reportPrivateUsage]
+        and module.track_running_stats
+        and module.training
+    ]
+    for module in touched:
+        module.track_running_stats = rows < 2
+        module.training = rows >= 2
+    try:
+        yield
+    finally:
+        for module in touched:
+            module.track_running_stats = True
+            module.training = True

@@ -1,0 +1,159 @@
+"""The exact profile: what is pinned, what the environment is called, and the self-tests that earn ``Exact``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.hashing import canonical_json, sha256, text_bytes
+from expunge.core.streams import Stream
+from expunge.schedule.recipe import Optimiser, OptimiserName, Precision, Profile, Recipe
+from expunge.train.optimiser import make_optimiser
+from expunge.train.state import state_digest
+
+LOOP_ARITHMETIC = 1  # raised whenever the loop's bits change
+
+
+@contextmanager
+def pinned(recipe: Recipe) -> Generator[None]:
+    """Pin what decides bits while a recipe runs, and put everything back afterwards."""
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # pyright: ignore[reportAttributeAccessIssue]
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+    )
+    exact = recipe.profile is Profile.EXACT
+    if exact:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(exact, warn_only=False)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    torch.backends.cudnn.benchmark = not exact
+    torch.backends.cudnn.deterministic = exact
+    torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cuda.matmul.allow_tf32 = not exact
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        torch.utils.deterministic.fill_uninitialized_memory = before[3]  # pyright: ignore[reportAttributeAccessIssue]
+        torch.backends.cudnn.benchmark = before[4]
+        torch.backends.cudnn.deterministic = before[5]
+        torch.backends.cudnn.allow_tf32 = before[6]
+        torch.backends.cuda.matmul.allow_tf32 = before[7]
+
+
+def precision_of(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where the recipe says so."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision is Precision.BFLOAT16)
+
+
+def fingerprint(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """What decides bits here besides the recipe; runs are only continued or replayed where it is equal."""
+    variables = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "OMP_NUM_THREADS")
+    found: dict[str, Any] = {
+        "loop_arithmetic": LOOP_ARITHMETIC,
+        "system": platform.system(),
+        "libc": "-".join(platform.libc_ver()),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "torch_build": sha256(torch.__config__.show().encode()).hex()[:16],
+        "onednn": torch.backends.mkldnn.is_available(),
+        "threads": recipe.threads,
+        "variables": {name.lower(): os.environ[name] for name in variables if name in os.environ},
+        "device": device.type,
+    }
+    if device.type == "cuda":
+        found["accelerator"] = torch.cuda.get_device_name(device)
+        found["cuda"] = f"{torch.version.cuda} cudnn {torch.backends.cudnn.version()}"
+    return found
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            names = [line.split(":", 1)[1].strip() for line in handle if line.startswith("model name")]
+        return names[0] if names else platform.processor()
+    except OSError:
+        return platform.processor()
+
+
+class _SelfTestNet(nn.Module):
+    """Convolution, batch norm, attention and a dense layer, as small as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.norm(self.convolution(inputs))).flatten(2).transpose(1, 2)
+        attended, _ = self.attention(hidden, hidden, hidden, need_weights=False)
+        return self.head(attended.mean(dim=1))
+
+
+@functools.cache
+def self_test(device: torch.device, precision: Precision, threads: int) -> tuple[str, bool]:
+    """(digest of five steps of a fixed network, whether a second time gives the same). Call it pinned."""
+    first, second = (_self_test_digest(device, precision) for _ in range(2))
+    return first, first == second
+
+
+def _self_test_digest(device: torch.device, precision: Precision) -> str:
+    digests: list[bytes] = []
+    for name in OptimiserName:
+        stream = Stream(bytes(32), "self-test")
+        model = _SelfTestNet()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                draws = torch.from_numpy(stream.uniform(parameter.numel())).reshape(parameter.shape)
+                parameter.copy_(draws - 0.5)
+        model = model.to(device)
+        optimiser = make_optimiser(Optimiser(name=name, rate=0.05), model)
+        for _ in range(5):
+            rows = torch.from_numpy(stream.uniform(16 * 64)).reshape(16, 1, 8, 8).to(device)
+            labels = torch.from_numpy(stream.below(4, 16)).to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision is Precision.BFLOAT16):
+                loss = nn.functional.cross_entropy(model(rows).float(), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        digests.append(state_digest(model, optimiser))
+    smallest = torch.tensor([1e-38], device=device) * 1e-3
+    digests.append(smallest.cpu().numpy().tobytes())  # denormals, kept or flushed
+    return sha256(*digests).hex()
+
+
+def environment_digest(found: dict[str, Any]) -> str:
+    """One digest for a fingerprint with its self-test."""
+    return sha256(text_bytes("expunge/environment/1"), canonical_json(found)).hex()
+
+
+@contextmanager
+def quiet_autograd() -> Generator[None]:
+    """Inside a run, torch's advice about deterministic kernels is an error of ours, not a warning to the user."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*deterministic.*")
+        yield

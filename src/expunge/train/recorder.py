@@ -1,0 +1,184 @@
+"""Checkpoints, trace and log of one shard or phase of a run; written beside the training, never half."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.core.hashing import sha256
+from expunge.schedule.plan import Role, Step
+from expunge.schedule.schedule import executed_digest
+from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.log import Log
+from expunge.train.meter import Meter
+from expunge.train.state import (
+    Tensors,
+    copied,
+    full_state,
+    load_full_state,
+    tensors_digest,
+    write_tensors,
+)
+
+TRACE_BYTES = 64
+
+
+def default_interval(total: int) -> int:
+    """Checkpoints fall every max(100, steps/64) steps, never by the clock."""
+    return max(100, -(-total // 64))
+
+
+class FolderRecorder:
+    """Records one shard into a run folder. Files are written by a thread of their own, one at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shard: int,
+        total: int,
+        log: Log,
+        interval: int | None = None,
+        stage_ends: Collection[int] = (),
+        trace: bool = False,
+        latest_only: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.shard = shard
+        self._total = total
+        self._log = log
+        self._interval = interval or default_interval(total)
+        self._stage_ends = frozenset(stage_ends)
+        self._latest_only = latest_only
+        self._trace_path = folder / "trace" / f"shard-{shard}.bin" if trace else None
+        self._trace: list[bytes] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-recorder")
+        self._pending: Future[None] | None = None
+
+    def path(self, checkpoint: Checkpoint) -> Path:
+        return self.folder / "checkpoints" / checkpoint.name
+
+    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+        for checkpoint in reversed(self._log.checkpoints(self.shard)):
+            state = read_checkpoint(self.path(checkpoint), checkpoint)
+            if state is None:
+                continue
+            load_full_state(student, optimiser, state, self.path(checkpoint))
+            meter.continue_from(checkpoint.thirds, checkpoint.seconds)
+            self._cut_trace(checkpoint.step)
+            return checkpoint.step
+        self._cut_trace(0)
+        return 0
+
+    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
+        if self._trace_path is None:
+            return
+        part = step.parts.get(Role.RETAIN)
+        present = part.slots if part is not None else np.zeros(0, dtype=np.int64)
+        values = losses.get(Role.RETAIN)
+        raw = b"" if values is None else values.float().cpu().numpy().astype("<f4").tobytes()
+        self._trace.append(executed_digest(self.shard, step.index, present) + sha256(raw))
+
+    def due(self, done: int) -> bool:
+        return done % self._interval == 0 or done in self._stage_ends or done == self._total
+
+    def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
+        self.wait()
+        state = copied(full_state(student, optimiser))
+        trace, self._trace = b"".join(self._trace), []
+        thirds, seconds = meter.thirds, round(meter.seconds, 6)
+        self._pending = self._thread.submit(self._write, done, state, trace, thirds, seconds)
+
+    def wait(self) -> None:
+        """Wait for the file being written; its failure is ours."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Finish what is being written, even when the run was interrupted."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown(wait=True)
+
+    def _write(self, done: int, state: Tensors, trace: bytes, thirds: int, seconds: float) -> None:
+        before = self._log.checkpoints(self.shard)
+        checkpoint = Checkpoint(self.shard, done, tensors_digest(state).hex(), thirds, seconds)
+        write_tensors(self.path(checkpoint), state)
+        if self._trace_path is not None:
+            append(self._trace_path, trace)
+        self._log.add_checkpoint(checkpoint)
+        if self._latest_only:
+            for older in before:
+                self.path(older).unlink(missing_ok=True)
+
+    def _cut_trace(self, steps: int) -> None:
+        if self._trace_path is None:
+            return
+        self._trace_path.parent.mkdir(parents=True, exist_ok=True)
+        with self._trace_path.open("ab") as handle:
+            if handle.tell() < steps * TRACE_BYTES:
+                raise RunError(
+                    f"{self._trace_path} is shorter than the {steps} steps that the checkpoint holds: it was altered; "
+                    "choose a new --out"
+                )
+            handle.truncate(steps * TRACE_BYTES)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append and sync; a partial tail is cut off when the run is taken up again."""
+    try:
+        with path.open("ab") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error.strerror or error}): the last good checkpoint is kept; make room, "
+            "then run the same command again"
+        ) from error
+
+
+def adopt(
+    folder: Path,
+    log: Log,
+    *,
+    source: Path,
+    kept: Collection[Checkpoint],
+    link: Callable[[Path, Path], None],
+    trace: bool,
+) -> None:
+    """Take over another run's checkpoints and the trace up to the last of them, as states that cost nothing here."""
+    known = {
+        (checkpoint.shard, checkpoint.step)
+        for shard in {c.shard for c in kept}
+        for checkpoint in log.checkpoints(shard)
+    }
+    for checkpoint in sorted(kept, key=lambda item: (item.shard, item.step)):
+        link(source / "checkpoints" / checkpoint.name, folder / "checkpoints" / checkpoint.name)
+        if trace:
+            _adopt_trace(folder, source, checkpoint)
+        if (checkpoint.shard, checkpoint.step) not in known:
+            log.add_checkpoint(Checkpoint(checkpoint.shard, checkpoint.step, checkpoint.digest, 0, 0.0))
+
+
+def _adopt_trace(folder: Path, source: Path, checkpoint: Checkpoint) -> None:
+    name = f"shard-{checkpoint.shard}.bin"
+    target = folder / "trace" / name
+    size = checkpoint.step * TRACE_BYTES
+    if target.exists() and target.stat().st_size >= size:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (source / "trace" / name).open("rb") as handle:
+        content = handle.read(size)
+    if len(content) < size:
+        raise RunError(f"{source / 'trace' / name} is shorter than its checkpoints: the parent run was altered")
+    target.write_bytes(content)

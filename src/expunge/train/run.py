@@ -1,0 +1,219 @@
+"""A run on disk: a plain folder with run.json, the commitment, checkpoints, weights and a log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.files import read_bytes, write_bytes, write_text
+from expunge.core.hashing import parse_json, plain_json
+from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Guarantee, guarantee_from_json
+from expunge.data.commitment import Commitment, open_again
+from expunge.data.dataset import Dataset
+from expunge.data.forget_set import ForgetSet
+from expunge.data.source import Source, read
+from expunge.data.splits import SPLITS, Split
+from expunge.models.ensemble import Ensemble
+from expunge.models.resolver import build_empty
+from expunge.schedule.recipe import Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.train.log import Log
+from expunge.train.state import load_weights, read_tensors, weights_digest
+
+FORMAT = "expunge/run/1"
+LEAVES = {Split.TRAIN: "leaves.bin", Split.CALIBRATION: "leaves-calibration.bin", Split.HOLDOUT: "leaves-holdout.bin"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder and what its run.json says."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a finished run; anything missing or altered is refused in one sentence."""
+        run = cls.open_any(path)
+        if run.manifest["status"] != "finished":
+            raise RunError(f"{run.path} was interrupted: run the command that made it again, and it continues")
+        return run
+
+    @classmethod
+    def open_any(cls, path: Path | str) -> Run:
+        """Open a run whatever its state."""
+        folder = Path(path)
+        if not (folder / "run.json").is_file():
+            raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
+        manifest = parse_json(read_bytes(folder / "run.json", "the run"))
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            found = manifest.get("format") if isinstance(manifest, dict) else manifest
+            raise RunError(f"{folder / 'run.json'} has the format {found!r}, not {FORMAT!r}: another version wrote it")
+        return cls(folder, manifest)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        recipe = Recipe.from_json(self.manifest["recipe"])
+        if recipe.digest.hex() != self.manifest["recipe_digest"]:
+            raise RunError(f"{self.path}: the recipe does not match its digest: run.json was altered")
+        return recipe
+
+    @cached_property
+    def commitment(self) -> Commitment:
+        """Leaves and splits; their roots must be those in run.json."""
+        assignment = np.frombuffer(read_bytes(self.path / "assignment.bin", "the run"), dtype=np.uint8)
+        leaves: list[tuple[bytes, ...]] = []
+        for split in SPLITS:
+            content = read_bytes(self.path / LEAVES[split], "the run")
+            leaves.append(tuple(content[at : at + 32] for at in range(0, len(content), 32)))
+        commitment = Commitment(assignment, tuple(leaves))
+        roots = {split.value: root.hex() for split, root in commitment.roots.items()}
+        counted = [int((assignment == split.code).sum()) for split in SPLITS]
+        if roots != self.manifest["data"]["roots"] or counted != [len(kept) for kept in leaves]:
+            raise RunError(f"{self.path}: the leaves do not match their roots: files of the run were altered")
+        return commitment
+
+    @property
+    def root(self) -> bytes:
+        return bytes.fromhex(self.manifest["dataset_root"])
+
+    @property
+    def beacon(self) -> bytes:
+        return bytes.fromhex(self.manifest["beacon"])
+
+    @cached_property
+    def units(self) -> np.ndarray:
+        return np.frombuffer(read_bytes(self.path / "units.bin", "the run"), dtype="<u8").astype(np.int64)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return Schedule.of(self.recipe, self.commitment.root, self.units, self.beacon)
+
+    @cached_property
+    def tombstones(self) -> np.ndarray:
+        """Every slot that this run has forgotten, its ancestors' included."""
+        return np.array(self.manifest["tombstones"], dtype=np.int64)
+
+    @property
+    def guarantee(self) -> Guarantee:
+        return guarantee_from_json(self.manifest["guarantee"])
+
+    @property
+    def weights_digest(self) -> str:
+        return str(self.manifest["weights_digest"])
+
+    @property
+    def method(self) -> str | None:
+        """Name of the method that made it; None for a training."""
+        described = self.manifest.get("method")
+        return None if described is None else str(described["name"])
+
+    @cached_property
+    def forget_set(self) -> ForgetSet:
+        """What this run forgot; a training forgot nothing."""
+        if self.manifest["operation"] != "unlearn":
+            raise InvalidArgument(
+                f"{self.path} is a training, it forgot nothing: name a run that `expunge unlearn` made"
+            )
+        return ForgetSet.from_json(parse_json(read_bytes(self.path / "forget.json", "the forget set")))
+
+    @cached_property
+    def parent(self) -> Run:
+        """The run that this one came from; it must still be the one it was."""
+        described = self.manifest["parent"]
+        if described is None:
+            raise InvalidArgument(f"{self.path} is a training, it has no parent")
+        candidates = (Path(described["path"]), self.path / described["relative"])
+        for candidate in candidates:
+            if (candidate / "run.json").is_file():
+                parent = Run.open(candidate)
+                if parent.weights_digest == described["weights_digest"]:
+                    return parent
+        raise RunError(
+            f"the parent of {self.path} is no longer at {described['path']} with weights "
+            f"{described['weights_digest'][:12]}…: put it back, or name it with --original"
+        )
+
+    @property
+    def log(self) -> Log:
+        return Log(self.path / "log.jsonl")
+
+    def data(self, override: str | Dataset | None = None) -> dict[Split, Dataset]:
+        """Read the data again and check each row against its leaf."""
+        found: Dataset
+        if isinstance(override, Dataset):
+            found = override
+        else:
+            described = self.manifest["data"]["source"]
+            if described is None and override is None:
+                raise DataError(f"{self.path} was trained on data in memory: hand the same data set over again")
+            source = Source.from_json(described) if described else Source(location=str(override))
+            if override is not None:
+                source = replace(source, location=str(override))
+            found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
+        return open_again(found, self.commitment, self.tombstones)
+
+    def model(self, device: torch.device | str = "cpu") -> nn.Module:
+        """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
+        return load_model(
+            self.recipe, self.path / "model.safetensors", self.weights_digest, self.manifest["alive"], device
+        )
+
+
+def load_model(recipe: Recipe, path: Path, digest: str, alive: list[bool], device: torch.device | str) -> nn.Module:
+    """Read model.safetensors; the digest must be the one that was announced."""
+    model = assemble(recipe, [build_empty(recipe) if lives else None for lives in alive])
+    load_weights(model, read_tensors(path), path)
+    if weights_digest(model) != digest:
+        raise RunError(f"{path} does not hold the weights {digest[:12]}… of its run.json: it was altered")
+    return model.to(device).eval()
+
+
+def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
+    """One model of the shards' models; a shard with nobody left is not asked for an answer."""
+    if recipe.shards == 1 and members[0] is not None:
+        return members[0]
+    return Ensemble([member for member in members if member is not None], recipe.voting)
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """run.json, whole or not at all."""
+    write_text(path / "run.json", plain_json(dict(manifest)))
+
+
+def write_commitment(path: Path, commitment: Commitment, units: np.ndarray) -> None:
+    """Leaves, splits and units: what a run keeps instead of the data."""
+    write_bytes(path / "assignment.bin", commitment.assignment.astype(np.uint8).tobytes())
+    for split in SPLITS:
+        write_bytes(path / LEAVES[split], b"".join(commitment.leaves[split.code]))
+    write_bytes(path / "units.bin", units.astype("<u8").tobytes())
+
+
+def data_manifest(source: Source | None, commitment: Commitment, *, split_seed: int, split_by: str) -> dict[str, Any]:
+    """The data as run.json describes them: where they came from and what they were committed to."""
+    return {
+        "source": None if source is None else source.as_json(),
+        "rows": len(commitment.assignment),
+        "counts": {split.value: len(commitment.leaves[split.code]) for split in SPLITS},
+        "roots": {split.value: root.hex() for split, root in commitment.roots.items()},
+        "split_seed": split_seed,
+        "split_by": split_by,
+        "salts": "open",
+        "note": "leaves not hidden: salts are open",
+    }
+
+
+def beacon_note(beacon: bytes) -> str:
+    """What the beacon protects from."""
+    if beacon == ZERO_BEACON:
+        return "zero beacon: schedule not protected against grinding"
+    return "beacon given"

@@ -1,0 +1,172 @@
+"""Carrying out a whole recipe: every shard through the loop, from its last good state or from its initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.models.resolver import build
+from expunge.schedule.plan import TrainingPlan
+from expunge.schedule.recipe import Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.tasks.task import Task
+from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.examples import Examples
+from expunge.train.log import Log
+from expunge.train.loop import NoRecorder, Recorder, carry_out
+from expunge.train.meter import Meter
+from expunge.train.objective import training_objective
+from expunge.train.optimiser import make_optimiser
+from expunge.train.recorder import FolderRecorder
+from expunge.train.state import load_full_state
+
+RunProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Where a training is recorded, how often, and whether with the trace of its steps."""
+
+    folder: Path
+    interval: int | None = None
+    trace: bool = True
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A parent's checkpoint to start a shard from, where nothing is recorded."""
+
+    checkpoint: Checkpoint
+    path: Path
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Models by shard (None where nobody is left) and the work that was done for them here."""
+
+    members: list[nn.Module | None]
+    thirds: int
+    seconds: float
+    steps: int
+    reused: Mapping[int, int] = field(default_factory=dict[int, int])
+
+
+def carry_out_shards(
+    recipe: Recipe,
+    schedule: Schedule,
+    examples: Examples,
+    emptied: np.ndarray,
+    task: Task,
+    *,
+    recording: Recording | None = None,
+    starts: Mapping[int, StartingPoint] | None = None,
+    progress: RunProgress | None = None,
+) -> Carried:
+    """Train every shard on those present. What a folder already holds is taken up, not done again."""
+    totals = [schedule.total_steps(shard) for shard in range(schedule.shards)]
+    members: list[nn.Module | None] = []
+    thirds = steps = passed = 0
+    seconds = 0.0
+    reused: dict[int, int] = {}
+    for shard, total in enumerate(totals):
+        if not _anybody(recipe, schedule, shard, emptied):
+            members.append(None)
+            passed += total
+            continue
+        model = build(recipe, schedule.seed, shard).to(examples.device)
+        model.train()
+        optimiser = make_optimiser(recipe.optimiser, model)
+        meter = Meter()
+        recorder = _recorder(recording, schedule, shard, starts or {})
+        before = passed
+
+        def moved(done: int, of: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, sum(totals))
+
+        try:
+            first = _FirstStep(recorder)
+            carry_out(
+                TrainingPlan(recipe, schedule, shard, emptied),
+                student=model,
+                objective=training_objective,
+                optimiser=optimiser,
+                recipe=recipe,
+                task=task,
+                examples=examples,
+                meter=meter,
+                recorder=first,
+                progress=moved,
+            )
+        finally:
+            if isinstance(recorder, FolderRecorder):
+                recorder.close()
+        thirds += meter.thirds
+        seconds += meter.seconds
+        steps += total - first.started
+        reused[shard] = first.started
+        passed += total
+        members.append(model.eval())
+    return Carried(members, thirds, seconds, steps, reused)
+
+
+class _FirstStep:
+    """A recorder that also remembers where it took up."""
+
+    def __init__(self, inner: Recorder) -> None:
+        self.after_step = inner.after_step
+        self.due = inner.due
+        self.checkpoint = inner.checkpoint
+        self._inner = inner
+        self.started = 0
+
+    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+        self.started = self._inner.restore(student, optimiser, meter)
+        return self.started
+
+
+class _StartsAt(NoRecorder):
+    """Starts from a checkpoint of another run and records nothing."""
+
+    def __init__(self, start: StartingPoint) -> None:
+        self._start = start
+
+    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+        state = read_checkpoint(self._start.path, self._start.checkpoint)
+        if state is None:
+            raise RunError(f"{self._start.path} is missing or does not match its digest: use --method retrain")
+        load_full_state(student, optimiser, state, self._start.path)
+        return self._start.checkpoint.step
+
+
+def _recorder(
+    recording: Recording | None, schedule: Schedule, shard: int, starts: Mapping[int, StartingPoint]
+) -> Recorder:
+    if recording is None:
+        return _StartsAt(starts[shard]) if shard in starts else NoRecorder()
+    return FolderRecorder(
+        recording.folder,
+        shard=shard,
+        total=schedule.total_steps(shard),
+        log=Log(recording.folder / "log.jsonl"),
+        interval=recording.interval,
+        stage_ends=schedule.stage_ends(shard),
+        trace=recording.trace,
+    )
+
+
+def _anybody(recipe: Recipe, schedule: Schedule, shard: int, emptied: np.ndarray) -> bool:
+    """Whether a shard has a step to carry out at all."""
+    seated = np.setdiff1d(schedule.shard_slots(shard), emptied)
+    if len(seated) == 0:
+        return False
+    if recipe.least_present == 1:
+        return True
+    plan = TrainingPlan(recipe, schedule, shard, emptied)
+    return any(plan.step(index).parts for index in range(plan.total))

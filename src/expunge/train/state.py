@@ -1,0 +1,139 @@
+"""Weights, buffers and optimiser state as named tensors: canonical bytes, digests, safetensors files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.core.files import write_bytes
+from expunge.core.hashing import sha256, text_bytes, u32, u64
+
+Tensors = dict[str, torch.Tensor]
+
+
+def weights_of(model: nn.Module) -> Tensors:
+    """Parameters and persistent buffers by name; tied tensors once, under their first name."""
+    found: Tensors = {}
+    seen: set[tuple[int, tuple[int, ...], tuple[int, ...]]] = set()
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        address = (value.data_ptr(), tuple(value.shape), tuple(value.stride()))
+        if value.numel() and address in seen:
+            continue
+        seen.add(address)
+        found[name] = value.detach()
+    return found
+
+
+def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
+    """Moments and counters by parameter number."""
+    found: Tensors = {}
+    for number, parameter in enumerate(_parameters(optimiser)):
+        for name, value in sorted(optimiser.state.get(parameter, {}).items()):
+            if isinstance(value, torch.Tensor):
+                found[f"{number}.{name}"] = value.detach()
+    return found
+
+
+def full_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
+    """Everything that a step depends on besides its batch."""
+    state = {f"model.{name}": value for name, value in weights_of(model).items()}
+    state.update({f"optimiser.{name}": value for name, value in optimiser_state(optimiser).items()})
+    return state
+
+
+def copied(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """A snapshot on the CPU that later steps do not touch."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """SHA-256 over (name, dtype, shape, bytes), sorted by name."""
+    parts: list[bytes | memoryview] = [b"expunge/tensors/1", u32(len(tensors))]
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        parts.append(text_bytes(name) + text_bytes(str(value.dtype).removeprefix("torch.")))
+        parts.append(u32(value.dim()) + b"".join(u64(size) for size in value.shape))
+        parts.append(_raw(value))
+    return sha256(*parts)
+
+
+def _raw(value: torch.Tensor) -> memoryview:
+    """The tensor's own bytes, not copied."""
+    return value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else memoryview(b"")
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Digest of the canonical weights, as people and records name a model."""
+    return tensors_digest(weights_of(model)).hex()
+
+
+def state_digest(model: nn.Module, optimiser: torch.optim.Optimizer) -> bytes:
+    """Digest of weights, buffers and optimiser state."""
+    return tensors_digest(full_state(model, optimiser))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """A safetensors file, whole or not at all."""
+    write_bytes(path, save({name: tensors[name].contiguous() for name in sorted(tensors)}))
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Read a safetensors file; anything else is refused."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: the run cannot be opened without it") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path} is not a readable safetensors file ({error}): it was cut short or altered") from None
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: Path | str) -> None:
+    """Copy weights into existing tensors, name by name; missing, extra or misshapen ones are refused."""
+    own = weights_of(model)
+    _same_names(set(own), set(tensors), where)
+    with torch.no_grad():
+        for name, target in own.items():
+            source = tensors[name]
+            if source.shape != target.shape or source.dtype != target.dtype:
+                raise RunError(
+                    f"{where}: tensor {name!r} is {tuple(source.shape)} {source.dtype}, the model has "
+                    f"{tuple(target.shape)} {target.dtype}: the file belongs to another recipe"
+                )
+            target.copy_(source)
+
+
+def load_full_state(
+    model: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, torch.Tensor], where: Path | str
+) -> None:
+    """Take up a checkpoint: weights into the model's tensors, moments and counters into the optimiser's."""
+    weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    load_weights(model, weights, where)
+    parameters = _parameters(optimiser)
+    optimiser.state.clear()
+    for name, value in state.items():
+        if not name.startswith("optimiser."):
+            continue
+        number, _, field = name.removeprefix("optimiser.").partition(".")
+        if not number.isdigit() or int(number) >= len(parameters):
+            raise RunError(f"{where}: optimiser state {name!r} belongs to no parameter: the file was altered")
+        parameter = parameters[int(number)]
+        device = "cpu" if field == "step" else parameter.device
+        optimiser.state[parameter][field] = value.to(device, copy=True)
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def _same_names(own: set[str], found: set[str], where: Path | str) -> None:
+    if own != found:
+        odd = sorted(own ^ found)[:3]
+        raise RunError(f"{where}: tensors {odd} are missing or unknown: the file belongs to another recipe")

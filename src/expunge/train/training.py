@@ -1,0 +1,223 @@
+"""``train``: from data and a recipe to a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Empirical, Exact, Guarantee
+from expunge.data.commitment import Commitment, commit
+from expunge.data.dataset import Dataset
+from expunge.data.encoding import make_encoding
+from expunge.data.source import Source, read
+from expunge.data.splits import Split, SplitBy, split_rows
+from expunge.models.resolver import build_empty, holds_batch_norm
+from expunge.schedule.placement import number_units
+from expunge.schedule.recipe import Profile, Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.tasks.classification import TASKS
+from expunge.train.exactness import Exactness, examine, require_same
+from expunge.train.examples import Examples
+from expunge.train.folder import start_or_continue, writing
+from expunge.train.profile import pinned
+from expunge.train.run import (
+    FORMAT,
+    Run,
+    assemble,
+    beacon_note,
+    data_manifest,
+    write_commitment,
+    write_manifest,
+)
+from expunge.train.shards import Carried, Recording, RunProgress, carry_out_shards
+from expunge.train.state import weights_digest, weights_of, write_tensors
+
+PREPROCESSING = (
+    ("pixels", "constant"),
+    ("numbers", "constant"),
+    ("categories", "constant"),
+    ("words", "constant"),
+    ("classes", "constant"),
+    ("class_weights", "constant"),
+    ("early_stopping", "constant"),
+)
+
+
+def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
+    """A recipe for a data set: how its columns come in, its classes, and whatever fields are given.
+
+    Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
+    over one row is undefined.
+    """
+    buckets = {name: fields.pop(name) for name in ("category_buckets", "text_buckets") if name in fields}
+    given = "least_present" in fields
+    recipe = Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields)
+    if not given and recipe.batch_size >= 2 and holds_batch_norm(build_empty(recipe)):
+        recipe = replace(recipe, least_present=2)
+    return recipe
+
+
+def train(
+    data: Source | Dataset | str,
+    *,
+    out: Path | str,
+    recipe: Recipe | None = None,
+    split_seed: int = 0,
+    split_by: SplitBy = SplitBy.ROWS,
+    device: str = "cpu",
+    checkpoint_interval: int | None = None,
+    trace: bool = True,
+    progress: RunProgress | None = None,
+    **fields: Any,
+) -> Run:
+    """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it."""
+    source = Source(location=data) if isinstance(data, str) else data if isinstance(data, Source) else None
+    dataset = read(source) if source is not None else data
+    assert isinstance(dataset, Dataset)
+    if recipe is None:
+        recipe = make_recipe(dataset, **fields)
+    elif fields:
+        raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
+    if checkpoint_interval is not None and checkpoint_interval < 1:
+        raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
+    assignment = split_rows(dataset, seed=split_seed, by=split_by)
+    commitment = commit(dataset, assignment)
+    training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
+    units = number_units(training_rows.subjects)
+    schedule = Schedule.of(recipe, commitment.root, units)
+    folder = Path(out)
+    with writing(folder), pinned(recipe):
+        manifest = _manifest(recipe, commitment, source, schedule, split_seed, split_by, device)
+        run = start_or_continue(folder, manifest)
+        if run.manifest["status"] == "finished":
+            return run
+        write_commitment(folder, commitment, units)
+        examples = Examples(recipe, training_rows, find_device(device))
+        task = TASKS[recipe.task]
+        nobody = np.zeros(0, dtype=np.int64)
+        found = examine(recipe, schedule, examples, nobody, task)
+        _same_environment(run, found)
+        write_manifest(folder, {**run.manifest, "environment": found.environment})
+        recording = Recording(folder, checkpoint_interval, trace)
+        carried = carry_out_shards(recipe, schedule, examples, nobody, task, recording=recording, progress=progress)
+        return finish(
+            folder,
+            {**run.manifest, "environment": found.environment},
+            recipe,
+            carried,
+            guarantee=Exact() if found.refused is None else Empirical(),
+            exact_refused=found.refused,
+        )
+
+
+def _manifest(
+    recipe: Recipe,
+    commitment: Commitment,
+    source: Source | None,
+    schedule: Schedule,
+    split_seed: int,
+    split_by: SplitBy,
+    device: str,
+) -> dict[str, Any]:
+    described = data_manifest(source, commitment, split_seed=split_seed, split_by=split_by.value)
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "operation": "train",
+        "request": {
+            "operation": "train",
+            "recipe": recipe.as_json(),
+            "roots": described["roots"],
+            "beacon": ZERO_BEACON.hex(),
+            "device": device,
+        },
+        "recipe": recipe.as_json(),
+        "recipe_digest": recipe.digest.hex(),
+        "data": described,
+        "dataset_root": commitment.root.hex(),
+        "beacon": ZERO_BEACON.hex(),
+        "beacon_note": beacon_note(ZERO_BEACON),
+        "lineage_seed": schedule.seed.hex(),
+        "tombstones": [],
+        "method": None,
+        "parent": None,
+        "preprocessing": [{"name": name, "from": origin} for name, origin in PREPROCESSING],
+        "environment": None,
+        "device": device,
+    }
+
+
+def _same_environment(run: Run, found: Exactness) -> None:
+    before = run.manifest["environment"]
+    if before is not None and run.recipe.profile is Profile.EXACT:
+        require_same(found.environment, before, f"{run.path} was begun", "choose a new --out to start afresh")
+
+
+def finish(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    recipe: Recipe,
+    carried: Carried,
+    *,
+    guarantee: Guarantee,
+    exact_refused: str | None,
+    **more: Any,
+) -> Run:
+    """Write the weights and complete run.json."""
+    model = assemble(recipe, carried.members)
+    return finish_model(
+        folder,
+        manifest,
+        model,
+        alive=[member is not None for member in carried.members],
+        guarantee=guarantee,
+        exact_refused=exact_refused,
+        example_steps=carried.thirds / 3,
+        seconds=round(carried.seconds, 3),
+        steps=carried.steps,
+        **more,
+    )
+
+
+def finish_model(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    model: torch.nn.Module,
+    *,
+    alive: list[bool],
+    guarantee: Guarantee,
+    **more: Any,
+) -> Run:
+    """Write a model's weights, then run.json with status finished."""
+    write_tensors(folder / "model.safetensors", weights_of(model))
+    complete = {
+        **manifest,
+        "status": "finished",
+        "weights_digest": weights_digest(model),
+        "parameters": sum(value.numel() for value in model.parameters()),
+        "alive": alive,
+        "guarantee": guarantee.as_json(),
+        **more,
+    }
+    write_manifest(folder, complete)
+    return Run(folder, complete)
+
+
+def find_device(name: str) -> torch.device:
+    """The device by its name; one that is not there is refused."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidArgument(f"device {name!r} is not known: cpu or cuda are") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidArgument(f"device {name!r} is not supported: cpu or cuda are")
+    return device
