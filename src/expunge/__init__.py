@@ -1,1 +1,63 @@
-"""Expunge makes a trained PyTorch model forget named people's data, and shows its work."""
+"""Expunge makes a trained PyTorch model forget named people's data, and shows its work.
+
+    run = expunge.train("digits", model="cnn", epochs=8, out="runs/base")
+    forgot = expunge.unlearn(run, "subject:person-017", method="exact-replay", out="runs/forgot")
+    expunge.evaluate(forgot, references=["runs/retrained"])
+    expunge.report(["runs/forgot"], out="report.html")
+
+Everything is imported when it is first used: a report or a data set needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_FACE = {
+    "Source": "expunge.data.source",
+    "Run": "expunge.train.run",
+    "load": "expunge.train.load",
+    "train": "expunge.train.training",
+    "make_recipe": "expunge.train.training",
+    "unlearn": "expunge.methods.unlearn",
+    "evaluate": "expunge.measure.evaluate",
+    "report": "expunge.report.report",
+    "METHODS": "expunge.methods",
+    "PROBES": "expunge.measure",
+    "ExpungeError": "expunge.core.errors",
+}
+
+__all__ = [
+    "METHODS",
+    "PROBES",
+    "ExpungeError",
+    "Run",
+    "Source",
+    "__version__",
+    "evaluate",
+    "load",
+    "make_recipe",
+    "report",
+    "train",
+    "unlearn",
+]
+
+if TYPE_CHECKING:
+    from expunge.core.errors import ExpungeError
+    from expunge.data.source import Source
+    from expunge.measure import PROBES
+    from expunge.measure.evaluate import evaluate
+    from expunge.methods import METHODS
+    from expunge.methods.unlearn import unlearn
+    from expunge.report.report import report
+    from expunge.train.load import load
+    from expunge.train.run import Run
+    from expunge.train.training import make_recipe, train
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FACE:
+        return getattr(import_module(_FACE[name]), name)
+    raise AttributeError(f"module 'expunge' has no attribute {name!r}")

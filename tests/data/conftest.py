@@ -9,9 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from expunge.core.errors import ExpungeError
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+
+# Files are written in these tests: on a busy machine time says nothing about what is tested.
+settings.register_profile("files", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("files")
 
 Refused = Callable[..., AbstractContextManager[None]]
 

@@ -110,7 +110,9 @@ def training_rows(rows: Dataset) -> list[int]:
 def test_forgotten_rows_may_be_missing(people, ids, subjects, which):
     rows = people(30, ids=ids, subjects=subjects)
     train = training_rows(rows)
-    gone = {"none": [], "first": train[:1], "last": train[-1:], "several": train[3:12:2], "all but one": train[1:]}[which]
+    gone = {"none": [], "first": train[:1], "last": train[-1:], "several": train[3:12:2], "all but one": train[1:]}[
+        which
+    ]
     before, after = opened(rows, gone, train[1:] if which == "all but one" else sorted({*gone, train[5]}))
     for split in SPLITS:
         there = after[split].present

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from expunge.core.errors import DataError
+from expunge.core.errors import DataError, ExpungeError
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.encoding import image_layout
 from expunge.data.labels import labels_of, words_in
+from expunge.data.wording import one_line
 
 if TYPE_CHECKING:
     from expunge.data.source import Source
 
 NAMES = ("x", "y", "ids", "subjects")
 NEAR = {"id": "ids", "subject": "subjects"}  # left unread, they would cost every person a name
-BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
@@ -83,7 +83,7 @@ def _names(name: str, found: dict[str, np.ndarray], where: str) -> list[str] | N
 
 def _load(where: str) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(where) as archive:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(where) as archive:
             there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             for name in ("x", "y"):
                 if name not in there:
@@ -95,10 +95,12 @@ def _load(where: str) -> dict[str, np.ndarray]:
                 if name in there and meant not in there:
                     raise DataError(f"{where} holds an array {name!r} that would go unread: save it as {meant!r}")
             return {name: _array(archive, name, where) for name in NAMES if name in there}
-    except BROKEN as error:
-        raise DataError(f"{where} could not be read as a NumPy archive ({error}): save it again") from None
+    except ExpungeError:
+        raise
     except MemoryError:
         raise DataError(f"{where} needs more memory than there is: save fewer rows or smaller numbers") from None
+    except Exception as error:  # whatever the readers of archives, headers and compressed bytes make of a broken file
+        raise DataError(f"{where} could not be read as a NumPy archive ({one_line(error)}): save it again") from error
 
 
 def _array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:

@@ -26,6 +26,9 @@ def found_in(column: Any, name: str, where: str) -> Found:
         column, kind = column.cast(pa.float64()), pa.float64()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return Found(np.asarray(column.fill_null(0).to_numpy()), missing)
+    if pa.types.is_timestamp(kind) and kind.tz is not None:  # in UTC, so that no time-zone table is asked
+        words = found_in(column.cast(pa.timestamp(kind.unit)), name, where).values
+        return Found(np.array([word and word + "Z" for word in words], dtype=object), missing)
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind):
         words = _objects(column.cast(pa.string()))
         return Found(np.array([word.replace(" ", "T") for word in words], dtype=object), missing)

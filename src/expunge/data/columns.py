@@ -132,11 +132,15 @@ def _infer(table: Table, name: str, overruled: ColumnKind | None) -> Column:
 
 def _content(table: Table, column: Column) -> np.ndarray:
     found = table.columns[column.name]
-    if column.kind in (ColumnKind.IMAGE, ColumnKind.ARRAY):
+    is_array = column.kind in (ColumnKind.IMAGE, ColumnKind.ARRAY)
+    if is_array != (found.values.ndim > 1):
+        raise DataError(
+            f"{table.where}: column {column.name!r} holds {'plain values' if is_array else 'arrays'}, the recipe says "
+            f"{column.kind.value}: give the data that the run was trained on"
+        )
+    if is_array:
         array_column(column.name, found.values, table.where, (column,))
         return found.values
-    if found.values.ndim > 1:
-        raise DataError(f"{table.where}: column {column.name!r} holds arrays, the recipe says {column.kind.value}")
     return _numbers(table, column.name, found) if column.kind is ColumnKind.NUMERIC else _words(found)
 
 
@@ -189,5 +193,4 @@ def _labels(table: Table, name: str, found: Found, classes: tuple[int | str, ...
         if found.spelled and classes is None:
             refuse_quantities(words, name, table.where, table.place)
         return spelled_classes(words, classes) if found.spelled else list(words)
-    as_text = classes is not None and all(isinstance(value, str) for value in classes)
-    return list(words) if as_text else labels_of(found.values, table.where)
+    return labels_of(found.values, table.where)

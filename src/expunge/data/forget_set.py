@@ -18,7 +18,7 @@ from expunge.data.dataset import Dataset
 
 FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
 FORMAT = "expunge/forget-set/1"
-RANDOM = re.compile(r"random:(?P<amount>\d+(?:\.\d+)?)(?P<percent>%?):(?P<seed>\d+)\Z")
+RANDOM = re.compile(r"random:(?P<amount>\d{1,20}(?:\.\d{1,20})?)(?P<percent>%?):(?P<seed>\d{1,20})\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _slots(rule: str, train: Dataset, root: str, forgotten: np.ndarray) -> np.nd
         return _random(rule, train, forgotten)
     if os.path.isfile(rule):
         return _saved(Path(rule), train, root)
-    raise InvalidArgument(f"forget set {rule!r} is none of the known forms: {FORMS}")
+    raise InvalidArgument(f"forget set {rule[:80]!r} is none of the known forms: {FORMS}")
 
 
 def _subject(name: str, train: Dataset) -> np.ndarray:
@@ -138,10 +138,12 @@ def _class(name: str, train: Dataset) -> np.ndarray:
 def _random(rule: str, train: Dataset, forgotten: np.ndarray) -> np.ndarray:
     parsed = RANDOM.match(rule)
     if not parsed:
-        raise InvalidArgument(f"forget set {rule!r} must be random:10%:SEED or random:COUNT:SEED, SEED a whole number")
+        raise InvalidArgument(
+            f"forget set {rule[:80]!r} must be random:10%:SEED or random:COUNT:SEED, SEED a whole number"
+        )
     left = np.setdiff1d(np.arange(len(train)), forgotten)
-    if len(rule) > 64 or int(parsed["seed"]) >= 2**64:
-        raise InvalidArgument(f"seed {parsed['seed'][:40]} of a random forget set must lie between 0 and 2^64 − 1")
+    if int(parsed["seed"]) >= 2**64:
+        raise InvalidArgument(f"seed {parsed['seed']} of a random forget set must lie between 0 and 2^64 − 1")
     amount = float(parsed["amount"])
     if parsed["percent"]:
         if not 0 < amount < 100:

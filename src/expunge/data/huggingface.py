@@ -13,11 +13,12 @@ from expunge.data.arrow import arrays_in, found_in
 from expunge.data.columns import Found, Table, assemble
 from expunge.data.dataset import Column, Dataset
 from expunge.data.images import stack
+from expunge.data.wording import one_line
 
 if TYPE_CHECKING:
     from expunge.data.source import Source
 
-LABEL, SPLIT = "label", "train"
+LABEL, SPLIT, IMAGE = "label", "train", "Image"
 ONE, SEVERAL = ("dataset_info.json", "state.json"), ("dataset_dict.json",)
 ARRAYS = ("Array2D", "Array3D", "Array4D", "Array5D", "List", "LargeList", "Sequence")
 
@@ -34,7 +35,7 @@ def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tupl
         found = datasets.load_from_disk(source.location)
     except Exception as error:
         raise DataError(
-            f"{source.location} could not be read as a saved data set ({_short(error)}): save it again"
+            f"{source.location} could not be read as a saved data set ({one_line(error)}): save it again"
         ) from error
     return _read(found, source, columns, classes)
 
@@ -51,7 +52,7 @@ def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tupl
         found = datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
     except Exception as error:  # whatever network, hub or cache may raise
         raise DataError(
-            f"{source.location} could not be loaded ({_short(error)}): check the name and the network, or save the "
+            f"{source.location} could not be loaded ({one_line(error)}): check the name and the network, or save the "
             "data set with save_to_disk where there is one and give that folder"
         ) from error
     return _read(found, source, columns, classes)
@@ -67,11 +68,6 @@ def _library(location: str) -> Any:
     return datasets
 
 
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
 def _read(
     found: Any, source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None
 ) -> Dataset:
@@ -79,6 +75,10 @@ def _read(
     where = source.location
     if len(rows) == 0:
         raise DataError(f"{where} holds no rows: a data set needs at least one")
+    if source.image_size is not None and not any(type(feature).__name__ == IMAGE for feature in rows.features.values()):
+        raise InvalidArgument(
+            f"--image-size {source.image_size} makes no sense for {where}, which has no column of images: leave it out"
+        )
     plain: Any = rows.with_format("arrow")[:]
     table = Table(
         where,
@@ -89,10 +89,10 @@ def _read(
 
 def _split(found: Any, source: Source) -> Any:
     if not isinstance(found, dict):
-        if source.split is not None and str(found.split) != source.split:
+        if source.split is not None and source.split != str(found.split):
             raise InvalidArgument(
-                f"--split {source.split} cannot be chosen: {source.location} holds one split only ({found.split}): "
-                "leave it out"
+                f"--split {source.split} cannot be chosen: {source.location} was saved as one split "
+                f"({found.split or 'without a name'}): leave it out"
             )
         return found
     wanted = source.split or SPLIT
@@ -110,7 +110,7 @@ def _found(column: Any, feature: Any, name: str, source: Source, columns: tuple[
         return found_in(column, name, where)
     if kind == "ClassLabel":
         return _class_names(found_in(column, name, where), feature, name, where)
-    if kind == "Image":
+    if kind == IMAGE:
         pixels = _images(column.to_pylist(), name, source, columns)
         return Found(pixels, np.zeros(len(pixels), dtype=bool))
     if kind in ARRAYS:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.labels import spelled_classes
+from expunge.data.wording import one_line
 
 if TYPE_CHECKING:
     from expunge.data.source import Source
@@ -107,15 +106,18 @@ def _with(opened: Path | bytes, shown: str, use: Callable[[Any], Any]) -> Any:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(opened) if isinstance(opened, bytes) else opened) as image:
                 return use(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"image {shown} is too large to be decoded ({error}): make it smaller first") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise DataError(f"image {shown} could not be decoded ({error}): replace it or remove it") from None
+        raise DataError(
+            f"image {shown} is too large to be decoded ({one_line(error)}): make it smaller first"
+        ) from None
+    except ExpungeError:
+        raise
+    except Exception as error:  # whatever a decoder makes of broken bytes
+        raise DataError(f"image {shown} could not be decoded ({one_line(error)}): replace it or remove it") from error
 
 
 def _head(image: Any) -> tuple[tuple[int, int], str]:
@@ -142,8 +144,11 @@ def _pixels(image: Any, shown: str, column: Column, size: int | None, first: str
 def _paths(root: Path) -> list[str]:
     """Relative paths of all images, sorted; files that would be left out without a word are refused by name."""
     paths: list[str] = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for folder, folders, files in os.walk(root, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        link = next((name for name in folders if Path(folder, name).is_symlink()), None)
+        if link is not None:
+            raise DataError(f"{Path(folder, link)} is a link to a folder, which is not followed: put the folder there")
         inside = Path(folder) != root
         for name in files:
             path = Path(folder, name).relative_to(root).as_posix()
@@ -160,6 +165,10 @@ def _paths(root: Path) -> list[str]:
             if is_image:
                 paths.append(path)
     return sorted(paths)
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"{error.filename} could not be read ({error.strerror or error}): check its rights") from None
 
 
 def _prefix(path: str, root: Path) -> str:

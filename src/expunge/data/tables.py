@@ -12,6 +12,7 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.arrow import found_in
 from expunge.data.columns import Found, Table, assemble
 from expunge.data.dataset import Column, Dataset
+from expunge.data.wording import one_line
 
 if TYPE_CHECKING:
     from expunge.data.source import Source
@@ -123,7 +124,7 @@ def _parquet_table(where: str) -> Table:
         with pq.ParquetFile(where) as file:  # a dataset reader would add columns from the folders' names
             table = file.read()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where} could not be read as Parquet ({error}): write the file again") from None
+        raise DataError(f"{where} could not be read as Parquet ({one_line(error)}): write the file again") from None
     names = [str(name) for name in table.schema.names]
     _check_names(names, where)
     return Table(where, {name: found_in(table.column(name), name, where) for name in names})

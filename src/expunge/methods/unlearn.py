@@ -18,6 +18,7 @@ from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
+from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
@@ -28,7 +29,7 @@ from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import start_or_continue, writing
 from expunge.train.profile import pinned
-from expunge.train.run import FORMAT, Run, write_commitment, write_manifest
+from expunge.train.run import FORMAT, Run, write_manifest
 from expunge.train.shards import RunProgress
 from expunge.train.training import find_device, finish_model
 

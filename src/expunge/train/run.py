@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.files import read_bytes, write_bytes, write_text
+from expunge.core.files import read_bytes, write_text
 from expunge.core.hashing import parse_json, plain_json
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Guarantee, guarantee_from_json
@@ -22,6 +23,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source, read
 from expunge.data.splits import SPLITS, Split
+from expunge.data.stored import read_commitment, read_units
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
 from expunge.schedule.recipe import Recipe
@@ -30,7 +32,13 @@ from expunge.train.log import Log
 from expunge.train.state import load_weights, read_tensors, weights_digest
 
 FORMAT = "expunge/run/1"
-LEAVES = {Split.TRAIN: "leaves.bin", Split.CALIBRATION: "leaves-calibration.bin", Split.HOLDOUT: "leaves-holdout.bin"}
+
+
+class Trace(Enum):
+    """What is kept of every step beside the checkpoints: digests of its members and losses, or nothing."""
+
+    LOSSES = "losses"
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -70,17 +78,7 @@ class Run:
     @cached_property
     def commitment(self) -> Commitment:
         """Leaves and splits; their roots must be those in run.json."""
-        assignment = np.frombuffer(read_bytes(self.path / "assignment.bin", "the run"), dtype=np.uint8)
-        leaves: list[tuple[bytes, ...]] = []
-        for split in SPLITS:
-            content = read_bytes(self.path / LEAVES[split], "the run")
-            leaves.append(tuple(content[at : at + 32] for at in range(0, len(content), 32)))
-        commitment = Commitment(assignment, tuple(leaves))
-        roots = {split.value: root.hex() for split, root in commitment.roots.items()}
-        counted = [int((assignment == split.code).sum()) for split in SPLITS]
-        if roots != self.manifest["data"]["roots"] or counted != [len(kept) for kept in leaves]:
-            raise RunError(f"{self.path}: the leaves do not match their roots: files of the run were altered")
-        return commitment
+        return read_commitment(self.path, self.manifest["data"]["roots"])
 
     @property
     def root(self) -> bytes:
@@ -92,7 +90,7 @@ class Run:
 
     @cached_property
     def units(self) -> np.ndarray:
-        return np.frombuffer(read_bytes(self.path / "units.bin", "the run"), dtype="<u8").astype(np.int64)
+        return read_units(self.path)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -188,14 +186,6 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """run.json, whole or not at all."""
     write_text(path / "run.json", plain_json(dict(manifest)))
-
-
-def write_commitment(path: Path, commitment: Commitment, units: np.ndarray) -> None:
-    """Leaves, splits and units: what a run keeps instead of the data."""
-    write_bytes(path / "assignment.bin", commitment.assignment.astype(np.uint8).tobytes())
-    for split in SPLITS:
-        write_bytes(path / LEAVES[split], b"".join(commitment.leaves[split.code]))
-    write_bytes(path / "units.bin", units.astype("<u8").tobytes())
 
 
 def data_manifest(source: Source | None, commitment: Commitment, *, split_seed: int, split_by: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.encoding import make_encoding
 from expunge.data.source import Source, read
 from expunge.data.splits import Split, SplitBy, split_rows
+from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
@@ -33,7 +34,6 @@ from expunge.train.run import (
     assemble,
     beacon_note,
     data_manifest,
-    write_commitment,
     write_manifest,
 )
 from expunge.train.shards import Carried, Recording, RunProgress, carry_out_shards

@@ -22,7 +22,7 @@ def as_rows(values: npt.ArrayLike, labels: npt.ArrayLike, name: str) -> tuple[Ar
     """(n, C) values with C ≥ 2 in float64, and n integer labels in [0, C)."""
     rows, targets = np.asarray(values, dtype=np.float64), np.asarray(labels)
     if rows.ndim != 2 or rows.shape[1] < 2:
-        raise InvalidArgument(f"{name} has shape {rows.shape}; (n, classes) with at least 2 classes is needed")
+        raise InvalidArgument(f"{name} has shape {rows.shape}; (n, classes) with 2 or more classes is needed")
     if targets.size == 0:
         targets = targets.astype(np.int64)
     if targets.shape != rows.shape[:1] or not np.issubdtype(targets.dtype, np.integer):

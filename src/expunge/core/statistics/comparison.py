@@ -20,9 +20,9 @@ ENOUGH = 10_000
 class Comparison:
     """D with its errors and margins: all that a verdict rests on.
 
-    ``runs`` holds D and its error over runs. The errors over examples are added in quadrature on each side, which
-    keeps the skew of a Clopper–Pearson interval (method of variance estimates recovery, Zou and Donner, 2008) to
-    decide by; a p-value far below the level that rests on examples is an order of magnitude, not a figure.
+    ``runs`` holds D and its error over runs. The errors over examples are added in quadrature on each side,
+    which keeps the skew of a Clopper–Pearson interval (method of variance estimates recovery, Zou and Donner,
+    2008). A p-value far below the level that rests on examples is an order of magnitude, not a figure.
     """
 
     runs: Estimate
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def refutation_p(self) -> float:
-        """p-value of difference: twice the smaller beyond ±δ_out. The one that Holm takes over several probes."""
+        """p-value of difference: twice the smaller beyond ±δ_out. Holm takes this one over several probes."""
         (below, above), (_, outer) = self._sides, self.margins
         return min(1.0, 2.0 * min(below.tail(self.runs.value - outer), above.tail(-outer - self.runs.value)))
 
@@ -76,15 +76,18 @@ class Comparison:
         inner, outer = self.margins
         if self.disagree:
             return Undecided(
-                f"references disagree: {self.references} with standard deviation {self.spread:.3g} make δ={inner:.3g}, "
-                f"above the cap {self.cap:.3g}; needs a recipe whose runs vary less, or scores of more examples"
+                f"references disagree: {self.references} with standard deviation {self.spread:.3g} "
+                f"make δ={inner:.3g}, above the cap {self.cap:.3g}; needs a recipe whose runs vary less, "
+                "or scores of more examples"
             )
         if self.support_p <= LEVEL:
             low, high = self.interval(1.0 - 2.0 * LEVEL)
-            return Supported(self.support_p, f"90 % interval [{low:.3g}, {high:.3g}] lies inside ±{inner:.3g}")
+            detail = f"90 % interval [{low:.3g}, {high:.3g}] lies inside ±{inner:.3g}"
+            return Supported(self.support_p, detail)
         low, high = self.interval(1.0 - LEVEL)
         if self.refutation_p <= LEVEL:
-            return Refuted(f"95 % interval [{low:.3g}, {high:.3g}] lies outside ±{outer:.3g}", self.refutation_p)
+            reason = f"95 % interval [{low:.3g}, {high:.3g}] lies outside ±{outer:.3g}"
+            return Refuted(reason, self.refutation_p)
         return Undecided(f"{self._crossing()}; {self._would_decide()}")
 
     def _crossing(self) -> str:
@@ -106,7 +109,8 @@ class Comparison:
                 return f"about n={n} {what} would decide"
         for times in (int(times) for times in steps[1:]):
             if self.examples and self._with(self.references, times).decided:
-                return f"about n={times * self.examples} examples would decide, more references alone would not"
+                n = times * self.examples
+                return f"about n={n} examples would decide, more references alone would not"
         return "more references alone would not decide: needs more examples too, or another probe"
 
     def _with(self, references: int, times: int) -> Comparison:

@@ -1,9 +1,9 @@
-"""Does an unlearned model behave like retrained ones? Two one-sided tests against margins from the references.
+"""Does an unlearned model behave like retrained ones? Two one-sided tests, margins from the references.
 
-Schuirmann (1987) for two one-sided tests, Welch (1947) for unequal variances. Let D = unlearned − mean(references).
-``Supported`` if the 90 % interval of D lies inside (−δ_in, δ_in); ``Refuted`` if its 95 % interval lies wholly
-outside [−δ_out, δ_out]; else ``Undecided`` with what would decide it. Normality of runs is assumed; print
-``resampling.permutation_p`` beside from 8 runs on.
+Schuirmann (1987) for two one-sided tests, Welch (1947) for unequal variances. Let D = unlearned −
+mean(references). ``Supported`` if the 90 % interval of D lies inside (−δ_in, δ_in); ``Refuted`` if its 95 %
+interval lies wholly outside [−δ_out, δ_out]; else ``Undecided`` with what would decide it. Normality of runs
+is assumed; print ``resampling.permutation_p`` beside from 8 runs on.
 """
 
 from __future__ import annotations
@@ -52,19 +52,23 @@ def compare(
     """D = mean(unlearned) − mean(references), one number per run; ratios as logarithms.
 
     ``METHOD``: Welch's t over at least 5 runs on each side, or with ``pairs`` the paired t of runs that share
-    lineage seeds (preferred). ``RUN``: one unlearned model, (u − mean r) ± t s/√n with n−1 degrees of freedom.
+    lineage seeds (preferred). ``RUN``: one unlearned model, (u − mean r) ± t s/√n with n−1 degrees of
+    freedom.
 
-    ``examples`` is the interval of u over examples. Its errors (half widths over the normal quantile) are added in
-    quadrature on each side; left out, the verdict is about exactly these examples, which every run was measured on.
-    Where the references do not vary it is required: it is then all the error there is (δ = floor).
-    ``unit`` is what one unit of floor and cap means: for ``MARGIN`` the references' standard deviation over examples.
+    ``examples`` is the interval of u over examples. Its errors (half widths over the normal quantile) are
+    added in quadrature on each side; left out, the verdict is about exactly these examples, which every run
+    was measured on. Where the references do not vary it is required: it is then all the error there is (δ =
+    floor).
 
-    A model that truly is κ standard deviations off is falsely supported in at most 5 % of cases by ``METHOD`` at any
-    n, by ``RUN`` up to 24 references; beyond, in 6 % at 64 and never more than 7.2 %.
+    ``unit`` is what one unit of floor and cap means: for ``MARGIN`` the references' standard deviation over
+    examples.
+
+    A model that truly is κ standard deviations off is falsely supported in at most 5 % of cases by ``METHOD``
+    at any n, and by ``RUN`` up to 24 references; beyond, in 6 % at 64 and never more than 7.2 %.
     """
     runs, retrained = as_vector(unlearned, "unlearned"), as_vector(references, "references")
     if scope is Scope.RUN and (pairs or runs.size > 1):
-        raise InvalidArgument(f"scope run is about one model and has no pairs; got {runs.size} models, pairs={pairs}")
+        raise InvalidArgument(f"scope run is for one model and has no pairs; got {runs.size}, pairs={pairs}")
     reason = missing_runs(retrained, MINIMUM, "reference")
     reason = reason or missing_runs(runs, MINIMUM if scope is Scope.METHOD else 1, "unlearned run")
     if reason is not None:
@@ -101,7 +105,7 @@ def _difference(runs: Array, retrained: Array, scope: Scope, pairs: bool) -> Est
 
 
 def _errors(examples: Measurement | None) -> tuple[float, float]:
-    """Standard errors over examples, downwards and upwards: half widths over the normal quantile of the level."""
+    """Standard errors over examples, downwards and upwards: half widths over the normal quantile."""
     if examples is None:
         return 0.0, 0.0
     if examples.unit != "example":
@@ -112,7 +116,7 @@ def _errors(examples: Measurement | None) -> tuple[float, float]:
 
 def _unit(quantity: Quantity, unit: float | None) -> float:
     if unit is None and quantity is Quantity.MARGIN:
-        raise InvalidArgument("a mean margin needs unit: the references' standard deviation of φ over examples")
+        raise InvalidArgument("a mean margin needs unit: the references' spread of φ over examples")
     if unit is not None and not (unit > 0.0 and math.isfinite(unit)):
         raise InvalidArgument(f"unit {unit} of the tolerances must be a positive number")
     return 1.0 if unit is None else unit

@@ -30,8 +30,9 @@ def margins(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
 
 
 def losses(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
-    """ℓ = −log p_y = log(1 + e^−φ), in nats; lower = more like a member. Keeps its digits when p_y is near 1."""
-    return np.logaddexp(0.0, -margins(logits, labels))
+    """ℓ = −log p_y = log(1 + e^−φ), in nats; lower = more like a member. Keeps its digits near p_y = 1."""
+    with np.errstate(invalid="ignore"):
+        return np.logaddexp(0.0, -margins(logits, labels))
 
 
 def probabilities(logits: npt.ArrayLike) -> Array:
@@ -43,7 +44,7 @@ def probabilities(logits: npt.ArrayLike) -> Array:
 
 
 def correct(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
-    """1 where the largest logit (the first, if tied) is the label's, 0 elsewhere, NaN where the row is unusable."""
+    """1 where the largest logit (the first, if tied) is the label's, 0 elsewhere, NaN in an unusable row."""
     rows, targets = as_rows(logits, labels, "logits")
     return np.where(_usable(rows), (rows.argmax(axis=1) == targets).astype(np.float64), np.nan)
 
@@ -58,8 +59,9 @@ def entropy(probabilities: npt.ArrayLike) -> Array:
 def modified_entropy(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     """M = −(1 − p_y) log p_y − Σ_{c≠y} p_c log(1 − p_c), in nats; lower = more like a member.
 
-    Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models (2021). Probabilities are
-    held below 1 − 1e-12, and p_y above the smallest float, so that a sure and wrong answer is large, not infinite.
+    Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models (2021). Probabilities
+    are held below 1 − 1e-12, and p_y above the smallest float: a sure and wrong answer is large, not
+    infinite.
     """
     rows, targets = _distributions(probabilities, labels)
     held = np.minimum(rows, 1.0 - 1e-12)
@@ -75,7 +77,10 @@ def _usable(rows: Array) -> npt.NDArray[np.bool_]:
     return ~np.isnan(rows).any(axis=1) & np.isfinite(rows.max(axis=1))
 
 
-def _distributions(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.int64]]:
+def _distributions(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+) -> tuple[Array, npt.NDArray[np.int64]]:
     rows, targets = as_rows(probabilities, labels, "probabilities")
     present = rows[~np.isnan(rows).any(axis=1)]
     if present.size and (present.min() < 0.0 or np.abs(present.sum(axis=1) - 1.0).max() > 1e-3):

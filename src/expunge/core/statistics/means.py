@@ -75,7 +75,11 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
 
 
 def mean_interval(
-    values: npt.ArrayLike, level: float = 0.95, *, scale: str = "fraction", direction: Direction = Direction.MATCH
+    values: npt.ArrayLike,
+    level: float = 0.95,
+    *,
+    scale: str = "fraction",
+    direction: Direction = Direction.MATCH,
 ) -> Measurement | Undecided:
     """Mean over runs, with Student's interval."""
     runs = as_vector(values, "values")
@@ -111,9 +115,11 @@ def paired_interval(
 def missing_runs(runs: Array, needed: int = 2, name: str = "run") -> str | None:
     """Why these runs decide nothing, and what would; None when they can."""
     if runs.size < needed:
-        return f"needs {needed} {name}s, has {runs.size}"
+        return f"needs {needed} {name}{'s' if needed > 1 else ''}, has {runs.size}"
     missing = int((~np.isfinite(runs)).sum())
-    return f"{missing} of {runs.size} {name}s are not finite: needs a finite number from each" if missing else None
+    if missing:
+        return f"{missing} of {runs.size} {name}s are not finite: needs a finite number from each"
+    return None
 
 
 def _measured(
@@ -121,9 +127,7 @@ def _measured(
 ) -> Measurement | Undecided:
     reach = estimate.reach(level)
     if reach == 0.0:
-        return Undecided(
-            f"all {n} runs give the same: no interval over runs; needs the interval over examples, or runs that vary"
-        )
+        return Undecided(f"all {n} runs give the same: needs the interval over examples, or runs that vary")
     return Measurement(
         value=estimate.value,
         low=estimate.value - reach,

@@ -1,7 +1,7 @@
 """The membership attack that unlearning papers report as MIA-efficacy: a support vector classifier.
 
-Train it to tell retained examples from holdout examples by one signal, then count the forgotten examples it takes
-for non-members (Jia et al., 2023; Fan et al., SalUn, 2024). Higher = more like data never trained on.
+Train it to tell retained examples from holdout examples by one signal, then count the forgotten examples it
+takes for non-members (Jia et al., 2023; Fan et al., SalUn, 2024). Higher = more like data never trained on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Feature(Enum):
 
 
 def features(logits: npt.ArrayLike, labels: npt.ArrayLike, feature: Feature = Feature.CONFIDENCE) -> Array:
-    """The feature of every row of logits: (n,), or (n, C) for ``PROBABILITY``. ``CONFIDENCE`` is the published one."""
+    """The feature of every row: (n,), or (n, C) for ``PROBABILITY``. ``CONFIDENCE`` is the published one."""
     match feature:
         case Feature.CONFIDENCE:
             return np.exp(-margins.losses(logits, labels))
@@ -57,28 +57,26 @@ def membership_classifier(
 ) -> Measurement | Undecided:
     """Share of ``forgotten`` that ``SVC(C=3, gamma="auto", kernel="rbf")`` takes for non-members.
 
-    ``members`` and ``others`` are equally many rows, drawn by the caller: retained examples and holdout examples.
-    The interval is Clopper–Pearson over the forgotten examples, classifier held. Read it against references: .5
+    ``members`` and ``others`` are equally many rows, drawn by the caller: retained and holdout examples. The
+    interval is Clopper–Pearson over the forgotten examples, classifier held. Read it against references: .5
     means nothing here. Rows are put in order before the fit, so the order they come in changes no bit.
     """
     name = feature.value
     known, unknown = _rows(members, "members", feature), _rows(others, "others", feature)
     asked = _rows(forgotten, "forgotten", feature)
     if len(known) != len(unknown):
-        raise InvalidArgument(
-            f"{len(known)} members and {len(unknown)} others are not balanced: draw min of both from each side"
-        )
+        raise InvalidArgument(f"{len(known)} members and {len(unknown)} others: draw as many of both")
     for rows, what in ((asked, "forgotten"), (unknown, "holdout")):
         if len(rows) < MINIMUM:
             return Undecided(f"needs {MINIMUM} {what} examples, has {len(rows)}")
     if len({known.shape[1], unknown.shape[1], asked.shape[1]}) > 1:
         raise InvalidArgument(
-            f"members, others and forgotten have {known.shape[1]}, {unknown.shape[1]} and {asked.shape[1]} columns "
-            f"of {name}: the same feature is needed on all three"
+            f"members, others and forgotten have {known.shape[1]}, {unknown.shape[1]} and {asked.shape[1]} "
+            f"columns of {name}: the same feature is needed on all three"
         )
     missing = sum(int((~np.isfinite(rows)).any(axis=1).sum()) for rows in (known, unknown, asked))
     if missing:
-        return Undecided(f"{name} of {missing} examples is not finite: needs a finite output for every example")
+        return Undecided(f"{name} of {missing} examples is not finite: needs a finite output for each")
     table = np.concatenate([_ordered(known), _ordered(unknown)])
     truth = np.repeat([1, 0], [len(known), len(unknown)])
     classifier = SVC(C=3, gamma="auto", kernel="rbf").fit(table, truth)
@@ -86,8 +84,9 @@ def membership_classifier(
     chance = 0.5 + 1.0 / math.sqrt(len(table))
     if accuracy <= chance:
         return Undecided(
-            f"the classifier tells its own members from others by {name} in {accuracy:.3f} of cases, no better than "
-            f"chance (≤ {chance:.3f} at n={len(table)}): needs a model that memorises more, or more attack data"
+            f"the classifier tells its own members from others by {name} in {accuracy:.3f} of cases, no "
+            f"better than chance (≤ {chance:.3f} at n={len(table)}): needs a model that memorises more, "
+            "or more attack data"
         )
     return proportion(np.asarray(classifier.predict(asked)) == 0, level)
 

@@ -25,10 +25,10 @@ def bootstrap_interval(
     scale: str = "fraction",
     direction: Direction = Direction.MATCH,
 ) -> Measurement | Undecided:
-    """Mean over runs with the percentile interval of the bootstrap (Efron, 1979), drawn by Philox from ``key``.
+    """Mean over runs with the bootstrap's percentile interval (Efron, 1979), drawn by Philox from ``key``.
 
-    It is too narrow for few runs: of normal means it covers .83, .89, .91, .92 at 5, 8, 12, 16, instead of .95. Student's interval
-    (``mean_interval``) does not suffer from that; this one does without normality.
+    It is too narrow for few runs: of normal means it covers .83, .89, .91, .92 at 5, 8, 12, 16, instead of
+    .95. Student's interval (``mean_interval``) does not suffer from that; this one does without normality.
     """
     check_level(level)
     runs = np.sort(as_vector(values, "values"))
@@ -58,8 +58,8 @@ def permutation_p(
 ) -> float | Undecided:
     """Two-sided p-value of equal distributions from |mean(first) − mean(second)| (Fisher, 1935).
 
-    Exact where the splits can all be counted, else (1 + draws as extreme) / (1 + draws). Printed beside a verdict
-    from 8 runs on: the smallest p that n + n runs can give is 2 / C(2n, n), which is .029 at 4 + 4.
+    Exact where the splits can all be counted, else (1 + draws as extreme) / (1 + draws). Printed beside a
+    verdict from 8 runs on; the smallest p that n + n runs can give is 2 / C(2n, n), .029 at 4 + 4.
     """
     a, b = as_vector(first, "first"), as_vector(second, "second")
     reason = missing_runs(a) or missing_runs(b)

@@ -1,4 +1,4 @@
-"""How well a score tells members from others. Higher score = more like a training member; .5 = no signal."""
+"""How well a score tells members from others. Higher score = more like a member; area .5 = no signal."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def area_under_curve(members: npt.ArrayLike, others: npt.ArrayLike) -> float:
     first, second = as_vector(members, "members"), as_vector(others, "others")
     if first.size == 0 or second.size == 0 or np.isnan(first).any() or np.isnan(second).any():
         raise InvalidArgument(
-            f"an area needs scores that are numbers on both sides, got {first.size} members and {second.size} "
-            "others, NaN among them or a side empty; delong_interval answers Undecided instead"
+            f"an area needs scores that are numbers on both sides, got {first.size} members and "
+            f"{second.size} others, NaN among them or a side empty; delong_interval answers Undecided instead"
         )
     return float(_placements(first, second)[0].mean())
 
@@ -35,12 +35,16 @@ def delong_standard_error(members: npt.ArrayLike, others: npt.ArrayLike) -> floa
     return math.sqrt(float(first.var(ddof=1)) / first.size + float(second.var(ddof=1)) / second.size)
 
 
-def delong_interval(members: npt.ArrayLike, others: npt.ArrayLike, level: float = 0.95) -> Measurement | Undecided:
+def delong_interval(
+    members: npt.ArrayLike,
+    others: npt.ArrayLike,
+    level: float = 0.95,
+) -> Measurement | Undecided:
     """Area under the curve over examples, with DeLong's interval on the logit scale.
 
-    On the plain scale the interval covers .83–.91 instead of .95 when the area is .95–.99 and the samples are 20
-    to 200; on the logit scale .92–.98. Perfect separation has variance 0 without being certain: min(m, n) disjoint
-    pairs, none misranked, then give an exact Clopper–Pearson bound.
+    On the plain scale the interval covers .83–.91 instead of .95 when the area is .95–.99 and the samples are
+    20 to 200; on the logit scale .92–.98. Perfect separation has variance 0 without being certain: min(m, n)
+    disjoint pairs, none misranked, then give an exact Clopper–Pearson bound.
     """
     check_level(level)
     first, second = as_vector(members, "members"), as_vector(others, "others")
@@ -74,8 +78,9 @@ def true_positive_rate(
 ) -> Measurement | Undecided:
     """Share of members above a threshold whose expected false positive rate is k/(n + 1) ≤ ``alpha``.
 
-    The threshold is the k-th largest of the n other scores, k = ⌊α(n + 1)⌋, and flagged means strictly above it.
-    The others must not be scored again: they set the threshold. Clopper–Pearson over members, threshold held.
+    The threshold is the k-th largest of the n other scores, k = ⌊α(n + 1)⌋, and flagged means strictly above
+    it. The others must not be scored again: they set the threshold. Clopper–Pearson over members, threshold
+    held.
     """
     if not 0.0 < alpha < 1.0:
         raise InvalidArgument(f"alpha {alpha} is a false positive rate: it must lie strictly between 0 and 1")
@@ -104,7 +109,7 @@ def _unusable(members: Array, others: Array) -> str | None:
 
 
 def _placements(members: Array, others: Array) -> tuple[Array, Array]:
-    """For each member the share of others below it, for each other the share of members above; ties count ½."""
+    """For each member the share of others below it, for each other that of members above; ties count ½."""
     ranks = rankdata(np.concatenate([members, others]))
     below = (ranks[: members.size] - rankdata(members)) / others.size
     above = 1.0 - (ranks[members.size :] - rankdata(others)) / members.size

@@ -1,4 +1,4 @@
-"""How large a difference from retraining anyone cares about, and how far the references' own luck may stretch it."""
+"""How large a difference from retraining anyone cares about, and how far references stretch it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Quantity(Enum):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """``floor`` = smallest difference anyone cares about; ``cap`` = largest inner margin still called equal."""
+    """``floor`` = smallest difference anyone cares about; ``cap`` = largest δ_in still called equal."""
 
     floor: float
     cap: float
@@ -68,8 +68,8 @@ SPREADS: Mapping[Scope, float] = MappingProxyType({Scope.METHOD: 2.0, Scope.RUN:
 def margin_factors(n: int) -> tuple[float, float]:
     """√((n−1)/χ²) at the .8 and the .2 quantile of χ² with n−1 degrees of freedom: inner < 1 < outer.
 
-    A standard deviation from n references is itself luck: times the inner factor it exceeds the true one in a fifth
-    of cases, times the outer factor it falls short in a fifth.
+    A standard deviation from n references is itself luck: times the inner factor it exceeds the true one in a
+    fifth of cases, times the outer factor it falls short in a fifth.
     """
     if n < 2:
         raise InvalidArgument(f"{n} references have no spread: at least 2 are needed")
@@ -78,7 +78,7 @@ def margin_factors(n: int) -> tuple[float, float]:
 
 
 def equivalence_margins(spread: float, n: int, scope: Scope, floor: float) -> tuple[float, float]:
-    """(δ_in, δ_out) from the references' standard deviation; within δ_in is equal, beyond δ_out is different."""
+    """(δ_in, δ_out) from the references' standard deviation: equal within δ_in, different beyond δ_out."""
     inner, outer = margin_factors(n)
     kappa = SPREADS[scope]
     return max(floor, kappa * spread * inner), max(floor, kappa * spread * outer)

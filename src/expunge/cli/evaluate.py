@@ -1,0 +1,68 @@
+"""``expunge evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from expunge.cli.shared import print_json
+
+EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(evaluate)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of the run that forgot.")],
+    reference: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a run retrained without the forget set (repeatable).")
+    ] = None,
+    original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; evaluation.json in the run unless said.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
+) -> None:
+    """Measure a run against its original and retrained references, and judge."""
+    from expunge.measure.evaluate import evaluate as evaluate_run
+
+    content = evaluate_run(run, list(reference or []), original=original, data=data, device=device, out=out).as_json()
+    if json:
+        print_json(content)
+        return
+    table = Table(box=None)
+    for header in ("probe", "original", "this run", "retrained", "verdict", "why"):
+        table.add_column(header, overflow="fold")
+    for probe in content["probes"]:
+        mean = probe["reference_mean"]
+        verdict = probe["verdict"]
+        table.add_row(
+            probe["name"] + ("" if probe["required"] else " ·"),
+            shown(probe["original"]),
+            shown(probe["unlearned"]),
+            "–" if mean is None else f"{mean:.4g}",
+            verdict["verdict"],
+            verdict["detail"],
+        )
+    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console.print(table)
+    console.print("· printed beside, decides nothing")
+    for notice in content["notices"]:
+        console.print(f"note: {notice}", markup=False)
+    console.print(f"verdict: {content['verdict']['verdict']} ({content['verdict']['detail']})", markup=False)
+
+
+def shown(value: dict[str, Any]) -> str:
+    """A measurement with its interval; a dash where it is undecided."""
+    if "undecided" in value:
+        return "–"
+    if value["low"] == value["high"]:
+        return f"{value['value']:.4g}"
+    low, high = (("∞" if bound is None else f"{bound:.3g}") for bound in (value["low"], value["high"]))
+    return f"{value['value']:.4g} [{low}, {high}]"

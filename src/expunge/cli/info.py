@@ -1,0 +1,55 @@
+"""``expunge info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli.shared import print_json
+
+EXAMPLE = "Example: expunge info runs/base --json"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(info)
+
+
+def info(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    json: Annotated[bool, typer.Option("--json", help="Print everything that run.json holds.")] = False,
+) -> None:
+    """Say what a run is: data, recipe, guarantee, cost, digests."""
+    from expunge.train.run import Run
+
+    opened = Run.open_any(run)
+    manifest = opened.manifest
+    if json:
+        print_json(manifest)
+        return
+    recipe = manifest["recipe"]
+    for name, value in (
+        ("status", manifest["status"]),
+        ("operation", manifest["operation"]),
+        ("method", None if manifest["method"] is None else manifest["method"]["name"]),
+        ("guarantee", str(opened.guarantee) if "guarantee" in manifest else "not earned yet"),
+        ("not exact because", manifest.get("exact_refused")),
+        ("weights digest", manifest.get("weights_digest")),
+        ("dataset root", manifest["dataset_root"]),
+        ("recipe digest", manifest["recipe_digest"]),
+        ("lineage seed", manifest["lineage_seed"]),
+        ("rows", ", ".join(f"{count} {name}" for name, count in manifest["data"]["counts"].items())),
+        ("forgotten so far", len(manifest["tombstones"])),
+        (
+            "recipe",
+            f"{recipe['model']}, {recipe['epochs']} epochs, batch {recipe['batch_size']}, seed {recipe['seed']}",
+        ),
+        ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
+        ("example-steps", manifest.get("example_steps")),
+        ("seconds", manifest.get("seconds")),
+        ("parent", None if manifest["parent"] is None else manifest["parent"]["path"]),
+        ("schedule", manifest["beacon_note"]),
+    ):
+        if value is not None:
+            typer.echo(f"{name:<18} {value}")

@@ -1,0 +1,86 @@
+"""The command ``expunge``: one file per verb, one way to fail."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from expunge.core.errors import ExpungeError
+
+# Typer carries its own copy of click or uses the installed one: the class of all usage errors is reached through it.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+INTERRUPTED = 130
+VERBS = ("demo", "train", "info", "unlearn", "evaluate", "report", "methods")
+
+app = typer.Typer(
+    name="expunge",
+    help="Make a trained PyTorch model forget named people's data, and show the work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from expunge import __version__
+
+        typer.echo(f"expunge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Make a trained PyTorch model forget named people's data, and show the work."""
+
+
+def _register() -> None:
+    for verb in VERBS:
+        importlib.import_module(f"expunge.cli.{verb}").register(app)
+
+
+def main() -> None:
+    """Run the command line. Errors are one sentence and exit status 2; an interrupted job can be continued."""
+    _register()
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        status = app(arguments, standalone_mode=False)
+    except typer.Exit as stop:
+        status = stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except USAGE_ERROR as error:
+        if debug:
+            raise
+        message = getattr(error, "format_message", error.__str__)()
+        console.print(f"[bold red]error:[/] {escape(message.rstrip('.'))}. See `expunge {' '.join(arguments[:1])} --help`.")
+        status = 2
+    except ExpungeError as error:
+        if debug:
+            raise
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
+        status = 2
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        console.print(f"[bold red]error:[/] {escape(str(error.strerror or error))}{escape(where)}: nothing is lost")
+        status = 2
+    if status == INTERRUPTED:
+        console.print("interrupted: run the same command again, and it continues from the last checkpoint")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What the verbs share: progress bars, JSON, `name=value` pairs and shares."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.hashing import plain_json
+
+EVERY_SECONDS = 0.1
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Machine-readable output, alone on standard output."""
+    sys.stdout.write(plain_json(value))
+
+
+@contextmanager
+def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
+    """A bar on standard error; where that is no terminal, nothing is drawn."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        last = 0.0
+
+        def moved(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= EVERY_SECONDS or done == total:
+                last = now
+                progress.update(task, completed=done, total=total)
+
+        yield moved
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """``name=value`` options as a mapping; a repeated name is refused."""
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise InvalidArgument(f"{option} {item!r} must have the form name=value")
+        if name in found:
+            raise InvalidArgument(f"{option} names {name!r} twice: give it once")
+        found[name] = value
+    return found
+
+
+def share(text: str, option: str) -> float:
+    """``8%`` or ``0.08`` as a share."""
+    number, percent = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
+    try:
+        return float(number) / percent
+    except ValueError:
+        raise InvalidArgument(f"{option} {text!r} must be a share such as 8% or 0.08") from None
+
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def choice(table: type[Choice], text: str, option: str) -> Choice:
+    """A member of an enum by its value."""
+    for member in table:
+        if member.value == text:
+            return member
+    raise InvalidArgument(f"{option} {text!r} is not one of {', '.join(str(member.value) for member in table)}")
+
+
+def short(digest: str) -> str:
+    """A digest as people compare it."""
+    return digest[:16]

@@ -1,0 +1,138 @@
+"""``expunge train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from expunge.cli.shared import choice, pairs, print_json, progress_bar, short
+
+EXAMPLE = "Example: expunge train digits --model cnn --epochs 8 --out runs/base"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(train)
+
+
+def train(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="digits, FILE.npz, FILE.csv, FILE.parquet, a folder of images or a saved data set, hf:NAME"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same command continues an interrupted one.")],
+    label: Annotated[str | None, typer.Option(help="Column that holds the label.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Column that names the person a row belongs to.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id", help="Column that names the row.")] = None,
+    numeric: Annotated[list[str] | None, typer.Option(help="Column to read as numbers (repeatable).")] = None,
+    categorical: Annotated[list[str] | None, typer.Option(help="Column to read as categories (repeatable).")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Column to read as text (repeatable).")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
+    part: Annotated[str | None, typer.Option("--split", help="Split of a Hugging Face data set.")] = None,
+    model: Annotated[str, typer.Option(help="mlp, cnn, resnet18, or package.module:factory.")] = "cnn",
+    model_option: Annotated[list[str] | None, typer.Option(help="name=value for the model (repeatable).")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
+    optimiser: Annotated[str, typer.Option(help="sgd or adamw.")] = "sgd",
+    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.05 for sgd, 0.001 for adamw.")] = None,
+    momentum: Annotated[float, typer.Option(help="Momentum of sgd.")] = 0.9,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 5e-4,
+    calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine or step.")] = "cosine",
+    flip: Annotated[bool, typer.Option("--flip", help="Flip images at random.")] = False,
+    crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,
+    shards: Annotated[int, typer.Option(help="Isolated models whose answers are averaged.")] = 1,
+    slices: Annotated[int, typer.Option(help="Stages of each shard's training.")] = 1,
+    placement: Annotated[str, typer.Option(help="What is dealt to shards and slices: subject or slot.")] = "subject",
+    voting: Annotated[str, typer.Option(help="How shards answer as one: mean or majority.")] = "mean",
+    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    split_seed: Annotated[int, typer.Option(help="Seed of the 80/5/15 split.")] = 0,
+    split_by: Annotated[str, typer.Option(help="What the split deals out: rows or subject.")] = "rows",
+    least_present: Annotated[int | None, typer.Option(help="Fewest rows for a step; 2 with a batch norm.")] = None,
+    category_buckets: Annotated[int, typer.Option(help="Buckets that a category is hashed into.")] = 32,
+    text_buckets: Annotated[int, typer.Option(help="Buckets that words are hashed into.")] = 1024,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    profile: Annotated[str, typer.Option(help="exact (bits are pinned) or speed.")] = "exact",
+    threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    trace: Annotated[str, typer.Option(help="Trace of the steps: losses or off.")] = "losses",
+    json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
+) -> None:
+    """Train with a record that can be replayed."""
+    from expunge.data.source import Source
+    from expunge.data.splits import SplitBy
+    from expunge.models.resolver import model_options
+    from expunge.schedule.recipe import (
+        Augmentation,
+        Calendar,
+        Optimiser,
+        OptimiserName,
+        Placement,
+        Precision,
+        Profile,
+        Voting,
+    )
+    from expunge.train.run import Trace
+    from expunge.train.training import train as train_run
+
+    chosen = choice(OptimiserName, optimiser, "--optimiser")
+    default_rate = 0.05 if chosen is OptimiserName.SGD else 0.001
+    fields: dict[str, Any] = {} if least_present is None else {"least_present": least_present}
+    with progress_bar("train") as progress:
+        run = train_run(
+            Source(
+                location=source,
+                label=label,
+                subject=subject,
+                id=id_column,
+                numeric=tuple(numeric or ()),
+                categorical=tuple(categorical or ()),
+                text=tuple(text or ()),
+                image_size=image_size,
+                split=part,
+            ),
+            out=out,
+            split_seed=split_seed,
+            split_by=choice(SplitBy, split_by, "--split-by"),
+            device=device,
+            checkpoint_interval=checkpoint_interval,
+            trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
+            progress=progress,
+            model=model,
+            model_options=model_options(pairs(model_option or [], "--model-option")),
+            optimiser=Optimiser(
+                name=chosen,
+                rate=default_rate if rate is None else rate,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                calendar=choice(Calendar, calendar, "--calendar"),
+            ),
+            augmentation=Augmentation(flip=flip, crop=crop),
+            epochs=epochs,
+            batch_size=batch_size,
+            shards=shards,
+            slices=slices,
+            placement=choice(Placement, placement, "--placement"),
+            voting=choice(Voting, voting, "--voting"),
+            seed=seed,
+            precision=choice(Precision, precision, "--precision"),
+            profile=choice(Profile, profile, "--profile"),
+            threads=threads,
+            category_buckets=category_buckets,
+            text_buckets=text_buckets,
+            **fields,
+        )
+    if json:
+        print_json(run.manifest)
+        return
+    counts = run.manifest["data"]["counts"]
+    typer.echo(
+        f"trained {model} on {counts['train']} rows ({counts['calibration']} calibration, {counts['holdout']} holdout) "
+        f"with {run.manifest['example_steps']:g} example-steps in {run.manifest['seconds']:.1f} s"
+    )
+    if run.manifest["exact_refused"]:
+        typer.echo(f"not exact: {run.manifest['exact_refused']}")
+    typer.echo(f"weights {short(run.weights_digest)}  guarantee {run.guarantee}  run {out}")

@@ -1,0 +1,71 @@
+"""``expunge unlearn``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli.shared import choice, pairs, print_json, progress_bar, share, short
+
+EXAMPLE = "Example: expunge unlearn runs/base --forget subject:person-017 --method exact-replay --out runs/forgot"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(unlearn)
+
+
+def unlearn(
+    run: Annotated[Path, typer.Argument(help="Folder of the run that is to forget.")],
+    forget: Annotated[
+        list[str],
+        typer.Option(help="subject:NAME, ids:FILE, class:K, random:10%:SEED or a saved forget set (repeatable)."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new run; the same command continues an interrupted one.")],
+    method: Annotated[str, typer.Option(help="See `expunge methods`.")] = "exact-replay",
+    budget: Annotated[
+        str | None, typer.Option(help="Share of the training's example-steps; 10% unless said, none for exact methods.")
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the method (repeatable).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the request.")] = 0,
+    data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
+    checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    trace: Annotated[str, typer.Option(help="Trace of an exact method's steps: losses or off.")] = "losses",
+    json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
+) -> None:
+    """Forget by a method that is named."""
+    from expunge.methods.lookup import make_method
+    from expunge.methods.unlearn import unlearn as unlearn_run
+    from expunge.train.run import Trace
+
+    chosen = make_method(method, pairs(settings or [], "--set"))
+    with progress_bar(chosen.name) as progress:
+        made = unlearn_run(
+            run,
+            forget,
+            method=chosen,
+            out=out,
+            budget=None if budget is None else share(budget, "--budget"),
+            seed=seed,
+            data=data,
+            device=device,
+            checkpoint_interval=checkpoint_interval,
+            trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
+            progress=progress,
+        )
+    if json:
+        print_json(made.manifest)
+        return
+    manifest = made.manifest
+    work = manifest["example_steps"] / manifest["training_example_steps"]
+    typer.echo(
+        f"forgot {manifest['forgotten']} examples by {chosen.name}: {manifest['example_steps']:g} example-steps "
+        f"({work:.1%} of the training) in {manifest['seconds']:.1f} s"
+    )
+    if manifest["stopped"]:
+        typer.echo(f"stopped: {manifest['stopped']}")
+    if manifest["exact_refused"]:
+        typer.echo(f"not exact: {manifest['exact_refused']}")
+    typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")

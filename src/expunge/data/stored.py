@@ -1,0 +1,47 @@
+"""The commitment as files of a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from expunge.core.errors import RunError
+from expunge.core.files import read_bytes, write_bytes
+from expunge.data.commitment import Commitment
+from expunge.data.splits import SPLITS, Split
+
+LEAVES = {Split.TRAIN: "leaves.bin", Split.CALIBRATION: "leaves-calibration.bin", Split.HOLDOUT: "leaves-holdout.bin"}
+
+
+def write_commitment(path: Path, commitment: Commitment, units: np.ndarray) -> None:
+    """Leaves, splits and units: what a run keeps instead of the data."""
+    write_bytes(path / "assignment.bin", commitment.assignment.astype(np.uint8).tobytes())
+    for split in SPLITS:
+        write_bytes(path / LEAVES[split], b"".join(commitment.leaves[split.code]))
+    write_bytes(path / "units.bin", units.astype("<u8").tobytes())
+
+
+def read_commitment(path: Path, roots: dict[str, str]) -> Commitment:
+    """Leaves and splits; their roots must be those that were announced."""
+    assignment = np.frombuffer(read_bytes(path / "assignment.bin", "the run"), dtype=np.uint8)
+    leaves: list[tuple[bytes, ...]] = []
+    for split in SPLITS:
+        content = read_bytes(path / LEAVES[split], "the run")
+        leaves.append(tuple(content[at : at + 32] for at in range(0, len(content), 32)))
+    commitment = Commitment(assignment, tuple(leaves))
+    counted = [int((assignment == split.code).sum()) for split in SPLITS]
+    found = {split.value: root.hex() for split, root in commitment.roots.items()}
+    if found != roots or counted != [len(kept) for kept in leaves] or sum(counted) != len(assignment):
+        raise RunError(f"{path}: the leaves do not match their roots: files of the run were altered; restore them")
+    return commitment
+
+
+def read_units(path: Path) -> np.ndarray:
+    """Unit of every training slot."""
+    content = read_bytes(path / "units.bin", "the run")
+    if len(content) % 8:
+        raise RunError(
+            f"{path / 'units.bin'} has {len(content)} bytes, not 8 for each slot: it was altered; restore it"
+        )
+    return np.frombuffer(content, dtype="<u8").astype(np.int64)

@@ -1,0 +1,25 @@
+"""Probes and verdicts. ``PROBES`` is the one visible table."""
+
+from __future__ import annotations
+
+from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
+from expunge.measure.average_gap import AverageGap
+from expunge.measure.contract import Probe
+from expunge.measure.cost import ExampleSteps, Seconds
+from expunge.measure.loss_threshold import LossThreshold
+from expunge.measure.mean_margin import MeanMargin
+from expunge.measure.membership_classifier import MembershipClassifier
+
+PROBES: tuple[type[Probe], ...] = (
+    RetainAccuracy,
+    HoldoutAccuracy,
+    ForgetAccuracy,
+    MeanMargin,
+    LossThreshold,
+    MembershipClassifier,
+    AverageGap,
+    ExampleSteps,
+    Seconds,
+)
+
+__all__ = ["PROBES", "Probe"]

@@ -1,0 +1,61 @@
+"""The mean distance of four figures from retraining."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.core.values import Direction, Measurement, Undecided
+from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
+from expunge.measure.contract import Probe, ProbeRole
+from expunge.measure.membership_classifier import MembershipClassifier
+from expunge.measure.trial import Signals, Trial
+
+PARTS: tuple[Probe, ...] = (ForgetAccuracy(), RetainAccuracy(), HoldoutAccuracy(), MembershipClassifier())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageGap(Probe):
+    """Mean of |model − references' mean| over UA, RA, TA and MIA-SVC (Avg. Gap; Fan et al., 2024).
+
+    A retrained model has a gap above 0 as well: read it beside the references' own, each against the others.
+    """
+
+    name = "average-gap"
+    role = ProbeRole.FORGETTING
+    direction = Direction.LOW
+    references_needed = 2
+
+    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
+        own: list[float] = []
+        theirs: list[list[float]] = []
+        for part in PARTS:
+            measured = part.measure(model, trial)
+            if isinstance(measured, Undecided):
+                return Undecided(f"{part.name}: {measured.reason}")
+            own.append(measured.value)
+            values: list[float] = []
+            for reference in others:
+                found = part.measure(reference, trial)
+                if isinstance(found, Undecided):
+                    return Undecided(f"{part.name} of a reference: {found.reason}")
+                values.append(found.value)
+            theirs.append(values)
+        return _gap(np.array(own), np.array(theirs))
+
+
+def _gap(own: np.ndarray, theirs: np.ndarray) -> Measurement | Undecided:
+    """Value over all references; interval by resampling them."""
+    value = float(np.abs(own - theirs.mean(axis=1)).mean())
+    draws = np.random.Generator(np.random.Philox(key=0)).integers(0, theirs.shape[1], (2000, theirs.shape[1]))
+    resampled = np.abs(own[:, None] - theirs[:, draws].mean(axis=2)).mean(axis=0)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Measurement(
+        value=value,
+        low=min(float(low), value),
+        high=max(float(high), value),
+        n=theirs.shape[1],
+        unit="reference",
+        direction=Direction.LOW,
+    )

@@ -1,0 +1,282 @@
+"""``evaluate``: an unlearned run against its original and retrained references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.files import write_text
+from expunge.core.hashing import canonical_json, plain_json, sha256
+from expunge.core.statistics.tolerances import TOLERANCES_VERSION
+from expunge.core.streams import Stream, stable_order
+from expunge.core.values import Empirical, Exact, verdict_as_json
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.measure import PROBES
+from expunge.measure.judgement import Judgement, Reading, judge
+from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
+from expunge.schedule.recipe import Recipe
+from expunge.tasks.classification import TASKS
+from expunge.train.examples import Examples
+from expunge.train.profile import pinned, precision_of
+from expunge.train.run import Run
+from expunge.train.training import find_device
+
+FORMAT = "expunge/evaluation/1"
+LEVEL = 0.95
+SHOWN = 24
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured and concluded, as it is stored."""
+
+    content: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(self.content)
+
+
+def evaluate(
+    run: Run | Path | str,
+    references: Sequence[Run | Path | str],
+    *,
+    original: Run | Path | str | None = None,
+    data: str | Dataset | None = None,
+    device: str | None = None,
+    out: Path | str | None = None,
+) -> Evaluation:
+    """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder."""
+    unlearned = _opened(run)
+    forget = unlearned.forget_set
+    first = unlearned.parent if original is None else _opened(original)
+    retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
+    rows = unlearned.data(data)
+    named = find_device(device or str(unlearned.manifest["device"]))
+    with pinned(unlearned.recipe):
+        trial = _trial(unlearned, first, retrained, forget.slots, rows, named, flags)
+        judged = judge(trial, [probe() for probe in PROBES])
+    evaluation = Evaluation(_content(unlearned, trial, judged, rows[Split.TRAIN]))
+    target = Path(out) if out is not None else unlearned.path / "evaluation.json"
+    write_text(target, plain_json(evaluation.as_json()))
+    return evaluation
+
+
+def _opened(run: Run | Path | str) -> Run:
+    return run if isinstance(run, Run) else Run.open(run)
+
+
+def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str, ...]]:
+    """References must be exact retrainings of the same request; two of one lineage count once."""
+    kept: dict[str, Run] = {}
+    for reference in found:
+        if reference.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
+            raise InvalidArgument(f"reference {reference.path} was trained on other data: its root differs")
+        if reference.manifest["tombstones"] != unlearned.manifest["tombstones"]:
+            raise InvalidArgument(
+                f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
+                "--forget"
+            )
+        if reference.manifest.get("trajectory") != "recorded":
+            raise InvalidArgument(
+                f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
+                "`exact-replay` made"
+            )
+        if replace(reference.recipe, seed=0) != replace(unlearned.recipe, seed=0):
+            raise InvalidArgument(f"reference {reference.path} has another recipe: only the seed may differ")
+        kept.setdefault(str(reference.manifest["lineage_seed"]), reference)
+    flags = ()
+    if len(kept) < len(found):
+        flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
+    return list(kept.values()), flags
+
+
+def _trial(
+    unlearned: Run,
+    original: Run,
+    references: list[Run],
+    forgotten: np.ndarray,
+    rows: Mapping[Split, Dataset],
+    device: torch.device,
+    flags: tuple[str, ...],
+) -> Trial:
+    train, holdout = rows[Split.TRAIN], rows[Split.HOLDOUT]
+    if not train.present[forgotten].all():
+        gone = int((~train.present[forgotten]).sum())
+        raise DataError(
+            f"{gone} of {len(forgotten)} forgotten rows are no longer in the data: an evaluation must see them; give "
+            "the data as they were with --data"
+        )
+    retained = np.setdiff1d(np.arange(len(train)), unlearned.tombstones)
+    seed = probe_seed(unlearned.root)
+    kept = _holdout_rows(train, holdout, unlearned.tombstones)
+    if len(kept) == 0:
+        raise DataError("no holdout row is left: an evaluation needs rows that were never trained on")
+    dropped = _dropped_classes(train, retained, forgotten)
+    attack, scored = split_holdout(seed, len(kept))
+    examples = Examples(unlearned.recipe, train, device), Examples(unlearned.recipe, holdout, device)
+    slots = {Rows.FORGET: forgotten, Rows.RETAIN: retained, Rows.HOLDOUT: kept}
+
+    def signals(run: Run) -> Signals:
+        model = run.model(device)
+        logits = {where: outputs(model, run.recipe, examples[where is Rows.HOLDOUT], slots[where]) for where in Rows}
+        labels = {where: (holdout if where is Rows.HOLDOUT else train).labels[slots[where]] for where in Rows}
+        return Signals(
+            weights_digest=run.weights_digest,
+            lineage_seed=str(run.manifest["lineage_seed"]),
+            logits=logits,
+            labels=labels,
+            example_steps=float(run.manifest["example_steps"]),
+            seconds=float(run.manifest["seconds"]),
+        )
+
+    untuned = ("untuned: the method ran on the table's defaults or on fields set by hand",)
+    return Trial(
+        original=signals(original),
+        unlearned=signals(unlearned),
+        references=tuple(signals(reference) for reference in references),
+        attack=attack,
+        scored=scored,
+        tested=np.flatnonzero(~np.isin(holdout.labels[kept], dropped)),
+        seed=seed,
+        duplicates=_duplicates(train, forgotten, retained),
+        excluded_holdout=len(holdout) - len(kept),
+        dropped_classes=tuple(str(train.classes[index]) for index in dropped),
+        exact=isinstance(unlearned.guarantee, Exact),
+        flags=flags + (untuned if unlearned.manifest.get("untuned") else ()),
+    )
+
+
+def outputs(model: nn.Module, recipe: Recipe, examples: Examples, slots: np.ndarray) -> np.ndarray:
+    """Logits in eval mode, no augmentation, at the recipe's precision, as float64."""
+    task = TASKS[recipe.task]
+    found: list[np.ndarray] = []
+    with torch.no_grad(), precision_of(recipe, examples.device):
+        for start in range(0, len(slots), CHUNK):
+            logits = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
+            found.append(logits.double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> np.ndarray:
+    """Holdout rows without those of subjects whose every training row is forgotten."""
+    gone = np.zeros(len(train), dtype=bool)
+    gone[tombstones] = True
+    staying = {train.subjects[slot] for slot in np.flatnonzero(~gone)}
+    forgotten = {train.subjects[slot] for slot in tombstones} - staying
+    return np.array([row for row, subject in enumerate(holdout.subjects) if subject not in forgotten], dtype=np.int64)
+
+
+def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray) -> np.ndarray:
+    return np.setdiff1d(np.unique(train.labels[forgotten]), np.unique(train.labels[retained]))
+
+
+def _duplicates(train: Dataset, forgotten: np.ndarray, retained: np.ndarray) -> int:
+    """How many forgotten examples stand in the retain set too, content and label alike."""
+
+    def content(slot: int) -> bytes:
+        values = [train.content[column.name][slot] for column in train.columns]
+        parts = [value.encode() if isinstance(value, str) else np.asarray(value).tobytes() for value in values]
+        return sha256(*[sha256(part) for part in parts], int(train.labels[slot]).to_bytes(8, "little"))
+
+    staying = {content(int(slot)) for slot in retained}
+    return sum(content(int(slot)) in staying for slot in forgotten)
+
+
+def _content(run: Run, trial: Trial, judged: Judgement, train: Dataset) -> dict[str, Any]:
+    guarantee = run.guarantee
+    if isinstance(guarantee, Empirical) and judged.passed:
+        guarantee = Empirical(judged.passed, LEVEL)
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "weights_digest": run.weights_digest,
+        "method": run.method,
+        "forget": {
+            "examples": trial.count(Rows.FORGET),
+            "share": trial.count(Rows.FORGET) / len(train),
+            "rules": list(run.forget_set.rules),
+        },
+        "trial": {
+            "forget": trial.count(Rows.FORGET),
+            "retain": trial.count(Rows.RETAIN),
+            "holdout": trial.count(Rows.HOLDOUT),
+            "attack": len(trial.attack),
+            "scored": len(trial.scored),
+            "excluded_holdout": trial.excluded_holdout,
+            "duplicates": trial.duplicates,
+            "dropped_classes": list(trial.dropped_classes),
+        },
+        "original": _model(trial.original, lineage=False),
+        "references": [_model(reference, lineage=True) for reference in trial.references],
+        "probes": [_probe(reading) for reading in judged.readings],
+        "guards": [{"name": guard.name, "fired": guard.fired, "detail": guard.detail} for guard in judged.guards],
+        "notices": list(judged.notices),
+        "verdict": verdict_as_json(judged.verdict),
+        "guarantee": guarantee.as_json(),
+        "examples": _examples(trial, run, train),
+        "tolerances_version": TOLERANCES_VERSION,
+    }
+    content["digest"] = sha256(b"expunge/evaluation/1", canonical_json(content)).hex()
+    return content
+
+
+def _model(signals: Signals, *, lineage: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "weights_digest": signals.weights_digest,
+        "example_steps": signals.example_steps,
+        "seconds": signals.seconds,
+    }
+    if lineage:
+        found["lineage_seed"] = signals.lineage_seed
+    return found
+
+
+def _probe(reading: Reading) -> dict[str, Any]:
+    return {
+        "name": reading.probe.name,
+        "role": reading.probe.role.value,
+        "required": reading.required,
+        "direction": reading.probe.direction.value,
+        "scale": reading.probe.scale,
+        "summary": (reading.probe.__doc__ or "").strip().splitlines()[0],
+        "original": reading.original.as_json(),
+        "unlearned": reading.unlearned.as_json(),
+        "references": [reference.as_json() for reference in reading.references],
+        "reference_mean": reading.reference_mean,
+        "verdict": verdict_as_json(reading.verdict),
+    }
+
+
+def _examples(trial: Trial, run: Run, train: Dataset) -> list[dict[str, Any]]:
+    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
+    slots = run.forget_set.slots
+    chosen = np.sort(stable_order(Stream(trial.seed, "probe/shown").words(len(slots)))[:SHOWN])
+    before, after = trial.original.confidence(Rows.FORGET), trial.unlearned.confidence(Rows.FORGET)
+    retrained = (
+        np.mean([reference.confidence(Rows.FORGET) for reference in trial.references], axis=0)
+        if trial.references
+        else None
+    )
+    return [
+        {
+            "slot": int(slots[index]),
+            "label": train.classes[int(train.labels[slots[index]])],
+            "before": _number(before[index]),
+            "after": _number(after[index]),
+            "retrained": None if retrained is None else _number(retrained[index]),
+        }
+        for index in chosen
+    ]
+
+
+def _number(value: Any) -> float | None:
+    """A confidence; null where the model answers nothing finite."""
+    return float(value) if np.isfinite(value) else None

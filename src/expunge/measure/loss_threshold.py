@@ -1,0 +1,30 @@
+"""Membership by the loss alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.core.statistics.roc import delong_interval
+from expunge.core.statistics.tolerances import Quantity
+from expunge.core.values import Measurement, Undecided
+from expunge.measure.contract import Probe, ProbeRole
+from expunge.measure.trial import Rows, Signals, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossThreshold(Probe):
+    """AUC of −loss, forget set against the scored half of the holdout (MIA; Yeom et al., 2018); higher = member.
+
+    .5 is the aim only where the forget set is a random sample; else the references' AUC is.
+    """
+
+    name = "loss-threshold"
+    role = ProbeRole.FORGETTING
+    scale = "auc"
+    quantity = Quantity.AREA
+    required = True
+
+    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
+        if len(trial.scored) < 2:
+            return Undecided(f"needs 2 holdout rows at least, has {len(trial.scored)}")
+        return delong_interval(-model.losses(Rows.FORGET), -model.losses(Rows.HOLDOUT)[trial.scored])

@@ -1,0 +1,45 @@
+"""How sure the model is of the forget set's true labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.core.statistics.means import mean_interval
+from expunge.core.statistics.tolerances import Quantity
+from expunge.core.values import Measurement, Undecided
+from expunge.measure.contract import Probe, ProbeRole
+from expunge.measure.trial import Rows, Signals, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanMargin(Probe):
+    """Mean margin φ = log(p / (1 − p)) of the forget set's true labels, against the references' mean."""
+
+    name = "mean-margin"
+    role = ProbeRole.FORGETTING
+    scale = "margin"
+    quantity = Quantity.MARGIN
+    required = True
+
+    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
+        found = mean_interval(model.margins(Rows.FORGET), scale=self.scale)
+        if isinstance(found, Undecided):
+            return found
+        return Measurement(
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            unit="example",
+            direction=self.direction,
+            scale=self.scale,
+        )
+
+    def unit(self, trial: Trial) -> float | None:
+        """The references' standard deviation of φ over the forget examples, averaged over references."""
+        if not trial.references:
+            return None
+        spread = float(np.mean([reference.margins(Rows.FORGET).std(ddof=1) for reference in trial.references]))
+        return spread if np.isfinite(spread) and spread > 0 else None

@@ -1,0 +1,36 @@
+"""Membership by a classifier fitted on the model's own confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.core.statistics.membership_classifier import Feature, features, membership_classifier
+from expunge.core.statistics.tolerances import Quantity
+from expunge.core.values import Measurement, Undecided
+from expunge.measure.contract import Probe, ProbeRole
+from expunge.measure.trial import Rows, Signals, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipClassifier(Probe):
+    """Share of the forget set that an SVC on one feature takes for non-members (MIA-SVC; Fan et al., 2024).
+
+    Fitted on equally many retain and attack-holdout rows. Read it against references; .5 has no meaning here.
+    """
+
+    name = "membership-classifier"
+    role = ProbeRole.FORGETTING
+    quantity = Quantity.FRACTION
+    required = True
+    feature: Feature = Feature.CONFIDENCE
+
+    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
+        members, outsiders = trial.attack_rows()
+
+        def of(rows: Rows) -> np.ndarray:
+            return features(model.logits[rows], model.labels[rows], self.feature)
+
+        retained, held_out = of(Rows.RETAIN)[members], of(Rows.HOLDOUT)[outsiders]
+        return membership_classifier(retained, held_out, of(Rows.FORGET), self.feature)

@@ -1,0 +1,150 @@
+"""The forgotten examples, each with the model's confidence in its true label before, after and retrained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument
+from expunge.data.commitment import open_again
+from expunge.data.dataset import Column, ColumnKind, Dataset
+from expunge.data.source import Source, read
+from expunge.data.splits import Split
+from expunge.data.stored import read_commitment
+from expunge.report.entry import clean
+from expunge.report.evaluation import Shown
+from expunge.report.facts import Facts
+from expunge.report.load import Section
+from expunge.report.picture import is_picture, picture
+
+MOST_EXAMPLES = 24
+MOST_RUNS = 6
+LONGEST_ROW = 80
+ABSENT = "this row is no longer in the data"
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Who answers, how sure of the true label, and that as a bar's width."""
+
+    name: str
+    kind: str
+    value: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One card of the grid."""
+
+    title: str
+    who: str
+    picture: str | None
+    text: str
+    confidences: tuple[Confidence, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cards, and what must be said about them."""
+
+    examples: tuple[Example, ...]
+    remarks: tuple[str, ...]
+    holds_data: bool
+    stretched: bool
+
+
+def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> Grid | None:
+    """The section's grid; none where no evaluation holds examples. ``show`` false keeps every trace of them out."""
+    runs = [run for run in section.evaluated if run.evaluation is not None and run.evaluation.examples]
+    if not runs or most < 1:
+        return None
+    first = runs[0].evaluation
+    assert first is not None
+    chosen, remarks = first.examples[:most], list[str]()
+    rows, problem = _rows(runs[0], data) if show else (None, None)
+    if problem is not None:
+        remarks.append(problem)
+    if len(runs) > MOST_RUNS:
+        remarks.append(f"The first {MOST_RUNS} of {len(runs)} runs are shown.")
+    shown_runs = [(section.labels[section.runs.index(run)], run) for run in runs[:MOST_RUNS]]
+    examples = tuple(_example(at, item, shown_runs, rows, show) for at, item in enumerate(chosen, 1))
+    drawn = [column for column in rows.columns if is_picture(column)] if rows is not None else []
+    return Grid(
+        examples=examples,
+        remarks=tuple(remarks),
+        holds_data=show,
+        stretched=any(column.kind is ColumnKind.ARRAY for column in drawn),
+    )
+
+
+def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
+    """The training rows as they were committed, or a line that says why they are not shown."""
+    if run.source is None and data is None:
+        return None, "The run was trained on data in memory, so the examples’ content is not shown, confidences only."
+    commitment = read_commitment(run.folder, dict(run.roots))
+    try:
+        source = Source.from_json(run.source) if run.source is not None else Source(location=str(data))
+        if data is not None:
+            source = replace(source, location=data)
+        inputs: dict[str, Any] = run.recipe["inputs"]
+        columns = tuple(Column.from_json(column) for column in inputs["columns"])
+        found = read(source, columns=columns, classes=tuple(run.recipe["classes"]))
+    except (InvalidArgument, KeyError, TypeError, ValueError):
+        return None, "The data is no longer where the run found it, so confidences only are shown."
+    except ExpungeError:
+        return None, "The data can no longer be read as the run read it, so confidences only are shown."
+    try:
+        seated = open_again(found, commitment, np.array(run.tombstones, dtype=np.int64))
+    except DataError:
+        return None, "The data no longer matches the run’s commitment, so confidences only are shown."
+    return seated[Split.TRAIN], None
+
+
+def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Dataset | None, show: bool) -> Example:
+    confidences = [_confidence("before", "original", item.before)]
+    for label, run in runs:
+        answers = () if run.evaluation is None else run.evaluation.examples
+        own = next((other for other in answers if other.slot == item.slot), None)
+        confidences.append(_confidence(label, "run", None if own is None else own.after))
+    confidences.append(_confidence("retrained", "reference", item.retrained))
+    if not show:
+        return Example(f"example {number}", "", None, "", tuple(confidences))
+    title = f"label {item.label}"
+    if rows is None or item.slot >= len(rows):
+        return Example(title, f"slot {item.slot}", None, "", tuple(confidences))
+    if not bool(rows.present[item.slot]):
+        return Example(title, f"slot {item.slot}", None, ABSENT, tuple(confidences))
+    names = dict.fromkeys((rows.ids[item.slot], rows.subjects[item.slot]))
+    who = " · ".join(clean(name, LONGEST_ROW) for name in names)
+    column = next((column for column in rows.columns if is_picture(column)), None)
+    if column is not None and len(rows.columns) == 1:
+        return Example(title, who, picture(rows.content[column.name][item.slot], column), "", tuple(confidences))
+    return Example(title, who, None, _rendered(rows, item.slot), tuple(confidences))
+
+
+def _confidence(name: str, kind: str, value: float | None) -> Confidence:
+    if value is None:
+        return Confidence(name, kind, "—", "0")
+    shown = f"{100 * value:.0f}" if 0.01 <= value <= 0.99 else f"{100 * value:.1f}"
+    return Confidence(name, kind, f"{shown}\u00a0%", f"{100 * value:.1f}%")
+
+
+def _rendered(rows: Dataset, slot: int) -> str:
+    """A table's row as a person would note it down, cut at 80 characters."""
+    parts: list[str] = []
+    for column in rows.columns:
+        value = rows.content[column.name][slot]
+        if column.kind is ColumnKind.NUMERIC:
+            text = f"{float(value):.6g}"
+        elif column.kind in (ColumnKind.CATEGORY, ColumnKind.TEXT):
+            text = str(value)
+        else:
+            numbers = np.asarray(value).reshape(-1)
+            text = ", ".join(f"{float(number):.4g}" for number in numbers[:8]) + (", …" if len(numbers) > 8 else "")
+        parts.append(f"{column.name} {text}")
+        if sum(map(len, parts)) > LONGEST_ROW:
+            break
+    return clean(" · ".join(parts), LONGEST_ROW)

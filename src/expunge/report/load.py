@@ -1,0 +1,198 @@
+"""From folders to sections: runs that forgot the same examples from the same model, against the same references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from expunge.core.errors import InvalidArgument
+from expunge.report.evaluation import Model
+from expunge.report.facts import Facts, Unlearning, is_exact, read_facts
+
+MOST_RUNS = 400
+
+
+@dataclass(frozen=True)
+class Section:
+    """Runs that may stand in one table. ``labels`` name them, ``retrained`` are references among the folders given."""
+
+    original: str
+    runs: tuple[Facts, ...]
+    labels: tuple[str, ...]
+    retrained: tuple[Facts, ...]
+    training: Facts | None
+
+    @property
+    def first(self) -> Facts:
+        """Any run of the section: what defines it is the same for all."""
+        return (self.runs or self.retrained)[0]
+
+    @property
+    def unlearning(self) -> Unlearning:
+        found = self.first.unlearning
+        assert found is not None
+        return found
+
+    @cached_property
+    def evaluated(self) -> tuple[Facts, ...]:
+        return tuple(run for run in self.runs if run.evaluation is not None)
+
+    @property
+    def references(self) -> tuple[Model, ...]:
+        """The references that every evaluation of the section measured."""
+        return references_of(self.evaluated[0]) if self.evaluated else ()
+
+    def twin(self, run: Facts) -> str | None:
+        """Digest of the retrained model of the same lineage, where the evaluation or a folder given holds one."""
+        for model in references_of(run):
+            if model.lineage_seed == run.lineage_seed:
+                return model.weights_digest
+        for other in (*self.retrained, *self.runs):
+            same = (other.lineage_seed, other.tombstones) == (run.lineage_seed, run.tombstones)
+            if other is not run and other.is_retraining and same:
+                return other.weights_digest
+        return None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All sections, the trainings that stand alone, and where the data are said to be now."""
+
+    sections: tuple[Section, ...]
+    trainings: tuple[Facts, ...]
+    data: str | None
+
+    @property
+    def runs(self) -> tuple[Facts, ...]:
+        """Every run once, in the order of the page."""
+        found = [run for section in self.sections for run in (*section.runs, *section.retrained)]
+        parents = [section.training for section in self.sections if section.training is not None]
+        unique = {str(run.folder): run for run in (*parents, *self.trainings, *found)}
+        return tuple(unique.values())
+
+
+def references_of(run: Facts) -> tuple[Model, ...]:
+    return () if run.evaluation is None else run.evaluation.references
+
+
+def load(runs: Sequence[Path | str], data: str | None = None, *, original: Path | str | None = None) -> Loaded:
+    """Read and check run folders. ``original`` names the folder of the model that the runs came from."""
+    facts = _read(runs)
+    if original is not None:
+        facts = _with_original(facts, read_facts(Path(original)))
+    trainings = [run for run in facts if run.unlearning is None]
+    sections = _sections([run for run in facts if run.unlearning is not None], trainings)
+    used = {section.original for section in sections}
+    return Loaded(sections, tuple(run for run in trainings if run.weights_digest not in used), data)
+
+
+def _read(runs: Sequence[Path | str]) -> list[Facts]:
+    if isinstance(runs, str | Path):
+        runs = [runs]
+    folders = {Path(run).resolve(): Path(run) for run in runs}
+    if not folders:
+        raise InvalidArgument("nothing to report was named: give at least one run folder")
+    if len(folders) > MOST_RUNS:
+        raise InvalidArgument(
+            f"{len(folders)} runs are too many for one page that stays below 1 MB: report at most {MOST_RUNS} at a time"
+        )
+    return [read_facts(folder) for folder in folders.values()]
+
+
+def _with_original(facts: list[Facts], found: Facts) -> list[Facts]:
+    if all(run.folder.resolve() != found.folder.resolve() for run in facts):
+        facts = [found, *facts]
+    children = [run.unlearning for run in facts if run.unlearning is not None]
+    if not any(found.weights_digest == child.parent for child in children):
+        raise InvalidArgument(
+            f"--original {found.folder} holds the weights {found.weights_digest[:12]}…, none of the runs came from "
+            "them: name the run that was unlearned, or leave it out"
+        )
+    return facts
+
+
+def _sections(runs: list[Facts], trainings: list[Facts]) -> tuple[Section, ...]:
+    grouped: dict[tuple[str, ...], list[Facts]] = {}
+    for run in runs:
+        if run.evaluation is not None:
+            lineages = tuple(sorted(model.weights_digest for model in references_of(run)))
+            grouped.setdefault((*_asked(run), run.evaluation.original.weights_digest, *lineages), []).append(run)
+    for run in runs:
+        if run.evaluation is None:
+            place = next((key for key in grouped if key[: len(_asked(run))] == _asked(run)), (*_asked(run), ""))
+            grouped.setdefault(place, []).append(run)
+    order = {str(run.folder): at for at, run in enumerate(runs)}
+    found = [sorted(group, key=lambda run: order[str(run.folder)]) for group in grouped.values()]
+    found.sort(key=lambda group: order[str(group[0].folder)])
+    return tuple(_section(group, trainings) for group in found)
+
+
+def _asked(run: Facts) -> tuple[str, str, str]:
+    """Data, parent and forget set: what must be the same in one table."""
+    assert run.unlearning is not None
+    return run.dataset_root, run.unlearning.parent, run.unlearning.forget_digest
+
+
+def _section(group: list[Facts], trainings: list[Facts]) -> Section:
+    evaluated = [run for run in group if run.evaluation is not None]
+    measured = {model.weights_digest for run in evaluated for model in references_of(run)}
+    retrained = tuple(
+        run for run in group if run.evaluation is None and run.is_retraining and run.weights_digest in measured
+    )
+    rows = tuple(run for run in group if run not in retrained)
+    first = group[0].unlearning
+    assert first is not None
+    evaluation = evaluated[0].evaluation if evaluated else None
+    original = first.parent if evaluation is None else evaluation.original.weights_digest
+    training = next((run for run in trainings if run.weights_digest == original), None)
+    return Section(original, rows, _labels(rows), retrained, training)
+
+
+def _labels(runs: tuple[Facts, ...]) -> tuple[str, ...]:
+    """The method's name; where several runs share it, with the settings that tell them apart, or a number."""
+    labels: list[str] = []
+    for run in runs:
+        peers = [other for other in runs if other.method == run.method]
+        label = run.method
+        if len(peers) > 1 and run.unlearning is not None:
+            settings = [dict(peer.unlearning.settings) for peer in peers if peer.unlearning is not None]
+            own = dict(run.unlearning.settings)
+            telling = [name for name in own if any(other.get(name) != own[name] for other in settings)]
+            label = ", ".join([label, *(f"{name} {own[name]}" for name in telling)])
+        labels.append(label)
+    return tuple(_numbered(labels))
+
+
+def _numbered(labels: list[str]) -> list[str]:
+    return [
+        label if labels.count(label) == 1 else f"{label} ({labels[: at + 1].count(label)})"
+        for at, label in enumerate(labels)
+    ]
+
+
+def replayed(section: Section, run: Facts) -> bool | None:
+    """Whether an exact run's weights are those of its retrained twin; none where there is no twin to compare with."""
+    twin = section.twin(run) if is_exact(run) else None
+    return None if twin is None else twin == run.weights_digest
+
+
+def without_names(loaded: Loaded) -> Loaded:
+    """The same, with the names that rules carry left out."""
+    sections = tuple(
+        replace(
+            section,
+            runs=tuple(_anonymous(run) for run in section.runs),
+            retrained=tuple(_anonymous(run) for run in section.retrained),
+        )
+        for section in loaded.sections
+    )
+    return replace(loaded, sections=sections)
+
+
+def _anonymous(run: Facts) -> Facts:
+    if run.unlearning is None:
+        return run
+    rules = tuple("subject:…" if rule.startswith("subject:") else rule for rule in run.unlearning.rules)
+    return replace(run, unlearning=replace(run.unlearning, rules=tuple(dict.fromkeys(rules))))

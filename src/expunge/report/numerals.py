@@ -1,0 +1,83 @@
+"""Numbers as people read them: the same value always gives the same text, on every machine."""
+
+from __future__ import annotations
+
+import math
+
+from expunge.core.values import Measurement
+
+SPACE = "\u00a0"
+LARGE = 1e6
+
+
+def _signed(text: str) -> str:
+    """A typographic minus, and none on zero."""
+    if text.startswith("-"):
+        return text[1:] if not any(digit in "123456789" for digit in text.split("e")[0]) else "−" + text[1:]
+    return text
+
+
+def bare(value: float, scale: str) -> str:
+    """A number without its unit, with the digits that its scale deserves."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if scale == "example-steps":
+        return _signed(f"{value:,.0f}" if value == int(value) else f"{value:,.1f}") if abs(value) < 1e15 else _far(value)
+    if scale == "seconds":
+        digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+        return _signed(f"{value:,.{digits}f}") if abs(value) < 1e15 else _far(value)
+    if scale == "fraction":
+        value *= 100
+    digits = {"fraction": 1, "auc": 3, "margin": 2, "ratio": 2}.get(scale)
+    if digits is None:
+        return _signed(f"{value:.4g}")
+    return _signed(f"{value:.{digits}f}") if abs(value) < LARGE else _far(value)
+
+
+def _far(value: float) -> str:
+    return _signed(f"{value:.2e}")
+
+
+def unit(scale: str) -> str:
+    """What stands behind a number of this scale."""
+    return {"fraction": f"{SPACE}%", "seconds": f"{SPACE}s", "example-steps": f"{SPACE}example-steps"}.get(scale, "")
+
+
+def shown(value: float, scale: str) -> str:
+    """A number with its unit."""
+    return bare(value, scale) + unit(scale)
+
+
+def interval(measured: Measurement) -> str:
+    """The interval in brackets; nothing for what was counted, not estimated."""
+    if measured.low == measured.high:
+        return ""
+    level = "" if measured.level == 0.95 else f" at {percent(measured.level)}"
+    return f"[{bare(measured.low, measured.scale)},{SPACE}{bare(measured.high, measured.scale)}]{level}"
+
+
+def percent(share: float) -> str:
+    """A share of something as percent: one decimal below ten, none above."""
+    value = 100 * share
+    digits = 0 if abs(value) >= 9.95 else 1
+    return (_signed(f"{value:,.{digits}f}") if abs(value) < LARGE else _far(value)) + f"{SPACE}%"
+
+
+def probability(value: float) -> str:
+    """A p-value or a confidence."""
+    return f"{value:.3f}" if value == 0 or value >= 0.001 else "<0.001"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 example``, ``1,438 examples``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def short(digest: str) -> str:
+    """The first twelve digits of a digest, as errors and info show it."""
+    return f"{digest[:12]}…"
+
+
+def listed(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -1,0 +1,62 @@
+"""The report's table for a terminal: ``load`` reads, ``rows`` and ``notes`` are pure functions of what was read."""
+
+from __future__ import annotations
+
+from expunge.report.comparison import COLUMNS, NOT_EVALUATED, Cell, Table, compare
+from expunge.report.load import Loaded, Section, load
+from expunge.report.numerals import count, shown
+
+__all__ = ["Loaded", "load", "notes", "rows", "table"]
+
+
+def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
+    """Headings, and one row of texts for the original, the references and every run.
+
+    A dash carries the number of its reason in ``notes``. Where several forget sets are reported, the first column says
+    which one a row belongs to.
+    """
+    headings = ["Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict"]
+    several = len(loaded.sections) > 1
+    found: list[list[str]] = []
+    for section, compared in _tables(loaded):
+        forgot = ", ".join(section.unlearning.rules)
+        found += [[forgot, *row] if several else row for row in _texts(compared)]
+    for training in loaded.trainings:
+        costs = (shown(training.example_steps, "example-steps"), shown(training.seconds, "seconds"))
+        row = ["training", str(training.guarantee), *[""] * (len(COLUMNS) - 2), *costs, "nothing forgotten"]
+        found.append(["", *row] if several else row)
+    return (["Forgot", *headings] if several else headings), found
+
+
+def notes(loaded: Loaded) -> list[str]:
+    """The reasons behind dashes and verdicts, in the order of their numbers from 1."""
+    return [text for _, compared in _tables(loaded) for text in compared.notes]
+
+
+def table(loaded: Loaded) -> str:
+    """Rows and notes as plain text in columns, for a terminal without Rich."""
+    headings, found = rows(loaded)
+    lines = [headings, *found]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    printed = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([*printed, *(f"[{at}] {text}" for at, text in enumerate(notes(loaded), 1))]) + "\n"
+
+
+def _tables(loaded: Loaded) -> list[tuple[Section, Table]]:
+    found: list[tuple[Section, Table]] = []
+    start = 1
+    for section in loaded.sections:
+        compared = compare(section, start)
+        found.append((section, compared))
+        start += len(compared.notes)
+    return found
+
+
+def _texts(compared: Table) -> list[list[str]]:
+    return [
+        [row.label, *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))] for row in compared.rows
+    ]
+
+
+def _text(cell: Cell) -> str:
+    return str(cell).replace("\u00a0", " ")

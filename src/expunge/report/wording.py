@@ -1,0 +1,143 @@
+"""The sentences of the page: what was forgotten, what a guarantee is worth, what nothing here can prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported, Verdict
+from expunge.report.comparison import NOT_EVALUATED, guarantee_words, verdict_reason, verdict_words
+from expunge.report.facts import Facts, is_exact
+from expunge.report.load import Section, replayed
+from expunge.report.numerals import SPACE, count, percent, short
+
+MOST_CARDS = 8
+MOST_RULES = 6
+LIMITS = (
+    "“Forgotten” is not a property that weights can show: the same weights can come from different data. What can be "
+    "audited is which algorithm ran on which data; these figures are measurements beside that, not a proof.",
+    "Everything here is about one committed data set. A copy of the same rows elsewhere, in another data set, a backup "
+    "or another model, is outside its reach.",
+    "The tests are only tests: a stronger one may still find what these did not, and a model that passes them is not "
+    "thereby without a trace.",
+    "Intervals speak about these examples and these retrained references. Another seed, split or set of people can "
+    "come out differently, and verdicts assume that the references were retrained honestly.",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One card of the verdict block: one run, or several with the same guarantee and verdict."""
+
+    title: str
+    guarantee: str
+    kind: str
+    meaning: str
+    replay: str
+    replay_tone: str
+    verdict: str
+    tone: str
+    reason: str
+
+
+def headline(section: Section) -> str:
+    """What was to be forgotten, in one sentence."""
+    asked = section.unlearning
+    share = asked.forgotten / section.first.training_rows if section.first.training_rows else 0.0
+    earlier = len(section.first.tombstones) - asked.forgotten
+    before = f", after {count(earlier, 'other')} forgotten earlier" if earlier > 0 else ""
+    return (
+        f"{count(asked.forgotten, 'example')} of {section.first.training_rows:,} training rows "
+        f"({percent(share)}) had to be forgotten{before}."
+    )
+
+
+def rules(section: Section) -> tuple[str, ...]:
+    """How they were named, shortened where there are many."""
+    found = section.unlearning.rules
+    return found if len(found) <= MOST_RULES else (*found[:MOST_RULES], f"and {len(found) - MOST_RULES} more")
+
+
+def outcomes(section: Section) -> tuple[Outcome, ...]:
+    """A card for each run; beyond eight runs, a card for each combination of guarantee and verdict."""
+    cards = [_outcome(section, run, label) for run, label in zip(section.runs, section.labels, strict=True)]
+    if len(cards) <= MOST_CARDS:
+        return tuple(cards)
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for card in cards:
+        groups.setdefault((card.guarantee, card.meaning, card.verdict, card.replay), []).append(card)
+    return tuple(_merged(group) for group in groups.values())
+
+
+def _merged(group: list[Outcome]) -> Outcome:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    more = f" and {len(group) - 6} more" if len(group) > 6 else ""
+    title = ", ".join(card.title for card in group[:6]) + more
+    reason = first.reason if all(card.reason == first.reason for card in group) else "The table’s notes say why for each."
+    return Outcome(
+        title, first.guarantee, first.kind, first.meaning, first.replay, first.replay_tone, first.verdict, first.tone,
+        reason,
+    )
+
+
+def _outcome(section: Section, run: Facts, label: str) -> Outcome:
+    guarantee = run.earned
+    word = guarantee_words(guarantee)[0]
+    replay, replay_tone = _replay(section, run)
+    if run.evaluation is None:
+        verdict, tone, reason = "Not evaluated", "open", NOT_EVALUATED.split(": ", 1)[1] + "."
+    else:
+        verdict, tone = verdict_words(run.evaluation.verdict)
+        reason = verdict_sentence(run.evaluation.verdict)
+        if isinstance(guarantee, Exact):
+            reason += " For an exact run this judges the tests, not the run."
+    return Outcome(label, word, word.lower(), meaning(guarantee), replay, replay_tone, verdict, tone, reason)
+
+
+def meaning(guarantee: Guarantee) -> str:
+    """What a guarantee means, in one sentence."""
+    if isinstance(guarantee, Exact):
+        return (
+            "Bit-identical to training without these examples, and replayable: anyone with the data and the recipe can "
+            "run the same computation again and compare digests."
+        )
+    if isinstance(guarantee, Certified):
+        return (
+            "Under the method’s stated assumptions nobody can tell the result from a retrained model beyond "
+            f"ε{SPACE}={SPACE}{guarantee.epsilon:g}, except with probability δ{SPACE}={SPACE}{guarantee.delta:g}."
+        )
+    if not guarantee.passed:
+        return "Nothing is proved, and no test was passed so far."
+    level = "" if guarantee.level is None else f" at {percent(guarantee.level)} confidence"
+    return f"Nothing is proved: only the named tests were passed{level} ({', '.join(guarantee.passed[:12])})."
+
+
+def _replay(section: Section, run: Facts) -> tuple[str, str]:
+    """What comparing digests says of an exact run."""
+    if not is_exact(run):
+        return "", ""
+    if run.is_retraining:
+        return "This is itself a retraining from the start without these examples.", ""
+    same = replayed(section, run)
+    if same is None:
+        return "No retrained run of the same lineage seed is at hand to compare digests with.", ""
+    if same:
+        return f"Its weights digest {short(run.weights_digest)} equals that of the retrained run.", "good"
+    return (
+        f"Its weights digest {short(run.weights_digest)} differs from that of the run retrained with the same lineage "
+        "seed: the exact claim does not hold between these two.",
+        "bad",
+    )
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    """What a verdict means, and why it was given."""
+    if isinstance(verdict, Supported):
+        opening = "On every required test the model behaves like retrained ones, within the stated margins"
+    elif isinstance(verdict, Refuted):
+        opening = "The model differs from retrained ones by more than chance and the stated margins allow"
+    else:
+        opening = "The tests could not decide"
+    reason = verdict_reason(verdict).rstrip(".")
+    return f"{opening}: {reason}." if reason else f"{opening}."

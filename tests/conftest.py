@@ -1,0 +1,57 @@
+"""What several folders of tests share: a small data set of pictures, and a trained run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expunge.core.streams import Stream
+from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+
+
+def make_pictures(rows: int = 150, classes: int = 3, people: int = 15, seed: int = 0, side: int = 8) -> Dataset:
+    """Noisy pictures with a bright stripe that tells the class; people own consecutive rows."""
+    stream = Stream(bytes([seed]) * 32, "test-pictures")
+    labels = stream.below(classes, rows)
+    pixels = stream.below(120, rows * side * side).reshape(rows, side, side)
+    for row, label in enumerate(labels):
+        pixels[row, 2 * int(label) : 2 * int(label) + 2] += 100
+    return make_dataset(
+        labels=[int(label) for label in labels],
+        columns=[Column("image", ColumnKind.IMAGE, (side, side), "HW", 1 / 255)],
+        content={"image": pixels.astype(np.uint8)},
+        ids=[f"picture-{row}" for row in range(rows)],
+        subjects=[f"someone-{row * people // rows:02d}" for row in range(rows)],
+        where="test pictures",
+    )
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Dataset:
+    return make_pictures()
+
+
+@pytest.fixture(scope="session")
+def small_run(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A trained mlp on the pictures."""
+    from expunge.train.training import train
+
+    return train(pictures, out=tmp_path_factory.mktemp("runs") / "small", model="mlp", epochs=4, batch_size=16)
+
+
+@pytest.fixture
+def digest_of() -> Callable[[Path], str]:
+    """Weights digest of a run folder."""
+    from expunge.train.run import Run
+
+    return lambda path: Run.open(path).weights_digest
+
+
+@pytest.fixture(scope="session")
+def pictures_like() -> Callable[..., Dataset]:
+    """More pictures: rows, classes, people, seed and side as arguments."""
+    return make_pictures

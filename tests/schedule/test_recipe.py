@@ -1,0 +1,129 @@
+"""The recipe: a value with a digest, read back as it was written, refused where a rule is broken."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.data.dataset import Column, ColumnKind
+from expunge.data.encoding import Encoding
+from expunge.schedule.recipe import Augmentation, Calendar, Optimiser, OptimiserName, Recipe, Voting
+
+INPUTS = Encoding((Column("image", ColumnKind.IMAGE, (8, 8), "HW", 1 / 255),))
+RECIPE = Recipe(inputs=INPUTS, classes=("a", "b"))
+
+
+@given(
+    st.sampled_from(OptimiserName),
+    st.floats(0, 10),
+    st.integers(1, 50),
+    st.integers(1, 9),
+    st.sampled_from(Voting),
+    st.booleans(),
+)
+def test_recipes_read_back_and_keep_their_digest(
+    name: OptimiserName, rate: float, epochs: int, shards: int, voting: Voting, flip: bool
+) -> None:
+    recipe = replace(
+        RECIPE,
+        optimiser=Optimiser(name=name, rate=rate),
+        epochs=epochs,
+        shards=shards,
+        voting=voting,
+        augmentation=Augmentation(flip=flip, crop=2),
+        model_options={"width": 8, "dropout": 0.1, "norm": "batch"},
+    )
+    again = Recipe.from_json(json.loads(json.dumps(recipe.as_json())))
+    assert again == recipe
+    assert again.digest == recipe.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 9},
+        {"batch_size": 63},
+        {"shards": 2},
+        {"slices": 2},
+        {"least_present": 2},
+        {"classes": ("a", "b", "c")},
+        {"model": "mlp"},
+        {"model_options": {"width": 3}},
+        {"optimiser": Optimiser(momentum=0.8)},
+        {"augmentation": Augmentation(flip=True)},
+    ],
+)
+def test_every_field_moves_the_digest(change: dict[str, Any]) -> None:
+    assert replace(RECIPE, **change).digest != RECIPE.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 0}, "epochs 0 must be a whole number from 1"),
+        ({"epochs": 2.5}, "epochs 2.5 must be a whole number"),
+        ({"batch_size": 0}, "batch size 0"),
+        ({"shards": 0}, "shards 0"),
+        ({"seed": -1}, "seed -1"),
+        ({"task": "prophecy"}, "task 'prophecy' is not known"),
+        ({"least_present": 65}, "every step would be skipped"),
+    ],
+)
+def test_broken_rules_are_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        replace(RECIPE, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rate": math.nan}, "rate nan"),
+        ({"rate": -1.0}, "rate -1.0"),
+        ({"momentum": 1.0}, r"momentum 1.0 must lie in \[0, 1\)"),
+        ({"weight_decay": math.inf}, "weight decay inf"),
+        ({"milestones": (0.7, 0.3)}, "milestones"),
+    ],
+)
+def test_broken_optimisers_are_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        Optimiser(**change)
+
+
+def test_unknown_and_missing_fields_are_refused() -> None:
+    written = RECIPE.as_json()
+    with pytest.raises(DataError, match="unknown or missing"):
+        Recipe.from_json({**written, "magic": 1})
+    with pytest.raises(DataError, match="could not be read"):
+        Recipe.from_json({**written, "voting": "loudest"})
+
+
+def test_calendars_by_hand() -> None:
+    cosine, step = Optimiser(rate=2.0), Optimiser(rate=2.0, calendar=Calendar.STEP)
+    assert cosine.rate_at(0, 10) == 2.0
+    assert cosine.rate_at(5, 10) == pytest.approx(1.0)
+    assert [step.rate_at(at, 8) for at in range(8)] == pytest.approx([2, 2, 2, 2, 0.2, 0.2, 0.02, 0.02])
+    assert Optimiser(rate=2.0, calendar=Calendar.CONSTANT).rate_at(9, 10) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "slices", "expected"), [(8, 1, (8,)), (10, 4, (4, 4, 4, 4)), (5, 4, (2, 2, 2, 2)), (1, 4, (1, 1, 1, 1))]
+)
+def test_stages_share_the_epochs(epochs: int, slices: int, expected: tuple[int, ...]) -> None:
+    assert replace(RECIPE, epochs=epochs, slices=slices).stage_epochs == expected
+
+
+@given(st.integers(5, 60), st.integers(2, 12))
+def test_stages_cost_as_much_as_plain_training(epochs: int, slices: int) -> None:
+    """Equal slices: Σ e_s·s/R differs from E by rounding only."""
+    found = replace(RECIPE, epochs=epochs, slices=slices).stage_epochs
+    passes = sum(count * (index + 1) / slices for index, count in enumerate(found))
+    if 2 * epochs >= slices + 1:
+        assert abs(passes - epochs) <= 1.0
