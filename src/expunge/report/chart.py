@@ -1,49 +1,35 @@
 """The drawing of forgetting against utility against cost, as geometry that a template writes down as SVG.
 
 Across: what the forgetting probe says, signed, with the retrained references' range as a band, because too little and
-too much are both leaks and a distance would hide which one it is. The membership AUC of the loss is drawn first: .5
-means the same on every data set and it needs nothing but losses. Where its own controls found it blind, or it could
-not be measured, the mean margin takes its place. Up: test accuracy. A circle's area: work as a share of retraining.
+too much are both leaks and a distance would hide which one it is. Up: test accuracy. A circle's area: work as a share
+of retraining. Two sizes are drawn, so that letters stay letters on a phone.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from expunge.core.values import Measurement
 from expunge.report.axis import Axis, axis, drawable
-from expunge.report.comparison import cost_of_retraining
-from expunge.report.evaluation import Figure, Probe
-from expunge.report.labels import Anchor, Box, place
+from expunge.report.labels import Anchor, Box, Placed, place
 from expunge.report.load import Section
-from expunge.report.numerals import bare, listed, percent, shown
+from expunge.report.numerals import listed, percent
+from expunge.report.points import Point, chosen_probe, described, points_of
 
-ACROSS = (
-    ("loss-threshold", "Membership AUC of the loss, forget set against holdout"),
-    ("mean-margin", "Mean margin on the forget set"),
-)
-UP = "test-accuracy"
+SIZES = (("wide", 680, 400), ("narrow", 350, 430))
+LEFT, TOP, RIGHT, BOTTOM = 52.0, 34.0, 10.0, 62.0  # room around the plot
 MOST_NAMES = 10
 LONGEST_LABEL = 30
 CHARACTER, LINE = 6.9, 15.0
-SAME = 0.008  # marks closer than this share of both axes are one mark with several names
-
-
-@dataclass(frozen=True)
-class Point:
-    """A model in the drawing; a run has a cost."""
-
-    kind: str
-    name: str
-    across: Measurement
-    up: Measurement
-    share: float | None = None
+SAME = 0.008  # marks closer than this share of both axes have one label
+BAND_LABEL = "retrained"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A mark with its intervals and its label, in pixels."""
+    """A mark and its intervals, in pixels."""
 
     kind: str
     x: float
@@ -51,8 +37,16 @@ class Mark:
     radius: float
     across: tuple[float, float] | None
     up: tuple[float, float] | None
-    lines: tuple[tuple[float, float, str], ...] = ()
-    leader: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text; ``anchor`` says which end of it stands at ``x``."""
+
+    x: float
+    y: float
+    anchor: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -66,8 +60,10 @@ class Chart:
     across_ticks: tuple[tuple[float, str], ...]
     up_ticks: tuple[tuple[float, str], ...]
     band: tuple[float, float] | None
-    band_label: tuple[float, str] | None
+    band_label: Text | None
     marks: tuple[Mark, ...]
+    leaders: tuple[tuple[float, ...], ...]
+    texts: tuple[Text, ...]
 
 
 @dataclass(frozen=True)
@@ -85,67 +81,25 @@ class Drawing:
 
 def draw(section: Section) -> Drawing | None:
     """The section's drawing; none where no run has both figures."""
-    chosen = _chosen(section)
+    chosen = chosen_probe(section)
     if chosen is None:
         return None
     name, title = chosen
-    points = _points(section, name)
+    points = points_of(section, name)
     groups = _grouped(points)
-    numbered = len(groups) > MOST_NAMES
     drawn = {point.name for point in points if point.kind == "run"}
     absent = [label for label in section.labels if label not in drawn]
+    numbers = {label: at for at, label in enumerate(section.labels, 1)} if len(groups) > MOST_NAMES else None
     first = section.evaluated[0].evaluation
     return Drawing(
         title=title,
-        charts=tuple(
-            _chart(size, points, groups, numbered, section) for size in (("wide", 680, 400), ("narrow", 350, 430))
-        ),
-        description=_description(points),
+        charts=tuple(_chart(size, points, groups, numbers) for size in SIZES),
+        description=described(points),
         warnings=() if first is None else first.warnings(name),
-        missing=listed(absent[:8] + ([f"{len(absent) - 8} more"] if len(absent) > 8 else [])),
+        missing=listed(absent[:8] + ([f"{len(absent) - 8} more"] if absent[8:] else [])),
         references=sum(point.kind == "reference" for point in points),
-        numbered=numbered,
+        numbered=numbers is not None,
     )
-
-
-def _chosen(section: Section) -> tuple[str, str] | None:
-    """The first probe that can see something here, else the first that was measured at all."""
-    measured = [(name, title) for name, title in ACROSS if any(p.kind == "run" for p in _points(section, name))]
-    first = section.evaluated[0].evaluation if section.evaluated else None
-    sighted = [item for item in measured if first is not None and not first.warnings(item[0])]
-    return next(iter(sighted + measured), None)
-
-
-def _points(section: Section, name: str) -> list[Point]:
-    found: list[Point] = []
-    retraining = cost_of_retraining(section, "example-steps")
-    for run, label in zip(section.runs, section.labels, strict=True):
-        if run.evaluation is None:
-            continue
-        across, up = run.evaluation.probe(name), run.evaluation.probe(UP)
-        if across is None or up is None:
-            continue
-        if not found:
-            found += _others(across, up)
-        share = None if retraining is None else run.example_steps / retraining
-        found += _point("run", label, across.unlearned, up.unlearned, share)
-    return found
-
-
-def _others(across: Probe, up: Probe) -> list[Point]:
-    pairs = zip(across.references, up.references, strict=True)
-    found = [point for pair in pairs for point in _point("reference", "retrained", *pair)]
-    if across.original is not None and up.original is not None:
-        found += _point("original", "original", across.original, up.original)
-    return found
-
-
-def _point(kind: str, name: str, across: Figure, up: Figure, share: float | None = None) -> list[Point]:
-    if not isinstance(across, Measurement) or not isinstance(up, Measurement):
-        return []
-    if not drawable(across.value, up.value):
-        return []
-    return [Point(kind, name, across, up, share)]
 
 
 def _ends(measured: Measurement) -> tuple[float, float]:
@@ -156,26 +110,27 @@ def _ends(measured: Measurement) -> tuple[float, float]:
 
 
 def _axes(points: list[Point], plot: Box) -> tuple[Axis, Axis]:
-    across = [value for point in points for value in (*_ends(point.across), point.across.value)]
-    up = [value for point in points for value in (*_ends(point.up), point.up.value)]
-    scale = points[0].across.scale
+    across = [value for point in points for value in _ends(point.across)]
+    up = [value for point in points for value in _ends(point.up)]
     return (
-        axis(across, plot.left, plot.right, percent=scale == "fraction"),
+        axis(across, plot.left, plot.right, percent=points[0].across.scale == "fraction"),
         axis(up, plot.bottom, plot.top, percent=True),
     )
 
 
 def _grouped(points: list[Point]) -> list[list[Point]]:
     """Points that would lie on each other, the references apart."""
-    unit = Box(0.0, 0.0, 1.0, 1.0)
-    across, up = (_rescaled(found) for found in _axes(points, unit))
+    across, up = _axes(points, Box(0.0, 0.0, 1000.0, 1000.0))
     groups: list[list[Point]] = []
     for point in points:
         if point.kind == "reference":
             continue
         for group in groups:
-            near_across = abs(across(point.across.value) - across(group[0].across.value)) <= SAME
-            if near_across and abs(up(point.up.value) - up(group[0].up.value)) <= SAME:
+            gaps = (
+                across.at(point.across.value) - across.at(group[0].across.value),
+                up.at(point.up.value) - up.at(group[0].up.value),
+            )
+            if max(map(abs, gaps)) <= 1000 * SAME:
                 group.append(point)
                 break
         else:
@@ -183,113 +138,121 @@ def _grouped(points: list[Point]) -> list[list[Point]]:
     return groups
 
 
-def _rescaled(found: Axis):
-    return lambda value: (value - found.low) / (found.high - found.low)
-
-
 def _chart(
-    size: tuple[str, int, int], points: list[Point], groups: list[list[Point]], numbered: bool, section: Section
+    size: tuple[str, int, int], points: list[Point], groups: list[list[Point]], numbers: Mapping[str, int] | None
 ) -> Chart:
     name, width, height = size
-    plot = Box(52.0, 34.0, width - 10.0, height - 62.0)
+    plot = Box(LEFT, TOP, width - RIGHT, height - BOTTOM)
     across, up = _axes(points, plot)
-    references = [point for point in points if point.kind == "reference"]
-    band = _band(references, across)
-    obstacles = [Box(across.at(p.across.value) - 4, up.at(p.up.value) - 4, across.at(p.across.value) + 4,
-                     up.at(p.up.value) + 4) for p in references]
-    label = None
-    if band is not None:
-        text = "retrained"
-        half = len(text) * CHARACTER / 2
-        middle = min(max((band[0] + band[1]) / 2, plot.left + half + 2), plot.right - half - 2)
-        label = (round(middle, 1), text)
-        obstacles.append(Box(middle - half, plot.top, middle + half, plot.top + LINE + 4))
-    numbers = {run_label: at for at, run_label in enumerate(section.labels, 1)}
-    texts = [_label(group, numbers if numbered else None, wide=name == "wide") for group in groups]
+    marks = [_mark(point, across, up) for point in sorted(points, key=_drawn_first)]
+    band = _band(marks)
+    label = None if band is None else _band_label(band, plot)
+    words = [_words(group, numbers, wide=name == "wide") for group in groups]
     anchors = [
-        Anchor(
-            across.at(group[0].across.value),
-            up.at(group[0].up.value),
-            max(_radius(point) for point in group),
-            max(len(line) for line in lines) * CHARACTER,
-            len(lines) * LINE,
-        )
-        for group, lines in zip(groups, texts, strict=True)
+        _anchor(_mark(max(group, key=_radius), across, up), lines) for group, lines in zip(groups, words, strict=True)
     ]
-    marks = [_mark(point, across, up) for point in references]
-    for group, anchor, lines, placed in zip(groups, anchors, texts, place(anchors, plot, obstacles), strict=True):
-        middle = round((placed.box.left + placed.box.right) / 2, 1)
-        written = tuple((middle, round(placed.box.top + LINE * (at + 0.78), 1), line) for at, line in enumerate(lines))
-        leader = None if placed.leader is None else _rounded(placed.leader)
-        largest = sorted(group, key=_radius, reverse=True)
-        marks += [_mark(point, across, up) for point in largest[:-1]]
-        marks.append(_mark(largest[-1], across, up, written, leader))
+    placed = place(anchors, plot, [_box(mark) for mark in marks if mark.kind == "reference"] + _lines(marks))
     return Chart(
-        name, width, height, plot, tuple(across.ticks(5 if name == "wide" else 4)), tuple(up.ticks(5)), band, label,
-        tuple(marks),
+        name=name,
+        width=width,
+        height=height,
+        plot=plot,
+        across_ticks=tuple(across.ticks(5)),
+        up_ticks=tuple(up.ticks(5)),
+        band=band,
+        band_label=label,
+        marks=tuple(marks),
+        leaders=tuple(tuple(round(value, 1) for value in found.leader) for found in placed if found.leader is not None),
+        texts=tuple(
+            text
+            for found, anchor, lines in zip(placed, anchors, words, strict=True)
+            for text in _texts(found, anchor, lines)
+        ),
     )
 
 
-def _band(references: list[Point], across: Axis) -> tuple[float, float] | None:
-    """From the lowest to the highest reference; at least two pixels, so that one reference is a line."""
-    if not references:
+def _drawn_first(point: Point) -> tuple[int, float]:
+    """References below, then runs from the largest circle to the smallest, the original on top."""
+    return ("reference", "run", "original").index(point.kind), -_radius(point)
+
+
+def _band(marks: list[Mark]) -> tuple[float, float] | None:
+    """Left edge and width, from the lowest to the highest reference; one reference is a line of two pixels."""
+    places = [mark.x for mark in marks if mark.kind == "reference"]
+    if not places:
         return None
-    places = [across.at(point.across.value) for point in references]
-    low, high = min(places), max(places)
-    return (low, round(high - low, 1)) if high - low >= 2 else (round((low + high) / 2 - 1, 1), 2.0)
+    width = max(2.0, round(max(places) - min(places), 1))
+    return round((min(places) + max(places) - width) / 2, 1), width
 
 
-def _label(group: list[Point], numbers: dict[str, int] | None, *, wide: bool) -> list[str]:
-    lines: list[str] = []
+def _band_label(band: tuple[float, float], plot: Box) -> Text:
+    half = len(BAND_LABEL) * CHARACTER / 2 + 2
+    middle = min(max(band[0] + band[1] / 2, plot.left + half), plot.right - half)
+    return Text(round(middle, 1), plot.top - 5, "middle", BAND_LABEL)
+
+
+def _lines(marks: list[Mark]) -> list[Box]:
+    """What labels should not cross: the intervals' lines."""
+    found: list[Box] = []
+    for mark in marks:
+        if mark.across is not None:
+            found.append(Box(mark.across[0], mark.y - 1, mark.across[1], mark.y + 1))
+        if mark.up is not None:
+            found.append(Box(mark.x - 1, min(mark.up), mark.x + 1, max(mark.up)))
+    return found
+
+
+def _words(group: list[Point], numbers: Mapping[str, int] | None, *, wide: bool) -> list[str]:
     if numbers is not None:
         return [" ".join(str(numbers.get(point.name, point.name)) for point in group[:6]) + ("…" if group[6:] else "")]
+    lines: list[str] = []
     for point in group[:3]:
         name = point.name if len(point.name) <= LONGEST_LABEL else point.name[: LONGEST_LABEL - 1].rstrip(" ,") + "…"
         share = "" if point.share is None else percent(point.share)
-        if wide or len(name) + len(share) <= 16:
+        if wide or len(name) + len(share) <= 20:
             lines.append(f"{name} {share}".rstrip())
         else:
             lines += [name, share]
-    return lines + ([f"and {len(group) - 3} more"] if len(group) > 3 else [])
+    return lines + ([f"and {len(group) - 3} more"] if group[3:] else [])
+
+
+def _texts(found: Placed, anchor: Anchor, lines: list[str]) -> list[Text]:
+    """Lines of a label, flush with the side that faces the mark."""
+    if found.box.left >= anchor.x:
+        x, side = found.box.left, "start"
+    elif found.box.right <= anchor.x:
+        x, side = found.box.right, "end"
+    else:
+        x, side = (found.box.left + found.box.right) / 2, "middle"
+    return [
+        Text(round(x, 1), round(found.box.top + LINE * (at + 0.78), 1), side, line) for at, line in enumerate(lines)
+    ]
+
+
+def _anchor(mark: Mark, lines: list[str]) -> Anchor:
+    return Anchor(mark.x, mark.y, mark.radius, max(map(len, lines)) * CHARACTER, len(lines) * LINE)
+
+
+def _box(mark: Mark) -> Box:
+    return Box(mark.x - mark.radius, mark.y - mark.radius, mark.x + mark.radius, mark.y + mark.radius)
 
 
 def _radius(point: Point) -> float:
     if point.share is None:
-        return 5.0
+        return 5.0 if point.kind == "original" else 4.0
     return round(max(3.5, 13 * math.sqrt(min(point.share, 1.5))), 1)
 
 
-def _mark(
-    point: Point,
-    across: Axis,
-    up: Axis,
-    lines: tuple[tuple[float, float, str], ...] = (),
-    leader: tuple[float, float, float, float] | None = None,
-) -> Mark:
-    low, high = _ends(point.across)
-    bottom, top = _ends(point.up)
-    is_run = point.kind != "reference"
+def _mark(point: Point, across: Axis, up: Axis) -> Mark:
+    """References show their spread as a band, not their intervals."""
+    is_reference = point.kind == "reference"
+    low, high = (across.at(value) for value in _ends(point.across))
+    bottom, top = (up.at(value) for value in _ends(point.up))
     return Mark(
         kind=point.kind,
         x=across.at(point.across.value),
         y=up.at(point.up.value),
         radius=_radius(point),
-        across=(across.at(low), across.at(high)) if is_run else None,
-        up=(up.at(bottom), up.at(top)) if is_run else None,
-        lines=lines,
-        leader=leader,
+        across=None if is_reference else (low, high),
+        up=None if is_reference else (bottom, top),
     )
-
-
-def _rounded(line: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = line
-    return round(x1, 1), round(y1, 1), round(x2, 1), round(y2, 1)
-
-
-def _description(points: list[Point]) -> str:
-    """The drawing in words, for those who do not see it."""
-    told = [
-        f"{point.name}: {bare(point.across.value, point.across.scale)} and {shown(point.up.value, point.up.scale)}"
-        for point in points[:40]
-    ]
-    return "; ".join(told)

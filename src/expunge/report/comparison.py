@@ -20,8 +20,8 @@ COLUMNS = (
     ("loss-threshold", "Membership AUC (loss)"),
     ("membership-classifier", "Membership SVC"),
     ("average-gap", "Average gap"),
-    ("example-steps", "Work, of retraining"),
-    ("seconds", "Time, of retraining"),
+    ("example-steps", "Work against retraining, example-steps"),
+    ("seconds", "Time against retraining, seconds"),
 )
 COSTS = ("example-steps", "seconds")
 
@@ -129,22 +129,20 @@ def _reference_cell(section: Section, probe: Probe | None, name: str, notes: Not
         return _dash("no retrained reference was given: run expunge evaluate again with --reference RETRAINED", notes)
     if name in COSTS:
         values = [model.example_steps if name == "example-steps" else model.seconds for model in section.references]
-        spread = "" if min(values) == max(values) else f" ({_range(values, name)})"
-        return Cell(percent(1.0), shown(sum(values) / len(values), name) + spread)
+        spread = "" if min(values) == max(values) else f", {_range(values, name)}"
+        return Cell(percent(1.0), bare(sum(values) / len(values), name) + spread)
     if probe is None:
         return _dash("this probe was not applied to it", notes)
     reasons = [figure.reason for figure in probe.references if isinstance(figure, Undecided)]
     mean = mean_of(probe.references)
     if mean is None:
-        return _dash(f"undecided for {len(reasons)} of {len(probe.references)} references: {reasons[0]}", notes)
+        which = f"undecided for {len(reasons)} of {len(probe.references)} references"
+        return _dash(f"{which}: {_own_reason(reasons[0])}", notes)
     first = probe.references[0]
     if len(probe.references) == 1 and isinstance(first, Measurement):
         return Cell(shown(mean, probe.scale), interval(first))
-    return Cell(shown(mean, probe.scale), _range([item.value for item in probe.references if _decided(item)], probe.scale))
-
-
-def _decided(figure: Figure) -> bool:
-    return isinstance(figure, Measurement)
+    values = [figure.value for figure in probe.references if isinstance(figure, Measurement)]
+    return Cell(shown(mean, probe.scale), _range(values, probe.scale))
 
 
 def _range(values: list[float], scale: str) -> str:
@@ -210,8 +208,15 @@ def guarantee_words(guarantee: Guarantee) -> tuple[str, str]:
 
 def _figure(figure: Figure, notes: Notes) -> Cell:
     if isinstance(figure, Undecided):
-        return _dash(figure.reason, notes)
+        return _dash(_own_reason(figure.reason), notes)
     return Cell(shown(figure.value, figure.scale), interval(figure))
+
+
+def _own_reason(reason: str) -> str:
+    """A reason that another probe gave, without that probe's name: two columns then share one note."""
+    for name, _ in COLUMNS:
+        reason = reason.removeprefix(f"{name}: ")
+    return reason
 
 
 def _dash(reason: str, notes: Notes) -> Cell:
@@ -222,7 +227,7 @@ def _cost(section: Section, name: str, value: float) -> Cell:
     retraining = cost_of_retraining(section, name)
     if retraining is None:
         return Cell(shown(value, name), "no reference to compare with")
-    return Cell(percent(value / retraining), shown(value, name))
+    return Cell(percent(value / retraining), bare(value, name))
 
 
 def _verdict(verdict: Verdict, notes: Notes) -> Cell:

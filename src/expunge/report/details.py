@@ -1,64 +1,107 @@
-"""Guards, notices and every probe of an evaluation, one line each."""
+"""Guards, notices and every probe in detail; what several evaluations say alike is said once, with their names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from expunge.core.values import Measurement, Undecided
-from expunge.report.comparison import mean_of, verdict_reason, verdict_words
-from expunge.report.evaluation import Evaluation, Figure, Guard, Probe
+from expunge.report.comparison import DASH, mean_of, verdict_reason, verdict_words
+from expunge.report.evaluation import Evaluation, Figure, Probe
 from expunge.report.load import Section
-from expunge.report.numerals import count, interval, probability, shown
+from expunge.report.numerals import count, interval, listed, probability, shown
 
-MOST_LINES = 60
+MOST_LINES = 120
+MOST_PROBES = 60
+MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A sentence, what it is about, and which runs it holds for."""
+
+    about: str
+    text: str
+    runs: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """One probe: what it said, of whom, and what follows. ``missing`` says that there is a reason, not a value."""
+    """What one probe said of one run. ``missing`` says that the value is a reason, not a figure."""
 
-    name: str
-    summary: str
-    role: str
+    run: str
     value: str
     missing: bool
     counted: str
-    original: str
-    references: str
     verdict: str
     tone: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Detail:
-    """One evaluated run."""
+class Test:
+    """One probe: what it is, what it said of the original and of retraining, and a line for each run."""
 
-    label: str
-    trial: str
-    fired: tuple[Guard, ...]
-    quiet: tuple[str, ...]
-    notices: tuple[str, ...]
+    name: str
+    summary: str
+    role: str
+    original: str
+    references: str
     lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Details:
+    """Everything the section's evaluations say beyond the table."""
+
+    trials: tuple[Remark, ...]
+    fired: tuple[Remark, ...]
+    quiet: tuple[str, ...]
+    notices: tuple[Remark, ...]
+    tests: tuple[Test, ...]
     left_out: int
 
 
-def details(section: Section) -> tuple[Detail, ...]:
-    """All evaluated runs of a section."""
-    found: list[Detail] = []
-    for run, label in zip(section.runs, section.labels, strict=True):
-        if run.evaluation is not None:
-            found.append(_detail(label, run.evaluation))
-    return tuple(found)
+Named = list[tuple[str, Evaluation]]
 
 
-def _detail(label: str, evaluation: Evaluation) -> Detail:
-    fired = tuple(guard for guard in evaluation.guards if guard.fired)
-    fired_names = {guard.name for guard in fired}
-    quiet = dict.fromkeys(guard.name for guard in evaluation.guards if guard.name not in fired_names)
-    lines = tuple(_line(probe) for probe in evaluation.probes[:MOST_LINES])
-    left_out = max(0, len(evaluation.probes) - MOST_LINES)
-    return Detail(label, _trial(evaluation), fired[:MOST_LINES], tuple(quiet), evaluation.notices[:MOST_LINES], lines, left_out)
+def details(section: Section) -> Details | None:
+    """None where nothing was evaluated."""
+    named = [
+        (label, run.evaluation)
+        for label, run in zip(section.labels, section.runs, strict=True)
+        if run.evaluation is not None
+    ]
+    if not named:
+        return None
+    fired = _told(named, lambda e: [(guard.name, guard.detail) for guard in e.guards if guard.fired])
+    guards = [guard for _, evaluation in named for guard in evaluation.guards]
+    loud = {guard.name for guard in guards if guard.fired}
+    names = list(dict.fromkeys(probe.name for _, evaluation in named for probe in evaluation.probes))
+    return Details(
+        trials=_told(named, lambda e: [("", _trial(e))]),
+        fired=fired,
+        quiet=tuple(dict.fromkeys(guard.name for guard in guards if guard.name not in loud)),
+        notices=_told(named, lambda e: [("", notice) for notice in e.notices]),
+        tests=tuple(_test(name, named) for name in names[:MOST_PROBES]),
+        left_out=max(0, len(names) - MOST_PROBES),
+    )
+
+
+def _told(named: Named, tell: Callable[[Evaluation], Iterable[tuple[str, str]]]) -> tuple[Remark, ...]:
+    """Each sentence once, with the runs that it was said of."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for label, evaluation in named:
+        for said in dict.fromkeys(tell(evaluation)):
+            found.setdefault(said, []).append(label)
+    remarks = [Remark(about, text, _who(runs, len(named))) for (about, text), runs in found.items()]
+    return tuple(remarks[:MOST_LINES])
+
+
+def _who(runs: list[str], all_runs: int) -> str:
+    if len(runs) == all_runs:
+        return "all runs" if all_runs > 1 else ""
+    return listed(runs[:MOST_NAMED] + ([f"{len(runs) - MOST_NAMED} more"] if runs[MOST_NAMED:] else []))
 
 
 def _trial(evaluation: Evaluation) -> str:
@@ -78,24 +121,36 @@ def _trial(evaluation: Evaluation) -> str:
     return "; ".join(parts) + "."
 
 
-def _line(probe: Probe) -> Line:
+def _test(name: str, named: Named) -> Test:
+    found = [(label, probe) for label, evaluation in named if (probe := evaluation.probe(name)) is not None]
+    first = found[0][1]
+    mean = first.reference_mean if first.reference_mean is not None else mean_of(first.references)
+    required = {probe.required for _, probe in found}
+    return Test(
+        name=name,
+        summary=first.summary,
+        role=first.role + (", required" if required == {True} else ", required of some" if True in required else ""),
+        original=DASH if first.original is None or isinstance(first.original, Undecided) else _said(first.original),
+        references=DASH if mean is None else shown(mean, first.scale),
+        lines=tuple(_line(label, probe) for label, probe in found),
+    )
+
+
+def _line(label: str, probe: Probe) -> Line:
     verdict, tone = verdict_words(probe.verdict)
-    reason = verdict_reason(probe.verdict)
+    reason = verdict_reason(probe.verdict).removeprefix(f"{probe.name}: ")
     p = None if isinstance(probe.verdict, Undecided) else probe.verdict.p
     if p is not None:
-        reason = f"{reason} (p = {probability(p)})".replace("= <", "< ").strip()
-    mean = probe.reference_mean if probe.reference_mean is not None else mean_of(probe.references)
+        shown_p = probability(p)
+        reason = f"{reason} (p {shown_p if shown_p.startswith('<') else f'= {shown_p}'})".strip()
+    figure = probe.unlearned
     return Line(
-        name=probe.name,
-        summary=probe.summary,
-        role=f"{probe.role}, required" if probe.required else probe.role,
-        value=_said(probe.unlearned),
-        missing=isinstance(probe.unlearned, Undecided),
-        counted=_counted(probe.unlearned),
-        original="—" if probe.original is None or isinstance(probe.original, Undecided) else _said(probe.original),
-        references="—" if mean is None else shown(mean, probe.scale),
+        run=label,
+        value=_said(figure),
+        missing=isinstance(figure, Undecided),
+        counted=f"n = {count(figure.n, figure.unit)}" if isinstance(figure, Measurement) and figure.n > 1 else "",
         verdict=verdict,
-        tone=tone,
+        tone=tone if probe.role in ("utility", "forgetting") else "",
         reason=reason,
     )
 
@@ -104,7 +159,3 @@ def _said(figure: Figure) -> str:
     if isinstance(figure, Undecided):
         return figure.reason
     return " ".join(part for part in (shown(figure.value, figure.scale), interval(figure)) if part)
-
-
-def _counted(figure: Figure) -> str:
-    return f"n = {count(figure.n, figure.unit)}" if isinstance(figure, Measurement) else ""

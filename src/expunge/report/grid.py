@@ -17,6 +17,7 @@ from expunge.report.entry import clean
 from expunge.report.evaluation import Shown
 from expunge.report.facts import Facts
 from expunge.report.load import Section
+from expunge.report.numerals import shown
 from expunge.report.picture import is_picture, picture
 
 MOST_EXAMPLES = 24
@@ -40,7 +41,7 @@ class Example:
     """One card of the grid."""
 
     title: str
-    who: str
+    who: tuple[str, ...]
     picture: str | None
     text: str
     confidences: tuple[Confidence, ...]
@@ -69,8 +70,8 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
         remarks.append(problem)
     if len(runs) > MOST_RUNS:
         remarks.append(f"The first {MOST_RUNS} of {len(runs)} runs are shown.")
-    shown_runs = [(section.labels[section.runs.index(run)], run) for run in runs[:MOST_RUNS]]
-    examples = tuple(_example(at, item, shown_runs, rows, show) for at, item in enumerate(chosen, 1))
+    named = [(section.labels[section.runs.index(run)], run) for run in runs[:MOST_RUNS]]
+    examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen, 1))
     drawn = [column for column in rows.columns if is_picture(column)] if rows is not None else []
     return Grid(
         examples=examples,
@@ -111,14 +112,14 @@ def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Data
         confidences.append(_confidence(label, "run", None if own is None else own.after))
     confidences.append(_confidence("retrained", "reference", item.retrained))
     if not show:
-        return Example(f"example {number}", "", None, "", tuple(confidences))
+        return Example(f"example {number}", (), None, "", tuple(confidences))
     title = f"label {item.label}"
     if rows is None or item.slot >= len(rows):
-        return Example(title, f"slot {item.slot}", None, "", tuple(confidences))
+        return Example(title, (f"slot {item.slot}",), None, "", tuple(confidences))
     if not bool(rows.present[item.slot]):
-        return Example(title, f"slot {item.slot}", None, ABSENT, tuple(confidences))
+        return Example(title, (f"slot {item.slot}",), None, ABSENT, tuple(confidences))
     names = dict.fromkeys((rows.ids[item.slot], rows.subjects[item.slot]))
-    who = " · ".join(clean(name, LONGEST_ROW) for name in names)
+    who = tuple(clean(name, LONGEST_ROW) for name in names)
     column = next((column for column in rows.columns if is_picture(column)), None)
     if column is not None and len(rows.columns) == 1:
         return Example(title, who, picture(rows.content[column.name][item.slot], column), "", tuple(confidences))
@@ -128,8 +129,7 @@ def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Data
 def _confidence(name: str, kind: str, value: float | None) -> Confidence:
     if value is None:
         return Confidence(name, kind, "—", "0")
-    shown = f"{100 * value:.0f}" if 0.01 <= value <= 0.99 else f"{100 * value:.1f}"
-    return Confidence(name, kind, f"{shown}\u00a0%", f"{100 * value:.1f}%")
+    return Confidence(name, kind, shown(value, "fraction"), f"{100 * value:.1f}%")
 
 
 def _rendered(rows: Dataset, slot: int) -> str:

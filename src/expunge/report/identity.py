@@ -10,7 +10,7 @@ from typing import Any
 from expunge.report.entry import LONGEST_NAME, clean, without_places
 from expunge.report.facts import Facts, plain
 from expunge.report.load import Loaded
-from expunge.report.numerals import count, listed, short, shown
+from expunge.report.numerals import count, listed, shown
 
 MOST_FACTS = 80
 KINDS = {"numeric": "numeric", "category": "categorical", "text": "text", "array": "array", "image": "image"}
@@ -38,6 +38,7 @@ class Shared:
 class Identity:
     """Everything for the last part of the page."""
 
+    common: tuple[Fact, ...]
     runs: tuple[Shared, ...]
     recipes: tuple[Shared, ...]
     environments: tuple[Shared, ...]
@@ -46,11 +47,28 @@ class Identity:
 def identify(loaded: Loaded, *, each: bool = True) -> Identity:
     """``each`` false leaves the digests of single runs out, for pages of very many runs."""
     named = _named(loaded)
+    told = [(name, _digests(run)) for name, run in named]
+    common = _common([facts for _, facts in told])
+    own = [Shared(name, "", tuple(fact for fact in facts if fact not in common)) for name, facts in told]
     return Identity(
-        runs=tuple(Shared(name, "", _digests(run)) for name, run in named) if each else (),
+        common=common,
+        runs=tuple(own) if each else (),
         recipes=_grouped("Recipe", [(name, _recipe(run)) for name, run in named]),
         environments=_grouped("Environment", [(name, _flat(run.environment)) for name, run in named]),
     )
+
+
+def _common(told: list[tuple[Fact, ...]]) -> tuple[Fact, ...]:
+    """Facts that at least two runs have and no run has otherwise; in the order in which they come up."""
+    seen: dict[str, list[str]] = {}
+    for facts in told:
+        values: dict[str, list[str]] = {}
+        for fact in facts:
+            values.setdefault(fact.name, []).append(fact.value)
+        for name, found in values.items():
+            seen.setdefault(name, []).append("\n".join(found))
+    shared = {name for name, values in seen.items() if len(values) > 1 and len(set(values)) == 1}
+    return tuple(dict.fromkeys(fact for facts in told for fact in facts if fact.name in shared))
 
 
 def _named(loaded: Loaded) -> list[tuple[str, Facts]]:
@@ -158,8 +176,3 @@ def _grouped(title: str, named: list[tuple[str, tuple[Fact, ...]]]) -> tuple[Sha
             shown_facts = tuple(fact for fact in shown_facts if fact not in first) or shown_facts
         found.append(Shared(title if len(groups) == 1 else f"{title} {at}", who, shown_facts))
     return tuple(found)
-
-
-def fingerprint(run: Facts) -> str:
-    """Short weights digest, as errors and info show it."""
-    return short(run.weights_digest)

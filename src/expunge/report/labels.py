@@ -91,9 +91,7 @@ def _candidates(anchor: Anchor) -> list[Box]:
         for across, down in DIRECTIONS:
             x = anchor.x + across * reach + _sign(across) * anchor.width / 2
             y = anchor.y + down * reach + _sign(down) * anchor.height / 2
-            found.append(
-                Box(x - anchor.width / 2, y - anchor.height / 2, x + anchor.width / 2, y + anchor.height / 2)
-            )
+            found.append(Box(x - anchor.width / 2, y - anchor.height / 2, x + anchor.width / 2, y + anchor.height / 2))
     return found
 
 

@@ -7,7 +7,7 @@ import math
 from expunge.core.values import Measurement
 
 SPACE = "\u00a0"
-LARGE = 1e6
+LARGE = 1e15
 
 
 def _signed(text: str) -> str:
@@ -22,7 +22,9 @@ def bare(value: float, scale: str) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if scale == "example-steps":
-        return _signed(f"{value:,.0f}" if value == int(value) else f"{value:,.1f}") if abs(value) < 1e15 else _far(value)
+        return (
+            _signed(f"{value:,.0f}" if value == int(value) else f"{value:,.1f}") if abs(value) < 1e15 else _far(value)
+        )
     if scale == "seconds":
         digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         return _signed(f"{value:,.{digits}f}") if abs(value) < 1e15 else _far(value)

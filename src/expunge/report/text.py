@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, NOT_EVALUATED, Cell, Table, compare
+from expunge.report.comparison import COLUMNS, Cell, Table, compare
 from expunge.report.load import Loaded, Section, load
-from expunge.report.numerals import count, shown
+from expunge.report.numerals import bare
 
 __all__ = ["Loaded", "load", "notes", "rows", "table"]
 
@@ -22,7 +22,7 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
         forgot = ", ".join(section.unlearning.rules)
         found += [[forgot, *row] if several else row for row in _texts(compared)]
     for training in loaded.trainings:
-        costs = (shown(training.example_steps, "example-steps"), shown(training.seconds, "seconds"))
+        costs = (bare(training.example_steps, "example-steps"), bare(training.seconds, "seconds"))
         row = ["training", str(training.guarantee), *[""] * (len(COLUMNS) - 2), *costs, "nothing forgotten"]
         found.append(["", *row] if several else row)
     return (["Forgot", *headings] if several else headings), found
@@ -38,7 +38,9 @@ def table(loaded: Loaded) -> str:
     headings, found = rows(loaded)
     lines = [headings, *found]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    printed = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    printed = [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
     return "\n".join([*printed, *(f"[{at}] {text}" for at, text in enumerate(notes(loaded), 1))]) + "\n"
 
 
@@ -53,9 +55,7 @@ def _tables(loaded: Loaded) -> list[tuple[Section, Table]]:
 
 
 def _texts(compared: Table) -> list[list[str]]:
-    return [
-        [row.label, *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))] for row in compared.rows
-    ]
+    return [[row.label, *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))] for row in compared.rows]
 
 
 def _text(cell: Cell) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported, Verdict
 from expunge.report.comparison import NOT_EVALUATED, guarantee_words, verdict_reason, verdict_words
 from expunge.report.facts import Facts, is_exact
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import SPACE, count, percent, short
+from expunge.report.numerals import SPACE, count, listed, percent, short
 
 MOST_CARDS = 8
 MOST_RULES = 6
+NOTED = "The table’s notes say why."
 LIMITS = (
     "“Forgotten” is not a property that weights can show: the same weights can come from different data. What can be "
     "audited is which algorithm ran on which data; these figures are measurements beside that, not a proof.",
@@ -58,26 +59,26 @@ def rules(section: Section) -> tuple[str, ...]:
 
 
 def outcomes(section: Section) -> tuple[Outcome, ...]:
-    """A card for each run; beyond eight runs, a card for each combination of guarantee and verdict."""
-    cards = [_outcome(section, run, label) for run, label in zip(section.runs, section.labels, strict=True)]
-    if len(cards) <= MOST_CARDS:
-        return tuple(cards)
-    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    """A card for runs of which the same is to be said; beyond eight cards, reasons are left to the table's notes."""
+    found = [_outcome(section, run, label) for run, label in zip(section.runs, section.labels, strict=True)]
+    cards = _merged(found)
+    if len(cards) > MOST_CARDS:
+        cards = _merged([replace(card, replay=_shorter(card), reason=NOTED) for card in found])
+    return cards
+
+
+def _merged(cards: list[Outcome]) -> tuple[Outcome, ...]:
+    groups: dict[Outcome, list[str]] = {}
     for card in cards:
-        groups.setdefault((card.guarantee, card.meaning, card.verdict, card.replay), []).append(card)
-    return tuple(_merged(group) for group in groups.values())
+        groups.setdefault(replace(card, title=""), []).append(card.title)
+    named = {card: titles[:6] + ([f"{len(titles) - 6} more"] if titles[6:] else []) for card, titles in groups.items()}
+    return tuple(replace(card, title=listed(titles)) for card, titles in named.items())
 
 
-def _merged(group: list[Outcome]) -> Outcome:
-    first = group[0]
-    if len(group) == 1:
-        return first
-    more = f" and {len(group) - 6} more" if len(group) > 6 else ""
-    title = ", ".join(card.title for card in group[:6]) + more
-    reason = first.reason if all(card.reason == first.reason for card in group) else "The table’s notes say why for each."
-    return Outcome(
-        title, first.guarantee, first.kind, first.meaning, first.replay, first.replay_tone, first.verdict, first.tone,
-        reason,
+def _shorter(card: Outcome) -> str:
+    """What comparing digests said, without the digest."""
+    return {"good": "Weights equal the retrained run’s.", "bad": "Weights differ from the retrained run’s!"}.get(
+        card.replay_tone, card.replay
     )
 
 

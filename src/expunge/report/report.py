@@ -1,0 +1,167 @@
+"""``report``: one self-contained HTML file from runs and their evaluations. Same inputs, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.files import write_bytes
+from expunge.report.bars import cost_bars
+from expunge.report.chart import draw
+from expunge.report.comparison import compare, disagreements
+from expunge.report.details import details
+from expunge.report.grid import MOST_EXAMPLES, Grid, grid
+from expunge.report.identity import identify
+from expunge.report.load import Loaded, Section, load, without_names
+from expunge.report.numerals import count, listed, shown
+from expunge.report.wording import LIMITS, headline, meaning, outcomes, rules
+
+LARGEST = 1_000_000
+MOST_GRIDS = 4
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much goes into the page; the first extent that stays below 1 MB is taken."""
+
+    examples: int
+    details: bool
+    digests: bool
+    said: str
+
+
+EXTENTS = (
+    Extent(MOST_EXAMPLES, True, True, ""),
+    Extent(6, True, True, "To keep this page below 1 MB, few examples are shown."),
+    Extent(0, True, True, "To keep this page below 1 MB, the examples are left out."),
+    Extent(0, False, True, "To keep this page below 1 MB, the examples and the tests in detail are left out."),
+    Extent(0, False, False, "To keep this page below 1 MB, examples, tests in detail and single digests are left out."),
+)
+
+
+def report(
+    runs: Sequence[Path | str],
+    *,
+    out: Path | str,
+    data: str | None = None,
+    examples: bool = True,
+    original: Path | str | None = None,
+) -> Path:
+    """Write the page and return its path.
+
+    ``data`` says where the data are now, if they moved. ``examples=False`` keeps the forgotten examples' pictures, ids,
+    labels and names off the page. ``original`` names the folder of the model that was unlearned, so that the page can
+    describe it too.
+    """
+    loaded = load(runs, data, original=original)
+    target = Path(out)
+    if target.is_dir():
+        raise InvalidArgument(f"--out {target} is a folder: name the file, for example {target / 'report.html'}")
+    write_bytes(target, render(loaded, examples=examples))
+    return target
+
+
+def render(loaded: Loaded, *, examples: bool = True) -> bytes:
+    """The page, always below 1 MB: where everything does not fit, the least needed is left out, and said so."""
+    told = loaded if examples else without_names(loaded)
+    grids = _grids(told, examples)
+    for extent in EXTENTS:
+        page = _page(told, grids, extent, examples)
+        if len(page) < LARGEST:
+            return page
+    raise InvalidArgument(
+        f"{count(len(loaded.runs), 'run')} make a page above {LARGEST:,} bytes even without details: report fewer at a "
+        "time"
+    )
+
+
+def _grids(loaded: Loaded, examples: bool) -> list[Grid | None]:
+    """One grid for each section; where there are many sections, the cards are shared out among them."""
+    sections = loaded.sections
+    most = MOST_EXAMPLES if len(sections) <= MOST_GRIDS else max(2, MOST_GRIDS * MOST_EXAMPLES // len(sections))
+    return [grid(section, data=loaded.data, show=examples, most=most) for section in sections]
+
+
+def _page(loaded: Loaded, grids: list[Grid | None], extent: Extent, examples: bool) -> bytes:
+    start, sections = 1, list[dict[str, Any]]()
+    for number, (section, cards) in enumerate(zip(loaded.sections, grids, strict=True), 1):
+        view = _section(section, number, start, cards, extent)
+        start += len(view["table"].notes)
+        sections.append(view)
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            style=Markup(_resource("page.css")),
+            title=_title(loaded),
+            sections=sections,
+            trainings=[_training(run) for run in loaded.trainings],
+            identity=identify(loaded, each=extent.digests),
+            limits=LIMITS,
+            examples=examples,
+            holds_data=any(view["grid"] is not None and view["grid"].holds_data for view in sections)
+            or any(rule.startswith("subject:") and rule != "subject:…" for view in sections for rule in view["rules"]),
+            shortened=extent.said,
+        )
+    )
+    return text.encode("utf-8")
+
+
+def _section(section: Section, number: int, start: int, cards: Grid | None, extent: Extent) -> dict[str, Any]:
+    few = cards is not None and extent.examples > 0
+    return {
+        "number": number,
+        "headline": headline(section),
+        "rules": rules(section),
+        "outcomes": outcomes(section),
+        "table": compare(section, start),
+        "start": start,
+        "disagreements": listed(list(disagreements(section))) if section.evaluated else "",
+        "retrained": len(section.retrained),
+        "drawing": draw(section),
+        "bars": cost_bars(section),
+        "grid": cards if few else None,
+        "most": extent.examples,
+        "details": details(section) if extent.details else None,
+    }
+
+
+def _training(run: Any) -> dict[str, Any]:
+    return {
+        "rows": count(run.training_rows, "training row"),
+        "model": str(run.recipe.get("model", ""))[:80],
+        "work": shown(run.example_steps, "example-steps"),
+        "seconds": shown(run.seconds, "seconds"),
+        "guarantee": str(run.guarantee),
+        "meaning": meaning(run.guarantee),
+    }
+
+
+def _title(loaded: Loaded) -> str:
+    if not loaded.sections:
+        return "Training report"
+    methods = list(dict.fromkeys(run.method for section in loaded.sections for run in section.runs))
+    shown_methods = methods[:3] + ([f"{len(methods) - 3} more"] if len(methods) > 3 else [])
+    return f"Forgetting report: {listed(shown_methods)}" if methods else "Forgetting report"
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_resource),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _resource(name: str) -> str:
+    return files("expunge.report").joinpath(name).read_text(encoding="utf-8")

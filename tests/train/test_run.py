@@ -1,0 +1,265 @@
+"""Run folders: opened again, continued, refused when altered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.methods.unlearn import unlearn
+from expunge.schedule.recipe import Profile
+from expunge.train.load import load
+from expunge.train.log import Log
+from expunge.train.run import Run
+from expunge.train.state import tensors_digest, weights_digest
+from expunge.train.training import train
+
+
+@pytest.fixture
+def run(small_run: Run, tmp_path: Path) -> Run:
+    """A copy that may be damaged."""
+    shutil.copytree(small_run.path, tmp_path / "copy")
+    return Run.open(tmp_path / "copy")
+
+
+def rewrite(run: Run, **change: Any) -> None:
+    manifest = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps({**manifest, **change}))
+
+
+def test_what_info_promises_is_at_the_top(small_run: Run) -> None:
+    for name in ("weights_digest", "dataset_root", "recipe", "guarantee", "example_steps", "seconds"):
+        assert name in small_run.manifest
+    assert type(small_run.manifest["example_steps"]) is float
+    assert small_run.manifest["guarantee"] == {"kind": "exact"}
+
+
+def test_the_meter_equals_the_schedule(small_run: Run) -> None:
+    assert small_run.manifest["example_steps"] == small_run.schedule.work(np.zeros(0, dtype=np.int64))
+
+
+def test_loaded_weights_have_their_digest(small_run: Run) -> None:
+    model = small_run.model()
+    assert weights_digest(model) == small_run.weights_digest
+    assert not model.training
+
+
+def test_digests_see_names_types_shapes_and_every_bit() -> None:
+    base = {"a": torch.zeros(2, 3)}
+    others = [
+        {"b": torch.zeros(2, 3)},
+        {"a": torch.zeros(3, 2)},
+        {"a": torch.zeros(2, 3, dtype=torch.float64)},
+        {"a": torch.zeros(2, 3), "b": torch.zeros(0)},
+        {"a": torch.tensor([[0, 0, 0], [0, 0, -0.0]])},
+    ]
+    assert len({tensors_digest(tensors) for tensors in [base, *others]}) == 6
+
+
+def test_rows_are_checked_when_a_run_is_opened_again(small_run: Run, pictures: Dataset, pictures_like: Any) -> None:
+    rows = small_run.data(pictures)
+    assert {split: len(found) for split, found in rows.items()} == {
+        Split.TRAIN: 120,
+        Split.CALIBRATION: 8,
+        Split.HOLDOUT: 22,
+    }
+    with pytest.raises(DataError, match="does not match"):
+        small_run.data(pictures_like(seed=1))
+    with pytest.raises(DataError, match="hand the same data set over again"):
+        small_run.data()
+
+
+def test_forgotten_rows_may_be_missing_afterwards(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
+    child = unlearn(small_run, "subject:someone-02", out=tmp_path / "child", data=pictures)
+    train_rows = small_run.data(pictures)[Split.TRAIN]
+    gone = {train_rows.ids[slot] for slot in child.forget_set.slots}
+    left = pictures.take(np.array([row for row, name in enumerate(pictures.ids) if name not in gone]))
+    found = child.data(left)[Split.TRAIN]
+    assert int((~found.present).sum()) == len(gone)
+    with pytest.raises(DataError, match="only rows that were already forgotten may be missing"):
+        small_run.data(left)
+    grandchild = unlearn(child, "subject:someone-03", out=tmp_path / "grandchild", data=left)
+    both = unlearn(
+        small_run,
+        ["subject:someone-02", "subject:someone-03"],
+        method="retrain",
+        out=tmp_path / "both",
+        data=pictures,
+    )
+    assert grandchild.weights_digest == both.weights_digest
+
+
+def test_a_training_seed_moves_nobody_between_splits(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
+    other = train(pictures, out=tmp_path / "other", model="mlp", epochs=4, batch_size=16, seed=9)
+    assert other.manifest["data"]["roots"] == small_run.manifest["data"]["roots"]
+    assert other.weights_digest != small_run.weights_digest
+    split = train(pictures, out=tmp_path / "split", model="mlp", epochs=4, batch_size=16, split_seed=9)
+    assert split.manifest["data"]["roots"] != small_run.manifest["data"]["roots"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "expunge/run/9"}, "another version wrote it"),
+        ({"status": "running"}, "was interrupted"),
+        ({"recipe_digest": "00" * 32}, "does not match its digest"),
+    ],
+)
+def test_altered_manifests_are_refused(run: Run, change: dict[str, Any], words: str) -> None:
+    rewrite(run, **change)
+    with pytest.raises(RunError, match=words):
+        load(run.path).recipe  # noqa: B018
+
+
+def test_altered_files_are_refused(run: Run, pictures: Dataset) -> None:
+    weights = run.path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(RunError, match="does not hold the weights"):
+        run.model()
+    weights.write_bytes(b"\x80\x04no pickle is ever read")
+    with pytest.raises(RunError, match="not a readable safetensors file"):
+        run.model()
+    weights.unlink()
+    with pytest.raises(RunError, match="is missing"):
+        run.model()
+    leaves = run.path / "leaves.bin"
+    leaves.write_bytes(bytes(32) + leaves.read_bytes()[32:])
+    with pytest.raises(RunError, match="do not match their roots"):
+        run.data(pictures)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"has no run\.json"):
+        load(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(RunError, match="another version wrote it"):
+        load(tmp_path)
+
+
+def test_another_command_does_not_overwrite_a_run(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"model": "mlp", "batch_size": 16}
+    with pytest.raises(RunError, match="recipe epochs 4 there, 5 asked for"):
+        train(pictures, out=small_run.path, epochs=5, **fields)
+    assert train(pictures, out=small_run.path, epochs=4, **fields).weights_digest == small_run.weights_digest
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match=r"not empty and not a run \(it holds 'letter.txt'\)"):
+        train(pictures, out=tmp_path, epochs=4, **fields)
+
+
+def test_two_writers_are_told_apart(pictures: Dataset, tmp_path: Path) -> None:
+    from expunge.train.folder import writing
+
+    with writing(tmp_path), pytest.raises(RunError, match="being written by another process"):
+        train(pictures, out=tmp_path, model="mlp", epochs=1)
+
+
+def test_continuing_in_another_environment_is_refused(pictures: Dataset, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    fields: dict[str, Any] = {"out": tmp_path / "run", "model": "mlp", "epochs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, progress=stop, **fields)
+    run = Run.open_any(tmp_path / "run")
+    rewrite(run, environment={**run.manifest["environment"], "torch": "1.0"})
+    with pytest.raises(RunError, match=r"torch '1.0' then, '.*' now.*choose a new --out"):
+        train(pictures, **fields)
+
+
+def test_replaying_in_another_environment_is_refused(run: Run, pictures: Dataset, tmp_path: Path) -> None:
+    rewrite(run, environment={**run.manifest["environment"], "processor": "abacus"})
+    with pytest.raises(RunError, match=r"processor 'abacus' then.*use --method retrain"):
+        unlearn(run.path, "subject:someone-01", out=tmp_path / "child", data=pictures)
+    retrained = unlearn(run.path, "subject:someone-01", method="retrain", out=tmp_path / "again", data=pictures)
+    assert str(retrained.guarantee) == "Exact"
+
+
+def test_a_lost_checkpoint_is_named(pictures: Dataset, tmp_path: Path) -> None:
+    base = train(pictures, out=tmp_path / "base", model="mlp", epochs=6, batch_size=16, slices=3)
+    for path in (base.path / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    rules = f"subject:{last_slice_person(base, pictures)}"
+    with pytest.raises(RunError, match="does not match the digest in the run's log: use --method retrain"):
+        unlearn(base, rules, out=tmp_path / "child", data=pictures)
+
+
+def last_slice_person(base: Run, pictures: Dataset) -> str:
+    rows = base.data(pictures)[Split.TRAIN]
+    slot = int(np.flatnonzero(base.schedule.cells[:, 1] == base.recipe.slices - 1)[0])
+    return rows.subjects[slot]
+
+
+def test_only_one_thread_and_the_exact_profile_earn_exact(pictures: Dataset, tmp_path: Path) -> None:
+    two = train(pictures, out=tmp_path / "two", model="mlp", epochs=1, threads=2)
+    assert "2 threads" in two.manifest["exact_refused"]
+    assert two.manifest["guarantee"]["kind"] == "empirical"
+    speed = train(pictures, out=tmp_path / "speed", model="mlp", epochs=1, profile=Profile.SPEED)
+    assert "speed profile" in speed.manifest["exact_refused"]
+    with pytest.raises(RunError, match=r"speed profile.*use --method retrain"):
+        unlearn(speed, "subject:someone-01", out=tmp_path / "child", data=pictures)
+    retrained = unlearn(speed, "subject:someone-01", method="retrain", out=tmp_path / "retrained", data=pictures)
+    assert retrained.manifest["guarantee"]["kind"] == "empirical"
+    assert torch.get_num_threads() >= 1
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "no device"])
+def test_devices_that_are_not_there_are_refused(pictures: Dataset, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgument, match="device"):
+        train(pictures, out=tmp_path / "run", model="mlp", epochs=1, device=name)
+
+
+def test_the_log_is_a_chain(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl")
+    for number in range(3):
+        log.add("note", number=number)
+    assert [event["number"] for event in Log(log.path).events] == [0, 1, 2]
+    with log.path.open("ab") as handle:
+        handle.write(b'{"event":"no')
+    cut = Log(log.path)
+    cut.add("note", number=3)
+    assert [event["number"] for event in Log(log.path).events] == [0, 1, 2, 3]
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(b"".join([lines[0], *lines[2:]]))
+    with pytest.raises(RunError, match="line 2 does not continue the chain"):
+        Log(log.path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(pictures: Dataset, tmp_path: Path) -> None:
+    from expunge.schedule.recipe import Optimiser
+
+    with pytest.raises(RunError, match=r"the loss became .* at step .* no result is written"):
+        train(pictures, out=tmp_path / "run", model="mlp", epochs=9, optimiser=Optimiser(rate=1e30))
+    assert Run.open_any(tmp_path / "run").manifest["status"] == "running"
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_full_disk_loses_nothing(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from expunge.train import recorder
+
+    fields: dict[str, Any] = {"model": "mlp", "epochs": 2, "batch_size": 16, "checkpoint_interval": 3}
+    whole = train(pictures, out=tmp_path / "whole", **fields)
+    written: list[Path] = []
+    real = recorder.write_tensors
+
+    def full(path: Path, tensors: Any) -> None:
+        if len(written) == 2:
+            raise RunError(f"{path} could not be written (No space left on device)")
+        written.append(path)
+        real(path, tensors)
+
+    monkeypatch.setattr(recorder, "write_tensors", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        train(pictures, out=tmp_path / "full", **fields)
+    monkeypatch.undo()
+    assert [item.step for item in Run.open_any(tmp_path / "full").log.checkpoints(0)] == [3, 6]
+    assert train(pictures, out=tmp_path / "full", **fields).weights_digest == whole.weights_digest
