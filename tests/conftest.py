@@ -30,6 +30,14 @@ def make_pictures(rows: int = 150, classes: int = 3, people: int = 15, seed: int
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests run side by side: more threads than cores would only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def pictures() -> Dataset:
     return make_pictures()

@@ -42,4 +42,4 @@ class GradientAscent(ObjectiveMethod):
         return Prepared()
 
     def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
-        return -batch.forget_loss(student)
+        return -batch.forget_loss(student, writes=self.batch_norm is BatchNormMode.AS_PUBLISHED)

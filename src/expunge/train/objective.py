@@ -81,19 +81,22 @@ class StepBatch:
 
     def retain_loss(self, student: nn.Module) -> Loss:
         """Mean loss of the retain members; nothing where the step has none."""
-        return self._mean_loss(student, Role.RETAIN)
+        return self._mean_loss(student, Role.RETAIN, writes=True)
 
-    def forget_loss(self, student: nn.Module) -> Loss:
-        """Mean loss of the forget members. Running statistics are not written: they are an average over training."""
-        return self._mean_loss(student, Role.FORGET)
+    def forget_loss(self, student: nn.Module, *, writes: bool = False) -> Loss:
+        """Mean loss of the forget members.
 
-    def _mean_loss(self, student: nn.Module, role: Role) -> Loss:
+        Running statistics are an average over the training: a forget pass does not write them unless ``writes``.
+        """
+        return self._mean_loss(student, Role.FORGET, writes=writes)
+
+    def _mean_loss(self, student: nn.Module, role: Role, *, writes: bool) -> Loss:
         part = self.step.parts.get(role)
         if part is None or len(part.slots) == 0:
             return Loss()
-        return Loss((Term(1.0, 3 * len(part.slots), lambda: self._compute(student, role)),))
+        return Loss((Term(1.0, 3 * len(part.slots), lambda: self._compute(student, role, writes)),))
 
-    def _compute(self, student: nn.Module, role: Role) -> torch.Tensor:
+    def _compute(self, student: nn.Module, role: Role, writes: bool) -> torch.Tensor:
         part = self.step.parts[role]
         batch = self._gather(role)
         address = DropoutAddress(
@@ -104,7 +107,7 @@ class StepBatch:
             part.chairs,
             part.width,
         )
-        with addressed(address, student), running_statistics(student, written=role is Role.RETAIN, rows=len(batch)):
+        with addressed(address, student), running_statistics(student, written=writes, rows=len(batch)):
             losses = self._task.losses(student, batch)
         self.losses[role] = losses.detach()
         return losses.mean()

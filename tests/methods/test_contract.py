@@ -1,0 +1,356 @@
+"""What every method keeps to: one table, a row per method."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
+from expunge.core.values import Empirical, Exact
+from expunge.data.dataset import Dataset
+from expunge.methods import METHODS
+from expunge.methods.contract import Given, Method, Need, Outcome, Parent
+from expunge.methods.lookup import find_method, make_method, method_from_json, method_rows
+from expunge.methods.retrain import Retrain
+from expunge.train.state import weights_digest
+
+FORGET = np.array([3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26])
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a method is called here, and what turns it into doing nothing."""
+
+    name: str
+    still: tuple[dict[str, Any], ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    draws: bool = True
+    raises_forget_loss: bool = False
+
+
+ROWS = [
+    Row("retrain", draws=False),
+    Row("fine-tune", still=({"rate": 0.0}, {"epochs": 0})),
+    Row(
+        "gradient-ascent",
+        still=({"rate": 0.0}, {"epochs": 0}),
+        settings={"rate": 0.01, "batch_size": 5},
+        raises_forget_loss=True,
+    ),
+    Row("neggrad-plus", still=({"rate": 0.0}, {"epochs": 0}), settings={"balance": 0.5}, raises_forget_loss=True),
+    Row("random-labels", still=({"rate": 0.0}, {"epochs": 0}), raises_forget_loss=True),
+    Row("successive-random-labels", still=({"rate": 0.0}, {"epochs": 0}), raises_forget_loss=True),
+    Row("saliency-unlearning", still=({"rate": 0.0}, {"epochs": 0}, {"keep": 0.0}), raises_forget_loss=True),
+]
+IN_MEMORY = [row for row in ROWS if row.name != "exact-replay"]
+
+
+def method_of(row: Row, **change: Any) -> Method:
+    return find_method(row.name)(**{**row.settings, **change})
+
+
+def budget_of(row: Row, share: float | None = 0.5) -> float | None:
+    return share if find_method(row.name).takes_budget else None
+
+
+def test_every_method_has_a_row() -> None:
+    assert {row.name for row in ROWS} | {"exact-replay"} == {method.name for method in METHODS}
+
+
+@pytest.fixture(params=["plain", "normed"])
+def any_parent(request: pytest.FixtureRequest, parent: Parent, normed: Parent) -> Parent:
+    return parent if request.param == "plain" else normed
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_the_callers_model_is_untouched(row: Row, any_parent: Parent) -> None:
+    model = any_parent.model
+    before = weights_digest(model), model.training, [p.requires_grad for p in model.parameters()]
+    result = method_of(row)(any_parent, FORGET, budget=budget_of(row))
+    assert (weights_digest(model), model.training, [p.requires_grad for p in model.parameters()]) == before
+    assert all(p.grad is None for p in model.parameters())
+    assert result.model is not model
+    assert not any(module.training for module in result.model.modules())
+    assert all(p.grad is None and p.requires_grad for p in result.model.parameters())
+    for module in [*model.modules(), *result.model.modules()]:
+        assert not module._forward_hooks
+        assert not module._backward_hooks
+        assert getattr(module, "track_running_stats", True)
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_same_seed_same_bytes(row: Row, any_parent: Parent) -> None:
+    first, again, other = (
+        weights_digest(method_of(row)(any_parent, FORGET, budget=budget_of(row), seed=seed).model) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert (first != other) == row.draws
+    assert first != any_parent.weights_digest
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_only_declared_data_are_seen_and_all_declared_are_used(
+    row: Row, parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Given] = []
+    read: list[np.ndarray] = []
+    real_init = Given.__init__
+
+    def remember(self: Given, *arguments: Any, **named: Any) -> None:
+        real_init(self, *arguments, **named)
+        used.append(self)
+
+    from expunge.train.examples import Examples
+
+    real_plain = Examples.plain
+
+    def plain(self: Examples, slots: np.ndarray) -> Any:
+        read.append(slots)
+        return real_plain(self, slots)
+
+    monkeypatch.setattr(Given, "__init__", remember)
+    monkeypatch.setattr(Examples, "plain", plain)
+    method = method_of(row)
+    method(parent, FORGET, budget=budget_of(row))
+    assert used[0].used == method.needs
+    touched = np.unique(np.concatenate(read))
+    retain = np.setdiff1d(np.arange(150), FORGET)
+    if Need.FORGET not in method.needs:
+        assert not np.isin(FORGET, touched).any()
+    else:
+        assert np.isin(FORGET, touched).all()
+    assert bool(np.isin(retain, touched).any()) == (Need.RETAIN in method.needs)
+
+
+@pytest.mark.parametrize("need", list(Need))
+def test_undeclared_access_is_an_error(need: Need, parent: Parent) -> None:
+    class Greedy(Method):
+        name = "greedy"
+        needs = frozenset(set(Need) - {need})
+
+        def unlearn(self, given: Given) -> Outcome:
+            given.declare(need)
+            return Outcome(model=given.student(), steps=0)
+
+    with pytest.raises(InvalidArgument, match=f"reads '{need.value}' without declaring it"):
+        Greedy()(parent, FORGET)
+
+
+def test_undeclared_rows_are_behind_a_guard(parent: Parent) -> None:
+    class Peeking(Method):
+        name = "peeking"
+        needs = frozenset({Need.RETAIN})
+
+        def unlearn(self, given: Given) -> Outcome:
+            given.examples.plain(FORGET[:1])
+            return Outcome(model=given.student(), steps=0)
+
+    with pytest.raises(InvalidArgument, match="slot 3 was asked for"):
+        Peeking()(parent, FORGET)
+
+
+STILL = [(row, change) for row in IN_MEMORY for change in row.still]
+
+
+@pytest.mark.parametrize(
+    ("row", "change"), STILL, ids=lambda value: value.name if isinstance(value, Row) else str(value)
+)
+def test_zero_strength_is_the_identity(row: Row, change: dict[str, Any], any_parent: Parent) -> None:
+    result = method_of(row, **change)(any_parent, FORGET, budget=0.5)
+    assert weights_digest(result.model) == any_parent.weights_digest
+    assert result.steps == 0
+    assert result.stopped is not None
+
+
+@pytest.mark.parametrize("row", [row for row in IN_MEMORY if row.still], ids=lambda row: row.name)
+def test_no_budget_is_the_identity(row: Row, any_parent: Parent) -> None:
+    result = method_of(row)(any_parent, FORGET, budget=0.0)
+    assert weights_digest(result.model) == any_parent.weights_digest
+    assert result.cost.example_steps == 0
+
+
+@pytest.mark.parametrize("row", [*ROWS, Row("exact-replay")], ids=lambda row: row.name)
+def test_specs_read_back(row: Row) -> None:
+    method = method_of(row)
+    assert method_from_json(json.loads(json.dumps(method.as_json()))) == method
+    with pytest.raises(InvalidArgument, match="has no field 'magic'"):
+        make_method(row.name, {"magic": "1"})
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_bad_forget_sets_are_refused(row: Row, parent: Parent) -> None:
+    method = method_of(row)
+    for forget, words in (
+        (np.zeros(0, dtype=np.int64), "the forget set is empty"),
+        (np.array([150]), "names slot 150"),
+        (np.array([-1]), "forget set names"),
+        (np.arange(150), "leaves nobody"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            method(parent, forget)
+    from dataclasses import replace
+
+    with pytest.raises(InvalidArgument, match="already forgotten"):
+        method(replace(parent, emptied=np.array([3])), FORGET)
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_budgets(row: Row, parent: Parent) -> None:
+    method = method_of(row)
+    if not method.takes_budget:
+        with pytest.raises(InvalidArgument, match="has no budget"):
+            method(parent, FORGET, budget=0.1)
+        return
+    for bad in (-0.1, 11.0, float("nan")):
+        with pytest.raises(InvalidArgument, match="budget"):
+            method(parent, FORGET, budget=bad)
+    training = parent.schedule.work(np.zeros(0, dtype=np.int64))
+    for share in (0.02, 0.1, 0.5):
+        cost = method(parent, FORGET, budget=share).cost
+        assert cost.allowed == pytest.approx(share * training)
+        assert cost.example_steps <= share * training
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_the_meter_equals_an_independent_count(row: Row, parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
+    from expunge.tasks.classification import TASKS, Classification
+
+    counted: list[int] = []
+
+    class Counting(Classification):
+        def losses(self, model: nn.Module, batch: Any) -> torch.Tensor:
+            counted.append(len(batch))
+            return super().losses(model, batch)
+
+    monkeypatch.setitem(TASKS, "classification", Counting())
+    result = method_of(row)(parent, FORGET, budget=budget_of(row))
+    assert result.cost.example_steps == sum(counted) > 0
+
+
+@pytest.mark.parametrize("row", IN_MEMORY, ids=lambda row: row.name)
+def test_guarantees_never_exceed_the_ceiling(row: Row, parent: Parent) -> None:
+    result = method_of(row)(parent, FORGET, budget=budget_of(row))
+    assert isinstance(result.guarantee, method_of(row).ceiling)
+    if isinstance(result.guarantee, Empirical):
+        assert result.guarantee.passed == ()
+        assert "original weights" in result.seen
+        assert ("forget examples" in result.seen) == (Need.FORGET in method_of(row).needs)
+    else:
+        assert result.seen == ()
+
+
+def test_a_method_cannot_claim_more_than_its_ceiling(parent: Parent) -> None:
+    class Boasting(Method):
+        name = "boasting"
+        needs = frozenset({Need.RETAIN})
+
+        def unlearn(self, given: Given) -> Outcome:
+            return Outcome(model=given.student(), steps=0, exact=True)
+
+    assert isinstance(Boasting()(parent, FORGET).guarantee, Empirical)
+
+
+def test_exact_is_not_earned_where_it_is_refused(parent: Parent) -> None:
+    from dataclasses import replace
+
+    honest = Retrain()(parent, FORGET)
+    doubtful = Retrain()(replace(parent, exact_refused="the self-test gave two different digests"), FORGET)
+    assert isinstance(honest.guarantee, Exact)
+    assert isinstance(doubtful.guarantee, Empirical)
+    assert weights_digest(honest.model) == weights_digest(doubtful.model)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.raises_forget_loss], ids=lambda row: row.name)
+def test_the_forget_loss_rises(row: Row, parent: Parent) -> None:
+    rows = parent.examples.plain(np.sort(FORGET))
+    result = method_of(row)(parent, FORGET, budget=1.0)
+    with torch.no_grad():
+        before, after = (
+            nn.functional.cross_entropy(model(rows.inputs), rows.labels) for model in (parent.model, result.model)
+        )
+    assert after > before
+
+
+@pytest.mark.parametrize("row", [row for row in IN_MEMORY if row.still], ids=lambda row: row.name)
+def test_sharded_parents_are_refused_by_approximate_methods(row: Row, pictures: Dataset, parent: Parent) -> None:
+    from dataclasses import replace
+
+    sharded = replace(parent, recipe=replace(parent.recipe, shards=2))
+    with pytest.raises(UnsupportedYet, match=r"on a run with 2 shards.*use exact-replay or retrain"):
+        method_of(row)(sharded, FORGET)
+
+
+def test_diverging_ends_in_a_sentence(parent: Parent) -> None:
+    with pytest.raises(RunError, match=r"not finite|the loss became"):
+        make_method("fine-tune", {"rate": "1e30"})(parent, FORGET, budget=1.0)
+
+
+def test_exact_replay_without_a_folder_is_refused(parent: Parent) -> None:
+    with pytest.raises(RunError, match="has no folder: use --method retrain"):
+        make_method("exact-replay")(parent, FORGET)
+
+
+def test_forget_passes_do_not_write_running_statistics(normed: Parent) -> None:
+    """Only gradient ascent as published does, because it says so."""
+
+    def buffers(name: str, **settings: str) -> list[torch.Tensor]:
+        result = make_method(name, {"rate": "0.001", **settings})(normed, FORGET, budget=0.3)
+        return [value for key, value in result.model.state_dict().items() if "running" in key or "num_batches" in key]
+
+    original = [v for key, v in normed.model.state_dict().items() if "running" in key or "num_batches" in key]
+
+    def same(found: list[torch.Tensor]) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(original, found, strict=True))
+
+    assert original
+    assert same(buffers("gradient-ascent"))
+    assert not same(buffers("fine-tune"))
+    assert not same(buffers("gradient-ascent", batch_norm="as-published"))
+    plus = make_method("neggrad-plus")(normed, FORGET, budget=0.3)
+
+    def passes(model: nn.Module) -> list[int]:
+        return [int(value) for key, value in model.state_dict().items() if "num_batches" in key]
+
+    assert passes(plus.model) == [count + plus.steps for count in passes(normed.model)]
+
+
+def test_one_forgotten_row_with_batch_norm(normed: Parent) -> None:
+    for row in IN_MEMORY:
+        method_of(row)(normed, FORGET[:1], budget=budget_of(row, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("nothing", {}, "method 'nothing' is not one of retrain"),
+        ("salun", {"keep": "1.5"}, "keep 1.5 must be a share"),
+        ("salun", {"keep": "much"}, "'much' is not a number"),
+        ("fine-tune", {"rate": "-1"}, "rate -1.0 must be"),
+        ("fine-tune", {"epochs": "-1"}, "epochs -1"),
+        ("fine-tune", {"epochs": "2.5"}, "is not a whole number or none"),
+        ("fine-tune", {"momentum": "1"}, "momentum 1.0 must lie"),
+        ("fine-tune", {"batch_size": "0"}, "batch_size 0"),
+        ("fine-tune", {"weight_decay": "nan"}, "weight_decay nan"),
+        ("neggrad-plus", {"balance": "2"}, "balance 2.0 must lie between 0 and 1"),
+        ("random-labels", {"order": "sideways"}, "is not one of mixed, forget-then-retain"),
+        ("ga", {"batch_norm": "odd"}, "is not one of eval, as-published"),
+        ("retrain", {"training_seed": "-1"}, "training_seed -1"),
+    ],
+)
+def test_settings_are_checked(name: str, settings: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        make_method(name, settings)
+
+
+def test_aliases_and_the_table() -> None:
+    assert find_method("salun").name == "saliency-unlearning"
+    rows = method_rows()
+    assert [row["name"] for row in rows] == [method.name for method in METHODS]
+    assert all(row["summary"] and row["guarantee"] in ("exact", "empirical") for row in rows)
+    assert len({alias for row in rows for alias in row["aliases"]}) == sum(len(row["aliases"]) for row in rows)

@@ -1,0 +1,319 @@
+"""Identities and closed forms that each method must meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.methods.contract import Method, Parent, Unlearned
+from expunge.methods.fine_tune import FineTune
+from expunge.methods.gradient_ascent import GradientAscent
+from expunge.methods.neggrad_plus import NegGradPlus
+from expunge.methods.random_labels import LabelOrder, RandomLabels, SuccessiveRandomLabels, draw_labels
+from expunge.methods.saliency_unlearning import SaliencyUnlearning, largest
+from expunge.schedule.plan import Walk
+from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
+from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks.task import Batch
+from expunge.train.objective import Loss, StepBatch
+from expunge.train.state import weights_digest
+
+FORGET = np.array([3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26])
+
+
+def digest(method: Method, parent: Parent, budget: float = 0.5, **fields: Any) -> str:
+    return weights_digest(method(parent, FORGET, budget=budget, **fields).model)
+
+
+# Between methods, to the bit.
+
+
+def test_neggrad_plus_at_balance_one_is_fine_tuning(parent: Parent, normed: Parent) -> None:
+    for one in (parent, normed):
+        assert digest(NegGradPlus(balance=1.0), one) == digest(FineTune(), one)
+
+
+def test_neggrad_plus_at_balance_zero_is_ascent(parent: Parent) -> None:
+    ascent, plus = GradientAscent(rate=0.01, epochs=None), NegGradPlus(rate=0.01, balance=0.0)
+    assert digest(ascent, parent) == digest(plus, parent)
+
+
+def test_a_full_mask_is_successive_random_labels(parent: Parent) -> None:
+    """Under a mask of everything, with the budget that the mask itself took added."""
+    training = parent.schedule.work(np.zeros(0, dtype=np.int64))
+    masked = SaliencyUnlearning(keep=1.0)(parent, FORGET, budget=0.5 + len(FORGET) / training)
+    plain = SuccessiveRandomLabels(rate=0.013)(parent, FORGET, budget=0.5)
+    assert weights_digest(masked.model) == weights_digest(plain.model)
+    assert masked.cost.example_steps == plain.cost.example_steps + len(FORGET)
+
+
+def test_one_epoch_of_successive_labels_is_labels_drawn_once(parent: Parent) -> None:
+    assert digest(SuccessiveRandomLabels(epochs=1), parent) == digest(RandomLabels(epochs=1), parent)
+    assert digest(SuccessiveRandomLabels(epochs=2), parent) != digest(RandomLabels(epochs=2), parent)
+
+
+def test_true_labels_make_random_labels_plain_training(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Everybody(FineTune):
+        """Fine-tuning on the whole data set, in the mixed order."""
+
+        name = "everybody"
+        needs = RandomLabels.needs
+
+        @property
+        def walk(self) -> Walk:
+            return Walk.MIXED
+
+    labels = parent.examples.labels.numpy()
+    monkeypatch.setattr("expunge.methods.random_labels.draw_labels", lambda *arguments: labels.copy())
+    assert digest(RandomLabels(), parent) == digest(Everybody(), parent)
+
+
+def test_methods_do_not_share_their_names_with_the_streams(parent: Parent) -> None:
+    """Another name and other fields draw the same batches."""
+
+    class Renamed(FineTune):
+        name = "another-name"
+
+    assert digest(Renamed(), parent) == digest(FineTune(), parent)
+
+
+# The mask.
+
+
+@pytest.mark.parametrize("optimiser", list(OptimiserName))
+def test_masked_weights_keep_their_bits(optimiser: OptimiserName, normed: Parent) -> None:
+    """With momentum and weight decay on: a gradient mask alone would let them shrink."""
+    method = SaliencyUnlearning(keep=0.3, rate=0.01, optimiser=optimiser, weight_decay=0.1)
+    result = method(normed, FORGET, budget=1.0).model
+    model = normed.model
+    rows = normed.examples.plain(np.sort(FORGET))
+    gradients = torch.autograd.grad(
+        nn.functional.cross_entropy(model(rows.inputs), rows.labels, reduction="sum"), list(model.parameters())
+    )
+    flat = torch.cat([gradient.abs().reshape(-1) for gradient in gradients])
+    kept = round(0.3 * flat.numel())
+    before = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    after = torch.cat([p.detach().reshape(-1) for p in result.parameters()])
+    order = sorted(range(flat.numel()), key=lambda index: (-float(flat[index]), index))
+    moved, still = order[:kept], order[kept:]
+    assert torch.equal(before[still], after[still])
+    assert float((before[moved] != after[moved]).float().mean()) > 0.5
+
+
+def test_largest_by_hand() -> None:
+    gradients = [torch.tensor([3.0, -1.0]), torch.tensor([[2.0], [-2.0], [0.5], [-4.0]])]
+    masks = largest(gradients, 3)
+    assert [mask.flatten().tolist() for mask in masks] == [[True, False], [True, False, False, True]]
+
+
+# Labels.
+
+
+def test_labels_are_uniform_and_fresh() -> None:
+    first, again, other = (
+        draw_labels(bytes(32), 0, 20_000, 5),
+        draw_labels(bytes(32), 0, 20_000, 5),
+        draw_labels(bytes(32), 1, 20_000, 5),
+    )
+    assert np.array_equal(first, again)
+    assert chisquare(np.bincount(first, minlength=5)).pvalue > 1e-4
+    assert abs(float((first == other).mean()) - 0.2) < 0.015
+
+
+def test_forget_then_retain_uses_drawn_labels_for_forget_rows_only(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[int, set[int]] = {}
+
+    class Watching(Classification):
+        def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+            for row, label in zip(batch.inputs, batch.labels, strict=True):
+                seen.setdefault(hash(row.numpy().tobytes()), set()).add(int(label))
+            return super().losses(model, batch)
+
+    monkeypatch.setitem(TASKS, "classification", Watching())
+    RandomLabels(order=LabelOrder.FORGET_THEN_RETAIN)(parent, FORGET, budget=0.6)
+    examples = parent.examples
+    truth = {
+        hash(row.numpy().tobytes()): int(label) for row, label in zip(examples.inputs, examples.labels, strict=True)
+    }
+    forgotten = {hash(examples.inputs[slot].numpy().tobytes()) for slot in FORGET}
+    assert all(labels == {truth[row]} for row, labels in seen.items() if row not in forgotten)
+    assert all(len(labels) == 1 for labels in seen.values())
+    assert any(labels != {truth[row]} for row, labels in seen.items() if row in forgotten)
+
+
+# Gradients against their closed forms, in float64.
+
+
+def gradient_of(objective: Callable[[nn.Module, StepBatch], Loss], model: nn.Module, batch: StepBatch) -> torch.Tensor:
+    value = objective(model, batch).value()
+    assert value is not None
+    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, list(model.parameters()))])
+
+
+def test_objective_gradients(pictures: Dataset, parent_of: Callable[..., Parent]) -> None:
+    """Cross-entropy p − y on the logits; balance·∇R − (1 − balance)·∇F."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
+    parent = parent_of(pictures, model=model)
+    parent.examples.inputs = parent.examples.inputs.double() / 255
+    plan = NegGradPlus()._plan(_given(parent), Optimiser(), 3)
+    step = plan.step(0)
+
+    def batch() -> StepBatch:
+        return StepBatch(step, plan, parent.examples, Classification())
+
+    def by_hand(slots: np.ndarray) -> torch.Tensor:
+        rows = parent.examples.plain(slots)
+        flat = rows.inputs.flatten(1)
+        p = torch.softmax(model[1](flat), 1)
+        delta = (p - nn.functional.one_hot(rows.labels, 3)) / len(slots)
+        return torch.cat([(delta.T @ flat).reshape(-1), delta.sum(0)]).detach()
+
+    from expunge.schedule.plan import Role
+
+    retain, forget = (by_hand(step.parts[role].slots) for role in (Role.RETAIN, Role.FORGET))
+    for balance in (0.5, 0.8, 0.999):
+        found = gradient_of(NegGradPlus(balance=balance).objective, model, batch())
+        torch.testing.assert_close(found, balance * retain - (1 - balance) * forget, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient_of(FineTune().objective, model, batch()), retain, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient_of(GradientAscent().objective, model, batch()), -forget, rtol=1e-12, atol=1e-12)
+
+
+def _given(parent: Parent) -> Any:
+    from expunge.methods.contract import Given
+    from expunge.train.meter import Meter
+
+    return Given(
+        parent,
+        np.sort(FORGET),
+        NegGradPlus.needs,
+        seed=0,
+        meter=Meter(),
+        workspace=None,
+        progress=None,
+        checkpoint_interval=None,
+        trace=False,
+    )
+
+
+# Least squares, where every path has a closed form.
+
+
+class Squared(Classification):
+    """½ (x·w − y)², so that descent and ascent are linear recursions."""
+
+    def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        return 0.5 * (model(batch.inputs)[:, 0] - batch.labels.double()) ** 2
+
+
+ROWS, WIDTH = 40, 4
+
+
+@pytest.fixture
+def linear(parent_of: Callable[..., Parent], monkeypatch: pytest.MonkeyPatch) -> Parent:
+    generator = np.random.default_rng(5)
+    table = make_dataset(
+        labels=[int(value) for value in generator.integers(0, 3, ROWS)],
+        columns=[Column("x", ColumnKind.ARRAY, (WIDTH,))],
+        content={"x": generator.normal(size=(ROWS, WIDTH))},
+        where="test",
+    )
+    model = nn.Linear(WIDTH, 1, bias=False).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.from_numpy(generator.normal(size=(1, WIDTH))))
+    parent = parent_of(table, model=model, epochs=1000, batch_size=ROWS)
+    parent.examples.inputs = torch.from_numpy(table.content["x"])
+    monkeypatch.setitem(TASKS, "classification", Squared())
+    return parent
+
+
+STEPS, RATE = 30, 0.05
+SMALL = np.arange(8)
+PLAIN: dict[str, Any] = {
+    "rate": RATE,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "calendar": Calendar.CONSTANT,
+    "epochs": STEPS,
+}
+
+
+def parts(parent: Parent) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    x, y = parent.examples.inputs.numpy(), parent.examples.labels.numpy().astype(float)
+    retain = np.setdiff1d(np.arange(ROWS), SMALL)
+    theta = parent.model.weight.detach().numpy()[0].copy()  # type: ignore[union-attr]
+    return x[retain], y[retain], x[SMALL], y[SMALL], theta
+
+
+def weights(result: Unlearned) -> np.ndarray:
+    return result.model.weight.detach().numpy()[0]  # type: ignore[union-attr]
+
+
+def test_descent_path(linear: Parent) -> None:
+    """θ_K = θ_R + (I − ηH_R)^K (θ_D − θ_R)."""
+    xr, yr, _, _, theta = parts(linear)
+    hessian = xr.T @ xr / len(xr)
+    best = np.linalg.lstsq(xr, yr, rcond=None)[0]
+    expected = best + np.linalg.matrix_power(np.eye(WIDTH) - RATE * hessian, STEPS) @ (theta - best)
+    result = FineTune(**PLAIN)(linear, SMALL, budget=5.0)
+    assert result.steps == STEPS
+    assert result.stopped == f"own epochs ({STEPS}) are done"
+    np.testing.assert_allclose(weights(result), expected, rtol=0, atol=1e-12)
+
+
+def test_ascent_path(linear: Parent) -> None:
+    """θ_K = θ_F* + (I + ηH_F)^K (θ_D − θ_F*)."""
+    _, _, xf, yf, theta = parts(linear)
+    hessian = xf.T @ xf / len(xf)
+    best = np.linalg.lstsq(xf, yf, rcond=None)[0]
+    expected = best + np.linalg.matrix_power(np.eye(WIDTH) + RATE * hessian, STEPS) @ (theta - best)
+    result = GradientAscent(**PLAIN)(linear, SMALL, budget=5.0)
+    np.testing.assert_allclose(weights(result), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_neggrad_plus_converges_where_its_matrix_is_positive(linear: Parent) -> None:
+    xr, yr, xf, yf, _ = parts(linear)
+
+    def matrix(balance: float) -> np.ndarray:
+        return balance * xr.T @ xr / len(xr) - (1 - balance) * xf.T @ xf / len(xf)
+
+    assert np.linalg.eigvalsh(matrix(0.95)).min() > 0 > np.linalg.eigvalsh(matrix(0.3)).min()
+    right = 0.95 * xr.T @ yr / len(xr) - 0.05 * xf.T @ yf / len(xf)
+    expected = np.linalg.solve(matrix(0.95), right)
+    many = {**PLAIN, "rate": 0.2, "epochs": 600}
+    result = NegGradPlus(balance=0.95, **many)(linear, SMALL, budget=5.0)
+    np.testing.assert_allclose(weights(result), expected, rtol=0, atol=1e-10)
+    with pytest.raises(RunError, match="the loss became"):
+        NegGradPlus(balance=0.3, **{**many, "rate": 30.0})(linear, SMALL, budget=5.0)
+
+
+def test_momentum_and_calendar_reach_the_optimiser(linear: Parent) -> None:
+    """By hand: v ← μv + g + decay·w, w ← w − η_t v with η_t from the cosine."""
+    xr, yr, _, _, theta = parts(linear)
+    velocity = np.zeros(WIDTH)
+    for step in range(STEPS):
+        rate = RATE * 0.5 * (1 + np.cos(np.pi * step / STEPS))
+        gradient = xr.T @ (xr @ theta - yr) / len(xr) + 0.02 * theta
+        velocity = 0.8 * velocity + gradient
+        theta = theta - rate * velocity
+    settings = {**PLAIN, "momentum": 0.8, "weight_decay": 0.02, "calendar": Calendar.COSINE}
+    result = FineTune(**settings)(linear, SMALL, budget=5.0)
+    np.testing.assert_allclose(weights(result), theta, rtol=0, atol=1e-12)
+
+
+def test_the_recipes_weight_decay_is_the_default(linear: Parent) -> None:
+    recipe = linear.recipe
+    settings = {**PLAIN, "weight_decay": None}
+    named = FineTune(**{**PLAIN, "weight_decay": recipe.optimiser.weight_decay})(linear, SMALL, budget=5.0)
+    assert np.array_equal(weights(FineTune(**settings)(linear, SMALL, budget=5.0)), weights(named))
+    without = FineTune(**PLAIN)(linear, SMALL, budget=5.0)
+    assert not np.array_equal(weights(without), weights(named))
