@@ -38,7 +38,13 @@ class Probe(ABC):
 
     @final
     def measure(self, model: Signals, trial: Trial) -> Measurement | Undecided:
-        """The sealed call: what cannot be measured is said before anything is computed."""
+        """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
+        key = (self, id(model))
+        if key not in trial.measured:
+            trial.measured[key] = self._measure(model, trial)
+        return trial.measured[key]
+
+    def _measure(self, model: Signals, trial: Trial) -> Measurement | Undecided:
         if not model.finite:
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
         if self.role is ProbeRole.FORGETTING and (reason := trial.unfit()) is not None:

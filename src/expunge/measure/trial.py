@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
 from expunge.core.statistics.margins import correct, losses, margins, probabilities
 from expunge.core.streams import Stream, stable_order
+from expunge.core.values import Measurement, Undecided
 
 SMALLEST_FORGET_SET = 20
 MOST_DUPLICATES = 0.01
@@ -89,6 +90,9 @@ class Trial:
     training_seconds: float = 0.0
     exact: bool = False
     flags: tuple[str, ...] = ()
+    measured: dict[object, Measurement | Undecided] = field(
+        default_factory=dict[object, Measurement | Undecided], init=False, repr=False, compare=False
+    )  # what probes found already: several of them need the same figures
 
     def __post_init__(self) -> None:
         shapes = {tuple(len(model.labels[rows]) for rows in Rows) for model in self.models}

@@ -1,0 +1,181 @@
+"""Evaluations of real runs, from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.hashing import canonical_json, sha256
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.measure.evaluate import evaluate
+from expunge.methods.retrain import Retrain
+from expunge.methods.unlearn import unlearn
+from expunge.schedule.recipe import Optimiser
+from expunge.train.run import Run
+from expunge.train.training import train
+
+RULE = "random:20%:3"
+
+
+@pytest.fixture(scope="module")
+def noisy(pictures_like: Any) -> Dataset:
+    """Pictures of which a third carry a wrong label: there is something to remember."""
+    from dataclasses import replace
+
+    dataset: Dataset = pictures_like(rows=400, people=40, seed=4)
+    labels = dataset.labels.copy()
+    generator = np.random.default_rng(0)
+    wrong = generator.random(400) < 0.33
+    labels[wrong] = (labels[wrong] + generator.integers(1, 3, int(wrong.sum()))) % 3
+    return replace(dataset, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def runs(noisy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("evaluate")
+    base = train(
+        noisy,
+        out=folder / "base",
+        model="mlp",
+        epochs=80,
+        batch_size=32,
+        model_options={"width": 64},
+        optimiser=Optimiser(rate=0.1, weight_decay=0.0),
+    )
+    references = [
+        unlearn(base, RULE, method=Retrain(training_seed=seed), out=folder / f"r{seed}", data=noisy)
+        for seed in (None, 1, 2, 3, 4, 5, 6)
+    ]
+    return {
+        "folder": folder,
+        "base": base,
+        "references": references,
+        "exact": unlearn(base, RULE, method="exact-replay", out=folder / "exact", data=noisy),
+        "fine-tune": unlearn(base, RULE, method="fine-tune", out=folder / "fine-tune", data=noisy),
+    }
+
+
+def probe(content: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(item for item in content["probes"] if item["name"] == name)
+
+
+def test_the_exact_run_has_the_retrained_runs_every_value(runs: dict[str, Any], noisy: Dataset) -> None:
+    content = evaluate(runs["exact"], runs["references"], data=noisy).as_json()
+    for item in content["probes"]:
+        if item["role"] != "cost" and item["name"] != "average-gap":
+            assert item["unlearned"] == item["references"][0]
+    assert content["guarantee"] == {"kind": "exact"}
+    assert "the weights are bit for bit those of a retrained reference" in content["notices"]
+    assert content["verdict"]["verdict"] != "refuted"
+
+
+def test_fine_tuning_leaves_what_was_remembered(runs: dict[str, Any], noisy: Dataset) -> None:
+    """On wrong labels the original's memory is plain: it is refuted, and so is a short fine-tuning."""
+    content = evaluate(runs["fine-tune"], runs["references"], data=noisy).as_json()
+    original, reference = probe(content, "mean-margin")["original"], probe(content, "mean-margin")["reference_mean"]
+    assert original["value"] > reference + 1
+    assert content["verdict"]["verdict"] == "refuted"
+    assert content["guarantee"]["passed"] == []
+    assert any("untuned" in notice for notice in content["notices"])
+
+
+def test_values_by_hand(runs: dict[str, Any], noisy: Dataset) -> None:
+    run: Run = runs["fine-tune"]
+    content = evaluate(run, runs["references"], data=noisy).as_json()
+    rows = run.data(noisy)
+    model = run.model()
+
+    def accuracy(dataset: Dataset, slots: np.ndarray) -> float:
+        inputs = torch.from_numpy(run.recipe.inputs.encode(dataset))[slots]
+        with torch.no_grad():
+            return float((model(inputs).argmax(1).numpy() == dataset.labels[slots]).mean())
+
+    slots = run.forget_set.slots
+    retained = np.setdiff1d(np.arange(len(rows[Split.TRAIN])), slots)
+    assert probe(content, "forget-accuracy")["unlearned"]["value"] == pytest.approx(accuracy(rows[Split.TRAIN], slots))
+    assert probe(content, "retain-accuracy")["unlearned"]["value"] == pytest.approx(
+        accuracy(rows[Split.TRAIN], retained)
+    )
+    everything = np.arange(len(rows[Split.HOLDOUT]))
+    assert probe(content, "test-accuracy")["unlearned"]["value"] == pytest.approx(
+        accuracy(rows[Split.HOLDOUT], everything)
+    )
+    assert content["trial"]["forget"] == len(slots)
+    assert content["trial"]["attack"] + content["trial"]["scored"] == content["trial"]["holdout"]
+    assert probe(content, "example-steps")["unlearned"]["value"] == run.manifest["example_steps"]
+
+
+def test_the_same_evaluation_twice_is_the_same_bytes(runs: dict[str, Any], noisy: Dataset, tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        evaluate(runs["fine-tune"], runs["references"], data=noisy, out=tmp_path / name)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    content = json.loads((tmp_path / "a.json").read_text())
+    digest = content.pop("digest")
+    assert digest == sha256(b"expunge/evaluation/1", canonical_json(content)).hex()
+
+
+def test_references_must_be_honest_retrainings_of_the_same_request(
+    runs: dict[str, Any], noisy: Dataset, tmp_path: Path
+) -> None:
+    other = unlearn(runs["base"], "random:3:9", method="retrain", out=tmp_path / "other", data=noisy)
+    with pytest.raises(InvalidArgument, match="forgot other examples"):
+        evaluate(runs["exact"], [other], data=noisy)
+    with pytest.raises(InvalidArgument, match="was made by 'fine-tune'"):
+        evaluate(runs["exact"], [runs["fine-tune"]], data=noisy)
+    longer = train(noisy, out=tmp_path / "longer", model="mlp", epochs=2)
+    retrained = unlearn(longer, RULE, method="retrain", out=tmp_path / "retrained", data=noisy)
+    with pytest.raises(InvalidArgument, match="only the seed may differ"):
+        evaluate(runs["exact"], [retrained], data=noisy)
+    with pytest.raises(InvalidArgument, match="is a training, it forgot nothing"):
+        evaluate(runs["base"], runs["references"], data=noisy)
+
+
+def test_two_references_of_one_lineage_count_once(runs: dict[str, Any], noisy: Dataset) -> None:
+    content = evaluate(runs["fine-tune"], [runs["references"][0], runs["exact"]], data=noisy).as_json()
+    assert len(content["references"]) == 1
+    assert any("share a lineage" in notice for notice in content["notices"])
+
+
+def test_forgotten_rows_must_be_there_to_be_measured(runs: dict[str, Any], noisy: Dataset) -> None:
+    run: Run = runs["exact"]
+    train_rows = run.data(noisy)[Split.TRAIN]
+    gone = {train_rows.ids[slot] for slot in run.forget_set.slots[:4]}
+    left = noisy.take(np.array([row for row, name in enumerate(noisy.ids) if name not in gone]))
+    with pytest.raises(DataError, match="4 of 64 forgotten rows are no longer in the data"):
+        evaluate(run, runs["references"], data=left)
+
+
+def test_holdout_rows_of_forgotten_people_are_left_out(noisy: Dataset, tmp_path: Path) -> None:
+    base = train(noisy, out=tmp_path / "base", model="mlp", epochs=1)
+    people = [f"subject:someone-{number:02d}" for number in range(8)]
+    child = unlearn(base, people, out=tmp_path / "child", data=noisy)
+    content = evaluate(child, [], data=noisy).as_json()
+    holdout = child.data(noisy)[Split.HOLDOUT]
+    forgotten = {f"someone-{number:02d}" for number in range(8)}
+    expected = sum(subject in forgotten for subject in holdout.subjects)
+    assert content["trial"]["excluded_holdout"] == expected > 0
+    assert content["trial"]["holdout"] == len(holdout) - expected
+
+
+def test_forgetting_a_class(noisy: Dataset, tmp_path: Path) -> None:
+    base = train(noisy, out=tmp_path / "base", model="mlp", epochs=3)
+    child = unlearn(base, "class:1", out=tmp_path / "child", data=noisy)
+    content = evaluate(child, [], data=noisy).as_json()
+    assert content["trial"]["dropped_classes"] == ["1"]
+    rows = child.data(noisy)
+    left = np.setdiff1d(np.arange(len(rows[Split.TRAIN])), child.tombstones)
+    staying = {rows[Split.TRAIN].subjects[slot] for slot in left}
+    gone = set(rows[Split.TRAIN].subjects) - staying
+    holdout = rows[Split.HOLDOUT]
+    expected = sum(
+        label != 1 and name not in gone for label, name in zip(holdout.labels, holdout.subjects, strict=True)
+    )
+    assert probe(content, "test-accuracy")["unlearned"]["n"] == expected
+    assert probe(content, "forget-accuracy")["unlearned"]["value"] < 0.2

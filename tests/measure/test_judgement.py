@@ -1,0 +1,301 @@
+"""Verdicts on made-up models whose truth is known: honest retrainings pass, straw men never do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.statistics.roc import area_under_curve
+from expunge.core.values import Measurement, Refuted, Supported, Undecided
+from expunge.measure import PROBES
+from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy
+from expunge.measure.average_gap import PARTS, AverageGap
+from expunge.measure.judgement import Judgement, judge
+from expunge.measure.loss_threshold import LossThreshold
+from expunge.measure.mean_margin import MeanMargin
+from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
+
+COUNTS = {Rows.FORGET: 200, Rows.RETAIN: 800, Rows.HOLDOUT: 400}
+CLASSES = 4
+SEED = probe_seed(bytes(32))
+LABELS = {rows: np.arange(count) % CLASSES for rows, count in COUNTS.items()}
+DIFFICULTY = {rows: np.random.default_rng(number).normal(1.5, 2.0, COUNTS[rows]) for number, rows in enumerate(Rows)}
+
+
+def logits_with(margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Logits whose margins are these, the other classes equally likely."""
+    logits = np.zeros((len(labels), CLASSES))
+    logits[np.arange(len(labels)), labels] = margins + np.log(CLASSES - 1)
+    return logits
+
+
+def model(
+    number: int, *, forget: float = 0.0, member: float = 3.0, noise: float = 0.3, everything: float = 0.0
+) -> Signals:
+    """A model trained on R: sure of R by ``member``, of F by ``forget``; ``noise`` is its training's luck."""
+    generator = np.random.default_rng([7, number])
+    shift = {Rows.FORGET: forget, Rows.RETAIN: member, Rows.HOLDOUT: 0.0}
+    luck = generator.normal(0, noise / 6)
+    margins = {
+        rows: DIFFICULTY[rows] + shift[rows] + everything + luck + generator.normal(0, noise, COUNTS[rows])
+        for rows in Rows
+    }
+    return Signals(
+        weights_digest=f"{number:064x}",
+        lineage_seed=f"{number:064x}",
+        logits={rows: logits_with(values, LABELS[rows]) for rows, values in margins.items()},
+        labels=LABELS,
+        example_steps=100.0,
+        seconds=1.0,
+    )
+
+
+def trial(unlearned: Signals, count: int = 12, **change: Any) -> Trial:
+    attack, scored = split_holdout(SEED, COUNTS[Rows.HOLDOUT])
+    fields: dict[str, Any] = {
+        "original": model(1000, forget=3.0),
+        "unlearned": unlearned,
+        "references": tuple(model(number) for number in range(count)),
+        "attack": attack,
+        "scored": scored,
+        "tested": np.arange(COUNTS[Rows.HOLDOUT]),
+        "seed": SEED,
+    }
+    return Trial(**{**fields, **change})
+
+
+def judged(unlearned: Signals, count: int = 12, **change: Any) -> Judgement:
+    return judge(trial(unlearned, count, **change), [probe() for probe in PROBES])
+
+
+def verdict_of(judgement: Judgement, name: str) -> Any:
+    return next(reading.verdict for reading in judgement.readings if reading.probe.name == name)
+
+
+def fired(judgement: Judgement) -> set[str]:
+    return {guard.name for guard in judgement.guards if guard.fired}
+
+
+def test_honest_retrainings_are_supported_and_never_refuted() -> None:
+    outcomes = [judged(model(500 + number)) for number in range(10)]
+    assert not any(isinstance(outcome.verdict, Refuted) for outcome in outcomes)
+    assert sum(isinstance(outcome.verdict, Supported) for outcome in outcomes) >= 7
+    passed = next(outcome for outcome in outcomes if isinstance(outcome.verdict, Supported)).passed
+    assert {"mean-margin", "loss-threshold", "test-accuracy", "retain-accuracy"} <= set(passed)
+
+
+def test_the_original_is_refuted() -> None:
+    found = judged(model(1001, forget=3.0))
+    assert isinstance(found.verdict, Refuted)
+    for name in ("mean-margin", "loss-threshold"):
+        assert isinstance(verdict_of(found, name), Refuted)
+        assert "over-forgotten" not in verdict_of(found, name).reason
+    assert found.passed == ()
+
+
+def test_half_forgotten_is_not_supported() -> None:
+    assert not isinstance(judged(model(1001, forget=1.5)).verdict, Supported)
+
+
+def test_over_forgetting_is_refuted_by_its_name() -> None:
+    found = judged(model(1001, forget=-3.0))
+    assert isinstance(found.verdict, Refuted)
+    assert "over-forgetting" in fired(found)
+    assert verdict_of(found, "mean-margin").reason.startswith("over-forgotten")
+
+
+@pytest.mark.parametrize("kind", ["random", "constant", "not finite"])
+def test_collapsed_models_are_refuted(kind: str) -> None:
+    base = model(1001)
+    generator = np.random.default_rng(3)
+    logits = {}
+    for rows, count in COUNTS.items():
+        values = generator.normal(size=(count, CLASSES))
+        if kind == "constant":
+            values = np.tile([9.0, 0, 0, 0], (count, 1))
+        if kind == "not finite":
+            values = np.full((count, CLASSES), np.nan)
+        logits[rows] = values
+    found = judged(replace(base, logits=logits))
+    assert isinstance(found.verdict, Refuted)
+    assert "collapse" in fired(found)
+    assert verdict_of(found, "mean-margin") == Undecided("collapsed: utility is gone")
+
+
+def test_one_class_answered_always_is_a_collapse_even_at_good_accuracy() -> None:
+    """Where 95 % of the rows are of one class, accuracy alone does not show it."""
+    labels = {rows: np.where(np.arange(count) % 20 == 0, 1 + np.arange(count) % 3, 0) for rows, count in COUNTS.items()}
+
+    def skewed(number: int, margins: float) -> Signals:
+        generator = np.random.default_rng(number)
+        logits = {
+            rows: logits_with(generator.normal(margins, 0.1, count), labels[rows]) for rows, count in COUNTS.items()
+        }
+        return replace(model(number), logits=logits, labels=labels)
+
+    answers = {rows: np.tile([9.0, 0, 0, 0], (count, 1)) for rows, count in COUNTS.items()}
+    lazy = replace(skewed(1, 2.0), logits=answers)
+    references = tuple(skewed(number, 0.5) for number in range(8))
+    uneven = trial(lazy, 8, original=skewed(99, 3.0), references=references)
+    guard = judge(uneven, [HoldoutAccuracy()]).guards[0]
+    assert guard.fired
+    assert "effective classes" in guard.detail
+
+
+def test_returning_the_original_is_refuted_unless_exact() -> None:
+    original = model(1000, forget=3.0)
+    assert "same weights" in fired(judged(original))
+    assert isinstance(judged(original).verdict, Refuted)
+    assert "same weights" not in fired(judged(original, exact=True))
+
+
+@pytest.mark.parametrize("references", [0, 1, 4])
+def test_too_few_references_support_nothing(references: int) -> None:
+    found = judged(model(500), references)
+    assert isinstance(found.verdict, Undecided)
+    assert any("a verdict needs 5" in notice for notice in found.notices)
+    assert not any(isinstance(reading.verdict, Supported) for reading in found.readings)
+
+
+def test_a_probe_that_cannot_see_the_original_leaves_the_list() -> None:
+    """Nothing to forget: original and references alike. The trial cannot be Supported."""
+    found = judged(model(500), original=model(1000, forget=0.0))
+    assert isinstance(found.verdict, Undecided)
+    assert {"headroom", "positive control"} & fired(found)
+    assert "nothing to forget on this scale" in verdict_of(found, "mean-margin").reason
+    assert any("not in the required list here" in notice for notice in found.notices)
+
+
+def test_references_that_refute_each_other_disable_the_probe() -> None:
+    odd = [model(number) for number in range(11)] + [model(11, forget=2.0)]
+    found = judged(model(500), references=tuple(odd))
+    assert "negative control" in fired(found)
+    assert not isinstance(found.verdict, Supported)
+
+
+def test_small_and_duplicated_forget_sets_are_undecided() -> None:
+    found = judged(model(500), duplicates=3)
+    assert "duplicates: 3 of 200" in verdict_of(found, "mean-margin").reason
+    small = trial(model(500))
+
+    def cut(signals: Signals) -> Signals:
+        return replace(
+            signals,
+            logits={**signals.logits, Rows.FORGET: signals.logits[Rows.FORGET][:19]},
+            labels={**signals.labels, Rows.FORGET: signals.labels[Rows.FORGET][:19]},
+        )
+
+    few = replace(
+        small,
+        original=cut(small.original),
+        unlearned=cut(small.unlearned),
+        references=tuple(cut(reference) for reference in small.references),
+    )
+    assert ForgetAccuracy().measure(few.unlearned, few) == Undecided("needs 20 forgotten examples, has 19")
+    assert isinstance(HoldoutAccuracy().measure(few.unlearned, few), Measurement)
+
+
+def test_models_read_on_different_rows_are_refused() -> None:
+    good = model(1)
+    bad = replace(good, labels={**good.labels, Rows.FORGET: good.labels[Rows.FORGET][:5]})
+    with pytest.raises(InvalidArgument, match="read on different rows"):
+        trial(bad)
+
+
+# Probes against slow twins.
+
+
+def test_loss_threshold_is_the_pair_count() -> None:
+    found = trial(model(500, forget=1.0))
+    value = LossThreshold().measure(found.unlearned, found)
+    assert isinstance(value, Measurement)
+    members = -found.unlearned.losses(Rows.FORGET)
+    others = -found.unlearned.losses(Rows.HOLDOUT)[found.scored]
+    pairs = [(a > b) + 0.5 * (a == b) for a in members for b in others]
+    assert value.value == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert value.value == area_under_curve(members, others)
+
+
+def test_mean_margin_and_its_unit_by_hand() -> None:
+    found = trial(model(500))
+    p = found.unlearned.confidence(Rows.FORGET)
+    value = MeanMargin().measure(found.unlearned, found)
+    assert isinstance(value, Measurement)
+    assert value.value == pytest.approx(float(np.mean(np.log(p / (1 - p)))), rel=1e-9)
+    spreads = [reference.margins(Rows.FORGET).std(ddof=1) for reference in found.references]
+    assert MeanMargin().unit(found) == pytest.approx(np.mean(spreads))
+
+
+def test_average_gap_by_hand_and_of_references() -> None:
+    found = trial(model(500, forget=1.0))
+    gap = AverageGap().measure(found.unlearned, found)
+    assert isinstance(gap, Measurement)
+    distances = []
+    for part in PARTS:
+        own = part.measure(found.unlearned, found)
+        others = [part.measure(reference, found) for reference in found.references]
+        assert isinstance(own, Measurement)
+        distances.append(abs(own.value - np.mean([other.value for other in others if isinstance(other, Measurement)])))
+    assert gap.value == pytest.approx(np.mean(distances), abs=1e-12)
+    assert gap.low <= gap.value <= gap.high
+    own_gap = AverageGap().measure(found.references[0], found)
+    assert isinstance(own_gap, Measurement)
+    assert 0 < own_gap.value < gap.value
+    assert own_gap.n == 11
+
+
+def test_average_gap_is_undecided_with_its_parts() -> None:
+    found = trial(model(500), duplicates=50)
+    gap = AverageGap().measure(found.unlearned, found)
+    assert isinstance(gap, Undecided)
+    assert "duplicates" in gap.reason
+    alone = trial(model(500), 1)
+    assert AverageGap().measure(alone.unlearned, alone) == Undecided("needs 2 other references, has 1")
+
+
+def test_test_accuracy_leaves_out_forgotten_classes() -> None:
+    found = trial(model(500))
+    kept = np.flatnonzero(LABELS[Rows.HOLDOUT] != 2)
+    value = HoldoutAccuracy().measure(found.unlearned, replace(found, tested=kept))
+    assert isinstance(value, Measurement)
+    assert value.n == len(kept)
+    assert value.value == pytest.approx(found.unlearned.correct(Rows.HOLDOUT)[kept].mean())
+
+
+def test_permuting_rows_changes_no_value() -> None:
+    found = trial(model(500, forget=1.0))
+    order = np.random.default_rng(1).permutation(COUNTS[Rows.FORGET])
+
+    def shuffled(signals: Signals) -> Signals:
+        return replace(
+            signals,
+            logits={**signals.logits, Rows.FORGET: signals.logits[Rows.FORGET][order]},
+            labels={**signals.labels, Rows.FORGET: signals.labels[Rows.FORGET][order]},
+        )
+
+    other = replace(found, unlearned=shuffled(found.unlearned))
+    for probe in (ForgetAccuracy(), LossThreshold(), MeanMargin()):
+        first, second = probe.measure(found.unlearned, found), probe.measure(other.unlearned, other)
+        assert isinstance(first, Measurement)
+        assert isinstance(second, Measurement)
+        assert first.value == pytest.approx(second.value, abs=1e-12)
+
+
+def test_attack_rows_are_balanced_disjoint_and_drawn_once() -> None:
+    found = trial(model(500))
+    members, others = found.attack_rows()
+    assert len(members) == len(others) == len(found.attack) == 200
+    assert set(others) <= set(found.attack.tolist())
+    assert not set(found.attack.tolist()) & set(found.scored.tolist())
+    again = trial(model(501)).attack_rows()
+    assert np.array_equal(members, again[0])
+
+
+def test_every_probe_has_a_name_and_a_direction() -> None:
+    names = [probe.name for probe in PROBES]
+    assert len(set(names)) == len(names)
+    assert all((probe.__doc__ or "").strip() for probe in PROBES)
