@@ -64,7 +64,9 @@ def main() -> None:
         if debug:
             raise
         message = getattr(error, "format_message", error.__str__)()
-        console.print(f"[bold red]error:[/] {escape(message.rstrip('.'))}. See `expunge {' '.join(arguments[:1])} --help`.")
+        console.print(
+            f"[bold red]error:[/] {escape(message.rstrip('.'))}. See `expunge {' '.join(arguments[:1])} --help`."
+        )
         status = 2
     except ExpungeError as error:
         if debug:

@@ -20,7 +20,7 @@ from expunge.core.streams import Stream
 LANES = 4  # 16-bit draws per 64-bit word
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DropoutAddress:
     """Where a forward pass draws: a stream, and which chairs of the full batch are seated."""
 

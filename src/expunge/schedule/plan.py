@@ -21,7 +21,7 @@ class Role(Enum):
     FORGET = "forget"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """The members of one batch: their slots, their chairs in the full batch of ``width``, the epoch they belong to."""
 
@@ -31,7 +31,7 @@ class Part:
     epoch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One calendar step. It is skipped when it has no parts; a skipped step changes no state."""
 
@@ -71,17 +71,31 @@ class TrainingPlan:
         self._least_present = recipe.least_present
         self._present = np.ones(schedule.count, dtype=bool)
         self._present[emptied] = False
+        self._parts: tuple[int, list[Part | None]] | None = None
 
     def purpose(self, kind: str, role: Role) -> str:
         return kind
 
     def step(self, index: int) -> Step:
-        chairs = self._schedule.chairs(self.shard, index)
-        seated = np.flatnonzero(self._present[chairs])
-        epoch, _ = self._schedule.locate(self.shard, index)
-        enough = len(seated) >= self._least_present
-        part = Part(chairs[seated], seated, len(chairs), epoch)
-        return Step(index, self._optimiser.rate_at(index, self.total), {Role.RETAIN: part} if enough else {})
+        epoch, batch = self._schedule.locate(self.shard, index)
+        if self._parts is None or self._parts[0] != epoch:
+            self._parts = (epoch, self._parts_of(epoch))
+        part = self._parts[1][batch]
+        rate = self._optimiser.rate_at(index, self.total)
+        return Step(index, rate, {} if part is None else {Role.RETAIN: part})
+
+    def _parts_of(self, epoch: int) -> list[Part | None]:
+        """Every batch of an epoch; None where too few are present."""
+        order, size = self._schedule.epoch_order(self.shard, epoch), self._schedule.batch_size
+        present = self._present[order]
+        everybody = np.arange(size)
+        parts: list[Part | None] = []
+        for start in range(0, len(order), size):
+            chairs, seats = order[start : start + size], present[start : start + size]
+            seated = everybody[: len(chairs)] if seats.all() else np.flatnonzero(seats)
+            enough = len(seated) >= self._least_present
+            parts.append(Part(chairs[seated], seated, len(chairs), epoch) if enough else None)
+        return parts
 
 
 class Walk(Enum):

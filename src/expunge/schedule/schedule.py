@@ -28,10 +28,7 @@ class Stage:
     epochs: int
     first_step: int
     steps_per_epoch: int
-
-    @property
-    def end_step(self) -> int:
-        return self.first_step + self.epochs * self.steps_per_epoch
+    end_step: int
 
 
 class Schedule:
@@ -79,7 +76,8 @@ class Schedule:
         epoch = step = 0
         for index, epochs in enumerate(stage_epochs):
             slots = np.flatnonzero((self.cells[:, 0] == shard) & (self.cells[:, 1] <= index))
-            stage = Stage(slots, epoch, epochs, step, -(-len(slots) // self.batch_size))
+            per_epoch = -(-len(slots) // self.batch_size)
+            stage = Stage(slots, epoch, epochs, step, per_epoch, step + epochs * per_epoch)
             stages.append(stage)
             epoch, step = epoch + epochs, stage.end_step
         return tuple(stages)
@@ -111,9 +109,11 @@ class Schedule:
 
     def locate(self, shard: int, step: int) -> tuple[int, int]:
         """(epoch, batch within the epoch) of a step."""
-        stage = next(s for s in self.stages[shard] if step < s.end_step)
-        passed, batch = divmod(step - stage.first_step, stage.steps_per_epoch)
-        return stage.first_epoch + passed, batch
+        for stage in self.stages[shard]:
+            if step < stage.end_step:
+                passed, batch = divmod(step - stage.first_step, stage.steps_per_epoch)
+                return stage.first_epoch + passed, batch
+        raise InvalidArgument(f"step {step} lies beyond the {self.total_steps(shard)} steps of shard {shard}")
 
     def chairs(self, shard: int, step: int) -> np.ndarray:
         """Slots of one step in chair order, empty chairs included."""

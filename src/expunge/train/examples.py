@@ -24,6 +24,7 @@ class Examples:
         self.inputs = torch.from_numpy(recipe.inputs.encode(dataset)).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
         self.allowed = dataset.present.copy()
+        self._everybody = bool(self.allowed.all())
         self.augmentation = recipe.augmentation
         self.device = device
         self._drawn: dict[tuple[bytes, str, int, int], np.ndarray] = {}
@@ -37,6 +38,7 @@ class Examples:
         narrow.__dict__.update(self.__dict__)
         narrow.allowed = np.zeros(len(self), dtype=bool)
         narrow.allowed[slots] = self.allowed[slots]
+        narrow._everybody = False
         narrow._drawn = {}
         return narrow
 
@@ -61,6 +63,8 @@ class Examples:
         return self._drawn[key]
 
     def _guard(self, slots: np.ndarray) -> None:
+        if self._everybody:
+            return
         if not self.allowed[slots].all():
             slot = int(slots[~self.allowed[slots]][0])
             raise InvalidArgument(

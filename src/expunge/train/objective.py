@@ -16,7 +16,7 @@ from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Term:
     """A scalar that costs ``thirds`` thirds of an example-step once it is computed."""
 
@@ -25,7 +25,7 @@ class Term:
     compute: Callable[[], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Loss:
     """A weighted sum of terms. A term whose weight is exactly 0 is never computed: no pass, no cost."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -58,9 +57,11 @@ def pinned(recipe: Recipe) -> Generator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before[7]
 
 
-def precision_of(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 where the recipe says so."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision is Precision.BFLOAT16)
+def precision_of(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where the recipe says so; it can be entered again and again."""
+    if recipe.precision is Precision.FLOAT32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def fingerprint(recipe: Recipe, device: torch.device) -> dict[str, Any]:
@@ -149,11 +150,3 @@ def _self_test_digest(device: torch.device, precision: Precision) -> str:
 def environment_digest(found: dict[str, Any]) -> str:
     """One digest for a fingerprint with its self-test."""
     return sha256(text_bytes("expunge/environment/1"), canonical_json(found)).hex()
-
-
-@contextmanager
-def quiet_autograd() -> Generator[None]:
-    """Inside a run, torch's advice about deterministic kernels is an error of ours, not a warning to the user."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*deterministic.*")
-        yield

@@ -1,0 +1,1 @@
+"""Speed harnesses: paired runs, ratios, and the bounds that they must keep."""

@@ -1,0 +1,62 @@
+"""``make bench``: every speed figure with its bound, printed and written to benchmarks/results/speed.json.
+
+Two ways of doing the same work take turns in one process (A B A B …), so that a machine whose speed drifts moves both;
+what counts is the median of the ratios pair by pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.loop import loop_against_bare, recording_against_none
+from benchmarks.schedule import schedule_speed
+
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=9, help="pairs of runs for each ratio")
+    parser.add_argument("--only", choices=("loop", "recording", "schedule"), help="one of the three parts")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/speed.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found: list[dict[str, object]] = []
+    if options.only in (None, "loop"):
+        found += [loop_against_bare("cnn", options.pairs, side=8), loop_against_bare("cnn", options.pairs)]
+        found.append(loop_against_bare("resnet18", options.pairs))
+    if options.only in (None, "recording"):
+        found += [
+            recording_against_none(name, options.pairs, trace)
+            for name in ("cnn", "resnet18")
+            for trace in (False, True)
+        ]
+    if options.only in (None, "schedule"):
+        found.append(schedule_speed())
+    for row in found:
+        outcome = "ok" if row["kept"] else "MISSED"
+        print(f"{row['name']:<58} {row['value']:>9.3f} {row['unit']:<8} bound {row['bound']:g}  {outcome}")
+    if options.write:
+        RESULTS.parent.mkdir(exist_ok=True)
+        written = {
+            "date": datetime.date.today().isoformat(),
+            "command": "python -m benchmarks --write",
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "threads": 1,
+            "rows": found,
+        }
+        RESULTS.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return 0 if all(row["kept"] for row in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
