@@ -12,8 +12,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q tests
 
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks examples docs
-	$(BIN)/ruff check src tests benchmarks examples docs
+	$(BIN)/ruff format --check src tests benchmarks studies examples docs
+	$(BIN)/ruff check src tests benchmarks studies examples docs
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q tests/test_layers.py
 	$(BIN)/python docs/generate.py --check

@@ -89,8 +89,20 @@ def test_lower_floors_import_no_torch() -> None:
 
 
 def test_package_face_imports_no_torch() -> None:
-    code = "import sys, expunge; expunge.report; expunge.Source; assert 'torch' not in sys.modules; expunge.METHODS"
+    code = "import sys, expunge, expunge.report.report\n"
+    code += "expunge.report, expunge.Source\nassert 'torch' not in sys.modules\nexpunge.METHODS"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("first", ["import expunge.train.training as t", "import expunge.report.report as r", "pass"])
+def test_verbs_can_be_called_whatever_was_imported_first(first: str, tmp_path: Path) -> None:
+    run, report = str(tmp_path / "run"), str(tmp_path / "report.html")
+    code = f"{first}\nimport expunge\nrun = expunge.train('digits', model='mlp', epochs=1, out={run!r})\n"
+    code += "assert expunge.load(run.path).weights_digest == run.weights_digest\n"
+    code += f"expunge.report([run.path], out={report!r})\n"
+    code += "import expunge.train.training as again; again.train"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert (tmp_path / "report.html").exists()
 
 
 def test_nothing_is_pickled_or_printed() -> None:

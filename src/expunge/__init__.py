@@ -19,11 +19,9 @@ _FACE = {
     "Source": "expunge.data.source",
     "Run": "expunge.train.run",
     "load": "expunge.train.load",
-    "train": "expunge.train.training",
     "make_recipe": "expunge.train.training",
     "unlearn": "expunge.methods.unlearn",
     "evaluate": "expunge.measure.evaluate",
-    "report": "expunge.report.report",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -58,6 +56,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("train", "report"):  # folders that are verbs too
+        return import_module(f"expunge.{name}")
     if name in _FACE:
         return getattr(import_module(_FACE[name]), name)
     raise AttributeError(f"module 'expunge' has no attribute {name!r}")

@@ -1,1 +1,7 @@
-"""The one loop, its meter, checkpoints and run folders."""
+"""The one loop, its meter, checkpoints and run folders. Called, it trains: ``expunge.train(…)``."""
+
+from __future__ import annotations
+
+from expunge.core.verbs import make_verb
+
+make_verb(__name__, "expunge.train.training.train")

@@ -1,0 +1,112 @@
+"""Write the parts of the documentation that come from code; with --check, say whether they are current."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from expunge.measure import PROBES
+from expunge.methods.lookup import method_rows
+
+DOCS = Path(__file__).parent
+SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
+HEAD = "<!-- written by docs/generate.py: change the code, then say `make docs` -->\n"
+
+
+def methods_page() -> str:
+    """The table of methods with their fields."""
+    lines = [
+        HEAD,
+        "# Methods",
+        "",
+        "Every row is a frozen dataclass in `src/expunge/methods/`; its fields are set with `--set field=value`.",
+        "The guarantee is the highest that the method can earn. Budgets are shares of the training's example-steps.",
+        "",
+        "| method | guarantee | sees | budget | sharded runs | what it does | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = method_rows()
+    for row in rows:
+        name = f"`{row['name']}`" + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
+        budget = "10 % unless said" if row["budget"] else "none"
+        shards = "yes" if row["shards"] else "not yet"
+        needs = ", ".join(row["needs"])
+        lines.append(
+            f"| {name} | {row['guarantee']} | {needs} | {budget} | {shards} | {row['summary']} | {row['citation']} |"
+        )
+    lines += ["", "## Fields and their defaults", ""]
+    for row in rows:
+        fields = ", ".join(f"`{name}` = {_shown(value)}" for name, value in row["fields"].items()) or "none"
+        lines.append(f"- `{row['name']}`: {fields}")
+    return "\n".join(lines) + "\n"
+
+
+def probes_page() -> str:
+    """The table of probes."""
+    lines = [
+        HEAD,
+        "# Probes",
+        "",
+        "A probe measures the original, the unlearned model and every reference alike; it does not know which method",
+        "ran. `required` probes decide the verdict, the others are printed beside. `match` means: like retraining,",
+        "two-sided.",
+        "",
+        "| probe | about | direction | required | what it measures |",
+        "|---|---|---|---|---|",
+    ]
+    for probe in PROBES:
+        summary = (probe.__doc__ or "").strip().splitlines()[0]
+        required = "yes" if probe.required else "no"
+        lines.append(f"| `{probe.name}` | {probe.role.value} | {probe.direction.value} | {required} | {summary} |")
+    return "\n".join(lines) + "\n"
+
+
+def speed_page() -> str:
+    """The committed speed figures with their bounds."""
+    found = json.loads(SPEED.read_text(encoding="utf-8"))
+    lines = [
+        HEAD,
+        "# Speed",
+        "",
+        f"Measured on {found['date']} by `{found['command']}`: Python {found['python']}, torch {found['torch']},",
+        f"{found['processor']}, {found['threads']} thread. Ratios are medians of paired runs.",
+        "`make bench` measures again.",
+        "",
+        "| what | value | lowest – highest | bound |",
+        "|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        spread = f"{row['lowest']:.3f} – {row['highest']:.3f}" if "lowest" in row else "–"
+        lines.append(f"| {row['name']} | {row['value']:.3f} {row['unit']} | {spread} | {row['bound']:g} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+PAGES = {"methods.md": methods_page, "probes.md": probes_page, "speed.md": speed_page}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if a page is not current")
+    options = parser.parse_args()
+    stale: list[str] = []
+    for name, page in PAGES.items():
+        path, text = DOCS / name, page()
+        if options.check:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale.append(name)
+        else:
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"docs/{', docs/'.join(stale)} not current: say `make docs` and commit", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

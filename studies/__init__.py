@@ -1,0 +1,1 @@
+"""Long experiments, each reproducible by one command; results are small files with date and command."""

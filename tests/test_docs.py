@@ -1,0 +1,76 @@
+"""The documentation is current, its examples run, and its commands exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from expunge.cli.demo import PEOPLE
+from expunge.cli.main import VERBS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_generated_pages_are_current() -> None:
+    subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_examples_run(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", ROOT / "examples" / name, tmp_path / "runs"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_method_of_the_page_is_the_example() -> None:
+    page = (ROOT / "docs" / "writing-a-method.md").read_text(encoding="utf-8")
+    block = page.split("```python\n")[1].split("```")[0]
+    assert (ROOT / "examples" / "own_method.py").read_text(encoding="utf-8").startswith(block.rstrip())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_commands_of_the_pages_exist(page: Path) -> None:
+    for line in re.findall(r"^expunge .*$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        words = shlex.split(line.split("  #")[0])
+        assert words[1] in VERBS, line
+        source = (ROOT / "src" / "expunge" / "cli" / f"{words[1]}.py").read_text(encoding="utf-8")
+        for word in words[2:]:
+            if word.startswith("--"):
+                name = word.removeprefix("--")
+                assert name.replace("-", "_") in source or f'"{word}"' in source, f"{line}: {word}"
+
+
+def test_the_demo_forgets_whom_the_study_chose() -> None:
+    found = json.loads((ROOT / "studies" / "results" / "demo_people.json").read_text(encoding="utf-8"))
+    chosen = {row["subject"] for row in found["people"][:12]}
+    assert {f"person-{number:03d}" for number in PEOPLE} == chosen
+
+
+def test_speed_figures_keep_their_bounds() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "speed.json").read_text(encoding="utf-8"))
+    assert found["rows"]
+    for row in found["rows"]:
+        assert row["kept"] == (row["value"] <= row["bound"]), row
+        assert row["kept"], row
+
+
+def test_constraints_name_exact_versions() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    named = [line for line in lines if line and not line.startswith("#")]
+    assert "torch==2.13.0" in named
+    assert all(re.fullmatch(r"[A-Za-z0-9_.\-]+==[^=]+", line) for line in named)
