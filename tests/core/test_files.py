@@ -37,3 +37,9 @@ def test_link_or_copy_keeps_what_is_there(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nothing is missing"):
         read_bytes(tmp_path / "nothing", "the run")
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RunError, match="could not be written"):
+        write_bytes(tmp_path / "file" / "inside", b"content")

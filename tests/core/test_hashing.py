@@ -47,6 +47,8 @@ def test_canonical_json_refuses(value: object) -> None:
     [
         (b'{"a":1,"a":2}', "repeats a key"),
         (b'{"a":NaN}', "not a number"),
+        (b'{"a":1e999}', "1e999, which is not a number"),
+        (b"9" * 5000, "too many digits"),
         (b"[" * 40 + b"]" * 40, "deeper than 32"),
         (b"[" * 100_000, "deeper than 32|not readable"),
         (b"{", "not readable as JSON"),

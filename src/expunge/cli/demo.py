@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,15 @@ from expunge.cli.shared import print_json, progress_bar
 EXAMPLE = "Example: expunge demo --out demo-out"
 PEOPLE = (3, 10, 17, 31, 36, 60, 63, 67, 104, 106, 112, 116)  # chosen by studies/demo_people.py
 PERSON = "subject:person-017"
+COLUMNS = {
+    "Run",
+    "Guarantee",
+    "Forget accuracy",
+    "Test accuracy",
+    "Mean margin, forget set",
+    "Work (example-steps)",
+    "Verdict",
+}
 APPROXIMATE = ("fine-tune", "gradient-ascent", "neggrad-plus", "random-labels", "saliency-unlearning")
 REFERENCES = 8
 EPOCHS = 30
@@ -69,8 +79,8 @@ def demo(
     console.print(f"forgot one person exactly from {sharded.recipe.shards} shards of {sharded.recipe.slices} slices")
     fraction = one.manifest["example_steps"] / again.manifest["example_steps"]
     price = _test_accuracy(evaluate(one, [again]).as_json()), _test_accuracy(evaluations["exact-replay"])
-    folders = [run.path for run in forgot.values()]
-    path = report(folders, out=out / "report.html")
+    folders = [run.path for run in (*forgot.values(), *references)]
+    path = report(folders, out=out / "report.html", original=base.path)
     headers, table_rows = rows(load(folders))
     seconds = time.perf_counter() - started
     if json:
@@ -87,13 +97,17 @@ def demo(
             }
         )
         return
+    shown = [index for index, header in enumerate(headers) if header in COLUMNS]
     table = Table(box=None)
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    for index in shown:
+        table.add_column(headers[index], overflow="fold")
     for row in table_rows:
-        table.add_row(*row)
-    printed = Console(highlight=False, width=None if console.is_terminal else 160)
+        table.add_row(*(re.sub(r"\[\d+\]$", "", row[index]) for index in shown))
+    printed = Console(highlight=False, width=None if console.is_terminal else 120)
     printed.print(table)
+    for name, evaluation in evaluations.items():
+        verdict = evaluation["verdict"]
+        printed.print(f"{name}: {verdict['verdict']}, {verdict['detail']}", markup=False)
     printed.print(
         f"exact-replay and retraining have the same weights, bit for bit: {_yes(same)}; on a plain training it saves "
         "next to nothing, because every epoch holds everybody"

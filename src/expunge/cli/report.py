@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, evaluated or not.")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    original: Annotated[Path | None, typer.Option(help="The run before forgetting, to add its digests.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     examples: Annotated[
         bool, typer.Option("--examples/--no-examples", help="Show forgotten examples; they are somebody's data.")
@@ -28,7 +29,7 @@ def report(
     """Write one HTML file from runs and their evaluations."""
     from expunge.report.report import report as write_report
 
-    path = write_report(runs, out=out, data=data, examples=examples)
+    path = write_report(runs, out=out, data=data, examples=examples, original=original)
     if json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from expunge.core.errors import RunError
@@ -34,7 +35,8 @@ def write_with(path: Path, writer: Callable[[Path], None]) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise RunError(
             f"{path} could not be written ({error.strerror or error}): nothing that was there is lost; "
             "make room or choose another place, then run the same command again"

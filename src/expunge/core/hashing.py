@@ -96,16 +96,25 @@ def parse_json(text: bytes, *, largest: int = 16 * 2**20) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            raise DataError(f"JSON repeats a key among {sorted(key for key, _ in items)}: every key may stand once")
+            raise DataError("JSON repeats a key: every key may stand once; the file was altered or badly written")
         return found
 
+    def real(text: str) -> float:
+        value = float(text)
+        return value if math.isfinite(value) else constant(text)
+
     def constant(name: str) -> Any:
-        raise DataError(f"JSON holds {name}, which is not a number: the file was altered or badly written")
+        raise DataError(f"JSON holds {name[:20]}, which is not a number: the file was altered or badly written")
 
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"not readable as JSON ({error}): the file was altered or badly written") from None
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=real)
+    except UnicodeDecodeError:
+        raise DataError("not readable as JSON (not UTF-8): the file was altered or badly written") from None
+    except json.JSONDecodeError as error:
+        where = f"{error.msg} in line {error.lineno}, column {error.colno}"
+        raise DataError(f"not readable as JSON ({where}): the file was altered or badly written") from None
+    except ValueError:
+        raise DataError("not readable as JSON (a number has too many digits): the file was altered") from None
     except RecursionError:
         raise DataError(f"JSON nests deeper than {DEEPEST_JSON} levels") from None
     _check_depth(value, 0)

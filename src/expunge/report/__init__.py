@@ -1,4 +1,7 @@
-"""One HTML file, and the same table for a terminal, from runs and their evaluations. No torch.
+"""HTML from runs and evaluations. No torch. Called, it writes a report: ``expunge.report(…)``."""
 
-``load`` reads and checks, ``report`` writes the page, ``rows`` makes the table's text.
-"""
+from __future__ import annotations
+
+from expunge.core.verbs import make_verb
+
+make_verb(__name__, "expunge.report.report.report")

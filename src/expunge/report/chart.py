@@ -20,7 +20,7 @@ from expunge.report.points import Point, chosen_probe, described, points_of
 
 SIZES = (("wide", 680, 400), ("narrow", 350, 430))
 LEFT, TOP, RIGHT, BOTTOM = 52.0, 34.0, 10.0, 62.0  # room around the plot
-MOST_NAMES = 10
+MOST_NAMES, MOST_LABELS = 10, 60
 LONGEST_LABEL = 30
 CHARACTER, LINE = 6.9, 15.0
 SAME = 0.008  # marks closer than this share of both axes have one label
@@ -77,6 +77,7 @@ class Drawing:
     missing: str
     references: int
     numbered: bool
+    labelled: int | None
 
 
 def draw(section: Section) -> Drawing | None:
@@ -99,6 +100,7 @@ def draw(section: Section) -> Drawing | None:
         missing=listed(absent[:8] + ([f"{len(absent) - 8} more"] if absent[8:] else [])),
         references=sum(point.kind == "reference" for point in points),
         numbered=numbers is not None,
+        labelled=MOST_LABELS if len(groups) > MOST_LABELS else None,
     )
 
 
@@ -147,11 +149,12 @@ def _chart(
     marks = [_mark(point, across, up) for point in sorted(points, key=_drawn_first)]
     band = _band(marks)
     label = None if band is None else _band_label(band, plot)
-    words = [_words(group, numbers, wide=name == "wide") for group in groups]
+    labelled = groups[:MOST_LABELS]
+    words = [_words(group, numbers, wide=name == "wide") for group in labelled]
     anchors = [
-        _anchor(_mark(max(group, key=_radius), across, up), lines) for group, lines in zip(groups, words, strict=True)
+        _anchor(_mark(max(group, key=_radius), across, up), lines) for group, lines in zip(labelled, words, strict=True)
     ]
-    placed = place(anchors, plot, [_box(mark) for mark in marks if mark.kind == "reference"] + _lines(marks))
+    placed = place(anchors, plot, [_box(mark) for mark in marks], _lines(marks))
     return Chart(
         name=name,
         width=width,

@@ -20,8 +20,8 @@ COLUMNS = (
     ("loss-threshold", "Membership AUC (loss)"),
     ("membership-classifier", "Membership SVC"),
     ("average-gap", "Average gap"),
-    ("example-steps", "Work against retraining, example-steps"),
-    ("seconds", "Time against retraining, seconds"),
+    ("example-steps", "Work (example-steps)"),
+    ("seconds", "Time (seconds)"),
 )
 COSTS = ("example-steps", "seconds")
 
@@ -37,7 +37,8 @@ class Cell:
 
     def __str__(self) -> str:
         mark = "" if self.note is None else f"[{self.note}]"
-        return " ".join(part for part in (self.value + mark, self.below) if part)
+        below = self.below if self.below.startswith("[") or not self.below else f"({self.below})"
+        return " ".join(part for part in (self.value + mark, below) if part)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    start: int
+
+    def note(self, reason: str) -> int | None:
+        """Number of the note that holds a reason, if one does."""
+        text = _own_reason(reason)
+        return self.notes.index(text) + self.start if text in self.notes else None
 
 
 @dataclass
@@ -80,7 +87,8 @@ def compare(section: Section, start: int = 1) -> Table:
     notes = Notes(start)
     rows = [_original(section, notes), _references(section, notes)] if section.evaluated else []
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    return Table(("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict"), tuple(rows), tuple(notes.texts))
+    headings = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
+    return Table(headings, tuple(rows), tuple(notes.texts), start)
 
 
 def cost_of_retraining(section: Section, name: str) -> float | None:
@@ -117,7 +125,7 @@ def _original(section: Section, notes: Notes) -> Row:
 def _references(section: Section, notes: Notes) -> Row:
     evaluation = _evaluation(section)
     number = len(section.references)
-    below = ["never saw these examples"]
+    below = ["never saw these"]
     below.append("mean, lowest to highest" if number > 1 else "one run" if number else "none was given")
     cells = tuple(_reference_cell(section, evaluation.probe(name), name, notes) for name, _ in COLUMNS)
     label = "Retrained reference" if number == 1 else f"Retrained references{SPACE}({number})"
@@ -226,7 +234,7 @@ def _dash(reason: str, notes: Notes) -> Cell:
 def _cost(section: Section, name: str, value: float) -> Cell:
     retraining = cost_of_retraining(section, name)
     if retraining is None:
-        return Cell(shown(value, name), "no reference to compare with")
+        return Cell(bare(value, name), "" if section.references else "no reference to compare with")
     return Cell(percent(value / retraining), bare(value, name))
 
 

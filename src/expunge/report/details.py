@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from expunge.core.values import Measurement, Undecided
-from expunge.report.comparison import DASH, mean_of, verdict_reason, verdict_words
+from expunge.report.comparison import DASH, Table, mean_of, verdict_reason, verdict_words
 from expunge.report.evaluation import Evaluation, Figure, Probe
 from expunge.report.load import Section
-from expunge.report.numerals import count, interval, listed, probability, shown
+from expunge.report.numerals import SPACE, count, interval, listed, probability, shown
 
 MOST_LINES = 120
 MOST_PROBES = 60
 MOST_NAMED = 6
+LONG = 50
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Remark:
 
 @dataclass(frozen=True)
 class Line:
-    """What one probe said of one run. ``missing`` says that the value is a reason, not a figure."""
+    """What one probe said of one run. ``note`` is the number of the table's note that says why a value is missing."""
 
     run: str
     value: str
-    missing: bool
+    note: int | None
     counted: str
     verdict: str
     tone: str
@@ -65,8 +66,8 @@ class Details:
 Named = list[tuple[str, Evaluation]]
 
 
-def details(section: Section) -> Details | None:
-    """None where nothing was evaluated."""
+def details(section: Section, table: Table) -> Details | None:
+    """None where nothing was evaluated. Reasons that are notes of the table are referred to by their numbers."""
     named = [
         (label, run.evaluation)
         for label, run in zip(section.labels, section.runs, strict=True)
@@ -83,7 +84,7 @@ def details(section: Section) -> Details | None:
         fired=fired,
         quiet=tuple(dict.fromkeys(guard.name for guard in guards if guard.name not in loud)),
         notices=_told(named, lambda e: [("", notice) for notice in e.notices]),
-        tests=tuple(_test(name, named) for name in names[:MOST_PROBES]),
+        tests=tuple(_test(name, named, table) for name in names[:MOST_PROBES]),
         left_out=max(0, len(names) - MOST_PROBES),
     )
 
@@ -121,7 +122,7 @@ def _trial(evaluation: Evaluation) -> str:
     return "; ".join(parts) + "."
 
 
-def _test(name: str, named: Named) -> Test:
+def _test(name: str, named: Named, table: Table) -> Test:
     found = [(label, probe) for label, evaluation in named if (probe := evaluation.probe(name)) is not None]
     first = found[0][1]
     mean = first.reference_mean if first.reference_mean is not None else mean_of(first.references)
@@ -132,30 +133,45 @@ def _test(name: str, named: Named) -> Test:
         role=first.role + (", required" if required == {True} else ", required of some" if True in required else ""),
         original=DASH if first.original is None or isinstance(first.original, Undecided) else _said(first.original),
         references=DASH if mean is None else shown(mean, first.scale),
-        lines=tuple(_line(label, probe) for label, probe in found),
+        lines=_lines(found, table),
     )
 
 
-def _line(label: str, probe: Probe) -> Line:
+def _lines(found: list[tuple[str, Probe]], table: Table) -> tuple[Line, ...]:
+    """One line for each run; a reason that another run had before is not spelled out again."""
+    lines: list[Line] = []
+    first: dict[str, str] = {}
+    for label, probe in found:
+        line = _line(label, probe, table)
+        before = first.setdefault(line.reason, label)
+        repeated = before != label and len(line.reason) > LONG
+        lines.append(replace(line, reason=f"as for {before}") if repeated else line)
+    return tuple(lines)
+
+
+def _line(label: str, probe: Probe, table: Table) -> Line:
     verdict, tone = verdict_words(probe.verdict)
     reason = verdict_reason(probe.verdict).removeprefix(f"{probe.name}: ")
     p = None if isinstance(probe.verdict, Undecided) else probe.verdict.p
     if p is not None:
-        shown_p = probability(p)
-        reason = f"{reason} (p {shown_p if shown_p.startswith('<') else f'= {shown_p}'})".strip()
+        reason = f"{reason} (p {probability(p)})".strip()
     figure = probe.unlearned
+    note = table.note(figure.reason) if isinstance(figure, Undecided) else None
+    judged = probe.role in ("utility", "forgetting")
     return Line(
         run=label,
-        value=_said(figure),
-        missing=isinstance(figure, Undecided),
-        counted=f"n = {count(figure.n, figure.unit)}" if isinstance(figure, Measurement) and figure.n > 1 else "",
-        verdict=verdict,
-        tone=tone if probe.role in ("utility", "forgetting") else "",
+        value=DASH if note is not None else _said(figure),
+        note=note,
+        counted=f"n{SPACE}={SPACE}{count(figure.n, figure.unit)}"
+        if isinstance(figure, Measurement) and figure.n > 1
+        else "",
+        verdict=verdict if judged or verdict != "Undecided" else "",
+        tone=tone if judged else "",
         reason=reason,
     )
 
 
 def _said(figure: Figure) -> str:
     if isinstance(figure, Undecided):
-        return figure.reason
+        return f"{DASH} {figure.reason}"
     return " ".join(part for part in (shown(figure.value, figure.scale), interval(figure)) if part)

@@ -16,7 +16,8 @@ from expunge.core.hashing import parse_json
 
 LONGEST_TEXT = 400
 LONGEST_NAME = 80
-MOST_ITEMS = 500
+MOST_ITEMS = 2000
+LARGEST_AMOUNT = 1e18
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 PLACE = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\:;,()'\"]+[/\\])*([^\s/\\:;,()'\"]+)")
 
@@ -125,6 +126,10 @@ class Entry:
         if not math.isfinite(self.value):
             raise self._refuse("a finite number")
         return float(self.value)
+
+    def amount(self) -> float:
+        """Work or time."""
+        return self.between(0, LARGEST_AMOUNT)
 
     def between(self, low: float, high: float) -> float:
         found = self.real()

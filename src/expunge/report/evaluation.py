@@ -175,8 +175,8 @@ def _model(entry: Entry) -> Model:
     return Model(
         weights_digest=entry["weights_digest"].digest(),
         lineage_seed=None if lineage is None else lineage.digest(),
-        example_steps=entry["example_steps"].between(0, math.inf),
-        seconds=entry["seconds"].between(0, math.inf),
+        example_steps=entry["example_steps"].amount(),
+        seconds=entry["seconds"].amount(),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ class Facts:
     recipe_digest: str
     source: Mapping[str, Any] | None
     environment: Mapping[str, Any]
-    remarks: tuple[str, ...]
+    remarks: tuple[tuple[str, str], ...]
     example_steps: float
     seconds: float
     parameters: int
@@ -108,8 +107,8 @@ def _facts(folder: Path, entry: Entry) -> Facts:
         source=None if source is None else source.items(),
         environment={} if environment is None else environment.items(),
         remarks=_remarks(entry),
-        example_steps=entry["example_steps"].between(0, math.inf),
-        seconds=entry["seconds"].between(0, math.inf),
+        example_steps=entry["example_steps"].amount(),
+        seconds=entry["seconds"].amount(),
         parameters=entry["parameters"].count(),
         evaluation=read_evaluation(folder),
     )
@@ -166,19 +165,15 @@ def _recipe(folder: Path, entry: Entry) -> Mapping[str, Any]:
     return recipe
 
 
-def _remarks(entry: Entry) -> tuple[str, ...]:
+def _remarks(entry: Entry) -> tuple[tuple[str, str], ...]:
     """What run.json says about itself that a reader should know."""
-    found: list[str] = []
-    for name, words in (
-        ("exact_refused", "not claimed to be bit-exact: "),
-        ("stopped", "stopped early: "),
-        ("beacon_note", ""),
-    ):
-        value = entry.optional(name)
-        if value is not None:
-            found.append(words + value.remark())
-    note = entry["data"].optional("note")
-    return (*found, note.remark()) if note is not None else tuple(found)
+    found = [
+        ("not bit-exact", entry.optional("exact_refused")),
+        ("stopped early", entry.optional("stopped")),
+        ("beacon", entry.optional("beacon_note")),
+        ("salts", entry["data"].optional("note")),
+    ]
+    return tuple((name, value.remark()) for name, value in found if value is not None)
 
 
 def _check_belongs(facts: Facts, evaluation: Evaluation) -> None:

@@ -62,11 +62,8 @@ def _common(told: list[tuple[Fact, ...]]) -> tuple[Fact, ...]:
     """Facts that at least two runs have and no run has otherwise; in the order in which they come up."""
     seen: dict[str, list[str]] = {}
     for facts in told:
-        values: dict[str, list[str]] = {}
         for fact in facts:
-            values.setdefault(fact.name, []).append(fact.value)
-        for name, found in values.items():
-            seen.setdefault(name, []).append("\n".join(found))
+            seen.setdefault(fact.name, []).append(fact.value)
     shared = {name for name, values in seen.items() if len(values) > 1 and len(set(values)) == 1}
     return tuple(dict.fromkeys(fact for facts in told for fact in facts if fact.name in shared))
 
@@ -97,7 +94,6 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
         ]
     found += [
         Fact("dataset root", run.dataset_root, True),
-        Fact("recipe", run.recipe_digest, True),
         Fact("lineage seed", run.lineage_seed, True),
     ]
     if run.evaluation is not None:
@@ -108,8 +104,8 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
         if run.unlearning.untuned:
             found.append(Fact("tuning", "none: the table’s defaults or fields set by hand"))
     found.append(Fact("work", f"{shown(run.example_steps, 'example-steps')} in {shown(run.seconds, 'seconds')}"))
-    found.append(Fact("guarantee of the run", str(run.guarantee)))
-    found += [Fact("note", remark) for remark in run.remarks]
+    found.append(Fact("as made", str(run.guarantee)))
+    found += [Fact(name, remark) for name, remark in run.remarks]
     return tuple(found)
 
 

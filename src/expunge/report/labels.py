@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 GAP = 5.0
+LAST, FEW = 400.0, 12
 DISTANCES = (0.0, 10.0, 20.0, 32.0, 46.0, 62.0, 80.0, 100.0, 125.0, 150.0, 180.0, 215.0)
 DIRECTIONS = tuple((math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)) for turn in (0, 8, 12, 4, 14, 10, 2, 6))
 NEAREST_LEADER = 14.0
+LABEL, MARK, CROSSED = 1000.0, 20.0, 0.25  # burden of a square pixel covered, against one of a pixel further away
 
 
 @dataclass(frozen=True)
@@ -62,37 +65,52 @@ class Placed:
     leader: tuple[float, float, float, float] | None
 
 
-def place(anchors: Sequence[Anchor], bounds: Box, obstacles: Sequence[Box] = ()) -> list[Placed]:
-    """One place for each anchor, in their order: the nearest one that is free, else the one least in the way."""
-    marks = [anchor.box for anchor in anchors]
+def place(anchors: Sequence[Anchor], bounds: Box, marks: Sequence[Box] = (), lines: Sequence[Box] = ()) -> list[Placed]:
+    """One place for each anchor, in their order: near its mark and in nobody's way.
+
+    Covering another label is worst, covering a mark is bad, crossing a thin line is worth a short way to avoid it.
+    """
+    solid = [*marks, *(anchor.box for anchor in anchors)]
     taken: list[Box] = []
     found: list[Placed] = []
+    few = len(anchors) <= FEW
     for anchor in anchors:
-        best: tuple[float, Box] | None = None
-        for candidate in _candidates(anchor):
+        burden, box = math.inf, _pushed(anchor, bounds)
+        for away, candidate in itertools.chain(_around(anchor), _anywhere(anchor, bounds) if few else ()):
+            if burden <= away or (away == LAST and burden < LAST):
+                break
             if not bounds.holds(candidate):
                 continue
-            crowd = sum(candidate.grown(1.5).overlap(box) for box in taken)
-            crowd += sum(candidate.overlap(box) for box in (*marks, *obstacles))
-            if best is None or crowd < best[0] - 1e-9:
-                best = (crowd, candidate)
-            if crowd == 0:
-                break
-        box = best[1] if best is not None else _pushed(anchor, bounds)
+            own = away + sum(LABEL * candidate.grown(1.5).overlap(other) for other in taken)
+            own += sum(MARK * candidate.overlap(other) for other in solid)
+            own += sum(CROSSED * candidate.overlap(other) for other in lines)
+            if own < burden - 1e-9:
+                burden, box = own, candidate
         taken.append(box)
         found.append(Placed(box, _leader(anchor, box)))
     return found
 
 
-def _candidates(anchor: Anchor) -> list[Box]:
-    found: list[Box] = []
+def _around(anchor: Anchor) -> Iterator[tuple[float, Box]]:
+    """Places in rings around the mark: how far away, and where."""
     for distance in DISTANCES:
         reach = anchor.radius + GAP + distance
         for across, down in DIRECTIONS:
             x = anchor.x + across * reach + _sign(across) * anchor.width / 2
             y = anchor.y + down * reach + _sign(down) * anchor.height / 2
-            found.append(Box(x - anchor.width / 2, y - anchor.height / 2, x + anchor.width / 2, y + anchor.height / 2))
-    return found
+            box = Box(x - anchor.width / 2, y - anchor.height / 2, x + anchor.width / 2, y + anchor.height / 2)
+            yield distance, box
+
+
+def _anywhere(anchor: Anchor, bounds: Box) -> Iterator[tuple[float, Box]]:
+    """Places in rows from top to bottom, for corners where all rings run out of the drawing."""
+    top = bounds.top
+    while top + anchor.height <= bounds.bottom:
+        left = bounds.left
+        while left + anchor.width <= bounds.right:
+            yield LAST, Box(left, top, left + anchor.width, top + anchor.height)
+            left += 12.0
+        top += anchor.height / 2
 
 
 def _sign(value: float) -> float:

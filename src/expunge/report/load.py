@@ -160,7 +160,7 @@ def _labels(runs: tuple[Facts, ...]) -> tuple[str, ...]:
             settings = [dict(peer.unlearning.settings) for peer in peers if peer.unlearning is not None]
             own = dict(run.unlearning.settings)
             telling = [name for name in own if any(other.get(name) != own[name] for other in settings)]
-            label = ", ".join([label, *(f"{name} {own[name]}" for name in telling)])
+            label += f" ({', '.join(f'{name} {own[name]}' for name in telling)})" if telling else ""
         labels.append(label)
     return tuple(_numbered(labels))
 

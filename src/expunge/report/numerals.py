@@ -19,21 +19,23 @@ def _signed(text: str) -> str:
 
 def bare(value: float, scale: str) -> str:
     """A number without its unit, with the digits that its scale deserves."""
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if scale == "example-steps":
-        return (
-            _signed(f"{value:,.0f}" if value == int(value) else f"{value:,.1f}") if abs(value) < 1e15 else _far(value)
-        )
-    if scale == "seconds":
-        digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-        return _signed(f"{value:,.{digits}f}") if abs(value) < 1e15 else _far(value)
     if scale == "fraction":
         value *= 100
-    digits = {"fraction": 1, "auc": 3, "margin": 2, "ratio": 2}.get(scale)
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    digits = _digits(value, scale)
     if digits is None:
         return _signed(f"{value:.4g}")
-    return _signed(f"{value:.{digits}f}") if abs(value) < LARGE else _far(value)
+    return _signed(f"{value:,.{digits}f}") if abs(value) < LARGE else _far(value)
+
+
+def _digits(value: float, scale: str) -> int | None:
+    """How many decimals; none where the scale is not known here."""
+    if scale == "example-steps":
+        return 0 if value == math.floor(value) else 1
+    if scale == "seconds":
+        return 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return {"fraction": 1, "auc": 3, "margin": 2, "ratio": 2}.get(scale)
 
 
 def _far(value: float) -> str:
@@ -66,8 +68,8 @@ def percent(share: float) -> str:
 
 
 def probability(value: float) -> str:
-    """A p-value or a confidence."""
-    return f"{value:.3f}" if value == 0 or value >= 0.001 else "<0.001"
+    """A p-value with its sign."""
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def count(number: int, noun: str) -> str:

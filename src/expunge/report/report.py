@@ -17,9 +17,10 @@ from expunge.report.bars import cost_bars
 from expunge.report.chart import draw
 from expunge.report.comparison import compare, disagreements
 from expunge.report.details import details
+from expunge.report.facts import Facts, plain
 from expunge.report.grid import MOST_EXAMPLES, Grid, grid
 from expunge.report.identity import identify
-from expunge.report.load import Loaded, Section, load, without_names
+from expunge.report.load import Loaded, load, without_names
 from expunge.report.numerals import count, listed, shown
 from expunge.report.wording import LIMITS, headline, meaning, outcomes, rules
 
@@ -64,6 +65,9 @@ def report(
     target = Path(out)
     if target.is_dir():
         raise InvalidArgument(f"--out {target} is a folder: name the file, for example {target / 'report.html'}")
+    blocked = next((place for place in target.parents if place.exists() and not place.is_dir()), None)
+    if blocked is not None:
+        raise InvalidArgument(f"--out {target} cannot be written, {blocked} is a file: choose another place")
     write_bytes(target, render(loaded, examples=examples))
     return target
 
@@ -71,9 +75,9 @@ def report(
 def render(loaded: Loaded, *, examples: bool = True) -> bytes:
     """The page, always below 1 MB: where everything does not fit, the least needed is left out, and said so."""
     told = loaded if examples else without_names(loaded)
-    grids = _grids(told, examples)
+    sections = _sections(told, _grids(told, examples))
     for extent in EXTENTS:
-        page = _page(told, grids, extent, examples)
+        page = _page(told, sections, extent, examples)
         if len(page) < LARGEST:
             return page
     raise InvalidArgument(
@@ -89,54 +93,52 @@ def _grids(loaded: Loaded, examples: bool) -> list[Grid | None]:
     return [grid(section, data=loaded.data, show=examples, most=most) for section in sections]
 
 
-def _page(loaded: Loaded, grids: list[Grid | None], extent: Extent, examples: bool) -> bytes:
-    start, sections = 1, list[dict[str, Any]]()
+def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
+    """What the page says of every section, in full; notes are numbered through the page."""
+    start, found = 1, list[dict[str, Any]]()
     for number, (section, cards) in enumerate(zip(loaded.sections, grids, strict=True), 1):
-        view = _section(section, number, start, cards, extent)
-        start += len(view["table"].notes)
-        sections.append(view)
-    text = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            style=Markup(_resource("page.css")),
-            title=_title(loaded),
-            sections=sections,
-            trainings=[_training(run) for run in loaded.trainings],
-            identity=identify(loaded, each=extent.digests),
-            limits=LIMITS,
-            examples=examples,
-            holds_data=any(view["grid"] is not None and view["grid"].holds_data for view in sections)
-            or any(rule.startswith("subject:") and rule != "subject:…" for view in sections for rule in view["rules"]),
-            shortened=extent.said,
+        table = compare(section, start)
+        start += len(table.notes)
+        found.append(
+            {
+                "number": number,
+                "headline": headline(section),
+                "rules": rules(section),
+                "outcomes": outcomes(section),
+                "table": table,
+                "disagreements": listed(list(disagreements(section))) if section.evaluated else "",
+                "retrained": len(section.retrained),
+                "drawing": draw(section),
+                "bars": cost_bars(section),
+                "grid": cards,
+                "details": details(section, table),
+            }
         )
+    return found
+
+
+def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: Extent, examples: bool) -> bytes:
+    named = any(rule.startswith("subject:") and rule != "subject:…" for view in sections for rule in view["rules"])
+    pictured = extent.examples > 0 and any(view["grid"] is not None and view["grid"].holds_data for view in sections)
+    template = _environment().get_template("page.html")
+    text = template.render(
+        style=Markup(_resource("page.css")),
+        title=_title(loaded),
+        sections=sections,
+        trainings=[_training(run) for run in loaded.trainings],
+        identity=identify(loaded, each=extent.digests),
+        limits=LIMITS,
+        extent=extent,
+        examples=examples,
+        holds_data=named or pictured,
     )
     return text.encode("utf-8")
 
 
-def _section(section: Section, number: int, start: int, cards: Grid | None, extent: Extent) -> dict[str, Any]:
-    few = cards is not None and extent.examples > 0
-    return {
-        "number": number,
-        "headline": headline(section),
-        "rules": rules(section),
-        "outcomes": outcomes(section),
-        "table": compare(section, start),
-        "start": start,
-        "disagreements": listed(list(disagreements(section))) if section.evaluated else "",
-        "retrained": len(section.retrained),
-        "drawing": draw(section),
-        "bars": cost_bars(section),
-        "grid": cards if few else None,
-        "most": extent.examples,
-        "details": details(section) if extent.details else None,
-    }
-
-
-def _training(run: Any) -> dict[str, Any]:
+def _training(run: Facts) -> dict[str, Any]:
     return {
         "rows": count(run.training_rows, "training row"),
-        "model": str(run.recipe.get("model", ""))[:80],
+        "model": plain(run.recipe.get("model")),
         "work": shown(run.example_steps, "example-steps"),
         "seconds": shown(run.seconds, "seconds"),
         "guarantee": str(run.guarantee),

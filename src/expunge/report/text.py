@@ -55,8 +55,16 @@ def _tables(loaded: Loaded) -> list[tuple[Section, Table]]:
 
 
 def _texts(compared: Table) -> list[list[str]]:
-    return [[row.label, *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))] for row in compared.rows]
+    return [
+        [_plain(row.label), *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))]
+        for row in compared.rows
+    ]
 
 
 def _text(cell: Cell) -> str:
-    return str(cell).replace("\u00a0", " ")
+    return _plain(str(cell))
+
+
+def _plain(text: str) -> str:
+    """Ordinary spaces, which terminals wrap at."""
+    return text.replace("\u00a0", " ")
