@@ -22,7 +22,7 @@ class SoftAscent(ObjectiveMethod):
     def walk(self) -> Walk:
         return Walk.PAIRED
 
-    def objective(self, student, batch):
+    def objective(self, student, batch, teacher):
         return batch.retain_loss(student) - self.strength * batch.forget_loss(student)
 
 

@@ -291,6 +291,29 @@ def test_diverging_ends_in_a_sentence(parent: Parent) -> None:
         make_method("fine-tune", {"rate": "1e30"})(parent, FORGET, budget=1.0)
 
 
+def test_a_teacher_is_handed_over_frozen_where_it_is_declared(parent: Parent) -> None:
+    from expunge.methods.fine_tune import FineTune
+    from expunge.train.objective import Loss, StepBatch
+
+    seen: list[nn.Module | None] = []
+
+    class Taught(FineTune):
+        name = "taught"
+        needs = FineTune.needs | {Need.ORIGINAL}
+
+        def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
+            seen.append(teacher)
+            return batch.retain_loss(student)
+
+    taught, plain = Taught()(parent, FORGET, budget=0.2), FineTune()(parent, FORGET, budget=0.2)
+    assert weights_digest(taught.model) == weights_digest(plain.model)
+    teacher = seen[-1]
+    assert teacher is not None
+    assert weights_digest(teacher) == parent.weights_digest
+    assert not teacher.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
 def test_exact_replay_without_a_folder_is_refused(parent: Parent) -> None:
     with pytest.raises(RunError, match="has no folder: use --method retrain"):
         make_method("exact-replay")(parent, FORGET)

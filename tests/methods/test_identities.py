@@ -154,8 +154,10 @@ def test_forget_then_retain_uses_drawn_labels_for_forget_rows_only(
 # Gradients against their closed forms, in float64.
 
 
-def gradient_of(objective: Callable[[nn.Module, StepBatch], Loss], model: nn.Module, batch: StepBatch) -> torch.Tensor:
-    value = objective(model, batch).value()
+def gradient_of(
+    objective: Callable[[nn.Module, StepBatch, nn.Module | None], Loss], model: nn.Module, batch: StepBatch
+) -> torch.Tensor:
+    value = objective(model, batch, None).value()
     assert value is not None
     return torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, list(model.parameters()))])
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import print_json, progress_bar
 
 EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
 
@@ -32,7 +32,10 @@ def evaluate(
     """Measure a run against its original and retrained references, and judge."""
     from expunge.measure.evaluate import evaluate as evaluate_run
 
-    content = evaluate_run(run, list(reference or []), original=original, data=data, device=device, out=out).as_json()
+    with progress_bar("measure") as progress:
+        content = evaluate_run(
+            run, list(reference or []), original=original, data=data, device=device, out=out, progress=progress
+        ).as_json()
     if json:
         print_json(content)
         return

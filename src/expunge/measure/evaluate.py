@@ -25,6 +25,7 @@ from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdou
 from expunge.schedule.recipe import Recipe
 from expunge.tasks.classification import TASKS
 from expunge.train.examples import Examples
+from expunge.train.loop import Progress
 from expunge.train.profile import pinned, precision_of
 from expunge.train.run import Run
 from expunge.train.training import find_device
@@ -53,6 +54,7 @@ def evaluate(
     data: str | Dataset | None = None,
     device: str | None = None,
     out: Path | str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder."""
     unlearned = _opened(run)
@@ -62,7 +64,7 @@ def evaluate(
     rows = unlearned.data(data)
     named = find_device(device or str(unlearned.manifest["device"]))
     with pinned(unlearned.recipe):
-        trial = _trial(unlearned, first, retrained, forget.slots, rows, named, flags)
+        trial = _trial(unlearned, first, retrained, forget.slots, rows, named, flags, progress)
         judged = judge(trial, [probe() for probe in PROBES])
     evaluation = Evaluation(_content(unlearned, trial, judged, rows[Split.TRAIN]))
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
@@ -107,6 +109,7 @@ def _trial(
     rows: Mapping[Split, Dataset],
     device: torch.device,
     flags: tuple[str, ...],
+    progress: Progress | None,
 ) -> Trial:
     train, holdout = rows[Split.TRAIN], rows[Split.HOLDOUT]
     if not train.present[forgotten].all():
@@ -125,9 +128,15 @@ def _trial(
     examples = Examples(unlearned.recipe, train, device), Examples(unlearned.recipe, holdout, device)
     slots = {Rows.FORGET: forgotten, Rows.RETAIN: retained, Rows.HOLDOUT: kept}
 
+    read = 0
+
     def signals(run: Run) -> Signals:
+        nonlocal read
         model = run.model(device)
         logits = {where: outputs(model, run.recipe, examples[where is Rows.HOLDOUT], slots[where]) for where in Rows}
+        read += 1
+        if progress is not None:
+            progress(read, len(references) + 2)
         labels = {where: (holdout if where is Rows.HOLDOUT else train).labels[slots[where]] for where in Rows}
         return Signals(
             weights_digest=run.weights_digest,

@@ -26,5 +26,5 @@ class FineTune(ObjectiveMethod):
     def walk(self) -> Walk:
         return Walk.RETAIN
 
-    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+    def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.retain_loss(student)

@@ -41,5 +41,5 @@ class GradientAscent(ObjectiveMethod):
             freeze_batch_norm(student)
         return Prepared()
 
-    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+    def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return -batch.forget_loss(student, writes=self.batch_norm is BatchNormMode.AS_PUBLISHED)

@@ -31,5 +31,5 @@ class NegGradPlus(ObjectiveMethod):
     def walk(self) -> Walk:
         return Walk.PAIRED
 
-    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+    def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return self.balance * batch.retain_loss(student) - (1 - self.balance) * batch.forget_loss(student)

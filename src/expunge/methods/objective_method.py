@@ -63,8 +63,8 @@ class ObjectiveMethod(Method):
         """Which rows an epoch passes over."""
 
     @abstractmethod
-    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
-        """What a step minimises."""
+    def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
+        """What a step minimises. ``teacher`` is the frozen original where ``needs`` names it."""
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
         """Masks, labels and the like, before the first step."""
@@ -80,6 +80,7 @@ class ObjectiveMethod(Method):
         if self.rate > 0 and not prepared.still:
             total = self._affordable(given, student, described)
         plan = self._plan(given, described, total)
+        teacher = given.original if Need.ORIGINAL in self.needs else None
         recorder = given.recorder(total)
         try:
             outcome = carry_out(
@@ -91,6 +92,7 @@ class ObjectiveMethod(Method):
                 task=given.task,
                 examples=given.examples,
                 meter=given.meter,
+                teacher=teacher,
                 recorder=recorder,
                 relabel=prepared.relabel,
                 after_update=prepared.after_update,
@@ -140,7 +142,8 @@ class ObjectiveMethod(Method):
         left = math.inf if allowed is None else 3 * allowed + 1e-6 - given.meter.thirds
         spent = steps = idle = 0
         while steps < most:
-            cost = self.objective(student, StepBatch(plan.step(steps), plan, given.examples, given.task)).thirds
+            batch = StepBatch(plan.step(steps), plan, given.examples, given.task)
+            cost = self.objective(student, batch, None).thirds
             idle = 0 if cost else idle + 1
             if spent + cost > left or idle > plan.steps_per_epoch:
                 break

@@ -43,7 +43,7 @@ class RandomLabels(ObjectiveMethod):
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
         return Prepared(relabel=self.relabel(given))
 
-    def objective(self, student: nn.Module, batch: StepBatch) -> Loss:
+    def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.retain_loss(student) + batch.forget_loss(student)
 
     def relabel(self, given: Given) -> Relabel:

@@ -81,6 +81,7 @@ def carry_out(
     task: Task,
     examples: Examples,
     meter: Meter,
+    teacher: nn.Module | None = None,
     recorder: Recorder | None = None,
     relabel: Relabel | None = None,
     after_update: Callable[[], None] | None = None,
@@ -93,7 +94,7 @@ def carry_out(
     for index in range(start, plan.total):
         step = plan.step(index)
         batch = StepBatch(step, plan, examples, task, relabel)
-        loss = objective(student, batch)
+        loss = objective(student, batch, teacher)
         if loss.needed:
             if not meter.fits(loss.thirds):
                 return Outcome(index, f"the next step would pass the budget of {meter.allowed:g} example-steps")

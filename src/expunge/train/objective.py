@@ -124,12 +124,12 @@ class StepBatch:
 
 
 class Objective(Protocol):
-    """A small pure function of the student and a step's batch."""
+    """A small pure function of the student, a step's batch, and a frozen teacher where the method asked for one."""
 
-    def __call__(self, student: nn.Module, batch: StepBatch, /) -> Loss: ...
+    def __call__(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None, /) -> Loss: ...
 
 
-def training_objective(student: nn.Module, batch: StepBatch) -> Loss:
+def training_objective(student: nn.Module, batch: StepBatch, teacher: nn.Module | None = None) -> Loss:
     """Plain training: the mean loss over those present."""
     return batch.retain_loss(student)
 
