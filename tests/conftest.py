@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 
@@ -63,3 +65,23 @@ def digest_of() -> Callable[[Path], str]:
 def pictures_like() -> Callable[..., Dataset]:
     """More pictures: rows, classes, people, seed and side as arguments."""
     return make_pictures
+
+
+Refused = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def refused() -> Refused:
+    """``with refused(DataError, "part", …)``: this very error, on one line, with every part in its sentence."""
+
+    @contextmanager
+    def expecting(kind: type[ExpungeError], *parts: str) -> Iterator[None]:
+        with pytest.raises(ExpungeError) as caught:
+            yield
+        message = str(caught.value)
+        assert type(caught.value) is kind, message
+        assert "\n" not in message
+        for part in parts:
+            assert part in message, f"{part!r} is not in {message!r}"
+
+    return expecting

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from expunge.core.errors import ExpungeError
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 
 # Files are written in these tests: on a busy machine time says nothing about what is tested.
@@ -19,23 +18,6 @@ settings.register_profile("files", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("files")
 
 Refused = Callable[..., AbstractContextManager[None]]
-
-
-@pytest.fixture(scope="session")
-def refused() -> Refused:
-    """``with refused(DataError, "part", …)``: this very error, on one line, with every part in its sentence."""
-
-    @contextmanager
-    def expecting(kind: type[ExpungeError], *parts: str) -> Iterator[None]:
-        with pytest.raises(ExpungeError) as caught:
-            yield
-        message = str(caught.value)
-        assert type(caught.value) is kind, message
-        assert "\n" not in message
-        for part in parts:
-            assert part in message, f"{part!r} is not in {message!r}"
-
-    return expecting
 
 
 @pytest.fixture(scope="session")

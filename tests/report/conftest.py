@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expunge.core.errors import ExpungeError
 from expunge.core.hashing import canonical_json, plain_json, sha256
 from expunge.data.commitment import commit, tombstones_digest
 from expunge.data.encoding import make_encoding
@@ -290,23 +288,6 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
 def forms() -> dict[str, Callable[..., Source]]:
     """Data forms by name, so that tests can ask for them."""
     return {"images": images, "patients": patients}
-
-
-@pytest.fixture(scope="session")
-def refused() -> Callable[..., AbstractContextManager[None]]:
-    """``with refused(DataError, "part", …)``: this very error, on one line, with every part in its sentence."""
-
-    @contextmanager
-    def expecting(kind: type[ExpungeError], *parts: str) -> Iterator[None]:
-        with pytest.raises(ExpungeError) as caught:
-            yield
-        message = str(caught.value)
-        assert type(caught.value) is kind, message
-        assert "\n" not in message
-        for part in parts:
-            assert part in message, f"{part!r} is not in {message!r}"
-
-    return expecting
 
 
 class Page(HTMLParser):

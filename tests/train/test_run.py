@@ -212,6 +212,21 @@ def test_only_one_thread_and_the_exact_profile_earn_exact(pictures: Dataset, tmp
     assert torch.get_num_threads() >= 1
 
 
+def test_the_speed_profile_lays_channels_last_and_learns(pictures: Dataset, tmp_path: Path) -> None:
+    from expunge.models.resolver import build_empty
+    from expunge.train.profile import placed
+
+    speed = train(pictures, out=tmp_path / "speed", model="cnn", epochs=8, batch_size=16, profile=Profile.SPEED)
+    wide = placed(build_empty(speed.recipe), speed.recipe, torch.device("cpu")).state_dict()
+    name = next(name for name, value in wide.items() if value.dim() == 4 and value.shape[1] > 1)
+    assert wide[name].is_contiguous(memory_format=torch.channels_last)
+    model, rows = speed.model(), speed.data(pictures)[Split.TRAIN]
+    assert weights_digest(model) == speed.weights_digest
+    with torch.no_grad():
+        right = model(torch.from_numpy(speed.recipe.inputs.encode(rows))).argmax(1).numpy() == rows.labels
+    assert right.mean() > 0.9
+
+
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "no device"])
 def test_devices_that_are_not_there_are_refused(pictures: Dataset, tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidArgument, match="device"):

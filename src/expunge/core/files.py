@@ -43,6 +43,21 @@ def write_with(path: Path, writer: Callable[[Path], None]) -> None:
         ) from error
 
 
+def append_bytes(path: Path, content: bytes) -> None:
+    """Append and sync; a partial tail is cut off when the file is taken up again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error.strerror or error}): the last good state is kept; make room, then "
+            "run the same command again"
+        ) from error
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """A second name for the same bytes where the disk allows it, else a copy; never a symbolic link."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -179,7 +179,10 @@ def _recipe(run: Run, method: Method) -> Recipe:
 
 def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method, result: Unlearned) -> Run:
     recorded = method.ceiling is Exact
-    finished = finish_model(
+    if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
+        for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
+            checkpoint.unlink()
+    return finish_model(
         folder,
         manifest,
         result.model,
@@ -200,7 +203,3 @@ def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method,
         trajectory="recorded" if recorded else "none",
         untuned=method.takes_budget,
     )
-    if not recorded:
-        for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
-            checkpoint.unlink()
-    return finished

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import DataError, RunError
+from expunge.core.files import append_bytes
 from expunge.core.hashing import parse_json, sha256
 from expunge.train.checkpoint import Checkpoint
 
@@ -51,17 +51,7 @@ class Log:
         with self._lock:
             entry = {"event": event, "previous": self._previous, **details}
             line = (json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as handle:
-                    handle.write(line)
-                    handle.flush()
-                    os.fsync(handle.fileno())
-            except OSError as error:
-                raise RunError(
-                    f"{self.path} could not be written ({error.strerror or error}): the last good state is kept; make "
-                    "room, then run the same command again"
-                ) from error
+            append_bytes(self.path, line)
             self.events.append(entry)
             self._previous = sha256(line).hex()
 

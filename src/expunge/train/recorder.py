@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import RunError
+from expunge.core.files import append_bytes, write_bytes
 from expunge.core.hashing import sha256
 from expunge.schedule.plan import Role, Step
 from expunge.schedule.schedule import executed_digest
@@ -114,7 +114,7 @@ class FolderRecorder:
         checkpoint = Checkpoint(self.shard, done, tensors_digest(state).hex(), thirds, seconds)
         write_tensors(self.path(checkpoint), state)
         if self._trace_path is not None:
-            append(self._trace_path, trace)
+            append_bytes(self._trace_path, trace)
         self._log.add_checkpoint(checkpoint)
         if self._latest_only:
             for older in before:
@@ -131,20 +131,6 @@ class FolderRecorder:
                     "choose a new --out"
                 )
             handle.truncate(steps * TRACE_BYTES)
-
-
-def append(path: Path, content: bytes) -> None:
-    """Append and sync; a partial tail is cut off when the run is taken up again."""
-    try:
-        with path.open("ab") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-    except OSError as error:
-        raise RunError(
-            f"{path} could not be written ({error.strerror or error}): the last good checkpoint is kept; make room, "
-            "then run the same command again"
-        ) from error
 
 
 def adopt(
@@ -176,9 +162,8 @@ def _adopt_trace(folder: Path, source: Path, checkpoint: Checkpoint) -> None:
     size = checkpoint.step * TRACE_BYTES
     if target.exists() and target.stat().st_size >= size:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     with (source / "trace" / name).open("rb") as handle:
         content = handle.read(size)
     if len(content) < size:
         raise RunError(f"{source / 'trace' / name} is shorter than its checkpoints: the parent run was altered")
-    target.write_bytes(content)
+    write_bytes(target, content)

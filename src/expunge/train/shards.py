@@ -23,6 +23,7 @@ from expunge.train.loop import NoRecorder, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser
+from expunge.train.profile import placed
 from expunge.train.recorder import FolderRecorder
 from expunge.train.state import load_full_state
 
@@ -79,7 +80,7 @@ def carry_out_shards(
             members.append(None)
             passed += total
             continue
-        model = build(recipe, schedule.seed, shard).to(examples.device)
+        model = placed(build(recipe, schedule.seed, shard), recipe, examples.device)
         model.train()
         optimiser = make_optimiser(recipe.optimiser, model)
         meter = Meter()
