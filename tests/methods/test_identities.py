@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,31 @@ def _given(parent: Parent) -> Any:
         checkpoint_interval=None,
         trace=False,
     )
+
+
+@pytest.mark.parametrize(
+    "method", [FineTune(), GradientAscent(rate=0.01), NegGradPlus(balance=0.6)], ids=lambda m: m.name
+)
+def test_renaming_the_classes_renames_the_result(
+    method: Method, pictures: Dataset, parent_of: Callable[..., Parent]
+) -> None:
+    """Permuting class numbers and output rows together permutes the result."""
+    order = torch.tensor([2, 0, 1])
+    torch.manual_seed(0)
+    results = []
+    for renamed in (False, True):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
+        with torch.no_grad():
+            model[1].weight.copy_(torch.linspace(-0.1, 0.1, 192, dtype=torch.float64).reshape(3, 64))
+            model[1].bias.zero_()
+            if renamed:
+                model[1].weight[order] = model[1].weight.clone()
+        parent = replace(parent_of(pictures, model=model), weights_digest="00" * 32)
+        parent.examples.inputs = parent.examples.inputs.double() / 255
+        if renamed:
+            parent.examples.labels = order[parent.examples.labels]
+        results.append(method(parent, FORGET, budget=0.5).model[1].weight.detach())  # type: ignore[index, union-attr]
+    torch.testing.assert_close(results[1][order], results[0], rtol=0, atol=1e-10)
 
 
 # Least squares, where every path has a closed form.
