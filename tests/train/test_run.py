@@ -156,6 +156,26 @@ def test_another_command_does_not_overwrite_a_run(small_run: Run, pictures: Data
         train(pictures, out=tmp_path, epochs=4, **fields)
 
 
+def test_a_recipe_for_other_classes_is_refused(pictures: Dataset, pictures_like: Any, tmp_path: Path) -> None:
+    from expunge.train.training import make_recipe
+
+    recipe = make_recipe(pictures, model="mlp", epochs=1)
+    with pytest.raises(InvalidArgument, match=r"made for the classes \[0, 1, 2\], the data have \[0, 1, 2, 3\]"):
+        train(pictures_like(classes=4), out=tmp_path / "run", recipe=recipe)
+    with pytest.raises(InvalidArgument, match=r"give a recipe or the fields \['epochs'\], not both"):
+        train(pictures, out=tmp_path / "run", recipe=recipe, epochs=2)
+    run = train(pictures, out=tmp_path / "run", recipe=recipe)
+    assert run.recipe == recipe
+
+
+def test_a_forget_set_of_other_data_is_refused(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
+    from expunge.data.forget_set import ForgetSet
+
+    foreign = ForgetSet(np.array([1, 2]), ("elsewhere",), "00" * 32)
+    with pytest.raises(InvalidArgument, match="the forget set belongs to the data set 000000000000"):
+        unlearn(small_run, foreign, out=tmp_path / "child", data=pictures)
+
+
 def test_two_writers_are_told_apart(pictures: Dataset, tmp_path: Path) -> None:
     from expunge.train.folder import writing
 

@@ -60,6 +60,11 @@ def unlearn(
             [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
         )
     )
+    if forget_set.root != run.root.hex():
+        raise InvalidArgument(
+            f"the forget set belongs to the data set {forget_set.root[:12]}…, the run was trained on "
+            f"{run.root.hex()[:12]}…: choose it from this run's rows"
+        )
     ancestor = exact_ancestor(run) if chosen.ceiling is Exact else run
     named = device or str(run.manifest["device"])
     recipe = run.recipe

@@ -85,6 +85,11 @@ def train(
         recipe = make_recipe(dataset, **fields)
     elif fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
+    if recipe.classes != dataset.classes:
+        raise InvalidArgument(
+            f"the recipe was made for the classes {list(recipe.classes)[:20]}, the data have "
+            f"{list(dataset.classes)[:20]}: make a recipe for these data"
+        )
     if checkpoint_interval is not None and checkpoint_interval < 1:
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
