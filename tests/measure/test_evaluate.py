@@ -127,6 +127,10 @@ def test_references_must_be_honest_retrainings_of_the_same_request(
     other = unlearn(runs["base"], "random:3:9", method="retrain", out=tmp_path / "other", data=noisy)
     with pytest.raises(InvalidArgument, match="forgot other examples"):
         evaluate(runs["exact"], [other], data=noisy)
+    with pytest.raises(InvalidArgument, match="is the run itself"):
+        evaluate(runs["exact"], [runs["exact"]], data=noisy)
+    with pytest.raises(InvalidArgument, match="has forgotten 64 rows, before this request it were 0"):
+        evaluate(runs["exact"], [], original=runs["references"][1], data=noisy)
     with pytest.raises(InvalidArgument, match="was made by 'fine-tune'"):
         evaluate(runs["exact"], [runs["fine-tune"]], data=noisy)
     longer = train(noisy, out=tmp_path / "longer", model="mlp", epochs=2)

@@ -61,6 +61,7 @@ def make_parent(dataset: Dataset, *, double: bool = False, model: nn.Module | No
         model=trained,
         weights_digest=weights_digest(trained),
         emptied=nobody,
+        exact_refused=None,
     )
 
 

@@ -343,9 +343,32 @@ def test_forget_passes_do_not_write_running_statistics(normed: Parent) -> None:
     assert passes(plus.model) == [count + plus.steps for count in passes(normed.model)]
 
 
+def test_unwritten_passes_leave_every_kind_of_running_statistic() -> None:
+    from expunge.train.objective import running_statistics
+
+    for kind, shape in ((nn.BatchNorm1d, (6, 3)), (nn.InstanceNorm1d, (6, 3, 4))):
+        norm = kind(3, track_running_stats=True)
+        before = {name: value.clone() for name, value in norm.state_dict().items()}
+        with running_statistics(norm, written=False, rows=6):
+            norm(torch.randn(shape, requires_grad=True)).sum().backward()
+        assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+        norm(torch.randn(shape))
+        assert not torch.equal(norm.running_mean, before["running_mean"])
+
+
+def test_a_retain_set_too_small_for_a_step_is_zero_steps(normed: Parent) -> None:
+    from dataclasses import replace
+
+    everybody = np.arange(150)
+    result = make_method("fine-tune")(replace(normed, emptied=everybody[20:]), everybody[:19], budget=1.0)
+    assert (result.steps, result.cost.example_steps) == (0, 0)
+    assert weights_digest(result.model) == normed.weights_digest
+
+
 def test_one_forgotten_row_with_batch_norm(normed: Parent) -> None:
     for row in IN_MEMORY:
         method_of(row)(normed, FORGET[:1], budget=budget_of(row, 0.2))
+    make_method("ga", {"batch_norm": "as-published"})(normed, FORGET[:1], budget=0.2)
 
 
 @pytest.mark.parametrize(

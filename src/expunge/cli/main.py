@@ -80,7 +80,7 @@ def main() -> None:
         console.print(f"[bold red]error:[/] {escape(str(error.strerror or error))}{escape(where)}: nothing is lost")
         status = 2
     if status == INTERRUPTED:
-        console.print("interrupted: run the same command again, and it continues from the last checkpoint")
+        console.print("interrupted: run the same command again, and it continues from its last good state")
     sys.exit(status if isinstance(status, int) else 0)
 
 

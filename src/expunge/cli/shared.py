@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import plain_json
+from expunge.core.wording import nearest
 
 EVERY_SECONDS = 0.1
 
@@ -59,9 +61,12 @@ def share(text: str, option: str) -> float:
     """``8%`` or ``0.08`` as a share."""
     number, percent = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
     try:
-        return float(number) / percent
+        found = float(number) / percent
     except ValueError:
-        raise InvalidArgument(f"{option} {text!r} must be a share such as 8% or 0.08") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise InvalidArgument(f"{option} {text!r} must be a share such as 8% or 0.08")
+    return found
 
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -72,7 +77,8 @@ def choice(table: type[Choice], text: str, option: str) -> Choice:
     for member in table:
         if member.value == text:
             return member
-    raise InvalidArgument(f"{option} {text!r} is not one of {', '.join(str(member.value) for member in table)}")
+    listed = [str(member.value) for member in table]
+    raise InvalidArgument(f"{option} {text!r} is not one of {', '.join(listed)}{nearest(text, listed)}")
 
 
 def short(digest: str) -> str:

@@ -66,6 +66,8 @@ def unlearn(
     )
     if manifest["stopped"]:
         typer.echo(f"stopped: {manifest['stopped']}")
+    for notice in manifest["notices"]:
+        typer.echo(f"note: {notice}")
     if manifest["exact_refused"]:
         typer.echo(f"not exact: {manifest['exact_refused']}")
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def _subject(name: str, train: Dataset) -> np.ndarray:
     slots = np.flatnonzero((np.array(train.subjects) == name) & train.present)
     if len(slots) == 0:
         known = sorted({subject for subject, there in zip(train.subjects, train.present, strict=True) if there})
-        near = [subject for subject in known if name.lower() in subject.lower()][:3] or known[:3]
+        near = [subject for subject in known if name.lower() in subject.lower()][:3]
+        near = near or get_close_matches(name, known, n=3, cutoff=0.8) or known[:3]
         raise InvalidArgument(
             f"subject {name!r} has no training rows: {len(known)} subjects have, for example {', '.join(near)}"
         )

@@ -59,7 +59,7 @@ def evaluate(
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder."""
     unlearned = _opened(run)
     forget = unlearned.forget_set
-    first = unlearned.parent if original is None else _opened(original)
+    first = unlearned.parent if original is None else _original(unlearned, _opened(original))
     retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
     rows = unlearned.data(data)
     named = find_device(device or str(unlearned.manifest["device"]))
@@ -76,10 +76,27 @@ def _opened(run: Run | Path | str) -> Run:
     return run if isinstance(run, Run) else Run.open(run)
 
 
+def _original(unlearned: Run, original: Run) -> Run:
+    """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
+    before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
+    if original.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
+        raise InvalidArgument(f"--original {original.path} was trained on other data: its root differs")
+    if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
+        raise InvalidArgument(f"--original {original.path} has another recipe than {unlearned.path}")
+    if not np.array_equal(original.tombstones, before):
+        raise InvalidArgument(
+            f"--original {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
+            f"were {len(before)}: name the run that was unlearned"
+        )
+    return original
+
+
 def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str, ...]]:
     """References must be exact retrainings of the same request; two of one lineage count once."""
     kept: dict[str, Run] = {}
     for reference in found:
+        if reference.path.resolve() == unlearned.path.resolve():
+            raise InvalidArgument(f"reference {reference.path} is the run itself: name other retrainings")
         if reference.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
             raise InvalidArgument(f"reference {reference.path} was trained on other data: its root differs")
         if reference.manifest["tombstones"] != unlearned.manifest["tombstones"]:

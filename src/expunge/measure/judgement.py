@@ -187,7 +187,8 @@ def _controls(
 def _negative_control(probe: Probe, trial: Trial, references: tuple[Measurement | Undecided, ...]) -> list[Guard]:
     """Each reference against the others: honest retrainings must not be refuted."""
     if len(references) <= MINIMUM:
-        return []
+        detail = f"{probe.name}: not possible with {len(references)} references, needs {MINIMUM + 1}"
+        return [Guard("negative control", False, detail)]
     verdicts: list[Verdict] = []
     for index, reference in enumerate(references):
         compared = _compare(probe, trial, reference, references[:index] + references[index + 1 :])

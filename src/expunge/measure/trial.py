@@ -86,8 +86,6 @@ class Trial:
     duplicates: int = 0
     excluded_holdout: int = 0
     dropped_classes: tuple[str, ...] = ()
-    training_example_steps: float = 0.0
-    training_seconds: float = 0.0
     exact: bool = False
     flags: tuple[str, ...] = ()
     measured: dict[object, Measurement | Undecided] = field(

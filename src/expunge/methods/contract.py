@@ -61,7 +61,7 @@ class Parent:
     model: nn.Module
     weights_digest: str
     emptied: np.ndarray
-    exact_refused: str | None = None  # why nothing computed here may be called exact
+    exact_refused: str | None = "the environment was not examined"  # why nothing computed here may be called exact
     replay_refused: str | None = None  # why the ancestor's checkpoints may not be continued here
     folder: Path | None = None  # of the nearest trained or exact ancestor: its checkpoints may be reused
     ancestor_emptied: np.ndarray | None = None  # its empty chairs, where they are fewer than ``emptied``
@@ -79,6 +79,8 @@ class Unlearned:
     stopped: str | None = None
     alive: tuple[bool, ...] = (True,)
     exact_refused: str | None = None
+    recorded: bool = False
+    notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
@@ -92,6 +94,8 @@ class Outcome:
     alive: tuple[bool, ...] = (True,)
     exact: bool = False
     exact_refused: str | None = None
+    recorded: bool = False  # whether checkpoints of a whole trajectory lie in the workspace
+    notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
     seconds: float | None = None  # where it is not the meter's, because an interrupted run was continued
 
@@ -131,7 +135,6 @@ class Given:
         self.beacon = parent.beacon
         self.units = parent.units
         self.exact_refused = parent.exact_refused
-        self.replay_refused = parent.replay_refused
         self.used: set[Need] = set()
         self._parent = parent
         self._forget = forget
@@ -244,7 +247,7 @@ class Method(ABC):
         checkpoint_interval: int | None = None,
         trace: bool = True,
     ) -> Unlearned:
-        slots = self._validate(parent, forget, budget, seed)
+        slots = self.validate(parent, forget, budget=budget, seed=seed)
         share = (DEFAULT_BUDGET if budget is None else budget) if self.takes_budget else None
         recipe, schedule = parent.recipe, parent.schedule
         allowed = None if share is None else share * schedule.work(parent.emptied, least_present=recipe.least_present)
@@ -262,7 +265,8 @@ class Method(ABC):
         )
         outcome = self.unlearn(given)
         _check_weights(outcome.model)
-        earned_exact = outcome.exact and self.ceiling is Exact and outcome.exact_refused is None
+        refused = parent.exact_refused or outcome.exact_refused
+        earned_exact = outcome.exact and self.ceiling is Exact and refused is None
         cost = Cost(
             example_steps=meter.example_steps,
             seconds=round(meter.seconds if outcome.seconds is None else outcome.seconds, 3),
@@ -277,7 +281,9 @@ class Method(ABC):
             steps=outcome.steps,
             stopped=outcome.stopped,
             alive=outcome.alive,
-            exact_refused=outcome.exact_refused,
+            exact_refused=refused if self.ceiling is Exact else None,
+            recorded=outcome.recorded,
+            notices=outcome.notices,
             reused=outcome.reused,
         )
 
@@ -290,7 +296,9 @@ class Method(ABC):
             found.append("forget examples")
         return tuple(found)
 
-    def _validate(self, parent: Parent, forget: np.ndarray, budget: float | None, seed: int) -> np.ndarray:
+    @final
+    def validate(self, parent: Parent, forget: np.ndarray, *, budget: float | None, seed: int) -> np.ndarray:
+        """The forget set's slots, ascending; what cannot be done is refused before anything is written."""
         slots = np.unique(np.asarray(forget, dtype=np.int64))
         if len(slots) == 0:
             raise InvalidArgument("the forget set is empty: name at least one example that must go")
@@ -314,6 +322,11 @@ class Method(ABC):
                 raise InvalidArgument(f"budget {budget:.4g} must be a share of the training's work from 0 to 10")
         if not 0 <= seed < 2**63:
             raise InvalidArgument(f"seed {seed} must be a whole number from 0 to 2^63 − 1")
+        if Need.CHECKPOINTS in self.needs and parent.replay_refused is not None:
+            raise RunError(
+                f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use --method "
+                "retrain, which needs no checkpoint"
+            )
         return slots
 
     def as_json(self) -> dict[str, Any]:

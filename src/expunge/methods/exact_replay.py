@@ -40,17 +40,19 @@ class ExactReplay(Method):
         folder = given.ancestor
         if folder is None:
             raise RunError(f"exact-replay needs the recorded run's checkpoints, this parent has no folder: {WAY_OUT}")
-        if given.replay_refused is not None:
-            raise RunError(f"exact-replay cannot redo a part of this run, because {given.replay_refused}: {WAY_OUT}")
-        log = Log(folder / "log.jsonl")
+        log = Log(folder / "log.jsonl", writer=False)
         kept: list[Checkpoint] = []
         starts: dict[int, StartingPoint] = {}
+        notices: list[str] = []
         for shard in range(given.schedule.shards):
-            reusable = reusable_checkpoints(given, log, shard)
+            logged = reusable_checkpoints(given, log, shard)
+            reusable = sound(folder, logged)
             kept.extend(reusable)
+            if len(reusable) < len(logged):
+                used = reusable[-1].name if reusable else "the initial weights"
+                notices.append(f"{logged[-1].name} is missing or damaged: {used} is used instead")
             if reusable:
-                last = reusable[-1]
-                starts[shard] = StartingPoint(last, _checked(folder, last))
+                starts[shard] = StartingPoint(reusable[-1], folder / "checkpoints" / reusable[-1].name)
         recording = None
         if given.workspace is not None:
             trace = given.trace and (folder / "trace").is_dir()
@@ -73,7 +75,8 @@ class ExactReplay(Method):
             starts=starts,
             progress=given.progress,
         )
-        return exact_outcome(given, carried)
+        reused = {shard: start.checkpoint.step for shard, start in starts.items()}
+        return exact_outcome(given, carried, given.schedule, reused, tuple(notices))
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
         return ()
@@ -85,9 +88,8 @@ def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpoint]
     return [item for item in log.checkpoints(shard) if touched is None or item.step <= touched]
 
 
-def _checked(folder: Path, checkpoint: Checkpoint) -> Path:
-    """The file of a checkpoint, if it is the one that was logged."""
-    path = folder / "checkpoints" / checkpoint.name
-    if read_checkpoint(path, checkpoint) is None:
-        raise RunError(f"{path} is missing or does not match the digest in the run's log: {WAY_OUT}")
-    return path
+def sound(folder: Path, logged: list[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints up to the last one whose file is what was logged; earlier ones that are gone are left out."""
+    while logged and read_checkpoint(folder / "checkpoints" / logged[-1].name, logged[-1]) is None:
+        logged = logged[:-1]
+    return [item for item in logged if (folder / "checkpoints" / item.name).is_file()]

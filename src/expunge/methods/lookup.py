@@ -13,6 +13,7 @@ from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.values import Exact
+from expunge.core.wording import nearest
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
 
@@ -39,7 +40,8 @@ def find_method(name: str) -> type[Method]:
     for method in known.values():
         if name in method.aliases:
             return method
-    raise InvalidArgument(f"method {name!r} is not one of {', '.join(known)}")
+    names = [*known, *(alias for method in known.values() for alias in method.aliases)]
+    raise InvalidArgument(f"method {name!r} is not one of {', '.join(known)}{nearest(name, names)}")
 
 
 def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
@@ -51,7 +53,9 @@ def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
     for field, text in (settings or {}).items():
         if field not in fields:
             listed = ", ".join(sorted(fields)) or "none"
-            raise InvalidArgument(f"method {method.name!r} has no field {field!r}: its fields are {listed}")
+            raise InvalidArgument(
+                f"method {method.name!r} has no field {field!r}: its fields are {listed}{nearest(field, fields)}"
+            )
         values[field] = _parse(text, kinds[field], f"{method.name} {field}")
     return method(**values)
 

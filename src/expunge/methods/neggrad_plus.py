@@ -17,7 +17,7 @@ class NegGradPlus(ObjectiveMethod):
     """Descend on the retain set while climbing on the forget set (NegGrad+; Kurmanji et al., 2023)."""
 
     name = "neggrad-plus"
-    aliases = ("neggrad+", "NegGrad+")
+    aliases = ("neggrad+",)
     needs = frozenset({Need.FORGET, Need.RETAIN})
     citation = "Kurmanji et al., NeurIPS 2023"
     rate: float = 0.01

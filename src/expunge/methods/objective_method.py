@@ -76,11 +76,11 @@ class ObjectiveMethod(Method):
         student.train()
         prepared = self.prepare(given, student)
         described = self._optimiser(given.recipe)
+        teacher = given.original if Need.ORIGINAL in self.needs else None
         total = 0
         if self.rate > 0 and not prepared.still:
-            total = self._affordable(given, student, described)
+            total = self._affordable(given, student, described, teacher)
         plan = self._plan(given, described, total)
-        teacher = given.original if Need.ORIGINAL in self.needs else None
         recorder = given.recorder(total)
         try:
             outcome = carry_out(
@@ -134,24 +134,24 @@ class ObjectiveMethod(Method):
             total=total,
         )
 
-    def _affordable(self, given: Given, student: nn.Module, described: Optimiser) -> int:
+    def _affordable(self, given: Given, student: nn.Module, described: Optimiser, teacher: nn.Module | None) -> int:
         """Steps that fit into what is left of the budget and into the method's own epochs; nothing is computed."""
         plan = self._plan(given, described, 0)
         most = MOST_STEPS if self.epochs is None else self.epochs * plan.steps_per_epoch
         allowed = given.meter.allowed
         left = math.inf if allowed is None else 3 * allowed + 1e-6 - given.meter.thirds
-        spent = steps = idle = 0
+        spent = steps = costly = 0
         while steps < most:
             batch = StepBatch(plan.step(steps), plan, given.examples, given.task)
-            cost = self.objective(student, batch, None).thirds
-            idle = 0 if cost else idle + 1
-            if spent + cost > left or idle > plan.steps_per_epoch:
+            cost = self.objective(student, batch, teacher).thirds
+            if spent + cost > left or steps - costly > plan.steps_per_epoch:
                 break
             spent += cost
             steps += 1
+            costly = steps if cost else costly
         if steps == MOST_STEPS:
             raise RunError(f"{self.name} was given no end: name epochs or a budget")
-        return steps - (idle if idle > plan.steps_per_epoch else 0)
+        return costly
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from expunge.core.values import Exact
@@ -50,21 +51,26 @@ class Retrain(Method):
             recording=recording,
             progress=given.progress,
         )
-        return exact_outcome(given, carried)
+        return exact_outcome(given, carried, schedule, {})
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
         return ()
 
 
-def exact_outcome(given: Given, carried: Carried) -> Outcome:
-    """The shards' models as one, with the work that was done for them."""
+def exact_outcome(
+    given: Given, carried: Carried, schedule: Schedule, reused: Mapping[int, int], notices: tuple[str, ...] = ()
+) -> Outcome:
+    """The shards' models as one, with the work that was done for them; a run that was continued tells the same."""
     given.meter.thirds += carried.thirds
+    alive = [shard for shard, member in enumerate(carried.members) if member is not None]
     return Outcome(
         model=given.assemble(carried.members),
-        steps=carried.steps,
+        steps=sum(schedule.total_steps(shard) - reused.get(shard, 0) for shard in alive),
         alive=tuple(member is not None for member in carried.members),
+        recorded=given.workspace is not None,
+        notices=notices,
         exact=given.exact_refused is None,
         exact_refused=given.exact_refused,
-        reused=carried.reused,
+        reused={shard: reused.get(shard, 0) for shard in alive},
         seconds=carried.seconds,
     )

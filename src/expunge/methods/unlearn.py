@@ -13,7 +13,6 @@ import numpy as np
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
-from expunge.core.values import Exact
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
@@ -27,7 +26,7 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
-from expunge.train.folder import start_or_continue, writing
+from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest
 from expunge.train.shards import RunProgress
@@ -65,22 +64,25 @@ def unlearn(
             f"the forget set belongs to the data set {forget_set.root[:12]}…, the run was trained on "
             f"{run.root.hex()[:12]}…: choose it from this run's rows"
         )
-    ancestor = exact_ancestor(run) if chosen.ceiling is Exact else run
+    ancestor = exact_ancestor(run) if Need.CHECKPOINTS in chosen.needs else run
     named = device or str(run.manifest["device"])
     recipe = run.recipe
     folder = Path(out)
     if folder.resolve() in {run.path.resolve(), ancestor.path.resolve()}:
         raise InvalidArgument(f"--out {folder} is the run that is to forget: choose another folder")
-    with writing(folder), pinned(recipe):
+    examples = Examples(recipe, train, find_device(named))
+    with pinned(recipe), writing(folder):
         manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named)
+        done = finished_or_other(folder, manifest)
+        if done is not None:
+            return done
+        empty = np.union1d(run.tombstones, forget_set.slots)
+        found = examine(recipe, run.schedule, examples, empty, TASKS[recipe.task])
+        known = _parent(run, ancestor, examples, found, named)
+        chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         started = start_or_continue(folder, manifest)
-        if started.manifest["status"] == "finished":
-            return started
         write_commitment(folder, run.commitment, run.units)
         write_text(folder / "forget.json", plain_json(forget_set.as_json()))
-        examples = Examples(recipe, train, find_device(named))
-        task = TASKS[recipe.task]
-        found = examine(recipe, run.schedule, examples, run.tombstones, task)
         if started.manifest["environment"] is not None and recipe.profile is Profile.EXACT:
             require_same(
                 found.environment, started.manifest["environment"], f"{folder} was begun", "choose a new --out"
@@ -88,7 +90,7 @@ def unlearn(
         manifest = {**started.manifest, "environment": found.environment}
         write_manifest(folder, manifest)
         result = chosen(
-            _parent(run, ancestor, examples, found, named),
+            known,
             forget_set.slots,
             budget=budget,
             seed=seed,
@@ -108,11 +110,12 @@ def exact_ancestor(run: Run) -> Run:
 
 
 def _parent(run: Run, ancestor: Run, examples: Examples, found: Exactness, device: str) -> Parent:
-    refused = found.refused or ancestor.manifest.get("exact_refused")
-    there = ancestor.manifest["environment"]
-    changed = differing(found.environment, there)
-    if refused is None and changed:
-        refused = f"it was trained in another environment ({'; '.join(changed)})"
+    changed = differing(found.environment, ancestor.manifest["environment"])
+    replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else None
+    here, there = found.environment["initial_weights"], ancestor.manifest["environment"]["initial_weights"]
+    refused = found.refused
+    if refused is None and here != there:
+        refused = f"model {run.recipe.model!r} came out of its factory with other initial weights than in the training"
     return Parent(
         recipe=run.recipe,
         schedule=run.schedule,
@@ -124,8 +127,8 @@ def _parent(run: Run, ancestor: Run, examples: Examples, found: Exactness, devic
         weights_digest=run.weights_digest,
         emptied=run.tombstones,
         ancestor_emptied=ancestor.tombstones,
-        exact_refused=found.refused,
-        replay_refused=refused,
+        exact_refused=refused,
+        replay_refused=replay,
         folder=ancestor.path,
     )
 
@@ -183,7 +186,7 @@ def _recipe(run: Run, method: Method) -> Recipe:
 
 
 def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method, result: Unlearned) -> Run:
-    recorded = method.ceiling is Exact
+    recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
         for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
             checkpoint.unlink()
@@ -201,6 +204,7 @@ def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method,
         training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
         steps=result.steps,
         stopped=result.stopped,
+        notices=list(result.notices),
         seen=list(result.seen),
         reused_steps={str(shard): steps for shard, steps in result.reused.items()}
         if Need.CHECKPOINTS in method.needs

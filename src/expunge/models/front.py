@@ -40,6 +40,7 @@ class Fronted(nn.Module):
         self.front = Front(encoding)
         self.body = body
         self.addressed_dropout = addressed_dropout
+        self.unready: str | None = None  # why its state cannot be kept in named tensors
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.body(self.front(inputs))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
 import os
 import sys
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,6 +43,7 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
         with seeded_generators(stream.word()):
             body = _call(factory, recipe)
     model = Fronted(recipe.inputs, body, addressed_dropout=own)
+    model.unready = unready(model)
     _check_outputs(model, recipe)
     return model
 
@@ -102,14 +105,58 @@ def resolve(name: str) -> tuple[Callable[..., Any], bool]:
     return factory, False
 
 
-def factory_digest(name: str) -> str:
-    """SHA-256 of the source of the module that holds the factory; "" where it has none that can be read."""
+def factory_digest(name: str, model: nn.Module) -> str:
+    """SHA-256 over the sources that make a model; "" where one of them cannot be read, "zoo" for our own.
+
+    Counted are the factory's module, those of the model's classes, and whatever of the same packages they refer to, so
+    that a changed helper is seen; torch itself is named by its version.
+    """
     factory, own = resolve(name)
-    try:
-        source = inspect.getsource(inspect.getmodule(factory) or factory)
-    except (OSError, TypeError):
-        return ""
-    return "zoo" if own else hashlib.sha256(source.encode("utf-8")).hexdigest()
+    if own:
+        return "zoo"
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    roots = {getattr(factory, "__module__", None) or type(factory).__module__}
+    roots |= {type(module).__module__ for module in model.modules()}
+    digest = hashlib.sha256()
+    for found in sorted(_sources(roots)):
+        module = sys.modules.get(found)
+        try:
+            source = inspect.getsource(module) if module is not None else ""
+        except (OSError, TypeError):
+            source = ""
+        if not source:
+            return ""
+        digest.update(found.encode() + b"\0" + source.encode("utf-8") + b"\0")
+    return digest.hexdigest()
+
+
+def _sources(roots: set[str]) -> set[str]:
+    """Modules that make a model, and those of the same packages that they refer to."""
+    packages = {name.partition(".")[0] for name in roots} - {"torch", "expunge", "builtins"}
+    waiting = [name for name in roots if name.partition(".")[0] in packages]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for value in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
+            other = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+            if isinstance(other, str) and other.partition(".")[0] in packages:
+                waiting.append(other)
+    return found
+
+
+def unready(model: nn.Module) -> str | None:
+    """Why a model's state cannot be kept in named tensors, if so."""
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if nn.parameter.is_lazy(value):
+            return f"{name} is a lazy parameter: its weights are not drawn when the model is built"
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            return f"{name} is extra state that is no tensor"
+    return None
 
 
 def holds_batch_norm(model: nn.Module) -> bool:

@@ -79,6 +79,10 @@ class Optimiser:
             f"weight decay {self.weight_decay} must be a finite number from 0",
         )
         _check(self.epsilon > 0, f"epsilon {self.epsilon} must be above 0")
+        _check(0 <= self.decay <= 1, f"decay {self.decay} must lie in [0, 1]")
+        for item in fields(self):  # 1 and 1.0 are one rate, and one digest
+            if item.type == "float":
+                object.__setattr__(self, item.name, float(getattr(self, item.name)))
         _check(
             all(0 < share < 1 for share in self.milestones) and list(self.milestones) == sorted(self.milestones),
             f"milestones {self.milestones} must be ascending shares of the training between 0 and 1",

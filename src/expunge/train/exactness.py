@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from expunge.core.errors import RunError
+from expunge.core.hashing import sha256
+from expunge.models.front import Fronted
 from expunge.models.resolver import build, factory_digest
 from expunge.schedule.plan import Part, Role, Step, TrainingPlan
 from expunge.schedule.recipe import Profile, Recipe
@@ -21,7 +23,7 @@ from expunge.train.meter import Meter
 from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import fingerprint, self_test
-from expunge.train.state import copied, full_state, load_full_state, state_digest
+from expunge.train.state import copied, full_state, load_full_state, state_digest, tensors_digest, weights_of
 
 ROWS = 8  # members of each self-test step
 
@@ -36,15 +38,31 @@ class Exactness:
 
 def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task) -> Exactness:
     """Describe the environment and run the self-tests. Call it with the recipe's profile pinned."""
-    digest, repeats = self_test(examples.device, recipe.precision, recipe.threads)
+    digest, repeats = self_test(examples.device, recipe.precision)
+    first = build(recipe, schedule.seed)
     environment = fingerprint(recipe, examples.device)
     environment["self_test"] = digest
-    environment["factory"] = factory_digest(recipe.model)
-    return Exactness(environment, _refusal(recipe, schedule, examples, emptied, task, repeats))
+    environment["factory"] = factory_digest(recipe.model, first)
+    environment["initial_weights"] = _initial_weights(recipe, schedule, first)
+    refused = _refusal(recipe, schedule, examples, emptied, task, repeats, first, environment["factory"])
+    return Exactness(environment, refused)
+
+
+def _initial_weights(recipe: Recipe, schedule: Schedule, first: nn.Module) -> str:
+    """Digest of what the factory makes of the seed, over all shards: it must come out alike wherever it is called."""
+    models = [first, *(build(recipe, schedule.seed, shard) for shard in range(1, schedule.shards))]
+    return sha256(*(tensors_digest(weights_of(model)) for model in models)).hex()
 
 
 def _refusal(
-    recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task, repeats: bool
+    recipe: Recipe,
+    schedule: Schedule,
+    examples: Examples,
+    emptied: np.ndarray,
+    task: Task,
+    repeats: bool,
+    first: Fronted,
+    factory: str,
 ) -> str | None:
     if recipe.profile is not Profile.EXACT:
         return f"the {recipe.profile.value} profile pins no bits"
@@ -52,6 +70,10 @@ def _refusal(
         return f"{recipe.threads} threads may repeat by luck only: one thread earns Exact"
     if not repeats:
         return "the self-test gave two different digests on this machine"
+    if not factory:
+        return f"the source of model {recipe.model!r} cannot be read, so a change of it would not be seen"
+    if first.unready is not None:
+        return f"the model's state cannot be kept in a checkpoint: {first.unready}"
     return continues_alike(recipe, schedule, examples, emptied, task)
 
 
@@ -105,7 +127,14 @@ def continues_alike(
 
     straight = build(recipe, schedule.seed, shard).to(examples.device)
     straight_optimiser = make_optimiser(recipe.optimiser, straight)
+    outside = hidden_state(straight.train())
     advance(straight, straight_optimiser, 0, 2)
+    moved = sorted(name for name, value in hidden_state(straight).items() if outside.get(name) != value)
+    if moved:
+        return (
+            f"model {recipe.model!r} changes {moved[0]!r} in training, which is neither a parameter nor a persistent "
+            "buffer and would be lost with a checkpoint"
+        )
     paused = build(recipe, schedule.seed, shard).to(examples.device)
     paused_optimiser = make_optimiser(recipe.optimiser, paused)
     advance(paused, paused_optimiser, 0, 1)
@@ -123,6 +152,29 @@ def continues_alike(
         f"model {recipe.model!r} does not continue from a checkpoint to the same bits: it keeps state outside its "
         "parameters and persistent buffers, or draws from a generator of its own"
     )
+
+
+def hidden_state(model: nn.Module) -> dict[str, str]:
+    """What a model holds besides parameters and persistent buffers, as text that changes when it does."""
+    found: dict[str, str] = {}
+    for where, module in model.named_modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_"):
+                found[f"{where}.{name}".lstrip(".")] = _shown(value)
+        for name, value in module.named_buffers(recurse=False):
+            if name in vars(module)["_non_persistent_buffers_set"]:
+                found[f"{where}.{name}".lstrip(".")] = _shown(value)
+    return found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return tensors_digest({"value": value}).hex()
+    if isinstance(value, torch.Generator):
+        return tensors_digest({"value": value.get_state()}).hex()
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
+    return repr(value)
 
 
 def differing(here: dict[str, Any], there: dict[str, Any]) -> list[str]:

@@ -21,8 +21,8 @@ class Examples:
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device) -> None:
         if recipe.augmentation.active and not recipe.inputs.is_image:
             raise InvalidArgument("flips and crops need images: leave the augmentation out for this data")
-        self.inputs = torch.from_numpy(recipe.inputs.encode(dataset)).to(device)
-        self.labels = torch.from_numpy(dataset.labels).to(device)
+        self._inputs = torch.from_numpy(recipe.inputs.encode(dataset)).to(device)
+        self._labels = torch.from_numpy(dataset.labels).to(device)
         self.allowed = dataset.present.copy()
         self._everybody = bool(self.allowed.all())
         self.augmentation = recipe.augmentation
@@ -30,7 +30,31 @@ class Examples:
         self._drawn: dict[tuple[bytes, str, int, int], np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._labels)
+
+    @property
+    def inputs(self) -> torch.Tensor:
+        """All rows at once; refused where some of them may not be read."""
+        self._whole()
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, values: torch.Tensor) -> None:
+        self._inputs = values
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """All labels at once; refused where some of them may not be read."""
+        self._whole()
+        return self._labels
+
+    @labels.setter
+    def labels(self, values: torch.Tensor) -> None:
+        self._labels = values
+
+    def _whole(self) -> None:
+        if not self._everybody:
+            raise InvalidArgument("some of these rows may not be read here: ask for rows by their slots")
 
     def only(self, slots: np.ndarray) -> Examples:
         """The same rows behind a narrower guard."""
@@ -46,7 +70,7 @@ class Examples:
         """Rows as they are."""
         self._guard(slots)
         index = torch.from_numpy(slots).to(self.device)
-        return Batch(self.inputs[index], self.labels[index])
+        return Batch(self._inputs[index], self._labels[index])
 
     def batch(self, part: Part, *, seed: bytes, purpose: str, shard: int) -> Batch:
         """Rows of one batch, augmented by the words of their slots and the epoch."""

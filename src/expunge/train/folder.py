@@ -19,6 +19,7 @@ except ImportError:  # no advisory locks on this system: two writers are not tol
 @contextmanager
 def writing(path: Path) -> Generator[None]:
     """Hold the folder against a second process."""
+    new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
         handle = (path / ".lock").open("ab")
@@ -32,13 +33,19 @@ def writing(path: Path) -> Generator[None]:
                 raise RunError(
                     f"{path} is being written by another process: wait for it or choose another --out"
                 ) from None
-        yield
+        try:
+            yield
+        except BaseException:
+            if new and [item.name for item in path.iterdir()] == [".lock"]:  # refused before anything was written
+                (path / ".lock").unlink()
+                path.rmdir()
+            raise
 
 
-def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
-    """A new run, or the interrupted or finished one that the same command made.
+def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
+    """The finished run that the same command made, if there is one; a folder with anything else in it is refused.
 
-    ``manifest["request"]`` is what decides the result; a folder with another request is refused.
+    ``manifest["request"]`` is what decides the result, and what is compared.
     """
     if (path / "run.json").exists():
         found = Run.open_any(path)
@@ -47,17 +54,24 @@ def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
                 f"{path} holds another run ({_difference(found.manifest['request'], manifest['request'])}): choose "
                 "another --out, or remove that folder"
             )
-        return found
+        return found if found.manifest["status"] == "finished" else None
     foreign = [item.name for item in path.iterdir() if not item.name.startswith(".")]
     if foreign:
         raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")
+    return None
+
+
+def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
+    """A new run, or the interrupted one that the same command made; anything else was refused before."""
+    if (path / "run.json").exists():
+        return Run.open_any(path)
     write_manifest(path, manifest)
     return Run(path, manifest)
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:
-    for name in sorted(set(there) | set(here)):
-        before, now = there.get(name), here.get(name)
+    for name in sorted(set(there) | set(here), key=lambda name: (name != "name", name)):
+        before, now = there.get(name, "nothing"), here.get(name, "nothing")
         if before == now:
             continue
         if isinstance(before, Mapping) and isinstance(now, Mapping):

@@ -16,8 +16,9 @@ from expunge.train.checkpoint import Checkpoint
 class Log:
     """An append-only chain. A last line that was cut short by a kill is dropped; any other break is refused."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writer: bool = True) -> None:
         self.path = path
+        self._writer = writer
         self._lock = threading.Lock()
         self.events: list[dict[str, Any]] = []
         self._previous = ""
@@ -42,7 +43,7 @@ class Log:
             good += len(line)
             self.events.append(event)
             self._previous = sha256(line).hex()
-        if good != len(content):
+        if good != len(content) and self._writer:
             with self.path.open("r+b") as handle:
                 handle.truncate(good)
 

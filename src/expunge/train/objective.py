@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from expunge.core.errors import RunError
 from expunge.models.dropout import DropoutAddress, addressed
 from expunge.schedule.plan import Plan, Role, Step
 from expunge.tasks.task import Batch, Task
@@ -108,7 +109,7 @@ class StepBatch:
             part.width,
         )
         with addressed(address, student), running_statistics(student, written=writes, rows=len(batch)):
-            losses = self._task.losses(student, batch)
+            losses = _losses(self._task, student, batch)
         self.losses[role] = losses.detach()
         return losses.mean()
 
@@ -140,7 +141,7 @@ def running_statistics(model: nn.Module, *, written: bool, rows: int) -> Generat
 
     A batch norm over one row is undefined: a single row that must not be written passes on the running statistics.
     """
-    if written:
+    if written and rows >= 2:
         yield
         return
     touched = [
@@ -150,12 +151,24 @@ def running_statistics(model: nn.Module, *, written: bool, rows: int) -> Generat
         and module.track_running_stats
         and module.training
     ]
-    for module in touched:
-        module.track_running_stats = rows < 2
+    kept = [(vars(module)["_buffers"], dict(module.named_buffers(recurse=False))) for module in touched]
+    for module, (buffers, own) in zip(touched, kept, strict=True):
         module.training = rows >= 2
+        buffers.update({name: value.clone() for name, value in own.items()})  # what is written goes into copies
     try:
         yield
     finally:
-        for module in touched:
-            module.track_running_stats = True
+        for module, (buffers, own) in zip(touched, kept, strict=True):
             module.training = True
+            buffers.update(own)
+
+
+def _losses(task: Task, student: nn.Module, batch: Batch) -> torch.Tensor:
+    """The model's own failure is one sentence of ours."""
+    try:
+        return task.losses(student, batch)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise RunError(
+            f"the model failed on a batch of {len(batch)} rows of shape {tuple(batch.inputs.shape[1:])} in training "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): nothing is lost; repair the model"
+        ) from error

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.core.hashing import canonical_json, sha256, text_bytes
+from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
+from expunge.models.dropout import seeded_generators
 from expunge.schedule.recipe import Optimiser, OptimiserName, Precision, Profile, Recipe
 from expunge.train.optimiser import make_optimiser
 from expunge.train.state import state_digest
@@ -34,6 +35,9 @@ def pinned(recipe: Recipe) -> Generator[None]:
         torch.backends.cudnn.deterministic,
         torch.backends.cudnn.allow_tf32,
         torch.backends.cuda.matmul.allow_tf32,
+        torch.get_float32_matmul_precision(),
+        torch.get_default_dtype(),
+        torch._C._get_mkldnn_enabled(),  # pyright: ignore[reportPrivateUsage]
     )
     exact = recipe.profile is Profile.EXACT
     if exact:
@@ -45,6 +49,10 @@ def pinned(recipe: Recipe) -> Generator[None]:
     torch.backends.cudnn.deterministic = exact
     torch.backends.cudnn.allow_tf32 = not exact
     torch.backends.cuda.matmul.allow_tf32 = not exact
+    if exact:
+        torch.set_float32_matmul_precision("highest")
+        torch._C._set_mkldnn_enabled(True)  # pyright: ignore[reportPrivateUsage]
+    torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
@@ -55,6 +63,9 @@ def pinned(recipe: Recipe) -> Generator[None]:
         torch.backends.cudnn.deterministic = before[5]
         torch.backends.cudnn.allow_tf32 = before[6]
         torch.backends.cuda.matmul.allow_tf32 = before[7]
+        torch.set_float32_matmul_precision(before[8])
+        torch.set_default_dtype(before[9])
+        torch._C._set_mkldnn_enabled(before[10])  # pyright: ignore[reportPrivateUsage]
 
 
 def precision_of(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
@@ -85,7 +96,7 @@ def fingerprint(recipe: Recipe, device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "torch": torch.__version__,
         "torch_build": sha256(torch.__config__.show().encode()).hex()[:16],
-        "onednn": torch.backends.mkldnn.is_available(),
+        "onednn": torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled(),  # pyright: ignore[reportPrivateUsage]
         "threads": recipe.threads,
         "variables": {name.lower(): os.environ[name] for name in variables if name in os.environ},
         "device": device.type,
@@ -122,10 +133,13 @@ class _SelfTestNet(nn.Module):
         return self.head(attended.mean(dim=1))
 
 
-@functools.cache
-def self_test(device: torch.device, precision: Precision, threads: int) -> tuple[str, bool]:
-    """(digest of five steps of a fixed network, whether a second time gives the same). Call it pinned."""
-    first, second = (_self_test_digest(device, precision) for _ in range(2))
+def self_test(device: torch.device, precision: Precision) -> tuple[str, bool]:
+    """(digest of five steps of a fixed network, whether a second time gives the same). Call it pinned.
+
+    It is run anew every time: whatever was imported since may have changed a flag.
+    """
+    with seeded_generators(0):
+        first, second = (_self_test_digest(device, precision) for _ in range(2))
     return first, first == second
 
 
@@ -152,8 +166,3 @@ def _self_test_digest(device: torch.device, precision: Precision) -> str:
     smallest = torch.tensor([1e-38], device=device) * 1e-3
     digests.append(smallest.cpu().numpy().tobytes())  # denormals, kept or flushed
     return sha256(*digests).hex()
-
-
-def environment_digest(found: dict[str, Any]) -> str:
-    """One digest for a fingerprint with its self-test."""
-    return sha256(text_bytes("expunge/environment/1"), canonical_json(found)).hex()

@@ -148,9 +148,10 @@ def adopt(
         for shard in {c.shard for c in kept}
         for checkpoint in log.checkpoints(shard)
     }
+    last = {checkpoint.shard: checkpoint for checkpoint in sorted(kept, key=lambda item: item.step)}
     for checkpoint in sorted(kept, key=lambda item: (item.shard, item.step)):
         link(source / "checkpoints" / checkpoint.name, folder / "checkpoints" / checkpoint.name)
-        if trace:
+        if trace and checkpoint is last[checkpoint.shard]:
             _adopt_trace(folder, source, checkpoint)
         if (checkpoint.shard, checkpoint.step) not in known:
             log.add_checkpoint(Checkpoint(checkpoint.shard, checkpoint.step, checkpoint.digest, 0, 0.0))

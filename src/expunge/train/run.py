@@ -143,7 +143,7 @@ class Run:
 
     @property
     def log(self) -> Log:
-        return Log(self.path / "log.jsonl")
+        return Log(self.path / "log.jsonl", writer=False)
 
     def data(self, override: str | Dataset | None = None) -> dict[Split, Dataset]:
         """Read the data again and check each row against its leaf."""

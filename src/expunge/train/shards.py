@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +54,6 @@ class Carried:
     members: list[nn.Module | None]
     thirds: int
     seconds: float
-    steps: int
-    reused: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
 def carry_out_shards(
@@ -72,9 +70,8 @@ def carry_out_shards(
     """Train every shard on those present. What a folder already holds is taken up, not done again."""
     totals = [schedule.total_steps(shard) for shard in range(schedule.shards)]
     members: list[nn.Module | None] = []
-    thirds = steps = passed = 0
+    thirds = passed = 0
     seconds = 0.0
-    reused: dict[int, int] = {}
     for shard, total in enumerate(totals):
         if not _anybody(recipe, schedule, shard, emptied):
             members.append(None)
@@ -92,7 +89,6 @@ def carry_out_shards(
                 progress(before + done, sum(totals))
 
         try:
-            first = _FirstStep(recorder)
             carry_out(
                 TrainingPlan(recipe, schedule, shard, emptied),
                 student=model,
@@ -102,7 +98,7 @@ def carry_out_shards(
                 task=task,
                 examples=examples,
                 meter=meter,
-                recorder=first,
+                recorder=recorder,
                 progress=moved,
             )
         finally:
@@ -110,26 +106,9 @@ def carry_out_shards(
                 recorder.close()
         thirds += meter.thirds
         seconds += meter.seconds
-        steps += total - first.started
-        reused[shard] = first.started
         passed += total
         members.append(model.eval())
-    return Carried(members, thirds, seconds, steps, reused)
-
-
-class _FirstStep:
-    """A recorder that also remembers where it took up."""
-
-    def __init__(self, inner: Recorder) -> None:
-        self.after_step = inner.after_step
-        self.due = inner.due
-        self.checkpoint = inner.checkpoint
-        self._inner = inner
-        self.started = 0
-
-    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
-        self.started = self._inner.restore(student, optimiser, meter)
-        return self.started
+    return Carried(members, thirds, seconds)
 
 
 class _StartsAt(NoRecorder):

@@ -26,7 +26,7 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
-from expunge.train.folder import start_or_continue, writing
+from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.profile import pinned
 from expunge.train.run import (
     FORMAT,
@@ -40,13 +40,14 @@ from expunge.train.shards import Carried, Recording, RunProgress, carry_out_shar
 from expunge.train.state import weights_digest, weights_of, write_tensors
 
 PREPROCESSING = (
-    ("pixels", "constant"),
-    ("numbers", "constant"),
-    ("categories", "constant"),
-    ("words", "constant"),
-    ("classes", "constant"),
-    ("class_weights", "constant"),
-    ("early_stopping", "constant"),
+    ("pixels", "constant: scaled by the recipe"),
+    ("numbers", "training state: a parameter-free batch norm in front of the model"),
+    ("categories", "constant: hashed into a fixed number of buckets"),
+    ("words", "constant: hashed into a fixed number of buckets"),
+    ("classes", "recipe: read off all rows once, then fixed"),
+    ("column_kinds", "recipe: read off all rows once unless named, then fixed"),
+    ("class_weights", "none"),
+    ("early_stopping", "none"),
 )
 
 
@@ -59,9 +60,17 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     buckets = {name: fields.pop(name) for name in ("category_buckets", "text_buckets") if name in fields}
     given = "least_present" in fields
     recipe = Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields)
-    if not given and recipe.batch_size >= 2 and holds_batch_norm(build_empty(recipe)):
-        recipe = replace(recipe, least_present=2)
-    return recipe
+    if not holds_batch_norm(build_empty(recipe)):
+        return recipe
+    if recipe.batch_size < 2:
+        raise InvalidArgument(
+            "batch size 1 with a batch norm is undefined (numbers pass one in front): ask for 2 or more"
+        )
+    if given and recipe.least_present < 2:
+        raise InvalidArgument(
+            "least present 1 with a batch norm is undefined for a batch of one row: leave it out, or 2"
+        )
+    return recipe if given else replace(recipe, least_present=2)
 
 
 def train(
@@ -98,16 +107,17 @@ def train(
     units = number_units(training_rows.subjects)
     schedule = Schedule.of(recipe, commitment.root, units)
     folder = Path(out)
-    with writing(folder), pinned(recipe):
+    examples = Examples(recipe, training_rows, find_device(device))
+    task = TASKS[recipe.task]
+    nobody = np.zeros(0, dtype=np.int64)
+    with pinned(recipe), writing(folder):
         manifest = _manifest(recipe, commitment, source, schedule, split_seed, split_by, device)
-        run = start_or_continue(folder, manifest)
-        if run.manifest["status"] == "finished":
+        run = finished_or_other(folder, manifest)
+        if run is not None:
             return run
-        write_commitment(folder, commitment, units)
-        examples = Examples(recipe, training_rows, find_device(device))
-        task = TASKS[recipe.task]
-        nobody = np.zeros(0, dtype=np.int64)
         found = examine(recipe, schedule, examples, nobody, task)
+        run = start_or_continue(folder, manifest)
+        write_commitment(folder, commitment, units)
         _same_environment(run, found)
         write_manifest(folder, {**run.manifest, "environment": found.environment})
         recording = Recording(folder, checkpoint_interval, trace)
@@ -119,6 +129,7 @@ def train(
             carried,
             guarantee=Exact() if found.refused is None else Empirical(),
             exact_refused=found.refused,
+            steps=sum(schedule.total_steps(shard) for shard in range(schedule.shards)),
         )
 
 
@@ -186,7 +197,6 @@ def finish(
         exact_refused=exact_refused,
         example_steps=carried.thirds / 3,
         seconds=round(carried.seconds, 3),
-        steps=carried.steps,
         **more,
     )
 
