@@ -66,6 +66,37 @@ class Late(Base):
             self.calls += 1
         return super().forward(inputs) * (2 if self.calls > 5 else 1)
 
+class Private(Base):
+    _calls = 0
+    def forward(self, inputs):
+        self._calls += self.training
+        return super().forward(inputs) * (2 if self._calls > 5 else 1)
+
+class Box:
+    calls = 0
+    def __repr__(self):
+        return "a box"
+
+class Boxed(Base):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.box = Box()
+    def forward(self, inputs):
+        self.box.calls += self.training
+        return super().forward(inputs) * (2 if self.box.calls > 5 else 1)
+
+class Closed(Base):
+    def __init__(self, classes):
+        super().__init__(classes)
+        calls = 0
+        def count(training):
+            nonlocal calls
+            calls += training
+            return calls
+        self.count = count
+    def forward(self, inputs):
+        return super().forward(inputs) * (2 if self.count(self.training) > 5 else 1)
+
 class Extra(Base):
     def get_extra_state(self):
         return {"note": 1}
@@ -80,8 +111,9 @@ class Lazy(Base):
 def make(kind):
     return lambda inputs, classes: kind(classes)
 
-counting, hidden, own_generator, dropping, late, extra, lazy = (
-    make(kind) for kind in (Counting, Hidden, OwnGenerator, Dropping, Late, Extra, Lazy)
+counting, hidden, own_generator, dropping, late, extra, lazy, private, boxed, closed = (
+    make(kind)
+    for kind in (Counting, Hidden, OwnGenerator, Dropping, Late, Extra, Lazy, Private, Boxed, Closed)
 )
 """
 
@@ -93,6 +125,9 @@ counting, hidden, own_generator, dropping, late, extra, lazy = (
         ("hidden", "changes 'body.scale' in training"),
         ("own_generator", "changes 'body.generator' in training"),
         ("late", "changes 'body.calls' in training"),
+        ("private", "changes 'body._calls' in training"),
+        ("boxed", "changes 'body.box' in training"),
+        ("closed", "changes 'body.count' in training"),
         ("extra", "extra state that is no tensor"),
         ("lazy", "is a lazy parameter"),
         ("dropping", None),
@@ -134,22 +169,24 @@ def test_a_changed_helper_of_the_model_is_seen(
     package = tmp_path / "their_package"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "blocks.py").write_text("from torch import nn\n\ndef activation():\n    return nn.ReLU()\n")
+    (tmp_path / "their_blocks.py").write_text("from torch import nn\n\ndef activation():\n    return nn.ReLU()\n")
     (package / "models.py").write_text(
-        "from torch import nn\nfrom their_package import blocks\n\n"
+        "from torch import nn\nimport their_blocks\n\n"
         "def build(inputs, classes):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), blocks.activation(), nn.Linear(8, classes))\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), their_blocks.activation(), nn.Linear(8, classes))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     base = train(pictures, out=tmp_path / "base", model="their_package.models:build", epochs=4, slices=2)
     assert base.manifest["exact_refused"] is None
-    blocks = importlib.import_module("their_package.blocks")
-    (package / "blocks.py").write_text("from torch import nn\n\ndef activation():\n    return nn.GELU()  # smoother\n")
+    blocks = importlib.import_module("their_blocks")
+    (tmp_path / "their_blocks.py").write_text(
+        "from torch import nn\n\ndef activation():\n    return nn.GELU()  # smoother\n"
+    )
     linecache.clearcache()
     importlib.reload(blocks)
     with pytest.raises(RunError, match=r"factory .* then, .* now.*use --method retrain"):
         unlearn(base, "subject:someone-01", out=tmp_path / "child", data=pictures)
-    for name in [name for name in sys.modules if name.startswith("their_package")]:
+    for name in [name for name in sys.modules if name.startswith("their_")]:
         sys.modules.pop(name)
 
 
@@ -186,3 +223,37 @@ def test_flags_that_change_arithmetic_are_pinned_and_put_back(pictures: Dataset,
     finally:
         torch.set_float32_matmul_precision("highest")
     assert again.weights_digest == plain.weights_digest
+
+
+def test_a_model_whose_state_is_lost_with_a_checkpoint_is_neither_replayed_nor_continued(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_models.py").write_text(MODELS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    fields = {"model": "odd_models:late", "epochs": 2, "batch_size": 16, "checkpoint_interval": 4}
+    base = train(pictures, out=tmp_path / "base", **fields)
+    with pytest.raises(RunError, match=r"changes 'body.calls' in training.*use --method retrain"):
+        unlearn(base, "subject:someone-01", out=tmp_path / "child", data=pictures)
+
+    def stop(done: int, total: int) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, out=tmp_path / "stopped", progress=stop, **fields)
+    assert train(pictures, out=tmp_path / "stopped", **fields).weights_digest == base.weights_digest
+
+
+def test_a_buffer_that_views_a_parameter_is_written_once_as_it_is(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "viewing.py").write_text(
+        "from torch import nn\n\n"
+        "def build(inputs, classes):\n"
+        "    layer = nn.Linear(64, classes)\n"
+        "    layer.register_buffer('first', layer.weight.detach()[:1])\n"
+        "    return nn.Sequential(nn.Flatten(), layer)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = train(pictures, out=tmp_path / "run", model="viewing:build", epochs=1)
+    assert run.model() is not None

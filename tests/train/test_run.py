@@ -358,3 +358,33 @@ def test_a_full_disk_loses_nothing(pictures: Dataset, tmp_path: Path, monkeypatc
     monkeypatch.undo()
     assert [item.step for item in Run.open_any(tmp_path / "full").log.checkpoints(0)] == [3, 6]
     assert train(pictures, out=tmp_path / "full", **fields).weights_digest == whole.weights_digest
+
+
+def test_numbers_too_large_to_train_on_end_in_a_sentence(tmp_path: Path) -> None:
+    from expunge.data.dataset import Column, ColumnKind, make_dataset
+
+    values = np.arange(60, dtype=np.float64)
+    values[3] = 1e30
+    table = make_dataset(
+        labels=[row % 2 for row in range(60)],
+        columns=[Column("size", ColumnKind.NUMERIC)],
+        content={"size": values},
+        where="test",
+    )
+    with pytest.raises(RunError, match=r"not finite: no result is written.*numbers too large"):
+        train(table, out=tmp_path / "run", model="mlp", epochs=1)
+
+
+def test_too_few_left_for_a_step_is_said(pictures: Dataset, tmp_path: Path) -> None:
+    base = train(pictures, out=tmp_path / "base", model="mlp", model_options={"norm": "batch"}, epochs=1)
+    with pytest.raises(RunError, match="fewer rows remain than a step needs"):
+        unlearn(base, "random:119:1", method="retrain", out=tmp_path / "child", data=pictures)
+
+
+def test_a_finished_run_that_was_damaged_is_not_answered(run: Run, pictures: Dataset) -> None:
+    weights = run.path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(RunError, match="is finished but its weights were altered"):
+        train(pictures, out=run.path, model="mlp", epochs=4, batch_size=16)

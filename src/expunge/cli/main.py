@@ -64,6 +64,8 @@ def main() -> None:
         if debug:
             raise
         message = getattr(error, "format_message", error.__str__)()
+        if not message:  # the help was shown
+            sys.exit(2)
         console.print(
             f"[bold red]error:[/] {escape(message.rstrip('.'))}. See `expunge {' '.join(arguments[:1])} --help`."
         )
@@ -78,6 +80,12 @@ def main() -> None:
             raise
         where = f" ({error.filename})" if error.filename else ""
         console.print(f"[bold red]error:[/] {escape(str(error.strerror or error))}{escape(where)}: nothing is lost")
+        status = 2
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        console.print(f"[bold red]error:[/] {escape(what)}; this was not foreseen: --debug shows where it happened")
         status = 2
     if status == INTERRUPTED:
         console.print("interrupted: run the same command again, and it continues from its last good state")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli.shared import print_json
+from expunge.core.errors import InvalidArgument
 
 EXAMPLE = "Example: expunge report runs/forgot runs/salun --out report.html"
 
@@ -29,6 +30,8 @@ def report(
     """Write one HTML file from runs and their evaluations."""
     from expunge.report.report import report as write_report
 
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgument(f"--out {out} must end in .html: a report overwrites nothing else")
     path = write_report(runs, out=out, data=data, examples=examples, original=original)
     if json:
         print_json({"report": str(path), "bytes": path.stat().st_size})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,19 +67,27 @@ def commit(dataset: Dataset, assignment: np.ndarray) -> Commitment:
     )
 
 
-def open_again(dataset: Dataset, commitment: Commitment, forgotten: np.ndarray) -> dict[Split, Dataset]:
+def open_again(
+    dataset: Dataset,
+    commitment: Commitment,
+    forgotten: np.ndarray,
+    released: Mapping[Split, Sequence[int]] | None = None,
+) -> dict[Split, Dataset]:
     """Check rows read again against their leaves and seat them.
 
-    ``forgotten`` are training slots; their rows may be missing. Rows keep their order; where ids are positions, a
-    missing row does not move the others' ids. Anything else that differs is refused, and nothing is used.
+    ``forgotten`` are training slots; their rows may be missing, and so may the ``released`` slots of other splits: a
+    forgotten person's rows that were never trained on. Rows keep their order; where ids are positions, a missing row
+    does not move the others' ids. Anything else that differs is refused, and nothing is used.
     """
-    source_row = _alignment(dataset, commitment, set(forgotten.tolist()))
+    may_miss = {(Split.TRAIN.code, int(slot)) for slot in forgotten}
+    may_miss |= {(split.code, int(slot)) for split, slots in (released or {}).items() for slot in slots}
+    source_row = _alignment(dataset, commitment, may_miss)
     original = np.flatnonzero(source_row >= 0)
     seated = _seat(dataset, source_row, original)
     return {split: seated.take(np.flatnonzero(commitment.assignment == split.code)) for split in SPLITS}
 
 
-def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[int]) -> np.ndarray:
+def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int, int]]) -> np.ndarray:
     """For every committed row the row that was found for it, −1 where a forgotten one is gone.
 
     A forgotten row that is gone may have a twin behind it which, without ids of its own, looks the same. So all counts
@@ -93,7 +101,7 @@ def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[int]) -> 
     for position, code in enumerate(commitment.assignment.tolist()):
         slot = int(seats[position])
         expected = commitment.leaves[code][slot]
-        forgotten = code == Split.TRAIN.code and slot in may_miss
+        forgotten = (code, slot) in may_miss
         steps = dict.fromkeys(possible, False) if forgotten else {}
         for used in possible:
             if (
@@ -106,9 +114,10 @@ def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[int]) -> 
             used = max(possible)
             found = "is missing" if used >= len(dataset) else f"does not match (found {dataset.ids[used]!r})"
             raise DataError(
-                f"row {position} of the committed data {found}: only rows that were already forgotten may be missing, "
-                "and every other row must be as it was committed, in the same order; give the data that the run "
-                "was trained on with --data"
+                f"row {position} of the committed data {found}: only rows that were already forgotten may be missing "
+                "(of a person forgotten by subject:NAME all of them, else the training rows named), and every other "
+                "row must be as it was committed, in the same order; give the data that the run was trained on with "
+                "--data"
             )
         reached.append(steps)
         possible = list(steps)

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.errors import DataError, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import text_bytes
 from expunge.data.dataset import Column, ColumnKind, Dataset
 
+MOST_BUCKETS = 1_000_000
 WORD = re.compile(r"\w+")
 
 
@@ -29,6 +30,13 @@ class Encoding:
     columns: tuple[Column, ...]
     category_buckets: int = 32
     text_buckets: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("category_buckets", "text_buckets"):
+            if not 1 <= getattr(self, name) <= MOST_BUCKETS:
+                raise InvalidArgument(
+                    f"{name.replace('_', ' ')} {getattr(self, name)} must be a whole number from 1 to {MOST_BUCKETS}"
+                )
 
     @property
     def is_image(self) -> bool:

@@ -58,6 +58,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder."""
     unlearned = _opened(run)
+    target = Path(out) if out is not None else unlearned.path / "evaluation.json"
+    if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
+        raise InvalidArgument(
+            f"--out {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
+        )
     forget = unlearned.forget_set
     first = unlearned.parent if original is None else _original(unlearned, _opened(original))
     retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
@@ -67,7 +72,6 @@ def evaluate(
         trial = _trial(unlearned, first, retrained, forget.slots, rows, named, flags, progress)
         judged = judge(trial, [probe() for probe in PROBES])
     evaluation = Evaluation(_content(unlearned, trial, judged, rows[Split.TRAIN]))
-    target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     write_text(target, plain_json(evaluation.as_json()))
     return evaluation
 
@@ -198,7 +202,8 @@ def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> n
     gone[tombstones] = True
     staying = {train.subjects[slot] for slot in np.flatnonzero(~gone)}
     forgotten = {train.subjects[slot] for slot in tombstones} - staying
-    return np.array([row for row, subject in enumerate(holdout.subjects) if subject not in forgotten], dtype=np.int64)
+    kept = [row for row, subject in enumerate(holdout.subjects) if subject not in forgotten and holdout.present[row]]
+    return np.array(kept, dtype=np.int64)
 
 
 def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
-import torch
 from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
@@ -31,6 +30,7 @@ from expunge.train.loop import NoRecorder, Progress, Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble
+from expunge.train.state import check_finite, weights_of
 
 DEFAULT_BUDGET = 0.10
 
@@ -62,6 +62,7 @@ class Parent:
     weights_digest: str
     emptied: np.ndarray
     exact_refused: str | None = "the environment was not examined"  # why nothing computed here may be called exact
+    continues: bool = True  # whether a checkpoint holds all of the model's state
     replay_refused: str | None = None  # why the ancestor's checkpoints may not be continued here
     folder: Path | None = None  # of the nearest trained or exact ancestor: its checkpoints may be reused
     ancestor_emptied: np.ndarray | None = None  # its empty chairs, where they are fewer than ``emptied``
@@ -135,6 +136,7 @@ class Given:
         self.beacon = parent.beacon
         self.units = parent.units
         self.exact_refused = parent.exact_refused
+        self.continues = parent.continues
         self.used: set[Need] = set()
         self._parent = parent
         self._forget = forget
@@ -215,6 +217,7 @@ class Given:
             log=Log(self.workspace / "log.jsonl"),
             interval=self.checkpoint_interval,
             latest_only=True,
+            restores=self.continues,
         )
 
 
@@ -264,7 +267,7 @@ class Method(ABC):
             trace=trace,
         )
         outcome = self.unlearn(given)
-        _check_weights(outcome.model)
+        check_finite(weights_of(outcome.model))
         refused = parent.exact_refused or outcome.exact_refused
         earned_exact = outcome.exact and self.ceiling is Exact and refused is None
         cost = Cost(
@@ -338,14 +341,6 @@ class Method(ABC):
                 for item in fields(self)
             },
         }
-
-
-def _check_weights(model: nn.Module) -> None:
-    for name, value in model.state_dict().items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise RunError(
-                f"{name} holds values that are not finite after unlearning: no result is written; lower the rate"
-            )
 
 
 def check(holds: bool, rule: str) -> None:

@@ -41,7 +41,7 @@ class Retrain(Method):
             schedule = Schedule.of(recipe, given.root, given.units, given.beacon)
         recording = None
         if given.workspace is not None:
-            recording = Recording(given.workspace, given.checkpoint_interval, given.trace)
+            recording = Recording(given.workspace, given.checkpoint_interval, given.trace, given.continues)
         carried = carry_out_shards(
             recipe,
             schedule,

@@ -26,7 +26,7 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
-from expunge.train.folder import finished_or_other, start_or_continue, writing
+from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
 from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest
 from expunge.train.shards import RunProgress
@@ -50,6 +50,9 @@ def unlearn(
     """Forget and record. The same call on an interrupted folder continues it."""
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
+    answered = _answered(run, chosen, [forget] if isinstance(forget, str) else forget, Path(out), budget, seed, device)
+    if answered is not None:
+        return answered
     rows = run.data(data)
     train = rows[Split.TRAIN]
     forget_set = (
@@ -70,9 +73,12 @@ def unlearn(
     folder = Path(out)
     if folder.resolve() in {run.path.resolve(), ancestor.path.resolve()}:
         raise InvalidArgument(f"--out {folder} is the run that is to forget: choose another folder")
+    if checkpoint_interval is not None and checkpoint_interval < 1:
+        raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
     examples = Examples(recipe, train, find_device(named))
     with pinned(recipe), writing(folder):
         manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named)
+        manifest["released"] = _released(run, forget_set, rows)
         done = finished_or_other(folder, manifest)
         if done is not None:
             return done
@@ -102,6 +108,48 @@ def unlearn(
         return _finish(folder, manifest, run, chosen, result)
 
 
+def _answered(
+    run: Run,
+    method: Method,
+    rules: Sequence[str] | ForgetSet,
+    folder: Path,
+    budget: float | None,
+    seed: int,
+    device: str | None,
+) -> Run | None:
+    """The finished run of the very same words; it needs no data, which may rightly be gone by then."""
+    if isinstance(rules, ForgetSet) or not all(rule.startswith(("subject:", "class:", "random:")) for rule in rules):
+        return None
+    if not (folder / "run.json").is_file():
+        return None
+    found = Run.open_any(folder)
+    request = found.manifest["request"]
+    same = (
+        found.manifest["status"] == "finished"
+        and request.get("operation") == "unlearn"
+        and request["parent"] == run.weights_digest
+        and request["parent_tombstones"] == tombstones_digest(run.tombstones).hex()
+        and found.manifest["rules"] == list(rules)
+        and request["method"] == method.as_json()
+        and request["budget"] == _budget(method, budget)
+        and request["seed"] == seed
+        and request["device"] == (device or str(run.manifest["device"]))
+    )
+    return sound(found) if same else None
+
+
+def _released(run: Run, forget_set: ForgetSet, rows: Mapping[Split, Dataset]) -> dict[str, list[int]]:
+    """Slots outside the training of people forgotten by name, ancestors' included."""
+    people = {rule.removeprefix("subject:") for rule in forget_set.rules if rule.startswith("subject:")}
+    found: dict[str, list[int]] = {}
+    for split in (Split.CALIBRATION, Split.HOLDOUT):
+        before = set(run.released.get(split, []))
+        now = {slot for slot, subject in enumerate(rows[split].subjects) if subject in people}
+        if before | now:
+            found[split.value] = sorted(before | now)
+    return found
+
+
 def exact_ancestor(run: Run) -> Run:
     """The nearest run that training or an exact method made: approximate weights are never replayed from."""
     while run.manifest["operation"] == "unlearn" and run.manifest["trajectory"] != "recorded":
@@ -111,7 +159,7 @@ def exact_ancestor(run: Run) -> Run:
 
 def _parent(run: Run, ancestor: Run, examples: Examples, found: Exactness, device: str) -> Parent:
     changed = differing(found.environment, ancestor.manifest["environment"])
-    replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else None
+    replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else found.lossy
     here, there = found.environment["initial_weights"], ancestor.manifest["environment"]["initial_weights"]
     refused = found.refused
     if refused is None and here != there:
@@ -129,6 +177,7 @@ def _parent(run: Run, ancestor: Run, examples: Examples, found: Exactness, devic
         ancestor_emptied=ancestor.tombstones,
         exact_refused=refused,
         replay_refused=replay,
+        continues=found.lossy is None,
         folder=ancestor.path,
     )
 

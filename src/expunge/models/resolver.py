@@ -8,14 +8,17 @@ import importlib
 import inspect
 import os
 import sys
+import sysconfig
 import types
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from expunge.core.errors import InvalidArgument, UnsupportedYet
+from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
 from expunge.core.streams import Stream
 from expunge.models.dropout import seeded_generators
 from expunge.models.front import Fronted
@@ -51,10 +54,14 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
 def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
     options = dict(recipe.model_options)
     try:
-        model = factory(inputs=recipe.inputs.shape, classes=len(recipe.classes), **options)
-    except TypeError as error:
+        with redirect_stdout(sys.stderr):  # what a factory prints must not stand among our results
+            model = factory(inputs=recipe.inputs.shape, classes=len(recipe.classes), **options)
+    except ExpungeError:
+        raise
+    except (Exception, SystemExit) as error:
         raise InvalidArgument(
-            f"model {recipe.model!r} could not be called as factory(inputs=shape, classes=n, {options}): {error}"
+            f"model {recipe.model!r} could not be called as factory(inputs=shape, classes=n, {options}): "
+            f"{_one_line(error)}"
         ) from error
     if not isinstance(model, nn.Module):
         raise InvalidArgument(f"model {recipe.model!r} returned a {type(model).__name__}, not a torch.nn.Module")
@@ -67,11 +74,11 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
     mode = model.training
     model.eval()
     try:
-        with torch.no_grad(), seeded_generators(0):
+        with torch.no_grad(), seeded_generators(0), redirect_stdout(sys.stderr):
             outputs = model(torch.zeros(shape))
     except Exception as error:
         raise InvalidArgument(
-            f"model {recipe.model!r} fails on rows of shape {recipe.inputs.shape} ({type(error).__name__}: {error})"
+            f"model {recipe.model!r} fails on rows of shape {recipe.inputs.shape} ({_one_line(error)})"
         ) from error
     finally:
         model.train(mode)
@@ -80,6 +87,10 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
             f"model {recipe.model!r} answers {tuple(getattr(outputs, 'shape', ()))} for 2 rows and "
             f"{len(recipe.classes)} classes: (rows, classes) is expected"
         )
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def resolve(name: str) -> tuple[Callable[..., Any], bool]:
@@ -94,11 +105,12 @@ def resolve(name: str) -> tuple[Callable[..., Any], bool]:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        with redirect_stdout(sys.stderr):
+            factory = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
         raise InvalidArgument(
-            f"model {name!r} could not be imported ({error}): it must be a module that Python finds from here, a colon "
-            "and the name of a factory in it"
+            f"model {name!r} could not be imported ({_one_line(error)}): it must be a module that Python finds from "
+            "here, a colon and the name of a factory in it"
         ) from error
     if not callable(factory):
         raise InvalidArgument(f"model {name!r} is a {type(factory).__name__}, not a factory that can be called")
@@ -132,9 +144,8 @@ def factory_digest(name: str, model: nn.Module) -> str:
 
 
 def _sources(roots: set[str]) -> set[str]:
-    """Modules that make a model, and those of the same packages that they refer to."""
-    packages = {name.partition(".")[0] for name in roots} - {"torch", "expunge", "builtins"}
-    waiting = [name for name in roots if name.partition(".")[0] in packages]
+    """Modules that make a model, and those that they refer to, down to what was installed as a distribution."""
+    waiting = [name for name in roots if _own(name, roots)]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -143,9 +154,21 @@ def _sources(roots: set[str]) -> set[str]:
         found.add(name)
         for value in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
             other = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-            if isinstance(other, str) and other.partition(".")[0] in packages:
+            if isinstance(other, str) and _own(other, roots):
                 waiting.append(other)
     return found
+
+
+def _own(name: str, roots: set[str]) -> bool:
+    """Whether a module is somebody's own code: of a root's package, or outside the installed distributions."""
+    top = name.partition(".")[0]
+    if top in ("torch", "expunge", "builtins") or name not in sys.modules:
+        return False
+    if top in {root.partition(".")[0] for root in roots}:
+        return True
+    file = getattr(sys.modules[name], "__file__", None)
+    installed = {sysconfig.get_paths()[place] for place in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return file is not None and not any(Path(file).is_relative_to(place) for place in installed)
 
 
 def unready(model: nn.Module) -> str | None:

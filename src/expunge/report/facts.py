@@ -10,6 +10,7 @@ from typing import Any
 from expunge.core.errors import DataError, ExpungeError, RunError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Empirical, Exact, Guarantee, Supported
+from expunge.data.splits import Split
 from expunge.report.entry import LONGEST_NAME, Entry, clean, read_entry, without_places
 from expunge.report.evaluation import Evaluation, read_evaluation, read_guarantee
 
@@ -43,6 +44,7 @@ class Facts:
     roots: Mapping[str, str]
     training_rows: int
     tombstones: tuple[int, ...]
+    released: Mapping[Split, tuple[int, ...]]
     lineage_seed: str
     recipe: Mapping[str, Any]
     recipe_digest: str
@@ -101,6 +103,7 @@ def _facts(folder: Path, entry: Entry) -> Facts:
         roots={name: entry["data"]["roots"][name].digest() for name in ("train", "calibration", "holdout")},
         training_rows=entry["data"]["counts"]["train"].count(),
         tombstones=_slots(entry["tombstones"]),
+        released=_released(entry.optional("released")),
         lineage_seed=entry["lineage_seed"].digest(),
         recipe=_recipe(folder, entry),
         recipe_digest=entry["recipe_digest"].digest(),
@@ -152,6 +155,11 @@ def _slots(entry: Entry) -> tuple[int, ...]:
     if not isinstance(slots, list) or not all(type(slot) is int and 0 <= slot < MOST_SLOTS for slot in slots):
         raise DataError(f"{entry.where} is no list of slots (whole numbers from 0): the file was altered")
     return tuple(slots)
+
+
+def _released(entry: Entry | None) -> Mapping[Split, tuple[int, ...]]:
+    names = [] if entry is None else [name for name in ("calibration", "holdout") if entry.optional(name) is not None]
+    return {} if entry is None else {Split(name): _slots(entry[name]) for name in names}
 
 
 def _recipe(folder: Path, entry: Entry) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from expunge.train.profile import fingerprint, self_test
 from expunge.train.state import copied, full_state, load_full_state, state_digest, tensors_digest, weights_of
 
 ROWS = 8  # members of each self-test step
+TORCHS_OWN = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Exactness:
 
     environment: dict[str, Any]
     refused: str | None
+    lossy: str | None = None  # why a checkpoint does not hold all of the model's state, if so
 
 
 def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task) -> Exactness:
@@ -44,8 +47,9 @@ def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.
     environment["self_test"] = digest
     environment["factory"] = factory_digest(recipe.model, first)
     environment["initial_weights"] = _initial_weights(recipe, schedule, first)
-    refused = _refusal(recipe, schedule, examples, emptied, task, repeats, first, environment["factory"])
-    return Exactness(environment, refused)
+    lossy = _lossy(first) or continues_alike(recipe, schedule, examples, emptied, task)
+    refused = _refusal(recipe, repeats, environment["factory"]) or lossy
+    return Exactness(environment, refused, lossy)
 
 
 def _initial_weights(recipe: Recipe, schedule: Schedule, first: nn.Module) -> str:
@@ -54,16 +58,11 @@ def _initial_weights(recipe: Recipe, schedule: Schedule, first: nn.Module) -> st
     return sha256(*(tensors_digest(weights_of(model)) for model in models)).hex()
 
 
-def _refusal(
-    recipe: Recipe,
-    schedule: Schedule,
-    examples: Examples,
-    emptied: np.ndarray,
-    task: Task,
-    repeats: bool,
-    first: Fronted,
-    factory: str,
-) -> str | None:
+def _lossy(first: Fronted) -> str | None:
+    return None if first.unready is None else f"the model's state cannot be kept in a checkpoint: {first.unready}"
+
+
+def _refusal(recipe: Recipe, repeats: bool, factory: str) -> str | None:
     if recipe.profile is not Profile.EXACT:
         return f"the {recipe.profile.value} profile pins no bits"
     if recipe.threads != 1:
@@ -72,9 +71,7 @@ def _refusal(
         return "the self-test gave two different digests on this machine"
     if not factory:
         return f"the source of model {recipe.model!r} cannot be read, so a change of it would not be seen"
-    if first.unready is not None:
-        return f"the model's state cannot be kept in a checkpoint: {first.unready}"
-    return continues_alike(recipe, schedule, examples, emptied, task)
+    return None
 
 
 class _First:
@@ -159,7 +156,7 @@ def hidden_state(model: nn.Module) -> dict[str, str]:
     found: dict[str, str] = {}
     for where, module in model.named_modules():
         for name, value in vars(module).items():
-            if not name.startswith("_"):
+            if name not in TORCHS_OWN:
                 found[f"{where}.{name}".lstrip(".")] = _shown(value)
         for name, value in module.named_buffers(recurse=False):
             if name in vars(module)["_non_persistent_buffers_set"]:
@@ -167,13 +164,23 @@ def hidden_state(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, depth: int = 4) -> str:
     if isinstance(value, torch.Tensor):
         return tensors_digest({"value": value}).hex()
     if isinstance(value, torch.Generator):
         return tensors_digest({"value": value.get_state()}).hex()
     if isinstance(value, np.ndarray):
         return repr(value.tolist())
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return f"{type(value).__name__}({', '.join(_shown(item, depth - 1) for item in value)})"
+    if depth and isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_shown(item, depth - 1)}" for key, item in value.items()) + "}"
+    cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if cell is not None]
+    if depth and cells:
+        return f"{getattr(value, '__qualname__', '')}{_shown(cells, depth - 1)}"
+    held = getattr(value, "__dict__", None)
+    if depth and isinstance(held, dict) and not isinstance(value, type | types.ModuleType | nn.Module):
+        return f"{type(value).__name__}{_shown(held, depth - 1)}"
     return repr(value)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.core.errors import RunError
 from expunge.train.run import Run, write_manifest
+from expunge.train.state import read_tensors, tensors_digest
 
 try:
     import fcntl
@@ -42,6 +43,13 @@ def writing(path: Path) -> Generator[None]:
             raise
 
 
+def sound(run: Run) -> Run:
+    """A finished run whose weights are those it announces."""
+    if tensors_digest(read_tensors(run.path / "model.safetensors")).hex() != run.weights_digest:
+        raise RunError(f"{run.path} is finished but its weights were altered: remove the folder to make the run again")
+    return run
+
+
 def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
     """The finished run that the same command made, if there is one; a folder with anything else in it is refused.
 
@@ -54,7 +62,7 @@ def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
                 f"{path} holds another run ({_difference(found.manifest['request'], manifest['request'])}): choose "
                 "another --out, or remove that folder"
             )
-        return found if found.manifest["status"] == "finished" else None
+        return sound(found) if found.manifest["status"] == "finished" else None
     foreign = [item.name for item in path.iterdir() if not item.name.startswith(".")]
     if foreign:
         raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")

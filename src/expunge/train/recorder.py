@@ -49,6 +49,7 @@ class FolderRecorder:
         stage_ends: Collection[int] = (),
         trace: bool = False,
         latest_only: bool = False,
+        restores: bool = True,
     ) -> None:
         self.folder = folder
         self.shard = shard
@@ -57,6 +58,7 @@ class FolderRecorder:
         self._interval = interval or default_interval(total)
         self._stage_ends = frozenset(stage_ends)
         self._latest_only = latest_only
+        self._restores = restores
         self._trace_path = folder / "trace" / f"shard-{shard}.bin" if trace else None
         self._trace: list[bytes] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-recorder")
@@ -66,7 +68,7 @@ class FolderRecorder:
         return self.folder / "checkpoints" / checkpoint.name
 
     def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
-        for checkpoint in reversed(self._log.checkpoints(self.shard)):
+        for checkpoint in reversed(self._log.checkpoints(self.shard) if self._restores else []):
             state = read_checkpoint(self.path(checkpoint), checkpoint)
             if state is None:
                 continue

@@ -102,6 +102,11 @@ class Run:
         return np.array(self.manifest["tombstones"], dtype=np.int64)
 
     @property
+    def released(self) -> dict[Split, list[int]]:
+        """Calibration and holdout slots of people forgotten by name: their rows may be gone as well."""
+        return {Split(name): [int(slot) for slot in slots] for name, slots in self.manifest["released"].items()}
+
+    @property
     def guarantee(self) -> Guarantee:
         return guarantee_from_json(self.manifest["guarantee"])
 
@@ -158,7 +163,7 @@ class Run:
             if override is not None:
                 source = replace(source, location=str(override))
             found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
-        return open_again(found, self.commitment, self.tombstones)
+        return open_again(found, self.commitment, self.tombstones, self.released)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
@@ -180,6 +185,8 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
     """One model of the shards' models; a shard with nobody left is not asked for an answer."""
     if recipe.shards == 1 and members[0] is not None:
         return members[0]
+    if not any(members):
+        raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
     return Ensemble([member for member in members if member is not None], recipe.voting)
 
 

@@ -37,6 +37,7 @@ class Recording:
     folder: Path
     interval: int | None = None
     trace: bool = True
+    restores: bool = True  # false where a checkpoint does not hold all of the model's state
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def _recorder(
         interval=recording.interval,
         stage_ends=schedule.stage_ends(shard),
         trace=recording.trace,
+        restores=recording.restores,
     )
 
 

@@ -95,6 +95,16 @@ def read_tensors(path: Path) -> Tensors:
         raise RunError(f"{path} is not a readable safetensors file ({error}): it was cut short or altered") from None
 
 
+def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Weights and buffers that are no numbers are no result."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise RunError(
+                f"{name} holds values that are not finite: no result is written; the rate is too high, or the data "
+                "hold numbers too large to be trained on"
+            )
+
+
 def load_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: Path | str) -> None:
     """Copy weights into existing tensors, name by name; missing, extra or misshapen ones are refused."""
     own = weights_of(model)

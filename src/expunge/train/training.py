@@ -37,7 +37,7 @@ from expunge.train.run import (
     write_manifest,
 )
 from expunge.train.shards import Carried, Recording, RunProgress, carry_out_shards
-from expunge.train.state import weights_digest, weights_of, write_tensors
+from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 
 PREPROCESSING = (
     ("pixels", "constant: scaled by the recipe"),
@@ -120,7 +120,7 @@ def train(
         write_commitment(folder, commitment, units)
         _same_environment(run, found)
         write_manifest(folder, {**run.manifest, "environment": found.environment})
-        recording = Recording(folder, checkpoint_interval, trace)
+        recording = Recording(folder, checkpoint_interval, trace, found.lossy is None)
         carried = carry_out_shards(recipe, schedule, examples, nobody, task, recording=recording, progress=progress)
         return finish(
             folder,
@@ -162,6 +162,7 @@ def _manifest(
         "beacon_note": beacon_note(ZERO_BEACON),
         "lineage_seed": schedule.seed.hex(),
         "tombstones": [],
+        "released": {},
         "method": None,
         "parent": None,
         "preprocessing": [{"name": name, "from": origin} for name, origin in PREPROCESSING],
@@ -211,7 +212,9 @@ def finish_model(
     **more: Any,
 ) -> Run:
     """Write a model's weights, then run.json with status finished."""
-    write_tensors(folder / "model.safetensors", weights_of(model))
+    weights = copied(weights_of(model))
+    check_finite(weights)
+    write_tensors(folder / "model.safetensors", weights)
     complete = {
         **manifest,
         "status": "finished",
