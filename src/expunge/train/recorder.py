@@ -60,7 +60,7 @@ class FolderRecorder:
         self._latest_only = latest_only
         self._restores = restores
         self._trace_path = folder / "trace" / f"shard-{shard}.bin" if trace else None
-        self._trace: list[bytes] = []
+        self._trace: list[tuple[int, np.ndarray, torch.Tensor | None]] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-recorder")
         self._pending: Future[None] | None = None
 
@@ -84,9 +84,7 @@ class FolderRecorder:
             return
         part = step.parts.get(Role.RETAIN)
         present = part.slots if part is not None else np.zeros(0, dtype=np.int64)
-        values = losses.get(Role.RETAIN)
-        raw = b"" if values is None else values.float().cpu().numpy().astype("<f4").tobytes()
-        self._trace.append(executed_digest(self.shard, step.index, present) + sha256(raw))
+        self._trace.append((step.index, present, losses.get(Role.RETAIN)))
 
     def due(self, done: int) -> bool:
         return done % self._interval == 0 or done in self._stage_ends or done == self._total
@@ -94,7 +92,7 @@ class FolderRecorder:
     def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
         self.wait()
         state = copied(full_state(student, optimiser))
-        trace, self._trace = b"".join(self._trace), []
+        trace, self._trace = self._trace, []
         thirds, seconds = meter.thirds, round(meter.seconds, 6)
         self._pending = self._thread.submit(self._write, done, state, trace, thirds, seconds)
 
@@ -111,16 +109,28 @@ class FolderRecorder:
         finally:
             self._thread.shutdown(wait=True)
 
-    def _write(self, done: int, state: Tensors, trace: bytes, thirds: int, seconds: float) -> None:
+    def _write(
+        self,
+        done: int,
+        state: Tensors,
+        trace: list[tuple[int, np.ndarray, torch.Tensor | None]],
+        thirds: int,
+        seconds: float,
+    ) -> None:
         before = self._log.checkpoints(self.shard)
         checkpoint = Checkpoint(self.shard, done, tensors_digest(state).hex(), thirds, seconds)
         write_tensors(self.path(checkpoint), state)
         if self._trace_path is not None:
-            append_bytes(self._trace_path, trace)
+            append_bytes(self._trace_path, b"".join(self._traced(*step) for step in trace))
         self._log.add_checkpoint(checkpoint)
         if self._latest_only:
             for older in before:
                 self.path(older).unlink(missing_ok=True)
+
+    def _traced(self, index: int, present: np.ndarray, losses: torch.Tensor | None) -> bytes:
+        """One step of the trace: who was present, and their losses as float32 in chair order."""
+        raw = b"" if losses is None else losses.float().cpu().numpy().astype("<f4").tobytes()
+        return executed_digest(self.shard, index, present) + sha256(raw)
 
     def _cut_trace(self, steps: int) -> None:
         if self._trace_path is None:
