@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.data.dataset import Dataset
+from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.schedule.recipe import Augmentation, Optimiser, OptimiserName
 from expunge.train.recorder import TRACE_BYTES
@@ -264,6 +265,17 @@ def test_exact_after_approximate_goes_back_to_the_recorded_trajectory(pictures: 
         base, ["subject:someone-01", "subject:someone-02"], method="retrain", out=tmp_path / "fresh", data=pictures
     )
     assert replayed.weights_digest == fresh.weights_digest
+
+
+def test_a_reference_of_another_lineage_can_be_replayed_from(pictures: Dataset, tmp_path: Path) -> None:
+    base = train(pictures, out=tmp_path / "base", model="mlp", epochs=3, batch_size=16, slices=3)
+    other = unlearn(base, "subject:someone-01", method=Retrain(training_seed=5), out=tmp_path / "other", data=pictures)
+    replayed = unlearn(other, "subject:someone-02", method="exact-replay", out=tmp_path / "replayed", data=pictures)
+    retrained = unlearn(other, "subject:someone-02", method="retrain", out=tmp_path / "retrained", data=pictures)
+    both = ["subject:someone-01", "subject:someone-02"]
+    direct = unlearn(base, both, method=Retrain(training_seed=5), out=tmp_path / "direct", data=pictures)
+    assert replayed.weights_digest == retrained.weights_digest == direct.weights_digest
+    assert {str(run.guarantee) for run in (other, replayed, retrained, direct)} == {"Exact"}
 
 
 def test_interrupted_unlearning_continues(pictures: Dataset, tmp_path: Path) -> None:

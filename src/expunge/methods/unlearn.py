@@ -27,9 +27,9 @@ from expunge.tasks.classification import TASKS
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
+from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest
-from expunge.train.shards import RunProgress
 from expunge.train.training import find_device, finish_model
 
 
@@ -45,7 +45,7 @@ def unlearn(
     device: str | None = None,
     checkpoint_interval: int | None = None,
     trace: bool = True,
-    progress: RunProgress | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it."""
     run = parent if isinstance(parent, Run) else Run.open(parent)
@@ -83,8 +83,10 @@ def unlearn(
         if done is not None:
             return done
         empty = np.union1d(run.tombstones, forget_set.slots)
-        found = examine(recipe, run.schedule, examples, empty, TASKS[recipe.task])
-        known = _parent(run, ancestor, examples, found, named)
+        made = _recipe(run, chosen)
+        schedule = run.schedule if made == recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
+        found = examine(made, schedule, examples, empty, TASKS[recipe.task])
+        known = _parent(run, ancestor, examples, found, named, same_lineage=made == recipe)
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         started = start_or_continue(folder, manifest)
         write_commitment(folder, run.commitment, run.units)
@@ -157,12 +159,14 @@ def exact_ancestor(run: Run) -> Run:
     return run
 
 
-def _parent(run: Run, ancestor: Run, examples: Examples, found: Exactness, device: str) -> Parent:
+def _parent(
+    run: Run, ancestor: Run, examples: Examples, found: Exactness, device: str, *, same_lineage: bool
+) -> Parent:
     changed = differing(found.environment, ancestor.manifest["environment"])
     replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else found.lossy
     here, there = found.environment["initial_weights"], ancestor.manifest["environment"]["initial_weights"]
     refused = found.refused
-    if refused is None and here != there:
+    if refused is None and same_lineage and here != there:
         refused = f"model {run.recipe.model!r} came out of its factory with other initial weights than in the training"
     return Parent(
         recipe=run.recipe,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from expunge.core.values import Cost
-
 
 class Meter:
     """Counts work. Forward and backward of one example is 1, a forward pass alone 1/3."""
@@ -42,6 +40,3 @@ class Meter:
         self.thirds = thirds
         self._seconds_before = seconds
         self._started = time.perf_counter()
-
-    def cost(self) -> Cost:
-        return Cost(example_steps=self.example_steps, seconds=round(self.seconds, 3), allowed=self.allowed)

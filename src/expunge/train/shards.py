@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from expunge.tasks.task import Task
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.log import Log
-from expunge.train.loop import NoRecorder, Recorder, carry_out
+from expunge.train.loop import NoRecorder, Progress, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import placed
 from expunge.train.recorder import FolderRecorder
 from expunge.train.state import load_full_state
-
-RunProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def carry_out_shards(
     *,
     recording: Recording | None = None,
     starts: Mapping[int, StartingPoint] | None = None,
-    progress: RunProgress | None = None,
+    progress: Progress | None = None,
 ) -> Carried:
     """Train every shard on those present. What a folder already holds is taken up, not done again."""
     totals = [schedule.total_steps(shard) for shard in range(schedule.shards)]

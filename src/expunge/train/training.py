@@ -27,6 +27,7 @@ from expunge.tasks.classification import TASKS
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
+from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import (
     FORMAT,
@@ -36,7 +37,7 @@ from expunge.train.run import (
     data_manifest,
     write_manifest,
 )
-from expunge.train.shards import Carried, Recording, RunProgress, carry_out_shards
+from expunge.train.shards import Carried, Recording, carry_out_shards
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 
 PREPROCESSING = (
@@ -83,7 +84,7 @@ def train(
     device: str = "cpu",
     checkpoint_interval: int | None = None,
     trace: bool = True,
-    progress: RunProgress | None = None,
+    progress: Progress | None = None,
     **fields: Any,
 ) -> Run:
     """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it."""
