@@ -120,7 +120,7 @@ def recording_against_none(name: str, pairs: int, trace: bool) -> dict[str, obje
 
     def recorded() -> Recorder:
         made = recorder()
-        made.restore(nn.Linear(1, 1), torch.optim.SGD(nn.Linear(1, 1).parameters()), Meter())
+        made.restore(nn.Linear(1, 1), [torch.optim.SGD(nn.Linear(1, 1).parameters())], Meter())
         return made
 
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import nn
 
 from expunge.data.dataset import Dataset
 from expunge.methods.contract import Parent
+from expunge.models.dropout import seeded_generators
 from expunge.models.resolver import build
 from expunge.schedule.placement import number_units
 from expunge.schedule.plan import TrainingPlan
@@ -70,12 +73,51 @@ def parent_of() -> MakeParent:
     return make_parent
 
 
-@pytest.fixture(scope="session")
-def parent(pictures: Dataset) -> Parent:
-    return make_parent(pictures)
+def make_double(dataset: Dataset) -> Parent:
+    """A small network in float64, of nobody's zoo."""
+
+    def initial() -> nn.Module:
+        with seeded_generators(7):
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 3)).double()
+
+    model = initial()
+    recipe = make_recipe(dataset, model="mlp", epochs=4, batch_size=16)
+    examples = Examples(recipe, dataset, torch.device("cpu"))
+    examples.inputs = examples.inputs.double() / 255
+    descent = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(60):
+        descent.zero_grad()
+        nn.functional.cross_entropy(model(examples.inputs), examples.labels).backward()
+        descent.step()
+    model.zero_grad()
+    parent = make_parent(dataset, model=model)
+    return replace(parent, examples=examples, initial=initial)
+
+
+PROBLEMS: dict[str, Callable[[Dataset], Parent]] = {
+    "plain": make_parent,
+    "normed": lambda data: make_parent(data, model_options={"norm": "batch", "dropout": 0.2, "width": 16}),
+    "double": make_double,
+    "convolved": lambda data: make_parent(data, model="cnn", model_options={"width": 4}),
+    "convolved-normed": lambda data: make_parent(
+        data, model="cnn", model_options={"norm": "batch", "dropout": 0.2, "width": 4}
+    ),
+    "residual": lambda data: make_parent(data, model="resnet18", model_options={"width": 2}, epochs=2),
+}
 
 
 @pytest.fixture(scope="session")
-def normed(pictures: Dataset) -> Parent:
+def problem(pictures: Dataset) -> Callable[[str], Parent]:
+    """A trained parent by the name of its problem; made once."""
+    return cache(lambda name: PROBLEMS[name](pictures))
+
+
+@pytest.fixture(scope="session")
+def parent(problem: Callable[[str], Parent]) -> Parent:
+    return problem("plain")
+
+
+@pytest.fixture(scope="session")
+def normed(problem: Callable[[str], Parent]) -> Parent:
     """With batch norm and dropout."""
-    return make_parent(pictures, model_options={"norm": "batch", "dropout": 0.2, "width": 16})
+    return problem("normed")

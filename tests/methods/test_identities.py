@@ -21,7 +21,7 @@ from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import LabelOrder, RandomLabels, SuccessiveRandomLabels, draw_labels
 from expunge.methods.saliency_unlearning import SaliencyUnlearning, largest
 from expunge.schedule.plan import Walk
-from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
+from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.tasks.classification import TASKS, Classification
 from expunge.tasks.task import Batch
 from expunge.train.objective import Loss, StepBatch
@@ -135,10 +135,10 @@ def test_forget_then_retain_uses_drawn_labels_for_forget_rows_only(
     seen: dict[int, set[int]] = {}
 
     class Watching(Classification):
-        def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
             for row, label in zip(batch.inputs, batch.labels, strict=True):
                 seen.setdefault(hash(row.numpy().tobytes()), set()).add(int(label))
-            return super().losses(model, batch)
+            return super().loss_of(outputs, batch)
 
     monkeypatch.setitem(TASKS, "classification", Watching())
     RandomLabels(order=LabelOrder.FORGET_THEN_RETAIN)(parent, FORGET, budget=0.6)
@@ -168,7 +168,7 @@ def test_objective_gradients(pictures: Dataset, parent_of: Callable[..., Parent]
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
     parent = parent_of(pictures, model=model)
     parent.examples.inputs = parent.examples.inputs.double() / 255
-    plan = NegGradPlus()._plan(_given(parent), Optimiser(), 3)
+    plan = NegGradPlus(epochs=1).plan(_given(parent), model, None, still=False)
     step = plan.step(0)
 
     def batch() -> StepBatch:
@@ -239,8 +239,8 @@ def test_renaming_the_classes_renames_the_result(
 class Squared(Classification):
     """½ (x·w − y)², so that descent and ascent are linear recursions."""
 
-    def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        return 0.5 * (model(batch.inputs)[:, 0] - batch.labels.double()) ** 2
+    def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return 0.5 * (outputs[:, 0] - batch.labels.double()) ** 2
 
 
 ROWS, WIDTH = 40, 4

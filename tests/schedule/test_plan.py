@@ -9,7 +9,7 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
-from expunge.schedule.plan import Role, TrainingPlan, UnlearningPlan, Walk
+from expunge.schedule.plan import Role, Stage, TrainingPlan, UnlearningPlan, Walk
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 
@@ -17,19 +17,25 @@ SEED = sha256(b"plan")
 RETAIN, FORGET = np.arange(0, 20), np.arange(20, 27)
 
 
-def plan(walk: Walk, **change: object) -> UnlearningPlan:
-    fields: dict[str, object] = {
-        "seed": SEED,
-        "walk": walk,
-        "retain": RETAIN,
-        "forget": FORGET,
-        "count": 27,
-        "retain_batch": 6,
-        "forget_batch": 3,
-        "optimiser": Optimiser(rate=1.0),
-        "total": 12,
-    }
-    return UnlearningPlan(**{**fields, **change})  # type: ignore[arg-type]
+def plan(walk: Walk, least_present: int = 1, **change: object) -> UnlearningPlan:
+    return staged([stage(walk, **change)], [12], least_present=least_present)
+
+
+def stage(walk: Walk, **change: object) -> Stage:
+    fields: dict[str, object] = {"retain_batch": 6, "forget_batch": 3, "optimiser": Optimiser(rate=1.0)}
+    return Stage(walk=walk, **{**fields, **change})  # type: ignore[arg-type]
+
+
+def staged(stages: list[Stage], steps: list[int], least_present: int = 1) -> UnlearningPlan:
+    return UnlearningPlan(
+        seed=SEED,
+        stages=stages,
+        steps=steps,
+        retain=RETAIN,
+        forget=FORGET,
+        count=27,
+        least_present=least_present,
+    )
 
 
 def members(found: UnlearningPlan, role: Role, steps: range) -> list[list[int]]:
@@ -42,7 +48,7 @@ def joined(found: UnlearningPlan, role: Role, steps: range) -> list[int]:
 
 def test_a_retain_pass_sees_everybody_once_in_key_order() -> None:
     found = plan(Walk.RETAIN)
-    assert found.steps_per_epoch == 4
+    assert found.steps_per_epoch(0) == 4
     for epoch in range(2):
         keys = Stream(SEED, "unlearn/retain-order", 0, epoch).words(27)
         expected = sorted(RETAIN.tolist(), key=lambda slot: int(keys[slot]))
@@ -63,14 +69,14 @@ def test_orders_do_not_depend_on_the_walk() -> None:
 
 def test_mixed_walk_is_one_order_over_both() -> None:
     found = plan(Walk.MIXED)
-    assert found.steps_per_epoch == 5
+    assert found.steps_per_epoch(0) == 5
     assert sorted(joined(found, Role.RETAIN, range(5))) == list(range(27))
     assert members(found, Role.FORGET, range(5)) == []
 
 
 def test_forget_then_retain_takes_turns() -> None:
     found = plan(Walk.FORGET_THEN_RETAIN)
-    assert found.steps_per_epoch == 3 + 4
+    assert found.steps_per_epoch(0) == 3 + 4
     roles = [next(iter(found.step(i).parts)) for i in range(14)]
     assert roles == ([Role.FORGET] * 3 + [Role.RETAIN] * 4) * 2
 
@@ -103,3 +109,47 @@ def test_training_keeps_chairs_and_skips_empty_steps() -> None:
     assert part.width == 4
     assert part.slots.tolist() == schedule.chairs(0, 2)[[0, 3]].tolist()
     assert found.step(2).rate == TrainingPlan(recipe, schedule, 0, np.zeros(0, dtype=np.int64)).step(2).rate
+
+
+def test_stages_follow_each_other_and_passes_go_on() -> None:
+    """A forget pass, a retain pass, and again: each set's passes are those of a plan without the other set."""
+    forget, retain = stage(Walk.FORGET, epochs=1), stage(Walk.RETAIN, epochs=1)
+    found = staged([forget, retain, forget, retain], [3, 4, 3, 4])
+    assert [found.wanted(number) for number in range(4)] == [3, 4, 3, 4]
+    assert members(found, Role.RETAIN, range(14)) == members(plan(Walk.RETAIN), Role.RETAIN, range(8))
+    assert members(found, Role.FORGET, range(14)) == members(plan(Walk.FORGET), Role.FORGET, range(6))
+    alone = [plan(Walk.RETAIN).step(i).parts[Role.RETAIN].draw for i in range(8)]
+    among = [found.step(i).parts[Role.RETAIN].draw for i in range(14) if Role.RETAIN in found.step(i).parts]
+    assert among == alone == list(range(8))
+    assert [found.step(i).stage for i in range(14)] == [0] * 3 + [1] * 4 + [2] * 3 + [3] * 4
+    assert [i for i in range(14) if found.step(i).opens] == [0, 3, 7, 10]
+
+
+def test_turns_have_calendars_of_their_own() -> None:
+    stages = [stage(Walk.FORGET), stage(Walk.RETAIN, turn=1, optimiser=Optimiser(rate=0.5)), stage(Walk.FORGET)]
+    found = staged(stages, [3, 4, 3])
+    alone = staged([stage(Walk.FORGET)], [6])
+    assert [found.step(i).rate for i in (0, 1, 2, 7, 8, 9)] == [alone.step(i).rate for i in range(6)]
+    assert found.step(3).rate == 0.5
+    assert [found.step(i).turn for i in (0, 3, 7)] == [0, 1, 0]
+
+
+def test_a_stage_without_steps_is_passed_over() -> None:
+    found = staged([stage(Walk.FORGET), stage(Walk.RETAIN)], [0, 4])
+    assert found.step(0).stage == 1
+    assert list(found.step(0).parts) == [Role.RETAIN]
+
+
+def test_split_keeps_members_apart_in_the_mixed_order() -> None:
+    mixed, split = plan(Walk.MIXED), plan(Walk.SPLIT)
+    for index in range(10):
+        whole = mixed.step(index).parts[Role.RETAIN].slots.tolist()
+        parts = split.step(index).parts
+        assert sorted(slot for part in parts.values() for slot in part.slots) == sorted(whole)
+        assert all(np.isin(part.slots, FORGET).all() == (role is Role.FORGET) for role, part in parts.items())
+
+
+def test_paired_by_forget_ends_its_epoch_with_the_forget_pass() -> None:
+    found = plan(Walk.PAIRED_BY_FORGET)
+    assert found.steps_per_epoch(0) == 3
+    assert members(found, Role.RETAIN, range(8)) == members(plan(Walk.RETAIN), Role.RETAIN, range(8))

@@ -50,10 +50,13 @@ def test_the_loop_equals_a_bare_one(pictures: Dataset, name: OptimiserName) -> N
         meter=meter,
     )
     optimiser: torch.optim.Optimizer
-    if name is OptimiserName.SGD:
+    if name is OptimiserName.SIGN:
+        optimiser = torch.optim.SGD(bare.parameters(), lr=0.0, foreach=False)
+    elif name is OptimiserName.SGD:
         optimiser = torch.optim.SGD(bare.parameters(), lr=0.0, momentum=0.9, weight_decay=5e-4, foreach=False)
     else:
-        optimiser = torch.optim.AdamW(bare.parameters(), lr=0.0, weight_decay=5e-4, foreach=False)
+        kind = torch.optim.Adam if name is OptimiserName.ADAM else torch.optim.AdamW
+        optimiser = kind(bare.parameters(), lr=0.0, weight_decay=5e-4, foreach=False)
     worked = 0
     for step in range(schedule.total_steps(0)):
         slots = np.setdiff1d(schedule.chairs(0, step), emptied)
@@ -63,6 +66,9 @@ def test_the_loop_equals_a_bare_one(pictures: Dataset, name: OptimiserName) -> N
         losses = nn.functional.cross_entropy(bare(examples.inputs[slots]), examples.labels[slots], reduction="none")
         optimiser.zero_grad()
         losses.mean().backward()
+        if name is OptimiserName.SIGN:
+            for parameter in bare.parameters():
+                parameter.grad.sign_()  # type: ignore[union-attr]
         optimiser.step()
     assert all(torch.equal(a, b) for a, b in zip(own.state_dict().values(), bare.state_dict().values(), strict=True))
     assert meter.example_steps == worked
@@ -72,7 +78,7 @@ def test_terms_of_weight_zero_are_not_computed() -> None:
     def explode() -> torch.Tensor:
         raise AssertionError("computed")
 
-    nothing, one = Loss((Term(1.0, 30, explode),)), Loss((Term(1.0, 3, lambda: torch.tensor(2.0)),))
+    nothing, one = Loss((Term(1.0, {"one": 30}, explode),)), Loss((Term(1.0, {"two": 3}, lambda: torch.tensor(2.0)),))
     total = 1.0 * one - 0.0 * nothing + 0 * nothing
     value = total.value()
     assert value is not None
@@ -83,7 +89,7 @@ def test_terms_of_weight_zero_are_not_computed() -> None:
 
 @given(st.floats(-2, 2), st.floats(-2, 2))
 def test_losses_add_up(first: float, second: float) -> None:
-    one, two = (Loss((Term(1.0, 3, lambda v=v: torch.tensor(v, dtype=torch.float64)),)) for v in (3.0, 5.0))
+    one, two = (Loss((Term(1.0, {v: 3}, lambda v=v: torch.tensor(v, dtype=torch.float64)),)) for v in (3.0, 5.0))
     value = (first * one - second * two).value()
     assert (0.0 if value is None else value.item()) == pytest.approx(first * 3 - second * 5, abs=1e-12)
 
@@ -142,7 +148,7 @@ def test_augmentation_is_addressed_by_slot_and_epoch(pictures: Dataset) -> None:
     examples = Examples(recipe, pictures, CPU)
 
     def rows(slots: list[int], epoch: int) -> torch.Tensor:
-        part = Part(np.array(slots), np.arange(len(slots)), len(slots), epoch)
+        part = Part(np.array(slots), np.arange(len(slots)), len(slots), epoch, epoch)
         return examples.batch(part, seed=bytes(32), purpose="augment", shard=0).inputs
 
     assert torch.equal(rows([3, 9, 40], 0)[[0, 2]], rows([3, 40], 0))

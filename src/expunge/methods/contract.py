@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -17,55 +16,18 @@ from typing import Any, ClassVar, final
 import numpy as np
 from torch import nn
 
-from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
-from expunge.core.streams import lineage_seed, unlearning_digest
-from expunge.core.values import Cost, Empirical, Exact, Guarantee
-from expunge.schedule.recipe import Recipe
-from expunge.schedule.schedule import Schedule
+from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
+from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee
+from expunge.methods.given import Given, Need, Parent
 from expunge.tasks.classification import TASKS
 from expunge.tasks.task import Task
-from expunge.train.examples import Examples
-from expunge.train.log import Log
-from expunge.train.loop import NoRecorder, Progress, Recorder
+from expunge.train.loop import Progress
 from expunge.train.meter import Meter
-from expunge.train.recorder import FolderRecorder
-from expunge.train.run import assemble
 from expunge.train.state import check_finite, weights_of
 
+__all__ = ["DEFAULT_BUDGET", "Given", "Method", "Need", "Outcome", "Parent", "Unlearned", "check"]
+
 DEFAULT_BUDGET = 0.10
-
-
-class Need(Enum):
-    """What a method may see. Nothing else is handed over."""
-
-    FORGET = "forget"
-    RETAIN = "retain"
-    ORIGINAL = "original"
-    INIT = "init"
-    CHECKPOINTS = "checkpoints"
-    GRADIENTS = "gradients"
-    INPUTS = "inputs"
-    CALIBRATION = "calibration"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parent:
-    """The run that is to forget, as a method may come to know it."""
-
-    recipe: Recipe
-    schedule: Schedule
-    root: bytes
-    beacon: bytes
-    units: np.ndarray
-    examples: Examples
-    model: nn.Module
-    weights_digest: str
-    emptied: np.ndarray
-    exact_refused: str | None = "the environment was not examined"  # why nothing computed here may be called exact
-    continues: bool = True  # whether a checkpoint holds all of the model's state
-    replay_refused: str | None = None  # why the ancestor's checkpoints may not be continued here
-    folder: Path | None = None  # of the nearest trained or exact ancestor: its checkpoints may be reused
-    ancestor_emptied: np.ndarray | None = None  # its empty chairs, where they are fewer than ``emptied``
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +45,7 @@ class Unlearned:
     recorded: bool = False
     notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
+    account: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,126 +62,9 @@ class Outcome:
     notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
     seconds: float | None = None  # where it is not the meter's, because an interrupted run was continued
-
-
-class Given:
-    """The guarded view of a parent: reading what was not declared in ``needs`` is an error."""
-
-    def __init__(
-        self,
-        parent: Parent,
-        forget: np.ndarray,
-        needs: frozenset[Need],
-        *,
-        seed: int,
-        meter: Meter,
-        workspace: Path | None,
-        progress: Progress | None,
-        checkpoint_interval: int | None,
-        trace: bool,
-    ) -> None:
-        self.recipe = parent.recipe
-        self.schedule = parent.schedule
-        self.task: Task = TASKS[parent.recipe.task]
-        self.device = parent.examples.device
-        self.meter = meter
-        self.workspace = workspace
-        self.progress = progress
-        self.checkpoint_interval = checkpoint_interval
-        self.trace = trace
-        self.count = len(parent.examples)
-        self.seed = lineage_seed(
-            unlearning_digest(parent.recipe.digest, bytes.fromhex(parent.weights_digest), seed),
-            parent.root,
-            parent.beacon,
-        )
-        self.root = parent.root
-        self.beacon = parent.beacon
-        self.units = parent.units
-        self.exact_refused = parent.exact_refused
-        self.continues = parent.continues
-        self.used: set[Need] = set()
-        self._parent = parent
-        self._forget = forget
-        self._needs = needs
-
-    def _use(self, need: Need) -> None:
-        if need not in self._needs:
-            raise InvalidArgument(f"the method reads {need.value!r} without declaring it in `needs`: declare it")
-        self.used.add(need)
-
-    @property
-    def forget(self) -> np.ndarray:
-        """Slots that must go, ascending."""
-        self._use(Need.FORGET)
-        return self._forget
-
-    @property
-    def retain(self) -> np.ndarray:
-        """Slots that stay, ascending; those forgotten earlier are in neither set."""
-        self._use(Need.RETAIN)
-        return np.setdiff1d(np.arange(self.count), np.union1d(self._forget, self._parent.emptied))
-
-    @property
-    def emptied(self) -> np.ndarray:
-        """Every chair that is empty once F is gone. Positions tell nothing of anybody's content."""
-        return np.union1d(self._forget, self._parent.emptied)
-
-    @property
-    def newly_emptied(self) -> np.ndarray:
-        """The chairs that are empty now and were not in the ancestor whose checkpoints may be reused."""
-        before = self._parent.emptied if self._parent.ancestor_emptied is None else self._parent.ancestor_emptied
-        return np.setdiff1d(self.emptied, before)
-
-    @property
-    def examples(self) -> Examples:
-        """Rows behind a guard that opens for the declared sets only."""
-        slots: list[np.ndarray] = []
-        if Need.FORGET in self._needs:
-            slots.append(self._forget)
-        if Need.RETAIN in self._needs:
-            slots.append(np.setdiff1d(np.arange(self.count), self.emptied))
-        joined = np.concatenate(slots) if slots else np.zeros(0, dtype=np.int64)
-        return self._parent.examples.only(joined)
-
-    def student(self) -> nn.Module:
-        """A copy of the original's weights to work on."""
-        return deepcopy(self._parent.model)
-
-    @property
-    def original(self) -> nn.Module:
-        """A frozen copy of the original in eval mode."""
-        self._use(Need.ORIGINAL)
-        teacher = deepcopy(self._parent.model).eval()
-        return teacher.requires_grad_(False)
-
-    def assemble(self, members: list[nn.Module | None]) -> nn.Module:
-        """The shards' models as one."""
-        return assemble(self.recipe, members)
-
-    def declare(self, need: Need) -> None:
-        """Say that a need is made use of that is not a value by itself (gradients, checkpoints, init)."""
-        self._use(need)
-
-    @property
-    def ancestor(self) -> Path | None:
-        """Folder of the nearest trained or exact ancestor."""
-        self._use(Need.CHECKPOINTS)
-        return self._parent.folder
-
-    def recorder(self, total: int) -> Recorder:
-        """Keeps one state of an unlearning loop, so that a killed run continues."""
-        if self.workspace is None:
-            return NoRecorder()
-        return FolderRecorder(
-            self.workspace,
-            shard=0,
-            total=total,
-            log=Log(self.workspace / "log.jsonl"),
-            interval=self.checkpoint_interval,
-            latest_only=True,
-            restores=self.continues,
-        )
+    certified: Certified | None = None
+    account: Mapping[str, Any] | None = None  # plain JSON for run.json: what certified removals have spent
+    seen: tuple[str, ...] = ()  # what else the result depends on that was computed from the forget set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +74,8 @@ class Method(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[frozenset[Need]]
-    ceiling: ClassVar[type[Exact] | type[Empirical]] = Empirical
+    ceiling: ClassVar[type[Guarantee]] = Empirical
+    task: ClassVar[type[Task]] = Task  # the kind of task that it works on
     takes_budget: ClassVar[bool] = True
     takes_shards: ClassVar[bool] = False
     citation: ClassVar[str] = ""
@@ -236,6 +83,14 @@ class Method(ABC):
     @abstractmethod
     def unlearn(self, given: Given) -> Outcome:
         """Do the work. Called by the sealed call only."""
+
+    def refuse(self, parent: Parent, forget: np.ndarray) -> None:  # noqa: B027 - most methods refuse nothing more
+        """Raise, in one sentence with the way out, what this method cannot do; nothing is written by then."""
+
+    @property
+    def reach(self) -> type[Guarantee]:
+        """The highest guarantee that these fields allow; never above ``ceiling`` unless the class says why."""
+        return self.ceiling
 
     @final
     def __call__(
@@ -269,7 +124,11 @@ class Method(ABC):
         outcome = self.unlearn(given)
         check_finite(weights_of(outcome.model))
         refused = parent.exact_refused or outcome.exact_refused
-        earned_exact = outcome.exact and self.ceiling is Exact and refused is None
+        guarantee: Guarantee = Empirical()
+        if outcome.exact and self.reach is Exact and refused is None:
+            guarantee = Exact()
+        elif outcome.certified is not None and self.reach is Certified:
+            guarantee = outcome.certified
         cost = Cost(
             example_steps=meter.example_steps,
             seconds=round(meter.seconds if outcome.seconds is None else outcome.seconds, 3),
@@ -278,16 +137,17 @@ class Method(ABC):
         )
         return Unlearned(
             model=outcome.model.eval(),
-            guarantee=Exact() if earned_exact else Empirical(),
+            guarantee=guarantee,
             cost=cost,
-            seen=self.seen(parent),
+            seen=() if isinstance(guarantee, Exact) else (*self.seen(parent), *outcome.seen),
             steps=outcome.steps,
             stopped=outcome.stopped,
             alive=outcome.alive,
-            exact_refused=refused if self.ceiling is Exact else None,
+            exact_refused=refused if self.reach is Exact else None,
             recorded=outcome.recorded,
             notices=outcome.notices,
             reused=outcome.reused,
+            account=outcome.account,
         )
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
@@ -318,6 +178,11 @@ class Method(ABC):
                 f"method {self.name!r} on a run with {parent.recipe.shards} shards: approximate methods have no rule "
                 "for several shards so far; use exact-replay or retrain"
             )
+        if not isinstance(TASKS[parent.recipe.task], self.task):
+            raise UnsupportedEver(
+                f"method {self.name!r} on the task {parent.recipe.task!r}: it needs {self.task.takes}; use fine-tune, "
+                "exact-replay or retrain, which take any task"
+            )
         if budget is not None:
             if not self.takes_budget:
                 raise InvalidArgument(f"method {self.name!r} has no budget: it does all the work that exactness needs")
@@ -330,6 +195,7 @@ class Method(ABC):
                 f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use --method "
                 "retrain, which needs no checkpoint"
             )
+        self.refuse(parent, slots)
         return slots
 
     def as_json(self) -> dict[str, Any]:

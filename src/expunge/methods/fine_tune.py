@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from expunge.methods.contract import Need
+from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod
-from expunge.schedule.plan import Walk
 from expunge.train.objective import Loss, StepBatch
 
 
@@ -20,11 +20,7 @@ class FineTune(ObjectiveMethod):
     aliases = ("ft", "gd")
     needs = frozenset({Need.RETAIN})
     citation = "Golatkar et al., CVPR 2020"
-    rate: float = 0.01
-
-    @property
-    def walk(self) -> Walk:
-        return Walk.RETAIN
+    rate: float = tuned(0.01, Between(1e-4, 1e-1))
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.retain_loss(student)

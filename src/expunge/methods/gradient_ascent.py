@@ -7,9 +7,10 @@ from enum import Enum
 
 from torch import nn
 
+from expunge.methods.batch_norm import freeze_batch_norm
 from expunge.methods.contract import Given, Need
-from expunge.methods.objective_method import ObjectiveMethod, Prepared, freeze_batch_norm
-from expunge.schedule.plan import Walk
+from expunge.methods.fields import Between, tuned
+from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.train.objective import Loss, StepBatch
 
 
@@ -28,13 +29,9 @@ class GradientAscent(ObjectiveMethod):
     aliases = ("ga",)
     needs = frozenset({Need.FORGET})
     citation = "Thudi et al., EuroS&P 2022"
-    rate: float = 1e-4
-    epochs: int | None = 10
+    rate: float = tuned(1e-4, Between(1e-6, 1e-1))
+    epochs: int | float | None = 10
     batch_norm: BatchNormMode = BatchNormMode.EVAL
-
-    @property
-    def walk(self) -> Walk:
-        return Walk.FORGET
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
         if self.batch_norm is BatchNormMode.EVAL:

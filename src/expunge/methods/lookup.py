@@ -12,10 +12,10 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.core.values import Exact
 from expunge.core.wording import nearest
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
+from expunge.methods.fields import search_of
 
 
 @cache
@@ -78,7 +78,7 @@ def method_rows() -> list[dict[str, Any]]:
         {
             "name": method.name,
             "aliases": list(method.aliases),
-            "guarantee": "exact" if method.ceiling is Exact else "empirical",
+            "guarantee": method.ceiling.__name__.lower(),
             "needs": sorted(need.value for need in method.needs),
             "budget": method.takes_budget,
             "shards": method.takes_shards,
@@ -88,6 +88,12 @@ def method_rows() -> list[dict[str, Any]]:
                 item.name: _shown(None if item.default is dataclasses.MISSING else item.default)
                 for item in dataclasses.fields(method)
             },
+            "search": {
+                item.name: search.as_json()
+                for item in dataclasses.fields(method)
+                if (search := search_of(item)) is not None
+            },
+            "task": method.task.takes,
         }
         for method in methods().values()
     ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from expunge.methods.contract import Need, check
+from expunge.methods.fields import Among, tuned
 from expunge.methods.objective_method import ObjectiveMethod
-from expunge.schedule.plan import Walk
 from expunge.train.objective import Loss, StepBatch
 
 
@@ -21,15 +21,11 @@ class NegGradPlus(ObjectiveMethod):
     needs = frozenset({Need.FORGET, Need.RETAIN})
     citation = "Kurmanji et al., NeurIPS 2023"
     rate: float = 0.01
-    balance: float = 0.95
+    balance: float = tuned(0.95, Among((0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999)))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 <= self.balance <= 1, f"balance {self.balance} must lie between 0 and 1")
-
-    @property
-    def walk(self) -> Walk:
-        return Walk.PAIRED
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return self.balance * batch.retain_loss(student) - (1 - self.balance) * batch.forget_loss(student)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import nn
 
 from expunge.core.errors import RunError
+from expunge.methods.batch_norm import calibration_rows, recalibrate
 from expunge.methods.contract import Given, Method, Need, Outcome, check
-from expunge.schedule.plan import UnlearningPlan, Walk
+from expunge.schedule.plan import Stage, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName, Recipe
-from expunge.train.loop import Relabel, carry_out
-from expunge.train.objective import Loss, StepBatch
+from expunge.train.loop import Hooks, carry_out
+from expunge.train.objective import Extras, Loss, StepBatch
 from expunge.train.optimiser import make_optimiser
 from expunge.train.recorder import FolderRecorder
 
@@ -25,11 +24,18 @@ MOST_STEPS = 10_000_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a method made ready before the loop. ``still`` says that nothing may move at all."""
+    """What a method made ready before the loop. ``still`` says why nothing may move at all, if so.
 
-    relabel: Relabel | None = None
-    after_update: Callable[[], None] | None = None
-    still: bool = False
+    ``teacher`` stands in the place of the original alone; ``finish`` is done to the student after the last step.
+    """
+
+    extras: Extras = field(default_factory=Extras)
+    hooks: Hooks = field(default_factory=Hooks)
+    teacher: nn.Module | None = None
+    finish: Callable[[], None] | None = None
+    still: str | None = None
+    notices: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,125 +43,192 @@ class ObjectiveMethod(Method):
     """Fresh optimiser state (the parent's moments hold F); steps planned from the budget before the first one.
 
     ``epochs`` None fills the budget; a number stops after so many passes, or at the budget if that comes first.
+    ``momentum`` is the first beta of Adam. ``recalibrate`` takes batch-norm statistics anew from retained rows.
     """
 
     rate: float
-    epochs: int | None = None
+    epochs: int | float | None = None
     batch_size: int | None = None
     momentum: float = 0.9
     weight_decay: float | None = None
     calendar: Calendar = Calendar.COSINE
     optimiser: OptimiserName = OptimiserName.SGD
+    recalibrate: bool = False
 
     def __post_init__(self) -> None:
         check(math.isfinite(self.rate) and self.rate >= 0, f"rate {self.rate} must be a finite number from 0")
-        check(self.epochs is None or self.epochs >= 0, f"epochs {self.epochs} must be a whole number from 0")
+        check(
+            self.epochs is None or (math.isfinite(self.epochs) and self.epochs >= 0),
+            f"epochs {self.epochs} must be a number from 0",
+        )
         check(self.batch_size is None or self.batch_size >= 1, f"batch_size {self.batch_size} must be at least 1")
         check(0 <= self.momentum < 1, f"momentum {self.momentum} must lie in [0, 1)")
         check(
             self.weight_decay is None or (math.isfinite(self.weight_decay) and self.weight_decay >= 0),
             f"weight_decay {self.weight_decay} must be a finite number from 0",
         )
+        check(
+            not self.recalibrate or Need.RETAIN in self.needs,
+            f"recalibrate needs the retain set, which {self.name} does not see: leave it off",
+        )
 
     @property
-    @abstractmethod
     def walk(self) -> Walk:
-        """Which rows an epoch passes over."""
+        """Which rows an epoch passes over: those that the method sees, side by side if it sees both."""
+        if Need.RETAIN not in self.needs:
+            return Walk.FORGET
+        return Walk.PAIRED if Need.FORGET in self.needs else Walk.RETAIN
 
-    @abstractmethod
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         """What a step minimises. ``teacher`` is the frozen original where ``needs`` names it."""
+        raise NotImplementedError(f"{type(self).__name__} has no objective")
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        """Masks, labels and the like, before the first step."""
+        """Masks, labels, edits of the student and the like, before the first step."""
         return Prepared()
 
-    @final
+    def members(self, given: Given) -> tuple[np.ndarray, np.ndarray]:
+        """(retain rows, forget rows) that the passes go over; all that the method sees unless it takes a sample."""
+        nobody = np.zeros(0, dtype=np.int64)
+        return (
+            given.retain if Need.RETAIN in self.needs else nobody,
+            given.forget if Need.FORGET in self.needs else nobody,
+        )
+
+    def stages(self, recipe: Recipe) -> Sequence[Stage]:
+        """What is passed over, in which order, under which optimiser; one stage unless the method has more."""
+        return (self.stage(recipe, self.walk, self.epochs),)
+
+    def stage(
+        self,
+        recipe: Recipe,
+        walk: Walk,
+        epochs: float | None,
+        *,
+        forget_batch: int | None = None,
+        retain_batch: int | None = None,
+        turn: int = 0,
+        **changes: object,
+    ) -> Stage:
+        """A stage with the method's fields; ``changes`` are those of its optimiser."""
+        size = self.batch_size or recipe.batch_size
+        return Stage(
+            walk=walk,
+            optimiser=replace(self.described(recipe), **changes),  # type: ignore[arg-type]
+            retain_batch=retain_batch or size,
+            forget_batch=forget_batch or size,
+            epochs=epochs,
+            turn=turn,
+        )
+
+    def described(self, recipe: Recipe) -> Optimiser:
+        """The optimiser of the method's fields; the decay is the recipe's unless said."""
+        return replace(
+            recipe.optimiser,
+            name=self.optimiser,
+            rate=self.rate,
+            momentum=self.momentum,
+            beta1=self.momentum,
+            calendar=self.calendar,
+            weight_decay=recipe.optimiser.weight_decay if self.weight_decay is None else self.weight_decay,
+        )
+
     def unlearn(self, given: Given) -> Outcome:
         student = given.student()
+        trainable = [parameter.requires_grad for parameter in student.parameters()]
         student.train()
         prepared = self.prepare(given, student)
-        described = self._optimiser(given.recipe)
-        teacher = given.original if Need.ORIGINAL in self.needs else None
-        total = 0
-        if self.rate > 0 and not prepared.still:
-            total = self._affordable(given, student, described, teacher)
-        plan = self._plan(given, described, total)
-        recorder = given.recorder(total)
+        teacher = prepared.teacher
+        if teacher is None and Need.ORIGINAL in self.needs:
+            teacher = given.original
+        rows = calibration_rows(given) if self.recalibrate else np.zeros(0, dtype=np.int64)
+        plan = self.plan(given, student, teacher, still=self.rate == 0 or prepared.still is not None, kept=len(rows))
+        described = {stage.turn: stage.optimiser for stage in reversed(self.stages(given.recipe))}
+        optimisers = [make_optimiser(described[turn], student) for turn in sorted(described)]
+        recorder = given.recorder(plan.total)
         try:
             outcome = carry_out(
                 plan,
                 student=student,
                 objective=self.objective,
-                optimiser=make_optimiser(described, student),
+                optimiser=optimisers[0],
+                others=optimisers[1:],
                 recipe=given.recipe,
                 task=given.task,
                 examples=given.examples,
                 meter=given.meter,
                 teacher=teacher,
                 recorder=recorder,
-                relabel=prepared.relabel,
-                after_update=prepared.after_update,
+                extras=prepared.extras,
+                hooks=prepared.hooks,
                 progress=given.progress,
             )
         finally:
             if isinstance(recorder, FolderRecorder):
                 recorder.close()
-        stopped = outcome.stopped
-        if total == 0 and stopped is None:
-            stopped = "nothing to do: rate, epochs, strength or budget is zero or covers no step"
-        elif stopped is None and self.epochs is not None and total == self.epochs * plan.steps_per_epoch:
-            stopped = f"own epochs ({self.epochs}) are done"
-        return Outcome(model=student, steps=outcome.steps, stopped=stopped)
-
-    def _optimiser(self, recipe: Recipe) -> Optimiser:
-        return replace(
-            recipe.optimiser,
-            name=self.optimiser,
-            rate=self.rate,
-            momentum=self.momentum,
-            calendar=self.calendar,
-            weight_decay=recipe.optimiser.weight_decay if self.weight_decay is None else self.weight_decay,
+        if prepared.finish is not None:
+            prepared.finish()
+        for parameter, required in zip(student.parameters(), trainable, strict=True):
+            parameter.requires_grad_(required)
+        if len(rows):
+            recalibrate(given, student, rows)
+        return Outcome(
+            model=student,
+            steps=outcome.steps,
+            stopped=outcome.stopped or prepared.still or self._stopped(plan),
+            notices=prepared.notices,
+            seen=prepared.seen,
         )
 
-    def _plan(self, given: Given, described: Optimiser, total: int) -> UnlearningPlan:
-        size = self.batch_size or given.recipe.batch_size
-        nobody = np.zeros(0, dtype=np.int64)
-        return UnlearningPlan(
-            seed=given.seed,
-            walk=self.walk,
-            retain=given.retain if Need.RETAIN in self.needs else nobody,
-            forget=given.forget if Need.FORGET in self.needs else nobody,
-            count=given.count,
-            retain_batch=size,
-            forget_batch=size,
-            optimiser=described,
-            least_present=given.recipe.least_present,
-            total=total,
-        )
+    def plan(
+        self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0
+    ) -> UnlearningPlan:
+        """The steps that fit into the stages' epochs and what is left of the budget; nothing is computed.
 
-    def _affordable(self, given: Given, student: nn.Module, described: Optimiser, teacher: nn.Module | None) -> int:
-        """Steps that fit into what is left of the budget and into the method's own epochs; nothing is computed."""
-        plan = self._plan(given, described, 0)
-        most = MOST_STEPS if self.epochs is None else self.epochs * plan.steps_per_epoch
+        ``kept`` rows of forward passes are kept back for what follows the loop.
+        """
+        stages = self.stages(given.recipe)
+        retain, forget = self.members(given)
+
+        def planned(steps: Sequence[int]) -> UnlearningPlan:
+            return UnlearningPlan(
+                seed=given.seed,
+                stages=stages,
+                steps=steps,
+                retain=retain,
+                forget=forget,
+                count=given.count,
+                least_present=given.recipe.least_present,
+            )
+
+        nothing = [0] * len(stages)
+        if still:
+            return planned(nothing)
+        wanted = [planned(nothing).wanted(number) for number in range(len(stages))]
+        most = [MOST_STEPS if steps is None else steps for steps in wanted]
+        draft = planned(most)
         allowed = given.meter.allowed
-        left = math.inf if allowed is None else 3 * allowed + 1e-6 - given.meter.thirds
-        spent = steps = costly = 0
-        while steps < most:
-            batch = StepBatch(plan.step(steps), plan, given.examples, given.task)
-            cost = self.objective(student, batch, teacher).thirds
-            if spent + cost > left or steps - costly > plan.steps_per_epoch:
+        left = math.inf if allowed is None else 3 * allowed + 1e-6 - given.meter.thirds - kept
+        spent = index = affordable = 0
+        while index < min(draft.total, MOST_STEPS):
+            step = draft.step(index)
+            cost = self.objective(student, StepBatch(step, draft, given.examples, given.task), teacher).thirds
+            if spent + cost > left or index - affordable > draft.steps_per_epoch(step.stage):
                 break
             spent += cost
-            steps += 1
-            costly = steps if cost else costly
-        if steps == MOST_STEPS:
+            index += 1
+            affordable = index if cost or (step.parts == {} and wanted[step.stage] is not None) else affordable
+        if index >= MOST_STEPS:
             raise RunError(f"{self.name} was given no end: name epochs or a budget")
-        return costly
+        for number, steps in enumerate(most):
+            nothing[number] = min(steps, affordable)
+            affordable -= nothing[number]
+        return planned(nothing)
 
-
-def freeze_batch_norm(model: nn.Module) -> None:
-    """Batch norms in eval mode: a batch of forget examples alone would move their statistics to F."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):  # pyright: ignore[reportPrivateUsage]
-            module.eval()
+    def _stopped(self, plan: UnlearningPlan) -> str | None:
+        if plan.total == 0:
+            return "nothing to do: rate, epochs, strength or budget is zero or covers no step"
+        wanted = [plan.wanted(number) for number in range(len(plan.steps))]
+        if None not in wanted and list(plan.steps) == wanted:
+            return f"own epochs ({self.epochs:g}) are done" if self.epochs is not None else "its own epochs are done"
+        return None

@@ -12,10 +12,11 @@ from torch import nn
 
 from expunge.core.streams import Stream, below_from_words
 from expunge.methods.contract import Given, Need
+from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.schedule.plan import Walk
-from expunge.train.loop import Relabel
-from expunge.train.objective import Loss, StepBatch
+from expunge.tasks.task import ClassTask, Task
+from expunge.train.objective import Extras, Loss, Relabel, StepBatch
 
 
 class LabelOrder(Enum):
@@ -32,7 +33,8 @@ class RandomLabels(ObjectiveMethod):
     name = "random-labels"
     needs = frozenset({Need.FORGET, Need.RETAIN})
     citation = "Golatkar et al., CVPR 2020"
-    rate: float = 0.01
+    task: ClassVar[type[Task]] = ClassTask
+    rate: float = tuned(0.01, Between(1e-4, 1e-1))
     order: LabelOrder = LabelOrder.MIXED
     redraws: ClassVar[bool] = False
 
@@ -41,7 +43,7 @@ class RandomLabels(ObjectiveMethod):
         return Walk.MIXED if self.order is LabelOrder.MIXED else Walk.FORGET_THEN_RETAIN
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        return Prepared(relabel=self.relabel(given))
+        return Prepared(extras=Extras(relabel=self.relabel(given)))
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.retain_loss(student) + batch.forget_loss(student)

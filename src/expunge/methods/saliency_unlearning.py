@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from expunge.methods.contract import Given, Need, check
+from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import Prepared
 from expunge.methods.random_labels import SuccessiveRandomLabels
+from expunge.train.loop import Hooks
+from expunge.train.objective import Extras
 
 CHUNK = 256
 
@@ -26,30 +29,34 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
     aliases = ("salun",)
     needs = frozenset({Need.FORGET, Need.RETAIN, Need.GRADIENTS})
     citation = "Fan et al., ICLR 2024"
-    rate: float = 0.013
-    keep: float = 0.5
+    rate: float = tuned(0.013, Between(1e-4, 1e-1))
+    keep: float = tuned(0.5, Between(0.1, 1.0, log=False))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 <= self.keep <= 1, f"keep {self.keep} must be a share of the weights between 0 and 1")
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        relabel = self.relabel(given)
+        extras = Extras(relabel=self.relabel(given))
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         kept = round(self.keep * sum(parameter.numel() for parameter in parameters))
         if kept == 0:
-            return Prepared(relabel=relabel, still=True)
+            return Prepared(extras=extras, still="nothing to do: the mask keeps no weight")
         if not given.meter.fits(3 * len(given.forget)):
-            return Prepared(relabel=relabel, still=True)
+            return Prepared(extras=extras, still="nothing done: the mask alone would pass the budget")
         masks = largest(forget_gradient(given, student), kept)
         originals = [parameter.detach().clone() for parameter in parameters]
 
-        def restore() -> None:
-            with torch.no_grad():
-                for parameter, original, mask in zip(parameters, originals, masks, strict=True):
-                    parameter.copy_(torch.where(mask, parameter, original))
+        @torch.no_grad()
+        def restore(optimiser: torch.optim.Optimizer) -> None:
+            """Weights outside the mask go back, and nothing is left of them in the moments."""
+            for parameter, original, mask in zip(parameters, originals, masks, strict=True):
+                parameter.copy_(torch.where(mask, parameter, original))
+                for moment in optimiser.state[parameter].values():
+                    if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
+                        moment.mul_(mask)
 
-        return Prepared(relabel=relabel, after_update=restore)
+        return Prepared(extras=extras, hooks=Hooks(after_update=restore))
 
 
 def forget_gradient(given: Given, student: nn.Module) -> list[torch.Tensor]:

@@ -11,13 +11,14 @@ from expunge.data.encoding import Encoding
 class Front(nn.Module):
     """Brings encoded rows to the scale a model expects, without a constant that was fitted on data.
 
-    The running statistics of the batch norm are training state: a replay covers them.
+    The running statistics of the batch norm are training state: a replay covers them. A model may ask for its numbers
+    as they are.
     """
 
-    def __init__(self, encoding: Encoding) -> None:
+    def __init__(self, encoding: Encoding, *, raw_numbers: bool = False) -> None:
         super().__init__()
         self.scale = encoding.scale
-        self.standardised = encoding.standardised
+        self.standardised = 0 if raw_numbers else encoding.standardised
         self.norm: nn.Module | None = None
         if self.standardised:
             kind = nn.BatchNorm2d if encoding.is_image else nn.BatchNorm1d
@@ -37,7 +38,7 @@ class Fronted(nn.Module):
 
     def __init__(self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool) -> None:
         super().__init__()
-        self.front = Front(encoding)
+        self.front = Front(encoding, raw_numbers=getattr(body, "takes_raw_numbers", False) is True)
         self.body = body
         self.addressed_dropout = addressed_dropout
         self.unready: str | None = None  # why its state cannot be kept in named tensors

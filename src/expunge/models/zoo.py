@@ -1,4 +1,4 @@
-"""A small zoo: mlp, cnn and resnet18 (CIFAR stem), with dropout and a choice of normalisation."""
+"""A small zoo: mlp, cnn and resnet18 (CIFAR stem), with dropout and a choice of normalisation; and linear."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream
 from expunge.models.dropout import AddressedDropout
+from expunge.models.linear import linear
 
 NORMS = ("none", "batch", "group")
 
@@ -124,7 +125,7 @@ def _image(inputs: tuple[int, ...], name: str, least: int) -> tuple[int, int, in
     return channels, height, width
 
 
-ZOO: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn, "resnet18": resnet18}
+ZOO: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn, "resnet18": resnet18, "linear": linear}
 
 
 def draw_weights(model: nn.Module, stream: Stream) -> None:

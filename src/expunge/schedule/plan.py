@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -23,21 +25,34 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The members of one batch: their slots, their chairs in the full batch of ``width``, the epoch they belong to."""
+    """The members of one batch: their slots, their chairs in the full batch of ``width``, the epoch they belong to.
+
+    ``draw`` numbers a role's batches: dropout is addressed by it, so that another role's passes shift nothing.
+    """
 
     slots: np.ndarray
     chairs: np.ndarray
     width: int
     epoch: int
+    draw: int
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One calendar step. It is skipped when it has no parts; a skipped step changes no state."""
+    """One calendar step. It is skipped when it has no parts; a skipped step changes no state.
+
+    ``stage`` numbers the stretch of the plan that it belongs to, ``turn`` the optimiser that takes it; ``epoch`` of
+    ``epochs`` is how far the stage has come.
+    """
 
     index: int
     rate: float
     parts: Mapping[Role, Part]
+    stage: int = 0
+    turn: int = 0
+    epoch: int = 0
+    epochs: int = 1
+    opens: bool = False  # whether a stage begins with it
 
 
 class Plan(Protocol):
@@ -79,12 +94,12 @@ class TrainingPlan:
     def step(self, index: int) -> Step:
         epoch, batch = self._schedule.locate(self.shard, index)
         if self._parts is None or self._parts[0] != epoch:
-            self._parts = (epoch, self._parts_of(epoch))
+            self._parts = (epoch, self._parts_of(epoch, index - batch))
         part = self._parts[1][batch]
         rate = self._optimiser.rate_at(index, self.total)
         return Step(index, rate, {} if part is None else {Role.RETAIN: part})
 
-    def _parts_of(self, epoch: int) -> list[Part | None]:
+    def _parts_of(self, epoch: int, first: int) -> list[Part | None]:
         """Every batch of an epoch; None where too few are present."""
         order, size = self._schedule.epoch_order(self.shard, epoch), self._schedule.batch_size
         present = self._present[order]
@@ -94,7 +109,7 @@ class TrainingPlan:
             chairs, seats = order[start : start + size], present[start : start + size]
             seated = everybody[: len(chairs)] if seats.all() else np.flatnonzero(seats)
             enough = len(seated) >= self._least_present
-            parts.append(Part(chairs[seated], seated, len(chairs), epoch) if enough else None)
+            parts.append(Part(chairs[seated], seated, len(chairs), epoch, first + len(parts)) if enough else None)
         return parts
 
 
@@ -104,14 +119,34 @@ class Walk(Enum):
     RETAIN = "retain"
     FORGET = "forget"
     PAIRED = "paired"  # a retain batch and a forget batch in every step; the retain pass sets the epoch
-    MIXED = "mixed"  # retain and forget rows in one order, as in training
+    PAIRED_BY_FORGET = "paired-by-forget"  # the same; the forget pass sets the epoch
+    MIXED = "mixed"  # retain and forget rows in one order, as in training, all of them trained on
+    SPLIT = "split"  # the same order, but each step keeps its forget and its retain members apart
     FORGET_THEN_RETAIN = "forget-then-retain"
+    NOBODY = "nobody"  # steps without rows: what they minimise is not a loss on examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Passes of one kind under one optimiser.
+
+    ``epochs`` None goes on to the budget's end. Stages of one ``turn`` share an optimiser, its state and the calendar,
+    which spans all their steps.
+    """
+
+    walk: Walk
+    optimiser: Optimiser
+    retain_batch: int
+    forget_batch: int
+    epochs: float | None = None
+    turn: int = 0
 
 
 class UnlearningPlan:
     """Passes over the forget and retain rows; orders do not depend on the method's name or fields.
 
-    A retain batch with fewer than ``least_present`` rows is left out, as in training.
+    ``steps`` says how many steps of each stage are planned. Passes of a role are numbered through all stages, so that
+    none replays an earlier order. A retain batch with fewer than ``least_present`` rows is left out, as in training.
     """
 
     shard = 0
@@ -120,82 +155,155 @@ class UnlearningPlan:
         self,
         *,
         seed: bytes,
-        walk: Walk,
+        stages: Sequence[Stage],
+        steps: Sequence[int],
         retain: np.ndarray,
         forget: np.ndarray,
         count: int,
-        retain_batch: int,
-        forget_batch: int,
-        optimiser: Optimiser,
-        total: int,
         least_present: int = 1,
     ) -> None:
         self.seed = seed
-        self.walk = walk
-        self.total = total
+        self.total = sum(steps)
+        self._stages = tuple(stages)
+        self.steps = tuple(steps)
         self._count = count
-        self._retain = np.union1d(retain, forget) if walk is Walk.MIXED else np.sort(retain)
+        self._retain = np.sort(retain)
         self._forget = np.sort(forget)
-        self._retain_batch = max(1, min(retain_batch, len(self._retain)))
-        self._forget_batch = max(1, min(forget_batch, len(self._forget)))
-        self._optimiser = optimiser
+        self._everybody = np.union1d(retain, forget)
+        self._forgotten = np.zeros(count, dtype=bool)
+        self._forgotten[forget] = True
         self._least_present = least_present
+        self._starts = [0, *accumulate(steps)]
+        self._passed = self._passes_before()
+        self._turns = {
+            turn: sum(of for stage, of in zip(self._stages, self.steps, strict=True) if stage.turn == turn)
+            for turn in {stage.turn for stage in self._stages}
+        }
         self._orders: dict[Role, tuple[int, np.ndarray]] = {}
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps of one pass: the retain pass sets it wherever there is one."""
-        if self.walk is Walk.FORGET:
-            return self._forget_batches
-        if self.walk is Walk.FORGET_THEN_RETAIN:
-            return self._forget_batches + self._retain_batches
-        return self._retain_batches
+    def steps_per_epoch(self, number: int) -> int:
+        """Steps of one pass of a stage: the retain pass sets it wherever there is one."""
+        stage = self._stages[number]
+        retain, forget = self._batches(number, Role.RETAIN), self._batches(number, Role.FORGET)
+        match stage.walk:
+            case Walk.FORGET | Walk.PAIRED_BY_FORGET:
+                return forget
+            case Walk.FORGET_THEN_RETAIN:
+                return forget + retain
+            case Walk.NOBODY:
+                return 1
+            case _:
+                return retain
 
-    @property
-    def _retain_batches(self) -> int:
-        return -(-len(self._retain) // self._retain_batch)
-
-    @property
-    def _forget_batches(self) -> int:
-        return -(-len(self._forget) // self._forget_batch)
+    def wanted(self, number: int) -> int | None:
+        """Steps that a stage's own epochs ask for; None where the budget alone ends it."""
+        epochs = self._stages[number].epochs
+        return None if epochs is None else round(epochs * self.steps_per_epoch(number))
 
     def purpose(self, kind: str, role: Role) -> str:
         return f"unlearn/{kind}/{role.value}"
 
     def step(self, index: int) -> Step:
-        parts = self._parts(index)
+        number = min(bisect_right(self._starts, index), len(self._stages)) - 1
+        within, stage = index - self._starts[number], self._stages[number]
+        parts = self._parts(number, within)
         if Role.RETAIN in parts and len(parts[Role.RETAIN].slots) < self._least_present:
             del parts[Role.RETAIN]
-        return Step(index, self._optimiser.rate_at(index, max(1, self.total)), parts)
+        taken = sum(
+            of for other, of in zip(self._stages[:number], self.steps[:number], strict=True) if other.turn == stage.turn
+        )
+        per_epoch = self.steps_per_epoch(number)
+        return Step(
+            index,
+            stage.optimiser.rate_at(taken + within, max(1, self._turns[stage.turn])),
+            parts,
+            stage=number,
+            turn=stage.turn,
+            epoch=within // per_epoch,
+            epochs=max(1, -(-self.steps[number] // per_epoch)),
+            opens=within == 0,
+        )
 
-    def _parts(self, index: int) -> dict[Role, Part]:
-        epoch, batch = divmod(index, self.steps_per_epoch)
-        match self.walk:
+    def _members(self, number: int, role: Role) -> np.ndarray:
+        if role is Role.FORGET:
+            return self._forget
+        return self._everybody if self._stages[number].walk in (Walk.MIXED, Walk.SPLIT) else self._retain
+
+    def _size(self, number: int, role: Role) -> int:
+        stage = self._stages[number]
+        size = stage.retain_batch if role is Role.RETAIN else stage.forget_batch
+        return max(1, min(size, len(self._members(number, role))))
+
+    def _batches(self, number: int, role: Role) -> int:
+        return -(-len(self._members(number, role)) // self._size(number, role))
+
+    def _passes_before(self) -> list[dict[Role, tuple[int, int]]]:
+        """For each stage and role: passes begun and batches drawn before it."""
+        found: list[dict[Role, tuple[int, int]]] = []
+        passed, drawn = dict.fromkeys(Role, 0), dict.fromkeys(Role, 0)
+        for number, (stage, steps) in enumerate(zip(self._stages, self.steps, strict=True)):
+            found.append({role: (passed[role], drawn[role]) for role in Role})
+            for role, batches in self._drawn(number, stage.walk, steps).items():
+                each = self._batches(number, role)
+                passed[role] += -(-batches // each) if each else 0
+                drawn[role] += batches
+        return found
+
+    def _drawn(self, number: int, walk: Walk, steps: int) -> dict[Role, int]:
+        """Batches of each role in the first ``steps`` steps of a stage."""
+        match walk:
             case Walk.FORGET:
-                return {Role.FORGET: self._part(Role.FORGET, epoch, batch)}
-            case Walk.PAIRED:
-                forget_epoch, forget_batch = divmod(index, self._forget_batches)
-                return {
-                    Role.RETAIN: self._part(Role.RETAIN, epoch, batch),
-                    Role.FORGET: self._part(Role.FORGET, forget_epoch, forget_batch),
-                }
-            case Walk.FORGET_THEN_RETAIN if batch < self._forget_batches:
-                return {Role.FORGET: self._part(Role.FORGET, epoch, batch)}
+                return {Role.FORGET: steps}
+            case Walk.PAIRED | Walk.PAIRED_BY_FORGET:
+                return {Role.FORGET: steps, Role.RETAIN: steps}
             case Walk.FORGET_THEN_RETAIN:
-                return {Role.RETAIN: self._part(Role.RETAIN, epoch, batch - self._forget_batches)}
+                first = self._batches(number, Role.FORGET)
+                whole, rest = divmod(steps, self.steps_per_epoch(number))
+                forget = whole * first + min(rest, first)
+                return {Role.FORGET: forget, Role.RETAIN: steps - forget}
+            case Walk.NOBODY:
+                return {}
             case _:
-                return {Role.RETAIN: self._part(Role.RETAIN, epoch, batch)}
+                return {Role.RETAIN: steps}
 
-    def _part(self, role: Role, epoch: int, batch: int) -> Part:
-        size = self._retain_batch if role is Role.RETAIN else self._forget_batch
-        slots = self._order(role, epoch)[batch * size : (batch + 1) * size]
-        return Part(slots, np.arange(len(slots)), len(slots), epoch)
+    def _parts(self, number: int, within: int) -> dict[Role, Part]:
+        match self._stages[number].walk:
+            case Walk.NOBODY:
+                return {}
+            case Walk.FORGET:
+                return {Role.FORGET: self._part(number, Role.FORGET, within)}
+            case Walk.PAIRED | Walk.PAIRED_BY_FORGET:
+                return {role: self._part(number, role, within) for role in (Role.RETAIN, Role.FORGET)}
+            case Walk.FORGET_THEN_RETAIN:
+                drawn = self._drawn(number, Walk.FORGET_THEN_RETAIN, within)
+                forget, retain = self._batches(number, Role.FORGET), self._batches(number, Role.RETAIN)
+                role = Role.FORGET if within % (forget + retain) < forget else Role.RETAIN
+                return {role: self._part(number, role, drawn[role])}
+            case Walk.SPLIT:
+                return self._split(self._part(number, Role.RETAIN, within))
+            case _:
+                return {Role.RETAIN: self._part(number, Role.RETAIN, within)}
 
-    def _order(self, role: Role, epoch: int) -> np.ndarray:
+    def _part(self, number: int, role: Role, batch: int) -> Part:
+        """A role's batch, counted from the beginning of the stage."""
+        passed, drawn = self._passed[number][role]
+        epoch, place = divmod(batch, self._batches(number, role))
+        size = self._size(number, role)
+        slots = self._order(role, self._members(number, role), passed + epoch)[place * size : (place + 1) * size]
+        return Part(slots, np.arange(len(slots)), len(slots), passed + epoch, drawn + batch)
+
+    def _split(self, part: Part) -> dict[Role, Part]:
+        forgotten = self._forgotten[part.slots]
+        return {
+            role: replace(part, slots=part.slots[chosen], chairs=part.chairs[chosen])
+            for role, chosen in ((Role.RETAIN, ~forgotten), (Role.FORGET, forgotten))
+            if chosen.any()
+        }
+
+    def _order(self, role: Role, members: np.ndarray, epoch: int) -> np.ndarray:
         """Rows in the order of the keys of all slots, restricted to this role; reshuffled at every pass."""
         kept = self._orders.get(role)
-        if kept is None or kept[0] != epoch:
-            members = self._retain if role is Role.RETAIN else self._forget
+        if kept is None or kept[0] != epoch or len(kept[1]) != len(members):
             keys = Stream(self.seed, f"unlearn/{role.value}-order", 0, epoch).words(self._count)
             kept = (epoch, members[stable_order(keys[members])])
             self._orders[role] = kept

@@ -17,7 +17,9 @@ Scalar = int | float | str | bool
 
 class OptimiserName(Enum):
     SGD = "sgd"
-    ADAMW = "adamw"
+    ADAM = "adam"  # decay is part of the gradient
+    ADAMW = "adamw"  # decay shrinks the weights by itself
+    SIGN = "sign"  # the sign of the gradient, nothing else
 
 
 class Calendar(Enum):

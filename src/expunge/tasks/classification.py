@@ -5,28 +5,22 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.linear import Logistic, Squared
+from expunge.tasks.task import Batch, ClassTask, Task
 
 
-class Classification(Task):
-    """Logits in, one class out."""
+class Classification(ClassTask):
+    """Logits in, one class out: the outputs' softmax is the model's belief."""
 
     name = "classification"
+    takes = "logits of a softmax over classes"
 
     def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         return model(batch.inputs)
 
-    def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        logits = self.outputs(model, batch)
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()
+    def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
         return nn.functional.cross_entropy(logits, batch.labels, reduction="none")
 
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        logits = self.outputs(model, batch).double()
-        own = logits.gather(1, batch.labels[:, None])
-        others = logits.scatter(1, batch.labels[:, None], -torch.inf)
-        return own[:, 0] - torch.logsumexp(others, dim=1)
 
-
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(),)}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Logistic(), Squared())}

@@ -86,7 +86,7 @@ class _First:
             step = plan.step(index)
             if step.parts:
                 part = step.parts[Role.RETAIN]
-                few = Part(part.slots[:ROWS], part.chairs[:ROWS], part.width, part.epoch)
+                few = Part(part.slots[:ROWS], part.chairs[:ROWS], part.width, part.epoch, part.draw)
                 self._steps.append(replace(step, parts={Role.RETAIN: few}))
             index += 1
         self._steps = self._steps[start:]
@@ -143,7 +143,7 @@ def continues_alike(
     fresh = build(recipe, bytes(32), shard).to(examples.device)
     fresh_optimiser = make_optimiser(recipe.optimiser, fresh)
     try:
-        load_full_state(fresh, fresh_optimiser, kept, "self-test checkpoint")
+        load_full_state(fresh, [fresh_optimiser], kept, "self-test checkpoint")
     except RunError as error:
         return f"the model's state cannot be taken up again ({error})"
     advance(fresh, fresh_optimiser, 1, 1)

@@ -6,7 +6,7 @@ Training, retraining and every method that takes gradient steps run through here
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,18 +19,26 @@ from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Task
 from expunge.train.examples import Examples
 from expunge.train.meter import Meter
-from expunge.train.objective import Objective, StepBatch
+from expunge.train.objective import Extras, Objective, StepBatch
 from expunge.train.optimiser import set_rate
 from expunge.train.profile import precision_of
 
 Progress = Callable[[int, int], None]
-Relabel = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a method does beside minimising: where a stage begins, to gradients before a step, to weights after it."""
+
+    enter: Callable[[Step], None] | None = None
+    before_update: Callable[[Step], None] | None = None
+    after_update: Callable[[torch.optim.Optimizer], None] | None = None
 
 
 class Recorder(Protocol):
     """Keeps what a killed run needs to continue, and the trace."""
 
-    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         """Take up the last good state; the number of steps that it already holds."""
         ...
 
@@ -42,7 +50,9 @@ class Recorder(Protocol):
         """Whether a checkpoint falls after ``done`` steps."""
         ...
 
-    def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
+    def checkpoint(
+        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
+    ) -> None:
         """Keep the state after ``done`` steps."""
         ...
 
@@ -50,7 +60,7 @@ class Recorder(Protocol):
 class NoRecorder:
     """Keeps nothing."""
 
-    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         return 0
 
     def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
@@ -59,7 +69,9 @@ class NoRecorder:
     def due(self, done: int) -> bool:
         return False
 
-    def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
+    def checkpoint(
+        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
+    ) -> None:
         return None
 
 
@@ -83,21 +95,29 @@ def carry_out(
     meter: Meter,
     teacher: nn.Module | None = None,
     recorder: Recorder | None = None,
-    relabel: Relabel | None = None,
-    after_update: Callable[[], None] | None = None,
+    extras: Extras | None = None,
+    hooks: Hooks | None = None,
+    others: Sequence[torch.optim.Optimizer] = (),
     progress: Progress | None = None,
 ) -> Outcome:
-    """Carry out a plan on ``student``, in place. A step that would pass the meter's budget is not begun."""
-    recorder = recorder or NoRecorder()
-    start = recorder.restore(student, optimiser, meter)
+    """Carry out a plan on ``student``, in place. A step that would pass the meter's budget is not begun.
+
+    ``optimiser`` takes the steps of turn 0, ``others`` those of the turns after it.
+    """
+    recorder, hooks = recorder or NoRecorder(), hooks or Hooks()
+    optimisers = (optimiser, *others)
+    start = recorder.restore(student, optimisers, meter)
     precision = precision_of(recipe, examples.device)
     for index in range(start, plan.total):
         step = plan.step(index)
-        batch = StepBatch(step, plan, examples, task, relabel)
+        if step.opens and hooks.enter is not None:
+            hooks.enter(step)
+        batch = StepBatch(step, plan, examples, task, extras)
         loss = objective(student, batch, teacher)
         if loss.needed:
             if not meter.fits(loss.thirds):
                 return Outcome(index, f"the next step would pass the budget of {meter.allowed:g} example-steps")
+            optimiser = optimisers[step.turn]
             set_rate(optimiser, step.rate)
             with precision:
                 value = loss.value()
@@ -106,15 +126,18 @@ def carry_out(
             _check_finite(value, index)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
+            if hooks.before_update is not None:
+                hooks.before_update(step)
             optimiser.step()
-            if after_update is not None:
-                after_update()
+            if hooks.after_update is not None:
+                hooks.after_update(optimiser)
         recorder.after_step(step, batch.losses)
         if recorder.due(index + 1):
-            recorder.checkpoint(index + 1, student, optimiser, meter)
+            recorder.checkpoint(index + 1, student, optimisers, meter)
         if progress is not None:
             progress(index + 1, plan.total)
-    optimiser.zero_grad(set_to_none=True)
+    for used in optimisers:
+        used.zero_grad(set_to_none=True)
     return Outcome(plan.total)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -16,13 +16,18 @@ from expunge.schedule.plan import Plan, Role, Step
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 
+Relabel = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A scalar that costs ``thirds`` thirds of an example-step once it is computed."""
+    """A scalar and the passes that it needs, each with its cost in thirds of an example-step.
+
+    Terms that name the same pass share it: it is computed and counted once.
+    """
 
     weight: float
-    thirds: int
+    passes: Mapping[Hashable, int]
     compute: Callable[[], torch.Tensor]
 
 
@@ -42,7 +47,7 @@ class Loss:
         return self + -other
 
     def __rmul__(self, factor: float) -> Loss:
-        return Loss(tuple(Term(factor * term.weight, term.thirds, term.compute) for term in self.terms))
+        return Loss(tuple(Term(factor * term.weight, term.passes, term.compute) for term in self.terms))
 
     @property
     def needed(self) -> tuple[Term, ...]:
@@ -50,7 +55,10 @@ class Loss:
 
     @property
     def thirds(self) -> int:
-        return sum(term.thirds for term in self.needed)
+        costs: dict[Hashable, int] = {}
+        for term in self.needed:
+            costs.update(term.passes)
+        return sum(costs.values())
 
     def value(self) -> torch.Tensor | None:
         """The sum; None when nothing is left of it."""
@@ -62,66 +70,140 @@ class Loss:
         return total
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One model over one part of a step. Without ``gradient`` it is a forward pass alone, a third of the cost.
+
+    ``writes`` says whether batch norms in training mode write their running statistics.
+    """
+
+    model: nn.Module
+    role: Role
+    gradient: bool = True
+    writes: bool = False
+
+    @property
+    def key(self) -> Hashable:
+        return id(self.model), self.role, self.gradient, self.writes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a pass gave: outputs for the rows of its batch."""
+
+    outputs: torch.Tensor
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a method may lay beside the rows: other labels, and a weight for each class in the retain loss."""
+
+    relabel: Relabel | None = None
+    class_weights: torch.Tensor | None = None
+
+
+@dataclass(slots=True)
+class _Gathered:
+    batches: dict[Role, Batch] = field(default_factory=dict[Role, Batch])
+    answers: dict[Hashable, Answer] = field(default_factory=dict[Hashable, Answer])
+
+
 class StepBatch:
     """What an objective sees of one step: losses of its retain and forget members, as terms."""
 
-    def __init__(
-        self,
-        step: Step,
-        plan: Plan,
-        examples: Examples,
-        task: Task,
-        relabel: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor] | None = None,
-    ) -> None:
+    def __init__(self, step: Step, plan: Plan, examples: Examples, task: Task, extras: Extras | None = None) -> None:
         self.step = step
         self.losses: dict[Role, torch.Tensor] = {}
         self._plan = plan
         self._examples = examples
         self._task = task
-        self._relabel = relabel
+        self._extras = extras or Extras()
+        self._gathered = _Gathered()
 
     def retain_loss(self, student: nn.Module) -> Loss:
-        """Mean loss of the retain members; nothing where the step has none."""
-        return self._mean_loss(student, Role.RETAIN, writes=True)
+        """Mean loss of the retain members, by class weights where there are any; nothing where the step has none."""
+        return self.term(self._retained, Pass(student, Role.RETAIN, writes=True))
 
     def forget_loss(self, student: nn.Module, *, writes: bool = False) -> Loss:
         """Mean loss of the forget members.
 
         Running statistics are an average over the training: a forget pass does not write them unless ``writes``.
         """
-        return self._mean_loss(student, Role.FORGET, writes=writes)
+        return self.term(self._forgotten, Pass(student, Role.FORGET, writes=writes))
 
-    def _mean_loss(self, student: nn.Module, role: Role, *, writes: bool) -> Loss:
-        part = self.step.parts.get(role)
-        if part is None or len(part.slots) == 0:
+    def term(self, function: Callable[..., torch.Tensor], *passes: Pass) -> Loss:
+        """A scalar function of the answers of some passes; nothing where the step lacks one of their parts."""
+        if any(self.size(item.role) == 0 for item in passes):
             return Loss()
-        return Loss((Term(1.0, 3 * len(part.slots), lambda: self._compute(student, role, writes)),))
+        costs = {item.key: (3 if item.gradient else 1) * self.size(item.role) for item in passes}
+        return Loss((Term(1.0, costs, lambda: function(*(self._answer(item) for item in passes))),))
 
-    def _compute(self, student: nn.Module, role: Role, writes: bool) -> torch.Tensor:
-        part = self.step.parts[role]
-        batch = self._gather(role)
+    def size(self, role: Role) -> int:
+        """How many members of a role the step has."""
+        part = self.step.parts.get(role)
+        return 0 if part is None else len(part.slots)
+
+    def share(self, role: Role) -> float:
+        """The part of the step's members that have a role."""
+        everybody = sum(len(part.slots) for part in self.step.parts.values())
+        return self.size(role) / everybody if everybody else 0.0
+
+    def _retained(self, answer: Answer) -> torch.Tensor:
+        losses = self._kept(Role.RETAIN, answer)
+        if self._extras.class_weights is None:
+            return losses.mean()
+        weights = self._extras.class_weights[answer.batch.labels].to(losses.dtype)
+        return (weights * losses).sum() / weights.sum()
+
+    def _forgotten(self, answer: Answer) -> torch.Tensor:
+        return self._kept(Role.FORGET, answer).mean()
+
+    def _kept(self, role: Role, answer: Answer) -> torch.Tensor:
+        losses = self._task.loss_of(answer.outputs, answer.batch)
+        self.losses[role] = losses.detach()
+        return losses
+
+    def _answer(self, item: Pass) -> Answer:
+        if item.key not in self._gathered.answers:
+            batch = self._gather(item.role)
+            outputs = self._train_pass(item, batch) if item.gradient or item.model.training else self._look(item, batch)
+            self._gathered.answers[item.key] = Answer(outputs, batch)
+        return self._gathered.answers[item.key]
+
+    def _train_pass(self, item: Pass, batch: Batch) -> torch.Tensor:
+        part = self.step.parts[item.role]
         address = DropoutAddress(
             self._plan.seed,
-            self._plan.purpose("dropout", role),
+            self._plan.purpose("dropout", item.role),
             self._plan.shard,
-            self.step.index,
+            part.draw,
             part.chairs,
             part.width,
         )
-        with addressed(address, student), running_statistics(student, written=writes, rows=len(batch)):
-            losses = _losses(self._task, student, batch)
-        self.losses[role] = losses.detach()
-        return losses.mean()
+        with (
+            torch.set_grad_enabled(item.gradient),
+            addressed(address, item.model),
+            running_statistics(item.model, written=item.writes, rows=len(batch)),
+        ):
+            return _outputs(self._task, item.model, batch)
+
+    def _look(self, item: Pass, batch: Batch) -> torch.Tensor:
+        """A model in eval mode, without a gradient."""
+        with torch.no_grad():
+            return _outputs(self._task, item.model, batch)
 
     def _gather(self, role: Role) -> Batch:
-        part = self.step.parts[role]
-        batch = self._examples.batch(
-            part, seed=self._plan.seed, purpose=self._plan.purpose("augment", role), shard=self._plan.shard
-        )
-        if self._relabel is None:
-            return batch
-        slots = torch.from_numpy(part.slots).to(batch.labels.device)
-        return Batch(batch.inputs, self._relabel(slots, batch.labels, part.epoch))
+        if role not in self._gathered.batches:
+            part = self.step.parts[role]
+            batch = self._examples.batch(
+                part, seed=self._plan.seed, purpose=self._plan.purpose("augment", role), shard=self._plan.shard
+            )
+            if self._extras.relabel is not None:
+                slots = torch.from_numpy(part.slots).to(batch.labels.device)
+                batch = Batch(batch.inputs, self._extras.relabel(slots, batch.labels, part.epoch))
+            self._gathered.batches[role] = batch
+        return self._gathered.batches[role]
 
 
 class Objective(Protocol):
@@ -163,10 +245,10 @@ def running_statistics(model: nn.Module, *, written: bool, rows: int) -> Generat
             buffers.update(own)
 
 
-def _losses(task: Task, student: nn.Module, batch: Batch) -> torch.Tensor:
+def _outputs(task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
     """The model's own failure is one sentence of ours."""
     try:
-        return task.losses(student, batch)
+        return task.outputs(model, batch)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise RunError(
             f"the model failed on a batch of {len(batch)} rows of shape {tuple(batch.inputs.shape[1:])} in training "

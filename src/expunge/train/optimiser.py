@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -14,6 +16,8 @@ def make_optimiser(described: Optimiser, model: nn.Module) -> torch.optim.Optimi
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise RunError("the model has no trainable parameters: nothing can be trained or forgotten")
+    if described.name is OptimiserName.SIGN:
+        return SignDescent(parameters, rate=described.rate)
     if described.name is OptimiserName.SGD:
         return torch.optim.SGD(
             parameters,
@@ -23,7 +27,8 @@ def make_optimiser(described: Optimiser, model: nn.Module) -> torch.optim.Optimi
             foreach=False,
             fused=False,
         )
-    return torch.optim.AdamW(
+    kind = torch.optim.Adam if described.name is OptimiserName.ADAM else torch.optim.AdamW
+    return kind(
         parameters,
         lr=described.rate,
         betas=(described.beta1, described.beta2),
@@ -32,6 +37,20 @@ def make_optimiser(described: Optimiser, model: nn.Module) -> torch.optim.Optimi
         foreach=False,
         fused=False,
     )
+
+
+class SignDescent(torch.optim.Optimizer):
+    """θ ← θ − η·sign(gradient), sign(0) = 0; no moments, no decay: the gradient's scale does not matter."""
+
+    def __init__(self, parameters: Iterable[torch.Tensor], *, rate: float) -> None:
+        super().__init__(parameters, {"lr": rate})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.add_(parameter.grad.sign(), alpha=-group["lr"])
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,12 +67,12 @@ class FolderRecorder:
     def path(self, checkpoint: Checkpoint) -> Path:
         return self.folder / "checkpoints" / checkpoint.name
 
-    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         for checkpoint in reversed(self._log.checkpoints(self.shard) if self._restores else []):
             state = read_checkpoint(self.path(checkpoint), checkpoint)
             if state is None:
                 continue
-            load_full_state(student, optimiser, state, self.path(checkpoint))
+            load_full_state(student, optimisers, state, self.path(checkpoint))
             meter.continue_from(checkpoint.thirds, checkpoint.seconds)
             self._cut_trace(checkpoint.step)
             return checkpoint.step
@@ -89,9 +89,11 @@ class FolderRecorder:
     def due(self, done: int) -> bool:
         return done % self._interval == 0 or done in self._stage_ends or done == self._total
 
-    def checkpoint(self, done: int, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> None:
+    def checkpoint(
+        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
+    ) -> None:
         self.wait()
-        state = copied(full_state(student, optimiser))
+        state = copied(full_state(student, *optimisers))
         trace, self._trace = self._trace, []
         thirds, seconds = meter.thirds, round(meter.seconds, 6)
         self._pending = self._thread.submit(self._write, done, state, trace, thirds, seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,11 +116,11 @@ class _StartsAt(NoRecorder):
     def __init__(self, start: StartingPoint) -> None:
         self._start = start
 
-    def restore(self, student: nn.Module, optimiser: torch.optim.Optimizer, meter: Meter) -> int:
+    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         state = read_checkpoint(self._start.path, self._start.checkpoint)
         if state is None:
             raise RunError(f"{self._start.path} is missing or does not match its digest: use --method retrain")
-        load_full_state(student, optimiser, state, self._start.path)
+        load_full_state(student, optimisers, state, self._start.path)
         return self._start.checkpoint.step
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -42,11 +42,17 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
     return found
 
 
-def full_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
+def full_state(model: nn.Module, *optimisers: torch.optim.Optimizer) -> Tensors:
     """Everything that a step depends on besides its batch."""
     state = {f"model.{name}": value for name, value in weights_of(model).items()}
-    state.update({f"optimiser.{name}": value for name, value in optimiser_state(optimiser).items()})
+    for turn, optimiser in enumerate(optimisers):
+        state.update({f"{_turn(turn)}.{name}": value for name, value in optimiser_state(optimiser).items()})
     return state
+
+
+def _turn(number: int) -> str:
+    """Name of an optimiser among a model's: most have one."""
+    return "optimiser" if number == 0 else f"optimiser-{number}"
 
 
 def copied(tensors: Mapping[str, torch.Tensor]) -> Tensors:
@@ -121,17 +127,25 @@ def load_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: P
 
 
 def load_full_state(
-    model: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, torch.Tensor], where: Path | str
+    model: nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
+    state: Mapping[str, torch.Tensor],
+    where: Path | str,
 ) -> None:
-    """Take up a checkpoint: weights into the model's tensors, moments and counters into the optimiser's."""
+    """Take up a checkpoint: weights into the model's tensors, moments and counters into the optimisers'."""
     weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
     load_weights(model, weights, where)
+    for turn, optimiser in enumerate(optimisers):
+        prefix = f"{_turn(turn)}."
+        moments = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        _load_moments(optimiser, moments, where)
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.Tensor], where: Path | str) -> None:
     parameters = _parameters(optimiser)
     optimiser.state.clear()
-    for name, value in state.items():
-        if not name.startswith("optimiser."):
-            continue
-        number, _, field = name.removeprefix("optimiser.").partition(".")
+    for name, value in moments.items():
+        number, _, field = name.partition(".")
         if not number.isdigit() or int(number) >= len(parameters):
             raise RunError(f"{where}: optimiser state {name!r} belongs to no parameter: the file was altered")
         parameter = parameters[int(number)]

@@ -1,0 +1,58 @@
+"""Running statistics are an average over training data: they hold F. What methods may do with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.methods.given import Given
+
+BATCHES = 16
+
+
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """Every batch norm of a model, however many dimensions it has."""
+    kind = nn.modules.batchnorm._NormBase  # pyright: ignore[reportPrivateUsage]
+    return [module for module in model.modules() if isinstance(module, kind)]
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Batch norms in eval mode: a batch of forget examples alone would move their statistics to F."""
+    for module in batch_norms(model):
+        module.eval()
+
+
+def calibration_rows(given: Given) -> np.ndarray:
+    """A fixed sample of R in whole batches of one size, as far as the budget goes; forward passes cost a third each.
+
+    Cumulative mode averages the batches' variances, not the pooled one: full batches of one size keep that honest.
+    """
+    size = max(2, given.recipe.batch_size)
+    retain = given.retain
+    batches = min(BATCHES, given.affordable(len(retain), 1) // size)
+    if batches == 0 and given.affordable(len(retain), 1) == len(retain) >= 2:
+        return retain
+    return given.sample(retain, batches * size)
+
+
+def recalibrate(given: Given, model: nn.Module, rows: np.ndarray) -> None:
+    """Reset the running statistics and take them anew as the cumulative mean over ``rows`` of the retain set."""
+    norms = [module for module in batch_norms(model) if getattr(module, "track_running_stats", False)]
+    if not norms or len(rows) == 0:
+        return
+    model.eval()
+    momenta = [module.momentum for module in norms]
+    for module in norms:
+        module.reset_running_stats()  # type: ignore[operator]
+        module.momentum = None  # type: ignore[assignment]
+        module.train()
+    size = min(len(rows), max(2, given.recipe.batch_size))
+    with torch.no_grad():
+        for start in range(0, len(rows), size):
+            batch = given.examples.plain(rows[start : start + size])
+            given.task.outputs(model, batch)
+            given.meter.forwards(len(batch))
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum  # type: ignore[assignment]
+        module.eval()

@@ -1,0 +1,43 @@
+"""Fields of methods: a default, and where tuning may look for a better value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Between:
+    """Any value from ``low`` to ``high``, by its logarithm where ``log``."""
+
+    low: float
+    high: float
+    log: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high, "log": self.log}
+
+
+@dataclass(frozen=True)
+class Among:
+    """One of a few values."""
+
+    values: tuple[Any, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"values": list(self.values)}
+
+
+Search = Between | Among
+
+
+def tuned(default: Any, search: Search) -> Any:
+    """A field with a default and a search range; a value outside the range may be set by hand."""
+    return field(default=default, metadata={"search": search})
+
+
+def search_of(item: Field[Any]) -> Search | None:
+    """Where tuning may look for a field's value; None where it is not tuned."""
+    found: Mapping[str, Any] = item.metadata
+    return found.get("search")

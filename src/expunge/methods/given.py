@@ -1,0 +1,208 @@
+"""What a method is given: its parent's rows, models and streams, behind a guard that opens for what it declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.streams import Stream, lineage_seed, stable_order, unlearning_digest
+from expunge.models.resolver import build
+from expunge.schedule.recipe import Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.tasks.classification import TASKS
+from expunge.tasks.task import Task
+from expunge.train.examples import Examples
+from expunge.train.log import Log
+from expunge.train.loop import NoRecorder, Progress, Recorder
+from expunge.train.meter import Meter
+from expunge.train.recorder import FolderRecorder
+from expunge.train.run import assemble
+
+
+class Need(Enum):
+    """What a method may see. Nothing else is handed over."""
+
+    FORGET = "forget"
+    RETAIN = "retain"
+    ORIGINAL = "original"
+    INIT = "init"
+    CHECKPOINTS = "checkpoints"
+    GRADIENTS = "gradients"
+    INPUTS = "inputs"
+    CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The run that is to forget, as a method may come to know it."""
+
+    recipe: Recipe
+    schedule: Schedule
+    root: bytes
+    beacon: bytes
+    units: np.ndarray
+    examples: Examples
+    model: nn.Module
+    weights_digest: str
+    emptied: np.ndarray
+    exact_refused: str | None = "the environment was not examined"  # why nothing computed here may be called exact
+    continues: bool = True  # whether a checkpoint holds all of the model's state
+    replay_refused: str | None = None  # why the ancestor's checkpoints may not be continued here
+    folder: Path | None = None  # of the nearest trained or exact ancestor: its checkpoints may be reused
+    ancestor_emptied: np.ndarray | None = None  # its empty chairs, where they are fewer than ``emptied``
+    initial: Callable[[], nn.Module] | None = None  # makes the initial weights; by the recipe unless said
+    account: Mapping[str, Any] | None = None  # what certified removals have spent so far
+    noise: np.ndarray | None = None  # the secret perturbation that the run was trained under
+
+
+class Given:
+    """The guarded view of a parent: reading what was not declared in ``needs`` is an error."""
+
+    def __init__(
+        self,
+        parent: Parent,
+        forget: np.ndarray,
+        needs: frozenset[Need],
+        *,
+        seed: int,
+        meter: Meter,
+        workspace: Path | None,
+        progress: Progress | None,
+        checkpoint_interval: int | None,
+        trace: bool,
+    ) -> None:
+        self.recipe = parent.recipe
+        self.schedule = parent.schedule
+        self.task: Task = TASKS[parent.recipe.task]
+        self.device = parent.examples.device
+        self.meter = meter
+        self.workspace = workspace
+        self.progress = progress
+        self.checkpoint_interval = checkpoint_interval
+        self.trace = trace
+        self.count = len(parent.examples)
+        self.seed = lineage_seed(
+            unlearning_digest(parent.recipe.digest, bytes.fromhex(parent.weights_digest), seed),
+            parent.root,
+            parent.beacon,
+        )
+        self.root = parent.root
+        self.beacon = parent.beacon
+        self.units = parent.units
+        self.exact_refused = parent.exact_refused
+        self.continues = parent.continues
+        self.account = parent.account
+        self.noise = parent.noise
+        self.used: set[Need] = set()
+        self._parent = parent
+        self._forget = forget
+        self._needs = needs
+
+    def _use(self, need: Need) -> None:
+        if need not in self._needs:
+            raise InvalidArgument(f"the method reads {need.value!r} without declaring it in `needs`: declare it")
+        self.used.add(need)
+
+    @property
+    def forget(self) -> np.ndarray:
+        """Slots that must go, ascending."""
+        self._use(Need.FORGET)
+        return self._forget
+
+    @property
+    def retain(self) -> np.ndarray:
+        """Slots that stay, ascending; those forgotten earlier are in neither set."""
+        self._use(Need.RETAIN)
+        return np.setdiff1d(np.arange(self.count), np.union1d(self._forget, self._parent.emptied))
+
+    @property
+    def emptied(self) -> np.ndarray:
+        """Every chair that is empty once F is gone. Positions tell nothing of anybody's content."""
+        return np.union1d(self._forget, self._parent.emptied)
+
+    @property
+    def newly_emptied(self) -> np.ndarray:
+        """The chairs that are empty now and were not in the ancestor whose checkpoints may be reused."""
+        before = self._parent.emptied if self._parent.ancestor_emptied is None else self._parent.ancestor_emptied
+        return np.setdiff1d(self.emptied, before)
+
+    @property
+    def examples(self) -> Examples:
+        """Rows behind a guard that opens for the declared sets only."""
+        slots: list[np.ndarray] = []
+        if Need.FORGET in self._needs:
+            slots.append(self._forget)
+        if Need.RETAIN in self._needs:
+            slots.append(np.setdiff1d(np.arange(self.count), self.emptied))
+        joined = np.concatenate(slots) if slots else np.zeros(0, dtype=np.int64)
+        return self._parent.examples.only(joined)
+
+    def student(self) -> nn.Module:
+        """A copy of the original's weights to work on."""
+        return deepcopy(self._parent.model)
+
+    @property
+    def original(self) -> nn.Module:
+        """A frozen copy of the original in eval mode."""
+        self._use(Need.ORIGINAL)
+        teacher = deepcopy(self._parent.model).eval()
+        return teacher.requires_grad_(False)
+
+    def initial(self) -> nn.Module:
+        """The recipe's initial weights, drawn again."""
+        self._use(Need.INIT)
+        made = self._parent.initial() if self._parent.initial else build(self.recipe, self.schedule.seed)
+        return made.to(self.device)
+
+    def stream(self, purpose: str, index: int = 0) -> Stream:
+        """Random words for this request under ``unlearn/purpose``; the method's name has no part in them."""
+        return Stream(self.seed, f"unlearn/{purpose}", 0, index)
+
+    def sample(self, slots: np.ndarray, count: int) -> np.ndarray:
+        """``count`` of some slots, ascending, by the same keys whoever asks."""
+        if count >= len(slots):
+            return np.sort(slots)
+        keys = self.stream("sample").words(self.count)
+        return np.sort(slots[stable_order(keys[slots])][: max(0, count)])
+
+    def affordable(self, count: int, thirds_each: int) -> int:
+        """How many of ``count`` rows the rest of the budget covers at so many thirds of an example-step each."""
+        if self.meter.allowed is None:
+            return count
+        return min(count, max(0, int((3 * self.meter.allowed + 1e-6 - self.meter.thirds) // thirds_each)))
+
+    def assemble(self, members: list[nn.Module | None]) -> nn.Module:
+        """The shards' models as one."""
+        return assemble(self.recipe, members)
+
+    def declare(self, need: Need) -> None:
+        """Say that a need is made use of that is not a value by itself (gradients, checkpoints, init)."""
+        self._use(need)
+
+    @property
+    def ancestor(self) -> Path | None:
+        """Folder of the nearest trained or exact ancestor."""
+        self._use(Need.CHECKPOINTS)
+        return self._parent.folder
+
+    def recorder(self, total: int) -> Recorder:
+        """Keeps one state of an unlearning loop, so that a killed run continues."""
+        if self.workspace is None:
+            return NoRecorder()
+        return FolderRecorder(
+            self.workspace,
+            shard=0,
+            total=total,
+            log=Log(self.workspace / "log.jsonl"),
+            interval=self.checkpoint_interval,
+            latest_only=True,
+            restores=self.continues,
+        )
