@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.loop import loop_against_bare, recording_against_none
+from benchmarks.methods import method_epochs
 from benchmarks.schedule import schedule_speed
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -24,7 +25,7 @@ RESULTS = Path(__file__).parent / "results" / "speed.json"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs for each ratio")
-    parser.add_argument("--only", choices=("loop", "recording", "schedule"), help="one of the three parts")
+    parser.add_argument("--only", choices=("loop", "recording", "schedule", "methods"), help="one of the parts")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/speed.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -38,6 +39,11 @@ def main() -> int:
             for name in ("cnn", "resnet18")
             for trace in (False, True)
         ]
+    if options.only in (None, "methods"):
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found += method_epochs(options.pairs, threads)
+        torch.set_num_threads(1)
     if options.only in (None, "schedule"):
         found.append(schedule_speed())
     for row in found:

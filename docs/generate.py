@@ -25,23 +25,36 @@ def methods_page() -> str:
         "Every row is a frozen dataclass in `src/expunge/methods/`; its fields are set with `--set field=value`.",
         "The guarantee is the highest that the method can earn. Budgets are shares of the training's example-steps.",
         "",
-        "| method | guarantee | sees | budget | sharded runs | what it does | source |",
+        "Costs are example-steps: one example forward and backward is 1, a forward pass alone 1/3. A method that has a",
+        "budget takes a tenth of the training's work unless told otherwise, and is refused on sharded runs so far.",
+        "",
+        "| method | guarantee | idea | sees | works on | costs | source |",
         "|---|---|---|---|---|---|---|",
     ]
     rows = method_rows()
     for row in rows:
         name = f"`{row['name']}`" + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
-        budget = "10 % unless said" if row["budget"] else "none"
-        shards = "yes" if row["shards"] else "not yet"
         needs = ", ".join(row["needs"])
         lines.append(
-            f"| {name} | {row['guarantee']} | {needs} | {budget} | {shards} | {row['summary']} | {row['citation']} |"
+            f"| {name} | {row['guarantee']} | {row['summary']} | {needs} | {row['task']} | {row['work']} | "
+            f"{row['citation']} |"
         )
-    lines += ["", "## Fields and their defaults", ""]
+    lines += ["", "## Fields, defaults, and where tuning looks", ""]
     for row in rows:
-        fields = ", ".join(f"`{name}` = {_shown(value)}" for name, value in row["fields"].items()) or "none"
-        lines.append(f"- `{row['name']}`: {fields}")
+        fields = ", ".join(
+            f"`{name}` = {_shown(value)}{_range(row['search'].get(name))}" for name, value in row["fields"].items()
+        )
+        lines.append(f"- `{row['name']}`: {fields or 'none'}")
     return "\n".join(lines) + "\n"
+
+
+def _range(search: dict[str, Any] | None) -> str:
+    if search is None:
+        return ""
+    if "values" in search:
+        return f" (one of {', '.join(str(value) for value in search['values'])})"
+    times = f" × {search['times']}" if search["times"] else ""
+    return f" ({search['low']:g} … {search['high']:g}{times}{', log' if search['log'] else ''})"
 
 
 def probes_page() -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from expunge.methods.contract import Need
 from expunge.methods.objective_method import ObjectiveMethod
-from expunge.schedule.plan import Walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +16,6 @@ class SoftAscent(ObjectiveMethod):
     needs = frozenset({Need.FORGET, Need.RETAIN})
     rate: float = 0.01
     strength: float = 0.02
-
-    @property
-    def walk(self) -> Walk:
-        return Walk.PAIRED
 
     def objective(self, student, batch, teacher):
         return batch.retain_loss(student) - self.strength * batch.forget_loss(student)

@@ -31,9 +31,12 @@ from expunge.train.training import make_recipe
 MakeParent = Callable[..., Parent]
 
 
-def make_parent(dataset: Dataset, *, double: bool = False, model: nn.Module | None = None, **fields: Any) -> Parent:
-    """A trained model with what a method may come to know of it."""
-    fields = {"model": "mlp", "epochs": 4, "batch_size": 16, **fields}
+def make_parent(
+    dataset: Dataset, *, double: bool = False, model: nn.Module | str | None = None, **fields: Any
+) -> Parent:
+    """A trained model, of the zoo or one's own, with what a method may come to know of it."""
+    fields = {"model": model if isinstance(model, str) else "mlp", "epochs": 4, "batch_size": 16, **fields}
+    model = None if isinstance(model, str) else model
     recipe = make_recipe(dataset, **fields)
     schedule = Schedule.of(recipe, bytes(32), number_units(dataset.subjects))
     examples = Examples(recipe, dataset, torch.device("cpu"))

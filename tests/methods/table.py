@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ class Row:
     name: str
     still: tuple[dict[str, Any], ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    draws: bool = True  # whether another seed of the request gives other bytes
+    draws: bool | tuple[str, ...] = True  # whether another seed gives other bytes; or on which problems alone
     raises_forget_loss: bool = False
     problems: tuple[str, ...] = ("plain", "normed", "double")
     whole_class: bool = False  # whether it forgets whole classes only
@@ -26,6 +27,7 @@ class Row:
 ROWS: list[Row] = [
     Row("retrain", draws=False),
     Row("fine-tune", still=({"rate": 0.0}, {"epochs": 0})),
+    Row("noisy-gradient-descent", still=({"rate": 0.0}, {"epochs": 0})),
     Row(
         "gradient-ascent",
         still=({"rate": 0.0}, {"epochs": 0}),
@@ -35,11 +37,69 @@ ROWS: list[Row] = [
     Row("neggrad-plus", still=({"rate": 0.0}, {"epochs": 0}), settings={"balance": 0.5}, raises_forget_loss=True),
     Row("random-labels", still=({"rate": 0.0}, {"epochs": 0}), raises_forget_loss=True),
     Row("successive-random-labels", still=({"rate": 0.0}, {"epochs": 0}), raises_forget_loss=True),
+    Row("amnesiac", still=({"rate": 0.0}, {"epochs": 0}), settings={"rate": 0.01}, raises_forget_loss=True),
     Row(
         "saliency-unlearning",
         still=({"rate": 0.0}, {"epochs": 0}, {"keep": 0.0}),
         raises_forget_loss=True,
         counted=False,
+    ),
+    Row("l1-sparse", still=({"rate": 0.0}, {"epochs": 0})),
+    Row("scrub", still=({"rate": 0.0}, {"epochs": 0}), settings={"batch_size": 16, "forget_batch_size": 5}),
+    Row("bad-teacher", still=({"rate": 0.0}, {"epochs": 0})),
+    Row(
+        "decoupled-distillation",
+        still=({"rate": 0.0}, {"epochs": 0}),
+        settings={"rate": 0.01, "batch_size": 5},
+        raises_forget_loss=True,
+    ),
+    Row("sign-descent", still=({"rate": 0.0}, {"epochs": 0})),
+    Row(
+        "selective-synaptic-dampening",
+        still=({"selection": math.inf}, {"dampening": math.inf}),
+        settings={"selection": 1.0},
+        draws=("normed", "residual"),  # the rows that batch norms are taken anew from
+        counted=False,
+        problems=("plain", "normed", "double", "residual"),
+    ),
+    Row(
+        "fisher-noise",
+        still=({"strength": 0.0},),
+        counted=False,
+        problems=("plain", "normed", "double", "residual"),
+    ),
+    Row(
+        "influence",
+        still=({"scale": 0.0},),
+        settings={"samples": 50},
+        counted=False,
+        problems=("plain", "normed", "double", "residual"),
+    ),
+    Row(
+        "neural-tangent-kernel",
+        still=({"scale": 0.0},),
+        settings={"samples": 60},
+        counted=False,
+        problems=("plain", "normed", "double", "residual"),
+    ),
+    Row(
+        "masked-small-gradients",
+        still=({"fraction": 0.0, "rate": 0.0}, {"fraction": 0.0, "epochs": 0}),
+        problems=IMAGES,
+    ),
+    Row("convolution-transpose", problems=IMAGES, edits=True),
+    Row("contrast-and-strengthen", still=({"rate": 0.0}, {"epochs": 0, "uniform_epochs": 0})),
+    Row(
+        "noise-and-tune",
+        still=({"noise": 0.0, "rate": 0.0}, {"noise": 0.0, "epochs": 0}),
+        problems=IMAGES,
+        edits=True,
+    ),
+    Row(
+        "prune-and-match",
+        still=({"amount": 0.0, "half": False, "rate": 0.0}, {"amount": 0.0, "half": False, "epochs": 0}),
+        problems=("plain", "normed", "double", *IMAGES),
+        edits=True,
     ),
 ]
 ELSEWHERE = {"exact-replay": "test_exact_replay.py", "certified-logistic": "test_certified_logistic.py"}

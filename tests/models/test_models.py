@@ -19,6 +19,7 @@ from expunge.data.encoding import Encoding
 from expunge.models.dropout import AddressedDropout, DropoutAddress, addressed, seeded_generators
 from expunge.models.ensemble import Ensemble
 from expunge.models.front import Front
+from expunge.models.linear import features_of, head_of
 from expunge.models.resolver import build, factory_digest, model_options, resolve
 from expunge.models.zoo import ZOO, draw_weights
 from expunge.schedule.recipe import Recipe, Voting
@@ -39,11 +40,51 @@ def recipe(model: str, inputs: Encoding = IMAGE, **options: int | float | str | 
 @pytest.mark.parametrize("name", list(ZOO))
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 def test_zoo_weights_are_a_function_of_the_seed(name: str, norm: str) -> None:
-    wanted = recipe(name, width=8, norm=norm, dropout=0.2)
+    wanted = recipe(name) if name == "linear" else recipe(name, width=8, norm=norm, dropout=0.2)
     first, again, other = build(wanted, SEED), build(wanted, SEED), build(wanted, sha256(b"other"))
     assert weights_digest(first) == weights_digest(again) != weights_digest(other)
     assert weights_digest(build(wanted, SEED, shard=1)) != weights_digest(first)
     assert first.eval()(torch.zeros(3, 1, 8, 8, dtype=torch.uint8)).shape == (3, 3)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("unit_rows", [True, False])
+def test_linear_by_hand(constant: bool, unit_rows: bool) -> None:
+    model = build(recipe("linear", constant=constant, unit_rows=unit_rows), SEED).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
+    rows = [[float(np.float32(value) * np.float32(1 / 255)) for value in image.ravel()] for image in pixels]
+    expected = []
+    for row in rows:
+        longer = row + [1.0] * constant
+        length = max(1.0, sum(value * value for value in longer) ** 0.5) if unit_rows else 1.0
+        expected.append([value / length for value in longer])
+    found = features_of(model, torch.from_numpy(pixels))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-7)
+    weight = head_of(model).weight.detach().numpy()
+    assert [name for name, _ in model.named_parameters()] == ["body.head.weight"]
+    assert weight.shape == (3, 64 + constant)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(torch.from_numpy(pixels)).numpy(), np.array(expected) @ weight.T, rtol=1e-4)
+
+
+def test_linear_rows_are_no_longer_than_one_and_short_ones_stay() -> None:
+    model = build(recipe("linear", constant=False), SEED)
+    short, long = torch.full((1, 1, 8, 8), 2, dtype=torch.uint8), torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
+    assert torch.equal(features_of(model, short), short.flatten(1).float() * (1 / 255))
+    assert float(features_of(model, long).norm()) == pytest.approx(1.0, abs=1e-6)
+    assert not features_of(model, torch.zeros_like(short)).any()
+
+
+def test_linear_may_take_numbers_as_they_are() -> None:
+    rows = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32))
+    raw = build(recipe("linear", TABLE, standardise=False, unit_rows=False, constant=False), SEED)
+    assert torch.equal(features_of(raw, rows), rows)
+    assert not list(raw.buffers())
+    assert list(build(recipe("linear", TABLE), SEED).buffers())
+    with pytest.raises(InvalidArgument, match="constant 2 must be true or false"):
+        build(recipe("linear", constant=2), SEED)
+    with pytest.raises(InvalidArgument, match="is no linear model of one layer: train with --model linear"):
+        head_of(build(recipe("mlp"), SEED))
 
 
 def test_initial_weights_by_hand() -> None:

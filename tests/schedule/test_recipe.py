@@ -59,6 +59,8 @@ def test_recipes_read_back_and_keep_their_digest(
         {"model_options": {"width": 3}},
         {"optimiser": Optimiser(momentum=0.8)},
         {"augmentation": Augmentation(flip=True)},
+        {"task": "logistic"},
+        {"task": "squared", "model": "linear", "perturbation": 1.0},
     ],
 )
 def test_every_field_moves_the_digest(change: dict[str, Any]) -> None:
@@ -73,7 +75,9 @@ def test_every_field_moves_the_digest(change: dict[str, Any]) -> None:
         ({"batch_size": 0}, "batch size 0"),
         ({"shards": 0}, "shards 0"),
         ({"seed": -1}, "seed -1"),
-        ({"task": "prophecy"}, "task 'prophecy' is not known"),
+        ({"task": "prophecy"}, "task 'prophecy' is not known: choose one of classification, logistic, squared"),
+        ({"perturbation": -0.5}, "perturbation -0.5 must be a finite number from 0"),
+        ({"perturbation": 1.0}, "perturbation 1 with task classification: noise in the loss is for convex training"),
         ({"least_present": 65}, "every step would be skipped"),
     ],
 )
@@ -105,12 +109,26 @@ def test_unknown_and_missing_fields_are_refused() -> None:
         Recipe.from_json({**written, "voting": "loudest"})
 
 
+def test_a_field_that_came_later_leaves_older_digests_alone() -> None:
+    """Pinned: the digest that this recipe had before there was a perturbation."""
+    assert RECIPE.digest.hex() == "bba0fef3d5160cb0319708f0632bc194658f45c183fbfdf7021a1daa1dbcd319"
+    assert "perturbation" not in RECIPE.as_json()
+    noisy = replace(RECIPE, task="logistic", model="linear", perturbation=2)
+    assert noisy.as_json()["perturbation"] == 2.0
+    assert Recipe.from_json(json.loads(json.dumps(noisy.as_json()))) == noisy
+    assert noisy.digest != replace(noisy, perturbation=0.0).digest
+
+
 def test_calendars_by_hand() -> None:
     cosine, step = Optimiser(rate=2.0), Optimiser(rate=2.0, calendar=Calendar.STEP)
     assert cosine.rate_at(0, 10) == 2.0
     assert cosine.rate_at(5, 10) == pytest.approx(1.0)
     assert [step.rate_at(at, 8) for at in range(8)] == pytest.approx([2, 2, 2, 2, 0.2, 0.2, 0.02, 0.02])
     assert Optimiser(rate=2.0, calendar=Calendar.CONSTANT).rate_at(9, 10) == 2.0
+    warm = Optimiser(rate=2.0, calendar=Calendar.WARM_UP)
+    assert [warm.rate_at(at, 5) for at in range(5)] == pytest.approx([2 / 3, 4 / 3, 2, 4 / 3, 2 / 3])
+    assert [warm.rate_at(at, 4) for at in range(4)] == pytest.approx([0.8, 1.6, 1.6, 0.8])
+    assert warm.rate_at(0, 1) == 2.0
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,16 @@ def train(
     text: Annotated[list[str] | None, typer.Option(help="Column to read as text (repeatable).")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
     part: Annotated[str | None, typer.Option("--split", help="Split of a Hugging Face data set.")] = None,
-    model: Annotated[str, typer.Option(help="mlp, cnn, resnet18, or package.module:factory.")] = "cnn",
+    model: Annotated[str, typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory.")] = "cnn",
     model_option: Annotated[list[str] | None, typer.Option(help="name=value for the model (repeatable).")] = None,
+    task: Annotated[str, typer.Option(help="What is learnt: classification, logistic or squared.")] = "classification",
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
     batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
     optimiser: Annotated[str, typer.Option(help="sgd or adamw.")] = "sgd",
     rate: Annotated[float | None, typer.Option(help="Learning rate; 0.05 for sgd, 0.001 for adamw.")] = None,
     momentum: Annotated[float, typer.Option(help="Momentum of sgd.")] = 0.9,
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 5e-4,
-    calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine or step.")] = "cosine",
+    calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine, step or warm-up.")] = "cosine",
     flip: Annotated[bool, typer.Option("--flip", help="Flip images at random.")] = False,
     crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,
     shards: Annotated[int, typer.Option(help="Isolated models whose answers are averaged.")] = 1,
@@ -54,6 +55,12 @@ def train(
     category_buckets: Annotated[int, typer.Option(help="Buckets that a category is hashed into.")] = 32,
     text_buckets: Annotated[int, typer.Option(help="Buckets that words are hashed into.")] = 1024,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    perturbation: Annotated[
+        float, typer.Option(help="σ of secret noise in a convex loss, for certified removal; 0 is none.")
+    ] = 0.0,
+    noise_key: Annotated[
+        Path | None, typer.Option(help="Key that the noise is drawn under; a new one is made unless given.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="exact (bits are pinned) or speed.")] = "exact",
     threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -101,6 +108,7 @@ def train(
             checkpoint_interval=checkpoint_interval,
             trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
             progress=progress,
+            noise_key=noise_key,
             model=model,
             model_options=model_options(pairs(model_option or [], "--model-option")),
             optimiser=Optimiser(
@@ -111,6 +119,8 @@ def train(
                 calendar=choice(Calendar, calendar, "--calendar"),
             ),
             augmentation=Augmentation(flip=flip, crop=crop),
+            task=task,
+            perturbation=perturbation,
             epochs=epochs,
             batch_size=batch_size,
             shards=shards,

@@ -186,13 +186,13 @@ def _trial(
 
 
 def outputs(model: nn.Module, recipe: Recipe, examples: Examples, slots: np.ndarray) -> np.ndarray:
-    """Logits in eval mode, no augmentation, at the recipe's precision, as float64."""
+    """Logits of the task's beliefs in float64, from the model in eval mode at the recipe's precision, not augmented."""
     task = TASKS[recipe.task]
     found: list[np.ndarray] = []
     with torch.no_grad(), precision_of(recipe, examples.device):
         for start in range(0, len(slots), CHUNK):
-            logits = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
-            found.append(logits.double().cpu().numpy())
+            answered = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
+            found.append(task.beliefs(answered.double()).cpu().numpy())
     return np.concatenate(found)
 
 

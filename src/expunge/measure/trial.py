@@ -29,7 +29,7 @@ class Rows(Enum):
 
 @dataclass(frozen=True)
 class Signals:
-    """One model's logits on the trial's rows, in float64, with what it cost."""
+    """One model's beliefs on the trial's rows, as logits of a softmax in float64, with what it cost."""
 
     weights_digest: str
     lineage_seed: str

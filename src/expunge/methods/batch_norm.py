@@ -9,6 +9,7 @@ from torch import nn
 from expunge.methods.given import Given
 
 BATCHES = 16
+SHARE = 0.1  # of the budget at most
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
@@ -24,16 +25,17 @@ def freeze_batch_norm(model: nn.Module) -> None:
 
 
 def calibration_rows(given: Given) -> np.ndarray:
-    """A fixed sample of R in whole batches of one size, as far as the budget goes; forward passes cost a third each.
+    """A fixed sample of R in whole batches of one size, for a tenth of the budget at most; a third of a step each.
 
     Cumulative mode averages the batches' variances, not the pooled one: full batches of one size keep that honest.
     """
     size = max(2, given.recipe.batch_size)
     retain = given.retain
-    batches = min(BATCHES, given.affordable(len(retain), 1) // size)
-    if batches == 0 and given.affordable(len(retain), 1) == len(retain) >= 2:
-        return retain
-    return given.sample(retain, batches * size)
+    allowed = given.meter.allowed
+    most = len(retain) if allowed is None else min(len(retain), int(min(given.meter.left, 3 * SHARE * allowed)))
+    if 2 <= most < size:
+        return given.sample(retain, most)
+    return given.sample(retain, min(BATCHES, most // size) * size)
 
 
 def recalibrate(given: Given, model: nn.Module, rows: np.ndarray) -> None:

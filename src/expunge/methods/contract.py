@@ -79,6 +79,7 @@ class Method(ABC):
     takes_budget: ClassVar[bool] = True
     takes_shards: ClassVar[bool] = False
     citation: ClassVar[str] = ""
+    work: ClassVar[str] = ""  # what it costs in example-steps, in words
 
     @abstractmethod
     def unlearn(self, given: Given) -> Outcome:

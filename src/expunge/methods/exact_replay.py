@@ -33,6 +33,7 @@ class ExactReplay(Method):
     takes_budget = False
     takes_shards = True
     citation = "Bourtoule et al., S&P 2021"
+    work = "the steps from the last checkpoint before the first touched one"
 
     def unlearn(self, given: Given) -> Outcome:
         given.declare(Need.RETAIN)
@@ -74,6 +75,7 @@ class ExactReplay(Method):
             recording=recording,
             starts=starts,
             progress=given.progress,
+            noise=given.noise,
         )
         reused = {shard: start.checkpoint.step for shard, start in starts.items()}
         return exact_outcome(given, carried, given.schedule, reused, tuple(notices))
@@ -83,7 +85,12 @@ class ExactReplay(Method):
 
 
 def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpoint]:
-    """A shard's checkpoints up to the first step that holds a newly forgotten example."""
+    """A shard's checkpoints up to the first step that holds a newly forgotten example.
+
+    Noise in the loss weighs 1/n, with n the rows present: where anybody goes, no step is what it was.
+    """
+    if given.recipe.perturbation and len(given.newly_emptied):
+        return []
     touched = given.schedule.first_touch(shard, given.newly_emptied)
     return [item for item in log.checkpoints(shard) if touched is None or item.step <= touched]
 

@@ -9,14 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Between:
-    """Any value from ``low`` to ``high``, by its logarithm where ``log``."""
+    """Any value from ``low`` to ``high``, by logarithm where ``log``, in units of the field ``times``."""
 
     low: float
     high: float
     log: bool = True
+    times: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high, "log": self.log}
+        return {"low": self.low, "high": self.high, "log": self.log, "times": self.times}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class FineTune(ObjectiveMethod):
     aliases = ("ft", "gd")
     needs = frozenset({Need.RETAIN})
     citation = "Golatkar et al., CVPR 2020"
+    work = "1 a retained row and pass"
     rate: float = tuned(0.01, Between(1e-4, 1e-1))
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:

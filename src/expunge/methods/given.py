@@ -175,9 +175,8 @@ class Given:
 
     def affordable(self, count: int, thirds_each: int) -> int:
         """How many of ``count`` rows the rest of the budget covers at so many thirds of an example-step each."""
-        if self.meter.allowed is None:
-            return count
-        return min(count, max(0, int((3 * self.meter.allowed + 1e-6 - self.meter.thirds) // thirds_each)))
+        covered = self.meter.left / thirds_each
+        return count if covered >= count else max(0, int(covered))
 
     def assemble(self, members: list[nn.Module | None]) -> nn.Module:
         """The shards' models as one."""

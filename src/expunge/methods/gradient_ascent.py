@@ -29,6 +29,7 @@ class GradientAscent(ObjectiveMethod):
     aliases = ("ga",)
     needs = frozenset({Need.FORGET})
     citation = "Thudi et al., EuroS&P 2022"
+    work = "1 a forgotten row and pass"
     rate: float = tuned(1e-4, Between(1e-6, 1e-1))
     epochs: int | float | None = 10
     batch_norm: BatchNormMode = BatchNormMode.EVAL

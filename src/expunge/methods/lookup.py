@@ -83,6 +83,7 @@ def method_rows() -> list[dict[str, Any]]:
             "budget": method.takes_budget,
             "shards": method.takes_shards,
             "citation": method.citation,
+            "work": method.work,
             "summary": (method.__doc__ or "").strip().splitlines()[0],
             "fields": {
                 item.name: _shown(None if item.default is dataclasses.MISSING else item.default)

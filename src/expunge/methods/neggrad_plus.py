@@ -20,6 +20,7 @@ class NegGradPlus(ObjectiveMethod):
     aliases = ("neggrad+",)
     needs = frozenset({Need.FORGET, Need.RETAIN})
     citation = "Kurmanji et al., NeurIPS 2023"
+    work = "1 a row of either batch and step"
     rate: float = 0.01
     balance: float = tuned(0.95, Among((0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999)))
 

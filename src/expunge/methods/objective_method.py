@@ -207,8 +207,7 @@ class ObjectiveMethod(Method):
         wanted = [planned(nothing).wanted(number) for number in range(len(stages))]
         most = [MOST_STEPS if steps is None else steps for steps in wanted]
         draft = planned(most)
-        allowed = given.meter.allowed
-        left = math.inf if allowed is None else 3 * allowed + 1e-6 - given.meter.thirds - kept
+        left = given.meter.left - kept
         spent = index = affordable = 0
         while index < min(draft.total, MOST_STEPS):
             step = draft.step(index)
@@ -227,7 +226,7 @@ class ObjectiveMethod(Method):
 
     def _stopped(self, plan: UnlearningPlan) -> str | None:
         if plan.total == 0:
-            return "nothing to do: rate, epochs, strength or budget is zero or covers no step"
+            return "no step was taken: rate, epochs, strength or budget is zero or covers none"
         wanted = [plan.wanted(number) for number in range(len(plan.steps))]
         if None not in wanted and list(plan.steps) == wanted:
             return f"own epochs ({self.epochs:g}) are done" if self.epochs is not None else "its own epochs are done"

@@ -15,6 +15,7 @@ from expunge.methods.contract import Given, Need
 from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.schedule.plan import Walk
+from expunge.schedule.recipe import OptimiserName
 from expunge.tasks.task import ClassTask, Task
 from expunge.train.objective import Extras, Loss, Relabel, StepBatch
 
@@ -33,6 +34,7 @@ class RandomLabels(ObjectiveMethod):
     name = "random-labels"
     needs = frozenset({Need.FORGET, Need.RETAIN})
     citation = "Golatkar et al., CVPR 2020"
+    work = "1 a row and pass"
     task: ClassVar[type[Task]] = ClassTask
     rate: float = tuned(0.01, Between(1e-4, 1e-1))
     order: LabelOrder = LabelOrder.MIXED
@@ -53,17 +55,25 @@ class RandomLabels(ObjectiveMethod):
         forgotten = torch.zeros(given.count, dtype=torch.bool)
         forgotten[torch.from_numpy(given.forget)] = True
         forgotten = forgotten.to(given.device)
-        classes = len(given.recipe.classes)
+        choices = self.choices(len(given.recipe.classes))
         drawn: dict[int, torch.Tensor] = {}
 
         def replace(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
             number = epoch if self.redraws else 0
             if number not in drawn:
                 drawn.clear()
-                drawn[number] = torch.from_numpy(draw_labels(given.seed, number, given.count, classes)).to(given.device)
-            return torch.where(forgotten[slots], drawn[number][slots], labels)
+                drawn[number] = torch.from_numpy(draw_labels(given.seed, number, given.count, choices)).to(given.device)
+            return torch.where(forgotten[slots], self.label(drawn[number][slots], labels), labels)
 
         return replace
+
+    def choices(self, classes: int) -> int:
+        """How many labels a draw is from."""
+        return classes
+
+    def label(self, drawn: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """The label that a draw stands for in a row whose own label is known."""
+        return drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +84,27 @@ class SuccessiveRandomLabels(RandomLabels):
     aliases = ("srl",)
     citation = "Fan et al., ICLR 2024"
     redraws = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amnesiac(RandomLabels):
+    """Train on the retain set and on the forget set with wrong labels, drawn once (Graves et al., 2021).
+
+    The relabelling of that paper, not its replay of stored updates: each of the C − 1 wrong labels is equally likely.
+    """
+
+    name = "amnesiac"
+    citation = "Graves et al., AAAI 2021"
+    rate: float = tuned(1e-4, Between(1e-5, 1e-2))
+    epochs: int | float | None = 3
+    optimiser: OptimiserName = OptimiserName.ADAM
+
+    def choices(self, classes: int) -> int:
+        return classes - 1
+
+    def label(self, drawn: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """The wrong labels in ascending order: those from the row's own on move up by one."""
+        return drawn + (drawn >= own).to(drawn.dtype)
 
 
 def draw_labels(seed: bytes, epoch: int, count: int, classes: int) -> np.ndarray:

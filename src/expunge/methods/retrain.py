@@ -21,6 +21,7 @@ class Retrain(Method):
 
     name = "retrain"
     needs = frozenset({Need.RETAIN, Need.INIT})
+    work = "the whole training on those who stay"
     ceiling = Exact
     takes_budget = False
     takes_shards = True
@@ -50,6 +51,7 @@ class Retrain(Method):
             given.task,
             recording=recording,
             progress=given.progress,
+            noise=given.noise,
         )
         return exact_outcome(given, carried, schedule, {})
 

@@ -29,6 +29,7 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
     aliases = ("salun",)
     needs = frozenset({Need.FORGET, Need.RETAIN, Need.GRADIENTS})
     citation = "Fan et al., ICLR 2024"
+    work = "1 a forgotten row for the mask, then 1 a row and pass"
     rate: float = tuned(0.013, Between(1e-4, 1e-1))
     keep: float = tuned(0.5, Between(0.1, 1.0, log=False))
 

@@ -28,6 +28,7 @@ from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
 from expunge.train.loop import Progress
+from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest
 from expunge.train.training import find_device, finish_model
@@ -86,9 +87,14 @@ def unlearn(
         made = _recipe(run, chosen)
         schedule = run.schedule if made == recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
         found = examine(made, schedule, examples, empty, TASKS[recipe.task])
-        known = _parent(run, ancestor, examples, found, named, same_lineage=made == recipe)
+        key = key_of(run.path, run.manifest)
+        noise = None if key is None else draw_noise(made, key, schedule.seed)
+        known = _parent(run, ancestor, examples, found, named, noise, same_lineage=made == recipe)
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
+        if key is not None:
+            keep_key(folder, key)
         started = start_or_continue(folder, manifest)
+        reveal_key(folder)
         write_commitment(folder, run.commitment, run.units)
         write_text(folder / "forget.json", plain_json(forget_set.as_json()))
         if started.manifest["environment"] is not None and recipe.profile is Profile.EXACT:
@@ -160,8 +166,16 @@ def exact_ancestor(run: Run) -> Run:
 
 
 def _parent(
-    run: Run, ancestor: Run, examples: Examples, found: Exactness, device: str, *, same_lineage: bool
+    run: Run,
+    ancestor: Run,
+    examples: Examples,
+    found: Exactness,
+    device: str,
+    noise: np.ndarray | None,
+    *,
+    same_lineage: bool,
 ) -> Parent:
+    """``noise`` is that of the lineage which the result belongs to: another training seed draws another."""
     changed = differing(found.environment, ancestor.manifest["environment"])
     replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else found.lossy
     here, there = found.environment["initial_weights"], ancestor.manifest["environment"]["initial_weights"]
@@ -183,6 +197,8 @@ def _parent(
         replay_refused=replay,
         continues=found.lossy is None,
         folder=ancestor.path,
+        account=run.manifest.get("account"),
+        noise=noise,
     )
 
 
@@ -190,10 +206,10 @@ def _manifest(
     run: Run, folder: Path, method: Method, forget_set: ForgetSet, budget: float | None, seed: int, device: str
 ) -> dict[str, Any]:
     tombstones = np.union1d(run.tombstones, forget_set.slots)
-    inherited = ("data", "dataset_root", "beacon", "beacon_note", "preprocessing")
+    inherited = ("data", "dataset_root", "beacon", "beacon_note", "preprocessing", "noise_commitment")
     recipe = _recipe(run, method)
     return {
-        **{name: run.manifest[name] for name in inherited},
+        **{name: run.manifest[name] for name in inherited if name in run.manifest},
         "recipe": recipe.as_json(),
         "recipe_digest": recipe.digest.hex(),
         "lineage_seed": Schedule.of(recipe, run.commitment.root, run.units, run.beacon).seed.hex(),
@@ -259,6 +275,7 @@ def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method,
         stopped=result.stopped,
         notices=list(result.notices),
         seen=list(result.seen),
+        **({} if result.account is None else {"account": dict(result.account)}),
         reused_steps={str(shard): steps for shard, steps in result.reused.items()}
         if Need.CHECKPOINTS in method.needs
         else {},

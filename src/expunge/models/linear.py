@@ -47,3 +47,22 @@ def linear(
         if type(value) is not bool:
             raise InvalidArgument(f"{name} {value!r} must be true or false")
     return Linear(math.prod(inputs), classes, constant=constant, unit_rows=unit_rows, standardise=standardise)
+
+
+def linear_of(model: nn.Module) -> Linear:
+    """The linear layer of the zoo inside a model; any other model is refused."""
+    body = getattr(model, "body", model)
+    if not isinstance(body, Linear):
+        raise InvalidArgument(f"a {type(body).__name__} is no linear model of one layer: train with --model linear")
+    return body
+
+
+def head_of(model: nn.Module) -> nn.Linear:
+    """Its weights: classes × features, without a bias."""
+    return linear_of(model).head
+
+
+def features_of(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """What the weights are multiplied with, at the model's own precision."""
+    front = getattr(model, "front", None)
+    return linear_of(model).features(inputs if front is None else front(inputs))

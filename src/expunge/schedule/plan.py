@@ -53,6 +53,7 @@ class Step:
     epoch: int = 0
     epochs: int = 1
     opens: bool = False  # whether a stage begins with it
+    begins: bool = False  # whether an epoch of its stage begins with it
 
 
 class Plan(Protocol):
@@ -222,6 +223,7 @@ class UnlearningPlan:
             epoch=within // per_epoch,
             epochs=max(1, -(-self.steps[number] // per_epoch)),
             opens=within == 0,
+            begins=within % per_epoch == 0,
         )
 
     def _members(self, number: int, role: Role) -> np.ndarray:

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.encoding import Encoding
 
 Scalar = int | float | str | bool
+
+TASK_NAMES = ("classification", "logistic", "squared")
+LINEAR_TASKS = ("logistic", "squared")
+ADDED_LATER = {"perturbation": 0.0}  # left out of the JSON at this value, so that older recipes keep their digest
 
 
 class OptimiserName(Enum):
@@ -28,6 +32,7 @@ class Calendar(Enum):
     CONSTANT = "constant"
     COSINE = "cosine"
     STEP = "step"
+    WARM_UP = "warm-up"  # rises along a line over the first half, falls along one over the second
 
 
 class Placement(Enum):
@@ -96,6 +101,8 @@ class Optimiser:
             return self.rate
         if self.calendar is Calendar.COSINE:
             return self.rate * 0.5 * (1.0 + math.cos(math.pi * step / total))
+        if self.calendar is Calendar.WARM_UP:
+            return self.rate * (1.0 - abs(2 * (step + 1) / (total + 1) - 1.0))
         passed = sum(step >= share * total for share in self.milestones)
         return self.rate * self.decay**passed
 
@@ -117,7 +124,11 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Model, task, optimiser, epochs, batch size, shards, slices and seed: what training is a function of."""
+    """Model, task, optimiser, epochs, batch size, shards, slices and seed: what training is a function of.
+
+    ``perturbation`` is σ of a secret Gaussian b: training minimises the mean loss + b·w/n beside the weight decay, for
+    certified removal (Guo et al., 2020). It is only for convex recipes.
+    """
 
     inputs: Encoding
     classes: tuple[int | str, ...]
@@ -137,6 +148,7 @@ class Recipe:
     precision: Precision = Precision.FLOAT32
     profile: Profile = Profile.EXACT
     threads: int = 1
+    perturbation: float = 0.0
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -153,10 +165,37 @@ class Recipe:
                 type(value) is int and lowest <= value <= highest,
                 f"{name.replace('_', ' ')} {value!r} must be a whole number from {lowest} to {highest}",
             )
-        _check(self.task == "classification", f"task {self.task!r} is not known: classification is")
+        _check(self.task in TASK_NAMES, f"task {self.task!r} is not known: choose one of {', '.join(TASK_NAMES)}")
+        if self.task in LINEAR_TASKS and self.shards > 1:
+            raise UnsupportedYet(
+                f"task {self.task!r} with {self.shards} shards: shards answer as one by the mean of softmax "
+                "probabilities, which these scores are not; use one shard, or --task classification"
+            )
         _check(
             self.least_present <= self.batch_size,
             f"least present {self.least_present} exceeds the batch size {self.batch_size}: every step would be skipped",
+        )
+        _check(
+            math.isfinite(self.perturbation) and self.perturbation >= 0,
+            f"perturbation {self.perturbation} must be a finite number from 0",
+        )
+        object.__setattr__(self, "perturbation", float(self.perturbation))
+        if self.perturbation:
+            self._check_convex()
+
+    def _check_convex(self) -> None:
+        """Noise in the loss hides a removal only where the loss is convex and has one minimum."""
+        found = {
+            f"task {self.task}": self.task not in LINEAR_TASKS,
+            f"model {self.model}": self.model != "linear",
+            f"optimiser {self.optimiser.name.value}": self.optimiser.name is not OptimiserName.SGD,
+            "weight decay 0": self.optimiser.weight_decay == 0,
+        }
+        odd = next((name for name, holds in found.items() if holds), None)
+        _check(
+            odd is None,
+            f"perturbation {self.perturbation:g} with {odd}: noise in the loss is for convex training alone, which is "
+            f"--task {' or '.join(LINEAR_TASKS)} with --model linear, --optimiser sgd and a weight decay above 0",
         )
 
     @property
@@ -177,14 +216,18 @@ class Recipe:
         found["optimiser"] = _plain(self.optimiser)
         found["augmentation"] = _plain(self.augmentation)
         found["model_options"] = dict(self.model_options)
-        return {name: _simple(value) for name, value in found.items()}
+        return {
+            name: _simple(value)
+            for name, value in found.items()
+            if name not in ADDED_LATER or value != ADDED_LATER[name]
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recipe:
         """Read back what ``as_json`` wrote; unknown or missing fields are refused."""
         known = {item.name for item in fields(cls)}
-        if set(value) != known:
-            odd = sorted(set(value) ^ known)
+        if set(value) | set(ADDED_LATER) != known:
+            odd = sorted((set(value) | set(ADDED_LATER)) ^ known)
             raise DataError(f"recipe fields {odd} are unknown or missing: it was written by another version or altered")
         read = dict(value)
         try:

@@ -147,6 +147,9 @@ class Schedule:
         """Example-steps from ``starts`` (one step per shard, default 0) to the end, with these slots empty."""
         present = np.ones(self.count, dtype=np.int64)
         present[emptied] = 0
+        if least_present <= 1 and starts is None:  # everybody present counts once an epoch, whatever the order
+            stages = [stage for shard in self.stages for stage in shard]
+            return sum(stage.epochs * int(present[stage.slots].sum()) for stage in stages)
         total = 0
         for shard in range(self.shards):
             start = 0 if starts is None else starts[shard]

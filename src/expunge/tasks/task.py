@@ -40,7 +40,7 @@ class Task(ABC):
         """log(p_y / (1 − p_y)) of each example in float64; higher = more sure of the right answer."""
 
     def beliefs(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Logits whose softmax is what the model believes of each class: the outputs, unless the task says otherwise."""
+        """Logits whose softmax is the model's belief in each class: the outputs, unless the task says otherwise."""
         return outputs
 
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:

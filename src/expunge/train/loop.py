@@ -28,9 +28,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a method does beside minimising: where a stage begins, to gradients before a step, to weights after it."""
+    """What a method does beside minimising: where a stage is entered, before an epoch of it begins, to gradients before
+    a step, to weights after it.
+    """
 
     enter: Callable[[Step], None] | None = None
+    begin: Callable[[Step], None] | None = None
     before_update: Callable[[Step], None] | None = None
     after_update: Callable[[torch.optim.Optimizer], None] | None = None
 
@@ -112,6 +115,8 @@ def carry_out(
         step = plan.step(index)
         if step.opens and hooks.enter is not None:
             hooks.enter(step)
+        if step.begins and hooks.begin is not None:
+            hooks.begin(step)
         batch = StepBatch(step, plan, examples, task, extras)
         loss = objective(student, batch, teacher)
         if loss.needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 
@@ -11,6 +12,7 @@ class Meter:
     def __init__(self, allowed: float | None = None) -> None:
         self.thirds = 0
         self.allowed = allowed
+        self.kept = 0  # thirds held back for work that is sure to come
         self._seconds_before = 0.0
         self._started = time.perf_counter()
 
@@ -33,7 +35,12 @@ class Meter:
 
     def fits(self, thirds: int) -> bool:
         """Whether so much more work stays within the budget."""
-        return self.allowed is None or self.thirds + thirds <= 3 * self.allowed + 1e-6
+        return thirds <= self.left
+
+    @property
+    def left(self) -> float:
+        """Thirds of an example-step that may still be spent, less what is held back."""
+        return math.inf if self.allowed is None else 3 * self.allowed + 1e-6 - self.thirds - self.kept
 
     def continue_from(self, thirds: int, seconds: float) -> None:
         """Take up where an interrupted run stopped."""

@@ -21,8 +21,9 @@ from expunge.train.examples import Examples
 from expunge.train.log import Log
 from expunge.train.loop import NoRecorder, Progress, Recorder, carry_out
 from expunge.train.meter import Meter
-from expunge.train.objective import training_objective
+from expunge.train.objective import Objective, training_objective
 from expunge.train.optimiser import make_optimiser
+from expunge.train.perturbation import perturbed_objective
 from expunge.train.profile import placed
 from expunge.train.recorder import FolderRecorder
 from expunge.train.state import load_full_state
@@ -65,8 +66,13 @@ def carry_out_shards(
     recording: Recording | None = None,
     starts: Mapping[int, StartingPoint] | None = None,
     progress: Progress | None = None,
+    noise: np.ndarray | None = None,
 ) -> Carried:
-    """Train every shard on those present. What a folder already holds is taken up, not done again."""
+    """Train every shard on those present. What a folder already holds is taken up, not done again.
+
+    ``noise`` is the secret b of a recipe with a perturbation.
+    """
+    objective = _objective(recipe, noise, schedule.count - len(emptied))
     totals = [schedule.total_steps(shard) for shard in range(schedule.shards)]
     members: list[nn.Module | None] = []
     thirds = passed = 0
@@ -91,7 +97,7 @@ def carry_out_shards(
             carry_out(
                 TrainingPlan(recipe, schedule, shard, emptied),
                 student=model,
-                objective=training_objective,
+                objective=objective,
                 optimiser=optimiser,
                 recipe=recipe,
                 task=task,
@@ -108,6 +114,17 @@ def carry_out_shards(
         passed += total
         members.append(model.eval())
     return Carried(members, thirds, seconds)
+
+
+def _objective(recipe: Recipe, noise: np.ndarray | None, rows: int) -> Objective:
+    if recipe.perturbation == 0:
+        return training_objective
+    if noise is None:
+        raise RunError(
+            f"the recipe trains under noise of σ {recipe.perturbation:g} and its secret key is not at hand: give the "
+            "noise.key of the run"
+        )
+    return perturbed_objective(noise, rows)
 
 
 class _StartsAt(NoRecorder):

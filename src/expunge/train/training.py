@@ -28,6 +28,15 @@ from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.loop import Progress
+from expunge.train.perturbation import (
+    commitment_of,
+    draw_noise,
+    keep_key,
+    key_of,
+    new_key,
+    read_key,
+    reveal_key,
+)
 from expunge.train.profile import pinned
 from expunge.train.run import (
     FORMAT,
@@ -85,9 +94,14 @@ def train(
     checkpoint_interval: int | None = None,
     trace: bool = True,
     progress: Progress | None = None,
+    noise_key: Path | str | None = None,
     **fields: Any,
 ) -> Run:
-    """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it."""
+    """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it.
+
+    A recipe with a perturbation draws its noise under a secret key. It is made here and kept in the folder as
+    ``noise.key``; ``noise_key`` names the file of an existing one, so that a training can be repeated.
+    """
     source = Source(location=data) if isinstance(data, str) else data if isinstance(data, Source) else None
     dataset = read(source) if source is not None else data
     assert isinstance(dataset, Dataset)
@@ -113,16 +127,33 @@ def train(
     nobody = np.zeros(0, dtype=np.int64)
     with pinned(recipe), writing(folder):
         manifest = _manifest(recipe, commitment, source, schedule, split_seed, split_by, device)
+        key = _noise_key(recipe, folder, noise_key)
+        if key is not None:
+            announced = commitment_of(key)
+            manifest["noise_commitment"] = announced
+            manifest["request"]["noise_commitment"] = announced
         run = finished_or_other(folder, manifest)
         if run is not None:
             return run
         found = examine(recipe, schedule, examples, nobody, task)
+        if key is not None:
+            keep_key(folder, key)
         run = start_or_continue(folder, manifest)
+        reveal_key(folder)
         write_commitment(folder, commitment, units)
         _same_environment(run, found)
         write_manifest(folder, {**run.manifest, "environment": found.environment})
         recording = Recording(folder, checkpoint_interval, trace, found.lossy is None)
-        carried = carry_out_shards(recipe, schedule, examples, nobody, task, recording=recording, progress=progress)
+        carried = carry_out_shards(
+            recipe,
+            schedule,
+            examples,
+            nobody,
+            task,
+            recording=recording,
+            progress=progress,
+            noise=None if key is None else draw_noise(recipe, key, schedule.seed),
+        )
         return finish(
             folder,
             {**run.manifest, "environment": found.environment},
@@ -170,6 +201,21 @@ def _manifest(
         "environment": None,
         "device": device,
     }
+
+
+def _noise_key(recipe: Recipe, folder: Path, given: Path | str | None) -> bytes | None:
+    """The key that was given, else that of the run which the folder holds already, else a new one."""
+    if recipe.perturbation == 0:
+        if given is not None:
+            raise InvalidArgument(f"the noise key {given} has no use without a perturbation: ask for one, or leave it")
+        return None
+    if given is not None:
+        return read_key(given)
+    if (folder / "run.json").exists():
+        kept = key_of(folder, Run.open_any(folder).manifest)
+        if kept is not None:
+            return kept
+    return new_key()
 
 
 def _same_environment(run: Run, found: Exactness) -> None:

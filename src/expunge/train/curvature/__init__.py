@@ -1,0 +1,1 @@
+"""Second derivatives: products with them, and linear systems in them."""

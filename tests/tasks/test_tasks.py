@@ -1,0 +1,111 @@
+"""Tasks: losses, their derivatives, margins and beliefs, against autograd and a loop over rows and classes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from expunge.core.errors import UnsupportedYet
+from expunge.core.statistics import margins as signals
+from expunge.data.dataset import Column, ColumnKind
+from expunge.data.encoding import Encoding
+from expunge.schedule.recipe import LINEAR_TASKS, TASK_NAMES, Recipe
+from expunge.tasks.classification import TASKS
+from expunge.tasks.linear import LinearTask, Logistic, Squared
+from expunge.tasks.task import Batch, ClassTask
+
+SCORES = torch.from_numpy(np.random.default_rng(5).normal(0, 3, (20, 4)))
+LABELS = torch.from_numpy(np.random.default_rng(6).integers(0, 4, 20))
+ROWS = Batch(SCORES, LABELS)
+LINEAR = [TASKS[name] for name in LINEAR_TASKS]
+
+
+def by_name(task: object) -> str:
+    return getattr(task, "name", str(task))
+
+
+def test_the_recipe_names_every_task() -> None:
+    """The recipe imports no torch, so it holds the names alone."""
+    assert tuple(TASKS) == TASK_NAMES
+    assert {name for name, task in TASKS.items() if isinstance(task, LinearTask)} == set(LINEAR_TASKS)
+    assert all(isinstance(task, ClassTask) for task in TASKS.values())
+
+
+def slow(name: str, scores: list[float], label: int) -> float:
+    """One example's loss by its definition."""
+    if name == "classification":
+        return math.log(sum(math.exp(score) for score in scores)) - scores[label]
+    if name == "squared":
+        return sum(0.5 * (score - (column == label)) ** 2 for column, score in enumerate(scores))
+    return sum(math.log(1 + math.exp(-score if column == label else score)) for column, score in enumerate(scores))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=by_name)
+def test_losses_by_hand(task: ClassTask) -> None:
+    expected = [slow(task.name, row, label) for row, label in zip(SCORES.tolist(), LABELS.tolist(), strict=True)]
+    assert task.losses(nn.Identity(), ROWS).tolist() == pytest.approx(expected, abs=1e-12)
+    assert task.loss_of(SCORES.bfloat16(), ROWS).dtype == torch.float32
+    moved = task.at(nn.Identity(), Batch(torch.zeros(20, 4), LABELS), SCORES)
+    assert moved.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("task", LINEAR, ids=by_name)
+def test_derivatives_equal_autograd(task: LinearTask) -> None:
+    scores = SCORES.clone().requires_grad_()
+    (first,) = torch.autograd.grad(task.each(scores, LABELS).sum(), scores, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), scores) if first.requires_grad else (torch.zeros_like(scores),)
+    torch.testing.assert_close(task.slopes(SCORES, LABELS), first.detach(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(task.curvatures(SCORES, LABELS), second, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("task", LINEAR, ids=by_name)
+def test_the_second_derivative_moves_no_faster_than_stated(task: LinearTask) -> None:
+    scores = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None].expand(-1, 2)
+    curvatures = task.curvatures(scores, torch.zeros(4001, dtype=torch.long))[:, 0]
+    steepest = float((curvatures.diff() / scores[:, 0].diff()).abs().max())
+    assert steepest <= task.lipschitz + 1e-12
+    if isinstance(task, Logistic):
+        assert steepest == pytest.approx(1 / (6 * math.sqrt(3)), abs=1e-4)
+
+
+def test_extreme_scores_stay_finite() -> None:
+    rows = Batch(torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64), torch.tensor([0, 0]))
+    for task in TASKS.values():
+        assert bool(torch.isfinite(task.losses(nn.Identity(), rows)).all())
+        assert bool(torch.isfinite(task.margins(nn.Identity(), rows)).all())
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=by_name)
+def test_margins_are_those_of_the_beliefs(task: ClassTask) -> None:
+    """What a probe computes from the beliefs in NumPy is what the task says itself."""
+    found = task.margins(nn.Identity(), Batch(SCORES.float(), LABELS))
+    beliefs = task.beliefs(SCORES.float().double()).numpy()
+    assert found.dtype == torch.float64
+    assert found.tolist() == pytest.approx(signals.margins(beliefs, LABELS.numpy()).tolist(), abs=1e-10)
+    probabilities = signals.probabilities(beliefs)
+    own = probabilities[np.arange(20), LABELS.numpy()]
+    assert found.tolist() == pytest.approx(np.log(own / (1 - own)).tolist(), abs=1e-8)
+    assert (beliefs.argmax(axis=1) == SCORES.numpy().argmax(axis=1)).all()
+
+
+def test_beliefs_by_hand() -> None:
+    """One against all: each class's own probability over their sum; squared: the posterior of unit Gaussians."""
+    alone = 1 / (1 + np.exp(-SCORES.numpy()))
+    normalised = alone / alone.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(signals.probabilities(Logistic().beliefs(SCORES).numpy()), normalised, atol=1e-12)
+    codes = np.eye(4)
+    likelihood = np.exp(-0.5 * ((SCORES.numpy()[:, None] - codes) ** 2).sum(axis=2))
+    posterior = likelihood / likelihood.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(signals.probabilities(Squared().beliefs(SCORES).numpy()), posterior, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LINEAR_TASKS)
+def test_shards_are_refused_where_softmax_means_nothing(name: str) -> None:
+    inputs = Encoding((Column("image", ColumnKind.IMAGE, (8, 8), "HW", 1 / 255),))
+    with pytest.raises(UnsupportedYet, match=r"with 2 shards.*mean of softmax.*use one shard"):
+        Recipe(inputs=inputs, classes=(0, 1), task=name, shards=2)
+    assert Recipe(inputs=inputs, classes=(0, 1), task=name, slices=3).slices == 3
