@@ -31,8 +31,8 @@ MODELS: dict[str, list[str]] = {
     "cnn": ["--model", "cnn", "--epochs", "20"],
     "resnet18": ["--model", "resnet18", "--model-option", "width=8", "--epochs", "4"],
     "linear": [
-        *("--task", "logistic", "--model", "linear", "--epochs", "300", "--batch-size", "2000"),
-        *("--rate", "1.0", "--weight-decay", "0.001", "--perturbation", "60"),
+        *("--task", "logistic", "--model", "linear", "--perturbation", "1", "--epochs", "500", "--batch-size", "2000"),
+        *("--rate", "4", "--calendar", "constant", "--weight-decay", "0.001"),
     ],
 }
 

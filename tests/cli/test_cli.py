@@ -97,6 +97,11 @@ def test_methods_and_help(expunge: Expunge) -> None:
     rows = expunge("methods", "--json").json
     assert [row["name"] for row in rows][:2] == ["retrain", "exact-replay"]
     assert "neggrad-plus" in expunge("methods").out
+    shown = expunge("methods", "salun").out
+    assert all(word in shown for word in ("saliency-unlearning", "keep", "0.1 … 1", "Fan et al."))
+    assert expunge("methods", "salun", "--json").json == next(row for row in rows if row["aliases"] == ["salun"])
+    assert "no fields" in expunge("methods", "exact-replay").out
+    assert "did you mean 'salun'" in expunge("methods", "slun").err
     for verb in VERBS:
         shown = expunge(verb, "--help")
         assert shown.status == 0
@@ -113,7 +118,10 @@ def test_methods_and_help(expunge: Expunge) -> None:
         (("train", "digits", "--out", "{out}", "--epochs", "many"), "--epochs"),
         (("train", "digits", "--out", "{out}", "--epochs", "0"), "epochs 0 must be a whole number from 1"),
         (("train", "digits", "--out", "{out}", "--model", "oracle"), "neither one of mlp, cnn, resnet18"),
-        (("train", "digits", "--out", "{out}", "--optimiser", "magic"), "--optimiser 'magic' is not one of sgd, adamw"),
+        (
+            ("train", "digits", "--out", "{out}", "--optimiser", "magic"),
+            "'magic' is not one of sgd, adam, adamw, sign",
+        ),
         (("train", "digits", "--out", "{out}", "--model-option", "width"), "must have the form name=value"),
         (("train", "digits", "--out", "{out}", "--device", "cuda:7"), "device 'cuda:7'"),
         (("train", "nowhere.csv", "--out", "{out}"), "nowhere.csv"),

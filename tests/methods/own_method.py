@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import expunge.methods
 from examples.own_method import SoftAscent
 from tests.methods import table
+
+import expunge.methods
 
 expunge.methods.METHODS += (SoftAscent,)
 table.ROWS.append(

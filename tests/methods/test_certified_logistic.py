@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import optimize, stats
+from tests.train import newton_twin as newton
 from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver
@@ -32,7 +33,6 @@ from expunge.schedule.recipe import Calendar, Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
 from expunge.tasks.linear import LinearTask, Logistic, Squared
-from expunge.train.curvature import newton
 from expunge.train.examples import Examples
 from expunge.train.newton_removal import Bound, Removal, Rows, gradient, hessian, newton_steps
 from expunge.train.perturbation import KEY_NAME, draw_noise, read_key

@@ -211,9 +211,7 @@ def test_what_the_tangent_kernel_refuses(wide: Parent, monkeypatch: pytest.Monke
     with pytest.raises(UnsupportedYet, match="without weight decay: set damping above 0"):
         NeuralTangentKernel()(bare, SMALL)
     monkeypatch.setattr("expunge.methods.neural_tangent_kernel.MOST_ENTRIES", 800)
-    with pytest.raises(
-        UnsupportedYet, match=r"60 rows × 3 outputs × 15 parameters = 2.7e.03 entries.*samples lower"
-    ):
+    with pytest.raises(UnsupportedYet, match=r"60 rows × 3 outputs × 15 parameters = 2.7e.03 entries.*samples lower"):
         NeuralTangentKernel()(wide, SMALL)
     NeuralTangentKernel(samples=5)(wide, SMALL)
 

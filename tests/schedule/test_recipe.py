@@ -31,9 +31,10 @@ RECIPE = Recipe(inputs=INPUTS, classes=("a", "b"))
 def test_recipes_read_back_and_keep_their_digest(
     name: OptimiserName, rate: float, epochs: int, shards: int, voting: Voting, flip: bool
 ) -> None:
+    plain = {"momentum": 0.0, "weight_decay": 0.0} if name is OptimiserName.SIGN else {}
     recipe = replace(
         RECIPE,
-        optimiser=Optimiser(name=name, rate=rate),
+        optimiser=Optimiser(name=name, rate=rate, **plain),
         epochs=epochs,
         shards=shards,
         voting=voting,
@@ -145,3 +146,10 @@ def test_stages_cost_as_much_as_plain_training(epochs: int, slices: int) -> None
     passes = sum(count * (index + 1) / slices for index, count in enumerate(found))
     if 2 * epochs >= slices + 1:
         assert abs(passes - epochs) <= 1.0
+
+
+def test_sign_descent_has_nothing_to_remember() -> None:
+    """A momentum or a decay that would have no effect is refused."""
+    for fields in ({"weight_decay": 0.0}, {"momentum": 0.0}):
+        with pytest.raises(InvalidArgument, match="have no part in signs: set both to 0"):
+            Optimiser(name=OptimiserName.SIGN, **fields)

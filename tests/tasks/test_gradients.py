@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -163,35 +164,39 @@ def hooked() -> nn.Module:
     return model
 
 
-def partly_frozen() -> nn.Module:
-    model = mlp((12,), 3, width=6, depth=2)
-    list(model.parameters())[0].requires_grad_(False)
-    list(model.parameters())[3].requires_grad_(False)
+def _of_doubled(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    return nn.functional.linear(2 * inputs, layer.weight, layer.bias)
+
+
+def patched() -> nn.Module:
+    model = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 3))
+    model[0].forward = MethodType(_of_doubled, model[0])
     return model
 
 
-def with_unused() -> nn.Module:
-    model = mlp((12,), 3, width=6)
-    model.unused = nn.Linear(2, 2)  # not in the chain of a Sequential's forward
-    inner = nn.Module()
-    inner.chain, inner.unused = nn.Sequential(*list(model)[:-1]), nn.Linear(2, 2)
-    return _Only(inner)
+def partly_frozen() -> nn.Module:
+    model = mlp((12,), 3, width=6, depth=2)
+    for index, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(index not in (0, 3))
+    return model
 
 
-class _Only(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
+class WithUnused(nn.Module):
+    """A layer that no answer depends on."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.inner = inner
+        self.unused, self.layer = nn.Linear(2, 2), nn.Linear(12, 3)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.inner.chain(inputs)
+        return self.layer(inputs)
 
 
 IMAGE, VECTOR = (1, 8, 8), (12,)
 PLAIN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (lambda: mlp(VECTOR, 3, width=6, depth=2), VECTOR),
     "mlp batch norm": (lambda: mlp(VECTOR, 3, width=6, norm="batch"), VECTOR),
-    "mlp group norm": (lambda: mlp(VECTOR, 3, width=8, norm="group"), VECTOR),
+    "mlp group norm": (lambda: mlp(VECTOR, 3, width=12, norm="group"), VECTOR),
     "cnn": (lambda: cnn(IMAGE, 3, width=3), IMAGE),
     "cnn group norm": (lambda: cnn(IMAGE, 3, width=4, norm="group"), IMAGE),
     "resnet18 batch norm": (lambda: resnet18(IMAGE, 3, width=4), IMAGE),
@@ -206,12 +211,14 @@ PLAIN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "in place": (in_place, VECTOR),
     "hooked": (hooked, VECTOR),
     "partly frozen": (partly_frozen, VECTOR),
-    "unused layer": (with_unused, VECTOR),
+    "unused layer": (WithUnused, VECTOR),
+    "counts": (Counts, VECTOR),
 }
 MAPPED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "tied": (Tied, VECTOR),
     "called twice": (lambda: Twice(bare=False), VECTOR),
     "used twice": (lambda: Twice(bare=True), VECTOR),
+    "patched": (patched, VECTOR),
     "rows second": (PlacesFirst, VECTOR),
     "rows meet": (RowsMeet, VECTOR),
     "groups": (
@@ -226,7 +233,6 @@ MAPPED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 LOOPED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "looks at the data": (LooksAtData, VECTOR),
     "own function": (OwnFunction, VECTOR),
-    "counts": (Counts, VECTOR),
 }
 ALL = PLAIN | MAPPED | LOOPED
 
@@ -402,7 +408,7 @@ def test_the_model_is_left_as_it_was(name: str) -> None:
         parameter.grad = torch.full_like(parameter, index)
 
     def seen() -> list[Any]:
-        state = [(key, value.clone()) for key, value in model.state_dict().items()]
+        state = {key: value.clone() for key, value in model.state_dict().items()}
         modes = [(module.training, len(module._forward_hooks)) for module in model.modules()]
         held = [(id(one), one.requires_grad, one.grad.clone()) for one in model.parameters()]  # pyright: ignore
         return [state, modes, held]

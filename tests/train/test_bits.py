@@ -145,7 +145,7 @@ def forget_rules(dataset: Dataset, folder: Path, seed: int) -> list[str]:
 @settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     seed=st.integers(0, 2**40),
-    name=st.sampled_from(OptimiserName),
+    name=st.sampled_from([OptimiserName.SGD, OptimiserName.ADAM, OptimiserName.ADAMW]),
     layout=st.sampled_from([(1, 1), (1, 3), (2, 1), (3, 2)]),
     model=st.sampled_from(["mlp", "cnn"]),
 )

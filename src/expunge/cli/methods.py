@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,26 +10,71 @@ from rich.table import Table
 
 from expunge.cli.shared import print_json
 
-EXAMPLE = "Example: expunge methods --json"
+EXAMPLE = "Example: expunge methods scrub"
 
 
 def register(app: typer.Typer) -> None:
     app.command(epilog=EXAMPLE)(methods)
 
 
-def methods(json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False) -> None:
-    """List the ways to unlearn, with the guarantee that each can earn and its fields."""
-    from expunge.methods.lookup import method_rows
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method, by name or alias, with its fields.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the table, or one row of it, as JSON.")] = False,
+) -> None:
+    """List the ways to unlearn, with the guarantee that each can earn; or one of them with its fields."""
+    from expunge.methods.lookup import find_method, method_rows
 
     rows = method_rows()
+    if name is not None:
+        (row,) = (row for row in rows if row["name"] == find_method(name).name)
+        if json:
+            print_json(row)
+        else:
+            _print_one(row)
+        return
     if json:
         print_json(rows)
         return
     table = Table(box=None)
-    for header in ("method", "guarantee", "needs", "fields", "what it does"):
+    for header in ("method", "guarantee", "needs", "idea"):
         table.add_column(header, overflow="fold")
     for row in rows:
-        name = row["name"] + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
-        fields = ", ".join(f"{field}={value}" for field, value in row["fields"].items())
-        table.add_row(name, row["guarantee"], ", ".join(row["needs"]), fields, row["summary"])
-    Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+        shown = row["name"] + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
+        table.add_row(shown, row["guarantee"], ", ".join(row["needs"]), row["summary"])
+    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console.print(table)
+    console.print("\nFields of a method: expunge methods NAME")
+
+
+def _print_one(row: dict[str, Any]) -> None:
+    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    facts = {
+        "idea": row["summary"],
+        "aliases": ", ".join(row["aliases"]) or "none",
+        "guarantee": row["guarantee"],
+        "needs": ", ".join(row["needs"]),
+        "works on": row["task"],
+        "costs": row["work"],
+        "budget": "10% of the training's work unless --budget says otherwise" if row["budget"] else "none",
+        "source": row["citation"] or "none",
+    }
+    head = Table(box=None, show_header=False)
+    for fact, value in {"method": row["name"], **facts}.items():
+        head.add_row(fact, value)
+    console.print(head)
+    fields = Table(box=None)
+    for header in ("--set field", "default", "tuning looks at"):
+        fields.add_column(header, overflow="fold")
+    for field, value in row["fields"].items():
+        fields.add_row(field, "not set" if value is None else str(value), _range(row["search"].get(field)))
+    console.print()
+    console.print(fields if row["fields"] else "no fields")
+
+
+def _range(search: dict[str, Any] | None) -> str:
+    if search is None:
+        return ""
+    if "values" in search:
+        return ", ".join(str(value) for value in search["values"])
+    times = f" × {search['times']}" if search["times"] else ""
+    return f"{search['low']:g} … {search['high']:g}{times}{', log' if search['log'] else ''}"

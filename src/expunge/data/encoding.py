@@ -62,6 +62,19 @@ class Encoding:
             return 0 if self.columns[0].kind is ColumnKind.IMAGE else self.shape[0]
         return sum(self._width(column) for column in self.columns if not _hashed(column))
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Least and largest value that an entry of an encoded row can have: pixels have a range, real numbers none."""
+        if any(column.kind is not ColumnKind.IMAGE for column in self.columns):
+            return None
+        pixel = np.iinfo(np.uint8)
+        return float(pixel.min), float(pixel.max)
+
+    @property
+    def hashed(self) -> tuple[str, ...]:
+        """Names of the columns whose entries are counts of buckets: no small change of them is a row again."""
+        return tuple(column.name for column in self.columns if _hashed(column))
+
     def encode(self, dataset: Dataset) -> np.ndarray:
         """(n, *shape): uint8 for images of 8 bits, float32 otherwise. Rows that are gone are zeros."""
         if dataset.columns != self.columns:

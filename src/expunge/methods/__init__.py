@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from expunge.methods.bad_teacher import BadTeacher
+from expunge.methods.boundary_expand import BoundaryExpand
+from expunge.methods.boundary_shrink import BoundaryShrink
 from expunge.methods.certified_logistic import CertifiedLogistic
 from expunge.methods.contract import Method, Need, Parent, Unlearned
 from expunge.methods.contrast_and_strengthen import ContrastAndStrengthen
@@ -12,8 +14,10 @@ from expunge.methods.exact_replay import ExactReplay
 from expunge.methods.fine_tune import FineTune
 from expunge.methods.fisher_noise import FisherNoise
 from expunge.methods.gradient_ascent import GradientAscent
+from expunge.methods.impair_repair import ImpairRepair
 from expunge.methods.influence import Influence
 from expunge.methods.l1_sparse import L1Sparse
+from expunge.methods.last_layers import FineTuneLastLayers, RetrainLastLayers
 from expunge.methods.masked_small_gradients import MaskedSmallGradients
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.neural_tangent_kernel import NeuralTangentKernel
@@ -43,6 +47,11 @@ METHODS: tuple[type[Method], ...] = (
     Scrub,
     BadTeacher,
     DecoupledDistillation,
+    BoundaryShrink,
+    BoundaryExpand,
+    RetrainLastLayers,
+    FineTuneLastLayers,
+    ImpairRepair,
     SignDescent,
     SelectiveSynapticDampening,
     FisherNoise,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field
+from enum import Enum
 from typing import Any
 
 
@@ -27,7 +28,7 @@ class Among:
     values: tuple[Any, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return {"values": list(self.values)}
+        return {"values": [value.value if isinstance(value, Enum) else value for value in self.values]}
 
 
 Search = Between | Among

@@ -12,7 +12,7 @@ from torch import nn
 from expunge.core.errors import RunError
 from expunge.methods.batch_norm import calibration_rows, recalibrate
 from expunge.methods.contract import Given, Method, Need, Outcome, check
-from expunge.schedule.plan import Stage, UnlearningPlan, Walk
+from expunge.schedule.plan import Plan, Stage, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName, Recipe
 from expunge.train.loop import Hooks, carry_out
 from expunge.train.objective import Extras, Loss, StepBatch
@@ -180,9 +180,7 @@ class ObjectiveMethod(Method):
             seen=prepared.seen,
         )
 
-    def plan(
-        self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0
-    ) -> UnlearningPlan:
+    def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
         """The steps that fit into the stages' epochs and what is left of the budget; nothing is computed.
 
         ``kept`` rows of forward passes are kept back for what follows the loop.
@@ -224,9 +222,11 @@ class ObjectiveMethod(Method):
             affordable -= nothing[number]
         return planned(nothing)
 
-    def _stopped(self, plan: UnlearningPlan) -> str | None:
+    def _stopped(self, plan: Plan) -> str | None:
         if plan.total == 0:
             return "no step was taken: rate, epochs, strength or budget is zero or covers none"
+        if not isinstance(plan, UnlearningPlan):
+            return None
         wanted = [plan.wanted(number) for number in range(len(plan.steps))]
         if None not in wanted and list(plan.steps) == wanted:
             return f"own epochs ({self.epochs:g}) are done" if self.epochs is not None else "its own epochs are done"

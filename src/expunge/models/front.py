@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -18,6 +20,7 @@ class Front(nn.Module):
     def __init__(self, encoding: Encoding, *, raw_numbers: bool = False) -> None:
         super().__init__()
         self.scale = encoding.scale
+        self.width = encoding.shape[0]
         self.standardised = 0 if raw_numbers else encoding.standardised
         self.norm: nn.Module | None = None
         if self.standardised:
@@ -31,6 +34,48 @@ class Front(nn.Module):
         if self.standardised == values.shape[1]:
             return self.norm(values)
         return torch.cat([self.norm(values[:, : self.standardised]), values[:, self.standardised :]], dim=1)
+
+    def scale_of_rows(self) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+        """(centre, unit): encoded rows are ``centre + unit · values`` for values as the model behind sees them."""
+        if self.norm is None:
+            return 0.0, 1.0 / self.scale
+        mean, variance, small = self.norm.running_mean, self.norm.running_var, self.norm.eps
+        assert isinstance(mean, torch.Tensor)
+        assert isinstance(variance, torch.Tensor)
+        assert isinstance(small, float)
+        centre, unit = mean, (variance + small).sqrt()
+        if isinstance(self.norm, nn.BatchNorm2d):
+            return centre[:, None, None], unit[:, None, None]
+        rest = self.width - self.standardised
+        return torch.cat([centre, centre.new_zeros(rest)]), torch.cat([unit, unit.new_ones(rest)])
+
+
+@dataclass(frozen=True)
+class InputSpace:
+    """Encoded rows in the units that a model sees, ``rows = centre + unit · values``, and how far rows may reach.
+
+    Pixels come in from 0 to 255 and are scaled by a constant; numbers are measured in standard deviations; a model
+    without a front takes rows as they are.
+    """
+
+    centre: torch.Tensor | float
+    unit: torch.Tensor | float
+    bounds: tuple[float, float] | None
+
+    def rows(self, values: torch.Tensor) -> torch.Tensor:
+        """What must come in so that the model sees ``values``."""
+        return self.centre + self.unit * values
+
+    def bounded(self, rows: torch.Tensor) -> torch.Tensor:
+        """The same rows, no entry beyond its range; they are not rounded."""
+        return rows if self.bounds is None else rows.clamp(*self.bounds)
+
+
+def input_space(model: nn.Module, encoding: Encoding) -> InputSpace:
+    """In which units a model sees the rows of an encoding, by its state as it stands."""
+    front = getattr(model, "front", None)
+    centre, unit = front.scale_of_rows() if isinstance(front, Front) else (0.0, 1.0)
+    return InputSpace(centre, unit, encoding.bounds)
 
 
 class Fronted(nn.Module):

@@ -85,6 +85,10 @@ class Optimiser:
             math.isfinite(self.weight_decay) and self.weight_decay >= 0,
             f"weight decay {self.weight_decay} must be a finite number from 0",
         )
+        _check(
+            self.name is not OptimiserName.SIGN or self.momentum == self.weight_decay == 0,
+            f"momentum {self.momentum} and weight decay {self.weight_decay} have no part in signs: set both to 0",
+        )
         _check(self.epsilon > 0, f"epsilon {self.epsilon} must be above 0")
         _check(0 <= self.decay <= 1, f"decay {self.decay} must lie in [0, 1]")
         for item in fields(self):  # 1 and 1.0 are one rate, and one digest

@@ -271,11 +271,9 @@ def factored_pass(asked: Asked, batch: Batch) -> LayerPass | None:
 
 
 def _plain_layers(model: nn.Module) -> list[nn.Module] | None:
-    """The modules that hold learnt parameters, if all are plain layers and share nothing."""
-    held = [(id(one), module) for module in model.modules() for one in module.parameters(False) if one.requires_grad]
-    shared = len({name for name, _ in held}) < len(held)
-    layers = list(dict.fromkeys(module for _, module in held))
-    return None if shared or not all(_is_plain(layer) for layer in layers) else layers
+    """The modules that hold learnt parameters, if all are plain layers."""
+    layers = [one for one in model.modules() if any(own.requires_grad for own in one.parameters(recurse=False))]
+    return layers if all(_is_plain(layer) for layer in layers) else None
 
 
 def _is_plain(layer: nn.Module) -> bool:

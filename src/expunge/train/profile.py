@@ -145,7 +145,7 @@ def self_test(device: torch.device, precision: Precision) -> tuple[str, bool]:
 
 def _self_test_digest(device: torch.device, precision: Precision) -> str:
     digests: list[bytes] = []
-    for name in OptimiserName:
+    for name in (OptimiserName.SGD, OptimiserName.ADAMW):  # the other two are made of the same operations
         stream = Stream(bytes(32), "self-test")
         model = _SelfTestNet()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Linear models with a convex loss, in float64: the minimum, and one Newton step to the minimum without some rows.
+"""The slow twin of certified removal: one linear model, its minimum, and one Newton step to that without some rows.
 
 The objective is a sum, Σ ℓ(w·x, y) + (λn/2) ‖w‖² + b·w, over the n rows at hand; b is the noise that hides what is
 left of removed rows (Guo et al., 2020).
