@@ -69,6 +69,7 @@ ROWS: list[Row] = [
     Row(
         "impair-repair",
         still=({"rate": 0.0}, {"impair_epochs": 0, "repair_epochs": 0}),
+        settings={"rate": 0.01, "batch_size": 32},
         raises_forget_loss=True,
         whole_class=True,
     ),

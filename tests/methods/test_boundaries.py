@@ -115,6 +115,18 @@ def test_of_a_linear_model_by_its_closed_form(parent_of: MakeParent) -> None:
     assert moved > 3
 
 
+def test_rows_that_lie_too_deep_are_counted(parent_of: MakeParent) -> None:
+    """Their nearest class is their own: they are taught what they should forget, and the result says so."""
+    parent = linear_parent(parent_of)
+    own = parent.examples.labels.numpy()[np.sort(FORGET)]
+    for radius in (0.01, 0.3, 50.0):
+        kept = int((nearest(parent, radius) == own).sum())
+        said = f"{kept} of 12 forgotten rows keep their class at radius {radius:g}: they are trained to stay there"
+        result = BoundaryShrink(radius=radius)(parent, FORGET, budget=1.0)
+        assert result.notices == ((said,) if kept else ())
+    assert kept == 0
+
+
 class Watching(Classification):
     """Keeps what the answers were asked for."""
 

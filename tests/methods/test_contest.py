@@ -472,10 +472,10 @@ def test_three_turns_with_optimisers_of_their_own(problem: Problem) -> None:
     total = len(rates[Turn.CONTRAST])
     cosine = [3e-4 * 0.5 * (1 + math.cos(math.pi * at / total)) for at in range(total)]
     assert rates[Turn.CONTRAST] == pytest.approx(cosine)
-    decays = {stage.turn: stage.optimiser.weight_decay for stage in method.stages(parent.recipe)}
+    decays = {stretch.turn: stretch.optimiser.weight_decay for stretch in method.stretches(parent.recipe)}
     assert decays == {Turn.RETAIN: 0.01, Turn.UNIFORM: 0.0, Turn.CONTRAST: 0.0}
-    assert {stage.optimiser.momentum for stage in method.stages(parent.recipe)} == {0.7}
-    walks = {stage.turn: stage.walk for stage in method.stages(parent.recipe)}
+    assert {stretch.optimiser.momentum for stretch in method.stretches(parent.recipe)} == {0.7}
+    walks = {stretch.turn: stretch.walk for stretch in method.stretches(parent.recipe)}
     assert walks == {Turn.RETAIN: Walk.RETAIN, Turn.UNIFORM: Walk.FORGET, Turn.CONTRAST: Walk.PAIRED_BY_FORGET}
 
 
@@ -854,7 +854,7 @@ def test_every_field_is_tried() -> None:
 def test_adam_and_decay_reach_every_turn(problem: Problem) -> None:
     method = ContrastAndStrengthen(optimiser=OptimiserName.ADAM)
     kinds = {
-        type(make_optimiser(stage.optimiser, problem("plain").model))
-        for stage in method.stages(problem("plain").recipe)
+        type(make_optimiser(stretch.optimiser, problem("plain").model))
+        for stretch in method.stretches(problem("plain").recipe)
     }
     assert kinds == {torch.optim.Adam}

@@ -311,7 +311,7 @@ def test_passes_of_scrub_take_turns(parent: Parent) -> None:
     assert roles(Scrub(epochs=2, forget_epochs=0, **sizes), parent) == "RRRR"
     assert roles(Scrub(epochs=0, **sizes), parent) == ""
     without_end = Scrub(epochs=None, forget_epochs=1, **sizes)
-    assert [(stage.walk, stage.epochs) for stage in without_end.stages(parent.recipe)] == [
+    assert [(stretch.walk, stretch.epochs) for stretch in without_end.stretches(parent.recipe)] == [
         (Walk.FORGET, 1),
         (Walk.RETAIN, 1),
         (Walk.RETAIN, None),
@@ -628,7 +628,7 @@ def test_scores_that_are_no_logits_are_refused(kind: type[Method], parent: Paren
 
 @pytest.mark.parametrize("method", [Scrub(epochs=4), BadTeacher(batch_size=8)], ids=lambda method: method.name)
 def test_interrupted_and_continued(method: Method, normed: Parent, tmp_path: Path) -> None:
-    """Between stages and within them."""
+    """Between stretches and within them."""
     whole = method(normed, FORGET, budget=2.0)
 
     def stop(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
-from expunge.schedule.plan import Role, Stage, TrainingPlan, UnlearningPlan, Walk
+from expunge.schedule.plan import Role, Stretch, TrainingPlan, UnlearningPlan, Walk
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 
@@ -18,18 +18,18 @@ RETAIN, FORGET = np.arange(0, 20), np.arange(20, 27)
 
 
 def plan(walk: Walk, least_present: int = 1, **change: object) -> UnlearningPlan:
-    return staged([stage(walk, **change)], [12], least_present=least_present)
+    return staged([stretch(walk, **change)], [12], least_present=least_present)
 
 
-def stage(walk: Walk, **change: object) -> Stage:
+def stretch(walk: Walk, **change: object) -> Stretch:
     fields: dict[str, object] = {"retain_batch": 6, "forget_batch": 3, "optimiser": Optimiser(rate=1.0)}
-    return Stage(walk=walk, **{**fields, **change})  # type: ignore[arg-type]
+    return Stretch(walk=walk, **{**fields, **change})  # type: ignore[arg-type]
 
 
-def staged(stages: list[Stage], steps: list[int], least_present: int = 1) -> UnlearningPlan:
+def staged(stretches: list[Stretch], steps: list[int], least_present: int = 1) -> UnlearningPlan:
     return UnlearningPlan(
         seed=SEED,
-        stages=stages,
+        stretches=stretches,
         steps=steps,
         retain=RETAIN,
         forget=FORGET,
@@ -113,7 +113,7 @@ def test_training_keeps_chairs_and_skips_empty_steps() -> None:
 
 def test_stages_follow_each_other_and_passes_go_on() -> None:
     """A forget pass, a retain pass, and again: each set's passes are those of a plan without the other set."""
-    forget, retain = stage(Walk.FORGET, epochs=1), stage(Walk.RETAIN, epochs=1)
+    forget, retain = stretch(Walk.FORGET, epochs=1), stretch(Walk.RETAIN, epochs=1)
     found = staged([forget, retain, forget, retain], [3, 4, 3, 4])
     assert [found.wanted(number) for number in range(4)] == [3, 4, 3, 4]
     assert members(found, Role.RETAIN, range(14)) == members(plan(Walk.RETAIN), Role.RETAIN, range(8))
@@ -121,22 +121,22 @@ def test_stages_follow_each_other_and_passes_go_on() -> None:
     alone = [plan(Walk.RETAIN).step(i).parts[Role.RETAIN].draw for i in range(8)]
     among = [found.step(i).parts[Role.RETAIN].draw for i in range(14) if Role.RETAIN in found.step(i).parts]
     assert among == alone == list(range(8))
-    assert [found.step(i).stage for i in range(14)] == [0] * 3 + [1] * 4 + [2] * 3 + [3] * 4
+    assert [found.step(i).stretch for i in range(14)] == [0] * 3 + [1] * 4 + [2] * 3 + [3] * 4
     assert [i for i in range(14) if found.step(i).opens] == [0, 3, 7, 10]
 
 
 def test_turns_have_calendars_of_their_own() -> None:
-    stages = [stage(Walk.FORGET), stage(Walk.RETAIN, turn=1, optimiser=Optimiser(rate=0.5)), stage(Walk.FORGET)]
-    found = staged(stages, [3, 4, 3])
-    alone = staged([stage(Walk.FORGET)], [6])
+    stretches = [stretch(Walk.FORGET), stretch(Walk.RETAIN, turn=1, optimiser=Optimiser(rate=0.5)), stretch(Walk.FORGET)]
+    found = staged(stretches, [3, 4, 3])
+    alone = staged([stretch(Walk.FORGET)], [6])
     assert [found.step(i).rate for i in (0, 1, 2, 7, 8, 9)] == [alone.step(i).rate for i in range(6)]
     assert found.step(3).rate == 0.5
     assert [found.step(i).turn for i in (0, 3, 7)] == [0, 1, 0]
 
 
 def test_a_stage_without_steps_is_passed_over() -> None:
-    found = staged([stage(Walk.FORGET), stage(Walk.RETAIN)], [0, 4])
-    assert found.step(0).stage == 1
+    found = staged([stretch(Walk.FORGET), stretch(Walk.RETAIN)], [0, 4])
+    assert found.step(0).stretch == 1
     assert list(found.step(0).parts) == [Role.RETAIN]
 
 

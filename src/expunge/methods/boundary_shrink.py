@@ -66,7 +66,14 @@ class BoundaryShrink(ObjectiveMethod):
         def relabel(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
             return nearest[slots]
 
-        return Prepared(extras=Extras(relabel=relabel), seen=("nearest classes of the forget set",))
+        own = given.examples.plain(given.forget).labels
+        same = int((nearest[torch.from_numpy(given.forget).to(given.device)] == own).sum())
+        said = f"{same} of {rows} forgotten rows keep their class at radius {self.radius:g}"
+        return Prepared(
+            extras=Extras(relabel=relabel),
+            notices=(f"{said}: they are trained to stay there",) if same else (),
+            seen=("nearest classes of the forget set",),
+        )
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.forget_loss(student, writes=self.batch_norm is BatchNormMode.AS_PUBLISHED)

@@ -15,7 +15,7 @@ from expunge.methods.contract import Need, check
 from expunge.methods.divergence import divergence
 from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod
-from expunge.schedule.plan import Role, Stage, Walk
+from expunge.schedule.plan import Role, Stretch, Walk
 from expunge.schedule.recipe import Calendar, Recipe
 from expunge.tasks.classification import Classification
 from expunge.tasks.task import Task
@@ -72,20 +72,20 @@ class ContrastAndStrengthen(ObjectiveMethod):
             f"temperature {self.temperature} must be a finite number above 0",
         )
 
-    def stages(self, recipe: Recipe) -> Sequence[Stage]:
-        def forgetting(walk: Walk, epochs: float, turn: Turn, rate: float, calendar: Calendar) -> Stage:
-            return self.stage(recipe, walk, epochs, turn=turn, rate=rate, calendar=calendar, weight_decay=0.0)
+    def stretches(self, recipe: Recipe) -> Sequence[Stretch]:
+        def forgetting(walk: Walk, epochs: float, turn: Turn, rate: float, calendar: Calendar) -> Stretch:
+            return self.stretch(recipe, walk, epochs, turn=turn, rate=rate, calendar=calendar, weight_decay=0.0)
 
-        def stage(turn: Turn, epochs: float | None) -> Stage:
+        def stretch(turn: Turn, epochs: float | None) -> Stretch:
             if turn is Turn.CONTRAST:
                 assert epochs is not None
                 return forgetting(Walk.PAIRED_BY_FORGET, epochs, turn, self.contrast_rate, Calendar.COSINE)
             rate = self.rate * (self.batch_size or recipe.batch_size) / ROWS
-            return self.stage(recipe, Walk.RETAIN, epochs, turn=turn, rate=rate)
+            return self.stretch(recipe, Walk.RETAIN, epochs, turn=turn, rate=rate)
 
         flattened = self.uniform_epochs if self.uniform_rate else 0
         first = forgetting(Walk.FORGET, flattened, Turn.UNIFORM, self.uniform_rate, Calendar.CONSTANT)
-        return [first, *(stage(turn, epochs) for turn, epochs in self._passes())]
+        return [first, *(stretch(turn, epochs) for turn, epochs in self._passes())]
 
     def _passes(self) -> Iterator[tuple[Turn, float | None]]:
         """F, R, F, R, …, R; the last of them is cut where ``epochs`` is no whole number."""

@@ -17,7 +17,7 @@ from expunge.methods.contract import Given, Need, Parent, check
 from expunge.methods.fields import Between, tuned
 from expunge.methods.learnt_noise import Learning, Mixture, learn_noise
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
-from expunge.schedule.plan import Plan, Role, Stage, UnlearningPlan, Walk
+from expunge.schedule.plan import Plan, Role, Stretch, UnlearningPlan, Walk
 from expunge.schedule.recipe import OptimiserName, Recipe
 from expunge.tasks.task import ClassTask, Task
 from expunge.train.examples import Examples
@@ -53,8 +53,7 @@ class ImpairRepair(ObjectiveMethod):
     citation = "Tarun et al., TNNLS 2023"
     work = "1 a noise row and step to learn it, then 1 a noise row and repetition and 1 a sampled row and pass"
     task: ClassVar[type[Task]] = ClassTask
-    rate: float = tuned(1e-2, Between(1e-4, 1e-1))
-    batch_size: int | None = 32
+    rate: float = tuned(1e-4, Between(1e-5, 1e-1))
     optimiser: OptimiserName = OptimiserName.ADAM
     noise_batches: int = 80
     noise_batch_size: int = 32
@@ -87,10 +86,10 @@ class ImpairRepair(ObjectiveMethod):
                     f"class:{parent.recipe.classes[label]}, or use another method"
                 )
 
-    def stages(self, recipe: Recipe) -> Sequence[Stage]:
+    def stretches(self, recipe: Recipe) -> Sequence[Stretch]:
         return (
-            self.stage(recipe, Walk.RETAIN, self.impair_epochs, turn=0),
-            self.stage(recipe, Walk.RETAIN, self.repair_epochs, turn=REPAIR),
+            self.stretch(recipe, Walk.RETAIN, self.impair_epochs, turn=0),
+            self.stretch(recipe, Walk.RETAIN, self.repair_epochs, turn=REPAIR),
         )
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
@@ -122,13 +121,13 @@ class ImpairRepair(ObjectiveMethod):
         """All passes over the sample that was taken: it is as large as the budget covers."""
         if still or not isinstance(teacher, Mixture):
             return super().plan(given, student, teacher, still=still, kept=kept)
-        impair, repair = self.stages(given.recipe)
-        stages = replace(impair, retain_batch=teacher.retained), repair
+        impair, repair = self.stretches(given.recipe)
+        stretches = replace(impair, retain_batch=teacher.retained), repair
 
         def planned(steps: Sequence[int]) -> UnlearningPlan:
             return UnlearningPlan(
                 seed=given.seed,
-                stages=stages,
+                stretches=stretches,
                 steps=steps,
                 retain=teacher.sample,
                 forget=np.zeros(0, dtype=np.int64),
@@ -137,7 +136,7 @@ class ImpairRepair(ObjectiveMethod):
             )
 
         nothing = planned((0, 0))
-        return planned([nothing.wanted(number) or 0 for number in range(len(stages))])
+        return planned([nothing.wanted(number) or 0 for number in range(len(stretches))])
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         if batch.step.turn == REPAIR:

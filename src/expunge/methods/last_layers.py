@@ -17,7 +17,7 @@ from expunge.methods.batch_norm import calibration_rows
 from expunge.methods.contract import Given, Need, Outcome, Parent, check
 from expunge.methods.fields import Among, Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
-from expunge.schedule.plan import Plan, Stage, TrainingPlan, Walk
+from expunge.schedule.plan import Plan, Stretch, TrainingPlan, Walk
 from expunge.schedule.recipe import Recipe
 from expunge.train.objective import Loss, StepBatch
 
@@ -158,11 +158,11 @@ class RetrainLastLayers(LastLayers):
             self.objective(student, StepBatch(first, plan, given.examples, given.task), None).thirds
         )
 
-    def stages(self, recipe: Recipe) -> Sequence[Stage]:
+    def stretches(self, recipe: Recipe) -> Sequence[Stretch]:
         if self.schedule is StepsOf.OWN:
-            return super().stages(recipe)
+            return super().stretches(recipe)
         size = recipe.batch_size
-        return (Stage(walk=Walk.RETAIN, optimiser=recipe.optimiser, retain_batch=size, forget_batch=size),)
+        return (Stretch(walk=Walk.RETAIN, optimiser=recipe.optimiser, retain_batch=size, forget_batch=size),)
 
     def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
         if still or self.schedule is StepsOf.OWN:

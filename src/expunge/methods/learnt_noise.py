@@ -14,7 +14,7 @@ from expunge.core.streams import Stream, stable_order
 from expunge.methods.contract import Given
 from expunge.models.dropout import DropoutAddress, addressed
 from expunge.models.front import input_space
-from expunge.schedule.plan import Stage, Step, UnlearningPlan, Walk
+from expunge.schedule.plan import Stretch, Step, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
 from expunge.tasks.task import Batch
 from expunge.train.loop import carry_out
@@ -70,7 +70,7 @@ def learn_noise(given: Given, original: nn.Module, label: int, rows: int, learni
     carry_out(
         UnlearningPlan(
             seed=given.seed,
-            stages=(Stage(walk=Walk.NOBODY, optimiser=adam, retain_batch=1, forget_batch=1, epochs=learning.steps),),
+            stretches=(Stretch(walk=Walk.NOBODY, optimiser=adam, retain_batch=1, forget_batch=1, epochs=learning.steps),),
             steps=(learning.steps,),
             retain=nobody,
             forget=nobody,

@@ -12,7 +12,7 @@ from torch import nn
 from expunge.core.errors import RunError
 from expunge.methods.batch_norm import calibration_rows, recalibrate
 from expunge.methods.contract import Given, Method, Need, Outcome, check
-from expunge.schedule.plan import Plan, Stage, UnlearningPlan, Walk
+from expunge.schedule.plan import Plan, Stretch, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName, Recipe
 from expunge.train.loop import Hooks, carry_out
 from expunge.train.objective import Extras, Loss, StepBatch
@@ -95,11 +95,11 @@ class ObjectiveMethod(Method):
             given.forget if Need.FORGET in self.needs else nobody,
         )
 
-    def stages(self, recipe: Recipe) -> Sequence[Stage]:
-        """What is passed over, in which order, under which optimiser; one stage unless the method has more."""
-        return (self.stage(recipe, self.walk, self.epochs),)
+    def stretches(self, recipe: Recipe) -> Sequence[Stretch]:
+        """What is passed over, in which order, under which optimiser; one stretch unless the method has more."""
+        return (self.stretch(recipe, self.walk, self.epochs),)
 
-    def stage(
+    def stretch(
         self,
         recipe: Recipe,
         walk: Walk,
@@ -109,10 +109,10 @@ class ObjectiveMethod(Method):
         retain_batch: int | None = None,
         turn: int = 0,
         **changes: object,
-    ) -> Stage:
-        """A stage with the method's fields; ``changes`` are those of its optimiser."""
+    ) -> Stretch:
+        """A stretch with the method's fields; ``changes`` are those of its optimiser."""
         size = self.batch_size or recipe.batch_size
-        return Stage(
+        return Stretch(
             walk=walk,
             optimiser=replace(self.described(recipe), **changes),  # type: ignore[arg-type]
             retain_batch=retain_batch or size,
@@ -143,7 +143,7 @@ class ObjectiveMethod(Method):
             teacher = given.original
         rows = calibration_rows(given) if self.recalibrate else np.zeros(0, dtype=np.int64)
         plan = self.plan(given, student, teacher, still=self.rate == 0 or prepared.still is not None, kept=len(rows))
-        described = {stage.turn: stage.optimiser for stage in reversed(self.stages(given.recipe))}
+        described = {stretch.turn: stretch.optimiser for stretch in reversed(self.stretches(given.recipe))}
         optimisers = [make_optimiser(described[turn], student) for turn in sorted(described)]
         recorder = given.recorder(plan.total)
         try:
@@ -181,17 +181,17 @@ class ObjectiveMethod(Method):
         )
 
     def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
-        """The steps that fit into the stages' epochs and what is left of the budget; nothing is computed.
+        """The steps that fit into the stretches' epochs and what is left of the budget; nothing is computed.
 
         ``kept`` rows of forward passes are kept back for what follows the loop.
         """
-        stages = self.stages(given.recipe)
+        stretches = self.stretches(given.recipe)
         retain, forget = self.members(given)
 
         def planned(steps: Sequence[int]) -> UnlearningPlan:
             return UnlearningPlan(
                 seed=given.seed,
-                stages=stages,
+                stretches=stretches,
                 steps=steps,
                 retain=retain,
                 forget=forget,
@@ -199,10 +199,10 @@ class ObjectiveMethod(Method):
                 least_present=given.recipe.least_present,
             )
 
-        nothing = [0] * len(stages)
+        nothing = [0] * len(stretches)
         if still:
             return planned(nothing)
-        wanted = [planned(nothing).wanted(number) for number in range(len(stages))]
+        wanted = [planned(nothing).wanted(number) for number in range(len(stretches))]
         most = [MOST_STEPS if steps is None else steps for steps in wanted]
         draft = planned(most)
         left = given.meter.left - kept
@@ -210,11 +210,11 @@ class ObjectiveMethod(Method):
         while index < min(draft.total, MOST_STEPS):
             step = draft.step(index)
             cost = self.objective(student, StepBatch(step, draft, given.examples, given.task), teacher).thirds
-            if spent + cost > left or index - affordable > draft.steps_per_epoch(step.stage):
+            if spent + cost > left or index - affordable > draft.steps_per_epoch(step.stretch):
                 break
             spent += cost
             index += 1
-            affordable = index if cost or (step.parts == {} and wanted[step.stage] is not None) else affordable
+            affordable = index if cost or (step.parts == {} and wanted[step.stretch] is not None) else affordable
         if index >= MOST_STEPS:
             raise RunError(f"{self.name} was given no end: name epochs or a budget")
         for number, steps in enumerate(most):

@@ -13,7 +13,7 @@ from expunge.methods.contract import Need, check
 from expunge.methods.divergence import softened_divergence
 from expunge.methods.fields import Among, Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod
-from expunge.schedule.plan import Role, Stage, Walk
+from expunge.schedule.plan import Role, Stretch, Walk
 from expunge.schedule.recipe import Calendar, OptimiserName, Recipe
 from expunge.tasks.classification import Classification
 from expunge.tasks.task import Task
@@ -64,10 +64,10 @@ class Scrub(ObjectiveMethod):
             f"forget_batch_size {self.forget_batch_size} must be at least 1",
         )
 
-    def stages(self, recipe: Recipe) -> Sequence[Stage]:
+    def stretches(self, recipe: Recipe) -> Sequence[Stretch]:
         """F, R, F, R, …, R under one optimiser, whose rate falls tenfold at 50, 80 and 90 % of all steps."""
         return [
-            self.stage(recipe, walk, epochs, forget_batch=self.forget_batch_size, milestones=MILESTONES, decay=0.1)
+            self.stretch(recipe, walk, epochs, forget_batch=self.forget_batch_size, milestones=MILESTONES, decay=0.1)
             for walk, epochs in self._passes()
         ]
 

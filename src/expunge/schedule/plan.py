@@ -41,19 +41,19 @@ class Part:
 class Step:
     """One calendar step. It is skipped when it has no parts; a skipped step changes no state.
 
-    ``stage`` numbers the stretch of the plan that it belongs to, ``turn`` the optimiser that takes it; ``epoch`` of
-    ``epochs`` is how far the stage has come.
+    ``stretch`` numbers the stretch of the plan that it belongs to, ``turn`` the optimiser that takes it; ``epoch`` of
+    ``epochs`` is how far the stretch has come.
     """
 
     index: int
     rate: float
     parts: Mapping[Role, Part]
-    stage: int = 0
+    stretch: int = 0
     turn: int = 0
     epoch: int = 0
     epochs: int = 1
-    opens: bool = False  # whether a stage begins with it
-    begins: bool = False  # whether an epoch of its stage begins with it
+    opens: bool = False  # whether a stretch begins with it
+    begins: bool = False  # whether an epoch of its stretch begins with it
 
 
 class Plan(Protocol):
@@ -128,7 +128,7 @@ class Walk(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stretch:
     """Passes of one kind under one optimiser.
 
     ``epochs`` None goes on to the budget's end. Stages of one ``turn`` share an optimiser, its state and the calendar,
@@ -146,7 +146,7 @@ class Stage:
 class UnlearningPlan:
     """Passes over the forget and retain rows; orders do not depend on the method's name or fields.
 
-    ``steps`` says how many steps of each stage are planned. Passes of a role are numbered through all stages, so that
+    ``steps`` says how many steps of each stretch are planned. Passes of a role are numbered through all stretches, so that
     none replays an earlier order. A retain batch with fewer than ``least_present`` rows is left out, as in training.
     """
 
@@ -156,7 +156,7 @@ class UnlearningPlan:
         self,
         *,
         seed: bytes,
-        stages: Sequence[Stage],
+        stretches: Sequence[Stretch],
         steps: Sequence[int],
         retain: np.ndarray,
         forget: np.ndarray,
@@ -165,7 +165,7 @@ class UnlearningPlan:
     ) -> None:
         self.seed = seed
         self.total = sum(steps)
-        self._stages = tuple(stages)
+        self._stretches = tuple(stretches)
         self.steps = tuple(steps)
         self._count = count
         self._retain = np.sort(retain)
@@ -177,16 +177,16 @@ class UnlearningPlan:
         self._starts = [0, *accumulate(steps)]
         self._passed = self._passes_before()
         self._turns = {
-            turn: sum(of for stage, of in zip(self._stages, self.steps, strict=True) if stage.turn == turn)
-            for turn in {stage.turn for stage in self._stages}
+            turn: sum(of for stretch, of in zip(self._stretches, self.steps, strict=True) if stretch.turn == turn)
+            for turn in {stretch.turn for stretch in self._stretches}
         }
         self._orders: dict[Role, tuple[int, np.ndarray]] = {}
 
     def steps_per_epoch(self, number: int) -> int:
-        """Steps of one pass of a stage: the retain pass sets it wherever there is one."""
-        stage = self._stages[number]
+        """Steps of one pass of a stretch: the retain pass sets it wherever there is one."""
+        stretch = self._stretches[number]
         retain, forget = self._batches(number, Role.RETAIN), self._batches(number, Role.FORGET)
-        match stage.walk:
+        match stretch.walk:
             case Walk.FORGET | Walk.PAIRED_BY_FORGET:
                 return forget
             case Walk.FORGET_THEN_RETAIN:
@@ -197,29 +197,29 @@ class UnlearningPlan:
                 return retain
 
     def wanted(self, number: int) -> int | None:
-        """Steps that a stage's own epochs ask for; None where the budget alone ends it."""
-        epochs = self._stages[number].epochs
+        """Steps that a stretch's own epochs ask for; None where the budget alone ends it."""
+        epochs = self._stretches[number].epochs
         return None if epochs is None else round(epochs * self.steps_per_epoch(number))
 
     def purpose(self, kind: str, role: Role) -> str:
         return f"unlearn/{kind}/{role.value}"
 
     def step(self, index: int) -> Step:
-        number = min(bisect_right(self._starts, index), len(self._stages)) - 1
-        within, stage = index - self._starts[number], self._stages[number]
+        number = min(bisect_right(self._starts, index), len(self._stretches)) - 1
+        within, stretch = index - self._starts[number], self._stretches[number]
         parts = self._parts(number, within)
         if Role.RETAIN in parts and len(parts[Role.RETAIN].slots) < self._least_present:
             del parts[Role.RETAIN]
         taken = sum(
-            of for other, of in zip(self._stages[:number], self.steps[:number], strict=True) if other.turn == stage.turn
+            of for other, of in zip(self._stretches[:number], self.steps[:number], strict=True) if other.turn == stretch.turn
         )
         per_epoch = self.steps_per_epoch(number)
         return Step(
             index,
-            stage.optimiser.rate_at(taken + within, max(1, self._turns[stage.turn])),
+            stretch.optimiser.rate_at(taken + within, max(1, self._turns[stretch.turn])),
             parts,
-            stage=number,
-            turn=stage.turn,
+            stretch=number,
+            turn=stretch.turn,
             epoch=within // per_epoch,
             epochs=max(1, -(-self.steps[number] // per_epoch)),
             opens=within == 0,
@@ -229,30 +229,30 @@ class UnlearningPlan:
     def _members(self, number: int, role: Role) -> np.ndarray:
         if role is Role.FORGET:
             return self._forget
-        return self._everybody if self._stages[number].walk in (Walk.MIXED, Walk.SPLIT) else self._retain
+        return self._everybody if self._stretches[number].walk in (Walk.MIXED, Walk.SPLIT) else self._retain
 
     def _size(self, number: int, role: Role) -> int:
-        stage = self._stages[number]
-        size = stage.retain_batch if role is Role.RETAIN else stage.forget_batch
+        stretch = self._stretches[number]
+        size = stretch.retain_batch if role is Role.RETAIN else stretch.forget_batch
         return max(1, min(size, len(self._members(number, role))))
 
     def _batches(self, number: int, role: Role) -> int:
         return -(-len(self._members(number, role)) // self._size(number, role))
 
     def _passes_before(self) -> list[dict[Role, tuple[int, int]]]:
-        """For each stage and role: passes begun and batches drawn before it."""
+        """For each stretch and role: passes begun and batches drawn before it."""
         found: list[dict[Role, tuple[int, int]]] = []
         passed, drawn = dict.fromkeys(Role, 0), dict.fromkeys(Role, 0)
-        for number, (stage, steps) in enumerate(zip(self._stages, self.steps, strict=True)):
+        for number, (stretch, steps) in enumerate(zip(self._stretches, self.steps, strict=True)):
             found.append({role: (passed[role], drawn[role]) for role in Role})
-            for role, batches in self._drawn(number, stage.walk, steps).items():
+            for role, batches in self._drawn(number, stretch.walk, steps).items():
                 each = self._batches(number, role)
                 passed[role] += -(-batches // each) if each else 0
                 drawn[role] += batches
         return found
 
     def _drawn(self, number: int, walk: Walk, steps: int) -> dict[Role, int]:
-        """Batches of each role in the first ``steps`` steps of a stage."""
+        """Batches of each role in the first ``steps`` steps of a stretch."""
         match walk:
             case Walk.FORGET:
                 return {Role.FORGET: steps}
@@ -269,7 +269,7 @@ class UnlearningPlan:
                 return {Role.RETAIN: steps}
 
     def _parts(self, number: int, within: int) -> dict[Role, Part]:
-        match self._stages[number].walk:
+        match self._stretches[number].walk:
             case Walk.NOBODY:
                 return {}
             case Walk.FORGET:
@@ -287,7 +287,7 @@ class UnlearningPlan:
                 return {Role.RETAIN: self._part(number, Role.RETAIN, within)}
 
     def _part(self, number: int, role: Role, batch: int) -> Part:
-        """A role's batch, counted from the beginning of the stage."""
+        """A role's batch, counted from the beginning of the stretch."""
         passed, drawn = self._passed[number][role]
         epoch, place = divmod(batch, self._batches(number, role))
         size = self._size(number, role)
