@@ -180,7 +180,7 @@ def test_the_update_is_its_formula(
     for ours, theirs in zip(found.model.parameters(), student.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     moved = max(
-        float((ours - before).abs().max())
+        float((ours - before).detach().abs().max())
         for ours, before in zip(found.model.parameters(), parent.model.parameters(), strict=True)
     )
     assert moved > 1e-4
