@@ -1,8 +1,8 @@
 """One epoch of a method against the same passes written out by hand, in turn.
 
 Forgetting 200 of 2,000 pictures of 28×28 with the two-layer ``cnn``. The bare loops do nothing but the passes that the
-method is billed for: gather, forward, backward, step. They are plain on purpose, and they are read as what anyone
-would write; a method's overhead is what it takes beyond them.
+method is billed for: gather, forward, backward, and a step of the same optimiser. They are plain on purpose; a
+method's overhead is what it takes beyond them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from expunge.methods.contract import Method, Parent
 from expunge.methods.lookup import find_method
 from expunge.models.resolver import build
 from expunge.schedule.placement import number_units
+from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
+from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import pinned
 from expunge.train.state import weights_digest
 from expunge.train.training import make_recipe
@@ -188,17 +190,13 @@ def _bare(original: Parent, method: Method) -> Bare:
     for model in (student, teacher):
         model.load_state_dict(original.model.state_dict())
     rate = float(getattr(method, "rate", 0.01))
-    adam = getattr(method, "optimiser").value == "adam"  # noqa: B009 - every method measured here has one
-    optimiser: torch.optim.Optimizer = (
-        torch.optim.Adam(student.parameters(), lr=rate, weight_decay=5e-4)
-        if adam
-        else torch.optim.SGD(student.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
-    )
+    described = Optimiser(name=getattr(method, "optimiser", OptimiserName.SGD), rate=rate)
+    student.train()
     return Bare(
         inputs=original.examples.inputs,
         labels=original.examples.labels.clone(),
-        student=student.train(),
+        student=student,
         original=teacher.eval().requires_grad_(False),
         rate=rate,
-        optimiser=optimiser,
+        optimiser=make_optimiser(described, student),
     )

@@ -24,11 +24,11 @@ from expunge.methods.contrast_and_strengthen import ContrastAndStrengthen, Turn,
 from expunge.methods.convolution_transpose import ConvolutionTranspose, transpose
 from expunge.methods.convolutions import kernels
 from expunge.methods.fine_tune import FineTune
+from expunge.methods.magnitude import smallest
 from expunge.methods.masked_small_gradients import MaskedSmallGradients
 from expunge.methods.noise_and_tune import Layers, NoiseAndTune, disturb
 from expunge.methods.objective_method import ObjectiveMethod
 from expunge.methods.prune_and_match import PruneAndMatch, entropy_gap, layer_weights, round_to_half
-from expunge.methods.smallest import smallest
 from expunge.schedule.plan import Role, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.tasks.classification import TASKS

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import nn
 
@@ -17,9 +19,10 @@ from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.methods.contract import Method, Parent, Unlearned
 from expunge.methods.fine_tune import FineTune
 from expunge.methods.gradient_ascent import GradientAscent
+from expunge.methods.magnitude import largest, smallest
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import LabelOrder, RandomLabels, SuccessiveRandomLabels, draw_labels
-from expunge.methods.saliency_unlearning import SaliencyUnlearning, largest
+from expunge.methods.saliency_unlearning import SaliencyUnlearning
 from expunge.schedule.plan import Walk
 from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.tasks.classification import TASKS, Classification
@@ -113,6 +116,17 @@ def test_largest_by_hand() -> None:
     gradients = [torch.tensor([3.0, -1.0]), torch.tensor([[2.0], [-2.0], [0.5], [-4.0]])]
     masks = largest(gradients, 3)
     assert [mask.flatten().tolist() for mask in masks] == [[True, False], [True, False, False, True]]
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.integers(0, 40), st.integers(0, 40), st.booleans())
+def test_ranks_against_sorting(values: list[int], count: int, cut: int, up: bool) -> None:
+    """Many ties: the same choice as sorting by magnitude, then by index."""
+    count, cut = min(count, len(values)), min(cut, len(values))
+    whole = torch.tensor(values, dtype=torch.float32)
+    masks = (largest if up else smallest)([whole[:cut], whole[cut:]], count)
+    order = sorted(range(len(values)), key=lambda index: (-abs(values[index]) if up else abs(values[index]), index))
+    chosen = torch.cat(masks)
+    assert sorted(torch.nonzero(chosen)[:, 0].tolist()) == sorted(order[:count])
 
 
 # Labels.

@@ -126,7 +126,11 @@ def test_stages_follow_each_other_and_passes_go_on() -> None:
 
 
 def test_turns_have_calendars_of_their_own() -> None:
-    stretches = [stretch(Walk.FORGET), stretch(Walk.RETAIN, turn=1, optimiser=Optimiser(rate=0.5)), stretch(Walk.FORGET)]
+    stretches = [
+        stretch(Walk.FORGET),
+        stretch(Walk.RETAIN, turn=1, optimiser=Optimiser(rate=0.5)),
+        stretch(Walk.FORGET),
+    ]
     found = staged(stretches, [3, 4, 3])
     alone = staged([stretch(Walk.FORGET)], [6])
     assert [found.step(i).rate for i in (0, 1, 2, 7, 8, 9)] == [alone.step(i).rate for i in range(6)]

@@ -105,6 +105,7 @@ class Given:
         self._parent = parent
         self._forget = forget
         self._needs = needs
+        self._examples: Examples | None = None
 
     def _use(self, need: Need) -> None:
         if need not in self._needs:
@@ -137,13 +138,16 @@ class Given:
     @property
     def examples(self) -> Examples:
         """Rows behind a guard that opens for the declared sets only."""
+        if self._examples is not None:
+            return self._examples
         slots: list[np.ndarray] = []
         if Need.FORGET in self._needs:
             slots.append(self._forget)
         if Need.RETAIN in self._needs:
             slots.append(np.setdiff1d(np.arange(self.count), self.emptied))
         joined = np.concatenate(slots) if slots else np.zeros(0, dtype=np.int64)
-        return self._parent.examples.only(joined)
+        self._examples = self._parent.examples.only(joined)
+        return self._examples
 
     def student(self) -> nn.Module:
         """A copy of the original's weights to work on."""

@@ -14,7 +14,7 @@ from expunge.core.streams import Stream, stable_order
 from expunge.methods.contract import Given
 from expunge.models.dropout import DropoutAddress, addressed
 from expunge.models.front import input_space
-from expunge.schedule.plan import Stretch, Step, UnlearningPlan, Walk
+from expunge.schedule.plan import Step, Stretch, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
 from expunge.tasks.task import Batch
 from expunge.train.loop import carry_out
@@ -66,11 +66,12 @@ def learn_noise(given: Given, original: nn.Module, label: int, rows: int, learni
         return Loss((Term(1.0, {"noise": 3 * rows}, value),))
 
     adam = Optimiser(name=OptimiserName.ADAM, rate=learning.rate, weight_decay=0.0, calendar=Calendar.CONSTANT)
+    alone = Stretch(walk=Walk.NOBODY, optimiser=adam, retain_batch=1, forget_batch=1, epochs=learning.steps)
     nobody = np.zeros(0, dtype=np.int64)
     carry_out(
         UnlearningPlan(
             seed=given.seed,
-            stretches=(Stretch(walk=Walk.NOBODY, optimiser=adam, retain_batch=1, forget_batch=1, epochs=learning.steps),),
+            stretches=(alone,),
             steps=(learning.steps,),
             retain=nobody,
             forget=nobody,

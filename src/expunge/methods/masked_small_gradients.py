@@ -13,8 +13,8 @@ from torch import nn
 from expunge.methods.contract import Given, Need, Parent, check
 from expunge.methods.convolutions import kernels, refuse_without_kernels
 from expunge.methods.fields import Between, tuned
+from expunge.methods.magnitude import smallest
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
-from expunge.methods.smallest import smallest
 from expunge.schedule.plan import Step
 from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.train.loop import Hooks

@@ -15,8 +15,8 @@ from expunge.methods.class_weights import class_weights
 from expunge.methods.contract import Given, Need, Parent, check
 from expunge.methods.convolutions import KINDS, learnt_weight
 from expunge.methods.fields import Between, tuned
+from expunge.methods.magnitude import smallest
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
-from expunge.methods.smallest import smallest
 from expunge.schedule.plan import Role
 from expunge.tasks.classification import Classification
 from expunge.tasks.task import Task

@@ -9,6 +9,7 @@ from torch import nn
 
 from expunge.methods.contract import Given, Need, check
 from expunge.methods.fields import Between, tuned
+from expunge.methods.magnitude import largest
 from expunge.methods.objective_method import Prepared
 from expunge.methods.random_labels import SuccessiveRandomLabels
 from expunge.train.loop import Hooks
@@ -47,15 +48,16 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
             return Prepared(extras=extras, still="nothing done: the mask alone would pass the budget")
         masks = largest(forget_gradient(given, student), kept)
         originals = [parameter.detach().clone() for parameter in parameters]
+        shares = [mask.to(parameter.dtype) for mask, parameter in zip(masks, parameters, strict=True)]
 
         @torch.no_grad()
         def restore(optimiser: torch.optim.Optimizer) -> None:
             """Weights outside the mask go back, and nothing is left of them in the moments."""
-            for parameter, original, mask in zip(parameters, originals, masks, strict=True):
-                parameter.copy_(torch.where(mask, parameter, original))
+            for parameter, original, mask, share in zip(parameters, originals, masks, shares, strict=True):
+                torch.where(mask, parameter, original, out=parameter.data)
                 for moment in optimiser.state[parameter].values():
                     if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
-                        moment.mul_(mask)
+                        moment.mul_(share)
 
         return Prepared(extras=extras, hooks=Hooks(after_update=restore))
 
@@ -73,13 +75,3 @@ def forget_gradient(given: Given, student: nn.Module) -> list[torch.Tensor]:
             total += gradient
         given.meter.steps(len(batch))
     return sums
-
-
-def largest(gradients: list[torch.Tensor], kept: int) -> list[torch.Tensor]:
-    """Masks of the ``kept`` entries with the largest magnitude over all tensors; ties go to the lower index."""
-    magnitude = torch.cat([gradient.abs().reshape(-1) for gradient in gradients])
-    order = torch.argsort(magnitude, descending=True, stable=True)
-    mask = torch.zeros_like(magnitude, dtype=torch.bool)
-    mask[order[:kept]] = True
-    sizes = [gradient.numel() for gradient in gradients]
-    return [part.reshape(gradient.shape) for part, gradient in zip(mask.split(sizes), gradients, strict=True)]

@@ -211,7 +211,9 @@ class UnlearningPlan:
         if Role.RETAIN in parts and len(parts[Role.RETAIN].slots) < self._least_present:
             del parts[Role.RETAIN]
         taken = sum(
-            of for other, of in zip(self._stretches[:number], self.steps[:number], strict=True) if other.turn == stretch.turn
+            of
+            for other, of in zip(self._stretches[:number], self.steps[:number], strict=True)
+            if other.turn == stretch.turn
         )
         per_epoch = self.steps_per_epoch(number)
         return Step(
