@@ -1,4 +1,4 @@
-"""One epoch of a method against the same passes written out by hand, in turn.
+"""Epochs of a method against the same passes written out by hand, in turn.
 
 Forgetting 200 of 2,000 pictures of 28×28 with the two-layer ``cnn``. The bare loops do nothing but the passes that the
 method is billed for: gather, forward, backward, and a step of the same optimiser. They are plain on purpose; a
@@ -30,6 +30,7 @@ from expunge.train.state import weights_digest
 from expunge.train.training import make_recipe
 
 RETAIN, FORGET, SIZE = 1800, 200, 64
+TIMES = 3  # epochs, so that what a method does once is spread as in use
 BOUND, LONGEST = 1.10, 1.0
 
 
@@ -62,6 +63,7 @@ class Bare:
     original: nn.Module
     rate: float
     optimiser: torch.optim.Optimizer
+    ready: list[str]  # what is made once, before the first epoch
 
     def passes(
         self, slots: torch.Tensor, size: int, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -106,12 +108,19 @@ def neggrad_plus(bare: Bare) -> None:
 
 
 def salun(bare: Bare) -> None:
+    if not bare.ready:
+        mask(bare)
+    bare.passes(torch.cat([R, F]), SIZE, bare.cross_entropy)
+
+
+def mask(bare: Bare) -> None:
+    """The gradient that the mask is made from."""
     totals = [torch.zeros_like(parameter) for parameter in bare.student.parameters()]
     for rows in F.split(256):
         loss = nn.functional.cross_entropy(bare.student(bare.inputs[rows]), bare.labels[rows], reduction="sum")
         for total, part in zip(totals, torch.autograd.grad(loss, list(bare.student.parameters())), strict=True):
             total += part
-    bare.passes(torch.cat([R, F]), SIZE, bare.cross_entropy)
+    bare.ready.append("mask")
 
 
 def scrub(bare: Bare) -> None:
@@ -143,21 +152,28 @@ def bad_teacher(bare: Bare) -> None:
 
 
 def boundary_shrink(bare: Bare) -> None:
+    if not bare.ready:
+        nearest(bare)
+    bare.passes(F, SIZE, bare.cross_entropy)
+
+
+def nearest(bare: Bare) -> None:
+    """The class on the other side, as the label to train on."""
     inputs = (bare.inputs[F].float()).requires_grad_(True)
     loss = nn.functional.cross_entropy(bare.original(inputs), bare.labels[F], reduction="sum")
     (slope,) = torch.autograd.grad(loss, inputs)
     with torch.no_grad():
         bare.labels[F] = bare.original(inputs + 25.5 * slope.sign()).argmax(dim=1)
-    bare.passes(F, SIZE, bare.cross_entropy)
+    bare.ready.append("labels")
 
 
 EPOCHS: dict[str, tuple[Callable[[Bare], None], dict[str, Any]]] = {
-    "fine-tune": (fine_tune, {"epochs": 1}),
-    "neggrad-plus": (neggrad_plus, {"epochs": 1}),
-    "saliency-unlearning": (salun, {"epochs": 1}),
-    "scrub": (scrub, {"epochs": 1, "forget_epochs": 1}),
-    "bad-teacher": (bad_teacher, {"epochs": 1}),
-    "boundary-shrink": (boundary_shrink, {"epochs": 1}),
+    "fine-tune": (fine_tune, {"epochs": TIMES}),
+    "neggrad-plus": (neggrad_plus, {"epochs": TIMES}),
+    "saliency-unlearning": (salun, {"epochs": TIMES}),
+    "scrub": (scrub, {"epochs": TIMES, "forget_epochs": TIMES}),
+    "bad-teacher": (bad_teacher, {"epochs": TIMES}),
+    "boundary-shrink": (boundary_shrink, {"epochs": TIMES}),
 }
 WITHIN = ("saliency-unlearning", "scrub", "bad-teacher", "boundary-shrink")
 
@@ -175,12 +191,19 @@ def method_epochs(pairs: int, threads: int) -> list[dict[str, object]]:
 
         def bare(by_hand: Callable[[Bare], None] = by_hand, method: Method = method) -> None:
             with pinned(original.recipe):
-                by_hand(_bare(original, method))
+                made = _bare(original, method)
+                for _ in range(TIMES):
+                    by_hand(made)
 
-        rows.append(ratio_row(f"one epoch / bare loop, {name}", ratios(ours, bare, pairs), BOUND))
+        rows.append(ratio_row(f"method epoch / bare loop, {name}, {threads} threads", ratios(ours, bare, pairs), BOUND))
         if name in WITHIN:
-            taken = min(seconds(ours) for _ in range(3))
-            row = {"name": f"one epoch, {name}, {threads} threads", "value": taken, "unit": "seconds", "bound": LONGEST}
+            taken = min(seconds(ours) for _ in range(3)) / TIMES
+            row = {
+                "name": f"method epoch, {name}, {threads} threads",
+                "value": taken,
+                "unit": "seconds",
+                "bound": LONGEST,
+            }
             rows.append({**row, "kept": taken <= LONGEST})
     return rows
 
@@ -199,4 +222,5 @@ def _bare(original: Parent, method: Method) -> Bare:
         original=teacher.eval().requires_grad_(False),
         rate=rate,
         optimiser=make_optimiser(described, student),
+        ready=[],
     )

@@ -146,8 +146,8 @@ class Stretch:
 class UnlearningPlan:
     """Passes over the forget and retain rows; orders do not depend on the method's name or fields.
 
-    ``steps`` says how many steps of each stretch are planned. Passes of a role are numbered through all stretches, so that
-    none replays an earlier order. A retain batch with fewer than ``least_present`` rows is left out, as in training.
+    ``steps`` says how many steps of each stretch are planned. Passes of a role are numbered through all stretches: none
+    replays an earlier order. A retain batch with fewer than ``least_present`` rows is left out, as in training.
     """
 
     shard = 0

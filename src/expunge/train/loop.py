@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a method does beside minimising: where a stretch is entered, before an epoch of it begins, to gradients before
+    """What a method does beside minimising: where a stretch is entered, before each of its epochs, to gradients before
     a step, to weights after it.
     """
 
