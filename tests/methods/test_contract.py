@@ -397,5 +397,11 @@ def test_aliases_and_the_table() -> None:
     assert find_method("salun").name == "saliency-unlearning"
     rows = method_rows()
     assert [row["name"] for row in rows] == [method.name for method in METHODS]
+    for row in rows:
+        assert row["summary"].endswith((".", ".)")), row["name"]
+        assert row["work"], row["name"]
+        assert row["needs"], row["name"]
+        assert row["citation"] or row["name"] == "retrain"
+        assert set(row["search"]) <= set(row["fields"])
     assert all(row["summary"] and row["guarantee"] in ("exact", "certified", "empirical") for row in rows)
     assert len({alias for row in rows for alias in row["aliases"]}) == sum(len(row["aliases"]) for row in rows)

@@ -58,6 +58,7 @@ class CertifiedLogistic(Method):
     task = LinearTask
     takes_budget = False
     citation = "Guo et al., ICML 2020"
+    work = "1 a forgotten row, then 1 a retained row for the first step and 3 for a second"
     epsilon: float = 1.0
     delta: float = 1e-4
     bound: Bound = Bound.DATA_DEPENDENT
