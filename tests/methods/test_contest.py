@@ -380,7 +380,7 @@ def test_the_cost_of_the_mask(problem: Problem) -> None:
     tight = (2 * len(FORGET) - 1) / training_work(parent)
     refused = method(parent, FORGET, budget=tight)
     assert (refused.cost.example_steps, refused.steps) == (0, 0)
-    assert refused.stopped == "nothing done: the mask alone would pass the budget"
+    assert refused.stopped == "nothing done: the mask and the first step would pass the budget"
     assert weights_digest(refused.model) == parent.weights_digest
     many = np.arange(100)  # as many retained rows as there are, where they are fewer than F
     assert MaskedSmallGradients(epochs=0)(parent, many, budget=2.0).cost.example_steps == 100 + 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +16,15 @@ from tests.methods.table import ELSEWHERE, ROWS, Row
 from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
-from expunge.core.values import Empirical, Exact
+from expunge.core.values import Certified, Empirical, Exact
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
 from expunge.methods.lookup import find_method, make_method, method_from_json, method_rows
+from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.retrain import Retrain
+from expunge.schedule.plan import Role
+from expunge.train.meter import Meter
 from expunge.train.state import weights_digest
 
 FORGET = np.array([3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26])
@@ -259,6 +264,31 @@ def test_a_method_cannot_claim_more_than_its_ceiling(parent: Parent) -> None:
     assert isinstance(Boasting()(parent, FORGET).guarantee, Empirical)
 
 
+def test_no_ceiling_is_passed_by_a_certificate_either(parent: Parent) -> None:
+    class Boasting(Method):
+        name = "boasting"
+        needs = frozenset({Need.RETAIN})
+
+        def unlearn(self, given: Given) -> Outcome:
+            return Outcome(model=given.student(), steps=0, certified=Certified(1.0, 1e-5))
+
+    assert isinstance(Boasting()(parent, FORGET).guarantee, Empirical)
+
+
+@pytest.mark.parametrize("secret", ["noise", "account"])
+def test_secrets_are_for_exact_and_certified_methods(parent: Parent, secret: str) -> None:
+    class Curious(Method):
+        name = "curious"
+        needs = frozenset(Need)
+
+        def unlearn(self, given: Given) -> Outcome:
+            getattr(given, secret)
+            return Outcome(model=given.student(), steps=0)
+
+    with pytest.raises(InvalidArgument, match="only exact and certified methods are given"):
+        Curious()(replace(parent, noise=np.zeros((3, 5)), account={}), FORGET)
+
+
 def test_exact_is_not_earned_where_it_is_refused(parent: Parent) -> None:
     honest = Retrain()(parent, FORGET)
     doubtful = Retrain()(replace(parent, exact_refused="the self-test gave two different digests"), FORGET)
@@ -405,3 +435,65 @@ def test_aliases_and_the_table() -> None:
         assert set(row["search"]) <= set(row["fields"])
     assert all(row["summary"] and row["guarantee"] in ("exact", "certified", "empirical") for row in rows)
     assert len({alias for row in rows for alias in row["aliases"]}) == sum(len(row["aliases"]) for row in rows)
+
+
+MIXED = {"random-labels", "successive-random-labels", "amnesiac", "saliency-unlearning"}
+STEPPING = [row for row in ROWS if "normed" in row.problems and row.name != "retrain" and not row.whole_class]
+
+
+@pytest.mark.parametrize("row", STEPPING, ids=lambda row: row.name)
+def test_what_forgotten_rows_hold_does_not_reach_the_statistics(row: Row, normed: Parent) -> None:
+    """Other pixels in F, and steps too small to tell: the running statistics are the same, or the result says so."""
+    fields = {item.name for item in dataclasses.fields(find_method(row.name))}
+    gentle = {name: 1e-12 for name in ("rate", "uniform_rate", "contrast_rate", "strength", "scale") if name in fields}
+    gentle |= {"selection": 1e9} if "selection" in fields else {}
+    gentle |= {"amount": 0.0, "half": False} if row.name == "prune-and-match" else {}
+    settings = {**row.settings, **gentle}
+    other = copy.deepcopy(normed.examples)
+    other.inputs[FORGET] = 255 - other.inputs[FORGET]
+    found = [
+        find_method(row.name)(**settings)(replace(normed, examples=examples), FORGET, budget=0.5)
+        for examples in (normed.examples, other)
+    ]
+    statistics = [[value for key, value in result.model.state_dict().items() if "running" in key] for result in found]
+    same = all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(*statistics, strict=True))
+    said = "batch-norm statistics of the forget set" in found[0].seen
+    assert same != said
+    assert said == (row.name in MIXED)
+
+
+def test_mixed_labels_with_fresh_statistics_hold_none_of_the_forget_set(normed: Parent) -> None:
+    result = make_method("random-labels", {"recalibrate": "true"})(normed, FORGET, budget=0.5)
+    assert "batch-norm statistics of the forget set" not in result.seen
+    assert any("are taken anew from" in notice for notice in result.notices)
+
+
+def test_recalibration_takes_a_tenth_of_the_budget_in_whole_batches(normed: Parent) -> None:
+    """Training is 600 example-steps here: half of it leaves 30 for statistics, 90 rows, five batches of 16."""
+    fine = make_method("fine-tune", {"recalibrate": "true"})(normed, FORGET, budget=0.5)
+    assert "batch-norm statistics are taken anew from 80 retained rows" in fine.notices
+    none = make_method("fine-tune", {"recalibrate": "true"})(normed, FORGET, budget=0.05)
+    assert "batch-norm statistics are those of the original" in none.notices[-1]
+
+
+def test_a_lone_retain_row_does_not_leave_ascent_alone(normed: Parent) -> None:
+    """129 retained rows in batches of 16 end on one, which a batch norm cannot take: the whole step is left out."""
+    forget = np.arange(21)
+    method = make_method("neggrad-plus", {"balance": "0.5"})
+    assert isinstance(method, NegGradPlus)
+    given = Given(
+        normed,
+        forget,
+        method.needs,
+        seed=0,
+        meter=Meter(),
+        workspace=None,
+        progress=None,
+        checkpoint_interval=None,
+        trace=False,
+    )
+    plan = replace(method, epochs=2).plan(given, normed.model, None, still=False)
+    sizes = [{role: len(part.slots) for role, part in plan.step(index).parts.items()} for index in range(plan.total)]
+    assert plan.total == 18
+    assert all(set(parts) in ({Role.RETAIN, Role.FORGET}, set()) for parts in sizes)
+    assert sizes[8] == sizes[17] == {}

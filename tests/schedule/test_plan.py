@@ -122,7 +122,7 @@ def test_stages_follow_each_other_and_passes_go_on() -> None:
     among = [found.step(i).parts[Role.RETAIN].draw for i in range(14) if Role.RETAIN in found.step(i).parts]
     assert among == alone == list(range(8))
     assert [found.step(i).stretch for i in range(14)] == [0] * 3 + [1] * 4 + [2] * 3 + [3] * 4
-    assert [i for i in range(14) if found.step(i).opens] == [0, 3, 7, 10]
+    assert [i for i in range(14) if found.step(i).begins] == [0, 3, 7, 10]
 
 
 def test_turns_have_calendars_of_their_own() -> None:

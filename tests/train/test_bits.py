@@ -297,6 +297,7 @@ def test_interrupted_unlearning_continues(pictures: Dataset, tmp_path: Path) -> 
                 progress=interrupt_after(straight.manifest["steps"] // 2),
                 **fields,
             )
+        (folder / "checkpoints" / ".shard-0-step-00000003.safetensors.part").write_bytes(b"half of a killed write")
         continued = unlearn(parent, "subject:someone-04", out=folder, **fields)
         assert continued.weights_digest == straight.weights_digest
         assert continued.manifest["steps"] >= 0

@@ -263,3 +263,11 @@ def test_a_recipe_without_noise_keeps_the_digest_that_it_had(pictures: Dataset) 
     recipe = make_recipe(pictures, model="mlp")
     assert "perturbation" not in recipe.as_json()
     assert json.loads(json.dumps(make_recipe(pictures, **FIELDS).as_json()))["perturbation"] == 2.0
+
+
+def test_a_retraining_of_the_same_lineage_warns_of_its_noise(pictures: Dataset, tmp_path: Path) -> None:
+    base = train(pictures, out=tmp_path / "base", **FIELDS)
+    same = unlearn(base, "subject:someone-04", method="retrain", out=tmp_path / "same", data=pictures)
+    other = unlearn(base, "subject:someone-04", method=Retrain(training_seed=5), out=tmp_path / "other", data=pictures)
+    assert any("publish one of them only" in notice for notice in same.manifest["notices"])
+    assert not any("publish one of them only" in notice for notice in other.manifest["notices"])

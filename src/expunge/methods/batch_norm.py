@@ -29,20 +29,21 @@ def calibration_rows(given: Given) -> np.ndarray:
 
     Cumulative mode averages the batches' variances, not the pooled one: full batches of one size keep that honest.
     """
-    size = max(2, given.recipe.batch_size)
-    retain = given.retain
-    allowed = given.meter.allowed
+    retain, allowed = given.retain, given.meter.allowed
+    size = min(max(2, given.recipe.batch_size), len(retain))
+    if size < 2:
+        return retain[:0]
     most = len(retain) if allowed is None else min(len(retain), int(min(given.meter.left, 3 * SHARE * allowed)))
-    if 2 <= most < size:
-        return given.sample(retain, most)
     return given.sample(retain, min(BATCHES, most // size) * size)
 
 
-def recalibrate(given: Given, model: nn.Module, rows: np.ndarray) -> None:
-    """Reset the running statistics and take them anew as the cumulative mean over ``rows`` of the retain set."""
+def recalibrate(given: Given, model: nn.Module, rows: np.ndarray) -> tuple[str, ...]:
+    """Reset the running statistics and take them anew as the cumulative mean over ``rows`` of R; says what was done."""
     norms = [module for module in batch_norms(model) if getattr(module, "track_running_stats", False)]
-    if not norms or len(rows) == 0:
-        return
+    if not norms:
+        return ()
+    if len(rows) == 0:
+        return ("batch-norm statistics are those of the original: a tenth of the budget covers no whole batch of R",)
     model.eval()
     momenta = [module.momentum for module in norms]
     for module in norms:
@@ -58,3 +59,4 @@ def recalibrate(given: Given, model: nn.Module, rows: np.ndarray) -> None:
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum  # type: ignore[assignment]
         module.eval()
+    return (f"batch-norm statistics are taken anew from {len(rows)} retained rows",)

@@ -123,7 +123,7 @@ class CertifiedLogistic(Method):
             before = Account.opened(left if request.noise is None else left + torch.from_numpy(request.noise), decay)
         else:
             before = Account.from_json(request.account, decay=decay)
-        if before.worst > allowed:
+        if not before.worst <= allowed:
             raise UnsupportedEver(
                 f"the account of this run stands at {before.worst:.3g}, {limit}: train to the optimum (full batches, a "
                 f"constant rate, more epochs) or with a larger perturbation, {RETRAIN}"
@@ -136,9 +136,11 @@ class CertifiedLogistic(Method):
         wide = task.lipschitz > 0 and retain.features.shape[1] > len(retain) / 10
         dear = after.worst - before.worst > CHEAP * allowed
         if self.steps == 2 or (self.steps is None and (wide or dear)):
-            removal = next(steps)
-            after = before.after(removal, len(forget), len(retain), self.bound)
-        if after.worst > allowed:
+            second = next(steps)
+            further = before.after(second, len(forget), len(retain), self.bound)
+            if self.steps == 2 or further.worst < after.worst:  # the worst-case bound squares what a step left
+                removal, after = second, further
+        if not after.worst <= allowed:
             raise UnsupportedEver(
                 f"after this removal the account would stand at {after.worst:.3g}, {limit} ({before.worst:.3g} was "
                 "spent before): use --method retrain, which opens a new account"

@@ -121,6 +121,7 @@ class Method(ABC):
             progress=progress,
             checkpoint_interval=checkpoint_interval,
             trace=trace,
+            trusted=self.reach is not Empirical,
         )
         outcome = self.unlearn(given)
         check_finite(weights_of(outcome.model))
@@ -186,7 +187,9 @@ class Method(ABC):
             )
         if budget is not None:
             if not self.takes_budget:
-                raise InvalidArgument(f"method {self.name!r} has no budget: it does all the work that its guarantee needs")
+                raise InvalidArgument(
+                    f"method {self.name!r} has no budget: it does all the work that its guarantee needs"
+                )
             if not 0 <= budget <= 10:
                 raise InvalidArgument(f"budget {budget:.4g} must be a share of the training's work from 0 to 10")
         if not 0 <= seed < 2**63:

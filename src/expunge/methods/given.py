@@ -78,6 +78,7 @@ class Given:
         progress: Progress | None,
         checkpoint_interval: int | None,
         trace: bool,
+        trusted: bool = False,
     ) -> None:
         self.recipe = parent.recipe
         self.schedule = parent.schedule
@@ -99,12 +100,11 @@ class Given:
         self.units = parent.units
         self.exact_refused = parent.exact_refused
         self.continues = parent.continues
-        self.account = parent.account
-        self.noise = parent.noise
         self.used: set[Need] = set()
         self._parent = parent
         self._forget = forget
         self._needs = needs
+        self._trusted = trusted
         self._examples: Examples | None = None
 
     def _use(self, need: Need) -> None:
@@ -134,6 +134,22 @@ class Given:
         """The chairs that are empty now and were not in the ancestor whose checkpoints may be reused."""
         before = self._parent.emptied if self._parent.ancestor_emptied is None else self._parent.ancestor_emptied
         return np.setdiff1d(self.emptied, before)
+
+    @property
+    def account(self) -> Mapping[str, Any] | None:
+        """What certified removals have spent so far."""
+        self._trust("the account of removals")
+        return self._parent.account
+
+    @property
+    def noise(self) -> np.ndarray | None:
+        """The secret perturbation that the run was trained under."""
+        self._trust("the secret noise")
+        return self._parent.noise
+
+    def _trust(self, what: str) -> None:
+        if not self._trusted:
+            raise InvalidArgument(f"the method reads {what}, which only exact and certified methods are given")
 
     @property
     def examples(self) -> Examples:

@@ -20,6 +20,7 @@ from expunge.train.curvature.products import gauss_newton_product
 from expunge.train.curvature.woodfisher import inverse_fisher_product
 
 CHUNK = 256
+PRODUCTS = 20  # of a Gauss–Newton solution, unless said
 MOST_ENTRIES = 400_000_000  # of the matrix of single examples' gradients
 
 
@@ -35,7 +36,8 @@ class Influence(WeightEdit):
     """Undo the pull of the forget set by the inverse curvature of the retain set (IU; Izzo et al., 2021).
 
     θ += scale · (H_R + damping·I)⁻¹ (∇L_D − ∇L_R), where ∇L_D − ∇L_R = (n_F/N)(ḡ_F − ḡ_R). If the budget does not
-    cover the retain set, ḡ_R is the mean over a sample, and the curvature over a part of it.
+    cover the retain set, ḡ_R is the mean over a sample, and the curvature over a part of it. Gauss–Newton takes 20
+    ``products`` at most unless said.
     """
 
     name = "influence"
@@ -47,15 +49,22 @@ class Influence(WeightEdit):
     samples: int = 1000
     damping: float = tuned(1e-3, Between(1e-5, 1.0))
     curvature: Curvature = Curvature.WOODFISHER
-    products: int = 20
+    products: int | None = None
 
     def __post_init__(self) -> None:
-        check(math.isfinite(self.scale), f"scale {self.scale} must be a finite number")
+        check(math.isfinite(self.scale) and self.scale >= 0, f"scale {self.scale} must be a finite number from 0")
         check(self.samples >= 1, f"samples {self.samples} must be a whole number from 1")
         check(
             math.isfinite(self.damping) and self.damping > 0, f"damping {self.damping} must be a finite number above 0"
         )
-        check(self.products >= 2, f"products {self.products} must be at least 2: one of them checks the solution")
+        check(
+            self.products is None or self.curvature is Curvature.GAUSS_NEWTON,
+            f"products {self.products} with curvature {self.curvature.value}: only gauss-newton takes products",
+        )
+        check(
+            self.products is None or self.products >= 2,
+            f"products {self.products} must be at least 2: one of them checks the solution",
+        )
 
     def edit(self, given: Given, student: nn.Module) -> Edited:
         given.declare(Need.GRADIENTS)
@@ -93,7 +102,8 @@ class Influence(WeightEdit):
         """A third of what is left goes to ḡ_R, the rest to products."""
         rows = given.sample(retain, max(1, given.affordable(len(retain), 9)))
         mean = self._gradient(given, student, rows) / len(rows)
-        curved = given.sample(rows, min(self.samples, given.affordable(len(rows), 6 * self.products)))
+        most = self.products or PRODUCTS
+        curved = given.sample(rows, min(self.samples, given.affordable(len(rows), 6 * most)))
         if len(curved) == 0:
             return torch.zeros_like(pull), ("the budget covers no product: nothing done",)
         batches = self._batches(given, curved)
@@ -102,7 +112,7 @@ class Influence(WeightEdit):
             pull - mean,
             damping=self.damping,
             tolerance=1e-12 if pull.dtype == torch.float64 else 1e-5,
-            most=self.products - 1,
+            most=most - 1,
         )
         given.meter.steps(2 * len(curved) * found.products)
         said = _said(len(rows), len(retain), len(curved), min(self.samples, len(retain)))

@@ -60,8 +60,11 @@ class MaskedSmallGradients(ObjectiveMethod):
         masks = [torch.zeros_like(weight, dtype=torch.bool) for weight in weights]
         if self.fraction > 0:
             rows = given.forget, given.sample(given.retain, len(given.forget))
-            if not given.meter.fits(3 * sum(len(slots) for slots in rows)):
-                return Prepared(still="nothing done: the mask alone would pass the budget")
+            spent = 3 * sum(len(slots) for slots in rows)
+            tuned_after = self.rate > 0 and self.epochs != 0  # kernels drawn anew and never trained are no result
+            fits = self.step_follows(given, student, spent=spent) if tuned_after else given.meter.fits(spent)
+            if not fits:
+                return Prepared(still="nothing done: the mask and the first step would pass the budget")
             masks = [
                 smallest([gradient], round(self.fraction * gradient.numel()))[0]
                 for gradient in self._gradient(given, *rows)

@@ -47,7 +47,7 @@ class NeuralTangentKernel(WeightEdit):
     samples: int | None = None
 
     def __post_init__(self) -> None:
-        check(math.isfinite(self.scale), f"scale {self.scale} must be a finite number")
+        check(math.isfinite(self.scale) and self.scale >= 0, f"scale {self.scale} must be a finite number from 0")
         check(
             self.damping is None or (math.isfinite(self.damping) and self.damping > 0),
             f"damping {self.damping} must be a finite number above 0",

@@ -18,6 +18,7 @@ from expunge.train.loop import Hooks, carry_out
 from expunge.train.objective import Extras, Loss, StepBatch
 from expunge.train.optimiser import make_optimiser
 from expunge.train.recorder import FolderRecorder
+from expunge.train.state import weights_digest
 
 MOST_STEPS = 10_000_000
 
@@ -170,15 +171,21 @@ class ObjectiveMethod(Method):
             prepared.finish()
         for parameter, required in zip(student.parameters(), trainable, strict=True):
             parameter.requires_grad_(required)
-        if len(rows):
-            recalibrate(given, student, rows)
+        notices = prepared.notices
+        if self.recalibrate and weights_digest(student) != weights_digest(given.student()):
+            notices += recalibrate(given, student, rows)
         return Outcome(
             model=student,
             steps=outcome.steps,
             stopped=outcome.stopped or prepared.still or self._stopped(plan),
-            notices=prepared.notices,
+            notices=notices,
             seen=prepared.seen,
         )
+
+    def step_follows(self, given: Given, student: nn.Module, *, spent: int) -> bool:
+        """Whether a step will follow, once ``spent`` thirds of an example-step are gone; nothing is computed."""
+        kept = len(calibration_rows(given)) if self.recalibrate else 0
+        return self.plan(given, student, None, still=self.rate == 0, kept=kept + spent).total > 0
 
     def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
         """The steps that fit into the stretches' epochs and what is left of the budget; nothing is computed.

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from expunge.core.streams import Stream, below_from_words
+from expunge.methods.batch_norm import batch_norms
 from expunge.methods.contract import Given, Need
 from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
@@ -45,7 +46,15 @@ class RandomLabels(ObjectiveMethod):
         return Walk.MIXED if self.order is LabelOrder.MIXED else Walk.FORGET_THEN_RETAIN
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        return Prepared(extras=Extras(relabel=self.relabel(given)))
+        return self.prepared(given, student)
+
+    def prepared(self, given: Given, student: nn.Module) -> Prepared:
+        """The labels. In the mixed order forgotten rows stand in batches as in training: statistics see them."""
+        extras = Extras(relabel=self.relabel(given))
+        if self.order is not LabelOrder.MIXED or self.recalibrate or not batch_norms(student):
+            return Prepared(extras=extras)
+        said = "batch-norm statistics hold forgotten rows, as the order is mixed: recalibrate=true takes them anew"
+        return Prepared(extras=extras, notices=(said,), seen=("batch-norm statistics of the forget set",))
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.retain_loss(student) + batch.forget_loss(student)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import log_ndtr, ndtr
 
 from expunge.core.errors import UnsupportedEver
 from expunge.train.newton_removal import Bound, Removal
@@ -32,12 +34,12 @@ class Account:
     @classmethod
     def opened(cls, left: torch.Tensor, decay: float) -> Account:
         """A new account, with the gradient that training left: it is never 0, and missing in the usual accounts."""
-        found = tuple(float(value) for value in torch.linalg.vector_norm(left, dim=1))
+        found = tuple(rounded_up(float(value)) for value in torch.linalg.vector_norm(left, dim=1))
         return cls(decay=decay, training=found, spent=found)
 
     def after(self, removal: Removal, forgotten: int, retained: int, bound: Bound) -> Account:
         """The account once a removal is paid."""
-        added = [float(value) for value in removal.added]
+        added = [rounded_up(float(value)) for value in removal.added]
         entry = {
             "forgotten": forgotten,
             "retained": retained,
@@ -73,6 +75,38 @@ class Account:
         )
 
 
+def rounded_up(value: float) -> float:
+    """To two digits, never down: the account is published, and its last digits would be a function of who left."""
+    if not value > 0 or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit * (1 - 1e-12)) * unit
+
+
 def allowance(sigma: float, epsilon: float, delta: float, classes: int) -> float:
-    """What each class may spend: ``σε/c`` with ``c = √(2 ln(1.5/δ))``, at its even share of ε and δ."""
-    return sigma * (epsilon / classes) / math.sqrt(2.0 * math.log(1.5 * classes / delta))
+    """What each class may spend, at its even share of ε and δ.
+
+    ``σε/c`` with ``c = √(2 ln(1.5/δ))`` where that holds, which is for small ε; never more than the largest shift of
+    Gaussian noise that is (ε, δ)-indistinguishable by the exact profile (Balle & Wang, 2018).
+    """
+    share, part = epsilon / classes, delta / classes
+    return min(sigma * share / math.sqrt(2.0 * math.log(1.5 / part)), sigma * _largest_shift(share, part))
+
+
+def _largest_shift(epsilon: float, delta: float) -> float:
+    """By bisection, from below: shifts of noise of variance 1."""
+    low, high = 0.0, 1.0
+    while profile(high, epsilon) <= delta:
+        low, high = high, 2 * high
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if profile(middle, epsilon) <= delta else (low, middle)
+    return low
+
+
+def profile(shift: float, epsilon: float) -> float:
+    """The smallest δ for which N(0, 1) and N(shift, 1) are (ε, δ)-indistinguishable."""
+    if shift == 0:
+        return 0.0
+    near, far = shift / 2 - epsilon / shift, -shift / 2 - epsilon / shift
+    return float(ndtr(near) - np.exp(epsilon + log_ndtr(far)))

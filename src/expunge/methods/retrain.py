@@ -10,6 +10,11 @@ from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
 from expunge.schedule.schedule import Schedule
 from expunge.train.shards import Carried, Recording, carry_out_shards
 
+SAME_NOISE = (
+    "this training draws its lineage's noise again: whoever holds it beside an earlier certified model of it can "
+    "take the noise out, so publish one of them only"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
@@ -64,6 +69,8 @@ def exact_outcome(
 ) -> Outcome:
     """The shards' models as one, with the work that was done for them; a run that was continued tells the same."""
     given.meter.thirds += carried.thirds
+    if given.recipe.perturbation and schedule.seed == given.schedule.seed:
+        notices += (SAME_NOISE,)
     alive = [shard for shard, member in enumerate(carried.members) if member is not None]
     return Outcome(
         model=given.assemble(carried.members),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -13,7 +13,6 @@ from expunge.methods.magnitude import largest
 from expunge.methods.objective_method import Prepared
 from expunge.methods.random_labels import SuccessiveRandomLabels
 from expunge.train.loop import Hooks
-from expunge.train.objective import Extras
 
 CHUNK = 256
 
@@ -39,13 +38,13 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
         check(0 <= self.keep <= 1, f"keep {self.keep} must be a share of the weights between 0 and 1")
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        extras = Extras(relabel=self.relabel(given))
+        prepared = self.prepared(given, student)
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         kept = round(self.keep * sum(parameter.numel() for parameter in parameters))
         if kept == 0:
-            return Prepared(extras=extras, still="nothing to do: the mask keeps no weight")
-        if not given.meter.fits(3 * len(given.forget)):
-            return Prepared(extras=extras, still="nothing done: the mask alone would pass the budget")
+            return replace(prepared, still="nothing to do: the mask keeps no weight")
+        if not self.step_follows(given, student, spent=3 * len(given.forget)):
+            return replace(prepared, still="nothing done: rate, epochs or budget covers no mask and step")
         masks = largest(forget_gradient(given, student), kept)
         originals = [parameter.detach().clone() for parameter in parameters]
         shares = [mask.to(parameter.dtype) for mask, parameter in zip(masks, parameters, strict=True)]
@@ -59,7 +58,7 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
                     if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
                         moment.mul_(share)
 
-        return Prepared(extras=extras, hooks=Hooks(after_update=restore))
+        return replace(prepared, hooks=Hooks(after_update=restore), seen=("gradient of the forget set", *prepared.seen))
 
 
 def forget_gradient(given: Given, student: nn.Module) -> list[torch.Tensor]:

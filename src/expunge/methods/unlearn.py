@@ -257,8 +257,8 @@ def _recipe(run: Run, method: Method) -> Recipe:
 def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method, result: Unlearned) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
-        for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
-            checkpoint.unlink()
+        for left in (folder / "checkpoints").glob("*"):  # also what a killed process was writing
+            left.unlink()
     return finish_model(
         folder,
         manifest,

@@ -55,13 +55,15 @@ class WeightEdit(Method):
         if given.progress is not None:
             given.progress(1, 1)
         changed = [not torch.equal(old, new) for old, new in zip(before, student.parameters(), strict=True)]
-        if any(changed) and (self.recalibrate is Recalibrate.ON or _before_a_norm(student, changed)):
-            recalibrate(given, student, rows)
+        notices = edited.notices
+        wanted = self.recalibrate is Recalibrate.ON or _before_a_norm(student, changed)
+        if any(changed) and wanted and self.recalibrate is not Recalibrate.OFF:
+            notices += recalibrate(given, student, rows)
         return Outcome(
             model=student,
             steps=0,
             stopped=edited.still or (None if any(changed) else "nothing to do: no weight was to be changed"),
-            notices=edited.notices,
+            notices=notices,
             seen=edited.seen,
         )
 

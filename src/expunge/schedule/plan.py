@@ -52,7 +52,6 @@ class Step:
     turn: int = 0
     epoch: int = 0
     epochs: int = 1
-    opens: bool = False  # whether a stretch begins with it
     begins: bool = False  # whether an epoch of its stretch begins with it
 
 
@@ -209,7 +208,8 @@ class UnlearningPlan:
         within, stretch = index - self._starts[number], self._stretches[number]
         parts = self._parts(number, within)
         if Role.RETAIN in parts and len(parts[Role.RETAIN].slots) < self._least_present:
-            del parts[Role.RETAIN]
+            parts = {} if self._stretches[number].walk is Walk.PAIRED else parts  # never ascent without its descent
+            parts.pop(Role.RETAIN, None)
         taken = sum(
             of
             for other, of in zip(self._stretches[:number], self.steps[:number], strict=True)
@@ -224,7 +224,6 @@ class UnlearningPlan:
             turn=stretch.turn,
             epoch=within // per_epoch,
             epochs=max(1, -(-self.steps[number] // per_epoch)),
-            opens=within == 0,
             begins=within % per_epoch == 0,
         )
 

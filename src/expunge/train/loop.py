@@ -28,11 +28,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a method does beside minimising: where a stretch is entered, before each of its epochs, to gradients before
-    a step, to weights after it.
-    """
+    """What a method does beside minimising: before an epoch begins, to gradients before a step, to weights after it."""
 
-    enter: Callable[[Step], None] | None = None
     begin: Callable[[Step], None] | None = None
     before_update: Callable[[Step], None] | None = None
     after_update: Callable[[torch.optim.Optimizer], None] | None = None
@@ -113,8 +110,6 @@ def carry_out(
     precision = precision_of(recipe, examples.device)
     for index in range(start, plan.total):
         step = plan.step(index)
-        if step.opens and hooks.enter is not None:
-            hooks.enter(step)
         if step.begins and hooks.begin is not None:
             hooks.begin(step)
         batch = StepBatch(step, plan, examples, task, extras)
