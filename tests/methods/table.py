@@ -21,7 +21,6 @@ class Row:
     problems: tuple[str, ...] = ("plain", "normed", "double")
     whole_class: bool = False  # whether it forgets whole classes only
     counted: bool = True  # whether every pass goes through the task's outputs, one row at a time or in batches
-    edits: bool = False  # whether something is done even where the budget covers no step
 
 
 ROWS: list[Row] = [
@@ -107,19 +106,17 @@ ROWS: list[Row] = [
         still=({"fraction": 0.0, "rate": 0.0}, {"fraction": 0.0, "epochs": 0}),
         problems=IMAGES,
     ),
-    Row("convolution-transpose", problems=IMAGES, edits=True),
+    Row("convolution-transpose", problems=IMAGES),
     Row("contrast-and-strengthen", still=({"rate": 0.0}, {"epochs": 0, "uniform_epochs": 0})),
     Row(
         "noise-and-tune",
         still=({"noise": 0.0, "rate": 0.0}, {"noise": 0.0, "epochs": 0}),
         problems=IMAGES,
-        edits=True,
     ),
     Row(
         "prune-and-match",
         still=({"amount": 0.0, "half": False, "rate": 0.0}, {"amount": 0.0, "half": False, "epochs": 0}),
         problems=("plain", "normed", "double", *IMAGES),
-        edits=True,
     ),
 ]
 ELSEWHERE = {"exact-replay": "test_exact_replay.py", "certified-logistic": "test_certified_logistic.py"}

@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from tests.train import newton_twin as newton
 from torch import nn
 
-from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver
+from expunge.core.errors import ExpungeError, InvalidArgument, RunError, UnsupportedEver
 from expunge.core.values import Certified, Empirical
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.splits import Split
@@ -642,3 +642,29 @@ def test_from_the_command_line(
     assert "noise key" in expunge("train", "digits", "--noise-key", tmp_path / "none", "--out", tmp_path / "no")
     assert not (tmp_path / "no").exists()
     assert find_method("newton").name == "certified-logistic"
+
+
+def test_an_account_that_was_altered_is_refused(base: Run, pictures: Dataset, tmp_path: Path) -> None:
+    child = unlearn(base, PERSON, method="newton", out=tmp_path / "child", data=pictures)
+    honest = json.loads((child.path / "run.json").read_text(encoding="utf-8"))
+    spent = honest["account"]["spent"]
+    wrong: list[tuple[Any, str]] = [
+        ({**honest["account"], "spent": [-1.0] * len(spent)}, "not one of 3 classes"),
+        ({**honest["account"], "spent": [0.0] * len(spent)}, "does not add up"),
+        ({**honest["account"], "spent": spent[:2]}, "not one of 3 classes"),
+        ({**honest["account"], "spent": "abc"}, "cannot be read"),
+        ({**honest["account"], "removals": []}, "not one of 3 classes"),
+        ("x", "is no table"),
+        (None, "its account is gone"),
+    ]
+    for number, (account, words) in enumerate(wrong):
+        altered = {name: value for name, value in honest.items() if name != "account"}
+        if account is not None:
+            altered["account"] = account
+        (child.path / "run.json").write_text(json.dumps(altered), encoding="utf-8")
+        with pytest.raises(ExpungeError, match=words):
+            unlearn(child.path, "subject:someone-05", method="newton", out=tmp_path / f"next-{number}", data=pictures)
+        assert not (tmp_path / f"next-{number}").exists()
+    (child.path / "run.json").write_text(json.dumps(honest), encoding="utf-8")
+    again = unlearn(child.path, "subject:someone-05", method="newton", out=tmp_path / "again", data=pictures)
+    assert len(again.manifest["account"]["removals"]) == 2

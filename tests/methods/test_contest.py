@@ -745,8 +745,10 @@ def test_edits_cost_nothing(method: ObjectiveMethod, problem: Problem) -> None:
     assert result.cost.example_steps == (method.epochs or 0) * 138
     nothing = method(problem("convolved"), FORGET, budget=0.0)
     assert (nothing.cost.example_steps, nothing.steps) == (0, 0)
-    assert nothing.stopped == "no step was taken: rate, epochs, strength or budget is zero or covers none"
-    assert weights_digest(nothing.model) != problem("convolved").weights_digest
+    assert nothing.stopped == "nothing done: the budget covers no step after the edit; a larger --budget would"
+    assert weights_digest(nothing.model) == problem("convolved").weights_digest
+    alone = replace(method, epochs=0)(problem("convolved"), FORGET, budget=0.0)
+    assert weights_digest(alone.model) != problem("convolved").weights_digest
 
 
 # Refusals, and every field.
@@ -756,11 +758,11 @@ def test_edits_cost_nothing(method: ObjectiveMethod, problem: Problem) -> None:
     "method", [MaskedSmallGradients(), ConvolutionTranspose(), NoiseAndTune()], ids=lambda m: m.name
 )
 def test_models_without_convolutions_are_refused(method: Method, problem: Problem, pictures: Dataset) -> None:
-    words = f"method '{method.name}' on a model without convolutions: .* use fine-tune"
+    words = f"method '{method.name}' on a model without convolutions of plain, learnt weights: .* use fine-tune"
     with pytest.raises(UnsupportedEver, match=words):
         method(problem("plain"), FORGET)
     frozen = nn.Sequential(nn.Conv2d(1, 1, 3).requires_grad_(False), nn.Flatten(), nn.Linear(36, 3))
-    with pytest.raises(UnsupportedEver, match="learnt kernels, and there are none"):
+    with pytest.raises(UnsupportedEver, match="without convolutions of plain, learnt weights"):
         method(make_parent(pictures, model=frozen), FORGET)
 
 

@@ -51,7 +51,7 @@ def demo(
     from expunge.train.training import train
 
     started = time.perf_counter()
-    console = Console(stderr=True, highlight=False)
+    console = Console(emoji=False, stderr=True, highlight=False)
     people = [f"subject:person-{number:03d}" for number in PEOPLE]
     with progress_bar("train") as progress:
         base = train("digits", out=out / "base", model="cnn", epochs=EPOCHS, progress=progress)
@@ -103,7 +103,7 @@ def demo(
         table.add_column(headers[index], overflow="fold")
     for row in table_rows:
         table.add_row(*(re.sub(r"\[\d+\]$", "", row[index]) for index in shown))
-    printed = Console(highlight=False, width=None if console.is_terminal else 120)
+    printed = Console(emoji=False, highlight=False, width=None if console.is_terminal else 120)
     printed.print(table)
     for name, evaluation in evaluations.items():
         verdict = evaluation["verdict"]

@@ -53,7 +53,7 @@ def evaluate(
             verdict["verdict"],
             verdict["detail"],
         )
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
     console.print("· printed beside, decides nothing")
     for notice in content["notices"]:

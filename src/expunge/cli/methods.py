@@ -41,13 +41,13 @@ def methods(
     for row in rows:
         shown = row["name"] + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
         table.add_row(shown, row["guarantee"], ", ".join(row["needs"]), row["summary"])
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
     console.print("\nFields of a method: expunge methods NAME")
 
 
 def _print_one(row: dict[str, Any]) -> None:
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     facts = {
         "idea": row["summary"],
         "aliases": ", ".join(row["aliases"]) or "none",

@@ -28,7 +28,7 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
     """A bar on standard error; where that is no terminal, nothing is drawn."""
-    console = Console(stderr=True)
+    console = Console(emoji=False, stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)

@@ -60,14 +60,17 @@ def unlearn(
         return
     manifest = made.manifest
     work = manifest["example_steps"] / manifest["training_example_steps"]
-    typer.echo(
-        f"forgot {manifest['forgotten']} examples by {chosen.name}: {manifest['example_steps']:g} example-steps "
-        f"({work:.1%} of the training) in {manifest['seconds']:.1f} s"
-    )
+    done = f"{manifest['example_steps']:g} example-steps ({work:.1%} of the training) in {manifest['seconds']:.1f} s"
+    if manifest["weights_digest"] == manifest["parent"]["weights_digest"]:
+        typer.echo(f"{chosen.name} changed nothing: the weights are the original's; {done}")
+    else:
+        typer.echo(f"forgot {manifest['forgotten']} examples by {chosen.name}: {done}")
     if manifest["stopped"]:
         typer.echo(f"stopped: {manifest['stopped']}")
     for notice in manifest["notices"]:
         typer.echo(f"note: {notice}")
+    if manifest["untuned"]:
+        typer.echo("note: untuned fields, untested result: evaluate it against retrained references before it is used")
     if manifest["exact_refused"]:
         typer.echo(f"not exact: {manifest['exact_refused']}")
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")

@@ -122,7 +122,7 @@ class CertifiedLogistic(Method):
             left = kept + gradient(task, weights, forget, decay)
             before = Account.opened(left if request.noise is None else left + torch.from_numpy(request.noise), decay)
         else:
-            before = Account.from_json(request.account, decay=decay)
+            before = Account.from_json(request.account, decay=decay, classes=len(weights))
         if not before.worst <= allowed:
             raise UnsupportedEver(
                 f"the account of this run stands at {before.worst:.3g}, {limit}: train to the optimum (full batches, a "

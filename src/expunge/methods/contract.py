@@ -6,6 +6,7 @@ know the probes, and no method can claim more than its ceiling.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -206,11 +207,15 @@ class Method(ABC):
         """Name and fields, as run.json and records hold them."""
         return {
             "name": self.name,
-            "fields": {
-                item.name: value.value if isinstance(value := getattr(self, item.name), Enum) else value
-                for item in fields(self)
-            },
+            "fields": {item.name: _plain(getattr(self, item.name)) for item in fields(self)},
         }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it: the words of choices, and of infinity, which JSON has no number for."""
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check(holds: bool, rule: str) -> None:

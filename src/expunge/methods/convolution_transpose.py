@@ -28,6 +28,7 @@ class ConvolutionTranspose(ObjectiveMethod):
     aliases = ("ct",)
     needs = frozenset({Need.RETAIN})
     citation = "NeurIPS unlearning contest, 2023; as reported by Cadet et al., 2024"
+    edits = True
     work = "1 a retained row and pass"
     rate: float = tuned(1e-3, Between(1e-4, 1e-1))
     epochs: int | float | None = 3

@@ -34,6 +34,6 @@ def refuse_without_kernels(method: str, model: nn.Module) -> None:
     """Such a method would be fine-tuning under another name."""
     if not kernels(model):
         raise UnsupportedEver(
-            f"method {method!r} on a model without convolutions: its edit is of learnt kernels, and there are none; "
-            "use fine-tune"
+            f"method {method!r} on a model without convolutions of plain, learnt weights: its edit is of "
+            "such kernels; use fine-tune"
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from expunge.core.errors import RunError
 from expunge.core.files import link_or_copy
 from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
-from expunge.methods.retrain import exact_outcome
+from expunge.methods.retrain import exact_outcome, refuse_nobody
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.log import Log
 from expunge.train.recorder import adopt
@@ -79,6 +81,9 @@ class ExactReplay(Method):
         )
         reused = {shard: start.checkpoint.step for shard, start in starts.items()}
         return exact_outcome(given, carried, given.schedule, reused, tuple(notices))
+
+    def refuse(self, parent: Parent, forget: np.ndarray) -> None:
+        refuse_nobody(parent, forget)
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
         return ()

@@ -43,7 +43,10 @@ class FisherNoise(WeightEdit):
             value = getattr(self, name)
             check(math.isfinite(value) and value >= 0, f"{name} {value} must be a finite number from 0")
         check(math.isfinite(self.floor) and self.floor > 0, f"floor {self.floor} must be a finite number above 0")
-        check(self.cap is None or self.cap >= 0, f"cap {self.cap} must be a variance from 0")
+        check(
+            self.cap is None or (math.isfinite(self.cap) and self.cap >= 0),
+            f"cap {self.cap} must be a finite variance from 0",
+        )
 
     def edit(self, given: Given, student: nn.Module) -> Edited:
         given.declare(Need.GRADIENTS)

@@ -99,7 +99,9 @@ class MaskedSmallGradients(ObjectiveMethod):
             for part in _parts(slots, self.batch_size or given.recipe.batch_size):
                 loss = given.task.losses(model, given.examples.plain(part)).mean()
                 given.meter.steps(len(part))
-                for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+                for total, gradient in zip(
+                    sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True
+                ):
                     total.add_(gradient, alpha=sign)
         return sums
 

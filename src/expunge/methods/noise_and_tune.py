@@ -43,6 +43,7 @@ class NoiseAndTune(ObjectiveMethod):
     aliases = ("cfw",)
     needs = frozenset({Need.RETAIN})
     citation = "NeurIPS unlearning contest, 2023; as reported by Cadet et al., 2024"
+    edits = True
     work = "1 a retained row and pass"
     task: ClassVar[type[Task]] = ClassTask
     rate: float = tuned(7e-4, Between(1e-4, 1e-1))

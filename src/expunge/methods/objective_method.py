@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
@@ -47,6 +48,7 @@ class ObjectiveMethod(Method):
     ``momentum`` is the first beta of Adam. ``recalibrate`` takes batch-norm statistics anew from retained rows.
     """
 
+    edits: ClassVar[bool] = False  # whether ``prepare`` changes the student's weights
     rate: float
     epochs: int | float | None = None
     batch_size: int | None = None
@@ -138,7 +140,7 @@ class ObjectiveMethod(Method):
         student = given.student()
         trainable = [parameter.requires_grad for parameter in student.parameters()]
         student.train()
-        prepared = self.prepare(given, student)
+        prepared = self._prepared(given, student)
         teacher = prepared.teacher
         if teacher is None and Need.ORIGINAL in self.needs:
             teacher = given.original
@@ -182,10 +184,17 @@ class ObjectiveMethod(Method):
             seen=prepared.seen,
         )
 
+    def _prepared(self, given: Given, student: nn.Module) -> Prepared:
+        """An edit that asks for steps after it is not made where none is covered: half a method is no result."""
+        if self.edits and self.rate > 0 and self.epochs != 0 and not self.step_follows(given, student, spent=0):
+            return Prepared(still="nothing done: the budget covers no step after the edit; a larger --budget would")
+        return self.prepare(given, student)
+
     def step_follows(self, given: Given, student: nn.Module, *, spent: int) -> bool:
         """Whether a step will follow, once ``spent`` thirds of an example-step are gone; nothing is computed."""
         kept = len(calibration_rows(given)) if self.recalibrate else 0
-        return self.plan(given, student, None, still=self.rate == 0, kept=kept + spent).total > 0
+        teacher = given.original if Need.ORIGINAL in self.needs else None
+        return self.plan(given, student, teacher, still=self.rate == 0, kept=kept + spent).total > 0
 
     def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
         """The steps that fit into the stretches' epochs and what is left of the budget; nothing is computed.

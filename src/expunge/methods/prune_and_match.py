@@ -37,6 +37,7 @@ class PruneAndMatch(ObjectiveMethod):
     aliases = ("prmq",)
     needs = frozenset({Need.RETAIN, Need.ORIGINAL})
     citation = "NeurIPS unlearning contest, 2023; as reported by Cadet et al., 2024"
+    edits = True
     work = "4/3 a retained row and pass"
     task: ClassVar[type[Task]] = Classification
     rate: float = tuned(5e-4, Between(1e-4, 1e-1))

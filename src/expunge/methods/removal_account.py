@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.special import log_ndtr, ndtr
 
-from expunge.core.errors import UnsupportedEver
+from expunge.core.errors import DataError, UnsupportedEver
 from expunge.train.newton_removal import Bound, Removal
 
 KIND = "gradient-residual/1"
@@ -60,19 +60,32 @@ class Account:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], *, decay: float) -> Account:
-        """The parent's account, which must be about the same objective."""
+    def from_json(cls, value: Mapping[str, Any], *, decay: float, classes: int) -> Account:
+        """The parent's account, which must be about the same objective, and add up."""
+        if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DataError("the account of this run is no table: run.json was altered")
         if value.get("kind") != KIND or value.get("decay") != decay:
             raise UnsupportedEver(
                 f"the account of this run is about decay {value.get('decay')} and kind {value.get('kind')!r}, the "
                 f"request about decay {decay} and kind {KIND!r}: leave decay out, or use --method retrain"
             )
-        return cls(
-            decay=decay,
-            training=tuple(float(item) for item in value["training"]),
-            spent=tuple(float(item) for item in value["spent"]),
-            removals=tuple(value["removals"]),
-        )
+        try:
+            training = tuple(float(item) for item in value["training"])
+            spent = tuple(float(item) for item in value["spent"])
+            removals = tuple(value["removals"])
+            added = [tuple(float(item) for item in entry["added"]) for entry in removals]
+            sums = [sum(parts) for parts in zip(training, *added, strict=True)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"the account of this run cannot be read ({error}): run.json was altered") from None
+        whole = len(spent) == len(sums) == classes and bool(removals)
+        parts = [item for entry in (training, spent, *added) for item in entry]
+        if not whole or not all(math.isfinite(item) and item >= 0 for item in parts):
+            raise DataError(
+                f"the account of this run is not one of {classes} classes and their sums: run.json was altered"
+            )
+        if not all(math.isclose(said, true, rel_tol=1e-9) for said, true in zip(spent, sums, strict=True)):
+            raise DataError("the account of this run does not add up: run.json was altered")
+        return cls(decay=decay, training=training, spent=spent, removals=removals)
 
 
 def rounded_up(value: float) -> float:

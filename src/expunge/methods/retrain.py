@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from expunge.core.errors import RunError
 from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
 from expunge.schedule.schedule import Schedule
-from expunge.train.shards import Carried, Recording, carry_out_shards
+from expunge.train.shards import Carried, Recording, anybody, carry_out_shards
 
 SAME_NOISE = (
     "this training draws its lineage's noise again: whoever holds it beside an earlier certified model of it can "
@@ -60,8 +63,19 @@ class Retrain(Method):
         )
         return exact_outcome(given, carried, schedule, {})
 
+    def refuse(self, parent: Parent, forget: np.ndarray) -> None:
+        refuse_nobody(parent, forget)
+
     def seen(self, parent: Parent) -> tuple[str, ...]:
         return ()
+
+
+def refuse_nobody(parent: Parent, forget: np.ndarray) -> None:
+    """Rows so few that no step can be taken on them are no training set."""
+    emptied = np.union1d(forget, parent.emptied)
+    shards = range(parent.schedule.shards)
+    if not any(anybody(parent.recipe, parent.schedule, shard, emptied) for shard in shards):
+        raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
 
 
 def exact_outcome(

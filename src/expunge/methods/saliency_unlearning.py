@@ -70,7 +70,7 @@ def forget_gradient(given: Given, student: nn.Module) -> list[torch.Tensor]:
     for start in range(0, len(given.forget), CHUNK):
         batch = given.examples.plain(given.forget[start : start + CHUNK])
         loss = given.task.losses(model, batch).sum()
-        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters), strict=True):
+        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True):
             total += gradient
         given.meter.steps(len(batch))
     return sums

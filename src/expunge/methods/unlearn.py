@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
+from expunge.core.values import Certified
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
@@ -24,6 +25,7 @@ from expunge.methods.retrain import Retrain
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
+from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
@@ -113,6 +115,7 @@ def unlearn(
             checkpoint_interval=checkpoint_interval,
             trace=trace,
         )
+        check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
         return _finish(folder, manifest, run, chosen, result)
 
 
@@ -197,9 +200,19 @@ def _parent(
         replay_refused=replay,
         continues=found.lossy is None,
         folder=ancestor.path,
-        account=run.manifest.get("account"),
+        account=_account(run),
         noise=noise,
     )
+
+
+def _account(run: Run) -> Any:
+    """What certified removals have spent; a run that was certified has an account."""
+    account = run.manifest.get("account")
+    if account is not None and not isinstance(account, Mapping):
+        raise DataError(f"the account of {run.path} is no table: run.json was altered; use another run")
+    if account is None and (isinstance(run.guarantee, Certified) or (run.method or "") == "certified-logistic"):
+        raise DataError(f"{run.path} was certified, but its account is gone: run.json was altered; use another run")
+    return account
 
 
 def _manifest(

@@ -78,7 +78,7 @@ def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:
-    for name in sorted(set(there) | set(here), key=lambda name: (name != "name", name)):
+    for name in sorted(set(there) | set(here), key=lambda name: (name not in ("name", "method"), name)):
         before, now = there.get(name, "nothing"), here.get(name, "nothing")
         if before == now:
             continue

@@ -125,6 +125,7 @@ def carry_out(
             meter.thirds += loss.thirds
             _check_finite(value, index)
             optimiser.zero_grad(set_to_none=True)
+            _check_reaches(value, index)
             value.backward()
             if hooks.before_update is not None:
                 hooks.before_update(step)
@@ -139,6 +140,14 @@ def carry_out(
     for used in optimisers:
         used.zero_grad(set_to_none=True)
     return Outcome(plan.total)
+
+
+def _check_reaches(value: torch.Tensor, index: int) -> None:
+    if not value.requires_grad:
+        raise RunError(
+            f"the loss of step {index} depends on no weight that may change: the layers that are trained have no part "
+            "in the model's answer; train other or more layers"
+        )
 
 
 def _check_finite(value: torch.Tensor, index: int) -> None:

@@ -248,7 +248,10 @@ def running_statistics(model: nn.Module, *, written: bool, rows: int) -> Generat
 def _outputs(task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
     """The model's own failure is one sentence of ours."""
     try:
-        return task.outputs(model, batch)
+        outputs = task.outputs(model, batch)
+        if not isinstance(outputs, torch.Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"it answers a {type(outputs).__name__}, not a tensor")
+        return outputs
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise RunError(
             f"the model failed on a batch of {len(batch)} rows of shape {tuple(batch.inputs.shape[1:])} in training "

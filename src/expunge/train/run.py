@@ -53,7 +53,9 @@ class Run:
         """Open a finished run; anything missing or altered is refused in one sentence."""
         run = cls.open_any(path)
         if run.manifest["status"] != "finished":
-            raise RunError(f"{run.path} was interrupted: run the command that made it again, and it continues")
+            raise RunError(
+                f"{run.path} was interrupted or failed: run its command again, and it continues or says why not"
+            )
         return run
 
     @classmethod

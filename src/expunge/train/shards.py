@@ -78,7 +78,7 @@ def carry_out_shards(
     thirds = passed = 0
     seconds = 0.0
     for shard, total in enumerate(totals):
-        if not _anybody(recipe, schedule, shard, emptied):
+        if not anybody(recipe, schedule, shard, emptied):
             members.append(None)
             passed += total
             continue
@@ -158,7 +158,7 @@ def _recorder(
     )
 
 
-def _anybody(recipe: Recipe, schedule: Schedule, shard: int, emptied: np.ndarray) -> bool:
+def anybody(recipe: Recipe, schedule: Schedule, shard: int, emptied: np.ndarray) -> bool:
     """Whether a shard has a step to carry out at all."""
     seated = np.setdiff1d(schedule.shard_slots(shard), emptied)
     if len(seated) == 0:

@@ -24,6 +24,7 @@ from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
+from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
@@ -154,6 +155,7 @@ def train(
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
+        check_answers(recipe, assemble(recipe, carried.members), examples, np.arange(len(examples)))
         return finish(
             folder,
             {**run.manifest, "environment": found.environment},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import InvalidArgument, RunError
 
 COLUMNS = 1 << 16  # parameters taken to float64 at once
 
@@ -38,4 +38,7 @@ def inverse_fisher_product(gradients: torch.Tensor, vector: torch.Tensor, dampin
 
 def _solved(matrix: torch.Tensor, damping: float, right: torch.Tensor) -> torch.Tensor:
     matrix.diagonal().add_(damping)
-    return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(matrix))[:, 0]
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if int(failed):
+        raise RunError("the gradients' products are not positive definite: they are not finite, or damping is too low")
+    return torch.cholesky_solve(right[:, None], factor)[:, 0]
