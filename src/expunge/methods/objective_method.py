@@ -204,7 +204,7 @@ class ObjectiveMethod(Method):
         stretches = self.stretches(given.recipe)
         retain, forget = self.members(given)
 
-        def planned(steps: Sequence[int]) -> UnlearningPlan:
+        def planned(steps: Sequence[int], *, draft: bool = False) -> UnlearningPlan:
             return UnlearningPlan(
                 seed=given.seed,
                 stretches=stretches,
@@ -213,6 +213,7 @@ class ObjectiveMethod(Method):
                 forget=forget,
                 count=given.count,
                 least_present=given.recipe.least_present,
+                draft=draft,
             )
 
         nothing = [0] * len(stretches)
@@ -220,12 +221,12 @@ class ObjectiveMethod(Method):
             return planned(nothing)
         wanted = [planned(nothing).wanted(number) for number in range(len(stretches))]
         most = [MOST_STEPS if steps is None else steps for steps in wanted]
-        draft = planned(most)
+        draft, examples = planned(most, draft=True), given.examples
         left = given.meter.left - kept
         spent = index = affordable = 0
         while index < min(draft.total, MOST_STEPS):
             step = draft.step(index)
-            cost = self.objective(student, StepBatch(step, draft, given.examples, given.task), teacher).thirds
+            cost = self.objective(student, StepBatch(step, draft, examples, given.task), teacher).thirds
             if spent + cost > left or index - affordable > draft.steps_per_epoch(step.stretch):
                 break
             spent += cost

@@ -146,7 +146,8 @@ class UnlearningPlan:
     """Passes over the forget and retain rows; orders do not depend on the method's name or fields.
 
     ``steps`` says how many steps of each stretch are planned. Passes of a role are numbered through all stretches: none
-    replays an earlier order. A retain batch with fewer than ``least_present`` rows is left out, as in training.
+    replays an earlier order. A retain batch with fewer than ``least_present`` rows is left out, as in training. A
+    ``draft`` is for counting: its batches have the right sizes, in no order.
     """
 
     shard = 0
@@ -161,9 +162,11 @@ class UnlearningPlan:
         forget: np.ndarray,
         count: int,
         least_present: int = 1,
+        draft: bool = False,
     ) -> None:
         self.seed = seed
         self.total = sum(steps)
+        self._draft = draft and all(stretch.walk is not Walk.SPLIT for stretch in stretches)
         self._stretches = tuple(stretches)
         self.steps = tuple(steps)
         self._count = count
@@ -305,6 +308,8 @@ class UnlearningPlan:
 
     def _order(self, role: Role, members: np.ndarray, epoch: int) -> np.ndarray:
         """Rows in the order of the keys of all slots, restricted to this role; reshuffled at every pass."""
+        if self._draft:
+            return members
         kept = self._orders.get(role)
         if kept is None or kept[0] != epoch or len(kept[1]) != len(members):
             keys = Stream(self.seed, f"unlearn/{role.value}-order", 0, epoch).words(self._count)
