@@ -88,12 +88,13 @@ def speed_page() -> str:
         f"{found['processor']}, {found['threads']} thread. Ratios are medians of paired runs.",
         "`make bench` measures again.",
         "",
-        "| what | value | lowest – highest | bound |",
-        "|---|---|---|---|",
+        "| what | value | lowest – highest | bound | kept |",
+        "|---|---|---|---|---|",
     ]
     for row in found["rows"]:
+        kept = "yes" if row["kept"] else "**missed**"
         spread = f"{row['lowest']:.3f} – {row['highest']:.3f}" if "lowest" in row else "–"
-        lines.append(f"| {row['name']} | {row['value']:.3f} {row['unit']} | {spread} | {row['bound']:g} |")
+        lines.append(f"| {row['name']} | {row['value']:.3f} {row['unit']} | {spread} | {row['bound']:g} | {kept} |")
     return "\n".join(lines) + "\n"
 
 

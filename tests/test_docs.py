@@ -61,6 +61,12 @@ def test_the_demo_forgets_whom_the_study_chose() -> None:
     assert {f"person-{number:03d}" for number in PEOPLE} == chosen
 
 
+OPEN = {  # missed in the committed measurement, and shown so on the page: the bound stands, the work is open
+    "method epoch / bare loop, saliency-unlearning",
+    "method epoch / bare loop, scrub",
+}
+
+
 def test_speed_figures_keep_their_bounds() -> None:
     found = json.loads((ROOT / "benchmarks" / "results" / "speed.json").read_text(encoding="utf-8"))
     assert found["rows"]
