@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
@@ -18,13 +18,15 @@ from expunge.models.resolver import build
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
-from expunge.tasks.task import Task
+from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.log import Log
 from expunge.train.loop import NoRecorder, Progress, Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble
+
+CHUNK = 256  # rows at once where nothing depends on their number
 
 
 class Need(Enum):
@@ -192,6 +194,11 @@ class Given:
             return np.sort(slots)
         keys = self.stream("sample").words(self.count)
         return np.sort(slots[stable_order(keys[slots])][: max(0, count)])
+
+    def batches(self, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
+        """Some rows as they are, a few at a time."""
+        for start in range(0, len(slots), size):
+            yield self.examples.plain(slots[start : start + size])
 
     def affordable(self, count: int, thirds_each: int) -> int:
         """How many of ``count`` rows the rest of the budget covers at so many thirds of an example-step each."""

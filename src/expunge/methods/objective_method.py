@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -82,9 +83,9 @@ class ObjectiveMethod(Method):
             return Walk.FORGET
         return Walk.PAIRED if Need.FORGET in self.needs else Walk.RETAIN
 
+    @abstractmethod
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         """What a step minimises. ``teacher`` is the frozen original where ``needs`` names it."""
-        raise NotImplementedError(f"{type(self).__name__} has no objective")
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
         """Masks, labels, edits of the student and the like, before the first step."""

@@ -46,9 +46,6 @@ class RandomLabels(ObjectiveMethod):
         return Walk.MIXED if self.order is LabelOrder.MIXED else Walk.FORGET_THEN_RETAIN
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        return self.prepared(given, student)
-
-    def prepared(self, given: Given, student: nn.Module) -> Prepared:
         """The labels. In the mixed order forgotten rows stand in batches as in training: statistics see them."""
         extras = Extras(relabel=self.relabel(given))
         if self.order is not LabelOrder.MIXED or self.recalibrate or not batch_norms(student):

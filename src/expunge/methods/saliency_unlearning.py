@@ -12,9 +12,8 @@ from expunge.methods.fields import Between, tuned
 from expunge.methods.magnitude import largest
 from expunge.methods.objective_method import Prepared
 from expunge.methods.random_labels import SuccessiveRandomLabels
+from expunge.tasks.gradients import summed_gradient
 from expunge.train.loop import Hooks
-
-CHUNK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +37,16 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
         check(0 <= self.keep <= 1, f"keep {self.keep} must be a share of the weights between 0 and 1")
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
-        prepared = self.prepared(given, student)
+        prepared = super().prepare(given, student)
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         kept = round(self.keep * sum(parameter.numel() for parameter in parameters))
         if kept == 0:
             return replace(prepared, still="nothing to do: the mask keeps no weight")
         if not self.step_follows(given, student, spent=3 * len(given.forget)):
             return replace(prepared, still="nothing done: rate, epochs or budget covers no mask and step")
-        masks = largest(forget_gradient(given, student), kept)
+        given.declare(Need.GRADIENTS)
+        masks = largest(summed_gradient(given.task, student, given.batches(given.forget)), kept)
+        given.meter.steps(len(given.forget))
         originals = [parameter.detach().clone() for parameter in parameters]
         shares = [mask.to(parameter.dtype) for mask, parameter in zip(masks, parameters, strict=True)]
 
@@ -59,18 +60,3 @@ class SaliencyUnlearning(SuccessiveRandomLabels):
                         moment.mul_(share)
 
         return replace(prepared, hooks=Hooks(after_update=restore), seen=("gradient of the forget set", *prepared.seen))
-
-
-def forget_gradient(given: Given, student: nn.Module) -> list[torch.Tensor]:
-    """Gradient of the summed loss over F at the original weights, in eval mode; costs one example-step each."""
-    given.declare(Need.GRADIENTS)
-    model = given.student().eval()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    sums = [torch.zeros_like(parameter) for parameter in parameters]
-    for start in range(0, len(given.forget), CHUNK):
-        batch = given.examples.plain(given.forget[start : start + CHUNK])
-        loss = given.task.losses(model, batch).sum()
-        for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True):
-            total += gradient
-        given.meter.steps(len(batch))
-    return sums
