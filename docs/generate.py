@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.measure import PROBES
-from expunge.methods.lookup import method_rows
+from expunge.methods.fields import Among, Search, searches
+from expunge.methods.lookup import find_method, method_rows
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
@@ -41,20 +42,18 @@ def methods_page() -> str:
         )
     lines += ["", "## Fields, defaults, and where tuning looks", ""]
     for row in rows:
+        found = searches(find_method(row["name"]))
         fields = ", ".join(
-            f"`{name}` = {_shown(value)}{_range(row['search'].get(name))}" for name, value in row["fields"].items()
+            f"`{name}` = {_shown(value)}{_looks_at(found.get(name))}" for name, value in row["fields"].items()
         )
         lines.append(f"- `{row['name']}`: {fields or 'none'}")
     return "\n".join(lines) + "\n"
 
 
-def _range(search: dict[str, Any] | None) -> str:
+def _looks_at(search: Search | None) -> str:
     if search is None:
         return ""
-    if "values" in search:
-        return f" (one of {', '.join(str(value) for value in search['values'])})"
-    times = f" × {search['times']}" if search["times"] else ""
-    return f" ({search['low']:g} … {search['high']:g}{times}{', log' if search['log'] else ''})"
+    return f" (one of {search})" if isinstance(search, Among) else f" ({search})"
 
 
 def probes_page() -> str:

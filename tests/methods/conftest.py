@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.methods.shared import MakeParent
 from torch import nn
 
 from expunge.data.dataset import Dataset
@@ -27,8 +28,6 @@ from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.state import weights_digest
 from expunge.train.training import make_recipe
-
-MakeParent = Callable[..., Parent]
 
 
 def make_parent(

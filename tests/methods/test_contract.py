@@ -12,30 +12,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.methods.shared import FORGET, Problem
 from tests.methods.table import ELSEWHERE, ROWS, Row
 from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
-from expunge.core.values import Certified, Empirical, Exact
+from expunge.core.values import Empirical
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
-from expunge.methods.lookup import find_method, make_method, method_from_json, method_rows
-from expunge.methods.neggrad_plus import NegGradPlus
-from expunge.methods.retrain import Retrain
-from expunge.schedule.plan import Role
-from expunge.train.meter import Meter
+from expunge.methods.fine_tune import FineTune
+from expunge.methods.lookup import find_method, make_method, method_from_json
+from expunge.tasks.classification import TASKS, Classification
+from expunge.train.examples import Examples
+from expunge.train.objective import Loss, StepBatch
 from expunge.train.state import weights_digest
-
-FORGET = np.array([3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26])
-
 
 PAIRS = [(row, name) for row in ROWS for name in row.problems]
 on_every_problem = pytest.mark.parametrize(
     ("row", "name"), PAIRS, ids=lambda value: value.name if isinstance(value, Row) else value
 )
 on_every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-Problem = Callable[[str], Parent]
 
 
 def forgotten(row: Row, parent: Parent) -> np.ndarray:
@@ -99,8 +96,6 @@ def test_only_declared_data_are_seen_and_all_declared_are_used(
     def remember(self: Given, *arguments: Any, **named: Any) -> None:
         real_init(self, *arguments, **named)
         used.append(self)
-
-    from expunge.train.examples import Examples
 
     real_plain = Examples.plain
 
@@ -225,8 +220,6 @@ def test_the_meter_equals_an_independent_count(
 ) -> None:
     """Every pass through the task: rows with a gradient count 1, rows without 1/3."""
     parent = problem(name)
-    from expunge.tasks.classification import TASKS, Classification
-
     counted: list[int] = []
 
     class Counting(Classification):
@@ -251,50 +244,6 @@ def test_guarantees_never_exceed_the_ceiling(row: Row, name: str, problem: Probl
         assert ("forget examples" in result.seen) == (Need.FORGET in method_of(row).needs)
     else:
         assert result.seen == ()
-
-
-def test_a_method_cannot_claim_more_than_its_ceiling(parent: Parent) -> None:
-    class Boasting(Method):
-        name = "boasting"
-        needs = frozenset({Need.RETAIN})
-
-        def unlearn(self, given: Given) -> Outcome:
-            return Outcome(model=given.student(), steps=0, exact=True)
-
-    assert isinstance(Boasting()(parent, FORGET).guarantee, Empirical)
-
-
-def test_no_ceiling_is_passed_by_a_certificate_either(parent: Parent) -> None:
-    class Boasting(Method):
-        name = "boasting"
-        needs = frozenset({Need.RETAIN})
-
-        def unlearn(self, given: Given) -> Outcome:
-            return Outcome(model=given.student(), steps=0, certified=Certified(1.0, 1e-5))
-
-    assert isinstance(Boasting()(parent, FORGET).guarantee, Empirical)
-
-
-@pytest.mark.parametrize("secret", ["noise", "account"])
-def test_secrets_are_for_exact_and_certified_methods(parent: Parent, secret: str) -> None:
-    class Curious(Method):
-        name = "curious"
-        needs = frozenset(Need)
-
-        def unlearn(self, given: Given) -> Outcome:
-            getattr(given, secret)
-            return Outcome(model=given.student(), steps=0)
-
-    with pytest.raises(InvalidArgument, match="only exact and certified methods are given"):
-        Curious()(replace(parent, noise=np.zeros((3, 5)), account={}), FORGET)
-
-
-def test_exact_is_not_earned_where_it_is_refused(parent: Parent) -> None:
-    honest = Retrain()(parent, FORGET)
-    doubtful = Retrain()(replace(parent, exact_refused="the self-test gave two different digests"), FORGET)
-    assert isinstance(honest.guarantee, Exact)
-    assert isinstance(doubtful.guarantee, Empirical)
-    assert weights_digest(honest.model) == weights_digest(doubtful.model)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.raises_forget_loss], ids=lambda row: row.name)
@@ -322,9 +271,6 @@ def test_diverging_ends_in_a_sentence(parent: Parent) -> None:
 
 
 def test_a_teacher_is_handed_over_frozen_where_it_is_declared(parent: Parent) -> None:
-    from expunge.methods.fine_tune import FineTune
-    from expunge.train.objective import Loss, StepBatch
-
     seen: list[nn.Module | None] = []
 
     class Taught(FineTune):
@@ -349,92 +295,11 @@ def test_exact_replay_without_a_folder_is_refused(parent: Parent) -> None:
         make_method("exact-replay")(parent, FORGET)
 
 
-def test_forget_passes_do_not_write_running_statistics(normed: Parent) -> None:
-    """Only gradient ascent as published does, because it says so."""
-
-    def buffers(name: str, **settings: str) -> list[torch.Tensor]:
-        result = make_method(name, {"rate": "0.001", **settings})(normed, FORGET, budget=0.3)
-        return [value for key, value in result.model.state_dict().items() if "running" in key or "num_batches" in key]
-
-    original = [v for key, v in normed.model.state_dict().items() if "running" in key or "num_batches" in key]
-
-    def same(found: list[torch.Tensor]) -> bool:
-        return all(torch.equal(a, b) for a, b in zip(original, found, strict=True))
-
-    assert original
-    assert same(buffers("gradient-ascent"))
-    assert not same(buffers("fine-tune"))
-    assert not same(buffers("gradient-ascent", batch_norm="as-published"))
-    plus = make_method("neggrad-plus")(normed, FORGET, budget=0.3)
-
-    def passes(model: nn.Module) -> list[int]:
-        return [int(value) for key, value in model.state_dict().items() if "num_batches" in key]
-
-    assert passes(plus.model) == [count + plus.steps for count in passes(normed.model)]
-
-
-def test_unwritten_passes_leave_every_kind_of_running_statistic() -> None:
-    from expunge.train.objective import running_statistics
-
-    for kind, shape in ((nn.BatchNorm1d, (6, 3)), (nn.InstanceNorm1d, (6, 3, 4))):
-        norm = kind(3, track_running_stats=True)
-        before = {name: value.clone() for name, value in norm.state_dict().items()}
-        with running_statistics(norm, written=False, rows=6):
-            norm(torch.randn(shape, requires_grad=True)).sum().backward()
-        assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
-        norm(torch.randn(shape))
-        assert not torch.equal(norm.running_mean, before["running_mean"])
-
-
-def test_a_retain_set_too_small_for_a_step_is_zero_steps(normed: Parent) -> None:
-    everybody = np.arange(150)
-    result = make_method("fine-tune")(replace(normed, emptied=everybody[20:]), everybody[:19], budget=1.0)
-    assert (result.steps, result.cost.example_steps) == (0, 0)
-    assert weights_digest(result.model) == normed.weights_digest
-
-
 def test_one_forgotten_row_with_batch_norm(normed: Parent) -> None:
     for row in ROWS:
         if "normed" in row.problems and not row.whole_class:
             method_of(row)(normed, FORGET[:1], budget=budget_of(row, 0.2))
     make_method("ga", {"batch_norm": "as-published"})(normed, FORGET[:1], budget=0.2)
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "words"),
-    [
-        ("nothing", {}, "method 'nothing' is not one of retrain"),
-        ("salun", {"keep": "1.5"}, "keep 1.5 must be a share"),
-        ("salun", {"keep": "much"}, "'much' is not a number"),
-        ("fine-tune", {"rate": "-1"}, "rate -1.0 must be"),
-        ("fine-tune", {"epochs": "-1"}, "epochs -1"),
-        ("fine-tune", {"epochs": "many"}, "is not a whole number or a number or none"),
-        ("fine-tune", {"momentum": "1"}, "momentum 1.0 must lie"),
-        ("fine-tune", {"batch_size": "0"}, "batch_size 0"),
-        ("fine-tune", {"weight_decay": "nan"}, "weight_decay nan"),
-        ("neggrad-plus", {"balance": "2"}, "balance 2.0 must lie between 0 and 1"),
-        ("random-labels", {"order": "sideways"}, "is not one of mixed, forget-then-retain"),
-        ("ga", {"batch_norm": "odd"}, "is not one of eval, as-published"),
-        ("retrain", {"training_seed": "-1"}, "training_seed -1"),
-    ],
-)
-def test_settings_are_checked(name: str, settings: dict[str, str], words: str) -> None:
-    with pytest.raises(InvalidArgument, match=words):
-        make_method(name, settings)
-
-
-def test_aliases_and_the_table() -> None:
-    assert find_method("salun").name == "saliency-unlearning"
-    rows = method_rows()
-    assert [row["name"] for row in rows] == [method.name for method in METHODS]
-    for row in rows:
-        assert row["summary"].endswith((".", ".)")), row["name"]
-        assert row["work"], row["name"]
-        assert row["needs"], row["name"]
-        assert row["citation"] or row["name"] == "retrain"
-        assert set(row["search"]) <= set(row["fields"])
-    assert all(row["summary"] and row["guarantee"] in ("exact", "certified", "empirical") for row in rows)
-    assert len({alias for row in rows for alias in row["aliases"]}) == sum(len(row["aliases"]) for row in rows)
 
 
 MIXED = {"random-labels", "successive-random-labels", "amnesiac", "saliency-unlearning"}
@@ -455,48 +320,11 @@ def test_what_forgotten_rows_hold_does_not_reach_the_statistics(row: Row, normed
         find_method(row.name)(**settings)(replace(normed, examples=examples), FORGET, budget=0.5)
         for examples in (normed.examples, other)
     ]
-    statistics = [[value for key, value in result.model.state_dict().items() if "running" in key] for result in found]
-    same = all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(*statistics, strict=True))
+    kept = [[value for key, value in result.model.state_dict().items() if "running" in key] for result in found]
+    same = all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(*kept, strict=True))
     said = "batch-norm statistics of the forget set" in found[0].seen
     assert same != said
     assert said == (row.name in MIXED)
-
-
-def test_mixed_labels_with_fresh_statistics_hold_none_of_the_forget_set(normed: Parent) -> None:
-    result = make_method("random-labels", {"recalibrate": "true"})(normed, FORGET, budget=0.5)
-    assert "batch-norm statistics of the forget set" not in result.seen
-    assert any("are taken anew from" in notice for notice in result.notices)
-
-
-def test_recalibration_takes_a_tenth_of_the_budget_in_whole_batches(normed: Parent) -> None:
-    """Training is 600 example-steps here: half of it leaves 30 for statistics, 90 rows, five batches of 16."""
-    fine = make_method("fine-tune", {"recalibrate": "true"})(normed, FORGET, budget=0.5)
-    assert "batch-norm statistics are taken anew from 80 retained rows" in fine.notices
-    none = make_method("fine-tune", {"recalibrate": "true"})(normed, FORGET, budget=0.05)
-    assert "batch-norm statistics are those of the original" in none.notices[-1]
-
-
-def test_a_lone_retain_row_does_not_leave_ascent_alone(normed: Parent) -> None:
-    """129 retained rows in batches of 16 end on one, which a batch norm cannot take: the whole step is left out."""
-    forget = np.arange(21)
-    method = make_method("neggrad-plus", {"balance": "0.5"})
-    assert isinstance(method, NegGradPlus)
-    given = Given(
-        normed,
-        forget,
-        method.needs,
-        seed=0,
-        meter=Meter(),
-        workspace=None,
-        progress=None,
-        checkpoint_interval=None,
-        trace=False,
-    )
-    plan = replace(method, epochs=2).plan(given, normed.model, None, still=False)
-    sizes = [{role: len(part.slots) for role, part in plan.step(index).parts.items()} for index in range(plan.total)]
-    assert plan.total == 18
-    assert all(set(parts) in ({Role.RETAIN, Role.FORGET}, set()) for parts in sizes)
-    assert sizes[8] == sizes[17] == {}
 
 
 class Detour(nn.Module):
@@ -529,10 +357,3 @@ def test_layers_without_a_part_in_the_answer(name: str, pictures: Dataset, paren
 def test_an_answer_that_is_no_tensor_is_one_sentence(pictures: Dataset, parent_of: Callable[..., Parent]) -> None:
     with pytest.raises(RunError, match="it answers a tuple, not a tensor"):
         make_method("fine-tune")(parent_of(pictures, model=Detour(aside=True)), FORGET, budget=1.0)
-
-
-def test_infinite_fields_are_written_as_words() -> None:
-    method = make_method("ssd", {"selection": "inf"})
-    described = json.loads(json.dumps(method.as_json(), allow_nan=False))
-    assert described["fields"]["selection"] == "inf"
-    assert method_from_json(described) == method

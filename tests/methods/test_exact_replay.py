@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.methods.shared import given_of
 from torch import nn
 
+from expunge.core.errors import InvalidArgument
 from expunge.core.values import Exact
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
@@ -109,21 +111,8 @@ def test_only_what_is_declared_is_read_and_counted(
 
 @pytest.mark.parametrize("name", ["forget", "retain", "original", "ancestor"])
 def test_what_was_not_declared_cannot_be_reached(name: str, recorded: tuple[Run, Parent]) -> None:
-    from expunge.core.errors import InvalidArgument
-    from expunge.train.meter import Meter
-
     _, parent = recorded
-    closed = Given(
-        parent,
-        np.array([1]),
-        frozenset(),
-        seed=0,
-        meter=Meter(),
-        workspace=None,
-        progress=None,
-        checkpoint_interval=None,
-        trace=False,
-    )
+    closed = given_of(parent, frozenset(), np.array([1]))
     with pytest.raises(InvalidArgument, match="without declaring it"):
         getattr(closed, name)
     with pytest.raises(InvalidArgument, match="ask for rows by their slots"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from tests.methods.shared import FORGET, MakeParent, digest, gradient_of, plan_of, renamed_linear
 from torch import nn
 
 from expunge.core.errors import RunError
@@ -23,19 +22,12 @@ from expunge.methods.magnitude import largest, smallest
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import LabelOrder, RandomLabels, SuccessiveRandomLabels, draw_labels
 from expunge.methods.saliency_unlearning import SaliencyUnlearning
-from expunge.schedule.plan import Walk
+from expunge.schedule.plan import Role, Walk
 from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.tasks.classification import TASKS, Classification
 from expunge.tasks.task import Batch
-from expunge.train.objective import Loss, StepBatch
+from expunge.train.objective import StepBatch
 from expunge.train.state import weights_digest
-
-FORGET = np.array([3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26])
-
-
-def digest(method: Method, parent: Parent, budget: float = 0.5, **fields: Any) -> str:
-    return weights_digest(method(parent, FORGET, budget=budget, **fields).model)
-
 
 # Between methods, to the bit.
 
@@ -169,20 +161,12 @@ def test_forget_then_retain_uses_drawn_labels_for_forget_rows_only(
 # Gradients against their closed forms, in float64.
 
 
-def gradient_of(
-    objective: Callable[[nn.Module, StepBatch, nn.Module | None], Loss], model: nn.Module, batch: StepBatch
-) -> torch.Tensor:
-    value = objective(model, batch, None).value()
-    assert value is not None
-    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, list(model.parameters()))])
-
-
-def test_objective_gradients(pictures: Dataset, parent_of: Callable[..., Parent]) -> None:
+def test_objective_gradients(pictures: Dataset, parent_of: MakeParent) -> None:
     """Cross-entropy p − y on the logits; balance·∇R − (1 − balance)·∇F."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
     parent = parent_of(pictures, model=model)
     parent.examples.inputs = parent.examples.inputs.double() / 255
-    plan = NegGradPlus(epochs=1).plan(_given(parent), model, None, still=False)
+    plan = plan_of(NegGradPlus(epochs=1), parent)
     step = plan.step(0)
 
     def batch() -> StepBatch:
@@ -195,55 +179,24 @@ def test_objective_gradients(pictures: Dataset, parent_of: Callable[..., Parent]
         delta = (p - nn.functional.one_hot(rows.labels, 3)) / len(slots)
         return torch.cat([(delta.T @ flat).reshape(-1), delta.sum(0)]).detach()
 
-    from expunge.schedule.plan import Role
-
     retain, forget = (by_hand(step.parts[role].slots) for role in (Role.RETAIN, Role.FORGET))
     for balance in (0.5, 0.8, 0.999):
-        found = gradient_of(NegGradPlus(balance=balance).objective, model, batch())
+        found = gradient_of(NegGradPlus(balance=balance).objective(model, batch(), None), model)
         torch.testing.assert_close(found, balance * retain - (1 - balance) * forget, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(gradient_of(FineTune().objective, model, batch()), retain, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(gradient_of(GradientAscent().objective, model, batch()), -forget, rtol=1e-12, atol=1e-12)
-
-
-def _given(parent: Parent) -> Any:
-    from expunge.methods.contract import Given
-    from expunge.train.meter import Meter
-
-    return Given(
-        parent,
-        np.sort(FORGET),
-        NegGradPlus.needs,
-        seed=0,
-        meter=Meter(),
-        workspace=None,
-        progress=None,
-        checkpoint_interval=None,
-        trace=False,
-    )
+    for method, expected in ((FineTune(), retain), (GradientAscent(), -forget)):
+        found = gradient_of(method.objective(model, batch(), None), model)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     "method", [FineTune(), GradientAscent(rate=0.01), NegGradPlus(balance=0.6)], ids=lambda m: m.name
 )
-def test_renaming_the_classes_renames_the_result(
-    method: Method, pictures: Dataset, parent_of: Callable[..., Parent]
-) -> None:
+def test_renaming_the_classes_renames_the_result(method: Method, pictures: Dataset, parent_of: MakeParent) -> None:
     """Permuting class numbers and output rows together permutes the result."""
     order = torch.tensor([2, 0, 1])
-    torch.manual_seed(0)
-    results = []
-    for renamed in (False, True):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
-        with torch.no_grad():
-            model[1].weight.copy_(torch.linspace(-0.1, 0.1, 192, dtype=torch.float64).reshape(3, 64))
-            model[1].bias.zero_()
-            if renamed:
-                model[1].weight[order] = model[1].weight.clone()
-        parent = replace(parent_of(pictures, model=model), weights_digest="00" * 32)
-        parent.examples.inputs = parent.examples.inputs.double() / 255
-        if renamed:
-            parent.examples.labels = order[parent.examples.labels]
-        results.append(method(parent, FORGET, budget=0.5).model[1].weight.detach())  # type: ignore[index, union-attr]
+    weight = torch.linspace(-0.1, 0.1, 192, dtype=torch.float64).reshape(3, 64)
+    parents = (renamed_linear(pictures, parent_of, weight, names) for names in (None, order))
+    results = [method(parent, FORGET, budget=0.5).model[1].weight.detach() for parent in parents]  # type: ignore
     torch.testing.assert_close(results[1][order], results[0], rtol=0, atol=1e-10)
 
 
@@ -261,7 +214,7 @@ ROWS, WIDTH = 40, 4
 
 
 @pytest.fixture
-def linear(parent_of: Callable[..., Parent], monkeypatch: pytest.MonkeyPatch) -> Parent:
+def linear(parent_of: MakeParent, monkeypatch: pytest.MonkeyPatch) -> Parent:
     generator = np.random.default_rng(5)
     table = make_dataset(
         labels=[int(value) for value in generator.integers(0, 3, ROWS)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,45 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.methods.shared import MakeParent, Problem, continues, given_of, passes, rows_of, value_of
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from expunge.core.errors import InvalidArgument, UnsupportedEver
 from expunge.data.dataset import Column, ColumnKind, make_dataset
-from expunge.methods.contract import Given, Parent
+from expunge.methods.contract import Parent
 from expunge.methods.impair_repair import REPAIR, Counts, ImpairRepair
-from expunge.methods.learnt_noise import Learning, Mixture, learn_noise
+from expunge.methods.learnt_noise import Mixture
 from expunge.methods.lookup import make_method
 from expunge.schedule.plan import Role
 from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.tasks.classification import TASKS, Classification
 from expunge.tasks.task import Batch
-from expunge.train.meter import Meter
 from expunge.train.objective import StepBatch
 from expunge.train.state import weights_digest
 
-Problem = Callable[[str], Parent]
-MakeParent = Callable[..., Parent]
 TRAINING = 600  # example-steps: 150 rows, 4 passes
 SMALL: dict[str, Any] = {"noise_batch_size": 4, "noise_steps": 5, "noise_batches": 6, "sample_per_class": 20}
-
-
-def rows_of(parent: Parent, *classes: int) -> np.ndarray:
-    return np.flatnonzero(np.isin(parent.examples.labels.numpy(), classes))
-
-
-def given_of(parent: Parent, forget: np.ndarray, allowed: float | None = None) -> Given:
-    return Given(
-        parent,
-        forget,
-        ImpairRepair.needs,
-        seed=0,
-        meter=Meter(allowed),
-        workspace=None,
-        progress=None,
-        checkpoint_interval=None,
-        trace=False,
-    )
 
 
 def digest(method: ImpairRepair, parent: Parent, budget: float = 1.0) -> str:
@@ -86,82 +64,6 @@ def test_rows_that_went_earlier_are_not_missed(parent: Parent) -> None:
     assert result.steps > 0
 
 
-# Identities.
-
-
-@pytest.mark.parametrize("name", ["plain", "normed", "double"])
-def test_without_epochs_it_is_the_identity(name: str, problem: Problem) -> None:
-    parent = problem(name)
-    for change in ({"impair_epochs": 0, "repair_epochs": 0}, {"rate": 0.0}):
-        result = ImpairRepair(**change)(parent, rows_of(parent, 1), budget=1.0)
-        assert weights_digest(result.model) == parent.weights_digest
-        assert (result.steps, result.cost.example_steps) == (0, 0)
-
-
-def test_without_impairing_no_noise_is_learnt(parent: Parent) -> None:
-    result = ImpairRepair(impair_epochs=0, sample_per_class=20)(parent, rows_of(parent, 1), budget=1.0)
-    assert result.cost.example_steps == 2 * 20
-    assert "noise learnt for the forgotten classes" not in result.seen
-    assert digest(ImpairRepair(impair_epochs=0), parent) == digest(
-        ImpairRepair(impair_epochs=0, noise_rate=3.0), parent
-    )
-
-
-# The noise.
-
-
-def by_hand(parent: Parent, given: Given, label: int, rows: int, learning: Learning, unit: float) -> torch.Tensor:
-    """Adam from its formula, in the units that the model sees."""
-    plain = parent.examples.plain(rows_of(parent, label)[:1]).inputs
-    shape = (rows, *plain.shape[1:])
-    dtype = plain.dtype if plain.is_floating_point() else torch.float32
-    values = torch.from_numpy(given.stream("noise", label).normal(math.prod(shape)).reshape(shape)).to(dtype)
-    first, second = torch.zeros_like(values), torch.zeros_like(values)
-    model = parent.model.eval()
-    for step in range(1, learning.steps + 1):
-        free = values.clone().requires_grad_(True)
-        loss = -cross_entropy(model(free * unit), torch.full((rows,), label))
-        loss = loss + learning.decay * (free**2).flatten(1).sum(1).mean()
-        (gradient,) = torch.autograd.grad(loss, [free])
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        update = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-        values = values - learning.rate * update
-    return values * unit
-
-
-@pytest.mark.parametrize(
-    ("name", "unit", "slack"), [("double", 1.0, 1e-10), ("plain", 255.0, 0.5), ("normed", 255.0, 0.5)]
-)
-def test_noise_by_hand(name: str, unit: float, slack: float, problem: Problem) -> None:
-    """Pixels are scaled by the model's front, so noise of length 1 comes in as 255."""
-    parent = problem(name)
-    given = given_of(parent, rows_of(parent, 1))
-    learning = Learning(steps=7, rate=0.1, decay=0.1)
-    found = learn_noise(given, given.original, 1, 5, learning)
-    expected = by_hand(parent, given, 1, 5, learning, unit)
-    torch.testing.assert_close(found, expected, rtol=0, atol=slack)
-    assert float((found - by_hand(parent, given, 1, 5, replace(learning, steps=6), unit)).abs().max()) > 0.05 * unit
-    assert given.meter.example_steps == 5 * 7
-    assert (found < 0).any()
-
-
-def test_noise_is_what_the_original_is_most_wrong_about(parent: Parent) -> None:
-    given = given_of(parent, rows_of(parent, 1))
-    losses = []
-    for steps in (0, 5, 25):
-        noise = learn_noise(given, given.original, 1, 16, Learning(steps, 0.1, 0.1))
-        with torch.no_grad():
-            losses.append(float(cross_entropy(parent.model.eval()(noise), torch.full((16,), 1))))
-    assert losses[0] < losses[1] < losses[2]
-    lengths = [
-        float(learn_noise(given, given.original, 1, 16, Learning(25, 0.1, decay)).flatten(1).norm(dim=1).mean())
-        for decay in (0.0, 0.1, 1.0)
-    ]
-    assert lengths[0] > lengths[1] > lengths[2]
-    assert weights_digest(parent.model) == parent.weights_digest
-
-
 def test_a_model_without_gradients_in_its_inputs_is_refused(parent_of: MakeParent, parent: Parent) -> None:
     class Stepped(nn.Module):
         def __init__(self) -> None:
@@ -191,18 +93,33 @@ def test_hashed_columns_take_noise_too(parent_of: MakeParent) -> None:
     assert digest(ImpairRepair(**SMALL), parent) != parent.weights_digest
 
 
-# The mixture.
+# Identities.
 
 
-def mixture_of(parent: Parent, classes: tuple[int, ...] = (1,), rows: int = 4, batch_size: int = 16) -> Mixture:
-    given = given_of(parent, rows_of(parent, *classes))
-    noise = {label: torch.full((rows, 1, 8, 8), float(label)) for label in classes}
-    return Mixture(given, noise, repeats=6, sample=given.retain[:40], batch_size=batch_size)
+@pytest.mark.parametrize("name", ["plain", "normed", "double"])
+def test_without_epochs_it_is_the_identity(name: str, problem: Problem) -> None:
+    parent = problem(name)
+    for change in ({"impair_epochs": 0, "repair_epochs": 0}, {"rate": 0.0}):
+        result = ImpairRepair(**change)(parent, rows_of(parent, 1), budget=1.0)
+        assert weights_digest(result.model) == parent.weights_digest
+        assert (result.steps, result.cost.example_steps) == (0, 0)
+
+
+def test_without_impairing_no_noise_is_learnt(parent: Parent) -> None:
+    result = ImpairRepair(impair_epochs=0, sample_per_class=20)(parent, rows_of(parent, 1), budget=1.0)
+    assert result.cost.example_steps == 2 * 20
+    assert "noise learnt for the forgotten classes" not in result.seen
+    assert digest(ImpairRepair(impair_epochs=0), parent) == digest(
+        ImpairRepair(impair_epochs=0, noise_rate=3.0), parent
+    )
+
+
+# Impairing, then repairing.
 
 
 def test_every_noise_row_comes_up_as_often_as_asked(parent: Parent) -> None:
     method = ImpairRepair(**SMALL, impair_epochs=2)
-    given = given_of(parent, rows_of(parent, 0, 1))
+    given = given_of(parent, ImpairRepair.needs, rows_of(parent, 0, 1))
     student = given.student().train()
     prepared = method.prepare(given, student)
     assert isinstance(prepared.teacher, Mixture)
@@ -226,7 +143,7 @@ def test_every_noise_row_comes_up_as_often_as_asked(parent: Parent) -> None:
 
 def test_the_same_sample_is_passed_over_in_both_phases(parent: Parent) -> None:
     method = ImpairRepair(**SMALL)
-    given = given_of(parent, rows_of(parent, 1))
+    given = given_of(parent, ImpairRepair.needs, rows_of(parent, 1))
     student = given.student().train()
     teacher = method.prepare(given, student).teacher
     plan = method.plan(given, student, teacher, still=False)
@@ -244,7 +161,7 @@ def test_objective_gradients(problem: Problem) -> None:
     """The mean over the step's members, noise and sample alike: on the logits p − c and p − y."""
     parent = problem("double")
     method = ImpairRepair(**SMALL)
-    given = given_of(parent, rows_of(parent, 1))
+    given = given_of(parent, ImpairRepair.needs, rows_of(parent, 1))
     student = given.student().train()
     teacher = method.prepare(given, student).teacher
     assert isinstance(teacher, Mixture)
@@ -252,9 +169,7 @@ def test_objective_gradients(problem: Problem) -> None:
     for index in (0, plan.total - 1):
         step = plan.step(index)
         batch = StepBatch(step, plan, given.examples, Classification())
-        value = method.objective(student, batch, teacher).value()
-        assert value is not None
-        found = torch.autograd.grad(value, [student[3].weight])[0]  # type: ignore[index, union-attr]
+        found = torch.autograd.grad(value_of(method.objective(student, batch, teacher)), [student[3].weight])[0]  # type: ignore[index, union-attr]
         rows = parent.examples.plain(step.parts[Role.RETAIN].slots)
         inputs, labels = rows.inputs, rows.labels
         if index == 0:
@@ -270,9 +185,6 @@ def test_objective_gradients(problem: Problem) -> None:
 
 def test_noise_writes_no_running_statistics(normed: Parent) -> None:
     """Only sampled rows count as batches: one a step."""
-
-    def passes(model: nn.Module) -> list[int]:
-        return [int(value) for key, value in model.state_dict().items() if "num_batches" in key]
 
     for name in ("impair_epochs", "repair_epochs"):
         result = ImpairRepair(**SMALL, **{name: 0})(normed, rows_of(normed, 1), budget=1.0)
@@ -380,27 +292,7 @@ def test_at_a_tenth_of_the_work_the_class_is_forgotten(parent_of: MakeParent) ->
 def test_interrupted_and_continued(normed: Parent, tmp_path: Path) -> None:
     """The noise is learnt again to the same bits, and counted once."""
     method, forget = ImpairRepair(**SMALL, batch_size=8), rows_of(normed, 1)
-    whole = method(normed, forget, budget=1.0)
-
-    def stop(done: int, total: int) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
-
-    (tmp_path / "run").mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        method(normed, forget, budget=1.0, workspace=tmp_path / "run", checkpoint_interval=2, progress=stop)
-    begun: list[int] = []
-    again = method(
-        normed,
-        forget,
-        budget=1.0,
-        workspace=tmp_path / "run",
-        checkpoint_interval=2,
-        progress=lambda done, total: begun.append(done),
-    )
-    assert begun[0] == 7
-    assert weights_digest(again.model) == weights_digest(whole.model)
-    assert again.cost.example_steps == whole.cost.example_steps
+    continues(method, normed, tmp_path / "run", stop=7, budget=1.0, forget=forget)
 
 
 # Options.
@@ -450,10 +342,3 @@ def test_every_field_is_among_the_options() -> None:
 def test_settings_are_checked(settings: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         make_method("unsir", settings)
-
-
-def test_a_mixture_keeps_enough_rows_for_a_norm(normed: Parent) -> None:
-    assert mixture_of(normed, batch_size=1).retained == 2
-    one = mixture_of(normed, (0, 1), batch_size=16)
-    assert one.retained == round(16 * 40 / (40 + 48))
-    assert one.steps == -(-40 // one.retained)

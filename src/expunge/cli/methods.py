@@ -47,6 +47,9 @@ def methods(
 
 
 def _print_one(row: dict[str, Any]) -> None:
+    from expunge.methods.fields import searches
+    from expunge.methods.lookup import find_method
+
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     facts = {
         "idea": row["summary"],
@@ -65,16 +68,8 @@ def _print_one(row: dict[str, Any]) -> None:
     fields = Table(box=None)
     for header in ("--set field", "default", "tuning looks at"):
         fields.add_column(header, overflow="fold")
+    found = searches(find_method(row["name"]))
     for field, value in row["fields"].items():
-        fields.add_row(field, "not set" if value is None else str(value), _range(row["search"].get(field)))
+        fields.add_row(field, "not set" if value is None else str(value), str(found.get(field, "")))
     console.print()
     console.print(fields if row["fields"] else "no fields")
-
-
-def _range(search: dict[str, Any] | None) -> str:
-    if search is None:
-        return ""
-    if "values" in search:
-        return ", ".join(str(value) for value in search["values"])
-    times = f" × {search['times']}" if search["times"] else ""
-    return f"{search['low']:g} … {search['high']:g}{times}{', log' if search['log'] else ''}"

@@ -52,8 +52,7 @@ def recalibrate(given: Given, model: nn.Module, rows: np.ndarray) -> tuple[str, 
         module.train()
     size = min(len(rows), max(2, given.recipe.batch_size))
     with torch.no_grad():
-        for start in range(0, len(rows), size):
-            batch = given.examples.plain(rows[start : start + size])
+        for batch in given.batches(rows, size):
             given.task.outputs(model, batch)
             given.meter.forwards(len(batch))
     for module, momentum in zip(norms, momenta, strict=True):

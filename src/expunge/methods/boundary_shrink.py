@@ -20,8 +20,6 @@ from expunge.models.front import input_space
 from expunge.tasks.task import ClassTask, Task
 from expunge.train.objective import Extras, Loss, StepBatch
 
-CHUNK = 256
-
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryShrink(ObjectiveMethod):
@@ -86,10 +84,8 @@ class BoundaryShrink(ObjectiveMethod):
         given.declare(Need.INPUTS)
         original = given.original
         space = input_space(original, given.recipe.inputs)
-        found = torch.full((given.count,), -1, dtype=torch.int64, device=given.device)
-        for start in range(0, len(given.forget), CHUNK):
-            slots = given.forget[start : start + CHUNK]
-            batch = given.examples.plain(slots)
+        nearest: list[torch.Tensor] = []
+        for batch in given.batches(given.forget):
             rows = batch.inputs if batch.inputs.is_floating_point() else batch.inputs.float()
             rows.requires_grad_(True)
             losses = given.task.at(original, batch, rows)
@@ -104,5 +100,7 @@ class BoundaryShrink(ObjectiveMethod):
                 across = space.bounded(rows + self.radius * space.unit * gradient.sign())
                 answers = given.task.outputs(original, replace(batch, inputs=across))
             given.meter.forwards(len(batch))
-            found[torch.from_numpy(slots).to(given.device)] = answers.argmax(dim=1)
+            nearest.append(answers.argmax(dim=1))
+        found = torch.full((given.count,), -1, dtype=torch.int64, device=given.device)
+        found[torch.from_numpy(given.forget).to(given.device)] = torch.cat(nearest)
         return found

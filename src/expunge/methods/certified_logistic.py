@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,12 +29,11 @@ WITHOUT_NOISE = (
 
 @dataclass(frozen=True)
 class Solved:
-    """A removal, the account once it is paid, and what it took: rows whose gradients were computed, and seconds."""
+    """A removal, the account once it is paid, and how many rows' gradients it took."""
 
     removal: Removal
     account: Account
     gradients: int
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +74,13 @@ class CertifiedLogistic(Method):
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         retain = np.setdiff1d(np.arange(len(parent.examples)), np.union1d(forget, parent.emptied))
         found = parent.recipe, parent.model, parent.examples, forget, retain, parent.noise, parent.account
-        request = Request(*found)
-        _SOLVED[self] = (request.key, self._solve(request))
+        self._solve(Request(*found))
 
     def unlearn(self, given: Given) -> Outcome:
         given.declare(Need.GRADIENTS)
         student = given.student()
         found = given.recipe, student, given.examples, given.forget, given.retain, given.noise, given.account
-        request = Request(*found)
-        key, solved = _SOLVED.pop(self, (None, None))
-        if solved is None or key != request.key:
-            solved = self._solve(request)
+        solved = self._solve(Request(*found))
         given.meter.steps(solved.gradients + solved.removal.hessians)
         weight = head_of(student).weight
         with torch.no_grad():
@@ -102,13 +95,11 @@ class CertifiedLogistic(Method):
             steps=solved.removal.steps,
             certified=Certified(self.epsilon, self.delta) if sigma else None,
             account=solved.account.as_json(),
-            seconds=solved.seconds,
             notices=(told, OUTSIDE),
         )
 
     def _solve(self, request: Request) -> Solved:
         """The removal and the account after it; whatever forbids a certificate is raised here."""
-        started = time.perf_counter()
         request.check(self.name)
         task, sigma = request.task, request.recipe.perturbation
         decay = request.recipe.optimiser.weight_decay if self.decay is None else self.decay
@@ -146,8 +137,4 @@ class CertifiedLogistic(Method):
                 "spent before): use --method retrain, which opens a new account"
             )
         gradients = removal.gradients + (len(retain) if request.account is None else 0)
-        return Solved(removal, after, gradients, time.perf_counter() - started)
-
-
-_SOLVED: WeakKeyDictionary[CertifiedLogistic, tuple[object, Solved]] = WeakKeyDictionary()
-"""What ``refuse`` had to compute is not computed again by ``unlearn``: weights and figures, no rows."""
+        return Solved(removal, after, gradients)

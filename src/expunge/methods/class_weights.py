@@ -7,8 +7,6 @@ import torch
 
 from expunge.methods.given import Given
 
-CHUNK = 4096
-
 
 def class_weights(given: Given, power: float) -> torch.Tensor | None:
     """(retained examples of each class) to the minus ``power``; None where that is the same for all: plain means do.
@@ -17,10 +15,8 @@ def class_weights(given: Given, power: float) -> torch.Tensor | None:
     rows / (classes · count). A class that nobody retains has weight 0 and is never asked for.
     """
     counts = np.zeros(len(given.recipe.classes), dtype=np.int64)
-    retain = given.retain
-    for start in range(0, len(retain), CHUNK):
-        labels = given.examples.plain(retain[start : start + CHUNK]).labels
-        counts += np.bincount(labels.cpu().numpy(), minlength=len(counts))
+    for batch in given.batches(given.retain):
+        counts += np.bincount(batch.labels.cpu().numpy(), minlength=len(counts))
     present = counts > 0
     if power == 0 or len(np.unique(counts[present])) <= 1:
         return None

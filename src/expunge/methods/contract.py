@@ -19,6 +19,7 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
 from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee
+from expunge.methods.batch_norm import batch_norms
 from expunge.methods.given import Given, Need, Parent
 from expunge.tasks.classification import TASKS
 from expunge.tasks.task import Task
@@ -156,7 +157,7 @@ class Method(ABC):
     def seen(self, parent: Parent) -> tuple[str, ...]:
         """What the result still depends on that was computed from the forget set."""
         found = ["original weights"]
-        if any(isinstance(m, nn.modules.batchnorm._NormBase) for m in parent.model.modules()):  # pyright: ignore[reportPrivateUsage]
+        if batch_norms(parent.model):
             found.append("batch-norm statistics of the original")
         if Need.FORGET in self.needs:
             found.append("forget examples")

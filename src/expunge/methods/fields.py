@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,10 @@ class Between:
     def as_json(self) -> dict[str, Any]:
         return {"low": self.low, "high": self.high, "log": self.log, "times": self.times}
 
+    def __str__(self) -> str:
+        times = f" × {self.times}" if self.times else ""
+        return f"{self.low:g} … {self.high:g}{times}{', log' if self.log else ''}"
+
 
 @dataclass(frozen=True)
 class Among:
@@ -29,6 +33,9 @@ class Among:
 
     def as_json(self) -> dict[str, Any]:
         return {"values": [value.value if isinstance(value, Enum) else value for value in self.values]}
+
+    def __str__(self) -> str:
+        return ", ".join(str(value) for value in self.as_json()["values"])
 
 
 Search = Between | Among
@@ -43,3 +50,8 @@ def search_of(item: Field[Any]) -> Search | None:
     """Where tuning may look for a field's value; None where it is not tuned."""
     found: Mapping[str, Any] = item.metadata
     return found.get("search")
+
+
+def searches(method: type[Any]) -> dict[str, Search]:
+    """Where tuning may look, by the names of the fields that are tuned."""
+    return {item.name: search for item in fields(method) if (search := search_of(item)) is not None}

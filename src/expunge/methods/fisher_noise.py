@@ -16,8 +16,6 @@ from expunge.tasks.classification import Classification
 from expunge.tasks.gradients import label_squared_gradients
 from expunge.tasks.task import Task
 
-CHUNK = 256
-
 
 @dataclass(frozen=True, kw_only=True)
 class FisherNoise(WeightEdit):
@@ -58,8 +56,7 @@ class FisherNoise(WeightEdit):
             return Edited(still="nothing done: the Fisher information of one row alone would pass the budget")
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         totals = [torch.zeros_like(parameter) for parameter in parameters]
-        for start in range(0, len(rows), CHUNK):
-            batch = given.examples.plain(rows[start : start + CHUNK])
+        for batch in given.batches(rows):
             for total, part in zip(totals, label_squared_gradients(given.task, student, batch), strict=True):
                 total += part
             given.meter.steps(each * len(batch))

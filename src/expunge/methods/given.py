@@ -65,6 +65,12 @@ class Parent:
     noise: np.ndarray | None = None  # the secret perturbation that the run was trained under
 
 
+def in_batches(examples: Examples, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
+    """Some rows as they are, a few at a time."""
+    for start in range(0, len(slots), size):
+        yield examples.plain(slots[start : start + size])
+
+
 class Given:
     """The guarded view of a parent: reading what was not declared in ``needs`` is an error."""
 
@@ -197,8 +203,7 @@ class Given:
 
     def batches(self, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
         """Some rows as they are, a few at a time."""
-        for start in range(0, len(slots), size):
-            yield self.examples.plain(slots[start : start + size])
+        return in_batches(self.examples, slots, size)
 
     def affordable(self, count: int, thirds_each: int) -> int:
         """How many of ``count`` rows the rest of the budget covers at so many thirds of an example-step each."""

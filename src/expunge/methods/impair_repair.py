@@ -15,6 +15,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.methods.batch_norm import calibration_rows
 from expunge.methods.contract import Given, Need, Parent, check
 from expunge.methods.fields import Between, tuned
+from expunge.methods.given import in_batches
 from expunge.methods.learnt_noise import Learning, Mixture, learn_noise
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.schedule.plan import Plan, Role, Stretch, UnlearningPlan, Walk
@@ -23,7 +24,6 @@ from expunge.tasks.task import ClassTask, Task
 from expunge.train.examples import Examples
 from expunge.train.objective import Loss, StepBatch
 
-CHUNK = 4096
 REPAIR = 1  # the turn that repairs: it has an optimiser of its own
 
 
@@ -191,5 +191,4 @@ def notices_of(wanted: Counts, counts: Counts) -> tuple[str, ...]:
 
 def labels_of(examples: Examples, slots: np.ndarray) -> np.ndarray:
     """Labels of some rows, gathered in parts: the rows come with them."""
-    found = [examples.plain(slots[start : start + CHUNK]).labels for start in range(0, len(slots), CHUNK)]
-    return torch.cat(found).cpu().numpy()
+    return torch.cat([batch.labels for batch in in_batches(examples, slots)]).cpu().numpy()

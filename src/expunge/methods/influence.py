@@ -14,12 +14,10 @@ from expunge.methods.contract import Given, Need, check
 from expunge.methods.fields import Between, tuned
 from expunge.methods.weight_edit import Edited, WeightEdit, move
 from expunge.tasks.gradients import flat, per_example_gradients, summed_gradient
-from expunge.tasks.task import Batch
 from expunge.train.curvature.conjugate_gradient import conjugate_gradient
 from expunge.train.curvature.products import gauss_newton_product
 from expunge.train.curvature.woodfisher import inverse_fisher_product
 
-CHUNK = 256
 PRODUCTS = 20  # of a Gauss–Newton solution, unless said
 MOST_ENTRIES = 400_000_000  # of the matrix of single examples' gradients
 
@@ -106,7 +104,7 @@ class Influence(WeightEdit):
         curved = given.sample(rows, min(self.samples, given.affordable(len(rows), 6 * most)))
         if len(curved) == 0:
             return torch.zeros_like(pull), ("the budget covers no product: nothing done",)
-        batches = self._batches(given, curved)
+        batches = list(given.batches(curved))
         found = conjugate_gradient(
             lambda vector: gauss_newton_product(given.task, student, batches, vector),
             pull - mean,
@@ -123,10 +121,7 @@ class Influence(WeightEdit):
     def _gradient(self, given: Given, student: nn.Module, slots: np.ndarray) -> torch.Tensor:
         """Sum over rows."""
         given.meter.steps(len(slots))
-        return flat(summed_gradient(given.task, student, self._batches(given, slots)))
-
-    def _batches(self, given: Given, slots: np.ndarray) -> list[Batch]:
-        return [given.examples.plain(slots[start : start + CHUNK]) for start in range(0, len(slots), CHUNK)]
+        return flat(summed_gradient(given.task, student, given.batches(slots)))
 
 
 def _said(rows: int, retain: int, curved: int, wanted: int) -> tuple[str, ...]:

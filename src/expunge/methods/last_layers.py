@@ -13,7 +13,6 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument, UnsupportedEver
 from expunge.core.values import Exact, Guarantee
-from expunge.methods.batch_norm import calibration_rows
 from expunge.methods.contract import Given, Need, Outcome, Parent, check
 from expunge.methods.fields import Among, Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
@@ -142,21 +141,10 @@ class RetrainLastLayers(LastLayers):
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
         initial = given.initial()
         chosen = self.freeze(student)
-        if not self.begins(given, student):
+        if not self.step_follows(given, student, spent=0):  # layers drawn anew and never trained are no result
             return Prepared(still="no step was taken: rate, epochs or budget is zero or covers none")
         draw_again(student, initial, chosen)
         return Prepared()
-
-    def begins(self, given: Given, student: nn.Module) -> bool:
-        """Whether there will be a step at all: layers that are drawn anew and never trained are no result."""
-        kept = len(calibration_rows(given)) if self.recalibrate else 0
-        plan = self.plan(given, student, None, still=self.rate == 0, kept=kept)
-        first = next((step for step in map(plan.step, range(plan.total)) if step.parts), None)
-        if first is None:
-            return False
-        return given.meter.fits(
-            self.objective(student, StepBatch(first, plan, given.examples, given.task), None).thirds
-        )
 
     def stretches(self, recipe: Recipe) -> Sequence[Stretch]:
         if self.schedule is StepsOf.OWN:
@@ -165,9 +153,19 @@ class RetrainLastLayers(LastLayers):
         return (Stretch(walk=Walk.RETAIN, optimiser=recipe.optimiser, retain_batch=size, forget_batch=size),)
 
     def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
-        if still or self.schedule is StepsOf.OWN:
-            return super().plan(given, student, teacher, still=still, kept=kept)
-        return TrainingPlan(given.recipe, given.schedule, 0, given.emptied)
+        """The steps of the chosen schedule; none where no rows come up, or the first of them pass the budget."""
+        own = still or self.schedule is StepsOf.OWN
+        plan = (
+            super().plan(given, student, teacher, still=still, kept=kept)
+            if own
+            else TrainingPlan(given.recipe, given.schedule, 0, given.emptied)
+        )
+        first = next((step for step in map(plan.step, range(plan.total)) if step.parts), None)
+        if first is not None:
+            cost = self.objective(student, StepBatch(first, plan, given.examples, given.task), teacher).thirds
+            if given.meter.fits(cost):
+                return plan
+        return super().plan(given, student, teacher, still=True)
 
 
 def layers_of(model: nn.Module) -> list[list[str]]:

@@ -15,7 +15,7 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.wording import nearest
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
-from expunge.methods.fields import search_of
+from expunge.methods.fields import searches
 
 
 @cache
@@ -89,11 +89,7 @@ def method_rows() -> list[dict[str, Any]]:
                 item.name: _shown(None if item.default is dataclasses.MISSING else item.default)
                 for item in dataclasses.fields(method)
             },
-            "search": {
-                item.name: search.as_json()
-                for item in dataclasses.fields(method)
-                if (search := search_of(item)) is not None
-            },
+            "search": {name: search.as_json() for name, search in searches(method).items()},
             "task": method.task.takes,
         }
         for method in methods().values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,9 +95,9 @@ class MaskedSmallGradients(ObjectiveMethod):
         weights = list(kernels(model).values())
         sums = [torch.zeros_like(weight) for weight in weights]
         for sign, slots in ((1.0, retain), (-1.0, forget)):
-            for part in _parts(slots, self.batch_size or given.recipe.batch_size):
-                loss = given.task.losses(model, given.examples.plain(part)).mean()
-                given.meter.steps(len(part))
+            for batch in given.batches(slots, self.batch_size or given.recipe.batch_size):
+                loss = given.task.losses(model, batch).mean()
+                given.meter.steps(len(batch))
                 for total, gradient in zip(
                     sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True
                 ):
@@ -109,8 +108,3 @@ class MaskedSmallGradients(ObjectiveMethod):
 def fan_out(weight: torch.Tensor) -> int:
     """Outputs times places of a kernel (out, in, …)."""
     return weight.shape[0] * math.prod(weight.shape[2:])
-
-
-def _parts(slots: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(slots), size):
-        yield slots[start : start + size]

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from expunge.core.errors import RunError, UnsupportedEver
-from expunge.core.hashing import plain_json
 from expunge.methods.batch_norm import batch_norms
 from expunge.models.linear import Linear, features_of, head_of
 from expunge.schedule.recipe import Recipe
@@ -19,7 +18,6 @@ from expunge.tasks.classification import TASKS
 from expunge.tasks.linear import LinearTask
 from expunge.train.examples import Examples
 from expunge.train.newton_removal import Rows
-from expunge.train.state import weights_digest
 
 LONGEST = 1.0 + 1e-5  # rows of length 1, rounded to float32
 RETRAIN = "or use --method retrain"
@@ -36,14 +34,6 @@ class Request:
     retain: np.ndarray
     noise: np.ndarray | None
     account: Mapping[str, Any] | None
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Equal for requests with one answer."""
-        noise = b"" if self.noise is None else self.noise.tobytes()
-        account = None if self.account is None else plain_json(dict(self.account))
-        slots = self.forget.tobytes(), self.retain.tobytes()
-        return weights_digest(self.model), self.recipe.digest, *slots, noise, account
 
     @property
     def task(self) -> LinearTask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,11 +13,10 @@ from torch import nn
 
 from expunge.methods.contract import Given, Need, check
 from expunge.methods.fields import Between, tuned
+from expunge.methods.given import CHUNK
 from expunge.methods.weight_edit import Edited, WeightEdit, sampled
 from expunge.tasks.gradients import squared_gradients, summed_gradient
 from expunge.tasks.task import Batch
-
-CHUNK = 256
 
 
 class Importance(Enum):
@@ -83,15 +82,10 @@ class SelectiveSynapticDampening(WeightEdit):
         )
         totals: list[torch.Tensor] | None = None
         count = 0
-        for batch in _batches(given, slots, size):
+        for batch in given.batches(slots, size):
             found = square(batch)
             totals = found if totals is None else [total + part for total, part in zip(totals, found, strict=True)]
             count += len(batch) if of_examples else 1
             given.meter.steps(len(batch))
         assert totals is not None
         return [total / count for total in totals]
-
-
-def _batches(given: Given, slots: np.ndarray, size: int) -> Iterator[Batch]:
-    for start in range(0, len(slots), size):
-        yield given.examples.plain(slots[start : start + size])
