@@ -22,7 +22,7 @@ from expunge.core.hashing import sha256
 from expunge.core.statistics.margins import margins
 from expunge.core.streams import Stream, stable_order
 from expunge.data.splits import Split
-from expunge.measure.evaluate import outputs
+from expunge.measure.beliefs import outputs
 from expunge.methods.unlearn import unlearn
 from expunge.train.examples import Examples
 from expunge.train.training import train

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import plain_json
-from expunge.core.wording import nearest
+from expunge.core.wording import choice, share
+
+__all__ = ["choice", "pairs", "print_json", "progress_bar", "share", "short"]
 
 EVERY_SECONDS = 0.1
 
@@ -55,30 +55,6 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
             raise InvalidArgument(f"{option} names {name!r} twice: give it once")
         found[name] = value
     return found
-
-
-def share(text: str, option: str) -> float:
-    """``8%`` or ``0.08`` as a share."""
-    number, percent = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
-    try:
-        found = float(number) / percent
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise InvalidArgument(f"{option} {text!r} must be a share such as 8% or 0.08")
-    return found
-
-
-Choice = TypeVar("Choice", bound=Enum)
-
-
-def choice(table: type[Choice], text: str, option: str) -> Choice:
-    """A member of an enum by its value."""
-    for member in table:
-        if member.value == text:
-            return member
-    listed = [str(member.value) for member in table]
-    raise InvalidArgument(f"{option} {text!r} is not one of {', '.join(listed)}{nearest(text, listed)}")
 
 
 def short(digest: str) -> str:

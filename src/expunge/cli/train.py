@@ -32,6 +32,7 @@ def train(
     text: Annotated[list[str] | None, typer.Option(help="Column to read as text (repeatable).")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
     part: Annotated[str | None, typer.Option("--split", help="Split of a Hugging Face data set.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Take only the first so many rows of the data.")] = None,
     model: Annotated[str, typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory.")] = "cnn",
     model_option: Annotated[list[str] | None, typer.Option(help="name=value for the model (repeatable).")] = None,
     task: Annotated[str, typer.Option(help="What is learnt: classification, logistic or squared.")] = "classification",
@@ -49,6 +50,13 @@ def train(
     placement: Annotated[str, typer.Option(help="What is dealt to shards and slices: subject or slot.")] = "subject",
     voting: Annotated[str, typer.Option(help="How shards answer as one: mean or majority.")] = "mean",
     seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rows to train without: subject:NAME, ids:FILE, class:K, random:10%:SEED or a saved forget set "
+            "(repeatable)."
+        ),
+    ] = None,
     split_seed: Annotated[int, typer.Option(help="Seed of the 80/5/15 split.")] = 0,
     split_by: Annotated[str, typer.Option(help="What the split deals out: rows or subject.")] = "rows",
     least_present: Annotated[int | None, typer.Option(help="Fewest rows for a step; 2 with a batch norm.")] = None,
@@ -100,6 +108,7 @@ def train(
                 text=tuple(text or ()),
                 image_size=image_size,
                 split=part,
+                rows=rows,
             ),
             out=out,
             split_seed=split_seed,
@@ -109,6 +118,7 @@ def train(
             trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
             progress=progress,
             noise_key=noise_key,
+            without=without or None,
             model=model,
             model_options=model_options(pairs(model_option or [], "--model-option")),
             optimiser=Optimiser(
@@ -139,11 +149,15 @@ def train(
     if json:
         print_json(run.manifest)
         return
-    counts = run.manifest["data"]["counts"]
+    counts, left_out = run.manifest["data"]["counts"], len(run.tombstones)
+    apart = f"{left_out} left out, " if left_out else ""
+    work = f"{run.manifest['example_steps']:g} example-steps in {run.manifest['seconds']:.1f} s"
     typer.echo(
-        f"trained {model} on {counts['train']} rows ({counts['calibration']} calibration, {counts['holdout']} holdout) "
-        f"with {run.manifest['example_steps']:g} example-steps in {run.manifest['seconds']:.1f} s"
+        f"trained {model} on {counts['train'] - left_out} rows ({apart}{counts['calibration']} calibration, "
+        f"{counts['holdout']} holdout) with {work}"
     )
+    for notice in run.manifest.get("notices", []):
+        typer.echo(f"note: {notice}")
     if run.manifest["exact_refused"]:
         typer.echo(f"not exact: {run.manifest['exact_refused']}")
     typer.echo(f"weights {short(run.weights_digest)}  guarantee {run.guarantee}  run {out}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +29,7 @@ def unlearn(
         str | None, typer.Option(help="Share of the training's example-steps; 10% unless said, none for exact methods.")
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the method (repeatable).")] = None,
+    tuned: Annotated[Path | None, typer.Option(help="Tuning whose fields and budget are taken: a tuning.json.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the request.")] = 0,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
@@ -36,24 +38,34 @@ def unlearn(
     json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
 ) -> None:
     """Forget by a method that is named."""
+    from expunge.core.errors import InvalidArgument
     from expunge.methods.lookup import make_method
     from expunge.methods.unlearn import unlearn as unlearn_run
+    from expunge.study.tuning import chosen_entry, read_tuning
     from expunge.train.run import Trace
 
-    chosen = make_method(method, pairs(settings or [], "--set"))
+    asked, tuning = None if budget is None else share(budget, "--budget"), None
+    if tuned is None:
+        chosen = make_method(method, pairs(settings or [], "--set"))
+    elif settings:
+        raise InvalidArgument("--set and --tuned exclude each other: fields set by hand are not the tuned ones")
+    else:
+        chosen, tuning = chosen_entry(read_tuning(tuned), method)
+        asked = float(tuning["budget"]) if asked is None else asked
     with progress_bar(chosen.name) as progress:
         made = unlearn_run(
             run,
             forget,
             method=chosen,
             out=out,
-            budget=None if budget is None else share(budget, "--budget"),
+            budget=asked,
             seed=seed,
             data=data,
             device=device,
             checkpoint_interval=checkpoint_interval,
             trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
             progress=progress,
+            tuning=tuning,
         )
     if json:
         print_json(made.manifest)
@@ -69,8 +81,22 @@ def unlearn(
         typer.echo(f"stopped: {manifest['stopped']}")
     for notice in manifest["notices"]:
         typer.echo(f"note: {notice}")
-    if manifest["untuned"]:
-        typer.echo("note: untuned fields, untested result: evaluate it against retrained references before it is used")
+    for line in _said_of_fields(manifest):
+        typer.echo(f"note: {line}")
     if manifest["exact_refused"]:
         typer.echo(f"not exact: {manifest['exact_refused']}")
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")
+
+
+def _said_of_fields(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Where the fields come from, and that no result is good for that alone."""
+    tuning, untested = manifest.get("tuning"), "evaluate it against retrained references before it is used"
+    if manifest["untuned"]:
+        yield f"untuned fields, untested result: {untested}"
+    elif tuning is not None and tuning["state"] == "nothing to tune":
+        yield f"the method has nothing to tune; untested result: {untested}"
+    elif tuning is not None:
+        yield f"tuned by {tuning['mode']} in {tuning['trials']} trials; untested result: {untested}"
+        yield from tuning["notices"]
+    if tuning is not None and tuning.get("mode") == "oracle":
+        yield "oracle-tuned: such fields can refute the method, never support it"

@@ -1,12 +1,40 @@
-"""Small helps for sentences."""
+"""Small helps for words: what is near one, what one means, and which of a few it is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import Enum
+from typing import TypeVar
+
+from expunge.core.errors import InvalidArgument
+
+Choice = TypeVar("Choice", bound=Enum)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` where a known word is close, else nothing."""
     found = get_close_matches(word, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def share(text: str, option: str) -> float:
+    """``8%`` or ``0.08`` as a share."""
+    number, percent = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
+    try:
+        found = float(number) / percent
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise InvalidArgument(f"{option} {text!r} must be a share such as 8% or 0.08")
+    return found
+
+
+def choice(table: type[Choice], text: str, option: str) -> Choice:
+    """A member of an enum by its value."""
+    for member in table:
+        if member.value == text:
+            return member
+    listed = [str(member.value) for member in table]
+    raise InvalidArgument(f"{option} {text!r} is not one of {', '.join(listed)}{nearest(text, listed)}")

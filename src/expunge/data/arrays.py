@@ -34,6 +34,11 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
                 f"{where}: array {name!r} has shape {values.shape}, {(len(rows),)} is needed, one entry for each row "
                 f"of 'x' {rows.shape}" + (": for one-hot rows save y.argmax(axis=1)" if values.ndim == 2 else "")
             )
+    count = source.taken(len(rows), again=columns is not None)
+    if count < len(rows):
+        where = source.shown
+        found = {name: values[:count].copy() for name, values in found.items()}
+        rows, labels = found["x"], found["y"]
     rows = rows.reshape(-1, 1) if rows.ndim == 1 else rows
     return make_dataset(
         labels=labels_of(labels, where),

@@ -48,6 +48,9 @@ class Table:
     columns: Mapping[str, Found]
     lines: tuple[int, ...] | None = None
 
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())).values) if self.columns else 0
+
     def place(self, row: int) -> str:
         return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
 

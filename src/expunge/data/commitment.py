@@ -72,22 +72,29 @@ def open_again(
     commitment: Commitment,
     forgotten: np.ndarray,
     released: Mapping[Split, Sequence[int]] | None = None,
+    *,
+    cut: bool = False,
 ) -> dict[Split, Dataset]:
     """Check rows read again against their leaves and seat them.
 
     ``forgotten`` are training slots; their rows may be missing, and so may the ``released`` slots of other splits: a
     forgotten person's rows that were never trained on. Rows keep their order; where ids are positions, a missing row
     does not move the others' ids. Anything else that differs is refused, and nothing is used.
+
+    ``cut`` says that only the first so many rows of a source were read. Where forgotten ones are gone, as many rows
+    from behind the cut have moved up; they were never committed and are left out again.
     """
     may_miss = {(Split.TRAIN.code, int(slot)) for slot in forgotten}
     may_miss |= {(split.code, int(slot)) for split, slots in (released or {}).items() for slot in slots}
-    source_row = _alignment(dataset, commitment, may_miss)
+    source_row = _alignment(dataset, commitment, may_miss, cut)
+    if cut:
+        dataset = dataset.take(np.arange(np.count_nonzero(source_row >= 0)))
     original = np.flatnonzero(source_row >= 0)
     seated = _seat(dataset, source_row, original)
     return {split: seated.take(np.flatnonzero(commitment.assignment == split.code)) for split in SPLITS}
 
 
-def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int, int]]) -> np.ndarray:
+def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int, int]], cut: bool) -> np.ndarray:
     """For every committed row the row that was found for it, −1 where a forgotten one is gone.
 
     A forgotten row that is gone may have a twin behind it which, without ids of its own, looks the same. So all counts
@@ -121,14 +128,13 @@ def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int
             )
         reached.append(steps)
         possible = list(steps)
-    if len(dataset) not in possible:
-        used = max(possible)
+    used = len(dataset) if len(dataset) in possible else max(possible)
+    if used < len(dataset) and not (cut and len(dataset) <= len(reached)):
         raise DataError(
             f"the data holds {len(dataset) - used} rows that were never committed, the first is "
             f"{dataset.ids[used]!r}: new data needs a new training"
         )
     source_row = np.full(len(reached), -1, dtype=np.int64)
-    used = len(dataset)
     for position in range(len(reached) - 1, -1, -1):
         if reached[position][used]:
             used -= 1

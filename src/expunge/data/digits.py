@@ -26,14 +26,16 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
             f"{[column.name for column in columns]}: give the data that the run was trained on"
         )
     images, labels = load_digits(return_X_y=True)
+    everybody = people(len(labels))
+    count = source.taken(len(labels), again=columns is not None)
     return make_dataset(
-        labels=[int(label) for label in labels],
+        labels=[int(label) for label in labels[:count]],
         columns=(COLUMN,),
-        content={COLUMN.name: images.astype(np.uint8).reshape(-1, 8, 8)},
-        ids=[f"digit-{row:04d}" for row in range(len(labels))],
-        subjects=people(len(labels)),
+        content={COLUMN.name: images[:count].astype(np.uint8).reshape(-1, 8, 8)},
+        ids=[f"digit-{row:04d}" for row in range(count)],
+        subjects=everybody[:count],
         classes=classes,
-        where=source.location,
+        where=source.shown,
     )
 
 

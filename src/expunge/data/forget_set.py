@@ -16,6 +16,7 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import parse_json, sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
 
 FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
 FORMAT = "expunge/forget-set/1"
@@ -70,6 +71,20 @@ def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.nda
             f"{' '.join(rules)} leaves none of the {len(train)} training rows: delete the model instead of unlearning"
         )
     return ForgetSet(slots, tuple(_stored(rule) for rule in rules), root)
+
+
+def released(
+    rules: Sequence[str], rows: Mapping[Split, Dataset], before: Mapping[Split, Sequence[int]]
+) -> dict[str, list[int]]:
+    """Slots outside the training of people forgotten by name: their rows may be gone as well. With those ``before``."""
+    people = {rule.removeprefix("subject:") for rule in rules if rule.startswith("subject:")}
+    found: dict[str, list[int]] = {}
+    for split in (Split.CALIBRATION, Split.HOLDOUT):
+        now = {slot for slot, subject in enumerate(rows[split].subjects) if subject in people}
+        slots = sorted(now.union(before.get(split, ())))
+        if slots:
+            found[split.value] = slots
+    return found
 
 
 def _stored(rule: str) -> str:

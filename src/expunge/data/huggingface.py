@@ -75,13 +75,15 @@ def _read(
     where = source.location
     if len(rows) == 0:
         raise DataError(f"{where} holds no rows: a data set needs at least one")
+    count = source.taken(len(rows), again=columns is not None)
+    rows = rows if count == len(rows) else rows.select(range(count))
     if source.image_size is not None and not any(type(feature).__name__ == IMAGE for feature in rows.features.values()):
         raise InvalidArgument(
             f"--image-size {source.image_size} makes no sense for {where}, which has no column of images: leave it out"
         )
     plain: Any = rows.with_format("arrow")[:]
     table = Table(
-        where,
+        source.shown,
         {name: _found(plain.column(name), feature, name, source, columns) for name, feature in rows.features.items()},
     )
     return assemble(table, source, source.label or LABEL, columns, classes)

@@ -44,6 +44,7 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
         raise DataError(
             f"{root} holds no images: one folder per class is expected, with {', '.join(ENDINGS)} files inside"
         )
+    paths = paths[: source.taken(len(paths), again=columns is not None)]
     column, pixels = stack(
         "image",
         [str(root / path) for path in paths],
@@ -59,7 +60,7 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
         ids=paths,
         subjects=[_prefix(path, root) for path in paths] if source.subject else None,
         classes=classes,
-        where=str(root),
+        where=source.shown,
     )
 
 

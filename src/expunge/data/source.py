@@ -14,6 +14,7 @@ from expunge.data.dataset import Column, Dataset
 
 Read = Callable[["Source", tuple[Column, ...] | None, tuple[int | str, ...] | None], Dataset]
 LISTS = ("numeric", "categorical", "text")
+FOR_ALL = ("location", "rows")  # what every form takes
 BUILT_IN, BY_NAME = "digits", "hf:"
 
 
@@ -24,6 +25,7 @@ class Source:
     ``location`` is made absolute when it is a file or a folder, so that a run opens from any directory. ``subject`` is
     the name of a column, or for a folder of images the word ``prefix``: the file name up to its first ``_`` or ``-``.
     ``numeric``, ``categorical`` and ``text`` overrule what would be inferred. ``image_size`` is a side in pixels.
+    ``rows`` takes only the first so many rows of any form; whatever is inferred is inferred from these.
     """
 
     location: str
@@ -35,12 +37,15 @@ class Source:
     text: tuple[str, ...] = ()
     image_size: int | None = None
     split: str | None = None
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         if not self.location:
             raise InvalidArgument(f"the location of the data is empty: give {known_forms()}")
         if self.image_size is not None and not 1 <= self.image_size <= images.LARGEST_SIDE:
             raise InvalidArgument(f"image size {self.image_size} must lie between 1 and {images.LARGEST_SIDE} pixels")
+        if self.rows is not None and (type(self.rows) is not int or self.rows < 1):
+            raise InvalidArgument(f"rows {self.rows!r} must be a whole number from 1: leave it out to take all rows")
         named = [name for kind in LISTS for name in getattr(self, kind)]
         twice = next((name for at, name in enumerate(named) if name in named[:at]), None)
         if twice is not None:
@@ -49,6 +54,22 @@ class Source:
             )
         if self.location != BUILT_IN and not self.location.startswith(BY_NAME) and os.path.exists(self.location):
             object.__setattr__(self, "location", os.path.abspath(self.location))
+
+    @property
+    def shown(self) -> str:
+        """The place as errors name it."""
+        return self.location if self.rows is None else f"{self.location} (the first {self.rows} of its rows)"
+
+    def taken(self, there: int, *, again: bool) -> int:
+        """How many of the rows that are ``there`` to take. Opened ``again``, forgotten ones may be gone by then."""
+        if self.rows is None:
+            return there
+        if self.rows > there and not again:
+            raise InvalidArgument(
+                f"--rows {self.rows} is more than the {there} rows of {self.location}: ask for at most {there}, or "
+                "leave it out to take all"
+            )
+        return min(self.rows, there)
 
     def as_json(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -75,7 +96,7 @@ class Source:
 def _fits(name: str, found: Any) -> bool:
     if name in LISTS:
         return isinstance(found, list | tuple) and all(isinstance(item, str) for item in found)
-    if name == "image_size":
+    if name in ("image_size", "rows"):
         return found is None or type(found) is int
     return isinstance(found, str) or (found is None and name != "location")
 
@@ -135,7 +156,7 @@ def read(
         raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
     given = [field.name for field in fields(source) if getattr(source, field.name) not in (None, ())]
     for name in given:
-        if name != "location" and name not in form.takes:
+        if name not in FOR_ALL and name not in form.takes:
             takes = ", ".join(_option(field.name) for field in fields(source) if field.name in form.takes)
             raise InvalidArgument(
                 f"{_option(name)} {_shown(getattr(source, name))} makes no sense for {source.location} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,13 +25,14 @@ def read_csv(source: Source, columns: tuple[Column, ...] | None, classes: tuple[
     """A header, then rows. A column is numeric when every value spells a finite number, text when its values average
     three words or more, a category otherwise; the options ``numeric``, ``categorical`` and ``text`` overrule that.
     """
-    table = _csv_table(Path(source.location))
+    table = _csv_table(source)
+    source.taken(len(table), again=columns is not None)
     return assemble(table, source, _label(source, table), columns, classes)
 
 
 def read_parquet(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """Like ``read_csv``, but the file's own types say which columns are numeric."""
-    table = _parquet_table(source.location)
+    table = _parquet_table(source, again=columns is not None)
     return assemble(table, source, _label(source, table), columns, classes)
 
 
@@ -43,8 +44,9 @@ def _label(source: Source, table: Table) -> str:
     return source.label
 
 
-def _csv_table(path: Path) -> Table:
-    where = str(path)
+def _csv_table(source: Source) -> Table:
+    """What stands behind the rows that are to be taken is not read."""
+    path, where = Path(source.location), source.location
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     line = 1
     longest = csv.field_size_limit(LONGEST_FIELD)  # documents may be longer than the module's 131,072 characters
@@ -66,6 +68,8 @@ def _csv_table(path: Path) -> Table:
                     for cells, value in zip(values, row, strict=True):
                         cells.append(value)
                 line = reader.line_num + 1
+                if len(lines) == source.rows:
+                    break
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except csv.Error as error:
@@ -78,7 +82,7 @@ def _csv_table(path: Path) -> Table:
         csv.field_size_limit(longest)
     nothing = np.zeros(len(lines), dtype=bool)
     return Table(
-        where,
+        source.shown,
         {name: Found(_objects(words), nothing, True) for name, words in zip(names, values, strict=True)},
         tuple(lines),
     )
@@ -116,15 +120,23 @@ def _objects(words: list[str]) -> np.ndarray:
     return values
 
 
-def _parquet_table(where: str) -> Table:
+def _parquet_table(source: Source, *, again: bool) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    where = source.location
     try:
         with pq.ParquetFile(where) as file:  # a dataset reader would add columns from the folders' names
-            table = file.read()
+            count = source.taken(file.metadata.num_rows, again=again)
+            table = file.read_row_groups(_groups(file.metadata, count)).slice(0, count)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where} could not be read as Parquet ({one_line(error)}): write the file again") from None
     names = [str(name) for name in table.schema.names]
     _check_names(names, where)
-    return Table(where, {name: found_in(table.column(name), name, where) for name in names})
+    return Table(source.shown, {name: found_in(table.column(name), name, where) for name in names})
+
+
+def _groups(metadata: Any, count: int) -> list[int]:
+    """The first groups of rows that hold so many together."""
+    reached = np.cumsum([0, *(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))])
+    return [group for group in range(metadata.num_row_groups) if reached[group] < count]

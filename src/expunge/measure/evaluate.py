@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_text
@@ -20,20 +18,17 @@ from expunge.core.values import Empirical, Exact, verdict_as_json
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
+from expunge.measure.beliefs import Beliefs, ReadBeliefs, read_beliefs
 from expunge.measure.judgement import Judgement, Reading, judge
 from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
-from expunge.schedule.recipe import Recipe
-from expunge.tasks.classification import TASKS
-from expunge.train.examples import Examples
 from expunge.train.loop import Progress
-from expunge.train.profile import pinned, precision_of
+from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device
 
 FORMAT = "expunge/evaluation/1"
 LEVEL = 0.95
 SHOWN = 24
-CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,16 @@ def evaluate(
     references: Sequence[Run | Path | str],
     *,
     original: Run | Path | str | None = None,
-    data: str | Dataset | None = None,
+    data: str | Dataset | Mapping[Split, Dataset] | None = None,
     device: str | None = None,
     out: Path | str | None = None,
     progress: Progress | None = None,
+    beliefs: ReadBeliefs | None = None,
 ) -> Evaluation:
-    """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder."""
+    """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder.
+
+    ``beliefs`` says what a run's model answers, where somebody has asked it already.
+    """
     unlearned = _opened(run)
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
@@ -67,9 +66,12 @@ def evaluate(
     first = unlearned.parent if original is None else _original(unlearned, _opened(original))
     retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
     rows = unlearned.data(data)
-    named = find_device(device or str(unlearned.manifest["device"]))
+
+    def ask(model: Run) -> Beliefs:
+        return read_beliefs(model, rows, find_device(device or str(unlearned.manifest["device"])))
+
     with pinned(unlearned.recipe):
-        trial = _trial(unlearned, first, retrained, forget.slots, rows, named, flags, progress)
+        trial = _trial(unlearned, first, retrained, forget.slots, rows, beliefs or ask, flags, progress)
         judged = judge(trial, [probe() for probe in PROBES])
     evaluation = Evaluation(_content(unlearned, trial, judged, rows[Split.TRAIN]))
     write_text(target, plain_json(evaluation.as_json()))
@@ -128,7 +130,7 @@ def _trial(
     references: list[Run],
     forgotten: np.ndarray,
     rows: Mapping[Split, Dataset],
-    device: torch.device,
+    beliefs: ReadBeliefs,
     flags: tuple[str, ...],
     progress: Progress | None,
 ) -> Trial:
@@ -146,15 +148,14 @@ def _trial(
         raise DataError("no holdout row is left: an evaluation needs rows that were never trained on")
     dropped = _dropped_classes(train, retained, forgotten)
     attack, scored = split_holdout(seed, len(kept))
-    examples = Examples(unlearned.recipe, train, device), Examples(unlearned.recipe, holdout, device)
     slots = {Rows.FORGET: forgotten, Rows.RETAIN: retained, Rows.HOLDOUT: kept}
 
     read = 0
 
     def signals(run: Run) -> Signals:
         nonlocal read
-        model = run.model(device)
-        logits = {where: outputs(model, run.recipe, examples[where is Rows.HOLDOUT], slots[where]) for where in Rows}
+        asked = beliefs(run)
+        logits = {where: (asked.holdout if where is Rows.HOLDOUT else asked.train)[slots[where]] for where in Rows}
         read += 1
         if progress is not None:
             progress(read, len(references) + 2)
@@ -168,7 +169,7 @@ def _trial(
             seconds=float(run.manifest["seconds"]),
         )
 
-    untuned = ("untuned: the method ran on the table's defaults or on fields set by hand",)
+    tuning_flags, unsupportable = _tuning(unlearned)
     return Trial(
         original=signals(original),
         unlearned=signals(unlearned),
@@ -181,19 +182,23 @@ def _trial(
         excluded_holdout=len(holdout) - len(kept),
         dropped_classes=tuple(str(train.classes[index]) for index in dropped),
         exact=isinstance(unlearned.guarantee, Exact),
-        flags=flags + (untuned if unlearned.manifest.get("untuned") else ()),
+        flags=flags + tuning_flags,
+        unsupportable=unsupportable,
     )
 
 
-def outputs(model: nn.Module, recipe: Recipe, examples: Examples, slots: np.ndarray) -> np.ndarray:
-    """Logits of the task's beliefs in float64, from the model in eval mode at the recipe's precision, not augmented."""
-    task = TASKS[recipe.task]
-    found: list[np.ndarray] = []
-    with torch.no_grad(), precision_of(recipe, examples.device):
-        for start in range(0, len(slots), CHUNK):
-            answered = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
-            found.append(task.beliefs(answered.double()).cpu().numpy())
-    return np.concatenate(found)
+def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
+    """What must be said of how the method's fields were chosen, and why that forbids support, if so."""
+    if run.manifest.get("untuned"):
+        return ("untuned: the method ran on the table's defaults or on fields set by hand",), None
+    tuning = run.manifest.get("tuning") or {}
+    if tuning.get("mode") == "oracle":
+        return ("oracle-tuned: the fields were chosen on the retrained reference",), (
+            "oracle-tuned: fields chosen on the reference can be refuted, never supported"
+        )
+    if tuning.get("transferred") is False:
+        return ("tuning did not transfer: on a second set the chosen fields scored over twice as badly",), None
+    return (), None
 
 
 def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> np.ndarray:
@@ -247,7 +252,7 @@ def _content(run: Run, trial: Trial, judged: Judgement, train: Dataset) -> dict[
         },
         "original": _model(trial.original, lineage=False),
         "references": [_model(reference, lineage=True) for reference in trial.references],
-        "probes": [_probe(reading) for reading in judged.readings],
+        "probes": [_probe(reading, trial) for reading in judged.readings],
         "guards": [{"name": guard.name, "fired": guard.fired, "detail": guard.detail} for guard in judged.guards],
         "notices": list(judged.notices),
         "verdict": verdict_as_json(judged.verdict),
@@ -270,13 +275,14 @@ def _model(signals: Signals, *, lineage: bool) -> dict[str, Any]:
     return found
 
 
-def _probe(reading: Reading) -> dict[str, Any]:
+def _probe(reading: Reading, trial: Trial) -> dict[str, Any]:
     return {
         "name": reading.probe.name,
         "role": reading.probe.role.value,
         "required": reading.required,
         "direction": reading.probe.direction.value,
         "scale": reading.probe.scale,
+        "one_unit": reading.probe.unit(trial),
         "summary": (reading.probe.__doc__ or "").strip().splitlines()[0],
         "original": reading.original.as_json(),
         "unlearned": reading.unlearned.as_json(),

@@ -301,5 +301,7 @@ def _conclude(
             f"{len(forgetting)} forgetting probes can see anything here: {FEWEST_FORGETTING_PROBES} are needed, the "
             "mean margin among them"
         )
+    if trial.unsupportable is not None:
+        return Undecided(trial.unsupportable)
     worst = max((reading.verdict.p for reading in required if isinstance(reading.verdict, Supported)), default=1.0)
     return Supported(worst, f"all {len(required)} required probes are supported")

@@ -88,6 +88,7 @@ class Trial:
     dropped_classes: tuple[str, ...] = ()
     exact: bool = False
     flags: tuple[str, ...] = ()
+    unsupportable: str | None = None  # why this trial can refute but never support, if so
     measured: dict[object, Measurement | Undecided] = field(
         default_factory=dict[object, Measurement | Undecided], init=False, repr=False, compare=False
     )  # what probes found already: several of them need the same figures

@@ -16,12 +16,13 @@ from expunge.core.hashing import plain_json
 from expunge.core.values import Certified
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
-from expunge.data.forget_set import ForgetSet, choose
+from expunge.data.forget_set import ForgetSet, choose, released
 from expunge.data.splits import Split
 from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
+from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
@@ -44,16 +45,24 @@ def unlearn(
     out: Path | str,
     budget: float | None = None,
     seed: int = 0,
-    data: str | Dataset | None = None,
+    data: str | Dataset | Mapping[Split, Dataset] | None = None,
     device: str | None = None,
     checkpoint_interval: int | None = None,
     trace: bool = True,
     progress: Progress | None = None,
+    tuning: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Forget and record. The same call on an interrupted folder continues it."""
+    """Forget and record. The same call on an interrupted folder continues it.
+
+    ``tuning`` tells where the method's fields come from: what ``expunge.study.tuning.chosen`` gives beside the method.
+    Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
+    """
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
-    answered = _answered(run, chosen, [forget] if isinstance(forget, str) else forget, Path(out), budget, seed, device)
+    if tuning is not None:
+        check_tuning(tuning, run, chosen, budget)
+    rules = [forget] if isinstance(forget, str) else forget
+    answered = _answered(run, chosen, rules, Path(out), budget, seed, device, tuning)
     if answered is not None:
         return answered
     rows = run.data(data)
@@ -65,6 +74,8 @@ def unlearn(
             [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
         )
     )
+    if tuning is not None:
+        check_kind(tuning, forget_set)
     if forget_set.root != run.root.hex():
         raise InvalidArgument(
             f"the forget set belongs to the data set {forget_set.root[:12]}…, the run was trained on "
@@ -80,18 +91,15 @@ def unlearn(
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
     examples = Examples(recipe, train, find_device(named))
     with pinned(recipe), writing(folder):
-        manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named)
-        manifest["released"] = _released(run, forget_set, rows)
+        manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named, tuning)
+        manifest["released"] = released(forget_set.rules, rows, run.released)
         done = finished_or_other(folder, manifest)
         if done is not None:
             return done
         empty = np.union1d(run.tombstones, forget_set.slots)
         made = _recipe(run, chosen)
-        schedule = run.schedule if made == recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
-        found = examine(made, schedule, examples, empty, TASKS[recipe.task])
         key = key_of(run.path, run.manifest)
-        noise = None if key is None else draw_noise(made, key, schedule.seed)
-        known = _parent(run, ancestor, examples, found, named, noise, same_lineage=made == recipe)
+        known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         if key is not None:
             keep_key(folder, key)
@@ -116,7 +124,7 @@ def unlearn(
             trace=trace,
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
-        return _finish(folder, manifest, run, chosen, result)
+        return _finish(folder, manifest, run, chosen, result, tuning)
 
 
 def _answered(
@@ -127,6 +135,7 @@ def _answered(
     budget: float | None,
     seed: int,
     device: str | None,
+    tuning: Mapping[str, Any] | None,
 ) -> Run | None:
     """The finished run of the very same words; it needs no data, which may rightly be gone by then."""
     if isinstance(rules, ForgetSet) or not all(rule.startswith(("subject:", "class:", "random:")) for rule in rules):
@@ -145,20 +154,27 @@ def _answered(
         and request["budget"] == _budget(method, budget)
         and request["seed"] == seed
         and request["device"] == (device or str(run.manifest["device"]))
+        and request.get("tuning") == (None if tuning is None else tuning["digest"])
     )
     return sound(found) if same else None
 
 
-def _released(run: Run, forget_set: ForgetSet, rows: Mapping[Split, Dataset]) -> dict[str, list[int]]:
-    """Slots outside the training of people forgotten by name, ancestors' included."""
-    people = {rule.removeprefix("subject:") for rule in forget_set.rules if rule.startswith("subject:")}
-    found: dict[str, list[int]] = {}
-    for split in (Split.CALIBRATION, Split.HOLDOUT):
-        before = set(run.released.get(split, []))
-        now = {slot for slot, subject in enumerate(rows[split].subjects) if subject in people}
-        if before | now:
-            found[split.value] = sorted(before | now)
-    return found
+def parent_of(
+    run: Run | Path | str,
+    *,
+    data: str | Dataset | Mapping[Split, Dataset] | None = None,
+    device: str | None = None,
+) -> Parent:
+    """A run as methods see it, for calling them without writing anything: ``method(parent, slots, budget=…)``.
+
+    Whatever is done with it belongs inside ``pinned(parent.recipe)``.
+    """
+    found = run if isinstance(run, Run) else Run.open(run)
+    named = device or str(found.manifest["device"])
+    examples = Examples(found.recipe, found.data(data)[Split.TRAIN], find_device(named))
+    with pinned(found.recipe):
+        key = key_of(found.path, found.manifest)
+        return _looked_at(found, exact_ancestor(found), examples, found.recipe, found.tombstones, named, key)[0]
 
 
 def exact_ancestor(run: Run) -> Run:
@@ -166,6 +182,22 @@ def exact_ancestor(run: Run) -> Run:
     while run.manifest["operation"] == "unlearn" and run.manifest["trajectory"] != "recorded":
         run = run.parent
     return run
+
+
+def _looked_at(
+    run: Run,
+    ancestor: Run,
+    examples: Examples,
+    made: Recipe,
+    emptied: np.ndarray,
+    device: str,
+    key: bytes | None,
+) -> tuple[Parent, Exactness]:
+    """Examine what the result may be called; ``made`` is the recipe it belongs to. Call it pinned."""
+    schedule = run.schedule if made == run.recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
+    found = examine(made, schedule, examples, emptied, TASKS[made.task])
+    noise = None if key is None else draw_noise(made, key, schedule.seed)
+    return _parent(run, ancestor, examples, found, device, noise, same_lineage=made == run.recipe), found
 
 
 def _parent(
@@ -216,7 +248,14 @@ def _account(run: Run) -> Any:
 
 
 def _manifest(
-    run: Run, folder: Path, method: Method, forget_set: ForgetSet, budget: float | None, seed: int, device: str
+    run: Run,
+    folder: Path,
+    method: Method,
+    forget_set: ForgetSet,
+    budget: float | None,
+    seed: int,
+    device: str,
+    tuning: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     tombstones = np.union1d(run.tombstones, forget_set.slots)
     inherited = ("data", "dataset_root", "beacon", "beacon_note", "preprocessing", "noise_commitment")
@@ -239,6 +278,7 @@ def _manifest(
             "budget": _budget(method, budget),
             "seed": seed,
             "device": device,
+            **({} if tuning is None else {"tuning": tuning["digest"]}),
         },
         "tombstones": [int(slot) for slot in tombstones],
         "forgotten": len(forget_set),
@@ -267,7 +307,14 @@ def _recipe(run: Run, method: Method) -> Recipe:
     return run.recipe
 
 
-def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method, result: Unlearned) -> Run:
+def _finish(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    run: Run,
+    method: Method,
+    result: Unlearned,
+    tuning: Mapping[str, Any] | None,
+) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
         for left in (folder / "checkpoints").glob("*"):  # also what a killed process was writing
@@ -293,5 +340,5 @@ def _finish(folder: Path, manifest: Mapping[str, Any], run: Run, method: Method,
         if Need.CHECKPOINTS in method.needs
         else {},
         trajectory="recorded" if recorded else "none",
-        untuned=method.takes_budget,
+        **said_of_fields(method, tuning),
     )

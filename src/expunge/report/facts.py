@@ -16,11 +16,15 @@ from expunge.report.evaluation import Evaluation, read_evaluation, read_guarante
 
 FORMAT = "expunge/run/1"
 MOST_SLOTS = 2**31
+AFRESH = "retrained from the start"  # what the table calls a training without the forget set that was evaluated
 
 
 @dataclass(frozen=True)
 class Unlearning:
-    """What only an unlearning has: the method and how it was set, the parent, and the forget set."""
+    """What only forgetting has: the method and how it was set, the parent, and the forget set.
+
+    A training without some rows that was evaluated has it too; its parent is the original it was evaluated against.
+    """
 
     method: str
     settings: tuple[tuple[str, str], ...]
@@ -36,6 +40,7 @@ class Facts:
     """A finished run. ``folder`` serves to read the data again and to name the run in errors; no page shows it."""
 
     folder: Path
+    trained: bool
     unlearning: Unlearning | None
     guarantee: Guarantee
     recorded: bool
@@ -67,6 +72,9 @@ class Facts:
 
     @property
     def is_retraining(self) -> bool:
+        """Whether these are the weights of training from the start without the forget set."""
+        if self.trained:
+            return bool(self.tombstones)
         return self.unlearning is not None and self.unlearning.method == "retrain" and self.recorded
 
 
@@ -91,18 +99,23 @@ def read_facts(folder: Path) -> Facts:
 
 
 def _facts(folder: Path, entry: Entry) -> Facts:
-    operation = entry["operation"].one_of("train", "unlearn")
+    trained = entry["operation"].one_of("train", "unlearn") == "train"
+    tombstones, evaluation = _slots(entry["tombstones"]), read_evaluation(folder)
+    unlearning = None if trained else _unlearning(entry)
+    if trained and tombstones and evaluation is not None:
+        unlearning = _afresh(entry, evaluation)
     environment, source = entry.optional("environment"), entry["data"].optional("source")
     return Facts(
         folder=folder,
-        unlearning=_unlearning(entry) if operation == "unlearn" else None,
+        trained=trained,
+        unlearning=unlearning,
         guarantee=_guarantee(entry["guarantee"]),
-        recorded=operation == "train" or entry["trajectory"].value == "recorded",
+        recorded=trained or entry["trajectory"].value == "recorded",
         weights_digest=entry["weights_digest"].digest(),
         dataset_root=entry["dataset_root"].digest(),
         roots={name: entry["data"]["roots"][name].digest() for name in ("train", "calibration", "holdout")},
         training_rows=entry["data"]["counts"]["train"].count(),
-        tombstones=_slots(entry["tombstones"]),
+        tombstones=tombstones,
         released=_released(entry.optional("released")),
         lineage_seed=entry["lineage_seed"].digest(),
         recipe=_recipe(folder, entry),
@@ -113,7 +126,7 @@ def _facts(folder: Path, entry: Entry) -> Facts:
         example_steps=entry["example_steps"].amount(),
         seconds=entry["seconds"].amount(),
         parameters=entry["parameters"].count(),
-        evaluation=read_evaluation(folder),
+        evaluation=evaluation,
     )
 
 
@@ -135,6 +148,18 @@ def _unlearning(entry: Entry) -> Unlearning:
         rules=tuple(rule.text() for rule in entry["rules"]),
         forget_digest=entry["request"]["forget"].digest(),
         untuned=untuned is not None and untuned.yes(),
+    )
+
+
+def _afresh(entry: Entry, evaluation: Evaluation) -> Unlearning:
+    return Unlearning(
+        method=AFRESH,
+        settings=(("seed", plain(entry["recipe"]["seed"].value)),),
+        parent=evaluation.original.weights_digest,
+        forgotten=entry["forgotten"].count(),
+        rules=tuple(rule.text() for rule in entry["rules"]),
+        forget_digest=entry["request"]["without"].digest(),
+        untuned=False,
     )
 
 
@@ -193,7 +218,8 @@ def _check_belongs(facts: Facts, evaluation: Evaluation) -> None:
             f"evaluation.json in {facts.folder} measured other weights ({evaluation.weights_digest[:12]}…) than the "
             f"run holds ({facts.weights_digest[:12]}…): {again}"
         )
-    described = (facts.unlearning.method, facts.unlearning.forgotten, facts.unlearning.rules)
+    method = None if facts.trained else facts.unlearning.method
+    described = (method, facts.unlearning.forgotten, facts.unlearning.rules)
     if (evaluation.method, evaluation.forgotten, evaluation.rules) != described:
         raise DataError(f"evaluation.json in {facts.folder} names another method or forget set than run.json: {again}")
     foreign = {shown.slot for shown in evaluation.examples} - set(facts.tombstones)

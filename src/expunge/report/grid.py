@@ -98,7 +98,8 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     except ExpungeError:
         return None, "The data can no longer be read as the run read it, so confidences only are shown."
     try:
-        seated = open_again(found, commitment, np.array(run.tombstones, dtype=np.int64), run.released)
+        forgotten = np.array(run.tombstones, dtype=np.int64)
+        seated = open_again(found, commitment, forgotten, run.released, cut=source.rows is not None)
     except DataError:
         return None, "The data no longer matches the run’s commitment, so confidences only are shown."
     return seated[Split.TRAIN], None

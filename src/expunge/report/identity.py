@@ -89,7 +89,7 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
     found = [Fact("weights", run.weights_digest, True)]
     if run.unlearning is not None:
         found += [
-            Fact("parent’s weights", run.unlearning.parent, True),
+            Fact("original’s weights" if run.trained else "parent’s weights", run.unlearning.parent, True),
             Fact("forget set", run.unlearning.forget_digest, True),
         ]
     found += [

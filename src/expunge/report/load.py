@@ -82,10 +82,12 @@ def load(runs: Sequence[Path | str], data: str | None = None, *, original: Path 
     facts = _read(runs)
     if original is not None:
         facts = _with_original(facts, read_facts(Path(original)))
-    trainings = [run for run in facts if run.unlearning is None]
+    trainings = [run for run in facts if run.trained]
     sections = _sections([run for run in facts if run.unlearning is not None], trainings)
     used = {section.original for section in sections}
-    return Loaded(sections, tuple(run for run in trainings if run.weights_digest not in used), data)
+    serving = {str(run.folder) for section in sections for run in (*section.runs, *section.retrained)}
+    alone = (run for run in trainings if run.weights_digest not in used and str(run.folder) not in serving)
+    return Loaded(sections, tuple(alone), data)
 
 
 def _read(runs: Sequence[Path | str]) -> list[Facts]:
@@ -138,16 +140,22 @@ def _asked(run: Facts) -> tuple[str, str, str]:
 def _section(group: list[Facts], trainings: list[Facts]) -> Section:
     evaluated = [run for run in group if run.evaluation is not None]
     measured = {model.weights_digest for run in evaluated for model in references_of(run)}
-    retrained = tuple(
-        run for run in group if run.evaluation is None and run.is_retraining and run.weights_digest in measured
-    )
-    rows = tuple(run for run in group if run not in retrained)
+    unread = [run for run in group if run.evaluation is None and run.is_retraining and run.weights_digest in measured]
+    rows = tuple(run for run in group if run not in unread)
+    afresh = [run for run in trainings if run not in rows and _same_rows(run, group[0])]
+    retrained = (*unread, *(run for run in afresh if not evaluated or run.weights_digest in measured))
     first = group[0].unlearning
     assert first is not None
     evaluation = evaluated[0].evaluation if evaluated else None
     original = first.parent if evaluation is None else evaluation.original.weights_digest
     training = next((run for run in trainings if run.weights_digest == original), None)
     return Section(original, rows, _labels(rows), retrained, training)
+
+
+def _same_rows(training: Facts, run: Facts) -> bool:
+    """Whether a training left out what a run has forgotten."""
+    asked = (run.dataset_root, run.tombstones)
+    return training.is_retraining and (training.dataset_root, training.tombstones) == asked
 
 
 def _labels(runs: tuple[Facts, ...]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
                 "outcomes": outcomes(section),
                 "table": table,
                 "disagreements": listed(list(disagreements(section))) if section.evaluated else "",
-                "retrained": len(section.retrained),
+                "retrained": len(section.retrained) if section.evaluated else 0,
                 "drawing": draw(section),
                 "bars": cost_bars(section),
                 "grid": cards,
@@ -137,7 +137,8 @@ def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: Extent, exampl
 
 def _training(run: Facts) -> dict[str, Any]:
     return {
-        "rows": count(run.training_rows, "training row"),
+        "rows": count(run.training_rows - len(run.tombstones), "training row"),
+        "left_out": count(len(run.tombstones), "row") if run.tombstones else "",
         "model": plain(run.recipe.get("model")),
         "work": shown(run.example_steps, "example-steps"),
         "seconds": shown(run.seconds, "seconds"),

@@ -90,7 +90,7 @@ def fingerprint(recipe: Recipe, device: torch.device) -> dict[str, Any]:
         "system": platform.system(),
         "libc": "-".join(platform.libc_ver()),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -108,7 +108,8 @@ def fingerprint(recipe: Recipe, device: torch.device) -> dict[str, Any]:
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
+    """What the processor calls itself."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as handle:
             names = [line.split(":", 1)[1].strip() for line in handle if line.startswith("model name")]

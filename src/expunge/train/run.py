@@ -124,8 +124,8 @@ class Run:
 
     @cached_property
     def forget_set(self) -> ForgetSet:
-        """What this run forgot; a training forgot nothing."""
-        if self.manifest["operation"] != "unlearn":
+        """What this run forgot, or was trained without; a plain training forgot nothing."""
+        if self.manifest["operation"] != "unlearn" and not self.manifest["tombstones"]:
             raise InvalidArgument(
                 f"{self.path} is a training, it forgot nothing: name a run that `expunge unlearn` made"
             )
@@ -136,7 +136,7 @@ class Run:
         """The run that this one came from; it must still be the one it was."""
         described = self.manifest["parent"]
         if described is None:
-            raise InvalidArgument(f"{self.path} is a training, it has no parent")
+            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with --original")
         candidates = (Path(described["path"]), self.path / described["relative"])
         for candidate in candidates:
             if (candidate / "run.json").is_file():
@@ -152,9 +152,16 @@ class Run:
     def log(self) -> Log:
         return Log(self.path / "log.jsonl", writer=False)
 
-    def data(self, override: str | Dataset | None = None) -> dict[Split, Dataset]:
-        """Read the data again and check each row against its leaf."""
+    def data(self, override: str | Dataset | Mapping[Split, Dataset] | None = None) -> Mapping[Split, Dataset]:
+        """Read the data again and check each row against its leaf.
+
+        Splits that were opened before are returned as they are: whoever hands them over vouches that they are what an
+        earlier call with this commitment and these tombstones gave.
+        """
+        if isinstance(override, Mapping):
+            return override
         found: Dataset
+        cut = False
         if isinstance(override, Dataset):
             found = override
         else:
@@ -164,8 +171,9 @@ class Run:
             source = Source.from_json(described) if described else Source(location=str(override))
             if override is not None:
                 source = replace(source, location=str(override))
+            cut = source.rows is not None
             found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
-        return open_again(found, self.commitment, self.tombstones, self.released)
+        return open_again(found, self.commitment, self.tombstones, self.released, cut=cut)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""

@@ -15,7 +15,7 @@ from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Empirical, Exact, Guarantee
 from expunge.data.commitment import Commitment, commit
 from expunge.data.dataset import Dataset
-from expunge.data.encoding import make_encoding
+from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.source import Source, read
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
@@ -49,6 +49,7 @@ from expunge.train.run import (
 )
 from expunge.train.shards import Carried, Recording, carry_out_shards
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
+from expunge.train.without import LeftOut, Without, answered, leave_out
 
 PREPROCESSING = (
     ("pixels", "constant: scaled by the recipe"),
@@ -60,6 +61,7 @@ PREPROCESSING = (
     ("class_weights", "none"),
     ("early_stopping", "none"),
 )
+BUCKETS = ("category_buckets", "text_buckets")
 
 
 def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
@@ -68,9 +70,12 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined.
     """
-    buckets = {name: fields.pop(name) for name in ("category_buckets", "text_buckets") if name in fields}
+    buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
+    return _completed(Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields), fields)
+
+
+def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
     given = "least_present" in fields
-    recipe = Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields)
     if not holds_batch_norm(build_empty(recipe)):
         return recipe
     if recipe.batch_size < 2:
@@ -82,6 +87,13 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
             "least present 1 with a batch norm is undefined for a batch of one row: leave it out, or 2"
         )
     return recipe if given else replace(recipe, least_present=2)
+
+
+def _recipe_like(kept: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """What these fields make of the columns and classes of a recipe that is there already."""
+    buckets = {name: fields[name] for name in BUCKETS if name in fields}
+    others = {name: value for name, value in fields.items() if name not in buckets}
+    return _completed(Recipe(inputs=Encoding(kept.inputs.columns, **buckets), classes=kept.classes, **others), others)
 
 
 def train(
@@ -96,20 +108,36 @@ def train(
     trace: bool = True,
     progress: Progress | None = None,
     noise_key: Path | str | None = None,
+    without: Without = None,
     **fields: Any,
 ) -> Run:
     """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it.
 
+    ``without`` names training rows as ``unlearn`` does; their chairs stay empty from the first step. The weights are
+    those of retraining without these rows, and the run is a reference wherever a retraining is.
+
     A recipe with a perturbation draws its noise under a secret key. It is made here and kept in the folder as
     ``noise.key``; ``noise_key`` names the file of an existing one, so that a training can be repeated.
     """
-    source = Source(location=data) if isinstance(data, str) else data if isinstance(data, Source) else None
-    dataset = read(source) if source is not None else data
-    assert isinstance(dataset, Dataset)
+    place = Source(location=data) if isinstance(data, str) else data
+    source = place if isinstance(place, Source) else None
+    if recipe is not None and fields:
+        raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
+    done = answered(
+        Path(out),
+        without,
+        place,
+        lambda run: recipe or _recipe_like(run.recipe, fields),
+        split_seed=split_seed,
+        split_by=split_by.value,
+        device=device,
+        noise_key=noise_key,
+    )
+    if done is not None:
+        return done
+    dataset = read(place) if isinstance(place, Source) else place
     if recipe is None:
         recipe = make_recipe(dataset, **fields)
-    elif fields:
-        raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
     if recipe.classes != dataset.classes:
         raise InvalidArgument(
             f"the recipe was made for the classes {list(recipe.classes)[:20]}, the data have "
@@ -125,9 +153,14 @@ def train(
     folder = Path(out)
     examples = Examples(recipe, training_rows, find_device(device))
     task = TASKS[recipe.task]
-    nobody = np.zeros(0, dtype=np.int64)
+    left_out = leave_out(without, dataset, commitment)
+    left_out.check(recipe, schedule)
+    emptied = left_out.slots
+    present = np.setdiff1d(np.arange(len(examples)), emptied)
+    if len(emptied):
+        examples = examples.only(present)
     with pinned(recipe), writing(folder):
-        manifest = _manifest(recipe, commitment, source, schedule, split_seed, split_by, device)
+        manifest = _manifest(recipe, commitment, source, schedule, split_seed, split_by, device, left_out)
         key = _noise_key(recipe, folder, noise_key)
         if key is not None:
             announced = commitment_of(key)
@@ -136,12 +169,13 @@ def train(
         run = finished_or_other(folder, manifest)
         if run is not None:
             return run
-        found = examine(recipe, schedule, examples, nobody, task)
+        found = examine(recipe, schedule, examples, emptied, task)
         if key is not None:
             keep_key(folder, key)
         run = start_or_continue(folder, manifest)
         reveal_key(folder)
         write_commitment(folder, commitment, units)
+        left_out.write(folder)
         _same_environment(run, found)
         write_manifest(folder, {**run.manifest, "environment": found.environment})
         recording = Recording(folder, checkpoint_interval, trace, found.lossy is None)
@@ -149,13 +183,13 @@ def train(
             recipe,
             schedule,
             examples,
-            nobody,
+            emptied,
             task,
             recording=recording,
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
-        check_answers(recipe, assemble(recipe, carried.members), examples, np.arange(len(examples)))
+        check_answers(recipe, assemble(recipe, carried.members), examples, present)
         return finish(
             folder,
             {**run.manifest, "environment": found.environment},
@@ -163,7 +197,10 @@ def train(
             carried,
             guarantee=Exact() if found.refused is None else Empirical(),
             exact_refused=found.refused,
-            steps=sum(schedule.total_steps(shard) for shard in range(schedule.shards)),
+            steps=sum(
+                schedule.total_steps(shard) for shard, member in enumerate(carried.members) if member is not None
+            ),
+            **left_out.earned(recipe, schedule, noise_key is not None),
         )
 
 
@@ -175,6 +212,7 @@ def _manifest(
     split_seed: int,
     split_by: SplitBy,
     device: str,
+    left_out: LeftOut,
 ) -> dict[str, Any]:
     described = data_manifest(source, commitment, split_seed=split_seed, split_by=split_by.value)
     return {
@@ -187,6 +225,7 @@ def _manifest(
             "roots": described["roots"],
             "beacon": ZERO_BEACON.hex(),
             "device": device,
+            **left_out.request,
         },
         "recipe": recipe.as_json(),
         "recipe_digest": recipe.digest.hex(),
@@ -195,8 +234,7 @@ def _manifest(
         "beacon": ZERO_BEACON.hex(),
         "beacon_note": beacon_note(ZERO_BEACON),
         "lineage_seed": schedule.seed.hex(),
-        "tombstones": [],
-        "released": {},
+        **left_out.described,
         "method": None,
         "parent": None,
         "preprocessing": [{"name": name, "from": origin} for name, origin in PREPROCESSING],

@@ -1,0 +1,143 @@
+"""``expunge study``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from expunge.cli.shared import print_json
+
+if TYPE_CHECKING:
+    from expunge.study.progress import Standing
+
+EXAMPLE = "Example: expunge study studies/smoke.toml --out study-out --jobs 2"
+SHOWN_RUNNING = 8
+FAILED = 1
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(study)
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="A study file in TOML; docs/studies.md explains it.")],
+    out: Annotated[Path, typer.Option(help="Folder for results and report; the same command continues a study.")],
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of all that is computed; several studies may share it. OUT/store.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
+    jobs: Annotated[int | None, typer.Option(help="Jobs at once; as many as there are cores unless said.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a running Ray cluster, such as auto; a new one here unless said.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Where the study's data lie, if not where the file says.")] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Run methods × forget sets × data × seeds, keep everything, and draw the leaderboard."""
+    from expunge.report.leaderboard import leaderboard
+    from expunge.study.study import study as run_study
+
+    with live_view() as (show, say):
+        results = run_study(
+            file,
+            out=out,
+            store=store,
+            engine=engine,
+            jobs=jobs,
+            address=address,
+            data=data,
+            draw_only=draw,
+            command=shlex.join(["expunge", *sys.argv[1:]]),
+            show=show,
+            say=say,
+        )
+    page = leaderboard(results, out=out)
+    if json:
+        print_json(results)
+    else:
+        _print(results, page)
+    if results["cost"]["failed"]:
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def live_view() -> Generator[tuple[Callable[[Standing], None] | None, Callable[[str], None] | None]]:
+    """On a terminal one view that moves, on standard error; else lines now and then, as a log wants them."""
+    console = Console(emoji=False, stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None, lambda line: console.print(line, markup=False, soft_wrap=True)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield (lambda standing: live.update(drawn(standing))), None
+
+
+def drawn(standing: Standing) -> Group:
+    """The standing as a bar, the running jobs, and a line of counts."""
+    from datetime import datetime
+
+    bar = ProgressBar(total=max(1, standing.total), completed=standing.ended, width=40)
+    table = Table.grid(padding=(0, 2))
+    table.add_row(bar, Text(standing.line(datetime.now())))
+    running = [Text(f"  {title}", style="dim") for title in standing.running[:SHOWN_RUNNING]]
+    if len(standing.running) > SHOWN_RUNNING:
+        running.append(Text(f"  and {len(standing.running) - SHOWN_RUNNING} more", style="dim"))
+    return Group(table, *running)
+
+
+def _print(results: dict[str, Any], page: Path) -> None:
+    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
+    for setting in results["settings"]:
+        console.print(f"\n{setting['id']}: {setting['title']}, {setting['forgotten']} rows", markup=False)
+        table = Table(box=None)
+        for header in ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks"):
+            table.add_column(header, overflow="fold")
+        for row in sorted(setting["rows"], key=_order):
+            figures = row["figures"]
+            table.add_row(
+                row["label"],
+                (row["guarantee"] or "–").partition("(")[0],
+                _shown(figures["forgetting-gap"]),
+                _shown(figures["utility-gap"], percent=True),
+                _shown(figures["cost"], percent=True),
+                " ".join(f"{name} {count}" for name, count in row["verdicts"].items()) or "–",
+                ", ".join(mark["mark"] for mark in row["marks"]),
+            )
+        console.print(table)
+    cost = results["cost"]
+    for problem in results["problems"]:
+        if problem["status"] == "failed":
+            console.print(f"failed: {problem['job']}: {problem['reason']}", markup=False)
+    console.print(
+        f"{cost['jobs']} jobs ({cost['reused']} computed before, {cost['refused']} refused, {cost['failed']} failed) "
+        f"in {cost['seconds']:.0f} s; results {results['digest'][:16]}",
+        markup=False,
+    )
+    if cost["failed"]:
+        console.print("some jobs failed: mend what they say, then run the same command again", markup=False)
+    console.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
+
+
+def _order(row: dict[str, Any]) -> tuple[bool, float, str]:
+    figure = row["figures"]["forgetting-gap"]
+    return "mean" not in figure, figure.get("mean", 0.0), row["label"]
+
+
+def _shown(figure: dict[str, Any], *, percent: bool = False) -> str:
+    if "mean" not in figure:
+        return "–"
+    scale, unit = (100.0, " %") if percent else (1.0, "")
+    if figure["n"] == 1:
+        return f"{scale * figure['mean']:.3g}{unit}"
+    return f"{scale * figure['mean']:.3g}{unit} [{scale * figure['low']:.3g}, {scale * figure['high']:.3g}]"

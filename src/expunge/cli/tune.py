@@ -1,0 +1,128 @@
+"""``expunge tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from expunge.cli.shared import print_json, progress_bar, share, short
+
+EXAMPLE = "Example: expunge tune runs/base --method scrub --method salun --size 10% --trials 30 --out tuning"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(tune)
+
+
+def tune(
+    run: Annotated[Path, typer.Argument(help="Folder of the run that requests will be made to.")],
+    method: Annotated[list[str], typer.Option(help="Method to tune (repeatable), or all that have a budget.")],
+    out: Annotated[Path, typer.Option(help="Folder of the tuning; the same command continues an interrupted one.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(help="What requests will name: random rows, a class, or a subject; random unless said."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="How large they will be: 10% unless said, or a row count.")] = None,
+    avoid: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows of requests that are known already, as --forget names them: never read (repeatable)."),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Share of the training's example-steps that requests will have.")] = "10%",
+    trials: Annotated[int, typer.Option(help="Trials of each method, its default the first of them.")] = 30,
+    oracle: Annotated[
+        Path | None,
+        typer.Option(help="Tune on this retrained reference of --forget instead: good for refuting a method only."),
+    ] = None,
+    forget: Annotated[list[str] | None, typer.Option(help="The request of --oracle (repeatable).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of pseudo-forget sets, twins, sampler and requests.")] = 0,
+    data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the tuning as JSON.")] = False,
+) -> None:
+    """Choose the fields of methods by rehearsal, without looking at any real request or its reference."""
+    from expunge.core.errors import InvalidArgument
+    from expunge.study.tuning_folder import KIND, SIZE, Oracle
+    from expunge.study.tuning_folder import tune as tune_methods
+    from expunge.train.run import Run
+
+    if (oracle is None) != (not forget):
+        raise InvalidArgument("--oracle and --forget go together: the reference, and the request that it was made for")
+    if oracle is not None and (kind or size or avoid):
+        raise InvalidArgument("--oracle rehearses nothing: leave out --kind, --size and --avoid")
+    content = tune_methods(
+        run,
+        method,
+        out=out,
+        kind=kind or KIND,
+        size=size or SIZE,
+        avoid=avoid or (),
+        budget=share(budget, "--budget"),
+        trials=trials,
+        seed=seed,
+        data=data,
+        device=device,
+        oracle=None if oracle is None else Oracle(Run.open(oracle), forget or ()),
+        bar=progress_bar,
+    )
+    if json:
+        print_json(content)
+        return
+    _print(content, out)
+
+
+def _print(content: dict[str, Any], out: Path) -> None:
+    table = Table(box=None)
+    for header in ("method", "default", "chosen", "second set", "transferred", "fields", "trials", "example-steps"):
+        table.add_column(header, overflow="fold")
+    for entry in content["methods"]:
+        chosen, carried = entry["chosen"], entry["transferred"]
+        fields = [f"{name}={_short(chosen['fields'][name])}" for name in entry["search"]]
+        table.add_row(
+            entry["method"],
+            _score(entry["default"]["choice"]),
+            _score(chosen["choice"]),
+            _score(chosen["transfer"]),
+            "–" if carried is None else "yes" if carried else "no",
+            " ".join(fields) or "–",
+            str(len(entry["trials"])),
+            f"{entry['cost']['example_steps']:g}",
+        )
+    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
+    console.print(table)
+    untouched = ", ".join(f"{score['value']:.3g}" for score in content["original"]["untouched"])
+    said = [
+        "a score is the distance from the twin in standard deviations of its margins: 0 is best, "
+        f"doing nothing scores {untouched}; * is not admissible"
+    ]
+    said += [f"note: {entry['method']}: {notice}" for entry in content["methods"] for notice in entry["notices"]]
+    cost, twins = content["cost"], len(content["twins"])
+    if content["mode"] == "oracle":
+        said.append("note: tuned on the reference itself: such fields can refute a method, never support it")
+    else:
+        apart = content["rehearsal"]["twins_apart"]
+        said.append(f"the twins lie {apart:.3g} apart on rows that both learnt: scores below that differ by luck")
+        said.append(
+            f"the {twins} twins took {cost['twins']:g} example-steps: made once for a recipe and kind of request"
+        )
+    said.append(
+        f"trials took {cost['trials']:g} example-steps and {cost['scoring']:g} for scoring, {cost['seconds']:.1f} s"
+    )
+    for line in said:
+        console.print(line, markup=False)
+    console.print(f"tuning {short(content['digest'])}  {out / 'tuning.json'}", markup=False)
+
+
+def _score(attempt: dict[str, Any] | None) -> str:
+    if attempt is None:
+        return "–"
+    if attempt["score"] is None:
+        return "failed"
+    return f"{attempt['score']['value']:.3g}" + ("" if attempt["state"] == "admissible" else " *")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,293 @@
+"""The tables of the leaderboard: one for each setting, one over all settings, and one for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from expunge.core.values import Undecided
+from expunge.report.comparison import Notes
+from expunge.report.entry import clean
+from expunge.report.numerals import SPACE, count
+from expunge.report.study_text import DASH, STYLES, between, number, signed
+from expunge.report.study_values import (
+    STATES,
+    VERDICTS,
+    Estimate,
+    Figure,
+    Figures,
+    Mark,
+    Row,
+    Setting,
+    Study,
+    guarantee_rank,
+)
+
+TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
+WORTH = {"Supported": 1.0, "Refuted": -1.0, "Undecided": 0.0}
+BROKEN = ("collapsed", "failed", "changed nothing", "over-forgotten")
+LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column; ``first`` is the direction in which a first click sorts."""
+
+    key: str
+    title: str
+    unit: str
+    first: str
+
+
+HEADINGS = (
+    Heading("method", "Method", "", "ascending"),
+    Heading("guarantee", "Guarantee", "", "descending"),
+    Heading("verdict", "Verdict", "seeds", "descending"),
+    Heading("forgetting-gap", "Forgetting gap", "spreads", "ascending"),
+    Heading("utility-gap", "Utility gap", "points lost", "ascending"),
+    Heading("average-gap", "Avg. gap", "points", "ascending"),
+    Heading("forget-accuracy", "Forget accuracy", "%, against retrained", "descending"),
+    Heading("test-accuracy", "Test accuracy", "%", "descending"),
+    Heading("membership-classifier", "Membership", "% seen as strangers", "descending"),
+    Heading("cost", "Cost", "% of training", "ascending"),
+    Heading("seconds", "Time", "seconds", "ascending"),
+    Heading("tuning", "Tuning", "", "ascending"),
+)
+FIGURE_KEYS = tuple(heading.key for heading in HEADINGS if heading.key in STYLES)
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A mark beside a name."""
+
+    words: str
+    tone: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field: a value with what stands beside and below it, or lines with their tones; ``sort`` orders it."""
+
+    value: str = ""
+    beside: str = ""
+    below: str = ""
+    note: int | None = None
+    tone: str = ""
+    lines: tuple[tuple[str, str], ...] = ()
+    sort: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table. ``said`` takes the place of the cells where there is nothing to show."""
+
+    name: str
+    href: str
+    number: int | None
+    badges: tuple[Badge, ...]
+    cells: tuple[Cell, ...]
+    said: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A sortable table: bands stay on top, lines are sorted, notes explain the dashes."""
+
+    key: str
+    caption: str
+    headings: tuple[Heading, ...]
+    bands: tuple[Line, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    start: int
+
+
+def setting_board(study: Study, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
+    """All methods of one setting, by forgetting gap, below the original and the retrained references."""
+    notes = Notes(start)
+    references = count(study.references, "model")
+    bands = (
+        _band("Retrained references", f"never saw them; mean of {references}", setting.retrained, notes),
+        _band("Original", "nothing forgotten", setting.original, notes),
+    )
+    lines = tuple(
+        Line(
+            name=row.label,
+            href=links[row.method],
+            number=setting.number(row),
+            badges=badges(row),
+            cells=_cells(setting, row, notes) if row.took_part else (),
+            said="" if row.took_part else why_not(row),
+        )
+        for row in setting.ranked
+    )
+    caption = f"Methods in setting {at}: {clean(setting.title, LONGEST_SHOWN)}"
+    return Board(str(at), caption, HEADINGS, bands, lines, tuple(notes.texts), start)
+
+
+def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int], name: str) -> Board:
+    """One method in all its settings."""
+    notes = Notes()
+    several = len({row.label for _, row in found}) > 1
+    lines = tuple(
+        Line(
+            name=clean(setting.title, LONGEST_SHOWN),
+            href=f"#part-{at}",
+            number=numbers[setting.id],
+            badges=badges(row),
+            cells=_cells(setting, row, notes) if row.took_part else (),
+            said="" if row.took_part else why_not(row),
+            below=row.label if several else "",
+        )
+        for at, (setting, row) in enumerate(found, 1)
+    )
+    headings = (Heading("method", "Setting", "", "ascending"), *HEADINGS[1:])
+    return Board("0", f"{name} in every setting", headings, (), lines, tuple(notes.texts), 1)
+
+
+def overview(study: Study, links: Mapping[str, str]) -> Board | None:
+    """Method by setting: forgetting gap and verdicts; none where there is one setting only.
+
+    Methods stand by the mean of their places in the settings' tables; one that is not in a setting is last there.
+    """
+    if len(study.settings) < 2:
+        return None
+    found: dict[tuple[str, str], list[Row | None]] = {}
+    for at, setting in enumerate(study.settings):
+        for row in setting.rows:
+            found.setdefault((row.method, row.label), [None] * len(study.settings))[at] = row
+    ordered = sorted(found, key=lambda key: (_mean_place(study, found[key]), key))
+    headings = (
+        HEADINGS[0],
+        *(
+            Heading(f"setting-{at}", f"{at}. {clean(setting.title, LONGEST_SHOWN)}", _model(setting), "ascending")
+            for at, setting in enumerate(study.settings, 1)
+        ),
+    )
+    lines = tuple(Line(key[1], links[key[0]], None, (), tuple(_small(row) for row in found[key])) for key in ordered)
+    return Board("0", "Forgetting gap and verdicts over all settings", headings, (), lines, (), 1)
+
+
+def badges(row: Row) -> tuple[Badge, ...]:
+    """The row's marks; a mark that not all seeds show says how many do."""
+    return tuple(
+        Badge(
+            mark.mark if mark.count == mark.of else f"{mark.mark} {mark.count}/{mark.of}",
+            "bad" if mark.mark in BROKEN else "open",
+            mark.detail,
+        )
+        for mark in row.marks
+    )
+
+
+def mark_words(mark: Mark) -> str:
+    """A mark in a line of text."""
+    return mark.mark if mark.count == mark.of else f"{mark.mark} ({mark.count} of {mark.of})"
+
+
+def why_not(row: Row) -> str:
+    """Why a method has no figures in a setting."""
+    parts = [f"{status} {row.count(status)}" for status in ("refused", "failed", "missing") if row.count(status)]
+    reasons = list(dict.fromkeys(seed.reason for seed in row.seeds if seed.reason))
+    if not parts:
+        return "no seed was planned"
+    words = parts[0].split()[0] if len(parts) == 1 else ", ".join(parts)
+    if words == "missing":
+        words = "no result so far"
+    return f"{words}: {'; '.join(reasons[:3])}" if reasons else words
+
+
+def verdict_lines(row: Row) -> tuple[tuple[str, str], ...]:
+    """``Refuted 2``, ``Undecided 1``: which verdicts the seeds were given, with their tones."""
+    total = sum(row.verdicts.values())
+    return tuple(
+        (word if row.verdicts[word] == total == 1 else f"{word} {row.verdicts[word]}", TONES[word])
+        for word in VERDICTS
+        if row.verdicts[word]
+    )
+
+
+def verdict_words(row: Row) -> str:
+    return ", ".join(words for words, _ in verdict_lines(row)) or DASH
+
+
+def guarantee_words(guarantee: str) -> tuple[str, str]:
+    """Its name, and what stands in its brackets."""
+    kind, _, inside = guarantee.partition("(")
+    return kind.strip(), inside.removesuffix(")").strip()
+
+
+def _band(name: str, below: str, figures: Figures, notes: Notes) -> Line:
+    blank = Cell()
+    cells = (blank, blank, *(_figure(figures[key], key, notes) for key in FIGURE_KEYS), blank)
+    return Line(name, "", None, (), cells, below=below)
+
+
+def _cells(setting: Setting, row: Row, notes: Notes) -> tuple[Cell, ...]:
+    kind, inside = guarantee_words(row.guarantee)
+    rank = guarantee_rank(row.guarantee) or 0
+    shown = inside if rank == 1 else ""
+    guarantee = Cell(kind, below=shown, tone="accent" if rank else "", sort=str(rank))
+    return (
+        guarantee,
+        _verdict(row, notes),
+        *(_figure(row.figures[key], key, notes, _beside(setting, row, key)) for key in FIGURE_KEYS),
+        _tuning(row),
+    )
+
+
+def _verdict(row: Row, notes: Notes) -> Cell:
+    total = sum(row.verdicts.values())
+    if not total:
+        return Cell(DASH, note=notes.number("; ".join(row.reasons[:2]) or "no seed was judged"))
+    worth = sum(WORTH[word] * number for word, number in row.verdicts.items()) / total
+    return Cell(lines=verdict_lines(row), sort=f"{worth:.6g}")
+
+
+def _beside(setting: Setting, row: Row, key: str) -> str:
+    if key != "forget-accuracy":
+        return ""
+    difference = setting.difference(row, key)
+    return signed(difference.mean, "points") if isinstance(difference, Estimate) else ""
+
+
+def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
+    if isinstance(figure, Undecided):
+        return Cell(DASH, note=notes.number(figure.reason))
+    style = STYLES[key]
+    value = number(figure.mean, style)
+    return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
+
+
+def _tuning(row: Row) -> Cell:
+    state = row.tuning.state
+    trials = count(row.tuning.trials, "trial") if row.tuning.trials else ""
+    tone = "open" if state in ("untuned", "oracle-tuned") else ""
+    return Cell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
+
+
+def _small(row: Row | None) -> Cell:
+    if row is None:
+        return Cell(DASH, lines=(("not in this setting", ""),))
+    if not row.took_part:
+        word = next((word for word in ("refused", "failed") if row.count(word)), "no result so far")
+        return Cell(DASH, lines=((word, ""),))
+    gap = row.figures["forgetting-gap"]
+    lines = verdict_lines(row) + ((("collapsed", "bad"),) if row.has("collapsed") else ())
+    if isinstance(gap, Undecided):
+        return Cell(DASH, lines=lines)
+    return Cell(number(gap.mean, "spreads"), lines=lines, sort=f"{gap.mean:.9g}")
+
+
+def _mean_place(study: Study, rows: Sequence[Row | None]) -> float:
+    places = [
+        len(setting.rows) + 1 if row is None or not row.took_part else setting.number(row)
+        for setting, row in zip(study.settings, rows, strict=True)
+    ]
+    return sum(places) / len(places)
+
+
+def _model(setting: Setting) -> str:
+    return f"{setting.data},{SPACE}{setting.model}"

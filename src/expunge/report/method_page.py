@@ -1,0 +1,133 @@
+"""One method over all settings of a study: what it is, what was tried, what came out for every seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from expunge.report.board import TONES, guarantee_words, mark_words, method_board, why_not
+from expunge.report.entry import clean
+from expunge.report.numerals import bare, count, listed, shown
+from expunge.report.study_text import DASH, number
+from expunge.report.study_values import Row, Seed, Setting, Study, Tuning
+from expunge.report.study_wording import MEANINGS, guarantee_meaning
+
+LONGEST_DIGEST = 12
+MOST_FAILURES = 100
+
+
+def method_view(study: Study, method: str) -> dict[str, Any]:
+    """All that the method's page says."""
+    found = study.rows_of(method)
+    numbers = {setting.id: at for at, setting in enumerate(study.settings, 1)}
+    first = found[0][1]
+    name = clean(method, 80)
+    return {
+        "title": study.title,
+        "name": name,
+        "summary": first.summary,
+        "facts": _facts([row for _, row in found]),
+        "board": method_board(found, {setting.id: setting.number(row) for setting, row in found}, name),
+        "parts": [_part(setting, row, numbers[setting.id], name) for setting, row in found],
+    }
+
+
+def _facts(rows: list[Row]) -> list[tuple[str, str]]:
+    guarantees = list(dict.fromkeys(row.guarantee for row in rows))
+    needs = list(dict.fromkeys(need for row in rows for need in row.needs))
+    seen = list(dict.fromkeys(name for row in rows if row.took_part for name in row.seen))
+    facts = [("source", rows[0].citation)] if rows[0].citation else []
+    facts += [("guarantee", f"{guarantee}. {guarantee_meaning(guarantee)}") for guarantee in guarantees]
+    facts.append(("needs", listed(needs) or "nothing"))
+    facts.append(("saw", listed(seen) or DASH))
+    return facts
+
+
+def _part(setting: Setting, row: Row, at: int, name: str) -> dict[str, Any]:
+    tuning = row.tuning
+    return {
+        "title": setting.title,
+        "number": at,
+        "place": f"{setting.number(row)} of {len(setting.rows)}",
+        "label": "" if row.label == name else row.label,
+        "marks": [
+            {"words": mark_words(mark), "meaning": MEANINGS[mark.mark], "detail": mark.detail} for mark in row.marks
+        ],
+        "reasons": _reasons(row),
+        "seeds": [_seed(seed) for seed in row.seeds],
+        "fields": _fields(row),
+        "tuning": _tuning(tuning),
+        "scores": _scores(tuning),
+        "failures": tuning.failures[:MOST_FAILURES],
+        "failed": f"{count(len(tuning.failures), 'trial')} of the search failed",
+    }
+
+
+def _reasons(row: Row) -> tuple[str, ...]:
+    """What is not said by the seeds themselves."""
+    if not row.took_part:
+        return (why_not(row),)
+    told = {seed.reason for seed in row.seeds}
+    return tuple(reason for reason in row.reasons if reason not in told)
+
+
+def _seed(seed: Seed) -> dict[str, Any]:
+    outcome = seed.verdict or {"done": "not judged", "missing": "no result so far"}.get(seed.status, seed.status)
+    guarantee, inside = guarantee_words(seed.guarantee)
+    tone = TONES.get(seed.verdict, "bad" if seed.status == "failed" else "open")
+    return {
+        "number": seed.seed,
+        "outcome": outcome,
+        "tone": tone,
+        "why": seed.reason,
+        "remarks": [text for text in (seed.stopped, *seed.notices) if text],
+        "guarantee": guarantee or DASH,
+        "inside": inside,
+        "work": DASH if seed.example_steps is None else bare(seed.example_steps, "example-steps"),
+        "allowed": "" if seed.allowed is None else f"of {bare(seed.allowed, 'example-steps')} allowed",
+        "seconds": DASH if seed.seconds is None else shown(seed.seconds, "seconds"),
+        "weights": f"{seed.weights_digest[:LONGEST_DIGEST]}…" if seed.weights_digest else DASH,
+    }
+
+
+def _fields(row: Row) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys([*row.defaults, *row.fields]))
+    return [
+        {
+            "name": name,
+            "used": row.fields.get(name, row.defaults.get(name, DASH)),
+            "default": row.defaults.get(name, DASH),
+            "changed": name in row.fields and row.fields[name] != row.defaults.get(name),
+        }
+        for name in names
+    ]
+
+
+def _tuning(tuning: Tuning) -> str:
+    said = {
+        "tuned": "Its fields were searched for on data apart from the test set and the references.",
+        "untuned": "It ran on its defaults: nothing was searched for.",
+        "nothing to tune": "There is nothing to tune.",
+        "takes no budget": "It takes no budget, so nothing was searched for.",
+        "oracle-tuned": "The search saw the retrained references: what came out is a bound, not a fair result.",
+    }[tuning.state]
+    if tuning.transferred is False:
+        said += " What the search found good was not good here, so tuning did not transfer."
+    return said
+
+
+def _scores(tuning: Tuning) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    if tuning.trials:
+        facts.append(("trials", f"{tuning.trials:,}"))
+    for name, value in (
+        ("score found", tuning.score),
+        ("score of the defaults", tuning.default_score),
+        ("score here", tuning.transfer_score),
+    ):
+        if value is not None:
+            facts.append((name, number(value, "spreads")))
+    if tuning.example_steps:
+        facts.append(("cost of the search", shown(tuning.example_steps, "example-steps")))
+    if tuning.digest:
+        facts.append(("digest of the search", f"{tuning.digest[:LONGEST_DIGEST]}…"))
+    return facts

@@ -1,0 +1,189 @@
+"""The sentences of a leaderboard: what was done, how to read it, what came out, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expunge.report.board import guarantee_words
+from expunge.report.entry import clean
+from expunge.report.numerals import SPACE, count, listed, percent, shown
+from expunge.report.study_text import number
+from expunge.report.study_values import MARKS, Problem, Row, Setting, Study, guarantee_rank
+
+MOST_LISTED = 5
+MEANINGS = {
+    "collapsed": "the model lost its utility; a broken model’s forgetting figures mean nothing, so it stands last",
+    "untuned": "it ran on its defaults, others were searched for",
+    "budget unused": "it spent less than half of the work it was allowed",
+    "changed nothing": "its weights are the original’s",
+    "tuning did not transfer": "what the search found good was not good here",
+    "refused": "the method cannot be applied here, and says why",
+    "failed": "the run broke off",
+    "over-forgotten": "it is less sure of the forgotten examples than models that never saw them, a leak too",
+    "oracle-tuned": "its search saw the references it is measured against: a bound, not a fair result",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that gave no result for the same reason."""
+
+    status: str
+    reason: str
+    jobs: tuple[str, ...]
+
+
+def headline(study: Study) -> str:
+    """What was done, on what, in one sentence."""
+    data = listed(list(dict.fromkeys(setting.data for setting in study.settings)))
+    where = "" if len(study.settings) == 1 else f", in {len(study.settings)} settings"
+    return (
+        f"{count(len(study.methods), 'method')} had to forget parts of {data}{where}. Each ran with "
+        f"{count(len(study.seeds), 'seed')} and is read against {count(study.references, 'model')} retrained without "
+        "the forgotten examples."
+    )
+
+
+def allowance(study: Study) -> str:
+    """What a run might spend."""
+    budgets = list(dict.fromkeys(setting.budget for setting in study.settings))
+    if budgets == [None]:
+        return "Work was not limited."
+    if len(budgets) == 1 and budgets[0] is not None:
+        return f"A method that takes a budget may spend {percent(budgets[0])} of the training’s work."
+    return "Budgets differ between settings and are named there."
+
+
+def incomplete(study: Study) -> str:
+    """What is missing; empty where the study is complete."""
+    if study.complete:
+        return ""
+    missing = sum(row.count("missing") for setting in study.settings for row in setting.rows)
+    known = f" ({count(missing, 'result')} so far)" if missing else ""
+    return f"This study is not complete: jobs are still missing{known}. Every figure stands on the seeds that are done."
+
+
+def reading(study: Study) -> tuple[tuple[str, str], ...]:
+    """How the figures are read: what a text is about, and the text."""
+    noise = [setting.noise for setting in study.settings if setting.noise is not None]
+    apart = ""
+    if noise:
+        low, high = number(min(noise), "spreads"), number(max(noise), "spreads")
+        apart = f" Honest retrainings themselves lie {low if low == high else f'{low} to {high}'} away from it."
+    return (
+        (
+            "Forgetting gap.",
+            "How far the mean margin on the forgotten examples lies from that of models retrained without them, in "
+            "units of these models’ spread. It is read on two sides: who treats the examples better than a stranger "
+            f"remembers them, who treats them worse gives them away too. 0 is like retraining.{apart}",
+        ),
+        (
+            "Utility gap, average gap, membership.",
+            "The utility gap is the test accuracy lost against retraining, in points of a hundred; below 0 nothing was "
+            "lost. The average gap is the mean distance in forget, retain and test accuracy and in membership. "
+            "Membership is the share of forgotten examples that an attack takes for strangers.",
+        ),
+        (
+            "Verdict and guarantee.",
+            "Each seed is Supported (like retraining within the stated margins), Refuted (unlike it by more than "
+            "chance allows) or Undecided. A guarantee is another thing: Exact and Certified hold by construction, "
+            "Empirical says that nothing is proved.",
+        ),
+        (
+            "Small print.",
+            f"Brackets hold 95{SPACE}% intervals over seeds, in the bands on top over references or seeds. A dash is "
+            "undecided and its note says why; it is no number and is sorted last. Rows stand by forgetting gap, "
+            "collapsed models last.",
+        ),
+    )
+
+
+def marks_of(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """The marks that occur, with what they mean."""
+    present = {mark.mark for row in rows for mark in row.marks}
+    return tuple((mark, MEANINGS[mark]) for mark in MARKS if mark in present)
+
+
+def asked(setting: Setting) -> str:
+    """What had to be forgotten in a setting."""
+    recipe = "" if setting.recipe == setting.model else f", recipe {setting.recipe}"
+    budget = "" if setting.budget is None else f" Budget: {percent(setting.budget)} of that."
+    return (
+        f"On {setting.data} with the model {setting.model}{recipe}, {setting.forgotten:,} of "
+        f"{count(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be forgotten. Training took "
+        f"{shown(setting.training_example_steps, 'example-steps')}.{budget}"
+    )
+
+
+def findings(setting: Setting) -> tuple[str, ...]:
+    """What came out, in plain words."""
+    ran = [row for row in setting.ranked if row.took_part]
+    found = [f"{len(ran)} of {count(len(setting.rows), 'method')} could be run."]
+    supported = [row.label for row in ran if row.verdicts["Supported"] == sum(row.verdicts.values()) > 0]
+    found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
+    near = [
+        f"{row.label} ({number(gap, 'spreads')})"
+        for row in ran
+        if not guarantee_rank(row.guarantee)
+        and not row.has("collapsed")
+        and not row.has("oracle-tuned")
+        and (gap := row.figures.mean("forgetting-gap")) is not None
+    ]
+    if near:
+        found.append(f"Nearest to retraining without a guarantee: {listed(near[:3])}.")
+    collapsed = [row.label for row in ran if row.has("collapsed")]
+    if collapsed:
+        found.append(f"Collapsed: {_some(collapsed)}.")
+    return tuple(found)
+
+
+def grouped(problems: Sequence[Problem]) -> tuple[Group, ...]:
+    """Problems by status and reason, in the order in which they first came up."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        found.setdefault((problem.status, problem.reason), []).append(problem.job)
+    return tuple(Group(status, reason, tuple(jobs)) for (status, reason), jobs in found.items())
+
+
+def provenance(study: Study) -> tuple[tuple[str, str, bool], ...]:
+    """Name, value, and whether the value is code."""
+    cost = study.cost
+    jobs = f"{count(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
+    work = (
+        f"{shown(cost.example_steps, 'example-steps')}; {shown(cost.seconds, 'seconds')} by the clock, "
+        f"{shown(cost.job_seconds, 'seconds')} of work"
+    )
+    return (
+        ("study", clean(study.name, 80), False),
+        ("date", study.date, False),
+        ("command", study.command, True),
+        ("jobs", jobs, False),
+        ("work", work, False),
+        ("seeds", ", ".join(map(str, study.seeds[:20])) + (", …" if study.seeds[20:] else ""), False),
+        ("machine", _told(study.machine), False),
+        ("engine", _told(study.engine), False),
+        ("versions", _told(study.versions), False),
+        ("digest of all results", study.digest, True),
+    )
+
+
+def guarantee_meaning(guarantee: str) -> str:
+    """What a guarantee is worth, in one sentence."""
+    kind, inside = guarantee_words(guarantee)
+    if kind == "Exact":
+        return "Bit-identical to training without these examples, and replayable."
+    if kind == "Certified":
+        return (
+            "Under the method’s stated assumptions nobody can tell the result from a retrained model beyond the stated "
+            f"bound ({inside})."
+        )
+    return "Nothing is proved: what speaks for it are the tests on this page, no more."
+
+
+def _some(names: list[str]) -> str:
+    return listed(names[:MOST_LISTED] + ([f"{len(names) - MOST_LISTED} more"] if names[MOST_LISTED:] else []))
+
+
+def _told(pairs: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in pairs[:20])

@@ -1,0 +1,308 @@
+"""From a study to its jobs: every training, retrained reference, tuning, unlearning and evaluation, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy
+import sklearn
+import torch
+
+from expunge import __version__
+from expunge.core.errors import ExpungeError, InvalidArgument
+from expunge.core.statistics.tolerances import TOLERANCES_VERSION
+from expunge.data.commitment import tombstones_digest
+from expunge.data.dataset import Dataset
+from expunge.data.forget_set import choose
+from expunge.data.source import read
+from expunge.data.splits import Split
+from expunge.methods.fields import searches
+from expunge.study.job import Job, Work
+from expunge.study.opened import Opened, deal
+from expunge.study.pseudo_sets import Kind, pseudo_sets
+from expunge.study.study_file import Data, Forget, Row, Study
+from expunge.study.training_table import Training
+from expunge.train.profile import LOOP_ARITHMETIC
+
+REFERENCE_SEEDS, TWIN_SEEDS = 1_000_000, 2_000_000  # far from those of originals: no reference shares a lineage
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the leaderboard at one seed."""
+
+    seed: int
+    unlearn: str
+    evaluate: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaderboard: data, training, forget set and budget; keys of the jobs behind it."""
+
+    data: str
+    training: str
+    forget: Forget
+    budget: float
+    forgotten: Mapping[int, int]  # rows by seed
+    training_rows: int
+    originals: Mapping[int, str]
+    references: Mapping[int, tuple[str, ...]]
+    cells: Mapping[str, tuple[Cell, ...]]  # by label
+    tunings: Mapping[str, str]  # by label
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.training}-{self.forget.name}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All jobs in an order in which they can be done, and where their results belong."""
+
+    jobs: tuple[Job, ...]
+    settings: tuple[Setting, ...]
+    datasets: Mapping[str, Dataset]  # by the location in a job's means
+
+    def job(self, key: str) -> Job:
+        return next(job for job in self.jobs if job.key == key)
+
+
+def software() -> dict[str, str]:
+    """Versions that decide bits; a job done under others is another job."""
+    return {
+        "expunge": f"{__version__}/{LOOP_ARITHMETIC}",
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+
+
+def lay_out(study: Study) -> Grid:
+    """Read the data, resolve the forget sets, and list the jobs."""
+    laid = _Layout(study)
+    for data in study.data:
+        laid.add(data)
+    if not laid.settings:
+        raise study.said(
+            InvalidArgument(
+                "the grid is empty: no training and forget set are for the same data; look at their `data` entries"
+            ),
+            "forget",
+        )
+    return Grid(tuple(laid.jobs.values()), tuple(laid.settings), laid.datasets)
+
+
+def expected(forget: Forget, slots: np.ndarray) -> tuple[Kind, str]:
+    """Kind and size of requests like this one; a saved set, or one of several kinds, is rehearsed at random."""
+    heads = {rule.partition(":")[0] for rule in forget.rules}
+    names = {kind.value: kind for kind in Kind}
+    kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else Kind.RANDOM
+    return kind, str(len(slots))
+
+
+class _Layout:
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.jobs: dict[str, Job] = {}
+        self.settings: list[Setting] = []
+        self.datasets: dict[str, Dataset] = {}
+
+    def job(self, **told: Any) -> str:
+        made = Job(**told)
+        self.jobs.setdefault(made.key, made)
+        return made.key
+
+    def said(self, make: Callable[[], Value], *path: str | int) -> Value:
+        try:
+            return make()
+        except ExpungeError as error:
+            raise self.study.said(error, *path) from None
+
+    def add(self, data: Data) -> None:
+        dataset = self.said(partial(read, data.source), "data", data.name, "location")
+        opened = self.said(partial(deal, dataset, data.split_seed, data.split_by), "data", data.name)
+        self.datasets[data.source.location] = dataset
+        described = {
+            "source": data.source.as_json(),
+            "roots": dict(opened.roots),
+            "split_seed": data.split_seed,
+            "split_by": data.split_by.value,
+        }
+        forget = [item for item in self.study.forget if not item.data or data.name in item.data]
+        slots = {item.name: self.slots(item, opened) for item in forget}
+        for training in self.study.trainings:
+            if training.data and data.name not in training.data:
+                continue
+            on = _On(self, data, training, dataset, opened, described)
+            for item in forget:
+                on.add(item, slots[item.name])
+
+    def slots(self, forget: Forget, opened: Opened) -> dict[int, np.ndarray]:
+        train, nobody = opened.rows[Split.TRAIN], np.zeros(0, dtype=np.int64)
+
+        def chosen(seed: int) -> np.ndarray:
+            return choose(forget.rules_of(seed), train, root=opened.roots["train"], forgotten=nobody).slots
+
+        return {seed: self.said(partial(chosen, seed), "forget", forget.name, "rules") for seed in self.study.seeds}
+
+
+class _On:
+    """Jobs of one training on one data set."""
+
+    def __init__(
+        self,
+        layout: _Layout,
+        data: Data,
+        training: Training,
+        dataset: Dataset,
+        opened: Opened,
+        described: Mapping[str, Any],
+    ) -> None:
+        self.layout, self.data, self.training, self.dataset, self.opened = layout, data, training, dataset, opened
+        self.described = described
+        self.title = f"{data.name}-{training.name}"
+        self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in layout.study.seeds}
+
+    def train(self, seed: int, title: str, without: np.ndarray | None = None, rules: Sequence[str] = ()) -> str:
+        recipe = self.layout.said(partial(self.training.recipe, self.dataset, seed), "training", self.training.name)
+        means: dict[str, Any] = {"data": self.described, "recipe": recipe.as_json()}
+        if without is not None:
+            means |= {"without": [int(slot) for slot in without], "rules": list(rules)}
+        elif self.training.checkpoint_interval is not None:
+            means["checkpoint_interval"] = self.training.checkpoint_interval
+        return self.layout.job(
+            work=Work.TRAIN,
+            title=title,
+            spec={
+                "recipe": recipe.digest.hex(),
+                "roots": self.described["roots"],
+                "split_seed": self.data.split_seed,
+                "split_by": self.data.split_by.value,
+                "without": None if without is None else tombstones_digest(without).hex(),
+                "device": self.training.device,
+                "software": software(),
+            },
+            means=means,
+        )
+
+    def add(self, forget: Forget, slots: Mapping[int, np.ndarray]) -> None:
+        study = self.layout.study
+        avoid = np.unique(np.concatenate(list(slots.values())))  # no rehearsal plays what is to be forgotten
+        references = {seed: self.references(forget, seed, slots[seed]) for seed in study.seeds}
+        for budget in study.budgets:
+            tunings: dict[str, str] = {}
+            cells: dict[str, tuple[Cell, ...]] = {}
+            for row in study.rows:
+                tuned = self.tune(row, forget, slots[study.seeds[0]], budget, avoid)
+                if tuned is not None:
+                    tunings[row.label] = tuned
+                cells[row.label] = tuple(
+                    self.cell(row, forget, seed, slots[seed], budget, references[seed], tuned) for seed in study.seeds
+                )
+            self.layout.settings.append(
+                Setting(
+                    data=self.data.name,
+                    training=self.training.name,
+                    forget=forget,
+                    budget=budget,
+                    forgotten={seed: len(found) for seed, found in slots.items()},
+                    training_rows=len(self.opened.rows[Split.TRAIN]),
+                    originals=self.originals,
+                    references=references,
+                    cells=cells,
+                    tunings=tunings,
+                )
+            )
+
+    def references(self, forget: Forget, seed: int, slots: np.ndarray) -> tuple[str, ...]:
+        named = f"retrain {self.title} without {forget.name}"
+        return tuple(
+            self.train(REFERENCE_SEEDS + number, f"{named}, reference {number + 1}", slots, forget.rules_of(seed))
+            for number in range(self.layout.study.references)
+        )
+
+    def cell(
+        self,
+        row: Row,
+        forget: Forget,
+        seed: int,
+        slots: np.ndarray,
+        budget: float,
+        references: tuple[str, ...],
+        tuned: str | None,
+    ) -> Cell:
+        where = f"{row.label}, {self.title} {forget.name}, seed {seed}"
+        inputs = {"original": (self.originals[seed],)}
+        unlearn = self.layout.job(
+            work=Work.UNLEARN,
+            title=f"unlearn {where}",
+            spec={
+                "method": row.method.as_json(),
+                "forget": tombstones_digest(slots).hex(),
+                "budget": budget if row.method.takes_budget else None,
+                "seed": seed,
+            },
+            inputs=inputs if tuned is None else {**inputs, "tuning": (tuned,)},
+            means={
+                "data": self.described,
+                "slots": [int(slot) for slot in slots],
+                "rules": list(forget.rules_of(seed)),
+            },
+        )
+        evaluate = self.layout.job(
+            work=Work.EVALUATE,
+            title=f"evaluate {where}",
+            spec={
+                "tolerances": TOLERANCES_VERSION,
+                "software": {"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
+            },
+            inputs={"run": (unlearn,), **inputs, "references": references},
+            means={"data": self.described},
+        )
+        return Cell(seed, unlearn, evaluate)
+
+    def tune(self, row: Row, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
+        """The tuning of a row, if it is to be tuned: fields set by hand are not, nor is what has none to choose."""
+        study = self.layout.study
+        asked = study.tuning
+        searched = bool(searches(type(row.method)))
+        if asked is None or row.by_hand or not row.method.takes_budget or not searched:
+            return None
+        kind, size = expected(forget, slots)
+        sets = self.layout.said(
+            partial(
+                pseudo_sets,
+                self.opened.rows[Split.TRAIN],
+                kind=kind,
+                size=size,
+                avoid=avoid,
+                seed=asked.seed,
+            ),
+            "tuning",
+        )
+        named = f"train {self.title} for the rehearsal of {forget.name}"
+        twins = tuple(
+            self.train(TWIN_SEEDS + number, f"{named}, twin {number}", found, (f"rehearsal:{kind.value}",))
+            for number, found in enumerate(sets, 1)
+        )
+        first = study.seeds[0]
+        return self.layout.job(
+            work=Work.TUNE,
+            title=f"tune {row.label}, {self.title} {forget.name}",
+            spec={
+                "method": row.method.name,
+                "kind": kind.value,
+                "size": size,
+                "avoid": tombstones_digest(avoid).hex(),
+                "budget": budget,
+                "trials": asked.trials,
+                "seed": asked.seed,
+            },
+            inputs={"original": (self.originals[first],), "twins": twins},
+            means={"data": self.described, "avoid": [int(slot) for slot in avoid]},
+        )

@@ -1,0 +1,70 @@
+"""Data that a worker has read and checked already: many jobs in a row need the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from expunge.core.errors import DataError
+from expunge.core.hashing import canonical_json, sha256
+from expunge.data.commitment import commit
+from expunge.data.dataset import Dataset
+from expunge.data.source import Source, read
+from expunge.data.splits import SPLITS, Split, SplitBy, split_rows
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set dealt to its splits, and the roots that it is committed to."""
+
+    rows: Mapping[Split, Dataset]
+    roots: Mapping[str, str]
+
+
+class OpenedData:
+    """Data by where they lie and how they are split; each is read and checked once."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Opened] = {}
+        self._last: tuple[str, Any] | None = None
+
+    def hand_over(self, described: Mapping[str, Any], dataset: Dataset) -> None:
+        """Rows that somebody else has read: a worker on another machine may not see the file."""
+        self._opened[_name(described)] = deal(dataset, described["split_seed"], SplitBy(described["split_by"]))
+
+    def rows(self, described: Mapping[str, Any]) -> Mapping[Split, Dataset]:
+        """The rows in their splits, which must be those that the study was planned with."""
+        name = _name(described)
+        if name not in self._opened:
+            self.hand_over(described, read(Source.from_json(described["source"])))
+        opened = self._opened[name]
+        if opened.roots != described["roots"]:
+            del self._opened[name]
+            raise DataError(
+                f"the data at {described['source']['location']} are not those that the study was planned with: put "
+                "them back, or start the study again with these"
+            )
+        return opened.rows
+
+    def last(self, name: str, make: Callable[[], Value]) -> Value:
+        """What was made last under this name, or made now: jobs in a row often need the same."""
+        if self._last is None or self._last[0] != name:
+            self._last = (name, make())
+        return self._last[1]
+
+
+def deal(dataset: Dataset, split_seed: int, split_by: SplitBy) -> Opened:
+    """Split a data set and commit to it."""
+    assignment = split_rows(dataset, seed=split_seed, by=split_by)
+    roots = {split.value: root.hex() for split, root in commit(dataset, assignment).roots.items()}
+    return Opened({split: dataset.take(np.flatnonzero(assignment == split.code)) for split in SPLITS}, roots)
+
+
+def _name(described: Mapping[str, Any]) -> str:
+    told = {name: described[name] for name in ("source", "split_seed", "split_by")}
+    return sha256(canonical_json(told)).hex()

@@ -1,0 +1,189 @@
+"""How a running study stands: done, running, failed, expected end; as a value, as a file, and as lines of a log."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from expunge.core.files import write_text
+from expunge.core.hashing import plain_json
+from expunge.study.engine import Ended, Moved
+from expunge.study.job import Job
+from expunge.study.store import Entry, Outcome
+
+EVERY_SECONDS = 1.0
+LINE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A moment of a study. ``left`` is in seconds; None while nothing has ended that tells."""
+
+    total: int
+    done: int
+    reused: int
+    refused: int
+    failed: int
+    left_out: int
+    running: tuple[str, ...]
+    elapsed: float
+    left: float | None
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.refused + self.failed + self.left_out
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.ended - len(self.running)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "total": self.total,
+            "done": self.done,
+            "reused": self.reused,
+            "refused": self.refused,
+            "failed": self.failed,
+            "left_out": self.left_out,
+            "waiting": self.waiting,
+            "running": list(self.running),
+            "elapsed_seconds": round(self.elapsed, 1),
+            "left_seconds": None if self.left is None else round(self.left, 1),
+        }
+
+    def line(self, now: datetime) -> str:
+        """One line for a log or a narrow terminal."""
+        parts = [f"{self.done} of {self.total} done"]
+        parts += [f"{self.reused} of them before"] if self.reused else []
+        parts += [f"{self.refused} refused"] if self.refused else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.left_out} left out"] if self.left_out else []
+        parts.append(f"{len(self.running)} running" + (f" ({self.running[0]})" if self.running else ""))
+        if self.waiting or self.running:
+            parts.append("end not known yet" if self.left is None else f"end expected {_clock(now, self.left)}")
+        return ", ".join(parts)
+
+
+def _clock(now: datetime, left: float) -> str:
+    at = datetime.fromtimestamp(now.timestamp() + left)
+    return at.strftime("%H:%M:%S") if at.date() == now.date() else at.strftime("%Y-%m-%d %H:%M")
+
+
+class Watch:
+    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log."""
+
+    def __init__(
+        self,
+        places: int,
+        folder: Path | None = None,
+        show: Callable[[Standing], None] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.places, self.folder, self._show, self._say = places, folder, show, say
+        self._counts = Counter[str]()
+        self._jobs: dict[str, Job] = {}
+        self._running: dict[str, tuple[Job, float, float]] = {}  # job, begun, share done
+        self._ended = set[str]()
+        self._seconds: dict[str, list[float]] = {}  # by what kind of work it was
+        self._started = time.monotonic()
+        self._drawn = self._lined = 0.0
+
+    def begin(self, jobs: Sequence[Job], known: Mapping[str, Entry]) -> None:
+        self._jobs = {job.key: job for job in jobs}
+        for entry in known.values():
+            self._counts["done" if entry.outcome is Outcome.DONE else "refused"] += 1
+            self._counts["reused"] += entry.outcome is Outcome.DONE
+            self._ended.add(entry.key)
+            if entry.outcome is Outcome.DONE:
+                self._seconds.setdefault(_sort(self._jobs[entry.key]), []).append(entry.seconds)
+        self.draw(force=True)
+
+    def started(self, job: Job) -> None:
+        self._running[job.key] = (job, time.monotonic(), 0.0)
+
+    def moved(self, event: Moved) -> None:
+        if event.key in self._running and event.total > 0:
+            job, begun, _ = self._running[event.key]
+            self._running[event.key] = (job, begun, min(1.0, event.done / event.total))
+
+    def ended(self, event: Ended) -> None:
+        entry = event.entry
+        self._running.pop(entry.key, None)
+        self._ended.add(entry.key)
+        self._counts[entry.outcome.value] += 1
+        if entry.outcome is Outcome.DONE:
+            self._seconds.setdefault(_sort(self._jobs[entry.key]), []).append(entry.seconds)
+        elif self._say is not None:
+            self._say(f"{entry.outcome.value}: {entry.title}: {entry.reason}")
+
+    def left_out(self, job: Job) -> None:
+        self._counts["left_out"] += 1
+        self._ended.add(job.key)
+
+    def finished(self) -> None:
+        self.draw(force=True)
+
+    def draw(self, *, force: bool = False) -> None:
+        """Show and keep the standing, not too often."""
+        now = time.monotonic()
+        if not force and now - self._drawn < EVERY_SECONDS:
+            return
+        self._drawn = now
+        standing = self.standing()
+        if self._show is not None:
+            self._show(standing)
+        if self.folder is not None:
+            write_text(self.folder / "progress.json", plain_json(standing.as_json()))
+        if self._say is not None and (force or now - self._lined >= LINE_SECONDS):
+            self._lined = now
+            self._say(standing.line(datetime.now()))
+
+    def standing(self) -> Standing:
+        titles = [job.title + (f", {share:.0%}" if share else "") for job, _, share in self._running.values()]
+        return Standing(
+            total=len(self._jobs),
+            done=self._counts["done"],
+            reused=self._counts["reused"],
+            refused=self._counts["refused"],
+            failed=self._counts["failed"],
+            left_out=self._counts["left_out"],
+            running=tuple(titles),
+            elapsed=time.monotonic() - self._started,
+            left=self._left(),
+        )
+
+    def _left(self) -> float | None:
+        """What the jobs that are left will take, by what their like took so far."""
+        if not any(self._seconds.values()):
+            return None
+        every = [seconds for found in self._seconds.values() for seconds in found]
+        overall = sum(every) / len(every)
+
+        def expected(job: Job) -> float:
+            found = self._seconds.get(_sort(job)) or self._seconds.get(f"{job.work.value} ")
+            return overall if not found else sum(found) / len(found)
+
+        now = time.monotonic()
+        left = 0.0
+        for key, job in self._jobs.items():
+            if key in self._ended:
+                continue
+            if key in self._running:
+                _, begun, share = self._running[key]
+                spent = now - begun
+                left += spent * (1 - share) / share if share > 0.02 else max(0.0, expected(job) - spent)
+            else:
+                left += expected(job)
+        return left / self.places
+
+
+def _sort(job: Job) -> str:
+    """Jobs that take about equally long."""
+    method = job.spec.get("method")
+    name = method.get("name") if isinstance(method, Mapping) else method
+    return f"{job.work.value} {name or ''}"

@@ -1,0 +1,306 @@
+"""What a study found, as plain values: from the store's runs and evaluations to the figures of a leaderboard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import RunError
+from expunge.core.hashing import canonical_json, parse_json, sha256
+from expunge.core.values import guarantee_from_json
+from expunge.methods.contract import Method
+from expunge.methods.fields import searches
+from expunge.methods.lookup import method_from_json
+from expunge.study.figures import Figure, as_figure, figure, gap_of_margins, noise_of_margins
+from expunge.study.grid import Cell, Grid, Setting
+from expunge.study.scheduler import Outcomes
+from expunge.study.store import Outcome, Store
+from expunge.study.study_file import Row, Study
+
+FORMAT = "expunge/study-results/1"
+LITTLE_USED = 0.5  # of the budget: less is marked
+PROBES = (
+    "forget-accuracy",
+    "retain-accuracy",
+    "test-accuracy",
+    "membership-classifier",
+    "loss-threshold",
+    "mean-margin",
+)
+
+
+class Results:
+    """Reads a study's part of the store."""
+
+    def __init__(self, study: Study, grid: Grid, store: Store, outcomes: Outcomes) -> None:
+        self.study, self.grid, self.store, self.outcomes = study, grid, store, outcomes
+        self.rows = {row.label: row for row in study.rows}
+        self.titles = {job.key: job.title for job in grid.jobs}
+        self._read: dict[Path, Any] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but when, where and how fast: the same on every engine and machine of one kind."""
+        ended = set(self.outcomes.entries) | set(self.outcomes.left_out)
+        failed = any(entry.outcome is Outcome.FAILED for entry in self.outcomes.entries.values())
+        return {
+            "format": FORMAT,
+            "name": self.study.name,
+            "title": self.study.title,
+            "seeds": list(self.study.seeds),
+            "references": self.study.references,
+            "complete": not failed and all(job.key in ended for job in self.grid.jobs),
+            "digest": self.digest(),
+            "settings": [self.setting(setting) for setting in self.grid.settings],
+            "problems": self.problems(),
+        }
+
+    def digest(self) -> str:
+        """Over the digests of all results by key: equal where every job came to the same."""
+        told = sorted((entry.key, entry.outcome.value, entry.digest) for entry in self.outcomes.entries.values())
+        return sha256(canonical_json([list(item) for item in told])).hex()
+
+    def problems(self) -> list[dict[str, str]]:
+        return [
+            {"job": entry.title, "status": entry.outcome.value, "reason": entry.reason}
+            for entry in sorted(self.outcomes.entries.values(), key=lambda entry: entry.title)
+            if entry.outcome is not Outcome.DONE
+        ]
+
+    def read(self, key: str, name: str) -> Any:
+        path = self.store.place(key) / name
+        if path not in self._read:
+            try:
+                self._read[path] = parse_json(path.read_bytes())
+            except OSError as error:
+                raise RunError(f"{path} could not be read ({error.strerror or error}): remove its folder") from error
+        return self._read[path]
+
+    def setting(self, setting: Setting) -> dict[str, Any]:
+        seeds = self.study.seeds
+        trained = [key for key in setting.originals.values() if self.outcomes.done(key)]
+        rows = [self.row(setting, label, cells) for label, cells in setting.cells.items()]
+        evaluations = self.evaluations(setting)
+        work = self.read(trained[0], "run.json")["example_steps"] if trained else None
+        model = self.read(trained[0], "run.json")["recipe"]["model"] if trained else None
+        several = len(self.study.budgets) > 1
+        noise = noise_of_margins(_by_name(evaluations[0])["mean-margin"]) if evaluations else None
+        forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
+        return {
+            "id": setting.name + (f"-{setting.budget:.3g}".replace(".", "_") if several else ""),
+            "data": setting.data,
+            "recipe": setting.training,
+            "model": model,
+            "forget": setting.forget.name,
+            "title": setting.forget.title,
+            "rules": list(setting.forget.rules),
+            "forgotten": round(forgotten),
+            "share": forgotten / setting.training_rows,
+            "training_rows": setting.training_rows,
+            "training_example_steps": work,
+            "budget": setting.budget,
+            "original": {"figures": self.original(evaluations)},
+            "retrained": {"figures": self.retrained(evaluations)},
+            "noise": {"forgetting_gap": noise},
+            "rows": rows,
+        }
+
+    def evaluations(self, setting: Setting) -> list[Mapping[str, Any]]:
+        """One for each seed, whichever method it is of: what they say of originals and references is the same."""
+        found: dict[int, Mapping[str, Any]] = {}
+        for cells in setting.cells.values():
+            for cell in cells:
+                if cell.seed not in found and self.outcomes.done(cell.evaluate):
+                    found[cell.seed] = self.read(cell.evaluate, "evaluation.json")
+        return [found[seed] for seed in sorted(found)]
+
+    def original(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        probes = [_by_name(evaluation) for evaluation in evaluations]
+        found = {name: figure([probe[name]["original"] for probe in probes]) for name in PROBES}
+        found["forgetting-gap"] = figure([gap_of_margins(probe["mean-margin"], "original") for probe in probes])
+        return _plain(found)
+
+    def retrained(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Over references: those of every seed are the same where the forget set is."""
+        lineages: dict[str, dict[str, Any]] = {}
+        for evaluation in evaluations:
+            probes = _by_name(evaluation)
+            for index, reference in enumerate(evaluation["references"]):
+                known = {name: probes[name]["references"][index] for name in (*PROBES, "average-gap")}
+                lineages.setdefault(reference["weights_digest"], known)
+        found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBES, "average-gap")}
+        return _plain(found)
+
+    def row(self, setting: Setting, label: str, cells: Sequence[Cell]) -> dict[str, Any]:
+        row = self.rows[label]
+        runs = [self.read(cell.unlearn, "run.json") for cell in cells if self.outcomes.done(cell.unlearn)]
+        done = [
+            (self.read(cell.unlearn, "run.json"), self.read(cell.evaluate, "evaluation.json"))
+            for cell in cells
+            if self.outcomes.done(cell.unlearn) and self.outcomes.done(cell.evaluate)
+        ]
+        figures, differences = self.figures(done)
+        used = method_from_json(runs[0]["method"]) if runs else row.method
+        verdicts = Counter(str(evaluation["verdict"]["verdict"]).capitalize() for _, evaluation in done)
+        reasons = list(dict.fromkeys(evaluation["verdict"]["detail"] for _, evaluation in done))
+        method = type(row.method)
+        tuning = self.tuning(setting, row)
+        return {
+            "method": method.name,
+            "label": label,
+            "summary": (method.__doc__ or "").strip().splitlines()[0],
+            "citation": method.citation,
+            "guarantee": _guarantee(done),
+            "needs": sorted(need.value for need in method.needs),
+            "seen": list(dict.fromkeys(name for run in runs for name in run["seen"])),
+            "fields": dict(used.as_json()["fields"]),
+            "defaults": _defaults(method),
+            "tuning": tuning,
+            "figures": _plain(figures) | ({"differences": _plain(differences)} if differences else {}),
+            "verdicts": dict(sorted(verdicts.items())),
+            "reasons": reasons,
+            "marks": self.marks(cells, done, tuning),
+            "seeds": [self.seed(cell) for cell in cells],
+        }
+
+    def figures(
+        self, done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    ) -> tuple[dict[str, Figure], dict[str, Figure]]:
+        probes = [_by_name(evaluation) for _, evaluation in done]
+        found = {name: figure([probe[name]["unlearned"] for probe in probes]) for name in (*PROBES, "average-gap")}
+        found["forgetting-gap"] = figure([gap_of_margins(probe["mean-margin"], "unlearned") for probe in probes])
+        found["utility-gap"] = figure([_difference(probe["test-accuracy"], -1.0) for probe in probes])
+        found["cost"] = as_figure([run["example_steps"] / run["training_example_steps"] for run, _ in done])
+        found["seconds"] = as_figure([float(run["seconds"]) for run, _ in done])
+        differences = {name: figure([_difference(probe[name], 1.0) for probe in probes]) for name in PROBES}
+        return found, differences if done else {}
+
+    def seed(self, cell: Cell) -> dict[str, Any]:
+        for key in (cell.unlearn, cell.evaluate):
+            entry = self.outcomes.entries.get(key)
+            if entry is not None and entry.outcome is not Outcome.DONE:
+                return {"seed": cell.seed, "status": entry.outcome.value, "reason": entry.reason}
+        if not self.outcomes.done(cell.evaluate):
+            reason = self.outcomes.left_out.get(cell.evaluate) or self.outcomes.left_out.get(cell.unlearn)
+            return {"seed": cell.seed, "status": "missing", "reason": reason or "not done yet"}
+        run, evaluation = self.read(cell.unlearn, "run.json"), self.read(cell.evaluate, "evaluation.json")
+        return {
+            "seed": cell.seed,
+            "status": "done",
+            "verdict": str(evaluation["verdict"]["verdict"]).capitalize(),
+            "reason": evaluation["verdict"]["detail"],
+            "weights_digest": run["weights_digest"],
+            "example_steps": run["example_steps"],
+            "allowed": run["allowed"],
+            "seconds": run["seconds"],
+            "guarantee": str(guarantee_from_json(evaluation["guarantee"])),
+            "stopped": run["stopped"],
+            "notices": [*run["notices"], *evaluation["notices"]],
+        }
+
+    def marks(
+        self,
+        cells: Sequence[Cell],
+        done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+        tuning: Mapping[str, Any],
+    ) -> list[dict[str, Any]]:
+        found: dict[str, list[str]] = {}
+        for run, evaluation in done:
+            for guard in evaluation["guards"]:
+                if guard["fired"] and guard["name"] in ("collapse", "over-forgetting"):
+                    name = {"collapse": "collapsed", "over-forgetting": "over-forgotten"}[guard["name"]]
+                    found.setdefault(name, []).append(guard["detail"])
+            if run["weights_digest"] == run["parent"]["weights_digest"]:
+                found.setdefault("changed nothing", []).append("the weights are the original's, bit for bit")
+            allowed = run["allowed"]
+            if allowed is not None and run["example_steps"] < LITTLE_USED * allowed:
+                found.setdefault("budget unused", []).append(
+                    f"{run['example_steps']:.6g} of {allowed:.6g} allowed example-steps; "
+                    f"{run['stopped'] or 'the method needs no more'}"
+                )
+        if tuning["state"] in ("untuned", "oracle-tuned") and done:
+            found[tuning["state"]] = ["fields are the table's defaults or set by hand"] * len(done)
+        if tuning.get("transferred") is False:
+            worse = "on a second set the chosen fields score over twice as badly"
+            found["tuning did not transfer"] = [worse] * len(done)
+        for cell in cells:
+            entry = self.outcomes.entries.get(cell.unlearn)
+            if entry is not None and entry.outcome is not Outcome.DONE:
+                found.setdefault(entry.outcome.value, []).append(entry.reason)
+        return [
+            {"mark": name, "count": len(details), "of": len(cells), "detail": details[0]}
+            for name, details in found.items()
+        ]
+
+    def tuning(self, setting: Setting, row: Row) -> dict[str, Any]:
+        if not row.method.takes_budget:
+            return {"state": "takes no budget"}
+        key = setting.tunings.get(row.label)
+        if key is None:
+            return {"state": "untuned" if searches(type(row.method)) or row.by_hand else "nothing to tune"}
+        if not self.outcomes.done(key):
+            return {"state": "untuned"}
+        return tuned_row(self.read(key, "tuning.json"), row.method.name)
+
+
+def tuned_row(tuning: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """What the leaderboard shows of a method's tuning."""
+    entry = next(entry for entry in tuning["methods"] if entry["method"] == method)
+    chosen, default = entry["chosen"], entry["default"]
+    failures = [
+        {"fields": trial["fields"], "reason": trial["reason"]} for trial in entry["trials"] if trial["score"] is None
+    ]
+    return {
+        "state": "oracle-tuned" if tuning["mode"] == "oracle" else "tuned",
+        "trials": len(entry["trials"]),
+        "score": _score(chosen["choice"]),
+        "default_score": _score(default["choice"]),
+        "transfer_score": _score(chosen["transfer"]),
+        "transferred": entry["transferred"],
+        "example_steps": entry["cost"]["example_steps"] + entry["cost"]["scoring"],
+        "digest": tuning["digest"],
+        "failures": failures,
+        "kept_default": chosen["fields"] == default["fields"],
+        "notices": entry["notices"],
+    }
+
+
+def _score(attempt: Mapping[str, Any] | None) -> float | None:
+    return None if attempt is None or attempt["score"] is None else float(attempt["score"]["value"])
+
+
+def _by_name(evaluation: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {probe["name"]: probe for probe in evaluation["probes"]}
+
+
+def _difference(probe: Mapping[str, Any], sign: float) -> Mapping[str, Any]:
+    """Own figure minus the references' mean."""
+    own, mean = probe["unlearned"], probe["reference_mean"]
+    if "value" not in own:
+        return own
+    if mean is None:
+        return {"undecided": "there is no reference to compare with"}
+    return {"value": sign * (own["value"] - mean)}
+
+
+def _guarantee(done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str | None:
+    """The lowest that any seed earned."""
+    earned = [guarantee_from_json(evaluation["guarantee"]) for _, evaluation in done]
+    if not earned:
+        return None
+    lowest = min(earned, key=lambda guarantee: (guarantee.rank, str(guarantee) != "Empirical(no test passed yet)"))
+    return str(lowest)
+
+
+def _defaults(method: type[Method]) -> dict[str, Any]:
+    try:
+        return dict(method().as_json()["fields"])
+    except TypeError:  # a method of somebody else's with a field that has no default
+        return {}
+
+
+def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: found.as_json() for name, found in figures.items()}

@@ -1,0 +1,212 @@
+"""``study``: a file names the grid; what the store lacks is computed, and everything is drawn."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from expunge import __version__
+from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.files import write_text
+from expunge.core.hashing import parse_json, plain_json
+from expunge.study.engine import Engine
+from expunge.study.grid import Grid, lay_out
+from expunge.study.local import LocalEngine
+from expunge.study.progress import Standing, Watch
+from expunge.study.results import Results
+from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
+from expunge.study.store import Outcome, Store
+from expunge.study.study_file import Study, read_study
+from expunge.train.folder import writing
+from expunge.train.profile import processor
+
+FORMAT = "expunge/study/1"
+FIGURES = (
+    "forgetting-gap",
+    "utility-gap",
+    "average-gap",
+    "forget-accuracy",
+    "retain-accuracy",
+    "test-accuracy",
+    "membership-classifier",
+    "loss-threshold",
+    "mean-margin",
+    "cost",
+    "seconds",
+)
+
+
+def _local(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
+    if address is not None:
+        raise InvalidArgument(f"--address {address} is for --engine ray: the local engine runs on this machine")
+    return LocalEngine(store, cores() if jobs is None else jobs, log)
+
+
+def _ray(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
+    from expunge.study.ray_engine import RayEngine
+
+    return RayEngine(store, grid.datasets, jobs=jobs, address=address)
+
+
+ENGINES: dict[str, Callable[[Store, Grid, int | None, str | None, Path], Engine]] = {"local": _local, "ray": _ray}
+
+
+def study(
+    path: Path | str,
+    *,
+    out: Path | str,
+    store: Path | str | None = None,
+    engine: str = "local",
+    jobs: int | None = None,
+    address: str | None = None,
+    data: str | None = None,
+    draw_only: bool = False,
+    command: str | None = None,
+    show: Callable[[Standing], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Do what the store lacks, write ``results.json`` and ``results.csv`` into ``out``, and return the results.
+
+    The same call continues an interrupted study. ``store`` may be shared by several studies, also at the same time.
+    ``draw_only`` computes nothing. ``show`` is given the standing about every second, ``say`` lines for a log.
+    """
+    if engine not in ENGINES:
+        raise InvalidArgument(f"--engine {engine!r} is not one of {', '.join(ENGINES)}")
+    planned = read_study(path, location=data)
+    folder = Path(out)
+    grid = lay_out(planned)
+    with writing(folder):
+        _mark(folder, planned)
+        kept = Store(Path(store) if store is not None else folder / "store")
+        started = time.perf_counter()
+        watch = Watch(1, folder, show, _logged(folder, say))
+        places = 0
+        if draw_only:
+            outcomes = known_outcomes(grid.jobs, kept)
+        else:
+            with ENGINES[engine](kept, grid, jobs, address, folder / "workers.log") as chosen:
+                places = chosen.places
+                watch.places = places
+                outcomes = carry_out_jobs(grid.jobs, kept, chosen, watch)
+        found = Results(planned, grid, kept, outcomes).as_json()
+        found |= _circumstances(planned, command, engine, places, outcomes, time.perf_counter() - started)
+        write_text(folder / "results.json", plain_json(found))
+        write_text(folder / "results.csv", as_csv(found))
+    return found
+
+
+def _mark(folder: Path, planned: Study) -> None:
+    """A folder is one study's; what it draws is not mixed with another's."""
+    marker = folder / "study.json"
+    told = {"format": FORMAT, "name": planned.name}
+    if marker.is_file():
+        found = parse_json(marker.read_bytes())
+        if found != told:
+            other = found.get("name") if isinstance(found, Mapping) else None
+            raise InvalidArgument(
+                f"--out {folder} holds the study {other!r}, this one is {planned.name!r}: choose another folder, and "
+                f"--store {folder / 'store'} to share what is computed"
+            )
+        return
+    foreign = [item.name for item in folder.iterdir() if not item.name.startswith(".") and item.name != "store"]
+    if foreign:
+        raise InvalidArgument(
+            f"--out {folder} is not empty and no study (it holds {foreign[0]!r}): choose another folder"
+        )
+    write_text(marker, plain_json(told))
+
+
+def _logged(folder: Path, say: Callable[[str], None] | None) -> Callable[[str], None]:
+    """Lines go to ``study.log`` with the time, and to whoever listens."""
+
+    def both(line: str) -> None:
+        stamp = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
+        try:
+            with (folder / "study.log").open("a", encoding="utf-8") as log:
+                log.write(f"{stamp} {line}\n")
+        except OSError as error:
+            raise RunError(
+                f"{folder / 'study.log'} could not be written ({error.strerror or error}): what is computed is kept; "
+                "make room, then run the same command again"
+            ) from error
+        if say is not None:
+            say(line)
+
+    return both
+
+
+def _circumstances(
+    planned: Study, command: str | None, engine: str, places: int, outcomes: Outcomes, seconds: float
+) -> dict[str, Any]:
+    """When, where, how fast and with what: all that may differ between two identical studies."""
+    entries = outcomes.entries.values()
+    devices = sorted({training.device for training in planned.trainings})
+    machine = {
+        "processor": processor(),
+        "cores": cores(),
+        "system": platform.system(),
+        "device": ", ".join(devices),
+    }
+    if any(device.startswith("cuda") for device in devices) and torch.cuda.is_available():
+        machine["accelerator"] = torch.cuda.get_device_name()
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": command or f"expunge study {planned.path}",
+        "machine": machine,
+        "versions": {"expunge": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+        "engine": {"name": engine, "jobs": places},
+        "cost": {
+            "jobs": len(entries) + len(outcomes.left_out),
+            "reused": outcomes.reused,
+            "refused": sum(entry.outcome is Outcome.REFUSED for entry in entries),
+            "failed": sum(entry.outcome is Outcome.FAILED for entry in entries),
+            "left_out": len(outcomes.left_out),
+            "example_steps": round(sum(entry.example_steps for entry in entries), 3),
+            "job_seconds": round(sum(entry.seconds for entry in entries), 3),
+            "seconds": round(seconds, 3),
+        },
+    }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def as_csv(results: Mapping[str, Any]) -> str:
+    """One line for each row of each setting, with mean, low and high of every figure; empty where undecided."""
+    written = io.StringIO()
+    heads = [f"{name} {part}" for name in FIGURES for part in ("mean", "low", "high")]
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(["setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", "marks", *heads])
+    for setting in results["settings"]:
+        for row in setting["rows"]:
+            figures = [row["figures"].get(name, {}) for name in FIGURES]
+            writer.writerow(
+                [
+                    setting["id"],
+                    row["label"],
+                    row["method"],
+                    row["guarantee"] or "",
+                    row["tuning"]["state"],
+                    sum(seed["status"] == "done" for seed in row["seeds"]),
+                    " ".join(f"{name}:{count}" for name, count in row["verdicts"].items()),
+                    ", ".join(mark["mark"] for mark in row["marks"]),
+                    *(
+                        "" if part not in figure else f"{figure[part]:.6g}"
+                        for figure in figures
+                        for part in ("mean", "low", "high")
+                    ),
+                ]
+            )
+    return written.getvalue()

@@ -1,0 +1,97 @@
+"""A study's ``[training.NAME]``: the fields of a recipe as `expunge train` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.wording import choice, nearest
+from expunge.data.dataset import Dataset
+from expunge.schedule.recipe import (
+    Augmentation,
+    Calendar,
+    Optimiser,
+    OptimiserName,
+    Placement,
+    Precision,
+    Profile,
+    Recipe,
+    Voting,
+)
+from expunge.train.training import make_recipe
+
+OPTIMISER = {"optimiser": str, "rate": float, "momentum": float, "weight_decay": float, "calendar": str}
+AUGMENTATION = {"flip": bool, "crop": int}
+WHOLE = ("epochs", "batch_size", "shards", "slices", "least_present", "threads", "category_buckets", "text_buckets")
+CHOICES: dict[str, type[Enum]] = {"placement": Placement, "voting": Voting, "precision": Precision, "profile": Profile}
+MEANS = {"device": str, "checkpoint_interval": int}
+KINDS: dict[str, type] = {
+    "model": str,
+    "model_options": dict,
+    "task": str,
+    **OPTIMISER,
+    **AUGMENTATION,
+    **dict.fromkeys(WHOLE, int),
+    **dict.fromkeys(CHOICES, str),
+    **MEANS,
+}
+WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Fields of a recipe without its seed; ``data`` is what it is for, or all."""
+
+    name: str
+    fields: Mapping[str, Any]
+    device: str
+    checkpoint_interval: int | None
+    data: tuple[str, ...]
+
+    def recipe(self, dataset: Dataset, seed: int) -> Recipe:
+        """The recipe for a data set and a seed."""
+        return make_recipe(dataset, seed=seed, **self.fields)
+
+
+def read_training(name: str, table: Mapping[str, Any]) -> Training:
+    """Check a table and make typed fields of it; what is not said keeps the recipe's default."""
+    for key, value in table.items():
+        if key != "data":
+            _check(key, value)
+    kept = {key: value for key, value in table.items() if key not in (*OPTIMISER, *AUGMENTATION, *MEANS, "data")}
+    made: dict[str, Any] = {**kept, "optimiser": _optimiser(table)}
+    for key, choices in CHOICES.items():
+        if key in made:
+            made[key] = choice(choices, made[key], key)
+    made["augmentation"] = Augmentation(flip=table.get("flip", False), crop=table.get("crop", 0))
+    data = table.get("data", [])
+    wanted = [data] if isinstance(data, str) else data
+    if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
+        raise InvalidArgument(f"data {data!r} must be a name or a list of names")
+    return Training(name, made, table.get("device", "cpu"), table.get("checkpoint_interval"), tuple(wanted))
+
+
+def _check(key: str, value: Any) -> None:
+    if key not in KINDS:
+        raise InvalidArgument(f"a training has no {key!r}: it has {', '.join(KINDS)}{nearest(key, KINDS)}")
+    kind = KINDS[key]
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise InvalidArgument(f"{key} {value!r} must be {WORDS[kind]}")
+    if key == "checkpoint_interval" and value < 1:
+        raise InvalidArgument(f"checkpoint_interval {value} must be a whole number from 1")
+
+
+def _optimiser(table: Mapping[str, Any]) -> Optimiser:
+    name = choice(OptimiserName, table.get("optimiser", "sgd"), "optimiser")
+    momentum = table.get("momentum", 0.0 if name is OptimiserName.SIGN else 0.9)
+    return Optimiser(
+        name=name,
+        rate=table.get("rate", 0.05 if name is OptimiserName.SGD else 0.001),
+        momentum=momentum,
+        beta1=momentum if name in (OptimiserName.ADAM, OptimiserName.ADAMW) else 0.9,
+        weight_decay=table.get("weight_decay", 0.0 if name is OptimiserName.SIGN else 5e-4),
+        calendar=choice(Calendar, table.get("calendar", "cosine"), "calendar"),
+    )

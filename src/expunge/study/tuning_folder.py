@@ -1,0 +1,223 @@
+"""``tune``: two twins, the trials of some methods, and a tuning in one folder; killed at any time, it continues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.files import append_bytes
+from expunge.core.hashing import parse_json
+from expunge.data.forget_set import ForgetSet, choose
+from expunge.data.splits import Split
+from expunge.methods.contract import DEFAULT_BUDGET
+from expunge.methods.lookup import find_method, methods
+from expunge.methods.retrain import Retrain
+from expunge.methods.unlearn import unlearn
+from expunge.study.pseudo_sets import find_kind, pseudo_sets, twin_seeds
+from expunge.study.rehearsal import Data, Rehearsal, check_rehearsable, described_slots, prepare, prepare_oracle
+from expunge.study.score import Mode
+from expunge.study.search import check_trials, optuna_version
+from expunge.study.tuning import TRIALS, Record, check_budget, tune_method, tuning_of, write_tuning
+from expunge.train.folder import writing
+from expunge.train.loop import Progress
+from expunge.train.run import Run
+
+ALL = "all"
+KIND, SIZE = "random", "10%"
+OWN = ("trials.jsonl", "tuning.json", "twin-1", "twin-2")
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A retrained reference of the request itself, and the rules that name the request."""
+
+    reference: Run
+    forget: Sequence[str]
+
+
+def tune(
+    run: Run | Path | str,
+    named: Sequence[str] | str,
+    *,
+    out: Path | str,
+    kind: str = KIND,
+    size: str | None = SIZE,
+    avoid: Sequence[str] = (),
+    budget: float = DEFAULT_BUDGET,
+    trials: int = TRIALS,
+    seed: int = 0,
+    data: Data = None,
+    device: str | None = None,
+    oracle: Oracle | None = None,
+    bar: Bar | None = None,
+) -> Record:
+    """Choose fields for some methods, or for ``all`` that have a budget, by rehearsal; write and return the tuning.
+
+    The twins are trained without the rows to avoid, so that nothing here reads them. Every finished trial is kept in
+    ``trials.jsonl``; the same call on an interrupted folder takes up from there and ends in the same bytes but for
+    seconds.
+    """
+    found = run if isinstance(run, Run) else Run.open(run)
+    chosen = _methods([named] if isinstance(named, str) else named)
+    check_trials(trials)
+    check_budget(budget)
+    kind, folder, bar = find_kind(kind).value, Path(out), bar or _silent
+    rows = found.data(data)
+    train, root = rows[Split.TRAIN], found.root.hex()
+    nobody = np.zeros(0, dtype=np.int64)
+    spared = choose(avoid, train, root=root, forgotten=found.tombstones).slots if avoid else nobody
+    check_rehearsable(found, rows, spared)
+    request: Record = {
+        "weights_digest": found.weights_digest,
+        "data_root": root,
+        "forgotten": described_slots(found.tombstones),
+        "budget": float(budget),
+        "trials": trials,
+        "seed": seed,
+        "device": device or str(found.manifest["device"]),
+        "software": {"optuna": optuna_version(), "torch": version("torch"), "numpy": version("numpy")},
+    }
+    if oracle is not None:
+        forget = choose(oracle.forget, train, root=root, forgotten=found.tombstones)
+        aim = {
+            "mode": Mode.ORACLE.value,
+            "reference": oracle.reference.weights_digest,
+            "forget": described_slots(forget.slots),
+        }
+        with writing(folder):
+            book = TrialBook(folder, {**request, **aim})
+            rehearsal = prepare_oracle(found, oracle.reference, forget, seed=seed, data=rows, device=device)
+            return _tuned(rehearsal, chosen, book, budget, trials, seed, bar)
+    sets = pseudo_sets(train, kind=kind, size=size, seed=seed, avoid=spared, forgotten=found.tombstones)
+    aim = {"mode": Mode.REHEARSAL.value, "kind": kind, "size": size, "avoid": described_slots(spared)}
+    with writing(folder):
+        book = TrialBook(folder, {**request, **aim})
+        twins: list[Run] = []
+        for number, (slots, training_seed) in enumerate(
+            zip(sets, twin_seeds(seed, found.recipe.seed), strict=True), start=1
+        ):
+            with bar(f"twin {number}") as progress:
+                twin = unlearn(
+                    found,
+                    ForgetSet(np.union1d(slots, spared), (f"rehearsal:{kind}",), root),
+                    method=Retrain(training_seed=training_seed),
+                    out=folder / f"twin-{number}",
+                    data=rows,
+                    device=device,
+                    trace=False,
+                    progress=progress,
+                )
+            twins.append(twin)
+        rehearsal = prepare(found, twins, kind=kind, size=size, avoid=spared, seed=seed, data=rows, device=device)
+        return _tuned(rehearsal, chosen, book, budget, trials, seed, bar)
+
+
+def _tuned(
+    rehearsal: Rehearsal, named: Sequence[str], book: TrialBook, budget: float, trials: int, seed: int, bar: Bar
+) -> Record:
+    entries: list[Record] = []
+    for name in named:
+        with bar(f"tune {name}") as progress:
+            done = 0
+
+            def keep(record: Record, *, progress: Progress = progress) -> None:
+                nonlocal done
+                book.add(record)
+                done += 1
+                progress(min(done, trials), trials)
+
+            kept = book.of(name)
+            done = len(kept)
+            entries.append(
+                tune_method(name, rehearsal, budget=budget, trials=trials, seed=seed, kept=kept, on_trial=keep)
+            )
+    content = tuning_of(rehearsal, entries, budget=budget, trials=trials, seed=seed)
+    write_tuning(book.folder / "tuning.json", content)
+    return content
+
+
+def _methods(named: Sequence[str]) -> list[str]:
+    """Names without aliases, each once; ``all`` are those with a budget."""
+    found: list[str] = []
+    for name in named:
+        if name == ALL:
+            found += [method.name for method in methods().values() if method.takes_budget]
+            continue
+        method = find_method(name)
+        if not method.takes_budget:
+            raise InvalidArgument(
+                f"method {method.name!r} has no budget and nothing to tune: it does all the work that its guarantee "
+                "needs; leave it out"
+            )
+        found.append(method.name)
+    if not found:
+        raise InvalidArgument(f"no method to tune was named: give --method NAME, or --method {ALL}")
+    return list(dict.fromkeys(found))
+
+
+class TrialBook:
+    """trials.jsonl: first what was asked for, then each trial as it ended. A line cut short by a kill is dropped."""
+
+    def __init__(self, folder: Path, request: Record) -> None:
+        self.folder = folder
+        self.path = folder / "trials.jsonl"
+        lines = self._lines() if self.path.exists() else []
+        if not lines:
+            foreign = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
+            foreign = [name for name in foreign if name != self.path.name]
+            if foreign:
+                raise RunError(
+                    f"{folder} is not empty and not a tuning (it holds {foreign[0]!r}): choose another --out"
+                )
+            self._append({"request": request})
+        elif lines[0].get("request") != request:
+            told = lines[0].get("request")
+            differing = sorted(
+                name for name in request if not isinstance(told, dict) or told.get(name) != request[name]
+            )
+            raise RunError(
+                f"{folder} holds another tuning (another {', '.join(differing) or 'request'} than asked for): choose "
+                "another --out, or remove that folder"
+            )
+        self._records = lines[1:]
+
+    def of(self, name: str) -> list[Record]:
+        """The trials of a method, as they were added."""
+        return [record for record in self._records if record.get("method") == name]
+
+    def add(self, record: Record) -> None:
+        self._append(record)
+
+    def _append(self, record: Record) -> None:
+        line = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        append_bytes(self.path, line.encode() + b"\n")
+
+    def _lines(self) -> list[Record]:
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        found: list[Any] = []
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                found.append(parse_json(line))
+            except DataError as error:
+                raise RunError(f"{self.path}, line {number}: {error}; choose another --out") from None
+            if not isinstance(found[-1], dict):
+                raise RunError(f"{self.path}, line {number} is no trial: the file was altered; choose another --out")
+        if len(whole) != len(content):
+            with self.path.open("r+b") as handle:
+                handle.truncate(len(whole))
+        return found
+
+
+def _silent(what: str) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda done, total: None)

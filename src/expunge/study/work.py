@@ -1,0 +1,262 @@
+"""How jobs are done: one function for each kind, in one visible table. Wherever it runs, it gives the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import DataError, ExpungeError
+from expunge.core.hashing import canonical_json, sha256
+from expunge.data.forget_set import ForgetSet
+from expunge.data.source import Source
+from expunge.data.splits import SplitBy
+from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write_beliefs
+from expunge.measure.evaluate import evaluate
+from expunge.methods.lookup import method_from_json
+from expunge.methods.unlearn import unlearn
+from expunge.schedule.recipe import Recipe
+from expunge.study.job import Job, Work
+from expunge.study.opened import OpenedData
+from expunge.study.rehearsal import Rehearsal, prepare
+from expunge.study.store import Entry, Outcome, Store
+from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of, write_tuning
+from expunge.study.tuning_folder import TrialBook
+from expunge.train.loop import Progress
+from expunge.train.profile import pinned
+from expunge.train.run import Run
+from expunge.train.training import find_device, train
+
+VOLATILE = ("seconds",)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job came to: the digest of all that is the same wherever and whenever it is done, and its cost."""
+
+    digest: str
+    example_steps: float
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a job works: its folder, the store with its inputs, the data, and whom to tell how far it is."""
+
+    folder: Path
+    store: Store
+    data: OpenedData
+    progress: Progress | None
+
+    def input(self, key: str) -> Path:
+        return self.store.place(key)
+
+
+def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | None = None) -> Entry:
+    """Do a job, unless it is done, and note how it ended. Nothing that a person can mend is raised."""
+    with store.claim(job):
+        known = store.entry(job.key)
+        if known is not None and known.outcome is not Outcome.FAILED:
+            return known
+        store.discard(job.key)
+        started = time.perf_counter()
+        entry = _ended(job, At(store.place(job.key), store, data, progress), started)
+        if entry.outcome is not Outcome.DONE:
+            _leave(store.place(job.key))
+        store.keep(entry)
+        return entry
+
+
+def _ended(job: Job, at: At, started: float) -> Entry:
+    def entry(outcome: Outcome, reason: str = "", digest: str = "", example_steps: float = 0.0) -> Entry:
+        return Entry(
+            key=job.key,
+            work=job.work.value,
+            title=job.title,
+            outcome=outcome,
+            reason=reason,
+            digest=digest,
+            example_steps=example_steps,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+
+    try:
+        at.data.rows(job.means["data"])
+    except ExpungeError as error:
+        return entry(Outcome.FAILED, str(error))
+    try:
+        result = DONE_BY[job.work](job, at)
+    except ExpungeError as error:
+        return entry(Outcome.FAILED if _passes(error) else Outcome.REFUSED, str(error))
+    except Exception as error:  # noqa: BLE001 - one job that breaks must not stop the rest
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return entry(Outcome.FAILED, f"{what} (not foreseen; {Path(where.filename).name}, line {where.lineno})")
+    return entry(Outcome.DONE, digest=result.digest, example_steps=result.example_steps)
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Whether an error may be gone another time: the disk, the memory, another process."""
+    while error is not None:
+        if isinstance(error, OSError | MemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _leave(folder: Path) -> None:
+    """Remove what a job that came to nothing has written; an interrupted job is not such a one."""
+    if folder.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _train(job: Job, at: At) -> Result:
+    spec, means = job.spec, job.means
+    recipe = Recipe.from_json(means["recipe"])
+    slots = means.get("without")
+    without = None
+    if slots is not None:
+        without = ForgetSet(np.array(slots, dtype=np.int64), tuple(means["rules"]), spec["roots"]["train"])
+    run = train(
+        Source.from_json(means["data"]["source"]),
+        out=at.folder,
+        recipe=recipe,
+        without=without,
+        split_seed=spec["split_seed"],
+        split_by=SplitBy(spec["split_by"]),
+        device=spec["device"],
+        checkpoint_interval=means.get("checkpoint_interval"),
+        trace=False,
+        progress=at.progress,
+    )
+    if run.manifest["data"]["roots"] != spec["roots"]:
+        location = means["data"]["source"]["location"]
+        raise DataError(f"the data at {location} changed while the study ran: start it again")
+    if slots is not None:  # a reference is never replayed from
+        shutil.rmtree(at.folder / "checkpoints", ignore_errors=True)
+    return _remember(run, job, at)
+
+
+def _unlearn(job: Job, at: At) -> Result:
+    spec, means = job.spec, job.means
+    parent = Run.open(at.input(job.one("original")))
+    chosen: Mapping[str, Any] | None = None
+    method = method_from_json(spec["method"])
+    if "tuning" in job.inputs:
+        method, chosen = chosen_entry(read_tuning(at.input(job.one("tuning")) / "tuning.json"), method.name)
+    run = unlearn(
+        parent,
+        ForgetSet(np.array(means["slots"], dtype=np.int64), tuple(means["rules"]), parent.root.hex()),
+        method=method,
+        out=at.folder,
+        budget=spec["budget"] if method.takes_budget else None,
+        seed=spec["seed"],
+        data=at.data.rows(means["data"]),
+        trace=False,
+        progress=at.progress,
+        tuning=chosen,
+    )
+    return _remember(run, job, at)
+
+
+def _remember(run: Run, job: Job, at: At) -> Result:
+    """Ask the model what it answers to every row, once."""
+    manifest = run.manifest
+    with pinned(run.recipe):
+        rows = at.data.rows(job.means["data"])
+        write_beliefs(at.folder / "beliefs.safetensors", read_beliefs(run, rows, find_device(manifest["device"])))
+    kept = ("weights_digest", "guarantee", "example_steps", "allowed", "stopped", "notices", "seen", "method", "steps")
+    told = {name: manifest[name] for name in kept if name in manifest}
+    return Result(sha256(canonical_json(told)).hex(), float(manifest["example_steps"]))
+
+
+def _evaluate(job: Job, at: At) -> Result:
+    run = Run.open(at.input(job.one("run")))
+
+    def stored(model: Run) -> Beliefs:
+        return stored_beliefs(model.path / "beliefs.safetensors", model.weights_digest)
+
+    evaluation = evaluate(
+        run,
+        [at.input(key) for key in job.inputs["references"]],
+        original=at.input(job.one("original")),
+        data=at.data.rows(job.means["data"]),
+        out=at.folder / "evaluation.json",
+        progress=at.progress,
+        beliefs=stored,
+    ).as_json()
+    return Result(sha256(canonical_json(timeless(evaluation))).hex(), 0.0)
+
+
+def timeless(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """An evaluation without what the clock said, which is never the same twice."""
+    kept = {name: value for name, value in evaluation.items() if name != "digest"}
+    kept["original"] = _without_seconds(evaluation["original"])
+    kept["references"] = [_without_seconds(reference) for reference in evaluation["references"]]
+    kept["probes"] = [probe for probe in evaluation["probes"] if probe["name"] not in VOLATILE]
+    return kept
+
+
+def _without_seconds(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in model.items() if name not in VOLATILE}
+
+
+def _tune(job: Job, at: At) -> Result:
+    """The trials of one method, appended as they end, so that a killed tuning goes on with the next."""
+    spec = job.spec
+    original, twins = at.input(job.one("original")), [Run.open(at.input(key)) for key in job.inputs["twins"]]
+    at.folder.mkdir(parents=True, exist_ok=True)
+    book = TrialBook(at.folder, {"job": job.key})
+    told = canonical_json({"inputs": {role: list(keys) for role, keys in job.inputs.items()}, "spec": _aim(spec)}).hex()
+
+    def make() -> Rehearsal:
+        return prepare(
+            Run.open(original),
+            twins,
+            kind=spec["kind"],
+            size=spec["size"],
+            avoid=np.array(job.means["avoid"], dtype=np.int64),
+            seed=spec["seed"],
+            data=at.data.rows(job.means["data"]),
+        )
+
+    rehearsal = at.data.last(told, make)
+    done = len(book.of(spec["method"]))
+
+    def tell(record: Mapping[str, Any]) -> None:
+        nonlocal done
+        book.add(dict(record))
+        done += 1
+        if at.progress is not None:
+            at.progress(done, spec["trials"] + 2)
+
+    entry = tune_method(
+        spec["method"],
+        rehearsal,
+        budget=spec["budget"],
+        trials=spec["trials"],
+        seed=spec["seed"],
+        kept=book.of(spec["method"]),
+        on_trial=tell,
+    )
+    content = tuning_of(rehearsal, [entry], budget=spec["budget"], trials=spec["trials"], seed=spec["seed"])
+    write_tuning(at.folder / "tuning.json", content)
+    return Result(str(content["digest"]), float(entry["cost"]["example_steps"] + entry["cost"]["scoring"]))
+
+
+def _aim(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rehearsal depends on besides its runs: all methods share it."""
+    return {name: spec[name] for name in ("kind", "size", "avoid", "seed")}
+
+
+DONE_BY: dict[Work, Callable[[Job, At], Result]] = {
+    Work.TRAIN: _train,
+    Work.TUNE: _tune,
+    Work.UNLEARN: _unlearn,
+    Work.EVALUATE: _evaluate,
+}

@@ -1,0 +1,150 @@
+"""Training on everything but some rows: which they are, what run.json says of them, and a run that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.files import write_text
+from expunge.core.hashing import plain_json
+from expunge.data.commitment import Commitment, tombstones_digest
+from expunge.data.dataset import Dataset
+from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.source import Source
+from expunge.data.splits import SPLITS
+from expunge.schedule.recipe import Recipe
+from expunge.schedule.schedule import Schedule
+from expunge.train.folder import sound
+from expunge.train.perturbation import commitment_of, read_key
+from expunge.train.run import Run
+from expunge.train.shards import anybody
+
+Without = Sequence[str] | str | ForgetSet | None
+IN_WORDS = ("subject:", "class:", "random:")  # rules whose text alone says which rows of a data set are meant
+GIVEN_KEY = (
+    "the noise was drawn under a key that was given: whoever holds this model beside another one of the same key and "
+    "seed can take the noise out, so publish one of them only"
+)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The chairs that stay empty from the first step, and what is written down about them."""
+
+    forget: ForgetSet | None
+    released: Mapping[str, list[int]]
+
+    @property
+    def slots(self) -> np.ndarray:
+        return np.zeros(0, dtype=np.int64) if self.forget is None else self.forget.slots
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What it adds to the request; nothing where nobody is left out, so that older runs keep theirs."""
+        return {} if self.forget is None else {"without": tombstones_digest(self.slots).hex()}
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Fields of run.json."""
+        found: dict[str, Any] = {"tombstones": [int(slot) for slot in self.slots], "released": dict(self.released)}
+        if self.forget is not None:
+            found |= {"forgotten": len(self.forget), "rules": list(self.forget.rules), "trajectory": "recorded"}
+        return found
+
+    def earned(self, recipe: Recipe, schedule: Schedule, given_key: bool) -> dict[str, Any]:
+        """What the finished run says beside what every training says."""
+        if self.forget is None:
+            return {}
+        nobody = np.zeros(0, dtype=np.int64)
+        return {
+            "training_example_steps": schedule.work(nobody, least_present=recipe.least_present),
+            "notices": [GIVEN_KEY] if given_key and recipe.perturbation else [],
+        }
+
+    def check(self, recipe: Recipe, schedule: Schedule) -> None:
+        """Rows so few that no step can be taken on them are no training set."""
+        if self.forget is None:
+            return
+        if not any(anybody(recipe, schedule, shard, self.slots) for shard in range(schedule.shards)):
+            raise RunError(
+                "fewer rows remain than a step needs: nothing can be trained on them; leave out fewer, or add rows"
+            )
+
+    def write(self, folder: Path) -> None:
+        if self.forget is not None:
+            write_text(folder / "forget.json", plain_json(self.forget.as_json()))
+
+
+def leave_out(without: Without, dataset: Dataset, commitment: Commitment) -> LeftOut:
+    """Resolve the rules against the training rows, as ``unlearn`` does."""
+    if without is None:
+        return LeftOut(None, {})
+    rows = {split: dataset.take(np.flatnonzero(commitment.assignment == split.code)) for split in SPLITS}
+    train, root = rows[SPLITS[0]], commitment.root.hex()
+    if isinstance(without, ForgetSet):
+        found = without
+        if found.root != root:
+            raise InvalidArgument(
+                f"the forget set belongs to the data set {found.root[:12]}…, these rows are the data set "
+                f"{root[:12]}…: choose it from these rows"
+            )
+        if len(found) == 0 or int(found.slots[-1]) >= len(train) or len(found) == len(train):
+            raise InvalidArgument(
+                f"the forget set names {len(found)} slots of {len(train)} training rows: some must go, some must stay"
+            )
+    else:
+        rules = _listed(without)
+        if not rules:
+            raise InvalidArgument("without names nobody: leave it out, or name rows such as subject:NAME")
+        found = choose(rules, train, root=root, forgotten=np.zeros(0, dtype=np.int64))
+    return LeftOut(found, released(found.rules, rows, {}))
+
+
+def answered(
+    folder: Path,
+    without: Without,
+    data: Source | Dataset,
+    recipe_of: Callable[[Run], Recipe],
+    *,
+    split_seed: int,
+    split_by: str,
+    device: str,
+    noise_key: Path | str | None,
+) -> Run | None:
+    """The finished run of the very same words. The rows it left out may rightly be gone from the data by then."""
+    if without is None or not (folder / "run.json").is_file():
+        return None
+    found = Run.open_any(folder)
+    described, request = found.manifest["data"], found.manifest["request"]
+    same = (
+        found.manifest["status"] == "finished"
+        and found.manifest["operation"] == "train"
+        and _same_rows(found, without)
+        and described["source"] == (data.as_json() if isinstance(data, Source) else None)
+        and (described["split_seed"], described["split_by"], request["device"]) == (split_seed, split_by, device)
+        and (noise_key is None or commitment_of(read_key(noise_key)) == found.manifest.get("noise_commitment"))
+        and recipe_of(found) == found.recipe
+    )
+    if not same:
+        return None
+    try:
+        found.data(data if isinstance(data, Dataset) else None)
+    except DataError:  # other data: the ordinary way says in which respect
+        return None
+    return sound(found)
+
+
+def _same_rows(found: Run, without: Sequence[str] | str | ForgetSet) -> bool:
+    if isinstance(without, ForgetSet):
+        return without.root == found.root.hex() and np.array_equal(without.slots, found.tombstones)
+    rules = _listed(without)
+    return found.manifest.get("rules") == rules and all(rule.startswith(IN_WORDS) for rule in rules)
+
+
+def _listed(without: Sequence[str] | str) -> list[str]:
+    return [without] if isinstance(without, str) else list(without)

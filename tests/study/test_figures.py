@@ -1,0 +1,62 @@
+"""Figures over seeds against SciPy, gaps against their definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from expunge.core.values import Undecided
+from expunge.study.figures import Mean, as_figure, figure, gap_of_margins, noise_of_margins
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9).filter(lambda values: np.std(values) > 1e-6))
+def test_the_interval_is_students(values: list[float]) -> None:
+    found = Mean(tuple(values)).as_json()
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    assert found["mean"] == pytest.approx(np.mean(values))
+    assert found["low"] == pytest.approx(low, rel=1e-9, abs=1e-9)
+    assert found["high"] == pytest.approx(high, rel=1e-9, abs=1e-9)
+    assert found["values"] == values
+
+
+def test_one_value_is_its_own_interval() -> None:
+    assert Mean((3.0,)).as_json() == {"mean": 3.0, "low": 3.0, "high": 3.0, "n": 1, "values": [3.0]}
+
+
+def test_nothing_is_no_figure() -> None:
+    assert as_figure([]) == Undecided("nothing was measured")
+
+
+def test_one_undecided_seed_leaves_no_figure() -> None:
+    assert figure([{"value": 1.0}, {"undecided": "needs 20"}]) == Undecided("needs 20")
+    assert figure([{"value": 1.0}, {"value": 3.0}]) == Mean((1.0, 3.0))
+
+
+def probe(own: float, references: list[float], unit: float | None) -> dict[str, object]:
+    return {
+        "unlearned": {"value": own},
+        "references": [{"value": value} for value in references],
+        "reference_mean": float(np.mean(references)) if references else None,
+        "one_unit": unit,
+    }
+
+
+def test_the_gap_is_in_units_of_the_references() -> None:
+    assert gap_of_margins(probe(1.0, [3.0, 5.0], 2.0), "unlearned") == {"value": 1.5}
+    assert gap_of_margins(probe(7.0, [3.0, 5.0], 2.0), "unlearned") == {"value": 1.5}
+    assert "undecided" in gap_of_margins(probe(1.0, [], None), "unlearned")
+    assert "undecided" in gap_of_margins(probe(1.0, [3.0], 0.0), "unlearned")
+    assert gap_of_margins({**probe(1.0, [3.0], 1.0), "unlearned": {"undecided": "why"}}, "unlearned") == {
+        "undecided": "why"
+    }
+
+
+def test_the_noise_is_each_reference_against_the_others() -> None:
+    values = [1.0, 2.0, 6.0]
+    slow = np.mean([abs(value - np.mean(values[:at] + values[at + 1 :])) for at, value in enumerate(values)]) / 2.0
+    assert noise_of_margins(probe(0.0, values, 2.0)) == pytest.approx(slow)
+    assert noise_of_margins(probe(0.0, [1.0], 2.0)) is None
+    assert noise_of_margins(probe(0.0, values, None)) is None

@@ -1,0 +1,555 @@
+"""Tuning: a planted optimum is found and carries over or not, kills cost nothing but time, files are not believed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import Refused
+from tests.study.rehearsed import Pictures, Play, play
+
+from expunge.cli.main import main
+from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
+from expunge.core.hashing import plain_json
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.methods.contract import Given, Method, Need, Outcome
+from expunge.methods.fields import Between, tuned
+from expunge.methods.retrain import Retrain
+from expunge.methods.unlearn import unlearn
+from expunge.study.rehearsal import Rehearsal
+from expunge.study.score import Part, Stage
+from expunge.study.tuning import (
+    NO_TRANSFER,
+    chosen_entry,
+    digest_of,
+    read_tuning,
+    timeless,
+    tune_method,
+    tuning_of,
+    write_tuning,
+)
+from expunge.study.tuning_folder import Oracle, tune
+from expunge.train.profile import pinned
+from expunge.train.run import Run
+from expunge.train.training import train
+
+Expunge = Callable[..., tuple[int, str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretched(Method):
+    """Multiplies the last layer, and with it every margin: the best factor is known where the twin is a stretch too."""
+
+    name = "stretched"
+    needs = frozenset({Need.FORGET})
+    factor: float = tuned(1.0, Between(0.05, 20.0))
+
+    def unlearn(self, given: Given) -> Outcome:
+        student = given.student()
+        given.meter.steps(1)
+        stretch(student, self.factor)
+        return Outcome(model=student, steps=1)
+
+
+def stretch(model: torch.nn.Module, factor: float) -> torch.nn.Module:
+    with torch.no_grad():
+        for parameter in list(model.parameters())[-2:]:
+            parameter.mul_(factor)
+    return model
+
+
+@pytest.fixture(scope="module")
+def data(pictures_like: Pictures) -> Dataset:
+    return pictures_like(rows=500, people=50)
+
+
+@pytest.fixture(scope="module")
+def played(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    return play(data, tmp_path_factory.mktemp("played"))
+
+
+@pytest.fixture(scope="module")
+def rehearsal(played: Play) -> Rehearsal:
+    return played.prepare()
+
+
+def towards(rehearsal: Rehearsal, first: float, second: float) -> Rehearsal:
+    """The same with the original, stretched, in the place of each twin."""
+    twins = {}
+    with pinned(rehearsal.parent.recipe):
+        for stage, factor in zip(Stage, (first, second), strict=True):
+            model = stretch(unchanged(rehearsal), factor)
+            read = rehearsal._read(model, stage)  # pyright: ignore[reportPrivateUsage]
+            twins[stage] = replace(
+                rehearsal.twins[stage],
+                accuracy=float(read[Part.CALIBRATION][1].mean()),
+                means={part: float(margins.mean()) for part, (margins, _) in read.items()},
+                units={part: float(margins.std(ddof=1)) for part, (margins, _) in read.items()},
+            )
+    return replace(rehearsal, twins=twins)
+
+
+def unchanged(rehearsal: Rehearsal) -> torch.nn.Module:
+    from copy import deepcopy
+
+    return deepcopy(rehearsal.parent.model)
+
+
+# One method.
+
+
+def test_a_planted_optimum_is_found_and_carries_over(rehearsal: Rehearsal) -> None:
+    entry = tune_method(Stretched, towards(rehearsal, 3.0, 3.0), budget=0.1, trials=30, seed=0)
+    assert entry["state"] == "tuned"
+    assert entry["chosen"]["fields"]["factor"] == pytest.approx(3.0, rel=0.1)
+    scores = {who: entry[who]["choice"]["score"]["value"] for who in ("default", "chosen")}
+    assert scores["chosen"] < 0.2 * scores["default"]
+    assert entry["chosen"]["transfer"]["score"]["value"] < 0.2 * entry["default"]["transfer"]["score"]["value"]
+    assert len(entry["trials"]) == 30
+    assert entry["cost"]["example_steps"] == 30 + 2
+    assert entry["default"]["trial"] == 0
+
+
+def test_it_says_when_it_did_not_transfer(rehearsal: Rehearsal) -> None:
+    entry = tune_method(Stretched, towards(rehearsal, 3.0, 0.3), budget=0.1, trials=12, seed=0)
+    assert entry["transferred"] is False
+    assert NO_TRANSFER in entry["notices"]
+    first, second = (entry["chosen"][stage]["score"]["value"] for stage in ("choice", "transfer"))
+    assert second > 2 * first
+    carried = tune_method(Stretched, towards(rehearsal, 30.0, 28.0), budget=0.1, trials=12, seed=0)
+    assert carried["transferred"] is True  # the range ends far from both
+    assert NO_TRANSFER not in carried["notices"]
+
+
+def test_where_nothing_is_admissible_the_default_is_kept(rehearsal: Rehearsal) -> None:
+    aim = towards(rehearsal, 3.0, 3.0)
+    hard = replace(aim, twins={stage: replace(twin, accuracy=2.0) for stage, twin in aim.twins.items()})
+    entry = tune_method(Stretched, hard, budget=0.1, trials=5, seed=0)
+    assert entry["state"] == "default kept"
+    assert entry["chosen"]["trial"] == 0
+    assert entry["chosen"]["fields"] == {"factor": 1.0}
+    assert any("none of 5 trials is admissible" in notice for notice in entry["notices"])
+
+
+def test_failures_are_recorded_with_their_reason(rehearsal: Rehearsal) -> None:
+    entry = tune_method("fine-tune-last-layers", rehearsal, budget=0.1, trials=25, seed=0)
+    failed = [trial for trial in entry["trials"] if trial["state"] == "failed"]
+    assert failed
+    assert all(trial["score"] is None and "of a model that has" in trial["reason"] for trial in failed)
+    assert f"{len(failed)} of 25 trials failed" in entry["notices"]
+    refused = tune_method("impair-repair", rehearsal, budget=0.1, trials=2, seed=0)  # forgets whole classes alone
+    assert refused["state"] == "default kept"
+    assert refused["transferred"] is False
+    assert "whole class" in refused["notices"][0]
+
+
+def test_what_has_no_ranges_is_scored_and_not_searched(rehearsal: Rehearsal) -> None:
+    entry = tune_method("neural-tangent-kernel", rehearsal, budget=2.0, trials=30, seed=0)
+    assert entry["state"] == "nothing to tune"
+    assert entry["trials"] == []
+    assert entry["chosen"] == entry["default"]
+    assert entry["default"]["choice"]["score"]["value"] > 0
+    assert entry["default"]["transfer"]["score"]["value"] > 0
+    assert entry["cost"]["example_steps"] > 0
+
+
+def test_what_cannot_be_tuned(rehearsal: Rehearsal, refused: Refused) -> None:
+    with refused(InvalidArgument, "'retrain'", "nothing to tune"):
+        tune_method("retrain", rehearsal, budget=0.1)
+    with refused(InvalidArgument, "budget 0 "):
+        tune_method("scrub", rehearsal, budget=0.0)
+    with refused(InvalidArgument, "trials 0"):
+        tune_method("scrub", rehearsal, budget=0.1, trials=0)
+
+
+@pytest.mark.parametrize("cut", range(9))
+def test_one_method_goes_on_where_it_was_cut(rehearsal: Rehearsal, cut: int) -> None:
+    rehearsal = towards(rehearsal, 3.0, 3.0)
+    told: list[dict[str, Any]] = []
+    whole = tune_method(Stretched, rehearsal, budget=0.1, trials=6, seed=2, on_trial=told.append)
+    assert len(told) == 8  # six trials, and two on the second set
+    again: list[dict[str, Any]] = []
+    entry = tune_method(Stretched, rehearsal, budget=0.1, trials=6, seed=2, kept=told[:cut], on_trial=again.append)
+    assert timeless(entry) == timeless(whole)
+    assert timeless(again) == timeless(told[cut:])
+
+
+def test_kept_trials_of_others_are_refused(rehearsal: Rehearsal, refused: Refused) -> None:
+    told: list[dict[str, Any]] = []
+    tune_method(Stretched, rehearsal, budget=0.1, trials=2, seed=0, on_trial=told.append)
+    with refused(DataError, "of the method 'scrub'"):
+        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[{**told[0], "method": "scrub"}])
+    with refused(DataError, "cannot be read"):
+        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[{**told[0], "stage": "third"}])
+    with refused(RunError, "kept with the fields"):
+        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[{**told[0], "fields": {"factor": 2.0}}])
+
+
+# The file.
+
+
+@pytest.fixture(scope="module")
+def tuning(rehearsal: Rehearsal) -> dict[str, Any]:
+    names = ("saliency-unlearning", "fine-tune", "neural-tangent-kernel")
+    entries = [tune_method(name, rehearsal, budget=0.1, trials=5, seed=0) for name in names]
+    return tuning_of(rehearsal, entries, budget=0.1, trials=5, seed=0)
+
+
+def test_it_is_read_back_as_written(tuning: dict[str, Any], rehearsal: Rehearsal, tmp_path: Path) -> None:
+    write_tuning(tmp_path / "tuning.json", tuning)
+    assert read_tuning(tmp_path / "tuning.json") == tuning
+    late = json.loads(json.dumps(tuning))
+    late["methods"][0]["trials"][0]["seconds"] += 1.0
+    late["cost"]["seconds"] = 99.0
+    assert digest_of(late) == tuning["digest"]
+    late["methods"][0]["trials"][0]["example_steps"] += 1.0
+    assert digest_of(late) != tuning["digest"]
+    method, told = chosen_entry(tuning, "salun")
+    entry = tuning["methods"][0]
+    assert method.as_json() == told["method"] == {"name": "saliency-unlearning", "fields": entry["chosen"]["fields"]}
+    assert told["score"] == entry["chosen"]["choice"]["score"]["value"] <= told["default_score"]
+    assert told["transfer_score"] == entry["chosen"]["transfer"]["score"]["value"]
+    assert (told["trials"], told["size"], told["kind"], told["mode"]) == (5, 80, "random", "rehearsal")
+    assert tuning["cost"]["twins"] == sum(twin.example_steps for twin in rehearsal.twins.values())
+    assert str(tmp_path) not in plain_json(tuning)
+
+
+def resigned(content: dict[str, Any]) -> dict[str, Any]:
+    return {**content, "digest": digest_of(content)}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not readable"),
+        ("[]", "not a tuning"),
+        ("{}", "not a tuning"),
+        ('{"format": "expunge/tuning/1"}', "digest"),
+        ('{"format": "expunge/tuning/1", "Bad key": 1}', "altered"),
+        ('{"format": "expunge/tuning/1", "a": 1, "a": 2}', "repeats a key"),
+        ('{"format": "expunge/tuning/1", "a": 1e999}', "not a number"),
+        ('{"format": "expunge/tuning/1", "a": ' + "[" * 40 + "]" * 40 + "}", "deeper"),
+        ('{"format": "expunge/tuning/2"}', "'expunge/tuning/2'"),
+    ],
+)
+def test_files_that_are_no_tuning(text: str, words: str, refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "tuning.json").write_text(text)
+    with refused(DataError, words, "tuning.json"):
+        read_tuning(tmp_path / "tuning.json")
+
+
+def altered(tuning: Mapping[str, Any], *where: str | int, value: Any) -> dict[str, Any]:
+    found = json.loads(json.dumps(tuning))
+    inner = found
+    for step in where[:-1]:
+        inner = inner[step]
+    inner[where[-1]] = value
+    return found
+
+
+def test_altered_files_are_refused(tuning: dict[str, Any], refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "tuning.json"
+    write_tuning(path, altered(tuning, "methods", 0, "chosen", "fields", "keep", value=0.9))
+    with refused(DataError, "its digest is not that of its content"):
+        read_tuning(path)
+    write_tuning(path, resigned(altered(tuning, "mode", value="guess")))
+    with refused(DataError, "mode 'guess'"):
+        read_tuning(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("methods",), None),
+        (("methods",), [3]),
+        (("methods", 0, "chosen"), "scrub"),
+        (("methods", 0, "chosen", "fields"), [1]),
+        (("methods", 0, "chosen", "choice", "score"), {}),
+        (("methods", 0, "chosen", "choice", "score", "value"), "much"),
+        (("methods", 0, "transferred"), "perhaps"),
+        (("methods", 0, "trials"), 5),
+        (("rehearsal",), {}),
+        (("rehearsal", "sets"), []),
+        (("budget",), "a tenth"),
+    ],
+)
+def test_files_with_holes_are_refused(tuning: dict[str, Any], where: tuple, value: Any, refused: Refused) -> None:
+    with refused(DataError, "the tuning was altered", "'saliency-unlearning'"):
+        chosen_entry(altered(tuning, *where, value=value), "saliency-unlearning")
+
+
+def test_a_method_that_was_not_tuned(tuning: dict[str, Any], refused: Refused) -> None:
+    with refused(InvalidArgument, "nothing of the method 'scrub'", "fine-tune"):
+        chosen_entry(tuning, "scrub")
+
+
+# Unlearning with tuned fields.
+
+
+def test_the_run_says_how_its_fields_were_chosen(played: Play, tuning: dict[str, Any], tmp_path: Path) -> None:
+    method, told = chosen_entry(tuning, "salun")
+
+    def forget(out: str, **more: Any) -> Run:
+        given = {"method": method, "data": played.rows, "out": tmp_path / out, **more}
+        return unlearn(played.run, "random:10%:1", **given)
+
+    run = forget("tuned", tuning=told)
+    assert run.manifest["untuned"] is False
+    assert run.manifest["tuning"] == told
+    assert run.manifest["request"]["tuning"] == tuning["digest"]
+    by_hand = forget("by-hand")
+    assert by_hand.manifest["untuned"] is True
+    assert "tuning" not in by_hand.manifest
+    assert by_hand.weights_digest == run.weights_digest  # fields are fields
+    assert forget("tuned", tuning=told).manifest == run.manifest
+    with pytest.raises(RunError, match="holds another run"):
+        forget("tuned")
+    with pytest.raises(RunError, match="holds another run"):
+        forget("tuned", tuning={**told, "digest": "0" * 64})
+    still = unlearn(
+        played.run, "random:3:1", method="neural-tangent-kernel", data=played.rows, out=tmp_path / "ntk", budget=2.0
+    )
+    assert still.manifest["untuned"] is False
+    assert still.manifest["tuning"] == {"state": "nothing to tune"}
+    exact = unlearn(played.run, "random:3:1", data=played.rows, out=tmp_path / "exact")
+    assert exact.manifest["untuned"] is False
+    assert "tuning" not in exact.manifest
+
+
+def test_a_tuning_serves_its_own_request_alone(
+    played: Play, data: Dataset, tuning: dict[str, Any], tmp_path: Path, refused: Refused, pictures_like: Pictures
+) -> None:
+    method, told = chosen_entry(tuning, "salun")
+    out = tmp_path / "out"
+
+    def forget(run: Run = played.run, rules: str = "random:9:1", rows: Any = played.rows, **more: Any) -> Run:
+        return unlearn(run, rules, **{"method": method, "tuning": told, "data": rows, "out": out, **more})
+
+    with refused(InvalidArgument, "budget of 0.1, asked for is 0.05"):
+        forget(budget=0.05)
+    with refused(InvalidArgument, "kind 'random', this one is of the kind 'class'", "--kind class"):
+        forget(rules="class:1")
+    with refused(InvalidArgument, "take the method from the tuning"):
+        forget(method=replace(method, rate=0.5))  # pyright: ignore[reportCallIssue]
+    with refused(InvalidArgument, "does not say 'score'"):
+        forget(tuning={name: value for name, value in told.items() if name != "score"})
+    longer = train(data, out=tmp_path / "longer", recipe=replace(played.run.recipe, epochs=5))
+    with refused(InvalidArgument, "made for the recipe"):
+        forget(longer)
+    other = pictures_like(rows=500, people=50, seed=9)
+    elsewhere = train(other, out=tmp_path / "elsewhere", recipe=played.run.recipe)
+    with refused(InvalidArgument, "made on the data set"):
+        forget(elsewhere, rows=other)
+    assert not out.exists()
+    sibling = train(data, out=tmp_path / "sibling", recipe=replace(played.run.recipe, seed=1))
+    assert forget(sibling).manifest["untuned"] is False  # the seed of the training is left aside
+
+
+# The folder.
+
+
+def killed(folder: Path, target: Path, size: int) -> Path:
+    """What a process leaves that is killed when so many bytes of its trials are written."""
+    shutil.copytree(folder, target)
+    (target / "tuning.json").unlink()
+    content = (target / "trials.jsonl").read_bytes()
+    (target / "trials.jsonl").write_bytes(content[:size])
+    if b"\n" not in content[:size]:
+        shutil.rmtree(target / "twin-1")
+        shutil.rmtree(target / "twin-2")
+    elif size % 2:
+        shutil.rmtree(target / "twin-2")
+    return target
+
+
+def test_killed_at_any_byte_it_ends_in_the_same(played: Play, tmp_path: Path) -> None:
+    def go(folder: Path) -> dict[str, Any]:
+        return tune(
+            played.run,
+            ["scrub", "salun"],
+            out=folder,
+            size="15%",
+            avoid=["subject:someone-03"],
+            trials=4,
+            seed=5,
+            data=played.rows,
+        )
+
+    whole = go(tmp_path / "whole")
+    content = (tmp_path / "whole" / "trials.jsonl").read_bytes()
+    ends = [at + 1 for at, byte in enumerate(content) if byte == ord("\n")]
+    assert len(ends) == 1 + 2 * (4 + 2) - sum(entry["chosen"]["trial"] == 0 for entry in whole["methods"])
+    for number, size in enumerate((0, 9, ends[0], ends[2], ends[2] + 31, ends[4], ends[5] + 1, ends[-1] - 1, ends[-1])):
+        folder = killed(tmp_path / "whole", tmp_path / f"killed-{number}", size)
+        assert timeless(go(folder)) == timeless(whole)
+        written = read_tuning(folder / "tuning.json")
+        assert (written["digest"], timeless(written)) == (whole["digest"], timeless(whole))
+        lines = [timeless(json.loads(line)) for line in (folder / "trials.jsonl").read_bytes().splitlines()]
+        assert lines == [timeless(json.loads(line)) for line in content.splitlines()]
+    before = (tmp_path / "whole" / "tuning.json").read_bytes()
+    assert go(tmp_path / "whole") == whole
+    assert (tmp_path / "whole" / "tuning.json").read_bytes() == before
+    twin = Run.open(tmp_path / "whole" / "twin-1")
+    person = np.flatnonzero(np.array(played.rows[Split.TRAIN].subjects) == "someone-03")
+    assert set(person) <= set(twin.tombstones)
+    assert whole["rehearsal"]["avoid"]["count"] == len(person)
+    assert whole["rehearsal"]["avoid_left_out"] is True
+
+
+def test_folders_that_are_not_its_own(played: Play, tmp_path: Path, refused: Refused) -> None:
+    def go(folder: Path, **change: Any) -> None:
+        tune(played.run, **{"named": "fine-tune", "out": folder, "trials": 1, "data": played.rows, **change})
+
+    out = tmp_path / "out"
+    go(out)
+    for change, named in (
+        ({"trials": 2}, "trials"),
+        ({"size": "9"}, "size"),
+        ({"seed": 1}, "seed"),
+        ({"budget": 0.2}, "budget"),
+    ):
+        with refused(RunError, "holds another tuning", f"another {named} than"):
+            go(out, **change)
+    go(out, named=["fine-tune", "ft", "scrub"])  # more methods may be added
+    assert [entry["method"] for entry in read_tuning(out / "tuning.json")["methods"]] == ["fine-tune", "scrub"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with refused(RunError, "'notes.txt'", "not a tuning"):
+        go(tmp_path / "other")
+    with (out / "trials.jsonl").open("a") as handle:
+        handle.write("3\n")
+    with refused(RunError, "is no trial"):
+        go(out)
+
+
+def test_methods_that_are_named(played: Play, tmp_path: Path, refused: Refused) -> None:
+    for named, words in (
+        (["exact-replay"], "'exact-replay' has no budget"),
+        (["scrubb"], "did you mean"),
+        ([], "no method"),
+    ):
+        with refused(InvalidArgument, words):
+            tune(played.run, named, out=tmp_path / "out", data=played.rows)
+    found = tune(played.run, "all", out=tmp_path / "out", data=played.rows, trials=1)
+    names = [entry["method"] for entry in found["methods"]]
+    assert "retrain" not in names
+    assert {"scrub", "neural-tangent-kernel", "impair-repair"} <= set(names)
+
+
+def test_nothing_is_trained_in_vain(data: Dataset, tmp_path: Path, refused: Refused) -> None:
+    run = train(data, out=tmp_path / "run", model="mlp", epochs=1, shards=2)
+    with refused(UnsupportedYet, "2 shards"):
+        tune(run, "scrub", out=tmp_path / "out", data=data)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tuned_on_the_reference(played: Play, tmp_path: Path) -> None:
+    rules = ["random:20:3"]
+    reference = unlearn(
+        played.run, rules, method=Retrain(training_seed=4), out=tmp_path / "reference", data=played.rows
+    )
+    found = tune(
+        played.run, "salun", out=tmp_path / "tuning", data=played.rows, trials=3, oracle=Oracle(reference, rules)
+    )
+    assert found["mode"] == "oracle"
+    assert len(found["twins"]) == 1
+    (entry,) = found["methods"]
+    assert entry["transferred"] is None
+    assert entry["chosen"]["transfer"] is None
+    method, told = chosen_entry(found, "salun")
+    run = unlearn(played.run, rules, method=method, tuning=told, out=tmp_path / "run", data=played.rows)
+    assert run.manifest["untuned"] is False
+    assert run.manifest["tuning"]["mode"] == "oracle"
+
+
+# The command line.
+
+
+@pytest.fixture
+def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
+    """Run the command in this process: (status, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        found = capsys.readouterr()
+        return int(stop.value.code or 0), found.out, found.err
+
+    return run
+
+
+def test_tune_unlearn_evaluate(expunge: Expunge, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "tuning"
+    train("digits", out=base, model="mlp", epochs=2)
+    command = ("tune", base, "--method", "scrub", "--method", "ntk", "--size", "9%", "--trials", 3, "--out", out)
+    status, printed, _ = expunge(*command)
+    assert status == 0
+    for words in (
+        "scrub",
+        "neural-tangent-kernel",
+        "doing nothing scores",
+        "the 2 twins took",
+        "apart on rows",
+        "nothing to tune",
+    ):
+        assert words in printed
+    status, printed, error = expunge(*command, "--json")
+    assert (status, error) == (0, "")
+    assert json.loads(printed) == read_tuning(out / "tuning.json")
+    request = ("unlearn", base, "--forget", "random:10%:3", "--method", "scrub")
+    status, printed, _ = expunge(*request, "--tuned", out / "tuning.json", "--out", tmp_path / "scrub")
+    assert status == 0
+    assert "tuned by rehearsal in 3 trials" in printed
+    expunge("unlearn", base, "--forget", "random:10%:3", "--method", "retrain", "--out", tmp_path / "retrained")
+    notices = []
+    for name in ("scrub", "plain"):
+        expunge(*request, "--out", tmp_path / name) if name == "plain" else None
+        status, printed, _ = expunge("evaluate", tmp_path / name, "--reference", tmp_path / "retrained", "--json")
+        assert status == 0
+        notices.append(json.loads(printed)["notices"])
+    assert not any("untuned" in notice for notice in notices[0])
+    assert any("untuned" in notice for notice in notices[1])
+    status, _, error = expunge(*request, "--tuned", out / "tuning.json", "--set", "rate=1", "--out", tmp_path / "x")
+    assert status == 2
+    assert "--set and --tuned exclude each other" in error
+    status, _, error = expunge(*request, "--tuned", base / "run.json", "--out", tmp_path / "x")
+    assert status == 2
+    assert "not a tuning" in error
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--method", "retrain"), "has no budget and nothing to tune"),
+        (("--method", "scrub", "--kind", "person"), "kind 'person' is not one of random, class, subject"),
+        (("--method", "scrub", "--budget", "0"), "budget 0 must be"),
+        (("--method", "scrub", "--trials", "0"), "trials 0 must be"),
+        (("--method", "scrub", "--oracle", "somewhere"), "--oracle and --forget go together"),
+        (("--method", "scrub", "--forget", "class:1"), "--oracle and --forget go together"),
+        (("--method", "scrub", "--oracle", "x", "--forget", "class:1", "--kind", "class"), "rehearses nothing"),
+        (("--method", "scrub", "--size", "60%"), "may be taken"),
+        (("--method", "scrub", "--avoid", "class:11"), "class '11' is not one of"),
+        ((), "Missing option '--method'"),
+    ],
+)
+def test_what_tune_refuses(more: tuple[str, ...], words: str, expunge: Expunge, tmp_path: Path, digits: Path) -> None:
+    status, _, error = expunge("tune", digits, *more, "--out", tmp_path / "out")
+    assert status == 2
+    assert words in " ".join(error.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train("digits", out=tmp_path_factory.mktemp("digits") / "run", model="mlp", epochs=1).path
