@@ -21,6 +21,7 @@ _FACE = {
     "load": "expunge.train.load",
     "make_recipe": "expunge.train.training",
     "unlearn": "expunge.methods.unlearn",
+    "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
@@ -38,7 +39,9 @@ __all__ = [
     "load",
     "make_recipe",
     "report",
+    "study",
     "train",
+    "tune",
     "unlearn",
 ]
 
@@ -50,13 +53,15 @@ if TYPE_CHECKING:
     from expunge.methods import METHODS
     from expunge.methods.unlearn import unlearn
     from expunge.report.report import report
+    from expunge.study.study import study
+    from expunge.study.tuning_folder import tune
     from expunge.train.load import load
     from expunge.train.run import Run
     from expunge.train.training import make_recipe, train
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("train", "report"):  # folders that are verbs too
+    if name in ("train", "report", "study"):  # folders that are verbs too
         return import_module(f"expunge.{name}")
     if name in _FACE:
         return getattr(import_module(_FACE[name]), name)

@@ -195,7 +195,8 @@ class ObjectiveMethod(Method):
         """Whether a step will follow, once ``spent`` thirds of an example-step are gone; nothing is computed."""
         kept = len(calibration_rows(given)) if self.recalibrate else 0
         teacher = given.original if Need.ORIGINAL in self.needs else None
-        return self.plan(given, student, teacher, still=self.rate == 0, kept=kept + spent).total > 0
+        plan = self.plan(given, student, teacher, still=self.rate == 0, kept=kept + spent)
+        return any(plan.step(index).parts for index in range(plan.total))  # steps in which nobody sits do not count
 
     def plan(self, given: Given, student: nn.Module, teacher: nn.Module | None, *, still: bool, kept: int = 0) -> Plan:
         """The steps that fit into the stretches' epochs and what is left of the budget; nothing is computed.
