@@ -11,9 +11,14 @@ from typing import Any
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
+from expunge.report.leaderboard import ranking_table
+from expunge.report.tradeoff import tradeoff_svg
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
+STUDIES = DOCS.parent / "studies" / "results"
+PICTURES = "pictures"
+FORMAT = "expunge/study-results/1"
 HEAD = "<!-- written by docs/generate.py: change the code, then say `make docs` -->\n"
 
 
@@ -97,11 +102,71 @@ def speed_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def leaderboard_page() -> str:
+    """The committed studies: a chart and a table for each setting."""
+    lines = [
+        HEAD,
+        "# Leaderboard",
+        "",
+        "What the shipped studies found, as committed under `studies/results/`. [studies.md](studies.md) says how to",
+        "read the figures, [reading-the-leaderboard.md](reading-the-leaderboard.md) what they say beside published ones.",
+        "Intervals are Student's 95 % over seeds. A dash is a figure that is undecided; the report says why.",
+    ]
+    for results in studies():
+        cost, machine = results["cost"], results["machine"]
+        lines += [
+            "",
+            f"## {results['title']}",
+            "",
+            f"{results['date']}, `{results['command']}`, {machine['processor']}, torch {results['versions']['torch']},",
+            f"{results['engine']['jobs']} jobs at once: {cost['jobs']} jobs in {cost['seconds'] / 60:.1f} minutes",
+            f"({cost['refused']} refused). Seeds {', '.join(map(str, results['seeds']))}, {results['references']}",
+            f"references for each forget set. Results `{results['digest'][:16]}`.",
+        ]
+        for setting in results["settings"]:
+            lines += setting_lines(results, setting)
+    return "\n".join(lines) + "\n"
+
+
+def setting_lines(results: dict[str, Any], setting: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        f"### {setting['title']}: {setting['forgotten']} of {setting['training_rows']} rows, `{setting['model']}`",
+        "",
+        f"![forgetting gap against utility gap]({PICTURES}/{results['name']}-{setting['id']}.svg)",
+        "",
+        "| row | forgetting gap | utility gap | average gap | test accuracy | cost | verdicts | marks |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return lines + ["| " + " | ".join(row) + " |" for row in ranking_table(results, setting["id"])]
+
+
+def studies() -> list[dict[str, Any]]:
+    """The committed results of studies, the smallest first."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDIES.glob("*.json"))]
+    told = [results for results in found if results.get("format") == FORMAT]
+    return sorted(told, key=lambda results: (results["cost"]["example_steps"], results["name"]))
+
+
+def pictures() -> dict[str, str]:
+    """The trade-off of every setting as a drawing of its own, by its path below docs/."""
+    return {
+        f"{PICTURES}/{results['name']}-{setting['id']}.svg": tradeoff_svg(results, setting["id"])
+        for results in studies()
+        for setting in results["settings"]
+    }
+
+
 def _shown(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
-PAGES = {"methods.md": methods_page, "probes.md": probes_page, "speed.md": speed_page}
+PAGES = {
+    "methods.md": methods_page,
+    "probes.md": probes_page,
+    "speed.md": speed_page,
+    "leaderboard.md": leaderboard_page,
+}
 
 
 def main() -> int:
@@ -109,16 +174,23 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, fail if a page is not current")
     options = parser.parse_args()
     stale: list[str] = []
-    for name, page in PAGES.items():
-        path, text = DOCS / name, page()
+    written = {name: page() for name, page in PAGES.items()} | pictures()
+    for old in (DOCS / PICTURES).glob("*.svg"):
+        if f"{PICTURES}/{old.name}" not in written:
+            stale.append(f"{PICTURES}/{old.name}")
+            if not options.check:
+                old.unlink()
+    (DOCS / PICTURES).mkdir(exist_ok=True)
+    for name, text in written.items():
+        path = DOCS / name
         if options.check:
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 stale.append(name)
         else:
             path.write_text(text, encoding="utf-8")
-    if stale:
+    if stale and options.check:
         print(f"docs/{', docs/'.join(stale)} not current: say `make docs` and commit", file=sys.stderr)
-    return 1 if stale else 0
+    return 1 if stale and options.check else 0
 
 
 if __name__ == "__main__":

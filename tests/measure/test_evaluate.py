@@ -14,7 +14,7 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
-from expunge.measure.evaluate import evaluate
+from expunge.measure.evaluate import Known, evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.schedule.recipe import Optimiser
@@ -183,3 +183,21 @@ def test_forgetting_a_class(noisy: Dataset, tmp_path: Path) -> None:
     )
     assert probe(content, "test-accuracy")["unlearned"]["n"] == expected
     assert probe(content, "forget-accuracy")["unlearned"]["value"] < 0.2
+
+
+def test_what_is_known_of_models_changes_nothing(tmp_path: Path) -> None:
+    """Measurements kept from one evaluation to the next are those that would be made again."""
+    base = train("digits", out=tmp_path / "base", model="mlp", epochs=2, model_options={"width": 8})
+    first, second = "random:5%:1", "random:5%:2"
+    runs = {
+        (rule, method): unlearn(base, rule, method=method, out=tmp_path / f"{method}-{rule[-1]}")
+        for rule in (first, second)
+        for method in ("fine-tune", "exact-replay", "retrain")
+    }
+    known: Known = {}
+    for (rule, _), run in runs.items():
+        references = [runs[rule, "retrain"]] if run is not runs[rule, "retrain"] else []
+        plain = evaluate(run, references, out=tmp_path / "plain.json").as_json()
+        shared = evaluate(run, references, out=tmp_path / "shared.json", known=known).as_json()
+        assert shared == plain
+    assert len(known) == 2

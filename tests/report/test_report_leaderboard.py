@@ -101,6 +101,16 @@ def test_rows_stand_by_forgetting_gap_collapsed_then_absent_last(results, boards
         assert {collapsed for _, collapsed, _ in places} == {True, False}
 
 
+def test_a_collapsed_row_stands_last_however_small_its_gap():
+    results = example(settings=1, methods=6)
+    ascent = results["settings"][0]["rows"][5]
+    ascent["figures"]["forgetting-gap"] = figure([0.01, 0.02, 0.03])
+    assert list(lines(Tables(render(read_results(results))[PAGE]).boards["1"]))[-2:] == [
+        "gradient-ascent",
+        "certified-logistic",
+    ]
+
+
 def test_bands_stand_on_top_and_are_not_sorted(boards):
     for at in ("1", "2", "3"):
         names = [row[0]["text"] for row in boards[at][1:3]]
@@ -219,6 +229,28 @@ def test_what_was_done_is_said_in_plain_words(pages, words):
     assert "27 of 30 methods could be run" in text
     assert "Collapsed: fisher-noise and gradient-ascent." in text
     assert "not complete" not in text
+
+
+def test_where_even_the_original_looks_forgotten_it_is_said(words):
+    results = example(settings=1, methods=6)
+    text = words(render(read_results(results))[PAGE])
+    assert "Nearest to retraining without a guarantee: fine-tune" in text
+    assert "no sign of forgetting" not in text
+    results["settings"][0]["noise"] = {"forgetting_gap": 2.5}
+    text = words(render(read_results(results))[PAGE])
+    assert "here a small forgetting gap is no sign of forgetting" in text
+    assert "Nearest to retraining" not in text
+
+
+def test_one_reason_in_two_columns_is_one_note():
+    results = example(settings=1, methods=4)
+    figures = results["settings"][0]["rows"][3]["figures"]
+    figures["membership-classifier"] = undecided("needs 50 forgotten examples: has 21")
+    figures["average-gap"] = undecided("membership-classifier: needs 50 forgotten examples: has 21")
+    page = render(read_results(results))[PAGE]
+    cells = lines(Tables(page).boards["1"])["fine-tune"]
+    assert cells[5]["text"] == cells[8]["text"]
+    assert page.decode().count("needs 50 forgotten examples: has 21") == 1
 
 
 def test_an_incomplete_study_says_so(words):

@@ -14,14 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.report.study_results_example import example, figure, undecided
 
+import expunge.report.tradeoff_chart as module
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.report.bent_axis import BentAxis, gap_axis
+from expunge.report.labels import Box, Placed
 from expunge.report.study_results import read_results
 from expunge.report.study_text import between, number, signed, told
 from expunge.report.study_values import Estimate, Undecided
 from expunge.report.tradeoff import SIZES, STANDALONE, tradeoff, tradeoff_svg
 from expunge.report.tradeoff_chart import COST, UTILITY, Chart
 
+TWINS = ("retrain", "exact-replay", "fine-tune")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -61,6 +64,25 @@ def test_labels_never_cover_each_other(figures):
     for against in (UTILITY, COST):
         for chart in drawing(results, 0, against, (*SIZES, STANDALONE)).charts:
             check_labels(chart)
+
+
+def test_a_label_without_room_is_left_out(monkeypatch):
+    box = Box(100.0, 100.0, 160.0, 115.0)
+    monkeypatch.setattr(module, "place", lambda anchors, *more: [Placed(box, None) for _ in anchors])
+    chart = drawing(example()).charts[0]
+    assert chart.boxes == (box,)
+    assert len(chart.labels) == 1
+    assert len(chart.spots) == 28, "the marks stay"
+
+
+def test_marks_that_coincide_share_a_label():
+    found = drawing(placed([(5.0, 0.1, 0.1)] * 3 + [(9.0, 0.2, 0.1)]))
+    chart = found.charts[1]
+    at = next(spot for spot in chart.spots if spot.words.startswith("fine-tune:"))
+    twins = [spot for spot in chart.spots if (spot.x, spot.y) == (at.x, at.y)]
+    assert len(twins) == 3
+    numbers = {number for number, name in found.numbers if name in TWINS}
+    assert any({int(text) for text in label.words.split() if text.isdigit()} == numbers for label in chart.labels)
 
 
 def placed(figures: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
@@ -128,7 +150,8 @@ def test_front_worst_and_original_are_named_the_others_numbered():
     results = example()
     found = drawing(results)
     names = {label.words for label in found.charts[0].labels}
-    assert {"retrain", "exact-replay", "fine-tune-last-layers", "gradient-ascent", "fisher-noise", "original"} <= names
+    assert {"retrain", "exact-replay", "fine-tune-last-layers", "original"} <= names
+    assert {"gradient-ascent ↑", "fisher-noise"} <= names, "the first stands at the edge"
     assert "l1-sparse" not in names
     numbers = dict(found.numbers)
     ranked = read_results(results).settings[0].ranked
@@ -154,6 +177,20 @@ def test_what_cannot_be_drawn_is_named():
     assert "fine-tune:" not in found.description
 
 
+def test_a_collapsed_model_far_away_does_not_press_the_others_together():
+    results = example(settings=1)
+    ascent = next(row for row in results["settings"][0]["rows"] if row["method"] == "gradient-ascent")
+    ascent["figures"]["forgetting-gap"] = figure([2000.0, 2500.0])
+    found = drawing(results)
+    chart = found.charts[0]
+    spots = {spot.words.split(":")[0]: spot for spot in chart.spots}
+    assert spots["gradient-ascent"].x == chart.plot.right
+    assert spots["boundary-expand"].x > chart.plot.left + 0.6 * (chart.plot.right - chart.plot.left)
+    assert "gradient-ascent → ↑" in {label.words for label in chart.labels}
+    assert found.beyond
+    assert not drawing(example(settings=1, methods=5)).beyond
+
+
 def test_training_anew_is_a_line_in_the_drawing_of_cost():
     chart = drawing(example(), 0, COST).charts[0]
     retrain = next(spot for spot in chart.spots if spot.words.startswith("retrain:"))
@@ -175,7 +212,7 @@ def test_a_file_stands_alone(against):
     words = ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
     for name in (
         "Digits, all methods: one whole class",
-        "Forgetting gap (in spreads of retrained models)",
+        "Forgetting gap (spreads of the margins)",
         "1 retrain",
     ):
         assert name in words
@@ -237,7 +274,7 @@ def test_axes_hold_zero_and_all_values_in_order(values, bend, p):
 
 
 def test_axes_bend_only_where_figures_differ_much():
-    assert not isinstance(gap_axis([0.1, 0.02, -0.01], 0, 100, percent=True, bend=0.01), BentAxis)
+    assert not isinstance(gap_axis([0.05, 0.02, -0.01], 0, 100, percent=True, bend=0.01), BentAxis)
     bent = gap_axis([0.5, 60.0], 0, 1000, percent=False, bend=1.0)
     assert isinstance(bent, BentAxis)
     assert bent.at(1.0) - bent.at(0.0) > 5 * (bent.at(60.0) - bent.at(59.0))
@@ -248,8 +285,10 @@ def test_axes_bend_only_where_figures_differ_much():
 @pytest.mark.parametrize(
     ("value", "style", "text"),
     [
-        (0.0049, "spreads", "0.00"),
-        (-0.001, "spreads", "0.00"),
+        (0.0004, "spreads", "0.000"),
+        (-0.0001, "spreads", "0.000"),
+        (0.0996, "spreads", "0.10"),
+        (0.083, "spreads", "0.083"),
         (1.234, "spreads", "1.23"),
         (12.34, "spreads", "12.3"),
         (1234.5, "spreads", "1,234"),
@@ -270,6 +309,6 @@ def test_intervals_and_signs():
     assert signed(0.0001, "points") == "0.0"
     assert between(Estimate(1.0, 0.5, 1.5, 3), "spreads") == "[0.50,\u00a01.50]"
     assert between(Estimate(1.0, 1.0, 1.0, 1), "spreads") == "n\u00a0=\u00a01"
-    assert between(Estimate(1.0, 1.0, 1.0, 3), "spreads") == ""
+    assert between(Estimate(1.0, 0.999, 1.001, 3), "spreads") == "", "its ends are the same as printed"
     assert told(Undecided("no references"), "spreads") == "undecided (no references)"
     assert math.isclose(example(settings=1, methods=1)["settings"][0]["share"], 72 / 1438)

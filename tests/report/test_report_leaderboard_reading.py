@@ -98,7 +98,7 @@ OPTIONAL = {
 }
 OPTIONAL |= {"score", "default_score", "transfer_score", "transferred", "trials", "digest", "failures", "detail"}
 OPTIONAL |= {"verdict", "reason", "weights_digest", "example_steps", "allowed", "seconds", "guarantee", "stopped"}
-OPTIONAL |= {"notices"}
+OPTIONAL |= {"notices", "training_example_steps"}
 
 
 def refusal(results: dict[str, Any]) -> str | None:
@@ -144,15 +144,29 @@ def test_twins_are_refused(small, refused):
         read_results(small)
 
 
-def test_complete_and_missing_exclude_each_other(small, refused):
+def test_what_was_not_trained_yet_may_be_absent(small, refused):
+    small["settings"][0].update(model=None, training_example_steps=None)
     row = place(small, *ROW)
-    verdict = row["seeds"][0]["verdict"]
-    row["seeds"][0] = {"seed": 0, "status": "missing", "reason": "not run so far"}
-    row["verdicts"][verdict] -= 1
-    with refused(DataError, "complete"):
+    row.update(guarantee=None, verdicts={}, figures={}, marks=[])
+    row["seeds"] = [{"seed": 0, "status": "missing", "reason": "left out: its training failed"}]
+    setting = read_results(small).settings[0]
+    assert (setting.model, setting.training_example_steps, setting.rows[3].guarantee) == ("", None, "")
+    row["seeds"] = [{"seed": 0, "status": "done", "verdict": None}]
+    with refused(DataError, "no guarantee"):
         read_results(small)
-    small["complete"] = False
-    assert not read_results(small).complete
+
+
+def test_the_originals_utility_gap_is_read_against_the_references(small):
+    figures = place(small, "settings", 0, "original", "figures")
+    written = read_results(small).settings[0].original_figures["utility-gap"]
+    assert isinstance(written, Estimate)
+    assert written.mean == figures["utility-gap"]["mean"]
+    del figures["utility-gap"]
+    setting = read_results(small).settings[0]
+    found, own, theirs = setting.original_figures["utility-gap"], figures["test-accuracy"], setting.retrained
+    assert isinstance(found, Estimate)
+    assert found.mean == pytest.approx((theirs.mean("test-accuracy") or 0) - own["mean"])
+    assert found.high - found.low == pytest.approx(own["high"] - own["low"])
 
 
 def test_file_folder_and_values_give_the_same(small, tmp_path, refused):

@@ -22,7 +22,10 @@ class ProbeRole(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(ABC):
-    """Base of all probes. ``required`` probes decide the trial, the others are printed beside."""
+    """Base of all probes. ``required`` probes decide the trial, the others are printed beside.
+
+    A probe that needs no references (``references_needed`` 0) looks at the model and the trial's rows alone.
+    """
 
     name: ClassVar[str]
     role: ClassVar[ProbeRole]
@@ -39,6 +42,11 @@ class Probe(ABC):
     @final
     def measure(self, model: Signals, trial: Trial) -> Measurement | Undecided:
         """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
+        if self.references_needed == 0 and self.role is not ProbeRole.COST:  # equal weights may have cost different
+            named = (self, model.weights_digest)
+            if named not in trial.alone:
+                trial.alone[named] = self._measure(model, trial)
+            return trial.alone[named]
         key = (self, id(model))
         if key not in trial.measured:
             trial.measured[key] = self._measure(model, trial)

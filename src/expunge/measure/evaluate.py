@@ -11,10 +11,10 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_text
-from expunge.core.hashing import canonical_json, plain_json, sha256
+from expunge.core.hashing import canonical_json, plain_json, sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact, verdict_as_json
+from expunge.core.values import Empirical, Exact, Measurement, Undecided, verdict_as_json
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
@@ -29,6 +29,7 @@ from expunge.train.training import find_device
 FORMAT = "expunge/evaluation/1"
 LEVEL = 0.95
 SHOWN = 24
+Known = dict[bytes, dict[tuple[object, str], Measurement | Undecided]]
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,12 @@ def evaluate(
     out: Path | str | None = None,
     progress: Progress | None = None,
     beliefs: ReadBeliefs | None = None,
+    known: Known | None = None,
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder.
 
-    ``beliefs`` says what a run's model answers, where somebody has asked it already.
+    ``beliefs`` says what a run's model answers, where somebody has asked it already. ``known`` keeps what is found of
+    single models from one evaluation to the next: references of many trials on the same rows are measured once.
     """
     unlearned = _opened(run)
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
@@ -71,7 +74,7 @@ def evaluate(
         return read_beliefs(model, rows, find_device(device or str(unlearned.manifest["device"])))
 
     with pinned(unlearned.recipe):
-        trial = _trial(unlearned, first, retrained, forget.slots, rows, beliefs or ask, flags, progress)
+        trial = _trial(unlearned, first, retrained, forget.slots, rows, beliefs or ask, flags, progress, known)
         judged = judge(trial, [probe() for probe in PROBES])
     evaluation = Evaluation(_content(unlearned, trial, judged, rows[Split.TRAIN]))
     write_text(target, plain_json(evaluation.as_json()))
@@ -133,6 +136,7 @@ def _trial(
     beliefs: ReadBeliefs,
     flags: tuple[str, ...],
     progress: Progress | None,
+    known: Known | None,
 ) -> Trial:
     train, holdout = rows[Split.TRAIN], rows[Split.HOLDOUT]
     if not train.present[forgotten].all():
@@ -184,7 +188,13 @@ def _trial(
         exact=isinstance(unlearned.guarantee, Exact),
         flags=flags + tuning_flags,
         unsupportable=unsupportable,
+        alone={} if known is None else known.setdefault(_rows_digest(unlearned, forgotten, retained, kept), {}),
     )
+
+
+def _rows_digest(run: Run, *slots: np.ndarray) -> bytes:
+    """Which rows are looked at, in which role."""
+    return sha256(run.root, *(sha256(slot_bytes(found)) for found in slots))
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:

@@ -89,6 +89,9 @@ class Trial:
     exact: bool = False
     flags: tuple[str, ...] = ()
     unsupportable: str | None = None  # why this trial can refute but never support, if so
+    alone: dict[tuple[object, str], Measurement | Undecided] = field(
+        default_factory=dict[tuple[object, str], Measurement | Undecided], repr=False, compare=False
+    )  # what probes found of one model by itself, by probe and weights: the same in every trial on these rows
     measured: dict[object, Measurement | Undecided] = field(
         default_factory=dict[object, Measurement | Undecided], init=False, repr=False, compare=False
     )  # what probes found already: several of them need the same figures

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from expunge.report.axis import Axis, axis
 from expunge.report.numerals import SPACE
 
-WIDE = 15.0  # times the bend: where the largest value lies beyond, an even axis would press the small ones together
+WIDE = 6.0  # times the bend: where the largest value lies beyond, an even axis would press the small ones together
 ROOM = 0.05
 POWERS = range(-6, 7)
 

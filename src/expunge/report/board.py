@@ -109,8 +109,10 @@ def setting_board(study: Study, setting: Setting, at: int, links: Mapping[str, s
     notes = Notes(start)
     references = count(study.references, "model")
     bands = (
-        _band("Retrained references", f"never saw them; mean of {references}", setting.retrained, notes),
-        _band("Original", "nothing forgotten", setting.original, notes),
+        _band(
+            "Retrained references", f"never saw them; mean of {references}", setting.retrained, notes, _known(setting)
+        ),
+        _band("Original", "nothing forgotten", setting.original_figures, notes),
     )
     lines = tuple(
         Line(
@@ -195,7 +197,7 @@ def why_not(row: Row) -> str:
         return "no seed was planned"
     words = parts[0].split()[0] if len(parts) == 1 else ", ".join(parts)
     if words == "missing":
-        words = "no result so far"
+        words = "not run" if reasons else "no result so far"
     return f"{words}: {'; '.join(reasons[:3])}" if reasons else words
 
 
@@ -219,10 +221,21 @@ def guarantee_words(guarantee: str) -> tuple[str, str]:
     return kind.strip(), inside.removesuffix(")").strip()
 
 
-def _band(name: str, below: str, figures: Figures, notes: Notes) -> Line:
-    blank = Cell()
-    cells = (blank, blank, *(_figure(figures[key], key, notes) for key in FIGURE_KEYS), blank)
-    return Line(name, "", None, (), cells, below=below)
+def _band(name: str, below: str, figures: Figures, notes: Notes, known: Mapping[str, Cell] | None = None) -> Line:
+    """Figures that a study does not give for a band are left blank; what is undecided is a dash with its note."""
+    cells = [
+        (known or {}).get(key, Cell()) if key not in figures.found else _figure(figures[key], key, notes)
+        for key in FIGURE_KEYS
+    ]
+    return Line(name, "", None, (), (Cell(), Cell(), *cells, Cell()), below=below)
+
+
+def _known(setting: Setting) -> dict[str, Cell]:
+    """What holds for the references without being measured: they are what the gaps are read against."""
+    known = {"utility-gap": Cell("0", below="by definition")}
+    if setting.noise is not None:
+        known["forgetting-gap"] = Cell(number(setting.noise, "spreads"), below="each to the others")
+    return known
 
 
 def _cells(setting: Setting, row: Row, notes: Notes) -> tuple[Cell, ...]:
@@ -255,10 +268,16 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
 
 def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
     if isinstance(figure, Undecided):
-        return Cell(DASH, note=notes.number(figure.reason))
+        return Cell(DASH, note=notes.number(_own_reason(figure.reason)))
     style = STYLES[key]
     value = number(figure.mean, style)
     return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
+
+
+def _own_reason(reason: str) -> str:
+    """A reason that another figure gave, without that figure's name: both columns then share one note."""
+    name, _, rest = reason.partition(": ")
+    return rest if name in STYLES and rest else reason
 
 
 def _tuning(row: Row) -> Cell:

@@ -32,11 +32,12 @@ def method_view(study: Study, method: str) -> dict[str, Any]:
 
 
 def _facts(rows: list[Row]) -> list[tuple[str, str]]:
-    guarantees = list(dict.fromkeys(row.guarantee for row in rows))
+    guarantees = list(dict.fromkeys(row.guarantee for row in rows if row.guarantee))
     needs = list(dict.fromkeys(need for row in rows for need in row.needs))
     seen = list(dict.fromkeys(name for row in rows if row.took_part for name in row.seen))
     facts = [("source", rows[0].citation)] if rows[0].citation else []
-    facts += [("guarantee", f"{guarantee}. {guarantee_meaning(guarantee)}") for guarantee in guarantees]
+    for guarantee in guarantees:
+        facts.append(("guarantee", f"{guarantee_words(guarantee)[0]}. {guarantee_meaning(guarantee)}"))
     facts.append(("needs", listed(needs) or "nothing"))
     facts.append(("saw", listed(seen) or DASH))
     return facts
@@ -57,6 +58,7 @@ def _part(setting: Setting, row: Row, at: int, name: str) -> dict[str, Any]:
         "fields": _fields(row),
         "tuning": _tuning(tuning),
         "scores": _scores(tuning),
+        "notices": tuning.notices,
         "failures": tuning.failures[:MOST_FAILURES],
         "failed": f"{count(len(tuning.failures), 'trial')} of the search failed",
     }
@@ -110,6 +112,8 @@ def _tuning(tuning: Tuning) -> str:
         "takes no budget": "It takes no budget, so nothing was searched for.",
         "oracle-tuned": "The search saw the retrained references: what came out is a bound, not a fair result.",
     }[tuning.state]
+    if tuning.kept_default:
+        said += " Nothing better than the defaults was found, so they were kept."
     if tuning.transferred is False:
         said += " What the search found good was not good here, so tuning did not transfer."
     return said

@@ -84,9 +84,6 @@ def _study(entry: Entry) -> Study:
     _once([setting.id for setting in settings], entry["settings"].where)
     if not settings:
         raise DataError(f"{entry.where} holds no setting: there is nothing to rank; run expunge study again")
-    complete = entry["complete"].yes()
-    if complete and any(row.count("missing") for setting in settings for row in setting.rows):
-        raise DataError(f"{entry.where} says it is complete, and results of some seeds are missing: it was altered")
     return Study(
         name=_name(entry["name"]),
         title=_shown(entry["title"]),
@@ -98,12 +95,13 @@ def _study(entry: Entry) -> Study:
         seeds=tuple(seed.count() for seed in entry["seeds"]),
         references=entry["references"].count(),
         digest=entry["digest"].text(LONGEST_NAME),
-        complete=complete,
+        complete=entry["complete"].yes(),
         cost=StudyCost(
             jobs=cost["jobs"].count(),
             reused=cost["reused"].count(),
             refused=cost["refused"].count(),
             failed=cost["failed"].count(),
+            left_out=0 if (left_out := cost.optional("left_out")) is None else left_out.count(),
             example_steps=cost["example_steps"].amount(),
             seconds=cost["seconds"].amount(),
             job_seconds=cost["job_seconds"].amount(),
@@ -117,7 +115,7 @@ def _study(entry: Entry) -> Study:
 
 
 def _setting(entry: Entry) -> Setting:
-    noise, budget = entry.optional("noise"), entry.optional("budget")
+    noise, budget, steps = (entry.optional(name) for name in ("noise", "budget", "training_example_steps"))
     apart = None if noise is None else noise.optional("forgetting_gap")
     rows = tuple(_row(item) for item in entry["rows"])
     _once([f"{row.method}, {row.label}" for row in rows], entry["rows"].where)
@@ -125,14 +123,14 @@ def _setting(entry: Entry) -> Setting:
         id=_name(entry["id"]),
         data=_shown(entry["data"]),
         recipe=_shown(entry["recipe"]),
-        model=_shown(entry["model"]),
+        model="" if entry["model"].value is None else _shown(entry["model"]),
         forget=_shown(entry["forget"]),
         title=_shown(entry["title"]),
         rules=tuple(rule.text() for rule in entry["rules"]),
         forgotten=entry["forgotten"].count(),
         share=entry["share"].between(0, 1),
         training_rows=entry["training_rows"].count(),
-        training_example_steps=entry["training_example_steps"].amount(),
+        training_example_steps=None if steps is None else steps.amount(),
         budget=None if budget is None else budget.amount(),
         original=_figures(entry["original"]["figures"]),
         retrained=_figures(entry["retrained"]["figures"]),
@@ -177,7 +175,11 @@ def _verdicts(entry: Entry, word: str) -> int:
 
 
 def _guarantee(entry: Entry, seeds: tuple[Seed, ...]) -> str:
-    """The row's guarantee; no page prints a higher one than the weakest of its runs earned."""
+    """The row's guarantee, none where no run is done; never a higher one than the weakest of its runs earned."""
+    if entry["guarantee"].value is None:
+        if any(seed.status == "done" for seed in seeds):
+            raise DataError(f"{entry.where} has runs that are done and no guarantee: the file was altered")
+        return ""
     claimed = entry["guarantee"].text(LONGEST_NAME)
     rank = guarantee_rank(claimed)
     if rank is None:
@@ -192,7 +194,7 @@ def _tuning(entry: Entry) -> Tuning:
     scores = [entry.optional(name) for name in ("score", "default_score", "transfer_score")]
     score, default, transfer = (None if found is None else found.real() for found in scores)
     transferred, trials, steps = (entry.optional(name) for name in ("transferred", "trials", "example_steps"))
-    failures = entry.optional("failures")
+    failures, kept, notices = (entry.optional(name) for name in ("failures", "kept_default", "notices"))
     return Tuning(
         state=entry["state"].one_of(*STATES),
         trials=0 if trials is None else trials.count(),
@@ -203,6 +205,8 @@ def _tuning(entry: Entry) -> Tuning:
         example_steps=0.0 if steps is None else steps.amount(),
         digest=_optional_text(entry, "digest"),
         failures=() if failures is None else tuple(_failure(item) for item in failures),
+        kept_default=kept is not None and kept.yes(),
+        notices=() if notices is None else tuple(notice.remark() for notice in notices),
     )
 
 

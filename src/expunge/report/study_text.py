@@ -27,7 +27,8 @@ def number(value: float, style: str) -> str:
     if style in ("percent", "points"):
         return bare(value, "fraction")
     if style == "spreads":
-        digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+        size = abs(value)
+        digits = 3 if size < 0.0995 else 2 if size < 9.995 else 1 if size < 99.95 else 0
         text = f"{value:,.{digits}f}" if abs(value) < LARGE else f"{value:.2e}"
         zero = not any(digit in "123456789" for digit in text.split("e")[0])
         return text.lstrip("-") if zero else text.replace("-", "−")
@@ -41,11 +42,11 @@ def signed(value: float, style: str) -> str:
 
 
 def between(figure: Estimate, style: str) -> str:
-    """The interval over seeds in brackets; with one seed there is none, and that is said."""
+    """The interval over seeds in brackets, where its ends differ as printed; one seed has none, and that is said."""
     if figure.n == 1:
         return f"n{SPACE}={SPACE}1"
     low, high = number(figure.low, style), number(figure.high, style)
-    return "" if figure.low == figure.high else f"[{low},{SPACE}{high}]"
+    return "" if low == high else f"[{low},{SPACE}{high}]"
 
 
 def told(figure: Figure, style: str) -> str:

@@ -87,6 +87,8 @@ class Tuning:
     example_steps: float
     digest: str
     failures: tuple[tuple[str, str], ...]
+    kept_default: bool
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Setting:
     forgotten: int
     share: float
     training_rows: int
-    training_example_steps: float
+    training_example_steps: float | None
     budget: float | None
     original: Figures
     retrained: Figures
@@ -168,6 +170,15 @@ class Setting:
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""
         return self.ranked.index(row) + 1
+
+    @cached_property
+    def original_figures(self) -> Figures:
+        """The original's, with its utility gap against the references where the study left that to the reader."""
+        own, mean = self.original["test-accuracy"], self.retrained.mean("test-accuracy")
+        if "utility-gap" in self.original.found or mean is None or not isinstance(own, Estimate):
+            return self.original
+        gap = Estimate(mean - own.mean, mean - own.high, mean - own.low, own.n)
+        return Figures({**self.original.found, "utility-gap": gap})
 
     def difference(self, row: Row, name: str) -> Figure:
         """Own figure minus the references' mean; without an interval where the study wrote none."""
@@ -200,6 +211,7 @@ class StudyCost:
     reused: int
     refused: int
     failed: int
+    left_out: int
     example_steps: float
     seconds: float
     job_seconds: float

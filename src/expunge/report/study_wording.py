@@ -12,9 +12,10 @@ from expunge.report.study_text import number
 from expunge.report.study_values import MARKS, Problem, Row, Setting, Study, guarantee_rank
 
 MOST_LISTED = 5
+SEES = 2.0  # times the noise among retrained models: where the original lies nearer, the gap tells nobody apart
 MEANINGS = {
     "collapsed": "the model lost its utility; a broken model’s forgetting figures mean nothing, so it stands last",
-    "untuned": "it ran on its defaults, others were searched for",
+    "untuned": "its fields are defaults or were set by hand, nobody searched for better ones",
     "budget unused": "it spent less than half of the work it was allowed",
     "changed nothing": "its weights are the original’s",
     "tuning did not transfer": "what the search found good was not good here",
@@ -70,13 +71,13 @@ def reading(study: Study) -> tuple[tuple[str, str], ...]:
     apart = ""
     if noise:
         low, high = number(min(noise), "spreads"), number(max(noise), "spreads")
-        apart = f" Honest retrainings themselves lie {low if low == high else f'{low} to {high}'} away from it."
+        apart = f" Retrained models themselves lie {low if low == high else f'{low} to {high}'} from each other."
     return (
         (
             "Forgetting gap.",
             "How far the mean margin on the forgotten examples lies from that of models retrained without them, in "
-            "units of these models’ spread. It is read on two sides: who treats the examples better than a stranger "
-            f"remembers them, who treats them worse gives them away too. 0 is like retraining.{apart}",
+            "units of the margins’ spread over these examples. It is read on two sides: who treats the examples better "
+            f"than a stranger remembers them, who treats them worse gives them away too. 0 is like retraining.{apart}",
         ),
         (
             "Utility gap, average gap, membership.",
@@ -108,11 +109,12 @@ def marks_of(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
 def asked(setting: Setting) -> str:
     """What had to be forgotten in a setting."""
     recipe = "" if setting.recipe == setting.model else f", recipe {setting.recipe}"
-    budget = "" if setting.budget is None else f" Budget: {percent(setting.budget)} of that."
+    budget = "" if setting.budget is None else f" The budget is {percent(setting.budget)} of the training’s work."
+    steps = setting.training_example_steps
+    took = "" if steps is None else f" Training took {shown(steps, 'example-steps')}."
     return (
-        f"On {setting.data} with the model {setting.model}{recipe}, {setting.forgotten:,} of "
-        f"{count(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be forgotten. Training took "
-        f"{shown(setting.training_example_steps, 'example-steps')}.{budget}"
+        f"On {setting.data} with the model {setting.model or 'not trained so far'}{recipe}, {setting.forgotten:,} of "
+        f"{count(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be forgotten.{took}{budget}"
     )
 
 
@@ -122,6 +124,9 @@ def findings(setting: Setting) -> tuple[str, ...]:
     found = [f"{len(ran)} of {count(len(setting.rows), 'method')} could be run."]
     supported = [row.label for row in ran if row.verdicts["Supported"] == sum(row.verdicts.values()) > 0]
     found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
+    blind = blindness(setting)
+    if blind:
+        found.append(blind)
     near = [
         f"{row.label} ({number(gap, 'spreads')})"
         for row in ran
@@ -130,12 +135,24 @@ def findings(setting: Setting) -> tuple[str, ...]:
         and not row.has("oracle-tuned")
         and (gap := row.figures.mean("forgetting-gap")) is not None
     ]
-    if near:
+    if near and not blind:
         found.append(f"Nearest to retraining without a guarantee: {listed(near[:3])}.")
     collapsed = [row.label for row in ran if row.has("collapsed")]
     if collapsed:
         found.append(f"Collapsed: {_some(collapsed)}.")
     return tuple(found)
+
+
+def blindness(setting: Setting) -> str:
+    """Where the forgetting gap cannot tell a model that forgot from one that did not; empty where it can."""
+    gap, noise = setting.original.mean("forgetting-gap"), setting.noise
+    if gap is None or noise is None or gap > SEES * noise:
+        return ""
+    return (
+        f"The original, which forgot nothing, lies at {number(gap, 'spreads')}, hardly further away than retrained "
+        f"models lie from each other ({number(noise, 'spreads')}): here a small forgetting gap is no sign of "
+        "forgetting, only a large one tells something."
+    )
 
 
 def grouped(problems: Sequence[Problem]) -> tuple[Group, ...]:
@@ -150,6 +167,7 @@ def provenance(study: Study) -> tuple[tuple[str, str, bool], ...]:
     """Name, value, and whether the value is code."""
     cost = study.cost
     jobs = f"{count(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
+    jobs += f", {cost.left_out:,} left out" if cost.left_out else ""
     work = (
         f"{shown(cost.example_steps, 'example-steps')}; {shown(cost.seconds, 'seconds')} by the clock, "
         f"{shown(cost.job_seconds, 'seconds')} of work"

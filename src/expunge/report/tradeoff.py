@@ -31,6 +31,7 @@ from expunge.report.tradeoff_chart import (
     UTILITY,
     Chart,
     Line,
+    arrow_of,
     axes_of,
     chart_of,
     points_of,
@@ -66,6 +67,7 @@ class Tradeoff:
     description: str
     missing: tuple[str, ...]
     bent: bool
+    beyond: bool
 
 
 def tradeoff(
@@ -75,6 +77,7 @@ def tradeoff(
     points, missing = points_of(setting, against)
     if not any(point.number is not None for point in points):
         return None
+    axes = axes_of(points, setting.noise, Box(0, 0, 100, 100), against)
     present = {point.kind for point in points}
     return Tradeoff(
         against=against,
@@ -87,7 +90,8 @@ def tradeoff(
         numbers=tuple(sorted((point.number, point.name) for point in points if point.number is not None)),
         description="; ".join(words_of(point, against) for point in points[:60]),
         missing=missing,
-        bent=any(isinstance(axis, BentAxis) for axis in axes_of(points, Box(0, 0, 100, 100), against)),
+        bent=any(isinstance(axis, BentAxis) for axis in axes),
+        beyond=any(arrow_of(point, *axes) for point in points),
     )
 
 
@@ -103,7 +107,7 @@ def tradeoff_svg(results: Results, setting_id: str, *, standalone: bool = True, 
     drawn = tradeoff(setting, against, (STANDALONE,) if standalone else SIZES[:1])
     title = f"{clean(study.title, 60)}: {clean(setting.title, 60)}"
     if drawn is None:
-        drawn = Tradeoff(against, "", "", (_empty(standalone),), (), (), "nothing could be drawn", (), False)
+        drawn = Tradeoff(against, "", "", (_empty(standalone),), (), (), "nothing could be drawn", (), False, False)
     rows = _number_rows(drawn.numbers) if standalone else []
     legend = _legend_rows(drawn.kinds) if standalone else []
     chart = drawn.charts[0]

@@ -13,7 +13,9 @@ from expunge.report.study_text import told
 from expunge.report.study_values import Estimate, Figures, Row, Setting, guarantee_rank
 
 ACROSS, UTILITY, COST = "forgetting-gap", "utility-gap", "cost"
-BENDS = {ACROSS: 1.0, UTILITY: 0.01, COST: 0.02}
+BENDS = {UTILITY: 0.01, COST: 0.02}
+LEAST_BEND, USUAL_BEND = 1e-3, 0.1  # of the forgetting gap, which bends at the noise among retrained models
+FAR = 8.0  # times the largest figure of a working model: what lies beyond stands at the edge
 LEFT, TOP, RIGHT, BOTTOM = 54.0, 40.0, 12.0, 62.0  # room around the plot
 MOST_NAMES, MOST_FRONT, WORST, MOST_NARROW = 12, 7, 2, 5
 LONGEST_LABEL = 30
@@ -87,7 +89,7 @@ def points_of(setting: Setting, against: str) -> tuple[list[Point], tuple[str, .
             found.append(point)
         elif row.took_part:
             missing.append(row.label)
-    original = _point("original", "original", None, setting.original, against) if against == UTILITY else None
+    original = _point("original", "original", None, setting.original_figures, against) if against == UTILITY else None
     return found + ([] if original is None else [original]), tuple(missing)
 
 
@@ -115,23 +117,42 @@ def _ends(measured: Estimate, *, least: float) -> tuple[float, float]:
     return max(low, min(least, measured.mean)), high
 
 
-def axes_of(points: list[Point], plot: Box, against: str) -> tuple[Axis | BentAxis, Axis | BentAxis]:
-    across = [value for point in points for value in _ends(point.across, least=0.0)]
-    up = [value for point in points for value in _ends(point.up, least=-1.0 if against == UTILITY else 0.0)]
+def axes_of(
+    points: list[Point], noise: float | None, plot: Box, against: str
+) -> tuple[Axis | BentAxis, Axis | BentAxis]:
+    """Axes that hold every working model, and of intervals and collapsed models what does not lie far beyond."""
+    bend = max(noise or USUAL_BEND, LEAST_BEND)
+    working = [point for point in points if point.kind not in ("collapsed", "original")] or points
+    least = -1.0 if against == UTILITY else 0.0
+    across = [value for point in working for value in _ends(point.across, least=0.0)]
+    up = [value for point in working for value in _ends(point.up, least=least)]
+    across = _near(across + [point.across.mean for point in points], [point.across.mean for point in working], bend)
+    up = _near(up + [point.up.mean for point in points], [point.up.mean for point in working], BENDS[against])
     return (
-        gap_axis(across, plot.left, plot.right, percent=False, bend=BENDS[ACROSS]),
+        gap_axis(across, plot.left, plot.right, percent=False, bend=bend),
         gap_axis(up, plot.bottom, plot.top, percent=True, bend=BENDS[against]),
     )
+
+
+def _near(values: list[float], working: list[float], bend: float) -> list[float]:
+    limit = FAR * max(bend, *(abs(value) for value in working))
+    return [min(max(value, -limit), limit) for value in values]
+
+
+def arrow_of(point: Point, across: Axis | BentAxis, up: Axis | BentAxis) -> str:
+    """Where a model lies that stands at the edge of the drawing only."""
+    return " →" * (point.across.mean > across.high) + " ↑" * (point.up.mean > up.high)
 
 
 def chart_of(size: tuple[str, int, int], points: list[Point], noise: float | None, against: str) -> Chart:
     name, width, height = size
     plot = Box(LEFT, TOP, width - RIGHT, height - BOTTOM)
-    across, up = axes_of(points, plot, against)
+    across, up = axes_of(points, noise, plot, against)
     spots = [_spot(point, across, up, against) for point in points]
     groups = _grouped(points, spots)
     named = _named(points, 0 if name == "narrow" and len(points) > MOST_NARROW else MOST_NAMES)
-    lines = [_label([points[at] for at in group], named) for group in groups]
+    arrows = [arrow_of(point, across, up) for point in points]
+    lines = [_label([(points[at], arrows[at]) for at in group], named) for group in groups]
     order = sorted(range(len(groups)), key=lambda at: (len("".join(lines[at])) < SHORT, at))
     anchors = [_anchor(max((spots[at] for at in groups[index]), key=_size), lines[index]) for index in order]
     placed = place(anchors, plot, [_box(spot) for spot in spots], _thin(points, across, up, against))
@@ -151,7 +172,7 @@ def chart_of(size: tuple[str, int, int], points: list[Point], noise: float | Non
         width=width,
         height=height,
         plot=plot,
-        across_ticks=tuple(across.ticks(7 if width > 400 else 5)),
+        across_ticks=tuple(across.ticks(11 if width > 400 else 6)),
         up_ticks=tuple(up.ticks(9)),
         band=band,
         band_label=None if band is None else _band_label(band, plot),
@@ -173,10 +194,11 @@ def _band_label(band: tuple[float, float], plot: Box) -> Line:
 def _spot(point: Point, across: Axis | BentAxis, up: Axis | BentAxis, against: str) -> Spot:
     x, y = across.at(point.across.mean), up.at(point.up.mean)
     whiskers = ""
-    if point.across.n > 1:
+    drawn = point.kind != "collapsed"  # a broken model's figures mean nothing, how they scatter even less
+    if drawn and point.across.n > 1:
         left, right = (across.at(value) for value in _ends(point.across, least=0.0))
         whiskers += f"M{left} {y}H{right}"
-    if point.up.n > 1:
+    if drawn and point.up.n > 1:
         bottom, top = (up.at(value) for value in _ends(point.up, least=-1.0 if against == UTILITY else 0.0))
         whiskers += f"M{x} {bottom}V{top}"
     return Spot(point.kind, x, y, _radius(point, against), whiskers, words_of(point, against))
@@ -224,9 +246,9 @@ def _beaten(point: Point, points: list[Point]) -> bool:
     return any(other != own and other[0] <= own[0] and other[1] <= own[1] for other in others)
 
 
-def _label(group: list[Point], named: set[str]) -> list[str]:
-    lines = [clean(point.name, LONGEST_LABEL) for point in group if point.name in named][:3]
-    numbers = [str(point.number) for point in group if point.name not in named]
+def _label(group: list[tuple[Point, str]], named: set[str]) -> list[str]:
+    lines = [clean(point.name, LONGEST_LABEL) + arrow for point, arrow in group if point.name in named][:3]
+    numbers = [f"{point.number}{arrow}" for point, arrow in group if point.name not in named]
     return lines + ([" ".join(numbers[:6]) + ("…" if numbers[6:] else "")] if numbers else [])
 
 
@@ -258,6 +280,8 @@ def _thin(points: list[Point], across: Axis | BentAxis, up: Axis | BentAxis, aga
     found: list[Box] = []
     for point in points:
         x, y = across.at(point.across.mean), up.at(point.up.mean)
+        if point.kind == "collapsed":
+            continue
         if point.across.n > 1:
             left, right = (across.at(value) for value in _ends(point.across, least=0.0))
             found.append(Box(left, y - 1, right, y + 1))
