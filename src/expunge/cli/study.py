@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console, Group
@@ -49,7 +49,7 @@ def study(
     from expunge.report.leaderboard import leaderboard
     from expunge.study.study import study as run_study
 
-    with live_view() as (show, say):
+    with live_view() as heard:
         results = run_study(
             file,
             out=out,
@@ -60,8 +60,7 @@ def study(
             data=data,
             draw_only=draw,
             command=shlex.join(["expunge", *sys.argv[1:]]),
-            show=show,
-            say=say,
+            **heard,
         )
     page = leaderboard(results, out=out)
     if json:
@@ -72,15 +71,27 @@ def study(
         raise typer.Exit(FAILED)
 
 
+class Heard(TypedDict, total=False):
+    """Who is told how a study goes."""
+
+    show: Callable[[Standing], None]
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+
+
 @contextmanager
-def live_view() -> Generator[tuple[Callable[[Standing], None] | None, Callable[[str], None] | None]]:
+def live_view() -> Generator[Heard]:
     """On a terminal one view that moves, on standard error; else lines now and then, as a log wants them."""
     console = Console(emoji=False, stderr=True, highlight=False)
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
     if not console.is_terminal:
-        yield None, lambda line: console.print(line, markup=False, soft_wrap=True)
+        yield {"say": line}
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield (lambda standing: live.update(drawn(standing))), None
+        yield {"show": lambda standing: live.update(drawn(standing)), "warn": line}
 
 
 def drawn(standing: Standing) -> Group:
@@ -89,7 +100,7 @@ def drawn(standing: Standing) -> Group:
 
     bar = ProgressBar(total=max(1, standing.total), completed=standing.ended, width=40)
     table = Table.grid(padding=(0, 2))
-    table.add_row(bar, Text(standing.line(datetime.now())))
+    table.add_row(bar, Text(standing.line(datetime.now(), naming=False)))
     running = [Text(f"  {title}", style="dim") for title in standing.running[:SHOWN_RUNNING]]
     if len(standing.running) > SHOWN_RUNNING:
         running.append(Text(f"  and {len(standing.running) - SHOWN_RUNNING} more", style="dim"))

@@ -70,6 +70,7 @@ class Job:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Job:
         try:
-            return cls(**{**value, "work": Work(value["work"])})
+            told: dict[str, Any] = {**value, "work": Work(value["work"])}
+            return cls(**told)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"a job cannot be read ({error})") from None

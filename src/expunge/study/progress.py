@@ -56,14 +56,14 @@ class Standing:
             "left_seconds": None if self.left is None else round(self.left, 1),
         }
 
-    def line(self, now: datetime) -> str:
-        """One line for a log or a narrow terminal."""
+    def line(self, now: datetime, *, naming: bool = True) -> str:
+        """One line for a log, naming one of the running jobs, or for a bar that has them below."""
         parts = [f"{self.done} of {self.total} done"]
         parts += [f"{self.reused} of them before"] if self.reused else []
         parts += [f"{self.refused} refused"] if self.refused else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.left_out} left out"] if self.left_out else []
-        parts.append(f"{len(self.running)} running" + (f" ({self.running[0]})" if self.running else ""))
+        parts.append(f"{len(self.running)} running" + (f" ({self.running[0]})" if naming and self.running else ""))
         if self.waiting or self.running:
             parts.append("end not known yet" if self.left is None else f"end expected {_clock(now, self.left)}")
         return ", ".join(parts)
@@ -75,7 +75,10 @@ def _clock(now: datetime, left: float) -> str:
 
 
 class Watch:
-    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log."""
+    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log.
+
+    ``warn`` is given, at once, each job that failed.
+    """
 
     def __init__(
         self,
@@ -83,8 +86,9 @@ class Watch:
         folder: Path | None = None,
         show: Callable[[Standing], None] | None = None,
         say: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.places, self.folder, self._show, self._say = places, folder, show, say
+        self.places, self.folder, self._show, self._say, self._warn = places, folder, show, say, warn
         self._counts = Counter[str]()
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, tuple[Job, float, float]] = {}  # job, begun, share done
@@ -118,8 +122,12 @@ class Watch:
         self._counts[entry.outcome.value] += 1
         if entry.outcome is Outcome.DONE:
             self._seconds.setdefault(_sort(self._jobs[entry.key]), []).append(entry.seconds)
-        elif self._say is not None:
-            self._say(f"{entry.outcome.value}: {entry.title}: {entry.reason}")
+            return
+        line = f"{entry.outcome.value}: {entry.title}: {entry.reason}"
+        if self._say is not None:
+            self._say(line)
+        if self._warn is not None and entry.outcome is Outcome.FAILED:
+            self._warn(line)
 
     def left_out(self, job: Job) -> None:
         self._counts["left_out"] += 1

@@ -55,7 +55,7 @@ def _local(store: Store, grid: Grid, jobs: int | None, address: str | None, log:
 def _ray(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
     from expunge.study.ray_engine import RayEngine
 
-    return RayEngine(store, grid.datasets, jobs=jobs, address=address)
+    return RayEngine(store, grid.datasets, jobs=jobs, address=address, log=log)
 
 
 ENGINES: dict[str, Callable[[Store, Grid, int | None, str | None, Path], Engine]] = {"local": _local, "ray": _ray}
@@ -74,11 +74,13 @@ def study(
     command: str | None = None,
     show: Callable[[Standing], None] | None = None,
     say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Do what the store lacks, write ``results.json`` and ``results.csv`` into ``out``, and return the results.
 
     The same call continues an interrupted study. ``store`` may be shared by several studies, also at the same time.
-    ``draw_only`` computes nothing. ``show`` is given the standing about every second, ``say`` lines for a log.
+    ``draw_only`` computes nothing. ``show`` is given the standing about every second, ``say`` lines for a log, ``warn``
+    what failed.
     """
     if engine not in ENGINES:
         raise InvalidArgument(f"--engine {engine!r} is not one of {', '.join(ENGINES)}")
@@ -89,7 +91,7 @@ def study(
         _mark(folder, planned)
         kept = Store(Path(store) if store is not None else folder / "store")
         started = time.perf_counter()
-        watch = Watch(1, folder, show, _logged(folder, say))
+        watch = Watch(1, folder, show, _logged(folder, say), warn)
         places = 0
         if draw_only:
             outcomes = known_outcomes(grid.jobs, kept)
