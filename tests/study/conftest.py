@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from expunge.core.hashing import canonical_json, sha256
+from expunge.data.digits import read
+from expunge.data.source import Source
+from expunge.study.store import Store
+from expunge.study.tuning import timeless
+from expunge.study.work import without_clock
+from expunge.train.state import read_tensors, tensors_digest
 
 SMALL = """
 title = "Small"
@@ -34,3 +45,35 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def pictures(path: Path, count: int = 400) -> None:
+    """Some of the digits as a file of arrays."""
+    digits = read(Source(location="digits"), None, None)
+    (name,) = digits.content
+    np.savez(path, x=digits.content[name][:count], y=digits.labels[:count])
+
+
+def contents(store: Path) -> dict[str, tuple[str, ...]]:
+    """What a store holds, read from its files, without times and places."""
+    return {
+        entry.key: (entry.outcome.value, entry.digest, *digests_of(Store(store).place(entry.key)))
+        for entry in Store(store).entries()
+    }
+
+
+def digests_of(folder: Path) -> list[str]:
+    """Digests of an entry's weights, answers, forget set, and of its evaluation or tuning without the clock."""
+    found: list[str] = []
+    for name in ("model.safetensors", "beliefs.safetensors"):
+        if (folder / name).is_file():
+            found.append(tensors_digest(read_tensors(folder / name)).hex())
+    for name, kept in (("forget.json", dict), ("evaluation.json", without_clock), ("tuning.json", _tuning)):
+        if (folder / name).is_file():
+            told: Any = kept(json.loads((folder / name).read_text()))
+            found.append(sha256(canonical_json(told)).hex())
+    return found
+
+
+def _tuning(content: dict[str, Any]) -> Any:
+    return timeless(content)

@@ -86,6 +86,53 @@ def test_a_folder_of_something_else_is_no_store(tmp_path: Path) -> None:
         Store(tmp_path / "mine.txt")
 
 
+def test_many_may_begin_with_one_store(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".store.json.part").write_text("half")  # a process was killed here once
+    failed: list[BaseException] = []
+
+    def begin() -> None:
+        try:
+            Store(tmp_path / "store")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is one too many
+            failed.append(error)
+
+    for _ in range(20):
+        (tmp_path / "store" / "store.json").unlink(missing_ok=True)
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert (tmp_path / "store" / "store.json").is_file()
+
+
+def test_a_failure_does_not_undo_what_another_has_done(tmp_path: Path) -> None:
+    store, key = Store(tmp_path / "store"), job(seed=1).key
+    failure = entry(key, Outcome.FAILED)
+    store.keep(entry(key))
+    assert store.keep_failure(failure) == entry(key)
+    assert store.entry(key) == entry(key)
+    store.discard(key)
+    with store.claim(job(seed=1)):  # somebody is at it
+        assert store.keep_failure(failure) == failure
+        assert store.entry(key) is None
+    assert store.keep_failure(failure) == failure
+    assert store.entry(key) == failure
+
+
+def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "store")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("expunge.study.store.fcntl.flock", no_locks)
+    with pytest.raises(RunError, match=r"No locks available.*keep the store on a disk that can"), store.claim(job()):
+        pass
+
+
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"format": "expunge/store/99"}')
     with pytest.raises(RunError, match="is none of a store 'expunge/store/1'"):

@@ -20,11 +20,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.study.conftest import SMALL
+from tests.study.conftest import SMALL, contents, pictures
 
-from expunge.core.errors import InvalidArgument, RunError
-from expunge.data.digits import read
-from expunge.data.source import Source
+from expunge.core.errors import InvalidArgument
 from expunge.measure.evaluate import evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
@@ -37,10 +35,6 @@ from expunge.train.training import train
 
 Write = Callable[..., Path]
 TUNED = SMALL.replace("epochs = 2", "epochs = 2\n[tuning]\ntrials = 3").replace('"certified-logistic"', '"scrub"')
-
-
-def digests(store: Path) -> dict[str, tuple[str, str]]:
-    return {entry.key: (entry.outcome.value, entry.digest) for entry in Store(store).entries()}
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +137,7 @@ def test_one_job_at_a_time_gives_the_same(small: tuple[dict[str, Any], Path], tm
     results, folder = small
     alone = study(folder / "small.toml", out=tmp_path / "out", jobs=1)
     assert alone["digest"] == results["digest"]
-    assert digests(tmp_path / "out" / "store") == digests(folder / "out" / "store")
+    assert contents(tmp_path / "out" / "store") == contents(folder / "out" / "store")
 
 
 def test_a_longer_study_reuses_a_shorter_one(small: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
@@ -190,7 +184,7 @@ def test_killed_at_random_moments_it_ends_the_same(write_study: Write, tmp_path:
         shutil.rmtree(tmp_path / "out", ignore_errors=True)  # its lock goes with it; the store is what counts
     results = study(file, out=tmp_path / "out", store=tmp_path / "store", jobs=2)
     assert results["digest"] == undisturbed["digest"]
-    assert digests(tmp_path / "store") == digests(tmp_path / "whole" / "store")
+    assert contents(tmp_path / "store") == contents(tmp_path / "whole" / "store")
 
 
 def test_two_studies_at_once_do_no_harm(write_study: Write, tmp_path: Path) -> None:
@@ -222,12 +216,6 @@ def test_one_folder_is_one_studys(write_study: Write, tmp_path: Path, small: tup
         study(write_study(), out=tmp_path / "out", address="auto")
 
 
-def pictures(path: Path) -> None:
-    digits = read(Source(location="digits"), None, None)
-    (name,) = digits.content
-    np.savez(path, x=digits.content[name][:400], y=digits.labels[:400])
-
-
 def test_data_that_are_gone_half_way_lose_nothing(
     write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,32 +243,6 @@ def test_data_that_are_gone_half_way_lose_nothing(
     mended = study(file, out=tmp_path / "out", jobs=1)
     assert mended["cost"]["failed"] == 0
     assert mended["cost"]["reused"] >= kept
-
-
-def test_data_that_change_are_refused(write_study: Write, tmp_path: Path) -> None:
-    from expunge.study.grid import lay_out
-    from expunge.study.opened import OpenedData
-    from expunge.study.study_file import read_study
-    from expunge.study.work import carry_out
-
-    pictures(tmp_path / "d.npz")
-    file = write_study(SMALL.replace('"digits"\n', f'"{tmp_path / "d.npz"}"\n', 1))
-    jobs = lay_out(read_study(file)).jobs
-    store = Store(tmp_path / "store")
-    with np.load(tmp_path / "d.npz") as arrays:
-        x, y = arrays["x"].copy(), arrays["y"]
-        x[0, 0, 0] += 1
-        np.savez(tmp_path / "other.npz", x=x, y=y)
-    (tmp_path / "other.npz").rename(tmp_path / "d.npz")
-    entry = carry_out(jobs[0], store, OpenedData())
-    assert entry.outcome.value == "failed"
-    assert "are not those that the study was planned with: put them back" in entry.reason
-    (tmp_path / "d.npz").unlink()
-    entry = carry_out(jobs[0], store, OpenedData())
-    assert "d.npz does not exist" in entry.reason
-    pictures(tmp_path / "d.npz")
-    entry = carry_out(jobs[0], store, OpenedData())
-    assert (entry.outcome.value, entry.reason) == ("done", "")
 
 
 FACTORY = """
@@ -349,26 +311,6 @@ def children(pid: int) -> list[int]:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-def test_a_full_disk_fails_and_is_mended(write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from expunge.study.grid import lay_out
-    from expunge.study.opened import OpenedData
-    from expunge.study.study_file import read_study
-    from expunge.study.work import carry_out
-
-    job = lay_out(read_study(write_study())).jobs[0]
-    store = Store(tmp_path / "store")
-
-    def full(*_: Any) -> None:
-        raise RunError("x could not be written (No space left on device)") from OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("expunge.study.work.write_beliefs", full)
-        entry = carry_out(job, store, OpenedData())
-    assert entry.outcome.value == "failed"
-    assert "No space left" in entry.reason
-    assert carry_out(job, store, OpenedData()).outcome.value == "done"
 
 
 def test_tuned_fields_are_used_and_said(write_study: Write, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 
 import pytest
@@ -60,6 +61,18 @@ rate = 0.1
 def test_lines(path: tuple[str | int, ...], line: int) -> None:
     tomllib.loads(TEXT)
     assert Lines(TEXT).of(path) == line
+
+
+def test_a_long_list_is_read_quickly() -> None:
+    rules = "".join(f'  "subject:person-{number:04d}",\n' for number in range(4000))
+    begun = time.perf_counter()
+    lines = Lines(f"[forget.many]\nrules = [\n{rules}]\ntitle = 'x'\n")
+    assert time.perf_counter() - begun < 1.0
+    assert lines.of(("forget", "many", "title")) == 4004
+
+
+def test_odd_line_separators_do_not_shift_lines() -> None:
+    assert Lines('a = "x\u2028y\x85z"\nb = 1\n').of(("b",)) == 2
 
 
 def test_of_a_table_the_key_that_is_mentioned() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import typer
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -67,7 +68,7 @@ def study(
         print_json(results)
     else:
         _print(results, page)
-    if results["cost"]["failed"]:
+    if results["cost"]["failed"] or (not draw and not results["complete"]):
         raise typer.Exit(FAILED)
 
 
@@ -117,7 +118,7 @@ def _print(results: dict[str, Any], page: Path) -> None:
         for row in sorted(setting["rows"], key=_order):
             figures = row["figures"]
             table.add_row(
-                row["label"],
+                escape(row["label"]),
                 (row["guarantee"] or "–").partition("(")[0],
                 _shown(figures["forgetting-gap"]),
                 _shown(figures["utility-gap"], percent=True),
@@ -149,6 +150,6 @@ def _shown(figure: dict[str, Any], *, percent: bool = False) -> str:
     if "mean" not in figure:
         return "–"
     scale, unit = (100.0, " %") if percent else (1.0, "")
-    if figure["n"] == 1:
+    if "low" not in figure:
         return f"{scale * figure['mean']:.3g}{unit}"
     return f"{scale * figure['mean']:.3g}{unit} [{scale * figure['low']:.3g}, {scale * figure['high']:.3g}]"

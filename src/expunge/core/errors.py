@@ -6,6 +6,7 @@
     ├── UnsupportedEver        cannot be done, and the message says why
     ├── DataError              rows, files or commitments that are not what they should be
     ├── RunError               a run that cannot start, go on, or be opened
+    │   └── Diverged           numbers that are none: the same recipe would come to them again
     └── RecordError(code)      evidence that is refused; the code names what was seen
 
 A message is one sentence with the value, the rule, the reason and the way out. The command line prints it and
@@ -37,6 +38,10 @@ class DataError(ExpungeError):
 
 class RunError(ExpungeError):
     """A run that cannot start, continue or be opened."""
+
+
+class Diverged(RunError):
+    """Weights, losses or answers that are no numbers: no result, and none the next time either."""
 
 
 class RecordError(ExpungeError):

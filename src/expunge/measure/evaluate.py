@@ -120,11 +120,21 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
             )
         if replace(reference.recipe, seed=0) != replace(unlearned.recipe, seed=0):
             raise InvalidArgument(f"reference {reference.path} has another recipe: only the seed may differ")
+        if _factory(reference) != _factory(unlearned):
+            raise InvalidArgument(
+                f"reference {reference.path} was trained with another source of the model {reference.recipe.model!r} "
+                "than the run: retrain it with the source as it is now"
+            )
         kept.setdefault(str(reference.manifest["lineage_seed"]), reference)
     flags = ()
     if len(kept) < len(found):
         flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
     return list(kept.values()), flags
+
+
+def _factory(run: Run) -> str | None:
+    """Digest of the source that makes the model; "zoo" for our own."""
+    return (run.manifest["environment"] or {}).get("factory")
 
 
 def _trial(
@@ -194,7 +204,8 @@ def _trial(
 
 def _rows_digest(run: Run, *slots: np.ndarray) -> bytes:
     """Which rows are looked at, in which role."""
-    return sha256(run.root, *(sha256(slot_bytes(found)) for found in slots))
+    roots = canonical_json(run.manifest["data"]["roots"])  # the holdout's too: it may be another beside equal rows
+    return sha256(sha256(roots), *(sha256(slot_bytes(found)) for found in slots))
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:

@@ -105,7 +105,7 @@ class Board:
 
 
 def setting_board(study: Study, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
-    """All methods of one setting, by forgetting gap, below the original and the retrained references."""
+    """All methods of one setting, in their order, below the original and the retrained references."""
     notes = Notes(start)
     references = count(study.references, "model")
     bands = (

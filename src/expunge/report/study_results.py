@@ -257,8 +257,11 @@ def _figure(entry: Entry) -> Figure:
     reason = entry.optional("undecided")
     if reason is not None:
         return Undecided(reason.remark())
-    mean, low, high, n = (entry[name] for name in ("mean", "low", "high", "n"))
-    found = Estimate(mean.real(), low.real(), high.real(), n.count())
+    mean, n = entry["mean"].real(), entry["n"].count()
+    low, high = mean, mean
+    if n != 1 or entry.optional("low") is not None:  # one value has no interval
+        low, high = entry["low"].real(), entry["high"].real()
+    found = Estimate(mean, low, high, n)
     room = ROUNDING * max(1.0, abs(found.mean))
     if not found.low - room <= found.mean <= found.high + room:
         raise DataError(f"{entry.where} lies outside its own interval: the file was altered or badly written")

@@ -164,7 +164,7 @@ class Setting:
 
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
-        """Rows by forgetting gap, the smallest first; collapsed rows last, and behind them those that did not run."""
+        """Rows by the share of seeds refuted, then by forgetting gap; collapsed ones and those that did not run last."""
         return tuple(sorted(self.rows, key=_place))
 
     def number(self, row: Row) -> int:
@@ -189,9 +189,11 @@ class Setting:
         return Estimate(own - theirs, own - theirs, own - theirs, 1)
 
 
-def _place(row: Row) -> tuple[bool, bool, bool, float, str]:
+def _place(row: Row) -> tuple[bool, bool, float, bool, float, str]:
     gap = row.figures.mean("forgetting-gap")
-    return not row.took_part, row.has("collapsed"), gap is None, gap or 0.0, row.label
+    verdicts = [seed.verdict for seed in row.seeds if seed.verdict]
+    refuted = verdicts.count("Refuted") / len(verdicts) if verdicts else 0.0
+    return not row.took_part, row.has("collapsed"), refuted, gap is None, gap or 0.0, row.label
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,8 @@ def reading(study: Study) -> tuple[tuple[str, str], ...]:
         (
             "Small print.",
             f"Brackets hold 95{SPACE}% intervals over seeds, in the bands on top over references or seeds. A dash is "
-            "undecided and its note says why; it is no number and is sorted last. Rows stand by forgetting gap, "
-            "collapsed models last.",
+            "undecided and its note says why; it is no number and is sorted last. Rows stand by the share of seeds "
+            "that are refuted, then by forgetting gap, collapsed models last.",
         ),
     )
 

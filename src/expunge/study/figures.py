@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,29 +17,64 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of one value a seed, with Student's interval; of one value alone the interval is the value."""
+    """Mean of one value a seed, with Student's interval; one value alone has none.
+
+    Where every seed is read against the same references, ``references`` holds what each of them would be in the
+    value's unit: their luck is shared by all seeds, and the interval is Welch's over seeds and references. ``beside``
+    is half the width of an interval of what else is shared, and widens it.
+    """
 
     values: tuple[float, ...]
+    references: tuple[float, ...] = ()
+    beside: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        mean, count = float(np.mean(self.values)), len(self.values)
-        spread = float(np.std(self.values, ddof=1)) if count > 1 else 0.0
-        reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * spread / count**0.5 if count > 1 else 0.0
-        return {"mean": mean, "low": mean - reach, "high": mean + reach, "n": count, "values": list(self.values)}
+        mean, reach = float(np.mean(self.values)), self.reach()
+        told = {"mean": mean, "n": len(self.values), "values": list(self.values)}
+        return told if reach is None else {**told, "low": mean - reach, "high": mean + reach}
+
+    def reach(self) -> float | None:
+        """Half the width of the 95 % interval; None below two seeds."""
+        groups = [group for group in (self.values, self.references) if len(group) > 1]
+        if len(self.values) < 2:
+            return None
+        parts = [float(np.var(group, ddof=1)) / len(group) for group in groups]
+        weight = sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
+        own = 0.0
+        if weight > 0:
+            own = float(stdtrit(sum(parts) ** 2 / weight, (1 + LEVEL) / 2)) * sum(parts) ** 0.5
+        return math.hypot(own, self.beside)
 
 
 Figure = Mean | Undecided
 
 
-def as_figure(values: Sequence[float]) -> Figure:
+def as_figure(values: Sequence[float], references: Sequence[float] = ()) -> Figure:
     """A figure of plain values."""
-    return Mean(tuple(values)) if values else Undecided("nothing was measured")
+    return Mean(tuple(values), tuple(references)) if values else Undecided("nothing was measured")
 
 
-def figure(measured: Sequence[Mapping[str, Any]]) -> Figure:
+def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = ()) -> Figure:
     """A figure of measurements as evaluations hold them; where one is undecided, so is the whole."""
     reason = next((str(item["undecided"]) for item in measured if "value" not in item), None)
-    return as_figure([float(item["value"]) for item in measured]) if reason is None else Undecided(reason)
+    return as_figure([float(item["value"]) for item in measured], references) if reason is None else Undecided(reason)
+
+
+def widened(measured: Sequence[Mapping[str, Any]]) -> Figure:
+    """A figure whose single values carry an interval over references that all seeds share."""
+    found = figure(measured)
+    if isinstance(found, Undecided):
+        return found
+    return Mean(found.values, beside=float(np.mean([(item["high"] - item["low"]) / 2 for item in measured])))
+
+
+def shared_references(probes: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    """Values of the references, where those of every seed are the same models; of margins in their unit."""
+    found = [tuple(float(item["value"]) for item in probe["references"] if "value" in item) for probe in probes]
+    if not found or len(set(found)) > 1:
+        return ()
+    unit = probes[0]["one_unit"] or 1.0
+    return tuple(value / unit for value in found[0])
 
 
 def gap_of_margins(probe: Mapping[str, Any], model: str) -> Mapping[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -13,22 +15,27 @@ import sklearn
 import torch
 
 from expunge import __version__
-from expunge.core.errors import ExpungeError, InvalidArgument
+from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
+from expunge.core.hashing import sha256
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
-from expunge.data.forget_set import choose
+from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.source import read
 from expunge.data.splits import Split
+from expunge.methods.contract import Method
 from expunge.methods.fields import searches
+from expunge.models.resolver import build_empty, factory_digest
+from expunge.schedule.recipe import Recipe
 from expunge.study.job import Job, Work
-from expunge.study.opened import Opened, deal
-from expunge.study.pseudo_sets import Kind, pseudo_sets
-from expunge.study.study_file import Data, Forget, Row, Study
+from expunge.study.opened import Opened, deal, source_name
+from expunge.study.pseudo_sets import Kind, pseudo_sets, twin_seeds
+from expunge.study.search import check_optuna, optuna_version
+from expunge.study.study_file import LARGEST_SEED, Data, Forget, Row, Study
 from expunge.study.training_table import Training
 from expunge.train.profile import LOOP_ARITHMETIC
 
-REFERENCE_SEEDS, TWIN_SEEDS = 1_000_000, 2_000_000  # far from those of originals: no reference shares a lineage
+REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 Value = TypeVar("Value")
 
 
@@ -67,7 +74,7 @@ class Grid:
 
     jobs: tuple[Job, ...]
     settings: tuple[Setting, ...]
-    datasets: Mapping[str, Dataset]  # by the location in a job's means
+    datasets: Mapping[str, Dataset]  # by ``source_name``
 
     def job(self, key: str) -> Job:
         return next(job for job in self.jobs if job.key == key)
@@ -102,7 +109,34 @@ def expected(forget: Forget, slots: np.ndarray) -> tuple[Kind, str]:
     heads = {rule.partition(":")[0] for rule in forget.rules}
     names = {kind.value: kind for kind in Kind}
     kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else Kind.RANDOM
-    return kind, str(len(slots))
+    return kind, "whole" if kind is Kind.CLASS else str(len(slots))
+
+
+def source_of(method: type[Method]) -> str:
+    """Digest of the source of somebody else's method; "" for our own, which the version names."""
+    if method.__module__.partition(".")[0] == "expunge":
+        return ""
+    try:
+        return sha256(inspect.getsource(sys.modules[method.__module__]).encode()).hex()
+    except (OSError, TypeError, KeyError):
+        return "unknown"
+
+
+def _named(chosen: ForgetSet) -> dict[str, Any]:
+    """A forget set as it decides a run: its slots, and its rules, which tell whose rows elsewhere may be gone."""
+    return {"slots": tombstones_digest(chosen.slots).hex(), "rules": list(chosen.rules)}
+
+
+def check_tunable(recipe: Recipe, budgets: tuple[float, ...]) -> None:
+    """Refuse before anything is trained what no rehearsal can be made for."""
+    check_optuna()
+    if recipe.shards > 1:
+        raise UnsupportedYet(
+            f"tuning on {recipe.shards} shards: approximate methods have no rule for several shards so far; leave "
+            "[tuning] out, or train in one shard"
+        )
+    if 0 in budgets:
+        raise InvalidArgument("tuning with a budget of 0: no method may do anything; leave [tuning] out")
 
 
 class _Layout:
@@ -126,7 +160,7 @@ class _Layout:
     def add(self, data: Data) -> None:
         dataset = self.said(partial(read, data.source), "data", data.name, "location")
         opened = self.said(partial(deal, dataset, data.split_seed, data.split_by), "data", data.name)
-        self.datasets[data.source.location] = dataset
+        self.datasets[source_name(data.source.as_json())] = dataset
         described = {
             "source": data.source.as_json(),
             "roots": dict(opened.roots),
@@ -134,21 +168,23 @@ class _Layout:
             "split_by": data.split_by.value,
         }
         forget = [item for item in self.study.forget if not item.data or data.name in item.data]
-        slots = {item.name: self.slots(item, opened) for item in forget}
+        chosen = {item.name: self.chosen(item, opened) for item in forget}
         for training in self.study.trainings:
             if training.data and data.name not in training.data:
                 continue
             on = _On(self, data, training, dataset, opened, described)
+            if self.study.tuning is not None:
+                self.said(partial(check_tunable, on.recipe(self.study.seeds[0]), self.study.budgets), "tuning")
             for item in forget:
-                on.add(item, slots[item.name])
+                on.add(item, chosen[item.name])
 
-    def slots(self, forget: Forget, opened: Opened) -> dict[int, np.ndarray]:
+    def chosen(self, forget: Forget, opened: Opened) -> dict[int, ForgetSet]:
         train, nobody = opened.rows[Split.TRAIN], np.zeros(0, dtype=np.int64)
 
-        def chosen(seed: int) -> np.ndarray:
-            return choose(forget.rules_of(seed), train, root=opened.roots["train"], forgotten=nobody).slots
+        def of(seed: int) -> ForgetSet:
+            return choose(forget.rules_of(seed), train, root=opened.roots["train"], forgotten=nobody)
 
-        return {seed: self.said(partial(chosen, seed), "forget", forget.name, "rules") for seed in self.study.seeds}
+        return {seed: self.said(partial(of, seed), "forget", forget.name, "rules") for seed in self.study.seeds}
 
 
 class _On:
@@ -165,16 +201,15 @@ class _On:
     ) -> None:
         self.layout, self.data, self.training, self.dataset, self.opened = layout, data, training, dataset, opened
         self.described = described
+        self._factory: str | None = None
         self.title = f"{data.name}-{training.name}"
         self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in layout.study.seeds}
 
-    def train(self, seed: int, title: str, without: np.ndarray | None = None, rules: Sequence[str] = ()) -> str:
-        recipe = self.layout.said(partial(self.training.recipe, self.dataset, seed), "training", self.training.name)
+    def train(self, seed: int, title: str, without: ForgetSet | None = None) -> str:
+        recipe = self.recipe(seed)
         means: dict[str, Any] = {"data": self.described, "recipe": recipe.as_json()}
         if without is not None:
-            means |= {"without": [int(slot) for slot in without], "rules": list(rules)}
-        elif self.training.checkpoint_interval is not None:
-            means["checkpoint_interval"] = self.training.checkpoint_interval
+            means["without"] = [int(slot) for slot in without.slots]
         return self.layout.job(
             work=Work.TRAIN,
             title=title,
@@ -183,26 +218,38 @@ class _On:
                 "roots": self.described["roots"],
                 "split_seed": self.data.split_seed,
                 "split_by": self.data.split_by.value,
-                "without": None if without is None else tombstones_digest(without).hex(),
+                "without": None if without is None else _named(without),
+                "factory": self.factory(recipe),
+                "checkpoint_interval": self.training.checkpoint_interval if without is None else None,
                 "device": self.training.device,
                 "software": software(),
             },
             means=means,
         )
 
-    def add(self, forget: Forget, slots: Mapping[int, np.ndarray]) -> None:
+    def recipe(self, seed: int) -> Recipe:
+        return self.layout.said(partial(self.training.recipe, self.dataset, seed), "training", self.training.name)
+
+    def factory(self, recipe: Recipe) -> str:
+        """Digest of the source that makes the model: a model that was edited is another model."""
+        if self._factory is None:
+            self._factory = factory_digest(recipe.model, build_empty(recipe))
+        return self._factory
+
+    def add(self, forget: Forget, sets: Mapping[int, ForgetSet]) -> None:
         study = self.layout.study
-        avoid = np.unique(np.concatenate(list(slots.values())))  # no rehearsal plays what is to be forgotten
-        references = {seed: self.references(forget, seed, slots[seed]) for seed in study.seeds}
+        slots = [found.slots for found in sets.values()]
+        avoid = np.unique(np.concatenate(slots))  # no rehearsal plays what is to be forgotten
+        references = {seed: self.references(forget, sets[seed]) for seed in study.seeds}
         for budget in study.budgets:
             tunings: dict[str, str] = {}
             cells: dict[str, tuple[Cell, ...]] = {}
             for row in study.rows:
-                tuned = self.tune(row, forget, slots[study.seeds[0]], budget, avoid)
+                tuned = self.tune(row, forget, sets[study.seeds[0]].slots, budget, avoid)
                 if tuned is not None:
                     tunings[row.label] = tuned
                 cells[row.label] = tuple(
-                    self.cell(row, forget, seed, slots[seed], budget, references[seed], tuned) for seed in study.seeds
+                    self.cell(row, forget, seed, sets[seed], budget, references[seed], tuned) for seed in study.seeds
                 )
             self.layout.settings.append(
                 Setting(
@@ -210,7 +257,7 @@ class _On:
                     training=self.training.name,
                     forget=forget,
                     budget=budget,
-                    forgotten={seed: len(found) for seed, found in slots.items()},
+                    forgotten={seed: len(found) for seed, found in sets.items()},
                     training_rows=len(self.opened.rows[Split.TRAIN]),
                     originals=self.originals,
                     references=references,
@@ -219,10 +266,10 @@ class _On:
                 )
             )
 
-    def references(self, forget: Forget, seed: int, slots: np.ndarray) -> tuple[str, ...]:
+    def references(self, forget: Forget, without: ForgetSet) -> tuple[str, ...]:
         named = f"retrain {self.title} without {forget.name}"
         return tuple(
-            self.train(REFERENCE_SEEDS + number, f"{named}, reference {number + 1}", slots, forget.rules_of(seed))
+            self.train(REFERENCE_SEEDS + number, f"{named}, reference {number + 1}", without)
             for number in range(self.layout.study.references)
         )
 
@@ -231,7 +278,7 @@ class _On:
         row: Row,
         forget: Forget,
         seed: int,
-        slots: np.ndarray,
+        chosen: ForgetSet,
         budget: float,
         references: tuple[str, ...],
         tuned: str | None,
@@ -243,15 +290,15 @@ class _On:
             title=f"unlearn {where}",
             spec={
                 "method": row.method.as_json(),
-                "forget": tombstones_digest(slots).hex(),
+                "source": source_of(type(row.method)),
+                "forget": _named(chosen),
                 "budget": budget if row.method.takes_budget else None,
                 "seed": seed,
             },
             inputs=inputs if tuned is None else {**inputs, "tuning": (tuned,)},
             means={
                 "data": self.described,
-                "slots": [int(slot) for slot in slots],
-                "rules": list(forget.rules_of(seed)),
+                "slots": [int(slot) for slot in chosen.slots],
             },
         )
         evaluate = self.layout.job(
@@ -279,23 +326,25 @@ class _On:
                 pseudo_sets,
                 self.opened.rows[Split.TRAIN],
                 kind=kind,
-                size=size,
+                size=None if kind is Kind.CLASS else size,
                 avoid=avoid,
                 seed=asked.seed,
             ),
             "tuning",
         )
+        first, told = study.seeds[0], f"rehearsal:{kind.value}"
         named = f"train {self.title} for the rehearsal of {forget.name}"
         twins = tuple(
-            self.train(TWIN_SEEDS + number, f"{named}, twin {number}", found, (f"rehearsal:{kind.value}",))
-            for number, found in enumerate(sets, 1)
+            self.train(seed, f"{named}, twin {number}", ForgetSet(found, (told,), self.opened.roots["train"]))
+            for number, (found, seed) in enumerate(zip(sets, twin_seeds(asked.seed, first), strict=True), 1)
         )
-        first = study.seeds[0]
         return self.layout.job(
             work=Work.TUNE,
             title=f"tune {row.label}, {self.title} {forget.name}",
             spec={
                 "method": row.method.name,
+                "source": source_of(type(row.method)),
+                "optuna": optuna_version(),
                 "kind": kind.value,
                 "size": size,
                 "avoid": tombstones_digest(avoid).hex(),

@@ -148,8 +148,7 @@ class LocalEngine(Engine):
             outcome=Outcome.FAILED,
             reason=f"the worker process died {ATTEMPTS} times ({how}): perhaps for want of memory; use fewer --jobs",
         )
-        self.store.keep(entry)
-        self._happened.append(Ended(entry, f"process {worker.process.pid}"))
+        self._happened.append(Ended(self.store.keep_failure(entry), f"process {worker.process.pid}"))
 
     def _forget(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None

@@ -14,14 +14,16 @@ from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source, read
 from expunge.data.splits import SPLITS, Split, SplitBy, split_rows
+from expunge.measure.evaluate import Known
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A data set dealt to its splits, and the roots that it is committed to."""
+    """A data set, how it is dealt to its splits, and the roots that it is committed to."""
 
+    dataset: Dataset
     rows: Mapping[Split, Dataset]
     roots: Mapping[str, str]
 
@@ -32,6 +34,7 @@ class OpenedData:
     def __init__(self) -> None:
         self._opened: dict[str, Opened] = {}
         self._last: tuple[str, Any] | None = None
+        self.measured: Known = {}
 
     def hand_over(self, described: Mapping[str, Any], dataset: Dataset) -> None:
         """Rows that somebody else has read: a worker on another machine may not see the file."""
@@ -39,6 +42,13 @@ class OpenedData:
 
     def rows(self, described: Mapping[str, Any]) -> Mapping[Split, Dataset]:
         """The rows in their splits, which must be those that the study was planned with."""
+        return self._found(described).rows
+
+    def dataset(self, described: Mapping[str, Any]) -> Dataset:
+        """All rows as they were read, under the same rule."""
+        return self._found(described).dataset
+
+    def _found(self, described: Mapping[str, Any]) -> Opened:
         name = _name(described)
         if name not in self._opened:
             self.hand_over(described, read(Source.from_json(described["source"])))
@@ -49,7 +59,7 @@ class OpenedData:
                 f"the data at {described['source']['location']} are not those that the study was planned with: put "
                 "them back, or start the study again with these"
             )
-        return opened.rows
+        return opened
 
     def last(self, name: str, make: Callable[[], Value]) -> Value:
         """What was made last under this name, or made now: jobs in a row often need the same."""
@@ -62,7 +72,13 @@ def deal(dataset: Dataset, split_seed: int, split_by: SplitBy) -> Opened:
     """Split a data set and commit to it."""
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
     roots = {split.value: root.hex() for split, root in commit(dataset, assignment).roots.items()}
-    return Opened({split: dataset.take(np.flatnonzero(assignment == split.code)) for split in SPLITS}, roots)
+    rows = {split: dataset.take(np.flatnonzero(assignment == split.code)) for split in SPLITS}
+    return Opened(dataset, rows, roots)
+
+
+def source_name(source: Mapping[str, Any]) -> str:
+    """A source, as a job's means describe it, in one word: two may lie in one place and be read differently."""
+    return sha256(canonical_json(dict(source))).hex()
 
 
 def _name(described: Mapping[str, Any]) -> str:

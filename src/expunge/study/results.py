@@ -11,12 +11,23 @@ import numpy as np
 
 from expunge.core.errors import RunError
 from expunge.core.hashing import canonical_json, parse_json, sha256
+from expunge.core.statistics.comparison import LEVEL
+from expunge.core.statistics.multiplicity import holm
 from expunge.core.values import guarantee_from_json
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import method_from_json
-from expunge.study.figures import Figure, as_figure, figure, gap_of_margins, noise_of_margins
+from expunge.study.figures import (
+    Figure,
+    as_figure,
+    figure,
+    gap_of_margins,
+    noise_of_margins,
+    shared_references,
+    widened,
+)
 from expunge.study.grid import Cell, Grid, Setting
+from expunge.study.job import Work
 from expunge.study.scheduler import Outcomes
 from expunge.study.store import Outcome, Store
 from expunge.study.study_file import Row, Study
@@ -45,7 +56,10 @@ class Results:
     def as_json(self) -> dict[str, Any]:
         """Everything but when, where and how fast: the same on every engine and machine of one kind."""
         ended = set(self.outcomes.entries) | set(self.outcomes.left_out)
-        failed = any(entry.outcome is Outcome.FAILED for entry in self.outcomes.entries.values())
+        failed = any(
+            entry.outcome is Outcome.FAILED or (entry.work == Work.TRAIN.value and entry.outcome is Outcome.REFUSED)
+            for entry in self.outcomes.entries.values()
+        )
         return {
             "format": FORMAT,
             "name": self.study.name,
@@ -87,10 +101,11 @@ class Results:
         work = self.read(trained[0], "run.json")["example_steps"] if trained else None
         model = self.read(trained[0], "run.json")["recipe"]["model"] if trained else None
         several = len(self.study.budgets) > 1
-        noise = noise_of_margins(_by_name(evaluations[0])["mean-margin"]) if evaluations else None
+        noises = [noise_of_margins(_by_name(evaluation)["mean-margin"]) for evaluation in evaluations]
+        known = [noise for noise in noises if noise is not None]
         forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
         return {
-            "id": setting.name + (f"-{setting.budget:.3g}".replace(".", "_") if several else ""),
+            "id": setting.name + (f"-{setting.budget:.12g}".replace(".", "_") if several else ""),
             "data": setting.data,
             "recipe": setting.training,
             "model": model,
@@ -104,7 +119,7 @@ class Results:
             "budget": setting.budget,
             "original": {"figures": self.original(evaluations)},
             "retrained": {"figures": self.retrained(evaluations)},
-            "noise": {"forgetting_gap": noise},
+            "noise": {"forgetting_gap": float(np.mean(known)) if known and len(known) == len(noises) else None},
             "rows": rows,
         }
 
@@ -120,7 +135,10 @@ class Results:
     def original(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         probes = [_by_name(evaluation) for evaluation in evaluations]
         found = {name: figure([probe[name]["original"] for probe in probes]) for name in PROBES}
-        found["forgetting-gap"] = figure([gap_of_margins(probe["mean-margin"], "original") for probe in probes])
+        margins = shared_references([probe["mean-margin"] for probe in probes])
+        found["forgetting-gap"] = figure(
+            [gap_of_margins(probe["mean-margin"], "original") for probe in probes], margins
+        )
         return _plain(found)
 
     def retrained(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -144,8 +162,9 @@ class Results:
         ]
         figures, differences = self.figures(done)
         used = method_from_json(runs[0]["method"]) if runs else row.method
-        verdicts = Counter(str(evaluation["verdict"]["verdict"]).capitalize() for _, evaluation in done)
-        reasons = list(dict.fromkeys(evaluation["verdict"]["detail"] for _, evaluation in done))
+        outcomes = [self.seed(setting, cell) for cell in cells]
+        verdicts = Counter(str(told["verdict"]) for told in outcomes if told["status"] == "done")
+        reasons = list(dict.fromkeys(str(told["reason"]) for told in outcomes if told["status"] == "done"))
         method = type(row.method)
         tuning = self.tuning(setting, row)
         return {
@@ -163,22 +182,30 @@ class Results:
             "verdicts": dict(sorted(verdicts.items())),
             "reasons": reasons,
             "marks": self.marks(cells, done, tuning),
-            "seeds": [self.seed(cell) for cell in cells],
+            "seeds": outcomes,
         }
 
     def figures(
         self, done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
     ) -> tuple[dict[str, Figure], dict[str, Figure]]:
         probes = [_by_name(evaluation) for _, evaluation in done]
-        found = {name: figure([probe[name]["unlearned"] for probe in probes]) for name in (*PROBES, "average-gap")}
-        found["forgetting-gap"] = figure([gap_of_margins(probe["mean-margin"], "unlearned") for probe in probes])
-        found["utility-gap"] = figure([_difference(probe["test-accuracy"], -1.0) for probe in probes])
+        shared = {name: shared_references([probe[name] for probe in probes]) for name in PROBES}
+        gaps = [gap_of_margins(probe["mean-margin"], "unlearned") for probe in probes]
+        utility = [_difference(probe["test-accuracy"], -1.0) for probe in probes]
+        found = {name: figure([probe[name]["unlearned"] for probe in probes]) for name in PROBES}
+        found["average-gap"] = widened([probe["average-gap"]["unlearned"] for probe in probes])
+        found["forgetting-gap"] = figure(gaps, shared["mean-margin"])
+        found["utility-gap"] = figure(utility, shared["test-accuracy"])
         found["cost"] = as_figure([run["example_steps"] / run["training_example_steps"] for run, _ in done])
         found["seconds"] = as_figure([float(run["seconds"]) for run, _ in done])
-        differences = {name: figure([_difference(probe[name], 1.0) for probe in probes]) for name in PROBES}
+        differences = {
+            name: figure([_difference(probe[name], 1.0) for probe in probes], shared[name])
+            for name in PROBES
+            if name != "mean-margin"  # its unit is that of the forgetting gap
+        }
         return found, differences if done else {}
 
-    def seed(self, cell: Cell) -> dict[str, Any]:
+    def seed(self, setting: Setting, cell: Cell) -> dict[str, Any]:
         for key in (cell.unlearn, cell.evaluate):
             entry = self.outcomes.entries.get(key)
             if entry is not None and entry.outcome is not Outcome.DONE:
@@ -187,11 +214,12 @@ class Results:
             reason = self.outcomes.left_out.get(cell.evaluate) or self.outcomes.left_out.get(cell.unlearn)
             return {"seed": cell.seed, "status": "missing", "reason": reason or "not done yet"}
         run, evaluation = self.read(cell.unlearn, "run.json"), self.read(cell.evaluate, "evaluation.json")
+        verdict, reason = self.verdict(setting, cell)
         return {
             "seed": cell.seed,
             "status": "done",
-            "verdict": str(evaluation["verdict"]["verdict"]).capitalize(),
-            "reason": evaluation["verdict"]["detail"],
+            "verdict": verdict,
+            "reason": reason,
             "weights_digest": run["weights_digest"],
             "example_steps": run["example_steps"],
             "allowed": run["allowed"],
@@ -200,6 +228,27 @@ class Results:
             "stopped": run["stopped"],
             "notices": [*run["notices"], *evaluation["notices"]],
         }
+
+    def verdict(self, setting: Setting, cell: Cell) -> tuple[str, str]:
+        """The evaluation's verdict, held to Holm over the methods of this setting at this seed."""
+        told = self.read(cell.evaluate, "evaluation.json")["verdict"]
+        word, detail, p = str(told["verdict"]), str(told["detail"]), told["p"]
+        if p is not None:
+            others = [other for cells in setting.cells.values() for other in cells if other.seed == cell.seed]
+            found = [
+                self.read(other.evaluate, "evaluation.json")["verdict"]
+                for other in others
+                if self.outcomes.done(other.evaluate)
+            ]
+            values = [float(other["p"]) for other in found if other["verdict"] == word and other["p"] is not None]
+            adjusted = float(holm(values)[values.index(float(p))])
+            if adjusted > LEVEL:
+                count = len(values)
+                return (
+                    "Undecided",
+                    f"{word} alone (p = {p:.3g}), not among {count} methods (Holm: {adjusted:.3g}): {detail}",
+                )
+        return word.capitalize(), detail
 
     def marks(
         self,
@@ -223,7 +272,7 @@ class Results:
                 )
         if tuning["state"] in ("untuned", "oracle-tuned") and done:
             found[tuning["state"]] = ["fields are the table's defaults or set by hand"] * len(done)
-        if tuning.get("transferred") is False:
+        if tuning.get("transferred") is False and done:
             worse = "on a second set the chosen fields score over twice as badly"
             found["tuning did not transfer"] = [worse] * len(done)
         for cell in cells:
@@ -261,9 +310,11 @@ def tuned_row(tuning: Mapping[str, Any], method: str) -> dict[str, Any]:
         "transfer_score": _score(chosen["transfer"]),
         "transferred": entry["transferred"],
         "example_steps": entry["cost"]["example_steps"] + entry["cost"]["scoring"],
+        "twins_example_steps": tuning["cost"]["twins"],
         "digest": tuning["digest"],
         "failures": failures,
         "kept_default": chosen["fields"] == default["fields"],
+        "admissible": entry["state"] == "tuned",
         "notices": entry["notices"],
     }
 

@@ -35,6 +35,13 @@ def known_outcomes(jobs: Sequence[Job], store: Store) -> Outcomes:
         if entry is not None:
             found.entries[job.key] = entry
     found.reused = len(found.entries)
+    for job in jobs:
+        stopped = next((key for key in job.needs if key in found.entries and not found.done(key)), None)
+        before = next((key for key in job.needs if key in found.left_out), None)
+        if stopped is not None:
+            found.left_out[job.key] = f"{found.entries[stopped].title}: {found.entries[stopped].reason}"
+        elif before is not None:
+            found.left_out[job.key] = found.left_out[before]
     return found
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
@@ -122,6 +123,12 @@ def rank(attempt: Attempt) -> float:
     return min(attempt.score.value, INADMISSIBLE)
 
 
+def check_optuna() -> None:
+    """Refuse, where the package is missing."""
+    if find_spec("optuna") is None:
+        raise InvalidArgument("tuning needs the package optuna, which is not installed: pip install 'expunge[tune]'")
+
+
 def optuna_version() -> str | None:
     """Another version may ask for other fields."""
     try:
@@ -195,12 +202,9 @@ Tell = Callable[[Any, float], None]
 @contextmanager
 def _sampler(space: Space, seed: int) -> Generator[tuple[Ask, Tell]]:
     """How to ask for fields and tell what they came to; Optuna keeps quiet meanwhile."""
-    try:
-        import optuna
-    except ImportError:
-        raise InvalidArgument(
-            "tuning needs the package optuna, which is not installed: pip install 'expunge[tune]'"
-        ) from None
+    check_optuna()
+    import optuna
+
     distributions = space.distributions()
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -7,6 +7,7 @@ first, so that two studies on one store wait for each other instead of computing
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -79,9 +80,17 @@ class Store:
                     f"{marker} is none of a store {FORMAT!r}: another version wrote it; choose another --store"
                 )
             return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(found.name[0] != "." for found in folder.iterdir())):
+            if marker.is_file():  # another process made it just now
+                return
             raise InvalidArgument(f"--store {folder} is not empty and not a store: choose another folder")
-        write_text(marker, plain_json({"format": FORMAT}))
+        self._mark(marker)
+
+    def _mark(self, marker: Path) -> None:
+        """Under a name of its own first: several processes may begin with the same store."""
+        own = marker.with_name(f".store-{uuid.uuid4().hex}")
+        write_text(own, plain_json({"format": FORMAT}))
+        own.replace(marker)
 
     def place(self, key: str) -> Path:
         """Folder of a key's result."""
@@ -126,6 +135,26 @@ class Store:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
-                except OSError:
+                except BlockingIOError:
                     time.sleep(WAIT_SECONDS)
+                except OSError as error:
+                    raise RunError(
+                        f"{locks} cannot be locked ({error.strerror or error}): keep the store on a disk that can"
+                    ) from error
             yield
+
+    def keep_failure(self, entry: Entry) -> Entry:
+        """Note that a job failed, unless somebody else is at it or has done it; what stands then is returned."""
+        place = self.folder / "locks" / entry.key
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab") as handle:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return entry
+            known = self.entry(entry.key)
+            if known is not None and known.outcome is not Outcome.FAILED:
+                return known
+            self.keep(entry)
+            return entry

@@ -44,6 +44,7 @@ FIGURES = (
     "cost",
     "seconds",
 )
+PARTS = ("mean", "low", "high", "n")
 
 
 def _local(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
@@ -84,6 +85,8 @@ def study(
     """
     if engine not in ENGINES:
         raise InvalidArgument(f"--engine {engine!r} is not one of {', '.join(ENGINES)}")
+    if draw_only and (jobs is not None or address is not None):
+        raise InvalidArgument("--draw computes nothing: leave --jobs and --address out")
     planned = read_study(path, location=data)
     folder = Path(out)
     grid = lay_out(planned)
@@ -188,7 +191,7 @@ def cores() -> int:
 def as_csv(results: Mapping[str, Any]) -> str:
     """One line for each row of each setting, with mean, low and high of every figure; empty where undecided."""
     written = io.StringIO()
-    heads = [f"{name} {part}" for name in FIGURES for part in ("mean", "low", "high")]
+    heads = [f"{name} {part}" for name in FIGURES for part in PARTS]
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", "marks", *heads])
     for setting in results["settings"]:
@@ -204,11 +207,7 @@ def as_csv(results: Mapping[str, Any]) -> str:
                     sum(seed["status"] == "done" for seed in row["seeds"]),
                     " ".join(f"{name}:{count}" for name, count in row["verdicts"].items()),
                     ", ".join(mark["mark"] for mark in row["marks"]),
-                    *(
-                        "" if part not in figure else f"{figure[part]:.6g}"
-                        for figure in figures
-                        for part in ("mean", "low", "high")
-                    ),
+                    *("" if part not in figure else f"{figure[part]:.6g}" for figure in figures for part in PARTS),
                 ]
             )
     return written.getvalue()

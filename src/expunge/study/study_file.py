@@ -20,6 +20,7 @@ from expunge.study.toml_lines import Lines
 from expunge.study.training_table import Training, read_training
 
 LARGEST_FILE = 2**20
+LARGEST_SEED = 999_999
 MOST_SEEDS, MOST_REFERENCES, MOST_TRIALS = 1000, 1000, 10_000
 TOP = ("title", "seeds", "references", "budget", "methods", "data", "training", "forget", "tuning", "method")
 SEED = "{seed}"
@@ -193,10 +194,11 @@ class _Reader:
 
     def seeds(self) -> tuple[int, ...]:
         value = self.table.get("seeds", [0])
-        good = isinstance(value, list) and all(type(seed) is int and 0 <= seed < 2**31 for seed in value)
+        good = isinstance(value, list) and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in value)
         if not good or not 0 < len(value) <= MOST_SEEDS or len(set(value)) < len(value):
             raise self.fail(
-                f"seeds {value!r} must be a list of different whole numbers from 0 to 2^31 − 1, one at least", "seeds"
+                f"seeds {value!r} must be a list of different whole numbers from 0 to {LARGEST_SEED}, one at least",
+                "seeds",
             )
         return tuple(value)
 
@@ -278,6 +280,8 @@ class _Reader:
 
     def row(self, index: int, table: Any) -> Row:
         where = ("method", index)
+        if not isinstance(table, Mapping):
+            raise self.fail("write [[method]] with double brackets: there may be several", "method")
         self.known(table, ("name", "label", "set"), "a method", *where)
         name = self.text(table, "name", None, *where)
         self.checked(lambda: find_method(name), *where, "name")

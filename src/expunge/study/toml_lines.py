@@ -12,6 +12,8 @@ Path = tuple[str | int, ...]
 HEADER = re.compile(r"\s*(\[\[|\[)\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?\Z")
 KEY = re.compile(r"""\s*(?P<key>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 
+CLOSES = re.compile(r"""[\]}"']\s*(#.*)?\s*\Z""")  # how the last line of a value ends, where it has several
+
 
 class Lines:
     """Line numbers of a file's keys, from 1."""
@@ -21,10 +23,11 @@ class Lines:
         table: Path = ()
         arrays = Counter[Path]()
         waiting: list[str] = []  # lines of a value that is not complete yet
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if waiting:
                 waiting.append(line)
-                waiting = [] if _complete(waiting) else waiting
+                if CLOSES.search(line) and _complete(waiting):
+                    waiting = []
                 continue
             header = HEADER.match(line)
             if header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -80,6 +81,8 @@ def _check(key: str, value: Any) -> None:
     kind = KINDS[key]
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise InvalidArgument(f"{key} {value!r} must be {WORDS[kind]}")
+    if key == "device" and re.fullmatch(r"cpu|cuda(:\d+)?", str(value)) is None:
+        raise InvalidArgument(f"device {value!r} must be cpu or cuda")
     if key == "checkpoint_interval" and value < 1:
         raise InvalidArgument(f"checkpoint_interval {value} must be a whole number from 1")
 

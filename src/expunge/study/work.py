@@ -12,12 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.errors import DataError, ExpungeError
+from expunge.core.errors import (
+    DataError,
+    Diverged,
+    ExpungeError,
+    InvalidArgument,
+    RunError,
+    UnsupportedEver,
+    UnsupportedYet,
+)
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
 from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write_beliefs
+from expunge.measure.cost import Seconds
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
@@ -25,15 +34,17 @@ from expunge.schedule.recipe import Recipe
 from expunge.study.job import Job, Work
 from expunge.study.opened import OpenedData
 from expunge.study.rehearsal import Rehearsal, prepare
+from expunge.study.search import check_optuna
 from expunge.study.store import Entry, Outcome, Store
-from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of, write_tuning
+from expunge.study.tuning import chosen_entry, read_tuning, timeless, tune_method, tuning_of, write_tuning
 from expunge.study.tuning_folder import TrialBook
+from expunge.train.folder import sound
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device, train
 
-VOLATILE = ("seconds",)
+BELIEFS = "beliefs.safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,53 +75,106 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
         if known is not None and known.outcome is not Outcome.FAILED:
             return known
         store.discard(job.key)
+        at = At(store.place(job.key), store, data, progress)
+        begun = any(at.folder.glob("*"))
         started = time.perf_counter()
-        entry = _ended(job, At(store.place(job.key), store, data, progress), started)
-        if entry.outcome is not Outcome.DONE:
-            _leave(store.place(job.key))
+        ended = _attempt(job, at)
+        if begun and isinstance(ended, RunError) and not isinstance(ended, Diverged) and not _passes(ended):
+            _leave(at.folder)  # what was begun cannot be continued, here or at all: from the start then
+            ended = _attempt(job, at)
+        entry = _entry(job, ended, round(time.perf_counter() - started, 3))
+        if entry.outcome is Outcome.REFUSED:
+            _leave(at.folder)
         store.keep(entry)
         return entry
 
 
-def _ended(job: Job, at: At, started: float) -> Entry:
-    def entry(outcome: Outcome, reason: str = "", digest: str = "", example_steps: float = 0.0) -> Entry:
-        return Entry(
-            key=job.key,
-            work=job.work.value,
-            title=job.title,
-            outcome=outcome,
-            reason=reason,
-            digest=digest,
-            example_steps=example_steps,
-            seconds=round(time.perf_counter() - started, 3),
-        )
+def _attempt(job: Job, at: At) -> Result | Exception:
+    try:
+        _ready(job, at)
+        return DONE_BY[job.work](job, at)
+    except (DataError, RunError) as error:
+        return _mended_inputs(job, at, error)
+    except Exception as error:  # noqa: BLE001 - one job that breaks must not stop the rest
+        return error
 
+
+def _entry(job: Job, ended: Result | Exception, seconds: float) -> Entry:
+    named: dict[str, Any] = {"key": job.key, "work": job.work.value, "title": job.title, "seconds": seconds}
+    match ended:
+        case Result(digest, example_steps):
+            return Entry(outcome=Outcome.DONE, digest=digest, example_steps=example_steps, **named)
+        case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(ended):
+            return Entry(outcome=Outcome.REFUSED, reason=str(ended), **named)
+        case ExpungeError():
+            return Entry(outcome=Outcome.FAILED, reason=str(ended), **named)
+        case _:
+            frames = traceback.extract_tb(ended.__traceback__)
+            where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
+            what = f"{type(ended).__name__}: {' '.join(str(ended).split())[:300]}"
+            return Entry(outcome=Outcome.FAILED, reason=f"{what} (not foreseen; {where})", **named)
+
+
+class _NotHere(RunError):
+    """What a job needs is not on this machine, or not any more: nothing that the job itself has to answer for."""
+
+
+def _ready(job: Job, at: At) -> None:
+    """Data, device and packages must be there; where they are not, the job may well go another time."""
     try:
         at.data.rows(job.means["data"])
+        devices = {str(job.spec["device"])} if "device" in job.spec else set[str]()
+        for key in job.needs:
+            if (at.input(key) / "run.json").is_file():
+                devices.add(str(Run.open(at.input(key)).manifest["device"]))
+        for device in devices:
+            find_device(device)
+        if job.work is Work.TUNE:
+            check_optuna()
     except ExpungeError as error:
-        return entry(Outcome.FAILED, str(error))
-    try:
-        result = DONE_BY[job.work](job, at)
-    except ExpungeError as error:
-        return entry(Outcome.FAILED if _passes(error) else Outcome.REFUSED, str(error))
-    except Exception as error:  # noqa: BLE001 - one job that breaks must not stop the rest
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return entry(Outcome.FAILED, f"{what} (not foreseen; {Path(where.filename).name}, line {where.lineno})")
-    return entry(Outcome.DONE, digest=result.digest, example_steps=result.example_steps)
+        raise _NotHere(str(error)) from error
 
 
 def _passes(error: BaseException | None) -> bool:
-    """Whether an error may be gone another time: the disk, the memory, another process."""
+    """Whether an error may be gone another time: the disk, the memory, what is not here, another process."""
     while error is not None:
-        if isinstance(error, OSError | MemoryError):
+        if isinstance(error, OSError | MemoryError | _NotHere):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
+def _mended_inputs(job: Job, at: At, error: ExpungeError) -> ExpungeError:
+    """Where an input is damaged, take back that it is done, so that it is made again; else the error as it is."""
+    damaged = [key for key in job.needs if not _sound(at.input(key))]
+    if not damaged:
+        return error
+    for key in damaged:
+        at.store.discard(key)
+        _leave(at.input(key))
+    return RunError(
+        f"{len(damaged)} of the results that this needs were damaged ({error}): they are removed; run the same command "
+        "again, and they are made again"
+    )
+
+
+def _sound(folder: Path) -> bool:
+    """Whether a result is what it announces."""
+    try:
+        if (folder / "run.json").is_file():
+            run = sound(Run.open(folder))
+            stored_beliefs(folder / BELIEFS, run.weights_digest)
+        elif (folder / "tuning.json").is_file():
+            read_tuning(folder / "tuning.json")
+        else:
+            return False
+    except ExpungeError:
+        return False
+    return True
+
+
 def _leave(folder: Path) -> None:
-    """Remove what a job that came to nothing has written; an interrupted job is not such a one."""
+    """Remove what a job that came to nothing has written; an interrupted or failed job is not such a one."""
     if folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -121,16 +185,18 @@ def _train(job: Job, at: At) -> Result:
     slots = means.get("without")
     without = None
     if slots is not None:
-        without = ForgetSet(np.array(slots, dtype=np.int64), tuple(means["rules"]), spec["roots"]["train"])
+        rules = tuple(spec["without"]["rules"])
+        without = ForgetSet(np.array(slots, dtype=np.int64), rules, spec["roots"]["train"])
     run = train(
-        Source.from_json(means["data"]["source"]),
+        at.data.dataset(means["data"]),
+        source=Source.from_json(means["data"]["source"]),
         out=at.folder,
         recipe=recipe,
         without=without,
         split_seed=spec["split_seed"],
         split_by=SplitBy(spec["split_by"]),
         device=spec["device"],
-        checkpoint_interval=means.get("checkpoint_interval"),
+        checkpoint_interval=spec["checkpoint_interval"],
         trace=False,
         progress=at.progress,
     )
@@ -151,7 +217,7 @@ def _unlearn(job: Job, at: At) -> Result:
         method, chosen = chosen_entry(read_tuning(at.input(job.one("tuning")) / "tuning.json"), method.name)
     run = unlearn(
         parent,
-        ForgetSet(np.array(means["slots"], dtype=np.int64), tuple(means["rules"]), parent.root.hex()),
+        ForgetSet(np.array(means["slots"], dtype=np.int64), tuple(spec["forget"]["rules"]), parent.root.hex()),
         method=method,
         out=at.folder,
         budget=spec["budget"] if method.takes_budget else None,
@@ -169,7 +235,7 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     manifest = run.manifest
     with pinned(run.recipe):
         rows = at.data.rows(job.means["data"])
-        write_beliefs(at.folder / "beliefs.safetensors", read_beliefs(run, rows, find_device(manifest["device"])))
+        write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(manifest["device"])))
     kept = ("weights_digest", "guarantee", "example_steps", "allowed", "stopped", "notices", "seen", "method", "steps")
     told = {name: manifest[name] for name in kept if name in manifest}
     return Result(sha256(canonical_json(told)).hex(), float(manifest["example_steps"]))
@@ -179,7 +245,7 @@ def _evaluate(job: Job, at: At) -> Result:
     run = Run.open(at.input(job.one("run")))
 
     def stored(model: Run) -> Beliefs:
-        return stored_beliefs(model.path / "beliefs.safetensors", model.weights_digest)
+        return stored_beliefs(model.path / BELIEFS, model.weights_digest)
 
     evaluation = evaluate(
         run,
@@ -189,21 +255,16 @@ def _evaluate(job: Job, at: At) -> Result:
         out=at.folder / "evaluation.json",
         progress=at.progress,
         beliefs=stored,
+        known=at.data.measured,
     ).as_json()
-    return Result(sha256(canonical_json(timeless(evaluation))).hex(), 0.0)
+    return Result(sha256(canonical_json(without_clock(evaluation))).hex(), 0.0)
 
 
-def timeless(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def without_clock(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """An evaluation without what the clock said, which is never the same twice."""
-    kept = {name: value for name, value in evaluation.items() if name != "digest"}
-    kept["original"] = _without_seconds(evaluation["original"])
-    kept["references"] = [_without_seconds(reference) for reference in evaluation["references"]]
-    kept["probes"] = [probe for probe in evaluation["probes"] if probe["name"] not in VOLATILE]
+    kept = timeless({name: value for name, value in evaluation.items() if name != "digest"})
+    kept["probes"] = [probe for probe in kept["probes"] if probe["name"] != Seconds.name]
     return kept
-
-
-def _without_seconds(model: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in model.items() if name not in VOLATILE}
 
 
 def _tune(job: Job, at: At) -> Result:
@@ -219,7 +280,7 @@ def _tune(job: Job, at: At) -> Result:
             Run.open(original),
             twins,
             kind=spec["kind"],
-            size=spec["size"],
+            size=None if spec["size"] == "whole" else spec["size"],
             avoid=np.array(job.means["avoid"], dtype=np.int64),
             seed=spec["seed"],
             data=at.data.rows(job.means["data"]),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.core.errors import RunError
+from expunge.core.errors import Diverged
 from expunge.schedule.recipe import Recipe
 from expunge.tasks.classification import TASKS
 from expunge.train.examples import Examples
@@ -27,7 +27,7 @@ def check_answers(recipe: Recipe, model: nn.Module, examples: Examples, slots: n
         for module, training in modes:
             module.training = training
     if not bool(finite.all()):
-        raise RunError(
+        raise Diverged(
             f"the model answers {int((~finite).sum())} of {len(rows)} rows with numbers that are not finite: no result "
             "is written; lower the rate, or repair the model or the data"
         )

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from expunge.core.errors import RunError
+from expunge.core.errors import Diverged, RunError
 from expunge.schedule.plan import Plan, Role, Step
 from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Task
@@ -153,7 +153,7 @@ def _check_reaches(value: torch.Tensor, index: int) -> None:
 def _check_finite(value: torch.Tensor, index: int) -> None:
     number = value.item()
     if not math.isfinite(number):
-        raise RunError(
+        raise Diverged(
             f"the loss became {number} at step {index}: no result is written, the last good checkpoint is kept; "
             "lower the rate or check the data"
         )

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from expunge.core.errors import RunError
+from expunge.core.errors import Diverged, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import sha256, text_bytes, u32, u64
 
@@ -105,7 +105,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
     """Weights and buffers that are no numbers are no result."""
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise RunError(
+            raise Diverged(
                 f"{name} holds values that are not finite: no result is written; the rate is too high, or the data "
                 "hold numbers too large to be trained on"
             )

@@ -109,18 +109,20 @@ def train(
     progress: Progress | None = None,
     noise_key: Path | str | None = None,
     without: Without = None,
+    source: Source | None = None,
     **fields: Any,
 ) -> Run:
     """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it.
 
     ``without`` names training rows as ``unlearn`` does; their chairs stay empty from the first step. The weights are
-    those of retraining without these rows, and the run is a reference wherever a retraining is.
+    those of retraining without these rows, and the run is a reference wherever a retraining is. ``source`` says where
+    rows that are handed over were read, so that the run finds them again.
 
     A recipe with a perturbation draws its noise under a secret key. It is made here and kept in the folder as
     ``noise.key``; ``noise_key`` names the file of an existing one, so that a training can be repeated.
     """
     place = Source(location=data) if isinstance(data, str) else data
-    source = place if isinstance(place, Source) else None
+    source = place if isinstance(place, Source) else source
     if recipe is not None and fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
     done = answered(
