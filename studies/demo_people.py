@@ -22,7 +22,6 @@ from expunge.core.hashing import sha256
 from expunge.core.statistics.margins import margins
 from expunge.core.streams import Stream, stable_order
 from expunge.data.splits import Split
-from expunge.measure.beliefs import outputs
 from expunge.methods.unlearn import unlearn
 from expunge.train.examples import Examples
 from expunge.train.training import train
@@ -46,7 +45,7 @@ def main() -> None:
                 rules = [f"subject:{name}" for name in left_out]
                 run = unlearn(base, rules, method="retrain", out=Path(folder) / f"{deal}-{group}")
                 slots = run.forget_set.slots
-                sure = margins(outputs(run.model(), base.recipe, examples, slots), rows.labels[slots])
+                sure = margins(beliefs(base.recipe, run.model(), examples, slots), rows.labels[slots])
                 for name in left_out:
                     found[str(name)].append(float(sure[subjects[slots] == name].mean()))
     ranked = sorted((float(np.mean(values)), name) for name, values in found.items())

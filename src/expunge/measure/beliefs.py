@@ -17,12 +17,9 @@ from expunge.core.files import write_with
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.schedule.recipe import Recipe
-from expunge.tasks.classification import TASKS
+from expunge.train.answers import beliefs
 from expunge.train.examples import Examples
-from expunge.train.profile import precision_of
 from expunge.train.run import Run
-
-CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -46,27 +43,16 @@ def read_beliefs(run: Run, rows: Mapping[Split, Dataset], device: torch.device) 
 
 def _answers(model: nn.Module, recipe: Recipe, rows: Dataset, device: torch.device) -> np.ndarray:
     there = np.flatnonzero(rows.present)
-    answered = outputs(model, recipe, Examples(recipe, rows, device), there)
+    answered = beliefs(recipe, model, Examples(recipe, rows, device), there)
     found = np.full((len(rows), answered.shape[1]), np.nan)
     found[there] = answered
     return found
 
 
-def outputs(model: nn.Module, recipe: Recipe, examples: Examples, slots: np.ndarray) -> np.ndarray:
-    """Logits of the task's beliefs in float64, from the model in eval mode at the recipe's precision, not augmented."""
-    task = TASKS[recipe.task]
-    found: list[np.ndarray] = [np.zeros((0, len(recipe.classes)))]
-    with torch.no_grad(), precision_of(recipe, examples.device):
-        for start in range(0, len(slots), CHUNK):
-            answered = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
-            found.append(task.beliefs(answered.double()).cpu().numpy())
-    return np.concatenate(found)
-
-
-def write_beliefs(path: Path, beliefs: Beliefs) -> None:
+def write_beliefs(path: Path, found: Beliefs) -> None:
     """Keep them as named arrays."""
-    arrays = {"train": beliefs.train, "holdout": beliefs.holdout}
-    write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": beliefs.weights_digest}))
+    arrays = {"train": found.train, "holdout": found.holdout}
+    write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": found.weights_digest}))
 
 
 def stored_beliefs(path: Path, weights_digest: str) -> Beliefs:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
@@ -22,6 +20,7 @@ from expunge.report.grid import MOST_EXAMPLES, Grid, grid
 from expunge.report.identity import identify
 from expunge.report.load import Loaded, load, without_names
 from expunge.report.numerals import count, listed, shown
+from expunge.report.templates import environment, resource
 from expunge.report.wording import LIMITS, headline, meaning, outcomes, rules
 
 LARGEST = 1_000_000
@@ -120,9 +119,9 @@ def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
 def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: Extent, examples: bool) -> bytes:
     named = any(rule.startswith("subject:") and rule != "subject:…" for view in sections for rule in view["rules"])
     pictured = extent.examples > 0 and any(view["grid"] is not None and view["grid"].holds_data for view in sections)
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     text = template.render(
-        style=Markup(_resource("page.css")),
+        style=Markup(resource("page.css")),
         title=_title(loaded),
         sections=sections,
         trainings=[_training(run) for run in loaded.trainings],
@@ -153,18 +152,3 @@ def _title(loaded: Loaded) -> str:
     methods = list(dict.fromkeys(run.method for section in loaded.sections for run in section.runs))
     shown_methods = methods[:3] + ([f"{len(methods) - 3} more"] if len(methods) > 3 else [])
     return f"Forgetting report: {listed(shown_methods)}" if methods else "Forgetting report"
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=FunctionLoader(_resource),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def _resource(name: str) -> str:
-    return files("expunge.report").joinpath(name).read_text(encoding="utf-8")

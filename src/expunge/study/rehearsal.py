@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError, UnsupportedYet
@@ -29,14 +28,13 @@ from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
 from expunge.study.pseudo_sets import Kind, pseudo_sets
 from expunge.study.score import Attempt, Mode, Part, Score, Stage
-from expunge.tasks.classification import TASKS
+from expunge.train.answers import beliefs
 from expunge.train.examples import Examples
-from expunge.train.profile import pinned, precision_of
+from expunge.train.profile import pinned
 from expunge.train.run import Run
 
 SMALLEST_SAMPLE = 200
 LOST_ACCURACY = 0.01  # how far below its twin's a model's accuracy on the calibration split may lie
-CHUNK = 1024
 
 Data = str | Dataset | Mapping[Split, Dataset] | None
 
@@ -153,7 +151,7 @@ class Rehearsal:
         }
         found: dict[Part, tuple[np.ndarray, np.ndarray]] = {}
         for part, (examples, chosen) in rows.items():
-            logits, labels = _answers(model, recipe.task, examples, chosen, precision_of(recipe, examples.device))
+            logits, labels = beliefs(recipe, model, examples, chosen), examples.plain(chosen).labels.cpu().numpy()
             found[part] = margins(logits, labels), correct(logits, labels)
             bad = int((~np.isfinite(found[part][0])).sum())
             if bad:
@@ -347,27 +345,6 @@ def _calibration_rows(run: Run, rows: Mapping[Split, Dataset], emptied: np.ndarr
     if not kept:
         raise DataError("the calibration split holds no row: tuning compares with the twins there; use more data")
     return np.array(kept, dtype=np.int64)
-
-
-def _answers(
-    model: nn.Module, task: str, examples: Examples, slots: np.ndarray, precision: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """(logits of the beliefs in float64, labels) of some rows as they are, from the model in eval mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    logits: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    model.eval()
-    try:
-        with torch.no_grad(), precision:
-            for start in range(0, len(slots), CHUNK):
-                batch = examples.plain(slots[start : start + CHUNK])
-                answered = TASKS[task].outputs(model, batch).double()
-                logits.append(TASKS[task].beliefs(answered).cpu().numpy())
-                labels.append(batch.labels.cpu().numpy())
-    finally:
-        for module, training in modes:
-            module.training = training
-    return np.concatenate(logits), np.concatenate(labels)
 
 
 def described_slots(slots: np.ndarray) -> dict[str, Any]:

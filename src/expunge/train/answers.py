@@ -1,6 +1,9 @@
-"""A model that answers nothing finite is no result, however sound its weights look."""
+"""What a model answers: its beliefs on rows as they are; answers that are not finite are no result."""
 
 from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -13,19 +16,37 @@ from expunge.train.examples import Examples
 from expunge.train.profile import precision_of
 
 ROWS = 64
+CHUNK = 1024
+
+
+def beliefs(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> np.ndarray:
+    """Logits of the task's beliefs in float64, in eval mode at the recipe's precision, rows not augmented."""
+    task = TASKS[recipe.task]
+    found: list[np.ndarray] = [np.zeros((0, len(recipe.classes)))]
+    with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
+        for start in range(0, len(slots), CHUNK):
+            answered = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
+            found.append(task.beliefs(answered.double()).cpu().numpy())
+    return np.concatenate(found)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Generator[None]:
+    """Eval mode meanwhile; every module gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def check_answers(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> None:
     """The first rows of some slots, in eval mode; a look at the result, no part of anybody's work."""
     rows = examples.plain(slots[:ROWS])
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), precision_of(recipe, examples.device):
-            finite = torch.isfinite(TASKS[recipe.task].outputs(model, rows)).flatten(1).all(dim=1)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
+        finite = torch.isfinite(TASKS[recipe.task].outputs(model, rows)).flatten(1).all(dim=1)
     if not bool(finite.all()):
         raise Diverged(
             f"the model answers {int((~finite).sum())} of {len(rows)} rows with numbers that are not finite: no result "
