@@ -1,0 +1,1 @@
+"""Auditable records: canonical JSON, keys, signed envelopes, the transparency log, and bundles from outside."""
