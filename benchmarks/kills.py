@@ -1,6 +1,6 @@
 """Killed at thirty random moments, a study ends with the store that an undisturbed one has.
 
-    python -m benchmarks.kills [--kills 30] [--seed 0] [--write]
+python -m benchmarks.kills [--kills 30] [--seed 0] [--write]
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from expunge.report.tradeoff import tradeoff_svg
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
+SCHEDULING = SPEED.with_name("study.json")
 STUDIES = DOCS.parent / "studies" / "results"
 PICTURES = "pictures"
 FORMAT = "expunge/study-results/1"
@@ -95,11 +96,29 @@ def speed_page() -> str:
         "| what | value | lowest – highest | bound | kept |",
         "|---|---|---|---|---|",
     ]
-    for row in found["rows"]:
-        kept = "yes" if row["kept"] else "**missed**"
-        spread = f"{row['lowest']:.3f} – {row['highest']:.3f}" if "lowest" in row else "–"
-        lines.append(f"| {row['name']} | {row['value']:.3f} {row['unit']} | {spread} | {row['bound']:g} | {kept} |")
+    lines += [_speed_row(row) for row in found["rows"]]
+    scheduling = json.loads(SCHEDULING.read_text(encoding="utf-8"))
+    lines += [
+        "",
+        "## Studies",
+        "",
+        f"Measured on {scheduling['date']} by `{scheduling['command']}` on {scheduling['cores']} cores, at a load of",
+        f"{scheduling['load_before'][0]:.1f} before and {scheduling['load_after'][0]:.1f} after.",
+        "",
+        "| what | value | lowest – highest | bound | kept |",
+        "|---|---|---|---|---|",
+        *[_speed_row(row) for row in scheduling["rows"]],
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _speed_row(row: dict[str, Any]) -> str:
+    spread = f"{row['lowest']:.3g} – {row['highest']:.3g}" if "lowest" in row else "–"
+    if "bound" not in row:
+        return f"| {row['name']} | {row['value']:.3g} {row['unit']} | {spread} | – | – |"
+    bound = ("≥ " if row.get("better") == "higher" else "") + f"{row['bound']:g}"
+    kept = "yes" if row["kept"] else "**missed**"
+    return f"| {row['name']} | {row['value']:.3g} {row['unit']} | {spread} | {bound} | {kept} |"
 
 
 def leaderboard_page() -> str:
@@ -109,7 +128,7 @@ def leaderboard_page() -> str:
         "# Leaderboard",
         "",
         "What the shipped studies found, as committed under `studies/results/`. [studies.md](studies.md) says how to",
-        "read the figures, [reading-the-leaderboard.md](reading-the-leaderboard.md) what they say beside published ones.",
+        "read the figures, [reading-the-leaderboard.md](reading-the-leaderboard.md) what they say.",
         "Intervals are Student's 95 % over seeds. A dash is a figure that is undecided; the report says why.",
     ]
     for results in studies():

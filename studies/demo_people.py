@@ -23,6 +23,7 @@ from expunge.core.statistics.margins import margins
 from expunge.core.streams import Stream, stable_order
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
+from expunge.train.answers import beliefs
 from expunge.train.examples import Examples
 from expunge.train.training import train
 

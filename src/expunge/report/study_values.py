@@ -164,7 +164,7 @@ class Setting:
 
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
-        """Rows by the share of seeds refuted, then by forgetting gap; the collapsed, and those that did not run, last."""
+        """Rows by the share of seeds refuted, then by forgetting gap; last the collapsed and those that did not run."""
         return tuple(sorted(self.rows, key=_place))
 
     def number(self, row: Row) -> int:
