@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import torch
 from tests.conftest import Refused
 from tests.study.rehearsed import Pictures, Play, play
 
-from expunge.cli.main import main
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
 from expunge.core.hashing import plain_json
 from expunge.data.dataset import Dataset
@@ -41,8 +39,6 @@ from expunge.study.tuning_folder import Oracle, tune
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import train
-
-Expunge = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,87 +465,3 @@ def test_tuned_on_the_reference(played: Play, tmp_path: Path) -> None:
     run = unlearn(played.run, rules, method=method, tuning=told, out=tmp_path / "run", data=played.rows)
     assert run.manifest["untuned"] is False
     assert run.manifest["tuning"]["mode"] == "oracle"
-
-
-# The command line.
-
-
-@pytest.fixture
-def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
-    """Run the command in this process: (status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        found = capsys.readouterr()
-        return int(stop.value.code or 0), found.out, found.err
-
-    return run
-
-
-def test_tune_unlearn_evaluate(expunge: Expunge, tmp_path: Path) -> None:
-    base, out = tmp_path / "base", tmp_path / "tuning"
-    train("digits", out=base, model="mlp", epochs=2)
-    command = ("tune", base, "--method", "scrub", "--method", "ntk", "--size", "9%", "--trials", 3, "--out", out)
-    status, printed, _ = expunge(*command)
-    assert status == 0
-    for words in (
-        "scrub",
-        "neural-tangent-kernel",
-        "doing nothing scores",
-        "the 2 twins took",
-        "apart on rows",
-        "nothing to tune",
-    ):
-        assert words in printed
-    status, printed, error = expunge(*command, "--json")
-    assert (status, error) == (0, "")
-    assert json.loads(printed) == read_tuning(out / "tuning.json")
-    request = ("unlearn", base, "--forget", "random:10%:3", "--method", "scrub")
-    status, printed, _ = expunge(*request, "--tuned", out / "tuning.json", "--out", tmp_path / "scrub")
-    assert status == 0
-    assert "tuned by rehearsal in 3 trials" in printed
-    expunge("unlearn", base, "--forget", "random:10%:3", "--method", "retrain", "--out", tmp_path / "retrained")
-    notices = []
-    for name in ("scrub", "plain"):
-        expunge(*request, "--out", tmp_path / name) if name == "plain" else None
-        status, printed, _ = expunge("evaluate", tmp_path / name, "--reference", tmp_path / "retrained", "--json")
-        assert status == 0
-        notices.append(json.loads(printed)["notices"])
-    assert not any("untuned" in notice for notice in notices[0])
-    assert any("untuned" in notice for notice in notices[1])
-    status, _, error = expunge(*request, "--tuned", out / "tuning.json", "--set", "rate=1", "--out", tmp_path / "x")
-    assert status == 2
-    assert "--set and --tuned exclude each other" in error
-    status, _, error = expunge(*request, "--tuned", base / "run.json", "--out", tmp_path / "x")
-    assert status == 2
-    assert "not a tuning" in error
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (("--method", "retrain"), "has no budget and nothing to tune"),
-        (("--method", "scrub", "--kind", "person"), "kind 'person' is not one of random, class, subject"),
-        (("--method", "scrub", "--budget", "0"), "budget 0 must be"),
-        (("--method", "scrub", "--trials", "0"), "trials 0 must be"),
-        (("--method", "scrub", "--oracle", "somewhere"), "--oracle and --forget go together"),
-        (("--method", "scrub", "--forget", "class:1"), "--oracle and --forget go together"),
-        (("--method", "scrub", "--oracle", "x", "--forget", "class:1", "--kind", "class"), "rehearses nothing"),
-        (("--method", "scrub", "--size", "60%"), "may be taken"),
-        (("--method", "scrub", "--avoid", "class:11"), "class '11' is not one of"),
-        ((), "Missing option '--method'"),
-    ],
-)
-def test_what_tune_refuses(more: tuple[str, ...], words: str, expunge: Expunge, tmp_path: Path, digits: Path) -> None:
-    status, _, error = expunge("tune", digits, *more, "--out", tmp_path / "out")
-    assert status == 2
-    assert words in " ".join(error.split())
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train("digits", out=tmp_path_factory.mktemp("digits") / "run", model="mlp", epochs=1).path

@@ -1,0 +1,97 @@
+"""``expunge tune`` as a person uses it, and ``unlearn --tuned`` with what it wrote."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from expunge.cli.main import main
+from expunge.study.tuning import read_tuning
+from expunge.train.training import train
+
+Expunge = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
+    """Run the command in this process: (status, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        found = capsys.readouterr()
+        return int(stop.value.code or 0), found.out, found.err
+
+    return run
+
+
+def test_tune_unlearn_evaluate(expunge: Expunge, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "tuning"
+    train("digits", out=base, model="mlp", epochs=2)
+    command = ("tune", base, "--method", "scrub", "--method", "ntk", "--size", "9%", "--trials", 3, "--out", out)
+    status, printed, _ = expunge(*command)
+    assert status == 0
+    for words in (
+        "scrub",
+        "neural-tangent-kernel",
+        "doing nothing scores",
+        "the 2 twins took",
+        "apart on rows",
+        "nothing to tune",
+    ):
+        assert words in printed
+    status, printed, error = expunge(*command, "--json")
+    assert (status, error) == (0, "")
+    assert json.loads(printed) == read_tuning(out / "tuning.json")
+    request = ("unlearn", base, "--forget", "random:10%:3", "--method", "scrub")
+    status, printed, _ = expunge(*request, "--tuned", out / "tuning.json", "--out", tmp_path / "scrub")
+    assert status == 0
+    assert "tuned by rehearsal in 3 trials" in printed
+    expunge("unlearn", base, "--forget", "random:10%:3", "--method", "retrain", "--out", tmp_path / "retrained")
+    notices = []
+    for name in ("scrub", "plain"):
+        expunge(*request, "--out", tmp_path / name) if name == "plain" else None
+        status, printed, _ = expunge("evaluate", tmp_path / name, "--reference", tmp_path / "retrained", "--json")
+        assert status == 0
+        notices.append(json.loads(printed)["notices"])
+    assert not any("untuned" in notice for notice in notices[0])
+    assert any("untuned" in notice for notice in notices[1])
+    status, _, error = expunge(*request, "--tuned", out / "tuning.json", "--set", "rate=1", "--out", tmp_path / "x")
+    assert status == 2
+    assert "--set and --tuned exclude each other" in error
+    status, _, error = expunge(*request, "--tuned", base / "run.json", "--out", tmp_path / "x")
+    assert status == 2
+    assert "not a tuning" in error
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--method", "retrain"), "has no budget and nothing to tune"),
+        (("--method", "scrub", "--kind", "person"), "kind 'person' is not one of random, class, subject"),
+        (("--method", "scrub", "--budget", "0"), "budget 0 must be"),
+        (("--method", "scrub", "--trials", "0"), "trials 0 must be"),
+        (("--method", "scrub", "--oracle", "somewhere"), "--oracle and --forget go together"),
+        (("--method", "scrub", "--forget", "class:1"), "--oracle and --forget go together"),
+        (("--method", "scrub", "--oracle", "x", "--forget", "class:1", "--kind", "class"), "rehearses nothing"),
+        (("--method", "scrub", "--size", "60%"), "may be taken"),
+        (("--method", "scrub", "--avoid", "class:11"), "class '11' is not one of"),
+        ((), "Missing option '--method'"),
+    ],
+)
+def test_what_tune_refuses(more: tuple[str, ...], words: str, expunge: Expunge, tmp_path: Path, digits: Path) -> None:
+    status, _, error = expunge("tune", digits, *more, "--out", tmp_path / "out")
+    assert status == 2
+    assert words in " ".join(error.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train("digits", out=tmp_path_factory.mktemp("digits") / "run", model="mlp", epochs=1).path
