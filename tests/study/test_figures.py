@@ -111,3 +111,9 @@ def test_the_noise_is_each_reference_against_the_others() -> None:
     assert noise_of_margins(probe(0.0, values, 2.0)) == pytest.approx(slow)
     assert noise_of_margins(probe(0.0, [1.0], 2.0)) is None
     assert noise_of_margins(probe(0.0, values, None)) is None
+
+
+def test_a_distance_is_never_below_nothing() -> None:
+    assert Mean((0.1, 0.4)).as_json()["low"] < 0
+    assert Mean((0.1, 0.4), least=0.0).as_json()["low"] == 0.0
+    assert figure([{"value": 0.1}, {"value": 0.4}], least=0.0) == Mean((0.1, 0.4), least=0.0)

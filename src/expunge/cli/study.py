@@ -141,9 +141,12 @@ def _print(results: dict[str, Any], page: Path) -> None:
     console.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
 
 
-def _order(row: dict[str, Any]) -> tuple[bool, float, str]:
-    figure = row["figures"]["forgetting-gap"]
-    return "mean" not in figure, figure.get("mean", 0.0), row["label"]
+def _order(row: dict[str, Any]) -> tuple[bool, bool, float, float, str]:
+    """As on the page: by the share of seeds refuted, then by forgetting gap, collapsed ones last."""
+    figure, done = row["figures"]["forgetting-gap"], sum(row["verdicts"].values())
+    refuted = row["verdicts"].get("Refuted", 0) / done if done else 0.0
+    collapsed = any(mark["mark"] == "collapsed" for mark in row["marks"])
+    return "mean" not in figure, collapsed, refuted, figure.get("mean", 0.0), row["label"]
 
 
 def _shown(figure: dict[str, Any], *, percent: bool = False) -> str:

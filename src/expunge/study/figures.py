@@ -21,17 +21,18 @@ class Mean:
 
     Where every seed is read against the same references, ``references`` holds what each of them would be in the
     value's unit: their luck is shared by all seeds, and the interval is Welch's over seeds and references. ``beside``
-    is half the width of an interval of what else is shared, and widens it.
+    is half the width of an interval of what else is shared, and widens it. ``least`` is what no such value falls below.
     """
 
     values: tuple[float, ...]
     references: tuple[float, ...] = ()
     beside: float = 0.0
+    least: float = -math.inf
 
     def as_json(self) -> dict[str, Any]:
         mean, reach = float(np.mean(self.values)), self.reach()
         told = {"mean": mean, "n": len(self.values), "values": list(self.values)}
-        return told if reach is None else {**told, "low": mean - reach, "high": mean + reach}
+        return told if reach is None else {**told, "low": max(self.least, mean - reach), "high": mean + reach}
 
     def reach(self) -> float | None:
         """Half the width of the 95 % interval; None below two seeds."""
@@ -49,23 +50,25 @@ class Mean:
 Figure = Mean | Undecided
 
 
-def as_figure(values: Sequence[float], references: Sequence[float] = ()) -> Figure:
+def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> Figure:
     """A figure of plain values."""
-    return Mean(tuple(values), tuple(references)) if values else Undecided("nothing was measured")
+    return Mean(tuple(values), tuple(references), least=least) if values else Undecided("nothing was measured")
 
 
-def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = ()) -> Figure:
+def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = (), least: float = -math.inf) -> Figure:
     """A figure of measurements as evaluations hold them; where one is undecided, so is the whole."""
     reason = next((str(item["undecided"]) for item in measured if "value" not in item), None)
-    return as_figure([float(item["value"]) for item in measured], references) if reason is None else Undecided(reason)
+    if reason is not None:
+        return Undecided(reason)
+    return as_figure([float(item["value"]) for item in measured], references, least)
 
 
 def widened(measured: Sequence[Mapping[str, Any]]) -> Figure:
-    """A figure whose single values carry an interval over references that all seeds share."""
+    """A distance whose single values carry an interval over references that all seeds share."""
     found = figure(measured)
     if isinstance(found, Undecided):
         return found
-    return Mean(found.values, beside=float(np.mean([(item["high"] - item["low"]) / 2 for item in measured])))
+    return Mean(found.values, least=0.0, beside=float(np.mean([(item["high"] - item["low"]) / 2 for item in measured])))
 
 
 def shared_references(probes: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:

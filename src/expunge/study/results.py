@@ -137,7 +137,7 @@ class Results:
         found = {name: figure([probe[name]["original"] for probe in probes]) for name in PROBES}
         margins = shared_references([probe["mean-margin"] for probe in probes])
         found["forgetting-gap"] = figure(
-            [gap_of_margins(probe["mean-margin"], "original") for probe in probes], margins
+            [gap_of_margins(probe["mean-margin"], "original") for probe in probes], margins, least=0.0
         )
         return _plain(found)
 
@@ -194,7 +194,7 @@ class Results:
         utility = [_difference(probe["test-accuracy"], -1.0) for probe in probes]
         found = {name: figure([probe[name]["unlearned"] for probe in probes]) for name in PROBES}
         found["average-gap"] = widened([probe["average-gap"]["unlearned"] for probe in probes])
-        found["forgetting-gap"] = figure(gaps, shared["mean-margin"])
+        found["forgetting-gap"] = figure(gaps, shared["mean-margin"], least=0.0)
         found["utility-gap"] = figure(utility, shared["test-accuracy"])
         found["cost"] = as_figure([run["example_steps"] / run["training_example_steps"] for run, _ in done])
         found["seconds"] = as_figure([float(run["seconds"]) for run, _ in done])
