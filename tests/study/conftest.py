@@ -13,9 +13,9 @@ import pytest
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.digits import read
 from expunge.data.source import Source
+from expunge.study.digests import without_clock
 from expunge.study.store import Store
 from expunge.study.tuning import timeless
-from expunge.study.work import without_clock
 from expunge.train.state import read_tensors, tensors_digest
 
 SMALL = """

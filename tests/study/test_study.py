@@ -123,14 +123,54 @@ def test_a_second_time_nothing_is_computed(small: tuple[dict[str, Any], Path]) -
     assert again["settings"] == results["settings"]
 
 
+@pytest.mark.parametrize("content", ["", "xx", "{}", "[]", "altered", "gone"])
+@pytest.mark.parametrize("work", ["unlearn", "evaluate"])
+def test_damaged_results_are_made_again(
+    small: tuple[dict[str, Any], Path], tmp_path: Path, content: str, work: str
+) -> None:
+    results, folder = small
+    shutil.copytree(folder / "out" / "store", tmp_path / "store")
+    store = Store(tmp_path / "store")
+    entry = next(found for found in store.entries() if found.title.startswith(f"{work} fine-tune"))
+    path = store.place(entry.key) / {"unlearn": "run.json", "evaluate": "evaluation.json"}[work]
+    if content == "gone":
+        path.unlink()
+    elif content == "altered":
+        told = json.loads(path.read_text())
+        if work == "evaluate":
+            told["verdict"]["verdict"] = "supported"
+        else:
+            told["example_steps"] = 1.0
+        path.write_text(json.dumps(told))
+    else:
+        path.write_text(content)
+    warned: list[str] = []
+    again = study(folder / "small.toml", out=tmp_path / "out", store=tmp_path / "store", jobs=1, warn=warned.append)
+    assert again["settings"][0]["rows"][1]["verdicts"] == results["settings"][0]["rows"][1]["verdicts"]
+    assert again["digest"] == results["digest"]
+    assert len(warned) == 1
+    assert str(path) in warned[0]
+    assert contents(tmp_path / "store") == contents(folder / "out" / "store")
+
+
 def test_drawing_computes_nothing(small: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     results, folder = small
     drawn = study(folder / "small.toml", out=folder / "out", draw_only=True)
     assert drawn["settings"] == results["settings"]
-    empty = study(folder / "small.toml", out=tmp_path / "out", draw_only=True)
-    assert not empty["complete"]
-    assert {seed["status"] for seed in row(empty, "fine-tune")["seeds"]} == {"missing"}
-    assert list(Store(tmp_path / "out" / "store").entries()) == []
+    with pytest.raises(InvalidArgument, match="--draw finds no store at"):
+        study(folder / "small.toml", out=tmp_path / "out", draw_only=True)
+    assert not (tmp_path / "out" / "store").exists()
+    Store(tmp_path / "empty")
+    with pytest.raises(InvalidArgument, match="holds none of the 16 jobs of this study: there is nothing to draw"):
+        study(folder / "small.toml", out=folder / "out", store=tmp_path / "empty", draw_only=True)
+    assert json.loads((folder / "out" / "results.json").read_text())["settings"] == results["settings"]
+    some = Store(tmp_path / "some")
+    for entry in Store(folder / "out" / "store").entries():
+        if "seed 1" not in entry.title:
+            shutil.copytree(Store(folder / "out" / "store").place(entry.key), some.place(entry.key))
+    half = study(folder / "small.toml", out=tmp_path / "half", store=tmp_path / "some", draw_only=True)
+    assert not half["complete"]
+    assert [seed["status"] for seed in row(half, "fine-tune")["seeds"]] == ["done", "missing"]
 
 
 def test_one_job_at_a_time_gives_the_same(small: tuple[dict[str, Any], Path], tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ REFUSED = {
     "no training": (DATA + FORGET, 1, r"there is no training: give a table \[training.NAME\]"),
     "no forget": (DATA + TRAINING, 1, r"there is no forget: give a table \[forget.NAME\]"),
     "data without a name": ('[data]\nlocation = "digits"\n' + TRAINING + FORGET, 2, r"write \[data.NAME\]"),
-    "no location": ("[data.digits]\nrows = 3\n" + TRAINING + FORGET, 1, "location None must be a text"),
+    "no location": ("[data.digits]\nrows = 3\n" + TRAINING + FORGET, 1, "location is missing: it must be a text"),
     "unknown source field": (DATA + "row = 3\n" + TRAINING + FORGET, 3, "data 'digits' has no 'row'.*'rows'"),
-    "rows of another type": (DATA + 'rows = "3"\n' + TRAINING + FORGET, 3, "field 'rows' of a data source holds '3'"),
+    "rows of another type": (DATA + 'rows = "3"\n' + TRAINING + FORGET, 3, "rows '3' must be a whole number from 1"),
     "unknown training field": (DATA + TRAINING + "epoch = 3\n" + FORGET, 5, "a training has no 'epoch'.*'epochs'"),
     "epochs of another type": (DATA + TRAINING + 'epochs = "3"\n' + FORGET, 5, "epochs '3' must be a whole number"),
     "true is no number": (DATA + TRAINING + "epochs = true\n" + FORGET, 5, "epochs True must be a whole number"),
@@ -135,7 +135,12 @@ REFUSED = {
         "balance 2.0 must",
     ),
     "unknown field": (REST + '[[method]]\nname = "scrub"\nset = { rat = 2 }\n', 9, "has no field 'rat'.*'rate'"),
-    "method without name": (REST + '[[method]]\nlabel = "x"\n', 7, "name None must be a text"),
+    "method without name": (REST + '[[method]]\nlabel = "x"\n', 7, "name is missing: it must be a text"),
+    "a label that is none": ('title = "a\\u001b[31m"\n' + REST, 1, "title .* must be a text of printable characters"),
+    "a name that is none": (DATA + TRAINING + '[forget.""]\nrules = "class:1"\n', 5, "forget '' must have a name"),
+    "rows of an odd type": (DATA + "rows = true\n" + TRAINING + FORGET, 3, "rows True must be a whole number from 1"),
+    "a rate beyond all bounds": (DATA + TRAINING + f"rate = 1{'0' * 400}\n" + FORGET, 5, "rate 1000.* up to 1e\\+300"),
+    "perturbation": (DATA + TRAINING + "perturbation = 0.5\n" + FORGET, 5, "a perturbation in a study"),
     "label twice": (
         'methods = ["scrub"]\n' + REST + '[[method]]\nname = "scrub"\nset = { rate = 0.1 }\n',
         1,
@@ -159,6 +164,12 @@ LAID = {
     "data gone": ('[data.a]\nlocation = "gone.npz"\n' + TRAINING + FORGET, 2, "gone.npz does not exist"),
     "model": (DATA + '[training.a]\nmodel = "vgg"\n' + FORGET, 4, "model 'vgg' is neither one of"),
     "epochs": (DATA + TRAINING + "epochs = 0\n" + FORGET, 5, "epochs 0 must be a whole number from 1"),
+    "one name for two": (
+        '[data.a-b]\nlocation = "digits"\n[data.a]\nlocation = "digits"\n'
+        '[training.c]\ndata = "a-b"\n[training.b-c]\ndata = "a"\n' + FORGET,
+        9,
+        "two settings would be called 'a-b-c-random': rename",
+    ),
     "no pair": (
         DATA
         + '[data.b]\nlocation = "digits"\n[training.a]\ndata = "digits"\n[forget.a]\nrules = "class:1"\ndata = "b"\n',
@@ -169,8 +180,8 @@ LAID = {
     "no budget and tuning": ("budget = 0\n" + DATA + TRAINING + FORGET + "[tuning]\n", 8, "tuning with a budget of 0"),
     "too large to rehearse": (
         DATA + TRAINING + '[forget.a]\nrules = "random:80%:1"\n[tuning]\n',
-        7,
-        "two pseudo-forget sets",
+        5,
+        "forget 'a' cannot be rehearsed for .tuning. .two pseudo-forget sets.*leave .tuning. out, or forget fewer",
     ),
 }
 
@@ -193,6 +204,12 @@ def test_files_that_are_none(tmp_path: Path, write_study: Write) -> None:
     path = write_study("")
     path.write_bytes(b"a = 1\nb = '\xff'\n")
     with pytest.raises(InvalidArgument, match="line 2: this is not UTF-8"):
+        read_study(path)
+    path.write_text("\ufeffseed = 1\n")
+    with pytest.raises(InvalidArgument, match="a study has no 'seed'"):
+        read_study(path)
+    path.write_text(f"[data.a]\nrows = {'9' * 5000}\n")
+    with pytest.raises(InvalidArgument, match="holds a number that is none"):
         read_study(path)
     path.write_bytes(b"#" * (2**20 + 1))
     with pytest.raises(InvalidArgument, match="a study file has 1048576 at most"):

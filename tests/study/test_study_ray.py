@@ -26,6 +26,7 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.measure.evaluate import evaluate
 from expunge.study import ray_cluster, ray_engine
+from expunge.study.digests import without_clock
 from expunge.study.engine import Ended, Engine
 from expunge.study.grid import Grid, lay_out, software
 from expunge.study.job import Job, Work
@@ -37,7 +38,6 @@ from expunge.study.ray_task import Order, carry_out_order, held_folder, sweep, v
 from expunge.study.scheduler import Outcomes, carry_out_jobs
 from expunge.study.store import Entry, Outcome, Store
 from expunge.study.study_file import read_study
-from expunge.study.work import without_clock
 from expunge.train.run import Run
 
 HAS_RAY = find_spec("ray") is not None

@@ -71,6 +71,15 @@ def test_a_long_list_is_read_quickly() -> None:
     assert lines.of(("forget", "many", "title")) == 4004
 
 
+def test_files_of_another_system_and_odd_names() -> None:
+    text = 'a = 1\r\n[data."a[b]"]\r\nx = [\r\n 1,\r\n]\r\ny = 2\r\n[c]\r\nz = 3\r\n'
+    lines = Lines(text)
+    found = [
+        lines.of(path) for path in (("a",), ("data", "a[b]"), ("data", "a[b]", "x"), ("data", "a[b]", "y"), ("c", "z"))
+    ]
+    assert found == [1, 2, 3, 6, 8]
+
+
 def test_odd_line_separators_do_not_shift_lines() -> None:
     assert Lines('a = "x\u2028y\x85z"\nb = 1\n').of(("b",)) == 2
 

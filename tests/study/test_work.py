@@ -281,3 +281,20 @@ def test_a_full_disk_fails_and_is_mended(write_study: Write, tmp_path: Path, mon
     assert entry.outcome is Outcome.FAILED
     assert "No space left" in entry.reason
     assert carry_out(job, store, OpenedData()).outcome is Outcome.DONE
+
+
+def test_where_even_the_note_cannot_be_kept(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, store = laid(write_study).jobs[0], Store(tmp_path / "store")
+
+    def full(*_: Any) -> None:
+        raise RunError("entry.json could not be written") from OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "keep", full)
+        entry = carry_out(job, store, OpenedData())
+    assert entry.outcome is Outcome.FAILED
+    assert entry.reason.startswith("the store could not be written: make room")
+    assert store.entry(job.key) is None
+    assert carry_out(job, store, OpenedData()).outcome is Outcome.DONE

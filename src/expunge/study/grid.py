@@ -63,9 +63,13 @@ class Setting:
     cells: Mapping[str, tuple[Cell, ...]]  # by label
     tunings: Mapping[str, str]  # by label
 
+    several_budgets: bool
+
     @property
     def name(self) -> str:
-        return f"{self.data}-{self.training}-{self.forget.name}"
+        """What the setting is called in results; no other has this name."""
+        budget = f"-{self.budget:.12g}".replace(".", "_") if self.several_budgets else ""
+        return f"{self.data}-{self.training}-{self.forget.name}{budget}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,12 @@ def lay_out(study: Study) -> Grid:
                 "the grid is empty: no training and forget set are for the same data; look at their `data` entries"
             ),
             "forget",
+        )
+    names = [setting.name for setting in laid.settings]
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        raise study.said(
+            InvalidArgument(f"two settings would be called {twice!r}: rename data, trainings or forget sets"), "forget"
         )
     return Grid(tuple(laid.jobs.values()), tuple(laid.settings), laid.datasets)
 
@@ -156,6 +166,17 @@ class _Layout:
             return make()
         except ExpungeError as error:
             raise self.study.said(error, *path) from None
+
+    def rehearsed(self, forget: Forget, make: Callable[[], Value]) -> Value:
+        """What a rehearsal needs for a forget set; a study file has no say in its size, so the way out is another."""
+        try:
+            return make()
+        except ExpungeError as error:
+            told = str(error).rpartition(": ")[0] or str(error)
+            found = InvalidArgument(
+                f"forget {forget.name!r} cannot be rehearsed for [tuning] ({told}): leave [tuning] out, or forget fewer"
+            )
+            raise self.study.said(found, "forget", forget.name) from None
 
     def add(self, data: Data) -> None:
         dataset = self.said(partial(read, data.source), "data", data.name, "location")
@@ -263,6 +284,7 @@ class _On:
                     references=references,
                     cells=cells,
                     tunings=tunings,
+                    several_budgets=len(study.budgets) > 1,
                 )
             )
 
@@ -283,7 +305,8 @@ class _On:
         references: tuple[str, ...],
         tuned: str | None,
     ) -> Cell:
-        where = f"{row.label}, {self.title} {forget.name}, seed {seed}"
+        told = f", budget {budget:.4g}" if len(self.layout.study.budgets) > 1 and row.method.takes_budget else ""
+        where = f"{row.label}, {self.title} {forget.name}, seed {seed}{told}"
         inputs = {"original": (self.originals[seed],)}
         unlearn = self.layout.job(
             work=Work.UNLEARN,
@@ -321,7 +344,8 @@ class _On:
         if asked is None or row.by_hand or not row.method.takes_budget or not searched:
             return None
         kind, size = expected(forget, slots)
-        sets = self.layout.said(
+        sets = self.layout.rehearsed(
+            forget,
             partial(
                 pseudo_sets,
                 self.opened.rows[Split.TRAIN],
@@ -330,7 +354,6 @@ class _On:
                 avoid=avoid,
                 seed=asked.seed,
             ),
-            "tuning",
         )
         first, told = study.seeds[0], f"rehearsal:{kind.value}"
         named = f"train {self.title} for the rehearsal of {forget.name}"

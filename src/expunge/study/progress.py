@@ -99,6 +99,9 @@ class Watch:
 
     def begin(self, jobs: Sequence[Job], known: Mapping[str, Entry]) -> None:
         self._jobs = {job.key: job for job in jobs}
+        self._counts.clear()
+        self._ended.clear()
+        self._running.clear()
         for entry in known.values():
             self._counts["done" if entry.outcome is Outcome.DONE else "refused"] += 1
             self._counts["reused"] += entry.outcome is Outcome.DONE
@@ -132,6 +135,13 @@ class Watch:
     def left_out(self, job: Job) -> None:
         self._counts["left_out"] += 1
         self._ended.add(job.key)
+
+    def note(self, line: str) -> None:
+        """Something that is worth a line of its own."""
+        if self._say is not None:
+            self._say(line)
+        if self._warn is not None:
+            self._warn(line)
 
     def finished(self) -> None:
         self.draw(force=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.errors import RunError
-from expunge.core.hashing import canonical_json, parse_json, sha256
+from expunge.core.errors import DataError
+from expunge.core.hashing import canonical_json, sha256
 from expunge.core.statistics.comparison import LEVEL
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.values import guarantee_from_json
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import method_from_json
+from expunge.study.digests import read_result
 from expunge.study.figures import (
     Figure,
     as_figure,
@@ -42,6 +43,14 @@ PROBES = (
     "loss-threshold",
     "mean-margin",
 )
+
+
+class Damaged(DataError):
+    """A result that is no longer what its job wrote."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{message}: remove its folder, and the same command makes it again")
+        self.key = key
 
 
 class Results:
@@ -87,10 +96,11 @@ class Results:
     def read(self, key: str, name: str) -> Any:
         path = self.store.place(key) / name
         if path not in self._read:
+            entry = self.outcomes.entries[key]
             try:
-                self._read[path] = parse_json(path.read_bytes())
-            except OSError as error:
-                raise RunError(f"{path} could not be read ({error.strerror or error}): remove its folder") from error
+                self._read[path] = read_result(path.parent, Work(entry.work), entry.digest)
+            except DataError as error:
+                raise Damaged(key, str(error)) from None
         return self._read[path]
 
     def setting(self, setting: Setting) -> dict[str, Any]:
@@ -100,17 +110,16 @@ class Results:
         evaluations = self.evaluations(setting)
         work = self.read(trained[0], "run.json")["example_steps"] if trained else None
         model = self.read(trained[0], "run.json")["recipe"]["model"] if trained else None
-        several = len(self.study.budgets) > 1
         noises = [noise_of_margins(_by_name(evaluation)["mean-margin"]) for evaluation in evaluations]
         known = [noise for noise in noises if noise is not None]
         forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
         return {
-            "id": setting.name + (f"-{setting.budget:.12g}".replace(".", "_") if several else ""),
+            "id": setting.name,
             "data": setting.data,
             "recipe": setting.training,
             "model": model,
             "forget": setting.forget.name,
-            "title": setting.forget.title,
+            "title": self.title(setting),
             "rules": list(setting.forget.rules),
             "forgotten": round(forgotten),
             "share": forgotten / setting.training_rows,
@@ -122,6 +131,13 @@ class Results:
             "noise": {"forgetting_gap": float(np.mean(known)) if known and len(known) == len(noises) else None},
             "rows": rows,
         }
+
+    def title(self, setting: Setting) -> str:
+        """The forget set's, and what tells the setting from others on the same data."""
+        parts = [setting.forget.title]
+        parts += [setting.training] if len(self.study.trainings) > 1 else []
+        parts += [f"budget {100 * setting.budget:.4g} %"] if len(self.study.budgets) > 1 else []
+        return ", ".join(parts)
 
     def evaluations(self, setting: Setting) -> list[Mapping[str, Any]]:
         """One for each seed, whichever method it is of: what they say of originals and references is the same."""
@@ -272,7 +288,7 @@ class Results:
                 )
         if tuning["state"] in ("untuned", "oracle-tuned") and done:
             found[tuning["state"]] = ["fields are the table's defaults or set by hand"] * len(done)
-        if tuning.get("transferred") is False and done:
+        if tuning.get("transferred") is False and not tuning["kept_default"] and done:
             worse = "on a second set the chosen fields score over twice as badly"
             found["tuning did not transfer"] = [worse] * len(done)
         for cell in cells:

@@ -7,6 +7,7 @@ import datetime
 import io
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,14 +24,16 @@ from expunge.study.engine import Engine
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
 from expunge.study.progress import Standing, Watch
-from expunge.study.results import Results
+from expunge.study.results import Damaged, Results
 from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
 from expunge.study.store import Outcome, Store
 from expunge.study.study_file import Study, read_study
+from expunge.study.work import DAMAGED
 from expunge.train.folder import writing
 from expunge.train.profile import processor
 
 FORMAT = "expunge/study/1"
+MOST_ROUNDS = 5
 FIGURES = (
     "forgetting-gap",
     "utility-gap",
@@ -92,22 +95,50 @@ def study(
     grid = lay_out(planned)
     with writing(folder):
         _mark(folder, planned)
-        kept = Store(Path(store) if store is not None else folder / "store")
+        place = Path(store) if store is not None else folder / "store"
+        if draw_only and not (place / "store.json").is_file():
+            raise InvalidArgument(f"--draw finds no store at {place}: name it with --store, or leave --draw out")
+        kept = Store(place)
         started = time.perf_counter()
         watch = Watch(1, folder, show, _logged(folder, say), warn)
         places = 0
         if draw_only:
             outcomes = known_outcomes(grid.jobs, kept)
+            if not outcomes.entries:
+                raise InvalidArgument(
+                    f"the store {place} holds none of the {len(grid.jobs)} jobs of this study: there is nothing to "
+                    "draw; name another with --store, or leave --draw out"
+                )
+            found = Results(planned, grid, kept, outcomes).as_json()
         else:
             with ENGINES[engine](kept, grid, jobs, address, folder / "workers.log") as chosen:
                 places = chosen.places
                 watch.places = places
-                outcomes = carry_out_jobs(grid.jobs, kept, chosen, watch)
-        found = Results(planned, grid, kept, outcomes).as_json()
+                outcomes, found = _done(planned, grid, kept, chosen, watch)
         found |= _circumstances(planned, command, engine, places, outcomes, time.perf_counter() - started)
         write_text(folder / "results.json", plain_json(found))
         write_text(folder / "results.csv", as_csv(found))
     return found
+
+
+def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch) -> tuple[Outcomes, dict[str, Any]]:
+    """Carry the jobs out and read the results; what is found damaged is taken back and made again, a few times."""
+    for attempt in range(MOST_ROUNDS):
+        outcomes = carry_out_jobs(grid.jobs, store, engine, watch)
+        last = attempt == MOST_ROUNDS - 1
+        if not last and any(
+            entry.outcome is Outcome.FAILED and DAMAGED in entry.reason for entry in outcomes.entries.values()
+        ):
+            continue
+        try:
+            return outcomes, Results(planned, grid, store, outcomes).as_json()
+        except Damaged as error:
+            store.discard(error.key)
+            shutil.rmtree(store.place(error.key), ignore_errors=True)
+            watch.note(str(error))
+            if last:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _mark(folder: Path, planned: Study) -> None:

@@ -101,13 +101,15 @@ def read_study(path: Path | str, *, location: str | None = None) -> Study:
     if len(content) > LARGEST_FILE:
         raise InvalidArgument(f"{place} holds {len(content)} bytes, a study file has {LARGEST_FILE} at most")
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
         table = tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InvalidArgument(f"{place}, line {line}: this is not UTF-8 text: save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{place} is no TOML ({error}): see docs/studies.md for an example") from None
+    except ValueError as error:
+        raise InvalidArgument(f"{place} holds a number that is none ({str(error)[:100]})") from None
     except RecursionError:
         raise InvalidArgument(f"{place} nests too deep to be a study file") from None
     return _Reader(place, table, Lines(text)).study(location)
@@ -169,14 +171,18 @@ class _Reader:
         if not isinstance(found, Mapping) or not found:
             raise self.fail(f"there is no {name}: give a table [{name}.NAME] with {example}", name)
         for key, value in found.items():
+            if not key or not key.isprintable():
+                raise self.fail(f"{name} {key!r} must have a name of printable characters", name, key)
             if not isinstance(value, Mapping):
                 raise self.fail(f"{name} {key!r} is in no table: write [{name}.NAME], then {example}", name, key)
         return found
 
     def text(self, table: Mapping[str, Any], name: str, default: str | None, *path: str | int) -> str:
         value = table.get(name, default)
-        if not isinstance(value, str) or not value:
-            raise self.fail(f"{name} {value!r} must be a text", *path, name)
+        if value is None:
+            raise self.fail(f"{name} is missing: it must be a text", *path)
+        if not isinstance(value, str) or not value or not value.isprintable():
+            raise self.fail(f"{name} {value!r} must be a text of printable characters", *path, name)
         return value
 
     def texts(self, table: Mapping[str, Any], name: str, *path: str | int) -> tuple[str, ...]:
@@ -238,6 +244,8 @@ class _Reader:
         split_by = self.text(table, "split_by", SplitBy.ROWS.value, "data", name)
         if split_by not in [item.value for item in SplitBy]:
             raise self.fail(f"split_by {split_by!r} must be rows or subject", "data", name, "split_by")
+        if type(told.get("rows", 1)) is not int or told.get("rows") is True:
+            raise self.fail(f"rows {told['rows']!r} must be a whole number from 1", "data", name, "rows")
         source = self.checked(lambda: Source.from_json(told), "data", name)
         return Data(name, source, self.whole(table, "split_seed", 0, 2**53, 0, "data", name), SplitBy(split_by))
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 Path = tuple[str | int, ...]
 
-HEADER = re.compile(r"\s*(\[\[|\[)\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?\Z")
+NAME = r"""(?:[^\[\]"'#]|"[^"]*"|'[^']*')+?"""
+HEADER = re.compile(rf"\s*(\[\[|\[)\s*(?P<name>{NAME})\s*\]\]?\s*(#.*)?\Z")
 KEY = re.compile(r"""\s*(?P<key>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 
 CLOSES = re.compile(r"""[\]}"']\s*(#.*)?\s*\Z""")  # how the last line of a value ends, where it has several
@@ -23,7 +24,8 @@ class Lines:
         table: Path = ()
         arrays = Counter[Path]()
         waiting: list[str] = []  # lines of a value that is not complete yet
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, written in enumerate(text.split("\n"), 1):
+            line = written.removesuffix("\r")
             if waiting:
                 waiting.append(line)
                 if CLOSES.search(line) and _complete(waiting):

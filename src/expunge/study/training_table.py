@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import InvalidArgument, UnsupportedYet
 from expunge.core.wording import choice, nearest
 from expunge.data.dataset import Dataset
 from expunge.schedule.recipe import (
@@ -39,6 +39,7 @@ KINDS: dict[str, type] = {
     **dict.fromkeys(CHOICES, str),
     **MEANS,
 }
+LARGEST = 1e300
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
 
 
@@ -76,11 +77,18 @@ def read_training(name: str, table: Mapping[str, Any]) -> Training:
 
 
 def _check(key: str, value: Any) -> None:
-    if key not in KINDS:
+    if key not in (*KINDS, "perturbation"):
         raise InvalidArgument(f"a training has no {key!r}: it has {', '.join(KINDS)}{nearest(key, KINDS)}")
+    if key == "perturbation":
+        raise UnsupportedYet(
+            "a perturbation in a study: its noise hangs on a secret key, so no two runs are alike and none can be "
+            "shared; use `expunge train` and `expunge unlearn`"
+        )
     kind = KINDS[key]
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise InvalidArgument(f"{key} {value!r} must be {WORDS[kind]}")
+    if kind is float and not abs(value) <= LARGEST:
+        raise InvalidArgument(f"{key} {str(value)[:40]} must be a number up to {LARGEST:g}")
     if key == "device" and re.fullmatch(r"cpu|cuda(:\d+)?", str(value)) is None:
         raise InvalidArgument(f"device {value!r} must be cpu or cuda")
     if key == "checkpoint_interval" and value < 1:

@@ -6,7 +6,8 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,22 @@ from expunge.core.errors import (
     UnsupportedEver,
     UnsupportedYet,
 )
-from expunge.core.hashing import canonical_json, sha256
+from expunge.core.hashing import canonical_json
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
 from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write_beliefs
-from expunge.measure.cost import Seconds
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
 from expunge.schedule.recipe import Recipe
+from expunge.study.digests import digest_of
 from expunge.study.job import Job, Work
 from expunge.study.opened import OpenedData
 from expunge.study.rehearsal import Rehearsal, prepare
 from expunge.study.search import check_optuna
 from expunge.study.store import Entry, Outcome, Store
-from expunge.study.tuning import chosen_entry, read_tuning, timeless, tune_method, tuning_of, write_tuning
+from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of, write_tuning
 from expunge.study.tuning_folder import TrialBook
 from expunge.train.folder import sound
 from expunge.train.loop import Progress
@@ -45,6 +46,8 @@ from expunge.train.run import Run
 from expunge.train.training import find_device, train
 
 BELIEFS = "beliefs.safetensors"
+DAMAGED = "that this needs were damaged"
+UNKEPT = "the store could not be written: make room, then run the same command again"
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,10 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
         entry = _entry(job, ended, round(time.perf_counter() - started, 3))
         if entry.outcome is Outcome.REFUSED:
             _leave(at.folder)
-        store.keep(entry)
-        return entry
+        with suppress(RunError):  # where even the note cannot be kept, the job is begun again another time
+            store.keep(entry)
+            return entry
+        return replace(entry, outcome=Outcome.FAILED, reason=entry.reason or UNKEPT)
 
 
 def _attempt(job: Job, at: At) -> Result | Exception:
@@ -153,7 +158,7 @@ def _mended_inputs(job: Job, at: At, error: ExpungeError) -> ExpungeError:
         at.store.discard(key)
         _leave(at.input(key))
     return RunError(
-        f"{len(damaged)} of the results that this needs were damaged ({error}): they are removed; run the same command "
+        f"{len(damaged)} of the results {DAMAGED} ({error}): they are removed; run the same command "
         "again, and they are made again"
     )
 
@@ -236,9 +241,7 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     with pinned(run.recipe):
         rows = at.data.rows(job.means["data"])
         write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(manifest["device"])))
-    kept = ("weights_digest", "guarantee", "example_steps", "allowed", "stopped", "notices", "seen", "method", "steps")
-    told = {name: manifest[name] for name in kept if name in manifest}
-    return Result(sha256(canonical_json(told)).hex(), float(manifest["example_steps"]))
+    return Result(digest_of(job.work, manifest), float(manifest["example_steps"]))
 
 
 def _evaluate(job: Job, at: At) -> Result:
@@ -257,14 +260,7 @@ def _evaluate(job: Job, at: At) -> Result:
         beliefs=stored,
         known=at.data.measured,
     ).as_json()
-    return Result(sha256(canonical_json(without_clock(evaluation))).hex(), 0.0)
-
-
-def without_clock(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation without what the clock said, which is never the same twice."""
-    kept = timeless({name: value for name, value in evaluation.items() if name != "digest"})
-    kept["probes"] = [probe for probe in kept["probes"] if probe["name"] != Seconds.name]
-    return kept
+    return Result(digest_of(job.work, evaluation), 0.0)
 
 
 def _tune(job: Job, at: At) -> Result:
@@ -307,7 +303,7 @@ def _tune(job: Job, at: At) -> Result:
     )
     content = tuning_of(rehearsal, [entry], budget=spec["budget"], trials=spec["trials"], seed=spec["seed"])
     write_tuning(at.folder / "tuning.json", content)
-    return Result(str(content["digest"]), float(entry["cost"]["example_steps"] + entry["cost"]["scoring"]))
+    return Result(digest_of(job.work, content), float(entry["cost"]["example_steps"] + entry["cost"]["scoring"]))
 
 
 def _aim(spec: Mapping[str, Any]) -> dict[str, Any]:
