@@ -95,3 +95,20 @@ def test_what_tune_refuses(more: tuple[str, ...], words: str, expunge: Expunge, 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train("digits", out=tmp_path_factory.mktemp("digits") / "run", model="mlp", epochs=1).path
+
+
+def test_a_method_that_is_added_leaves_the_others_in(expunge: Expunge, tmp_path: Path, digits: Path) -> None:
+    out = tmp_path / "tuning"
+    assert expunge("tune", digits, "--method", "scrub", "--trials", 2, "--out", out)[0] == 0
+    assert expunge("tune", digits, "--method", "fine-tune", "--trials", 2, "--out", out)[0] == 0
+    assert [entry["method"] for entry in read_tuning(out / "tuning.json")["methods"]] == ["scrub", "fine-tune"]
+    status, _, error = expunge(
+        "tune", digits, "--method", "scrub", "--trials", 2, "--size", "", "--out", tmp_path / "x"
+    )
+    assert (status, "10%" in error) == (2, True)
+    lines = (out / "trials.jsonl").read_text().splitlines()
+    (out / "trials.jsonl").write_text("\n".join([lines[0], '{"method": "scrub"}', *lines[2:]]) + "\n")
+    status, _, error = expunge("tune", digits, "--method", "scrub", "--trials", 2, "--out", out)
+    assert status == 2
+    assert "trials.jsonl: a kept trial cannot be read" in error.replace("\n", " ")
+    assert "choose another --out, or remove this folder" in " ".join(error.split())

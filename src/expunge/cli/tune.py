@@ -51,14 +51,14 @@ def tune(
 
     if (oracle is None) != (not forget):
         raise InvalidArgument("--oracle and --forget go together: the reference, and the request that it was made for")
-    if oracle is not None and (kind or size or avoid):
+    if oracle is not None and (kind or size is not None or avoid):
         raise InvalidArgument("--oracle rehearses nothing: leave out --kind, --size and --avoid")
     content = tune_methods(
         run,
         method,
         out=out,
         kind=kind or KIND,
-        size=size or SIZE,
+        size=SIZE if size is None else size,
         avoid=avoid or (),
         budget=share(budget, "--budget"),
         trials=trials,

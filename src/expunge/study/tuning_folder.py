@@ -126,7 +126,7 @@ def _tuned(
     rehearsal: Rehearsal, named: Sequence[str], book: TrialBook, budget: float, trials: int, seed: int, bar: Bar
 ) -> Record:
     entries: list[Record] = []
-    for name in named:
+    for name in dict.fromkeys([*book.methods, *named]):  # what the folder holds already stays in the tuning
         with bar(f"tune {name}") as progress:
             done = 0
 
@@ -138,9 +138,12 @@ def _tuned(
 
             kept = book.of(name)
             done = len(kept)
-            entries.append(
-                tune_method(name, rehearsal, budget=budget, trials=trials, seed=seed, kept=kept, on_trial=keep)
-            )
+            try:
+                entries.append(
+                    tune_method(name, rehearsal, budget=budget, trials=trials, seed=seed, kept=kept, on_trial=keep)
+                )
+            except DataError as error:
+                raise RunError(f"{book.path}: {error}; choose another --out, or remove this folder") from None
     content = tuning_of(rehearsal, entries, budget=budget, trials=trials, seed=seed)
     write_tuning(book.folder / "tuning.json", content)
     return content
@@ -194,6 +197,11 @@ class TrialBook:
     def of(self, name: str) -> list[Record]:
         """The trials of a method, as they were added."""
         return [record for record in self._records if record.get("method") == name]
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of those that have trials, in their order."""
+        return list(dict.fromkeys(str(record.get("method")) for record in self._records))
 
     def add(self, record: Record) -> None:
         self._append(record)

@@ -82,7 +82,7 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
         begun = any(at.folder.glob("*"))
         started = time.perf_counter()
         ended = _attempt(job, at)
-        if begun and isinstance(ended, RunError) and not isinstance(ended, Diverged) and not _passes(ended):
+        if begun and isinstance(ended, RunError | DataError) and not isinstance(ended, Diverged) and not _passes(ended):
             _leave(at.folder)  # what was begun cannot be continued, here or at all: from the start then
             ended = _attempt(job, at)
         entry = _entry(job, ended, round(time.perf_counter() - started, 3))
