@@ -231,8 +231,27 @@ def test_what_was_done_is_said_in_plain_words(pages, words):
     assert "not complete" not in text
 
 
+def concluded(results, label, verdict):
+    """Give every seed of a row one verdict."""
+    row = next(row for row in results["settings"][0]["rows"] if row["label"] == label)
+    row["verdicts"] = {verdict: len(row["seeds"])}
+    for seed in row["seeds"]:
+        seed["verdict"] = verdict
+
+
+def test_where_all_are_refuted_none_is_called_near(words):
+    results = example(settings=1, methods=6)
+    for row in results["settings"][0]["rows"]:
+        if row["guarantee"] and row["guarantee"].startswith("Empirical") and row["verdicts"]:
+            concluded(results, row["label"], "Refuted")
+    text = words(render(read_results(results))[PAGE])
+    assert "Every method without a guarantee was Refuted on every seed" in text
+    assert "Nearest to retraining" not in text
+
+
 def test_where_even_the_original_looks_forgotten_it_is_said(words):
     results = example(settings=1, methods=6)
+    concluded(results, "fine-tune", "Undecided")
     text = words(render(read_results(results))[PAGE])
     assert "Nearest to retraining without a guarantee: fine-tune" in text
     assert "no sign of forgetting" not in text

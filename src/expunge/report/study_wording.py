@@ -127,15 +127,21 @@ def findings(setting: Setting) -> tuple[str, ...]:
     blind = blindness(setting)
     if blind:
         found.append(blind)
+    plain = [row for row in ran if not guarantee_rank(row.guarantee) and not row.has("collapsed")]
+    refuted = [row for row in plain if row.verdicts["Refuted"] == sum(row.verdicts.values()) > 0]
     near = [
         f"{row.label} ({number(gap, 'spreads')})"
-        for row in ran
-        if not guarantee_rank(row.guarantee)
-        and not row.has("collapsed")
+        for row in plain
+        if row not in refuted
         and not row.has("oracle-tuned")
         and (gap := row.figures.mean("forgetting-gap")) is not None
     ]
-    if near and not blind:
+    if plain and len(refuted) == len(plain):
+        found.append(
+            "Every method without a guarantee was Refuted on every seed: a small gap beside that is likeness in one "
+            "mean, and in nothing else."
+        )
+    elif near and not blind:
         found.append(f"Nearest to retraining without a guarantee: {listed(near[:3])}.")
     collapsed = [row.label for row in ran if row.has("collapsed")]
     if collapsed:
