@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+
+# Begun in the background of a shell, tests inherit that interrupts are ignored, and their children would not hear Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_pictures(rows: int = 150, classes: int = 3, people: int = 15, seed: int = 0, side: int = 8) -> Dataset:
