@@ -15,7 +15,7 @@ from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 
-# Begun in the background of a shell, tests inherit that interrupts are ignored, and their children would not hear Ctrl-C.
+# Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
