@@ -109,13 +109,16 @@ def drawn(standing: Standing) -> Group:
 
 
 def _print(results: dict[str, Any], page: Path) -> None:
+    from expunge.report.leaderboard import ranking_table
+
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
     for setting in results["settings"]:
         console.print(f"\n{setting['id']}: {setting['title']}, {setting['forgotten']} rows", markup=False)
         table = Table(box=None)
         for header in ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks"):
             table.add_column(header, overflow="fold")
-        for row in sorted(setting["rows"], key=_order):
+        rows = {row["label"]: row for row in setting["rows"]}
+        for row in (rows[ranked.method] for ranked in ranking_table(results, setting["id"])):
             figures = row["figures"]
             table.add_row(
                 escape(row["label"]),
@@ -139,14 +142,6 @@ def _print(results: dict[str, Any], page: Path) -> None:
     if cost["failed"]:
         console.print("some jobs failed: mend what they say, then run the same command again", markup=False)
     console.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
-
-
-def _order(row: dict[str, Any]) -> tuple[bool, bool, float, float, str]:
-    """As on the page: by the share of seeds refuted, then by forgetting gap, collapsed ones last."""
-    figure, done = row["figures"]["forgetting-gap"], sum(row["verdicts"].values())
-    refuted = row["verdicts"].get("Refuted", 0) / done if done else 0.0
-    collapsed = any(mark["mark"] == "collapsed" for mark in row["marks"])
-    return "mean" not in figure, collapsed, refuted, figure.get("mean", 0.0), row["label"]
 
 
 def _shown(figure: dict[str, Any], *, percent: bool = False) -> str:

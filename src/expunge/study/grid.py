@@ -50,8 +50,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setting:
-    """One leaderboard: data, training, forget set and budget; keys of the jobs behind it."""
+    """One leaderboard: data, training, forget set and budget; keys of the jobs behind it. No other has its name."""
 
+    name: str
     data: str
     training: str
     forget: Forget
@@ -63,14 +64,6 @@ class Setting:
     cells: Mapping[str, tuple[Cell, ...]]  # by label
     tunings: Mapping[str, str]  # by label
 
-    several_budgets: bool
-
-    @property
-    def name(self) -> str:
-        """What the setting is called in results; no other has this name."""
-        budget = f"-{self.budget:.12g}".replace(".", "_") if self.several_budgets else ""
-        return f"{self.data}-{self.training}-{self.forget.name}{budget}"
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -79,9 +72,6 @@ class Grid:
     jobs: tuple[Job, ...]
     settings: tuple[Setting, ...]
     datasets: Mapping[str, Dataset]  # by ``source_name``
-
-    def job(self, key: str) -> Job:
-        return next(job for job in self.jobs if job.key == key)
 
 
 def software() -> dict[str, str]:
@@ -130,6 +120,10 @@ def source_of(method: type[Method]) -> str:
         return sha256(inspect.getsource(sys.modules[method.__module__]).encode()).hex()
     except (OSError, TypeError, KeyError):
         return "unknown"
+
+
+def _in_a_name(budget: float) -> str:
+    return f"-{budget:.12g}".replace(".", "_")
 
 
 def _named(chosen: ForgetSet) -> dict[str, Any]:
@@ -274,6 +268,7 @@ class _On:
                 )
             self.layout.settings.append(
                 Setting(
+                    name=f"{self.title}-{forget.name}" + (_in_a_name(budget) if len(study.budgets) > 1 else ""),
                     data=self.data.name,
                     training=self.training.name,
                     forget=forget,
@@ -284,7 +279,6 @@ class _On:
                     references=references,
                     cells=cells,
                     tunings=tunings,
-                    several_budgets=len(study.budgets) > 1,
                 )
             )
 

@@ -126,7 +126,8 @@ class Watch:
         if entry.outcome is Outcome.DONE:
             self._seconds.setdefault(_sort(self._jobs[entry.key]), []).append(entry.seconds)
             return
-        line = f"{entry.outcome.value}: {entry.title}: {entry.reason}"
+        where = f" ({event.where})" if entry.outcome is Outcome.FAILED else ""
+        line = f"{entry.outcome.value}: {entry.title}: {entry.reason}{where}"
         if self._say is not None:
             self._say(line)
         if self._warn is not None and entry.outcome is Outcome.FAILED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,8 +58,7 @@ class Results:
     def __init__(self, study: Study, grid: Grid, store: Store, outcomes: Outcomes) -> None:
         self.study, self.grid, self.store, self.outcomes = study, grid, store, outcomes
         self.rows = {row.label: row for row in study.rows}
-        self.titles = {job.key: job.title for job in grid.jobs}
-        self._read: dict[Path, Any] = {}
+        self._read: dict[str, Any] = {}
 
     def as_json(self) -> dict[str, Any]:
         """Everything but when, where and how fast: the same on every engine and machine of one kind."""
@@ -93,23 +91,23 @@ class Results:
             if entry.outcome is not Outcome.DONE
         ]
 
-    def read(self, key: str, name: str) -> Any:
-        path = self.store.place(key) / name
-        if path not in self._read:
+    def read(self, key: str) -> Any:
+        """What a job wrote that is done."""
+        if key not in self._read:
             entry = self.outcomes.entries[key]
             try:
-                self._read[path] = read_result(path.parent, Work(entry.work), entry.digest)
+                self._read[key] = read_result(self.store.place(key), Work(entry.work), entry.digest)
             except DataError as error:
                 raise Damaged(key, str(error)) from None
-        return self._read[path]
+        return self._read[key]
 
     def setting(self, setting: Setting) -> dict[str, Any]:
         seeds = self.study.seeds
         trained = [key for key in setting.originals.values() if self.outcomes.done(key)]
         rows = [self.row(setting, label, cells) for label, cells in setting.cells.items()]
         evaluations = self.evaluations(setting)
-        work = self.read(trained[0], "run.json")["example_steps"] if trained else None
-        model = self.read(trained[0], "run.json")["recipe"]["model"] if trained else None
+        work = self.read(trained[0])["example_steps"] if trained else None
+        model = self.read(trained[0])["recipe"]["model"] if trained else None
         noises = [noise_of_margins(_by_name(evaluation)["mean-margin"]) for evaluation in evaluations]
         known = [noise for noise in noises if noise is not None]
         forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
@@ -145,7 +143,7 @@ class Results:
         for cells in setting.cells.values():
             for cell in cells:
                 if cell.seed not in found and self.outcomes.done(cell.evaluate):
-                    found[cell.seed] = self.read(cell.evaluate, "evaluation.json")
+                    found[cell.seed] = self.read(cell.evaluate)
         return [found[seed] for seed in sorted(found)]
 
     def original(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -170,9 +168,9 @@ class Results:
 
     def row(self, setting: Setting, label: str, cells: Sequence[Cell]) -> dict[str, Any]:
         row = self.rows[label]
-        runs = [self.read(cell.unlearn, "run.json") for cell in cells if self.outcomes.done(cell.unlearn)]
+        runs = [self.read(cell.unlearn) for cell in cells if self.outcomes.done(cell.unlearn)]
         done = [
-            (self.read(cell.unlearn, "run.json"), self.read(cell.evaluate, "evaluation.json"))
+            (self.read(cell.unlearn), self.read(cell.evaluate))
             for cell in cells
             if self.outcomes.done(cell.unlearn) and self.outcomes.done(cell.evaluate)
         ]
@@ -229,7 +227,7 @@ class Results:
         if not self.outcomes.done(cell.evaluate):
             reason = self.outcomes.left_out.get(cell.evaluate) or self.outcomes.left_out.get(cell.unlearn)
             return {"seed": cell.seed, "status": "missing", "reason": reason or "not done yet"}
-        run, evaluation = self.read(cell.unlearn, "run.json"), self.read(cell.evaluate, "evaluation.json")
+        run, evaluation = self.read(cell.unlearn), self.read(cell.evaluate)
         verdict, reason = self.verdict(setting, cell)
         return {
             "seed": cell.seed,
@@ -247,15 +245,11 @@ class Results:
 
     def verdict(self, setting: Setting, cell: Cell) -> tuple[str, str]:
         """The evaluation's verdict, held to Holm over the methods of this setting at this seed."""
-        told = self.read(cell.evaluate, "evaluation.json")["verdict"]
+        told = self.read(cell.evaluate)["verdict"]
         word, detail, p = str(told["verdict"]), str(told["detail"]), told["p"]
         if p is not None:
             others = [other for cells in setting.cells.values() for other in cells if other.seed == cell.seed]
-            found = [
-                self.read(other.evaluate, "evaluation.json")["verdict"]
-                for other in others
-                if self.outcomes.done(other.evaluate)
-            ]
+            found = [self.read(other.evaluate)["verdict"] for other in others if self.outcomes.done(other.evaluate)]
             values = [float(other["p"]) for other in found if other["verdict"] == word and other["p"] is not None]
             adjusted = float(holm(values)[values.index(float(p))])
             if adjusted > LEVEL:
@@ -308,7 +302,7 @@ class Results:
             return {"state": "untuned" if searches(type(row.method)) or row.by_hand else "nothing to tune"}
         if not self.outcomes.done(key):
             return {"state": "untuned"}
-        return tuned_row(self.read(key, "tuning.json"), row.method.name)
+        return tuned_row(self.read(key), row.method.name)
 
 
 def tuned_row(tuning: Mapping[str, Any], method: str) -> dict[str, Any]:

@@ -21,7 +21,6 @@ class Outcomes:
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     reused: int = 0
-    where: dict[str, str] = field(default_factory=dict[str, str])
 
     def done(self, key: str) -> bool:
         return key in self.entries and self.entries[key].outcome is Outcome.DONE
@@ -98,7 +97,6 @@ def carry_out_jobs(jobs: Sequence[Job], store: Store, engine: Engine, watch: Wat
             running -= 1
             entry = event.entry
             found.entries[entry.key] = entry
-            found.where[entry.key] = event.where
             watch.ended(event)
             for dependent in dependents.get(entry.key, []):
                 if entry.outcome is not Outcome.DONE:

@@ -28,7 +28,6 @@ from expunge.study.results import Damaged, Results
 from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
 from expunge.study.store import Outcome, Store
 from expunge.study.study_file import Study, read_study
-from expunge.study.work import DAMAGED
 from expunge.train.folder import writing
 from expunge.train.profile import processor
 
@@ -123,22 +122,22 @@ def study(
 
 def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch) -> tuple[Outcomes, dict[str, Any]]:
     """Carry the jobs out and read the results; what is found damaged is taken back and made again, a few times."""
-    for attempt in range(MOST_ROUNDS):
+    needs = {job.key: job.needs for job in grid.jobs}
+    for _ in range(MOST_ROUNDS):
         outcomes = carry_out_jobs(grid.jobs, store, engine, watch)
-        last = attempt == MOST_ROUNDS - 1
-        if not last and any(
-            entry.outcome is Outcome.FAILED and DAMAGED in entry.reason for entry in outcomes.entries.values()
-        ):
-            continue
+        failed = [key for key, entry in outcomes.entries.items() if entry.outcome is Outcome.FAILED]
+        if any(outcomes.done(need) and store.entry(need) is None for key in failed for need in needs[key]):
+            continue  # a job found an input damaged and took it back
         try:
             return outcomes, Results(planned, grid, store, outcomes).as_json()
         except Damaged as error:
             store.discard(error.key)
             shutil.rmtree(store.place(error.key), ignore_errors=True)
             watch.note(str(error))
-            if last:
-                raise
-    raise AssertionError("unreachable")
+    raise RunError(
+        f"results in {store.folder} were damaged again {MOST_ROUNDS} times: look for another program that writes "
+        "there, or check the disk"
+    )
 
 
 def _mark(folder: Path, planned: Study) -> None:

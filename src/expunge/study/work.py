@@ -46,7 +46,6 @@ from expunge.train.run import Run
 from expunge.train.training import find_device, train
 
 BELIEFS = "beliefs.safetensors"
-DAMAGED = "that this needs were damaged"
 UNKEPT = "the store could not be written: make room, then run the same command again"
 
 
@@ -158,7 +157,7 @@ def _mended_inputs(job: Job, at: At, error: ExpungeError) -> ExpungeError:
         at.store.discard(key)
         _leave(at.input(key))
     return RunError(
-        f"{len(damaged)} of the results {DAMAGED} ({error}): they are removed; run the same command "
+        f"{len(damaged)} of the results that this needs were damaged ({error}): they are removed; run the same command "
         "again, and they are made again"
     )
 
