@@ -38,7 +38,7 @@ def read_json(text: bytes, what: str, limits: Limits = LIMITS) -> Any:
         raise refused(Code.MALFORMED_JSON, f"{what}: {str(error)[:LONGEST_REASON]}") from None
     if again != text:
         at = next((at for at, (one, two) in enumerate(zip(again, text, strict=False)) if one != two), len(again))
-        raise _malformed(what, f"byte {at} is not what canonical JSON has there (sorted keys, no spaces, one escape)")
+        raise malformed(what, f"byte {at} is not what canonical JSON has there (sorted keys, no spaces, one escape)")
     return value
 
 
@@ -52,33 +52,33 @@ def read_object(
 def checked_object(value: Any, what: str, fields: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
     """An object inside a value that was read, with exactly these fields."""
     if not isinstance(value, dict):
-        raise _malformed(what, f"an object is expected, {_kind(value)} was found")
+        raise malformed(what, f"an object is expected, {_kind(value)} was found")
     found = cast("dict[str, Any]", value)
     odd = sorted((set(found) ^ set(fields)) - (set(found) & set(optional)))
     if odd:
         there = "unknown" if odd[0] in found else "missing"
-        raise _malformed(what, f"field {odd[0][:60]!r} is {there}")
+        raise malformed(what, f"field {odd[0][:60]!r} is {there}")
     return found
 
 
 def checked_list(value: Any, what: str) -> list[Any]:
     """A list inside a value that was read."""
     if not isinstance(value, list):
-        raise _malformed(what, f"a list is expected, {_kind(value)} was found")
+        raise malformed(what, f"a list is expected, {_kind(value)} was found")
     return cast("list[Any]", value)
 
 
 def checked_text(value: Any, what: str) -> str:
     """A string inside a value that was read."""
     if not isinstance(value, str):
-        raise _malformed(what, f"text is expected, {_kind(value)} was found")
+        raise malformed(what, f"text is expected, {_kind(value)} was found")
     return value
 
 
 def checked_count(value: Any, what: str) -> int:
     """A whole number from 0 inside a value that was read; true and false are none."""
     if type(value) is not int or value < 0:
-        raise _malformed(what, f"a whole number from 0 is expected, {_kind(value)} was found")
+        raise malformed(what, f"a whole number from 0 is expected, {_kind(value)} was found")
     return value
 
 
@@ -90,7 +90,7 @@ def read_real(value: Any, what: str) -> float:
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or number.hex() != text:
-        raise _malformed(what, f"{text[:40]!r} is not a real as C99 hex text such as '0x1.999999999999ap-4'")
+        raise malformed(what, f"{text[:40]!r} is not a real as C99 hex text such as '0x1.999999999999ap-4'")
     return number
 
 
@@ -105,11 +105,11 @@ def read_base64(value: Any, what: str, size: int | None = None) -> bytes:
     try:
         content = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, ValueError):
-        raise _malformed(what, "it is not base64 with the standard alphabet and padding") from None
+        raise malformed(what, "it is not base64 with the standard alphabet and padding") from None
     if write_base64(content) != text:
-        raise _malformed(what, "its base64 is not the one form that these bytes have (spare bits must be 0)")
+        raise malformed(what, "its base64 is not the one form that these bytes have (spare bits must be 0)")
     if size is not None and len(content) != size:
-        raise _malformed(what, f"it holds {len(content)} bytes, {size} are expected")
+        raise malformed(what, f"it holds {len(content)} bytes, {size} are expected")
     return content
 
 
@@ -117,7 +117,7 @@ def read_digest(value: Any, what: str) -> bytes:
     """32 bytes from 64 lowercase hexadecimal digits."""
     text = checked_text(value, what)
     if not DIGEST.match(text):
-        raise _malformed(what, f"{text[:70]!r} is not a digest of 64 lowercase hexadecimal digits")
+        raise malformed(what, f"{text[:70]!r} is not a digest of 64 lowercase hexadecimal digits")
     return bytes.fromhex(text)
 
 
@@ -140,7 +140,8 @@ def _check(value: Any, what: str, deepest: int) -> None:
         level = inner
 
 
-def _malformed(what: str, reason: str) -> RecordError:
+def malformed(what: str, reason: str) -> RecordError:
+    """The refusal of something that is not of the form its place asks for."""
     return refused(Code.MALFORMED_JSON, f"{what}: {reason}: {WAY_OUT}")
 
 
