@@ -47,7 +47,7 @@ PLACES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
     (re.compile(pattern + r"\Z"), kind)
     for pattern, kind in (
         (r"(?:envelope|commit|recipe)\.json", Kind.JSON),
-        (r"(?:leaves|units|trace)\.bin", Kind.BYTES),
+        (r"(?:leaves(?:-calibration|-holdout)?|assignment|units|trace)\.bin", Kind.BYTES),
         (r"model\.safetensors", Kind.TENSORS),
         (r"checkpoints/shard-(?:0|[1-9][0-9]{0,3})-step-(?:[0-9]{8}|[1-9][0-9]{8,15})\.safetensors", Kind.TENSORS),
         (r"log/checkpoint(?:-(?:0|[1-9][0-9]{0,15}))?", Kind.NOTE),  # the last one; earlier ones by their size
@@ -66,7 +66,7 @@ def kind_of(name: str) -> Kind:
             return kind
     raise refused(
         Code.UNSAFE_FILE,
-        f"{name!r} is no file of a bundle (envelope, commit and recipe.json; leaves, units and trace.bin; "
+        f"{name!r} is no file of a bundle (envelope, commit and recipe.json; leaves, assignment, units and trace.bin; "
         "model.safetensors; checkpoints/, log/, parents/): take it out, nothing but the list is opened",
     )
 

@@ -76,7 +76,7 @@ class Origin:
 
 
 def preprocessing_digest(recipe: Recipe, origins: tuple[Origin, ...]) -> bytes:
-    """Digest of how content becomes what the model sees: the encoding, the augmentation, and where constants are from."""
+    """Digest of how content becomes what the model sees: encoding, augmentation, and where constants are from."""
     described = recipe.as_json()
     return sha256(
         b"expunge/preprocessing/1",
