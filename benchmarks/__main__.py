@@ -18,6 +18,8 @@ import torch
 from benchmarks.loop import loop_against_bare, recording_against_none
 from benchmarks.methods import method_epochs, method_seconds
 from benchmarks.schedule import schedule_speed
+from benchmarks.verify import Size, verify_speed
+from expunge.train.trace import Trace
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 
@@ -25,7 +27,9 @@ RESULTS = Path(__file__).parent / "results" / "speed.json"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs for each ratio")
-    parser.add_argument("--only", choices=("loop", "recording", "schedule", "methods"), help="one of the parts")
+    parser.add_argument(
+        "--only", choices=("loop", "recording", "schedule", "methods", "verify"), help="one of the parts"
+    )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/speed.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -37,7 +41,7 @@ def main() -> int:
         found += [
             recording_against_none(name, options.pairs, trace)
             for name in ("cnn", "resnet18")
-            for trace in (False, True)
+            for trace in (Trace.OFF, Trace.LOSSES)
         ]
     if options.only in (None, "methods"):
         found += method_epochs(options.pairs)
@@ -46,6 +50,8 @@ def main() -> int:
         torch.set_num_threads(1)
     if options.only in (None, "schedule"):
         found.append(schedule_speed())
+    if options.only in (None, "verify"):
+        found.append(verify_speed(Size()))
     for row in found:
         outcome = "ok" if row["kept"] else "MISSED"
         print(f"{row['name']:<58} {row['value']:>9.3f} {row['unit']:<8} bound {row['bound']:g}  {outcome}")

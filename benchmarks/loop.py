@@ -28,6 +28,7 @@ from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser, set_rate
 from expunge.train.profile import pinned
 from expunge.train.recorder import FolderRecorder
+from expunge.train.trace import ShardTrace, Trace
 from expunge.train.training import make_recipe
 
 NOBODY = np.zeros(0, dtype=np.int64)
@@ -105,8 +106,8 @@ def loop_against_bare(name: str, pairs: int, side: int = 28) -> dict[str, object
     return ratio_row(f"loop / bare loop, {what}", ratios(work.ours(), work.bare(), pairs), 1.10)
 
 
-def recording_against_none(name: str, pairs: int, trace: bool) -> dict[str, object]:
-    """Checkpoints at the default interval, with or without the trace of losses, against recording nothing.
+def recording_against_none(name: str, pairs: int, trace: Trace) -> dict[str, object]:
+    """Checkpoints at the default interval, with or without a trace of the steps, against recording nothing.
 
     ``resnet18`` is narrow here: its checkpoints shrink no more than its steps do, so the ratio stays what it is.
     """
@@ -116,7 +117,8 @@ def recording_against_none(name: str, pairs: int, trace: bool) -> dict[str, obje
     def recorder() -> Recorder:
         shutil.rmtree(folder, ignore_errors=True)
         total = work.plan.total
-        return FolderRecorder(folder, shard=0, total=total, log=Log(folder / "log.jsonl"), trace=trace)
+        traced = None if trace is Trace.OFF else ShardTrace(folder, work.schedule, work.plan, trace)
+        return FolderRecorder(folder, shard=0, total=total, log=Log(folder / "log.jsonl"), trace=traced)
 
     def recorded() -> Recorder:
         made = recorder()
@@ -127,5 +129,5 @@ def recording_against_none(name: str, pairs: int, trace: bool) -> dict[str, obje
         found = ratios(work.ours(recorded), work.ours(), pairs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    what = "checkpoints and trace of losses" if trace else "checkpoints"
-    return ratio_row(f"recording {what} / none, {name}", found, 1.10 if trace else 1.05)
+    what = "checkpoints" if trace is Trace.OFF else f"checkpoints and trace of {trace.value}"
+    return ratio_row(f"recording {what} / none, {name}", found, 1.05 if trace is Trace.OFF else 1.10)

@@ -23,6 +23,8 @@ _FACE = {
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
+    "attest": "expunge.audit.attest",
+    "verify": "expunge.audit.verify",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -35,6 +37,7 @@ __all__ = [
     "Run",
     "Source",
     "__version__",
+    "attest",
     "evaluate",
     "load",
     "make_recipe",
@@ -43,9 +46,12 @@ __all__ = [
     "train",
     "tune",
     "unlearn",
+    "verify",
 ]
 
 if TYPE_CHECKING:
+    from expunge.audit.attest import attest
+    from expunge.audit.verify import verify
     from expunge.core.errors import ExpungeError
     from expunge.data.source import Source
     from expunge.measure import PROBES

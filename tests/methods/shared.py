@@ -23,6 +23,7 @@ from expunge.tasks.task import Batch
 from expunge.train.meter import Meter
 from expunge.train.objective import Answer, Loss
 from expunge.train.state import weights_digest
+from expunge.train.trace import Trace
 
 Problem = Callable[[str], Parent]
 MakeParent = Callable[..., Parent]
@@ -56,7 +57,7 @@ def given_of(
         workspace=None,
         progress=None,
         checkpoint_interval=None,
-        trace=False,
+        trace=Trace.OFF,
     )
 
 

@@ -22,8 +22,8 @@ from expunge.data.dataset import Dataset
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.schedule.recipe import Augmentation, Optimiser, OptimiserName
-from expunge.train.recorder import TRACE_BYTES
 from expunge.train.run import Run
+from expunge.train.trace import Trace
 from expunge.train.training import train
 
 COMMAND = [sys.executable, "-m", "expunge.cli.main"]
@@ -220,8 +220,9 @@ def test_an_untouched_chair_changes_nothing_before_it(sharded: Run, pictures: Da
         if touched is None:
             assert own == parent
         else:
-            assert own[: touched * TRACE_BYTES] == parent[: touched * TRACE_BYTES]
-            assert own[touched * TRACE_BYTES :][:TRACE_BYTES] != parent[touched * TRACE_BYTES :][:TRACE_BYTES]
+            start = touched * Trace.LOSSES.width
+            assert own[:start] == parent[:start]
+            assert own[start:][: Trace.LOSSES.width] != parent[start:][: Trace.LOSSES.width]
 
 
 def test_a_shard_with_nobody_left_is_not_asked(sharded: Run, pictures: Dataset, tmp_path: Path) -> None:

@@ -53,19 +53,28 @@ class Signed:
         return tuple(envelope_digest(envelope) for envelope in self.envelopes)
 
 
-def sign_and_log(draft: Draft, key: SigningKey, log: LogWriter) -> Signed:
-    """Sign what is not signed yet, each link naming the one before it, and enter it into the log."""
+def sign(draft: Draft, key: SigningKey) -> Signed:
+    """Sign what is not signed yet, each link naming the one before it. Nothing is written anywhere."""
     if len(draft.chain) < 2:
         raise InvalidArgument("a chain needs a commitment and a run at least")
     envelopes: list[bytes] = []
     for link in draft.chain:
-        if isinstance(link, bytes):
-            envelopes.append(link)
-        else:
-            envelopes.append(seal(write_statement(_linked(link, envelopes)), key))
-        log.append(envelope_digest(envelopes[-1]))
-    log.sign(key)
+        envelopes.append(link if isinstance(link, bytes) else seal(write_statement(_linked(link, envelopes)), key))
     return Signed(envelopes=tuple(envelopes), files=draft.files)
+
+
+def enter(signed: Signed, key: SigningKey, log: LogWriter) -> bytes:
+    """Enter every envelope of a chain into the log, those that stand there already once; the log's signed head."""
+    for digest in signed.digests:
+        log.append(digest)
+    return log.sign(key)
+
+
+def sign_and_log(draft: Draft, key: SigningKey, log: LogWriter) -> Signed:
+    """Sign what is not signed yet and enter the chain into the log."""
+    signed = sign(draft, key)
+    enter(signed, key, log)
+    return signed
 
 
 def _linked(statement: Statement, before: Sequence[bytes]) -> Statement:

@@ -1,8 +1,9 @@
 """Frozen dataclasses to canonical JSON and back: the types of the fields are the schema.
 
 Names are camelCase in JSON. ``bytes`` is a digest of 32 bytes in hexadecimal, ``float`` a C99 hex string, a tuple a
-list, an enum its value, ``Time`` a UTC second. A field that is None is left out, so a value has one text; a null is
-refused. Whatever is not exactly of its type is refused with the place where it stands.
+list, an enum its value, ``Time`` a UTC second, ``Large`` a count that is text from 2⁵³ on. A field that is None is left
+out, so a value has one text; a null is refused. Whatever is not exactly of its type is refused with the place where it
+stands.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from expunge.audit.canonical import (
     checked_count,
@@ -25,10 +26,13 @@ from expunge.audit.canonical import (
     read_digest,
     read_real,
 )
+from expunge.core.hashing import LARGEST_INTEGER
 
 Found = TypeVar("Found")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
 FORM = "%Y-%m-%dT%H:%M:%SZ"
+DIGITS = re.compile(r"[1-9][0-9]{15,19}\Z")
+Large = NewType("Large", int)  # a whole number from 0 to 2⁶⁴ − 1
 
 
 @dataclass(frozen=True, order=True)
@@ -63,6 +67,8 @@ def to_json(value: Any) -> Any:
         return value.value
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, int) and value > LARGEST_INTEGER:
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         found = {camel(item.name): getattr(value, item.name) for item in fields(value)}
         return {name: to_json(inner) for name, inner in found.items() if inner is not None}
@@ -109,6 +115,8 @@ def _read(kind: Any, value: Any, what: str) -> Any:
         return cast("dict[str, Any]", value)
     if kind is Time:
         return _time(value, what)
+    if kind is Large:
+        return _large(value, what)
     if kind is bytes:
         return read_digest(value, what)
     if kind is bool:
@@ -129,6 +137,15 @@ def _read(kind: Any, value: Any, what: str) -> Any:
     known, names, optional = _schema(kind)
     found = checked_object(value, what, names, optional)
     return kind(**{known[name][0]: _read(known[name][1], inner, f"{what}.{name}") for name, inner in found.items()})
+
+
+def _large(value: Any, what: str) -> int:
+    """Small ones are numbers and large ones text, so that one count has one form."""
+    if not isinstance(value, str):
+        return checked_count(value, what)
+    if not DIGITS.match(value) or not LARGEST_INTEGER < int(value) < 2**64:
+        raise malformed(what, f"{value[:40]!r} is no whole number from 2^53 to 2^64 − 1")
+    return int(value)
 
 
 def _time(value: Any, what: str) -> Time:

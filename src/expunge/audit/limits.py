@@ -68,6 +68,8 @@ class Limits:
     header_bytes: int = 16 * MEBIBYTE  # header of a safetensors file
     note_bytes: int = 64 * 1024  # a checkpoint with its signature lines
     signatures: int = 16  # of an envelope or a note
+    draws: int = 2**34  # 64-bit words that computing a schedule again may take
+    seats: int = 2**26  # slots of all stages of a schedule together, 8 bytes of memory each
 
     def __post_init__(self) -> None:
         for item in fields(self):

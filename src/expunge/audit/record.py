@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from expunge.audit.fields import Time
+from expunge.audit.fields import Large, Time
 from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.schedule.recipe import Recipe
@@ -135,7 +135,12 @@ class Guarantee:
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """What ran: "train", or a method by name; fields are its hyper-parameters. ``source`` is that of a foreign one."""
+    """What ran: "train", or a method by name; fields are its hyper-parameters.
+
+    ``package`` is the digest of our sources where the record was written, ``tree`` the git tree that they are checked
+    out from unchanged. ``source`` is the digest of a foreign method's sources; ``budget`` the share of the training's
+    work that the method was allowed.
+    """
 
     name: str
     version: str
@@ -143,6 +148,7 @@ class Algorithm:
     package: bytes
     source: bytes | None = None
     tree: str | None = None
+    budget: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +180,11 @@ class RunData:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Who asked for which slots to be forgotten, of which data set, in which model (none: before any training)."""
+    """Who asked for which slots to be forgotten, of which data set, in which model (none: before any training).
+
+    A retraining that begins a chain of its own repeats the requests of the models before it; one that was made before
+    any training then names the model of the training that answered it.
+    """
 
     cases: tuple[str, ...]
     initiator: Initiator
@@ -202,7 +212,7 @@ class Randomness:
     beacon: Beacon
     derivation: str
     lineage_seed: bytes
-    request_seed: int | None = None
+    request_seed: Large | None = None
     method_seed: bytes | None = None
 
 
@@ -270,9 +280,11 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Reuse:
-    """Up to which step of a shard the parent's states stand; ``first_touched`` is missing where nobody new sat there.
+    """Up to which step of a shard earlier states stand; ``first_touched`` is missing where nobody new sat there.
 
-    Step 0 is no reuse: the shard was trained again from its initial weights.
+    They are those of the nearest run before this one whose trajectory was recorded; ``leaf`` is its state at ``step``,
+    and new are the empty chairs that were taken there. Step 0 is no reuse: the shard was trained again from its
+    initial weights.
     """
 
     shard: int

@@ -1,4 +1,4 @@
-"""What a verification says: a finding per property, and one status over all of them."""
+"""What a verification says: a finding per property, one status over all of them, and what is to be said beside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from enum import Enum, IntEnum
 from typing import Any
 
 from expunge.audit.limits import Code
+from expunge.audit.record import Commit, RunRecord
+from expunge.audit.statement import Statement
 
 
 class Level(IntEnum):
@@ -72,12 +74,36 @@ def undecided(name: str, level: Level, reason: str, detail: str) -> Finding:
     return Finding(name=name, level=level, outcome=Outcome.UNDECIDED, detail=detail, reason=reason)
 
 
+@dataclass(frozen=True)
+class Remark:
+    """Something true of the record that no property refuses and nobody should overlook; ``word`` is stable."""
+
+    word: str
+    text: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"word": self.word, "text": self.text}
+
+
+class Standing(Enum):
+    """Whether the guarantee is the owner's word, or was carried out again here."""
+
+    CLAIMED = "claimed"
+    VERIFIED = "verified"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """All findings, most basic first. ``reached`` is the highest level at and below which everything holds."""
+    """All findings, most basic first. ``reached`` is the highest level at and below which everything holds.
+
+    ``commit`` and ``run`` are the statements as they were signed; None where no trusted key signed them.
+    """
 
     asked: Level
     findings: tuple[Finding, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    commit: Statement | None = None
+    run: Statement | None = None
 
     def and_also(self, findings: Iterable[Finding]) -> Verdict:
         return replace(self, findings=(*self.findings, *findings))
@@ -85,6 +111,11 @@ class Verdict:
     @property
     def refusals(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.outcome is Outcome.REFUSED)
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """Every code found, once, most basic first."""
+        return tuple(dict.fromkeys(finding.code for finding in self.refusals if finding.code is not None))
 
     @property
     def status(self) -> Status:
@@ -106,12 +137,46 @@ class Verdict:
             reached = level
         return reached
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def standing(self) -> Standing:
+        """A guarantee is verified where the whole execution was carried out again, and nothing is refused."""
         reached = self.reached
-        return {
+        done = reached is not None and reached >= Level.V3 and self.status is not Status.REFUSED
+        return Standing.VERIFIED if done else Standing.CLAIMED
+
+    @property
+    def record(self) -> RunRecord | None:
+        """What the run's record says."""
+        found = None if self.run is None else self.run.predicate
+        return found if isinstance(found, RunRecord) else None
+
+    @property
+    def committed(self) -> Commit | None:
+        """What the commitment says."""
+        found = None if self.commit is None else self.commit.predicate
+        return found if isinstance(found, Commit) else None
+
+    def as_json(self) -> dict[str, Any]:
+        reached, record = self.reached, self.record
+        found: dict[str, Any] = {
             "status": self.status.value,
             "asked": self.asked.name,
             "reached": None if reached is None else reached.name,
-            "codes": [finding.code.value for finding in self.refusals if finding.code is not None],
+            "codes": [code.value for code in self.codes],
             "findings": [finding.as_json() for finding in self.findings],
+            "remarks": [remark.as_json() for remark in self.remarks],
         }
+        if self.run is not None and record is not None:
+            guarantee = record.guarantee
+            found |= {
+                "model": {"name": self.run.name, "weights_digest": self.run.digest.hex()},
+                "guarantee": {
+                    "kind": guarantee.kind.value,
+                    "standing": self.standing.value,
+                    **({} if guarantee.epsilon is None else {"epsilon": guarantee.epsilon}),
+                    **({} if guarantee.delta is None else {"delta": guarantee.delta}),
+                },
+                "claims": list(record.claim),
+                "not_claimed": list(record.not_claimed),
+            }
+        return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +41,7 @@ def info(
         ("recipe digest", manifest["recipe_digest"]),
         ("lineage seed", manifest["lineage_seed"]),
         ("rows", ", ".join(f"{count} {name}" for name, count in manifest["data"]["counts"].items())),
+        ("salts", _salts(manifest["data"])),
         ("forgotten so far", len(manifest["tombstones"])),
         (
             "recipe",
@@ -50,6 +52,18 @@ def info(
         ("seconds", manifest.get("seconds")),
         ("parent", None if manifest["parent"] is None else manifest["parent"]["path"]),
         ("schedule", manifest["beacon_note"]),
+        ("trace", manifest.get("trace")),
+        ("checkpoints", _interval(manifest.get("checkpoint_interval"))),
     ):
         if value is not None:
             typer.echo(f"{name:<18} {value}")
+
+
+def _salts(data: Mapping[str, Any]) -> str:
+    """Whether the leaves hide their rows, and where the salts are kept if so."""
+    place = data.get("salt_file")
+    return f"{data['salts']} ({data['note']})" if place is None else f"{data['salts']}, in {place} ({data['note']})"
+
+
+def _interval(steps: int | None) -> str | None:
+    return None if steps is None else f"every {steps} steps"

@@ -14,7 +14,22 @@ from expunge.core.errors import ExpungeError
 # Typer carries its own copy of click or uses the installed one: the class of all usage errors is reached through it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 INTERRUPTED = 130
-VERBS = ("demo", "train", "info", "tune", "unlearn", "evaluate", "report", "methods", "study")
+VERBS = (
+    "demo",
+    "train",
+    "info",
+    "tune",
+    "unlearn",
+    "evaluate",
+    "hygiene",
+    "keygen",
+    "attest",
+    "verify",
+    "forge",
+    "report",
+    "methods",
+    "study",
+)
 
 app = typer.Typer(
     name="expunge",

@@ -10,7 +10,9 @@ import typer
 from expunge.cli.shared import print_json
 from expunge.core.errors import InvalidArgument
 
-EXAMPLE = "Example: expunge report runs/forgot runs/salun --out report.html"
+EXAMPLE = """Example: expunge report runs/forgot runs/salun --out report.html
+
+Example: expunge report bundle --keys trusted.json --out certificate.html"""
 
 
 def register(app: typer.Typer) -> None:
@@ -18,22 +20,76 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, evaluated or not.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, evaluated or not; or one bundle.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write: report.html, or certificate.html, unless said.")
+    ] = None,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting, to add its digests.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     examples: Annotated[
         bool, typer.Option("--examples/--no-examples", help="Show forgotten examples; they are somebody's data.")
     ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print where the report is as JSON.")] = False,
+    keys: Annotated[
+        Path | None, typer.Option(help="Of a bundle: your own list of trusted keys; without it nothing is checked.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print where the report is as JSON, and all facts of a certificate.")
+    ] = False,
 ) -> None:
-    """Write one HTML file from runs and their evaluations."""
+    """Write one HTML file: a report from runs and their evaluations, or a certificate from a bundle.
+
+    A certificate says what the record claims and what was verified of it (V1, where keys are given), and prints on two
+    sheets. The exit status says whether it was written; `expunge verify` is for the verdict.
+    """
+    if any(_is_bundle(run) for run in runs):
+        if len(runs) != 1 or original is not None or data is not None or not examples:
+            raise InvalidArgument(
+                f"a certificate is of one bundle and nothing else: give {runs[0]} alone, with --keys and --out"
+            )
+        _certificate(runs[0], _html(out, "certificate.html"), keys, json)
+        return
+    if keys is not None:
+        raise InvalidArgument(f"--keys {keys} belongs to a bundle, {runs[0]} is none: leave it out, or name a bundle")
     from expunge.report.report import report as write_report
 
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise InvalidArgument(f"--out {out} must end in .html: a report overwrites nothing else")
-    path = write_report(runs, out=out, data=data, examples=examples, original=original)
+    path = write_report(runs, out=_html(out, "report.html"), data=data, examples=examples, original=original)
     if json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
         return
     typer.echo(f"report {path} ({path.stat().st_size / 1000:.0f} kB)")
+
+
+def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None:
+    from expunge.audit.bundle import open_bundle
+    from expunge.audit.certificate import certificate
+    from expunge.audit.keys import load_trusted
+    from expunge.audit.verify import verify
+    from expunge.core.clock import utc_now
+    from expunge.report.certificate import write_certificate
+
+    trusted = () if keys is None else load_trusted(keys)
+    verdict = None if keys is None else verify(bundle, keys=trusted)
+    with open_bundle(bundle) as opened:
+        facts = certificate(opened, verdict, trusted, at=None if verdict is None else utc_now())
+    path = write_certificate(facts, out)
+    if json:
+        print_json({"certificate": str(path), "bytes": path.stat().st_size, "facts": facts})
+        return
+    if verdict is None:
+        typer.echo("not checked: no list of keys was given, so the page is the bundle's own word (--keys)")
+    else:
+        codes = "".join(f" {code.value}" for code in verdict.codes)
+        typer.echo(f"{verdict.status.value} at {verdict.asked.name}{codes}")
+    typer.echo(f"certificate {path} ({path.stat().st_size / 1000:.0f} kB)")
+
+
+def _is_bundle(path: Path) -> bool:
+    """A zip, or a folder with an envelope; run folders keep theirs further down."""
+    return path.is_file() or ((path / "envelope.json").is_file() and not (path / "run.json").exists())
+
+
+def _html(out: Path | None, otherwise: str) -> Path:
+    path = Path(otherwise) if out is None else out
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgument(f"--out {path} must end in .html: a report overwrites nothing else")
+    return path

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, short
+
+if TYPE_CHECKING:
+    from expunge.train.run import Run
 
 EXAMPLE = "Example: expunge train digits --model cnn --epochs 8 --out runs/base"
 
@@ -73,10 +76,31 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    trace: Annotated[str, typer.Option(help="Trace of the steps: losses or off.")] = "losses",
+    trace: Annotated[
+        str, typer.Option(help="What is kept of every step: digests of losses, of gradients too, or off.")
+    ] = "losses",
+    commit_only: Annotated[
+        bool, typer.Option("--commit-only", help="Fix data and recipe in the folder, train nothing.")
+    ] = False,
+    salts: Annotated[
+        Path | None, typer.Option(help="File of secret salts; --commit-only draws one where there is none.")
+    ] = None,
+    beacon: Annotated[
+        str | None, typer.Option(help="Value drawn after the commitment: 64 hexadecimal digits or a JSON file.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Key that signs the commitment.")] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Log to enter the commitment into; `log` beside the key unless said."),
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(help="Name of a log that is begun; from trusted.json beside the key unless said."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:
     """Train with a record that can be replayed."""
+    from expunge.core.errors import InvalidArgument
     from expunge.data.source import Source
     from expunge.data.splits import SplitBy
     from expunge.models.resolver import model_options
@@ -90,9 +114,16 @@ def train(
         Profile,
         Voting,
     )
-    from expunge.train.run import Trace
+    from expunge.train.trace import Trace
     from expunge.train.training import train as train_run
 
+    if (key or log or origin) and not commit_only:
+        raise InvalidArgument(
+            "--key, --log and --origin are for a commitment: add --commit-only, or sign the finished run with "
+            "`expunge attest`"
+        )
+    if (log or origin) and not key:
+        raise InvalidArgument("--log and --origin are for a commitment that is signed: give the key with --key FILE")
     chosen = choice(OptimiserName, optimiser, "--optimiser")
     default_rate = 0.05 if chosen is OptimiserName.SGD else 0.001
     fields: dict[str, Any] = {} if least_present is None else {"least_present": least_present}
@@ -115,10 +146,13 @@ def train(
             split_by=choice(SplitBy, split_by, "--split-by"),
             device=device,
             checkpoint_interval=checkpoint_interval,
-            trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
+            trace=choice(Trace, trace, "--trace"),
             progress=progress,
             noise_key=noise_key,
             without=without or None,
+            salts=salts,
+            beacon=beacon,
+            commit_only=commit_only,
             model=model,
             model_options=model_options(pairs(model_option or [], "--model-option")),
             optimiser=Optimiser(
@@ -146,6 +180,9 @@ def train(
             text_buckets=text_buckets,
             **fields,
         )
+    if commit_only:
+        _say_committed(run, key, log, origin, json)
+        return
     if json:
         print_json(run.manifest)
         return
@@ -161,3 +198,29 @@ def train(
     if run.manifest["exact_refused"]:
         typer.echo(f"not exact: {run.manifest['exact_refused']}")
     typer.echo(f"weights {short(run.weights_digest)}  guarantee {run.guarantee}  run {out}")
+
+
+def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | None, json: bool) -> None:
+    """Sign and log the commitment where a key was given, and say what stands fixed now."""
+    signed = None
+    if key is not None:
+        from expunge.audit.attest import commit_run
+
+        signed = commit_run(run, key, log, origin)
+    if json:
+        print_json({**run.manifest, "commitment": None if signed is None else signed.as_json()})
+        return
+    data = run.manifest["data"]
+    counts, place = data["counts"], data.get("salt_file")
+    typer.echo(
+        f"committed {counts['train']} rows ({counts['calibration']} calibration, {counts['holdout']} holdout), "
+        f"root {short(run.manifest['dataset_root'])}, recipe {short(run.manifest['recipe_digest'])}; nothing is trained"
+    )
+    typer.echo("salts are open: the leaves hide nothing" if place is None else f"salts are secret: keep {place} apart")
+    if signed is None:
+        typer.echo("nothing was signed or logged: a commitment that nobody else has seen orders nothing; give --key")
+    else:
+        typer.echo(f"signed as record {short(signed.record.hex())}, entry {signed.entries} of log {signed.origin}")
+        for notice in signed.notices:
+            typer.echo(f"note: {notice}")
+    typer.echo(f"train from it with the same command, without --commit-only and with --beacon  run {run.path}")

@@ -34,7 +34,10 @@ def unlearn(
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    trace: Annotated[str, typer.Option(help="Trace of an exact method's steps: losses or off.")] = "losses",
+    trace: Annotated[
+        str, typer.Option(help="What is kept of an exact method's steps: digests of losses, of gradients too, or off.")
+    ] = "losses",
+    salts: Annotated[Path | None, typer.Option(help="Where the run's salt file lies now, if it moved.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
 ) -> None:
     """Forget by a method that is named."""
@@ -42,7 +45,7 @@ def unlearn(
     from expunge.methods.lookup import make_method
     from expunge.methods.unlearn import unlearn as unlearn_run
     from expunge.study.tuning import chosen_entry, read_tuning
-    from expunge.train.run import Trace
+    from expunge.train.trace import Trace
 
     asked, tuning = None if budget is None else share(budget, "--budget"), None
     if tuned is None:
@@ -63,7 +66,8 @@ def unlearn(
             data=data,
             device=device,
             checkpoint_interval=checkpoint_interval,
-            trace=choice(Trace, trace, "--trace") is Trace.LOSSES,
+            trace=choice(Trace, trace, "--trace"),
+            salts=salts,
             progress=progress,
             tuning=tuning,
         )

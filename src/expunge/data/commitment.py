@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,8 @@ from expunge.core.errors import DataError
 from expunge.core.hashing import example_bytes, sha256, slot_bytes, u64
 from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.data.dataset import Dataset
+from expunge.data.salts import OPEN, SaltMode, Salts, open_salt
 from expunge.data.splits import SPLITS, Split
-
-
-def open_salt(slot: int) -> bytes:
-    """The default salt, known to everyone: leaves are bound but not hidden."""
-    return sha256(b"expunge/open-salt/1", u64(slot))
 
 
 def leaf(dataset: Dataset, row: int, slot: int, salt: bytes | None = None) -> bytes:
@@ -58,13 +55,33 @@ class Commitment:
         """Root of the training examples: what seed and schedule hang on."""
         return tree_hash(self.leaves[Split.TRAIN.code])
 
+    def source_rows(self, split: Split, slots: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Rows of the source that sit in these slots of a split: salts are counted by them."""
+        return np.flatnonzero(self.assignment == split.code)[np.asarray(slots, dtype=np.int64)]
 
-def commit(dataset: Dataset, assignment: np.ndarray) -> Commitment:
+
+def commit(dataset: Dataset, assignment: np.ndarray, salts: Salts = OPEN) -> Commitment:
     """Commit every split of a source's rows."""
     return Commitment(
         assignment=assignment.astype(np.uint8),
-        leaves=tuple(leaves(dataset.take(np.flatnonzero(assignment == split.code))) for split in SPLITS),
+        leaves=tuple(
+            tuple(
+                leaf(dataset, row, slot, _still_there(salts, row, slot))
+                for slot, row in enumerate(np.flatnonzero(assignment == split.code).tolist())
+            )
+            for split in SPLITS
+        ),
     )
+
+
+def _still_there(salts: Salts, row: int, slot: int) -> bytes:
+    found = salts.of(row, slot)
+    if found is None:
+        raise DataError(
+            f"the salt of row {row} was destroyed in {salts.place}: a forgotten row cannot be committed again; commit "
+            "the data without it under new salts, with --commit-only --salts FILE"
+        )
+    return found
 
 
 def open_again(
@@ -74,6 +91,7 @@ def open_again(
     released: Mapping[Split, Sequence[int]] | None = None,
     *,
     cut: bool = False,
+    salts: Salts = OPEN,
 ) -> dict[Split, Dataset]:
     """Check rows read again against their leaves and seat them.
 
@@ -83,40 +101,59 @@ def open_again(
 
     ``cut`` says that only the first so many rows of a source were read. Where forgotten ones are gone, as many rows
     from behind the cut have moved up; they were never committed and are left out again.
+
+    Where a salt was destroyed nobody can say any more what the row was: one that still stands in its place is left
+    out too. Only the salt of a row that may be missing can be.
     """
     may_miss = {(Split.TRAIN.code, int(slot)) for slot in forgotten}
     may_miss |= {(split.code, int(slot)) for split, slots in (released or {}).items() for slot in slots}
-    source_row = _alignment(dataset, commitment, may_miss, cut)
-    if cut:
-        dataset = dataset.take(np.arange(np.count_nonzero(source_row >= 0)))
+    source_row = _alignment(dataset, commitment, may_miss, cut, salts)
     original = np.flatnonzero(source_row >= 0)
+    if len(original) != len(dataset):
+        dataset = dataset.take(source_row[original])
+        source_row[original] = np.arange(len(original))
     seated = _seat(dataset, source_row, original)
     return {split: seated.take(np.flatnonzero(commitment.assignment == split.code)) for split in SPLITS}
 
 
-def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int, int]], cut: bool) -> np.ndarray:
+class _Way(Enum):
+    """How a committed row was passed: by one that fits, by one that nobody can check, or by none."""
+
+    FITS = "fits"
+    UNKNOWN = "unknown"
+    GONE = "gone"
+
+
+def _alignment(
+    dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int, int]], cut: bool, salts: Salts
+) -> np.ndarray:
     """For every committed row the row that was found for it, −1 where a forgotten one is gone.
 
     A forgotten row that is gone may have a twin behind it which, without ids of its own, looks the same. So all counts
-    of rows used so far that are still possible are carried along (nearly always one), each with whether it was
-    reached by a row that fits, and the way is read backwards from the end.
+    of rows used so far that are still possible are carried along (nearly always one), each with the way in which it
+    was reached, and the way is read backwards from the end.
     """
     seats = _seats(commitment.assignment)
     own_subjects = dataset.subjects != dataset.ids
-    reached: list[dict[int, bool]] = []
+    reached: list[dict[int, _Way]] = []
     possible = [0]
     for position, code in enumerate(commitment.assignment.tolist()):
         slot = int(seats[position])
-        expected = commitment.leaves[code][slot]
+        salt, expected = salts.of(position, slot), commitment.leaves[code][slot]
         forgotten = (code, slot) in may_miss
-        steps = dict.fromkeys(possible, False) if forgotten else {}
+        if salt is None and not forgotten:
+            raise DataError(
+                f"the salt of row {position} was destroyed in {salts.place}, but this run has not forgotten that row: "
+                "open the run that did, or give a salt file that still holds it with --salts FILE"
+            )
+        steps = dict.fromkeys(possible, _Way.GONE) if forgotten else {}
         for used in possible:
-            if (
-                used < len(dataset)
-                and leaf_of(example_bytes(_at(dataset, used, position, own_subjects)), slot, open_salt(slot))
-                == expected
-            ):
-                steps[used + 1] = True
+            if used >= len(dataset):
+                continue
+            if salt is None:
+                steps.setdefault(used + 1, _Way.UNKNOWN)
+            elif leaf_of(example_bytes(_at(dataset, used, position, own_subjects)), slot, salt) == expected:
+                steps[used + 1] = _Way.FITS
         if not steps:
             used = max(possible)
             found = "is missing" if used >= len(dataset) else f"does not match (found {dataset.ids[used]!r})"
@@ -124,7 +161,7 @@ def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int
                 f"row {position} of the committed data {found}: only rows that were already forgotten may be missing "
                 "(of a person forgotten by subject:NAME all of them, else the training rows named), and every other "
                 "row must be as it was committed, in the same order; give the data that the run was trained on with "
-                "--data"
+                f"--data{_other_salts(salts)}"
             )
         reached.append(steps)
         possible = list(steps)
@@ -136,10 +173,17 @@ def _alignment(dataset: Dataset, commitment: Commitment, may_miss: set[tuple[int
         )
     source_row = np.full(len(reached), -1, dtype=np.int64)
     for position in range(len(reached) - 1, -1, -1):
-        if reached[position][used]:
-            used -= 1
-            source_row[position] = used
+        way = reached[position][used]
+        used -= way is not _Way.GONE
+        source_row[position] = used if way is _Way.FITS else -1
     return source_row
+
+
+def _other_salts(salts: Salts) -> str:
+    """Leaves cannot tell whether it is the row or its salt that differs."""
+    if salts.mode is SaltMode.OPEN:
+        return ""
+    return f", or, if the data are those, {salts.place} holds the salts of another data set: give its own with --salts"
 
 
 def _seats(assignment: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from expunge.tasks.task import Task
 from expunge.train.loop import Progress
 from expunge.train.meter import Meter
 from expunge.train.state import check_finite, weights_of
+from expunge.train.trace import Trace
 
 __all__ = ["DEFAULT_BUDGET", "Given", "Method", "Need", "Outcome", "Parent", "Unlearned", "check"]
 
@@ -45,6 +46,7 @@ class Unlearned:
     alive: tuple[bool, ...] = (True,)
     exact_refused: str | None = None
     recorded: bool = False
+    interval: int | None = None
     notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
     account: Mapping[str, Any] | None = None
@@ -61,6 +63,7 @@ class Outcome:
     exact: bool = False
     exact_refused: str | None = None
     recorded: bool = False  # whether checkpoints of a whole trajectory lie in the workspace
+    interval: int | None = None  # steps between them
     notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
     seconds: float | None = None  # where it is not the meter's, because an interrupted run was continued
@@ -87,6 +90,10 @@ class Method(ABC):
     def unlearn(self, given: Given) -> Outcome:
         """Do the work. Called by the sealed call only."""
 
+    def traces(self, parent: Parent, asked: Trace) -> Trace:
+        """The trace that a recorded result carries; only methods that carry out a training plan have one."""
+        return Trace.OFF
+
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:  # noqa: B027 - most methods refuse nothing more
         """Raise, in one sentence with the way out, what this method cannot do; nothing is written by then."""
 
@@ -106,7 +113,7 @@ class Method(ABC):
         workspace: Path | None = None,
         progress: Progress | None = None,
         checkpoint_interval: int | None = None,
-        trace: bool = True,
+        trace: Trace = Trace.LOSSES,
     ) -> Unlearned:
         slots = self.validate(parent, forget, budget=budget, seed=seed)
         share = (DEFAULT_BUDGET if budget is None else budget) if self.takes_budget else None
@@ -149,6 +156,7 @@ class Method(ABC):
             alive=outcome.alive,
             exact_refused=refused if self.reach is Exact else None,
             recorded=outcome.recorded,
+            interval=outcome.interval,
             notices=outcome.notices,
             reused=outcome.reused,
             account=outcome.account,

@@ -15,9 +15,16 @@ from expunge.methods.retrain import exact_outcome, refuse_nobody
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.log import Log
 from expunge.train.recorder import adopt
+from expunge.train.run import Run
 from expunge.train.shards import Recording, StartingPoint, carry_out_shards
+from expunge.train.trace import Trace, continued
 
 WAY_OUT = "use --method retrain, which needs no checkpoint"
+OTHER_TRACE = {
+    Trace.OFF: "no trace is kept: the run that is replayed has none whose beginning could be taken over",
+    Trace.LOSSES: "the trace is of losses, like that of the run that is replayed: its beginning is taken over",
+    Trace.GRADIENTS: "the trace is of gradients, like that of the run that is replayed: its beginning is taken over",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,9 @@ class ExactReplay(Method):
                 starts[shard] = StartingPoint(reusable[-1], folder / "checkpoints" / reusable[-1].name)
         recording = None
         if given.workspace is not None:
-            trace = given.trace and (folder / "trace").is_dir()
+            trace = continued(_trace_of(folder), given.trace)
+            if trace is not given.trace:
+                notices.append(OTHER_TRACE[trace])
             recording = Recording(given.workspace, given.checkpoint_interval, trace)
             adopt(
                 given.workspace,
@@ -66,6 +75,7 @@ class ExactReplay(Method):
                 source=folder,
                 kept=kept,
                 link=link_or_copy,
+                schedule=given.schedule,
                 trace=trace,
             )
         carried = carry_out_shards(
@@ -82,11 +92,19 @@ class ExactReplay(Method):
         reused = {shard: start.checkpoint.step for shard, start in starts.items()}
         return exact_outcome(given, carried, given.schedule, reused, tuple(notices))
 
+    def traces(self, parent: Parent, asked: Trace) -> Trace:
+        return Trace.OFF if parent.folder is None else continued(_trace_of(parent.folder), asked)
+
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         refuse_nobody(parent, forget)
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
         return ()
+
+
+def _trace_of(folder: Path) -> Trace:
+    """What the ancestor recorded; a trace that was taken away is none."""
+    return Run.open_any(folder).trace if (folder / "trace").is_dir() else Trace.OFF
 
 
 def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpoint]:

@@ -25,6 +25,7 @@ from expunge.train.loop import NoRecorder, Progress, Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble
+from expunge.train.trace import Trace
 
 CHUNK = 256  # rows at once where nothing depends on their number
 
@@ -85,7 +86,7 @@ class Given:
         workspace: Path | None,
         progress: Progress | None,
         checkpoint_interval: int | None,
-        trace: bool,
+        trace: Trace,
         trusted: bool = False,
     ) -> None:
         self.recipe = parent.recipe

@@ -62,10 +62,14 @@ def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
 
 def method_from_json(described: Mapping[str, Any]) -> Method:
     """Read back what ``Method.as_json`` wrote."""
-    method = find_method(str(described["name"]))
+    return made_from(find_method(str(described["name"])), described["fields"])
+
+
+def made_from(method: type[Method], fields: Mapping[str, Any]) -> Method:
+    """A method with fields as ``Method.as_json`` wrote them; nothing is looked up anywhere."""
     kinds = typing.get_type_hints(method)
     values: dict[str, Any] = {}
-    for field, value in described["fields"].items():
+    for field, value in fields.items():
         if field not in kinds:
             raise DataError(f"method {method.name!r} has no field {field!r}: another version wrote this")
         values[field] = None if value is None else _parse(str(value), kinds[field], f"{method.name} {field}")

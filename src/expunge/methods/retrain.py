@@ -11,7 +11,8 @@ from expunge.core.errors import RunError
 from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
 from expunge.schedule.schedule import Schedule
-from expunge.train.shards import Carried, Recording, anybody, carry_out_shards
+from expunge.train.shards import Carried, Recording, anybody, carry_out_shards, interval_of
+from expunge.train.trace import Trace
 
 SAME_NOISE = (
     "this training draws its lineage's noise again: whoever holds it beside an earlier certified model of it can "
@@ -63,6 +64,9 @@ class Retrain(Method):
         )
         return exact_outcome(given, carried, schedule, {})
 
+    def traces(self, parent: Parent, asked: Trace) -> Trace:
+        return asked
+
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         refuse_nobody(parent, forget)
 
@@ -91,6 +95,7 @@ def exact_outcome(
         steps=sum(schedule.total_steps(shard) - reused.get(shard, 0) for shard in alive),
         alive=tuple(member is not None for member in carried.members),
         recorded=given.workspace is not None,
+        interval=interval_of(schedule, given.checkpoint_interval),
         notices=notices,
         exact=given.exact_refused is None,
         exact_refused=given.exact_refused,

@@ -30,10 +30,12 @@ from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
+from expunge.train.log import Log
 from expunge.train.loop import Progress
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest
+from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
 
@@ -48,12 +50,14 @@ def unlearn(
     data: str | Dataset | Mapping[Split, Dataset] | None = None,
     device: str | None = None,
     checkpoint_interval: int | None = None,
-    trace: bool = True,
+    trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
     tuning: Mapping[str, Any] | None = None,
+    salts: Path | str | None = None,
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
 
+    ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
     ``tuning`` tells where the method's fields come from: what ``expunge.study.tuning.chosen`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
     """
@@ -65,7 +69,7 @@ def unlearn(
     answered = _answered(run, chosen, rules, Path(out), budget, seed, device, tuning)
     if answered is not None:
         return answered
-    rows = run.data(data)
+    rows = run.data(data, salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
         forget
@@ -93,6 +97,8 @@ def unlearn(
     with pinned(recipe), writing(folder):
         manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named, tuning)
         manifest["released"] = released(forget_set.rules, rows, run.released)
+        if salts is not None:
+            manifest["data"] = {**manifest["data"], "salt_file": str(run.salts(salts).place)}
         done = finished_or_other(folder, manifest)
         if done is not None:
             return done
@@ -101,6 +107,7 @@ def unlearn(
         key = key_of(run.path, run.manifest)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
+        manifest["trace"] = chosen.traces(known, trace).value
         if key is not None:
             keep_key(folder, key)
         started = start_or_continue(folder, manifest)
@@ -111,8 +118,11 @@ def unlearn(
             require_same(
                 found.environment, started.manifest["environment"], f"{folder} was begun", "choose a new --out"
             )
-        manifest = {**started.manifest, "environment": found.environment}
+        manifest = {**manifest, **started.manifest, "environment": found.environment}
         write_manifest(folder, manifest)
+        Log(folder / "log.jsonl").add_request(
+            slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest
+        )
         result = chosen(
             known,
             forget_set.slots,
@@ -258,7 +268,10 @@ def _manifest(
     tuning: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     tombstones = np.union1d(run.tombstones, forget_set.slots)
-    inherited = ("data", "dataset_root", "beacon", "beacon_note", "preprocessing", "noise_commitment")
+    inherited = (
+        *("data", "dataset_root", "beacon", "beacon_described", "beacon_note", "preprocessing"),
+        "noise_commitment",
+    )
     recipe = _recipe(run, method)
     return {
         **{name: run.manifest[name] for name in inherited if name in run.manifest},
@@ -340,5 +353,6 @@ def _finish(
         if Need.CHECKPOINTS in method.needs
         else {},
         trajectory="recorded" if recorded else "none",
+        checkpoint_interval=result.interval if recorded else None,
         **said_of_fields(method, tuning),
     )

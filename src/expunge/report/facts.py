@@ -54,6 +54,7 @@ class Facts:
     recipe: Mapping[str, Any]
     recipe_digest: str
     source: Mapping[str, Any] | None
+    committed: Mapping[str, Any]  # what run.json says of the data: their salts among it
     environment: Mapping[str, Any]
     remarks: tuple[tuple[str, str], ...]
     example_steps: float
@@ -121,6 +122,7 @@ def _facts(folder: Path, entry: Entry) -> Facts:
         recipe=_recipe(folder, entry),
         recipe_digest=entry["recipe_digest"].digest(),
         source=None if source is None else source.items(),
+        committed=entry["data"].items(),
         environment={} if environment is None else environment.items(),
         remarks=_remarks(entry),
         example_steps=entry["example_steps"].amount(),

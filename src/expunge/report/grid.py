@@ -10,6 +10,7 @@ import numpy as np
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, ColumnKind, Dataset
+from expunge.data.salts import salts_of
 from expunge.data.source import Source, read
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
@@ -98,8 +99,13 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     except ExpungeError:
         return None, "The data can no longer be read as the run read it, so confidences only are shown."
     try:
+        salts = salts_of(run.committed)
+    except (DataError, KeyError, TypeError, ValueError):
+        return None, "The run’s secret salts are no longer where they were, so confidences only are shown."
+    try:
         forgotten = np.array(run.tombstones, dtype=np.int64)
-        seated = open_again(found, commitment, forgotten, run.released, cut=source.rows is not None)
+        cut = source.rows is not None
+        seated = open_again(found, commitment, forgotten, run.released, cut=cut, salts=salts)
     except DataError:
         return None, "The data no longer matches the run’s commitment, so confidences only are shown."
     return seated[Split.TRAIN], None

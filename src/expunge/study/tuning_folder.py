@@ -29,6 +29,7 @@ from expunge.study.tuning import TRIALS, Record, check_budget, tune_method, tuni
 from expunge.train.folder import writing
 from expunge.train.loop import Progress
 from expunge.train.run import Run
+from expunge.train.trace import Trace
 
 ALL = "all"
 KIND, SIZE = "random", "10%"
@@ -114,7 +115,7 @@ def tune(
                     out=folder / f"twin-{number}",
                     data=rows,
                     device=device,
-                    trace=False,
+                    trace=Trace.OFF,
                     progress=progress,
                 )
             twins.append(twin)

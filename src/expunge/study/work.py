@@ -43,6 +43,7 @@ from expunge.train.folder import sound
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
+from expunge.train.trace import Trace
 from expunge.train.training import find_device, train
 
 BELIEFS = "beliefs.safetensors"
@@ -201,7 +202,7 @@ def _train(job: Job, at: At) -> Result:
         split_by=SplitBy(spec["split_by"]),
         device=spec["device"],
         checkpoint_interval=spec["checkpoint_interval"],
-        trace=False,
+        trace=Trace.OFF,
         progress=at.progress,
     )
     if run.manifest["data"]["roots"] != spec["roots"]:
@@ -227,7 +228,7 @@ def _unlearn(job: Job, at: At) -> Result:
         budget=spec["budget"] if method.takes_budget else None,
         seed=spec["seed"],
         data=at.data.rows(means["data"]),
-        trace=False,
+        trace=Trace.OFF,
         progress=at.progress,
         tuning=chosen,
     )

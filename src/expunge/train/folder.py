@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunError
-from expunge.train.run import Run, write_manifest
+from expunge.train.run import COMMITTED, Run, write_manifest
 from expunge.train.state import read_tensors, tensors_digest
 
 try:
     import fcntl
 except ImportError:  # no advisory locks on this system: two writers are not told apart
     fcntl = None
+
+BOUND = ("recipe", "roots", "noise_commitment")  # what a commitment fixes of a training's request
 
 
 @contextmanager
@@ -53,28 +55,52 @@ def sound(run: Run) -> Run:
 def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
     """The finished run that the same command made, if there is one; a folder with anything else in it is refused.
 
-    ``manifest["request"]`` is what decides the result, and what is compared.
+    ``manifest["request"]`` is what decides the result, and what is compared. A folder that was committed is open to
+    the trainings that keep to what was committed.
     """
     if (path / "run.json").exists():
         found = Run.open_any(path)
-        if found.manifest["request"] != manifest["request"]:
+        there, asked = found.manifest["request"], manifest["request"]
+        if (there.get("operation"), asked["operation"]) == ("train", "commit"):
             raise RunError(
-                f"{path} holds another run ({_difference(found.manifest['request'], manifest['request'])}): choose "
-                "another --out, or remove that folder"
+                f"the training in {path} has begun already: a commitment comes before it; choose another --out"
+            )
+        if found.manifest["status"] == COMMITTED and asked["operation"] == "train":
+            there, asked = ({name: request.get(name) for name in BOUND} for request in (there, asked))
+        if there != asked:
+            raise RunError(
+                f"{path} holds another run ({_difference(there, asked)}): choose another --out, or remove that folder"
             )
         return sound(found) if found.manifest["status"] == "finished" else None
-    foreign = [item.name for item in path.iterdir() if not item.name.startswith(".")]
-    if foreign:
-        raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")
+    check_free(path)
     return None
 
 
+def check_free(path: Path) -> None:
+    """A folder without run.json must hold nothing else; hidden names are what killed processes leave."""
+    foreign = [item.name for item in path.iterdir() if not item.name.startswith(".")] if path.is_dir() else []
+    if foreign:
+        raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")
+
+
 def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
-    """A new run, or the interrupted one that the same command made; anything else was refused before."""
+    """A new run, in a committed folder too, or the interrupted one of the same command; all else was refused before."""
     if (path / "run.json").exists():
-        return Run.open_any(path)
+        found = Run.open_any(path)
+        if found.manifest["status"] != COMMITTED:
+            _check_trace(found, manifest)
+            return found
     write_manifest(path, manifest)
     return Run(path, manifest)
+
+
+def _check_trace(found: Run, manifest: Mapping[str, Any]) -> None:
+    there, asked = found.manifest.get("trace"), manifest.get("trace")
+    if there is not None and there != asked:
+        raise RunError(
+            f"{found.path} was begun with --trace {there}, {asked} is asked for: a trace is of one kind from the first "
+            f"step; say --trace {there}, or choose another --out"
+        )
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:

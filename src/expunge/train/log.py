@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.clock import utc_now
 from expunge.core.errors import DataError, RunError
 from expunge.core.files import append_bytes
 from expunge.core.hashing import parse_json, sha256
 from expunge.train.checkpoint import Checkpoint
+
+REQUEST = "request"
 
 
 class Log:
@@ -65,6 +69,28 @@ class Log:
             thirds=checkpoint.thirds,
             seconds=checkpoint.seconds,
         )
+
+    def add_request(self, *, slots: Sequence[int], root: str, model: str | None) -> None:
+        """Write down that the owner was asked, now, to forget these slots; once, however often the run is begun.
+
+        ``root`` names the data set, ``model`` the weights that were asked to forget, if there were any.
+        """
+        if not self.requests():
+            self.add(
+                REQUEST,
+                initiator="owner",
+                cases=[],
+                received=utc_now(),
+                slots=[int(slot) for slot in slots],
+                receipts=[],
+                root=root,
+                model=model,
+            )
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What this run was asked to forget; none for a plain training and for runs of an older version."""
+        with self._lock:
+            return [event for event in self.events if event["event"] == REQUEST]
 
     def checkpoints(self, shard: int) -> list[Checkpoint]:
         """Checkpoints of a shard in the order of their steps; of two at one step, the later written."""

@@ -42,6 +42,10 @@ class Recorder(Protocol):
         """Take up the last good state; the number of steps that it already holds."""
         ...
 
+    def before_update(self, student: nn.Module) -> None:
+        """The gradients of a step are what the optimiser will take."""
+        ...
+
     def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
         """One calendar step is done or was skipped."""
         ...
@@ -62,6 +66,9 @@ class NoRecorder:
 
     def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         return 0
+
+    def before_update(self, student: nn.Module) -> None:
+        return None
 
     def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
         return None
@@ -129,6 +136,7 @@ def carry_out(
             value.backward()
             if hooks.before_update is not None:
                 hooks.before_update(step)
+            recorder.before_update(student)
             optimiser.step()
             if hooks.after_update is not None:
                 hooks.after_update(optimiser)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from expunge.core.errors import RunError
-from expunge.core.files import append_bytes, write_bytes
-from expunge.core.hashing import sha256
 from expunge.schedule.plan import Role, Step
-from expunge.schedule.schedule import executed_digest
+from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.log import Log
 from expunge.train.meter import Meter
@@ -22,12 +19,14 @@ from expunge.train.state import (
     Tensors,
     copied,
     full_state,
+    gradients_of,
     load_full_state,
     tensors_digest,
     write_tensors,
 )
+from expunge.train.trace import Done, ShardTrace, Trace, adopt_trace
 
-TRACE_BYTES = 64
+GRADIENTS_HELD = 4  # gradients that wait for their digest before the loop waits too
 
 
 def default_interval(total: int) -> int:
@@ -47,7 +46,7 @@ class FolderRecorder:
         log: Log,
         interval: int | None = None,
         stage_ends: Collection[int] = (),
-        trace: bool = False,
+        trace: ShardTrace | None = None,
         latest_only: bool = False,
         restores: bool = True,
     ) -> None:
@@ -59,8 +58,9 @@ class FolderRecorder:
         self._stage_ends = frozenset(stage_ends)
         self._latest_only = latest_only
         self._restores = restores
-        self._trace_path = folder / "trace" / f"shard-{shard}.bin" if trace else None
-        self._trace: list[tuple[int, np.ndarray, torch.Tensor | None]] = []
+        self._trace = trace
+        self._done: list[Done] = []  # steps whose records are still to be written
+        self._gradients = _Gradients() if trace is not None and trace.mode is Trace.GRADIENTS else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-recorder")
         self._pending: Future[None] | None = None
 
@@ -79,12 +79,14 @@ class FolderRecorder:
         self._cut_trace(0)
         return 0
 
+    def before_update(self, student: nn.Module) -> None:
+        if self._gradients is not None:
+            self._gradients.digest(student)
+
     def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
-        if self._trace_path is None:
-            return
-        part = step.parts.get(Role.RETAIN)
-        present = part.slots if part is not None else np.zeros(0, dtype=np.int64)
-        self._trace.append((step.index, present, losses.get(Role.RETAIN)))
+        if self._trace is not None:
+            gradient = None if self._gradients is None else self._gradients.take()
+            self._done.append(self._trace.done(step, losses.get(Role.RETAIN), gradient))
 
     def due(self, done: int) -> bool:
         return done % self._interval == 0 or done in self._stage_ends or done == self._total
@@ -94,9 +96,9 @@ class FolderRecorder:
     ) -> None:
         self.wait()
         state = copied(full_state(student, *optimisers))
-        trace, self._trace = self._trace, []
+        steps, self._done = self._done, []
         thirds, seconds = meter.thirds, round(meter.seconds, 6)
-        self._pending = self._thread.submit(self._write, done, state, trace, thirds, seconds)
+        self._pending = self._thread.submit(self._write, done, state, steps, thirds, seconds)
 
     def wait(self) -> None:
         """Wait for the file being written; its failure is ours."""
@@ -110,41 +112,51 @@ class FolderRecorder:
             self.wait()
         finally:
             self._thread.shutdown(wait=True)
+            if self._gradients is not None:
+                self._gradients.close()
 
-    def _write(
-        self,
-        done: int,
-        state: Tensors,
-        trace: list[tuple[int, np.ndarray, torch.Tensor | None]],
-        thirds: int,
-        seconds: float,
-    ) -> None:
+    def _write(self, done: int, state: Tensors, steps: list[Done], thirds: int, seconds: float) -> None:
         before = self._log.checkpoints(self.shard)
         checkpoint = Checkpoint(self.shard, done, tensors_digest(state).hex(), thirds, seconds)
         write_tensors(self.path(checkpoint), state)
-        if self._trace_path is not None:
-            append_bytes(self._trace_path, b"".join(self._traced(*step) for step in trace))
+        if self._trace is not None:
+            self._trace.write(steps)
         self._log.add_checkpoint(checkpoint)
         if self._latest_only:
             for older in before:
                 self.path(older).unlink(missing_ok=True)
 
-    def _traced(self, index: int, present: np.ndarray, losses: torch.Tensor | None) -> bytes:
-        """One step of the trace: who was present, and their losses as float32 in chair order."""
-        raw = b"" if losses is None else losses.float().cpu().numpy().astype("<f4").tobytes()
-        return executed_digest(self.shard, index, present) + sha256(raw)
-
     def _cut_trace(self, steps: int) -> None:
-        if self._trace_path is None:
-            return
-        self._trace_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._trace_path.open("ab") as handle:
-            if handle.tell() < steps * TRACE_BYTES:
-                raise RunError(
-                    f"{self._trace_path} is shorter than the {steps} steps that the checkpoint holds: it was altered; "
-                    "choose a new --out"
-                )
-            handle.truncate(steps * TRACE_BYTES)
+        if self._trace is not None:
+            self._trace.cut(steps)
+
+
+class _Gradients:
+    """Digests of batch gradients, by a thread of its own so that the loop goes on.
+
+    The loop lets go of a gradient after its step and never writes into it again, so nothing is copied; few are held
+    at a time, or a checkpoint's worth of them would fill the memory.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-gradients")
+        self._waiting: deque[Future[bytes]] = deque()
+        self._latest: Future[bytes] | None = None
+
+    def digest(self, student: nn.Module) -> None:
+        """Begin with the gradients of this step."""
+        while len(self._waiting) >= GRADIENTS_HELD:
+            self._waiting.popleft().result()
+        self._latest = self._thread.submit(tensors_digest, gradients_of(student))
+        self._waiting.append(self._latest)
+
+    def take(self) -> Future[bytes] | None:
+        """What was begun since the last call; None where the step was skipped."""
+        latest, self._latest = self._latest, None
+        return latest
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
 
 
 def adopt(
@@ -154,7 +166,8 @@ def adopt(
     source: Path,
     kept: Collection[Checkpoint],
     link: Callable[[Path, Path], None],
-    trace: bool,
+    schedule: Schedule,
+    trace: Trace,
 ) -> None:
     """Take over another run's checkpoints and the trace up to the last of them, as states that cost nothing here."""
     known = {
@@ -162,23 +175,11 @@ def adopt(
         for shard in {c.shard for c in kept}
         for checkpoint in log.checkpoints(shard)
     }
-    last = {checkpoint.shard: checkpoint for checkpoint in sorted(kept, key=lambda item: item.step)}
     for checkpoint in sorted(kept, key=lambda item: (item.shard, item.step)):
         link(source / "checkpoints" / checkpoint.name, folder / "checkpoints" / checkpoint.name)
-        if trace and checkpoint is last[checkpoint.shard]:
-            _adopt_trace(folder, source, checkpoint)
+    if trace is not Trace.OFF:
+        last = {checkpoint.shard: checkpoint.step for checkpoint in sorted(kept, key=lambda item: item.step)}
+        adopt_trace(folder, source, schedule, trace, last)
+    for checkpoint in sorted(kept, key=lambda item: (item.shard, item.step)):
         if (checkpoint.shard, checkpoint.step) not in known:
             log.add_checkpoint(Checkpoint(checkpoint.shard, checkpoint.step, checkpoint.digest, 0, 0.0))
-
-
-def _adopt_trace(folder: Path, source: Path, checkpoint: Checkpoint) -> None:
-    name = f"shard-{checkpoint.shard}.bin"
-    target = folder / "trace" / name
-    size = checkpoint.step * TRACE_BYTES
-    if target.exists() and target.stat().st_size >= size:
-        return
-    with (source / "trace" / name).open("rb") as handle:
-        content = handle.read(size)
-    if len(content) < size:
-        raise RunError(f"{source / 'trace' / name} is shorter than its checkpoints: the parent run was altered")
-    write_bytes(target, content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.hashing import parse_json, plain_json
-from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Guarantee, guarantee_from_json
+from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
+from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source, read
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units
@@ -30,15 +31,10 @@ from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.log import Log
 from expunge.train.state import load_weights, read_tensors, weights_digest
+from expunge.train.trace import Trace
 
 FORMAT = "expunge/run/1"
-
-
-class Trace(Enum):
-    """What is kept of every step beside the checkpoints: digests of its members and losses, or nothing."""
-
-    LOSSES = "losses"
-    OFF = "off"
+COMMITTED = "committed"  # status of a folder that holds data and recipe, fixed, and no training yet
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,8 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """Open a finished run; anything missing or altered is refused in one sentence."""
         run = cls.open_any(path)
+        if run.manifest["status"] == COMMITTED:
+            raise run._untrained()
         if run.manifest["status"] != "finished":
             raise RunError(
                 f"{run.path} was interrupted or failed: run its command again, and it continues or says why not"
@@ -69,6 +67,12 @@ class Run:
             found = manifest.get("format") if isinstance(manifest, dict) else manifest
             raise RunError(f"{folder / 'run.json'} has the format {found!r}, not {FORMAT!r}: another version wrote it")
         return cls(folder, manifest)
+
+    def _untrained(self) -> RunError:
+        return RunError(
+            f"{self.path} holds a commitment and no model so far: run its training command without --commit-only, and "
+            "with --beacon if one was drawn since"
+        )
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -88,7 +92,28 @@ class Run:
 
     @property
     def beacon(self) -> bytes:
-        return bytes.fromhex(self.manifest["beacon"])
+        return self.beacon_described.value
+
+    @cached_property
+    def beacon_described(self) -> Beacon:
+        """The beacon and where it is from; a run of an older version says the value alone."""
+        if self.manifest["status"] == COMMITTED:
+            raise self._untrained()
+        value, described = str(self.manifest["beacon"]), self.manifest.get("beacon_described")
+        if described is None:
+            return ZERO if value == ZERO.value.hex() else Beacon(value=bytes.fromhex(value), source=GIVEN)
+        found = Beacon.from_json(described)
+        if found.value.hex() != value:
+            raise RunError(f"{self.path}: two beacons are named: run.json was altered; restore it")
+        return found
+
+    @property
+    def trace(self) -> Trace:
+        """What was recorded of every step; a run of an older version has losses or nothing."""
+        named = self.manifest.get("trace")
+        if named is None:
+            return Trace.LOSSES if (self.path / "trace").is_dir() else Trace.OFF
+        return choice(Trace, str(named), f"{self.path / 'run.json'}: trace")
 
     @cached_property
     def units(self) -> np.ndarray:
@@ -152,14 +177,24 @@ class Run:
     def log(self) -> Log:
         return Log(self.path / "log.jsonl", writer=False)
 
-    def data(self, override: str | Dataset | Mapping[Split, Dataset] | None = None) -> Mapping[Split, Dataset]:
-        """Read the data again and check each row against its leaf.
+    def salts(self, moved: Path | str | None = None) -> Salts:
+        """Open ones, or those of the salt file; ``moved`` is where it lies now."""
+        return salts_of(self.manifest["data"], moved)
+
+    def data(
+        self,
+        override: str | Dataset | Mapping[Split, Dataset] | None = None,
+        *,
+        salts: Path | str | None = None,
+    ) -> Mapping[Split, Dataset]:
+        """Read the data again and check each row against its leaf; ``salts`` is where a salt file lies now.
 
         Splits that were opened before are returned as they are: whoever hands them over vouches that they are what an
         earlier call with this commitment and these tombstones gave.
         """
         if isinstance(override, Mapping):
             return override
+        salted = self.salts(salts)
         found: Dataset
         cut = False
         if isinstance(override, Dataset):
@@ -173,10 +208,15 @@ class Run:
                 source = replace(source, location=str(override))
             cut = source.rows is not None
             found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
-        return open_again(found, self.commitment, self.tombstones, self.released, cut=cut)
+        return open_again(found, self.commitment, self.tombstones, self.released, cut=cut, salts=salted)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
+        if (self.path / "retired.json").is_file() and not (self.path / "model.safetensors").is_file():
+            raise RunError(
+                f"{self.path} was retired: its weights held rows that were forgotten since, and were destroyed; use the "
+                "run that forgot them"
+            )
         return load_model(
             self.recipe, self.path / "model.safetensors", self.weights_digest, self.manifest["alive"], device
         )
@@ -205,22 +245,18 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     write_text(path / "run.json", plain_json(dict(manifest)))
 
 
-def data_manifest(source: Source | None, commitment: Commitment, *, split_seed: int, split_by: str) -> dict[str, Any]:
+def data_manifest(
+    source: Source | None, commitment: Commitment, salts: Salts, *, split_seed: int, split_by: str
+) -> dict[str, Any]:
     """The data as run.json describes them: where they came from and what they were committed to."""
-    return {
+    described = {
         "source": None if source is None else source.as_json(),
         "rows": len(commitment.assignment),
         "counts": {split.value: len(commitment.leaves[split.code]) for split in SPLITS},
         "roots": {split.value: root.hex() for split, root in commitment.roots.items()},
         "split_seed": split_seed,
         "split_by": split_by,
-        "salts": "open",
-        "note": "leaves not hidden: salts are open",
+        "salts": salts.mode.value,
+        "note": salts.mode.note,
     }
-
-
-def beacon_note(beacon: bytes) -> str:
-    """What the beacon protects from."""
-    if beacon == ZERO_BEACON:
-        return "zero beacon: schedule not protected against grinding"
-    return "beacon given"
+    return described if salts.place is None else {**described, "salt_file": str(salts.place)}

@@ -25,17 +25,18 @@ from expunge.train.objective import Objective, training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.perturbation import perturbed_objective
 from expunge.train.profile import placed
-from expunge.train.recorder import FolderRecorder
+from expunge.train.recorder import FolderRecorder, default_interval
 from expunge.train.state import load_full_state
+from expunge.train.trace import ShardTrace, Trace
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Where a training is recorded, how often, and whether with the trace of its steps."""
+    """Where a training is recorded, how often, and with which trace of its steps."""
 
     folder: Path
     interval: int | None = None
-    trace: bool = True
+    trace: Trace = Trace.LOSSES
     restores: bool = True  # false where a checkpoint does not hold all of the model's state
 
 
@@ -86,7 +87,8 @@ def carry_out_shards(
         model.train()
         optimiser = make_optimiser(recipe.optimiser, model)
         meter = Meter()
-        recorder = _recorder(recording, schedule, shard, starts or {})
+        plan = TrainingPlan(recipe, schedule, shard, emptied)
+        recorder = _recorder(recording, schedule, plan, starts or {})
         before = passed
 
         def moved(done: int, of: int, before: int = before) -> None:
@@ -95,7 +97,7 @@ def carry_out_shards(
 
         try:
             carry_out(
-                TrainingPlan(recipe, schedule, shard, emptied),
+                plan,
                 student=model,
                 objective=objective,
                 optimiser=optimiser,
@@ -142,20 +144,26 @@ class _StartsAt(NoRecorder):
 
 
 def _recorder(
-    recording: Recording | None, schedule: Schedule, shard: int, starts: Mapping[int, StartingPoint]
+    recording: Recording | None, schedule: Schedule, plan: TrainingPlan, starts: Mapping[int, StartingPoint]
 ) -> Recorder:
     if recording is None:
-        return _StartsAt(starts[shard]) if shard in starts else NoRecorder()
+        return _StartsAt(starts[plan.shard]) if plan.shard in starts else NoRecorder()
+    traced = recording.trace is not Trace.OFF
     return FolderRecorder(
         recording.folder,
-        shard=shard,
-        total=schedule.total_steps(shard),
+        shard=plan.shard,
+        total=plan.total,
         log=Log(recording.folder / "log.jsonl"),
-        interval=recording.interval,
-        stage_ends=schedule.stage_ends(shard),
-        trace=recording.trace,
+        interval=interval_of(schedule, recording.interval),
+        stage_ends=schedule.stage_ends(plan.shard),
+        trace=ShardTrace(recording.folder, schedule, plan, recording.trace) if traced else None,
         restores=recording.restores,
     )
+
+
+def interval_of(schedule: Schedule, asked: int | None) -> int:
+    """Steps between checkpoints, the same for every shard: what was asked for, or by the longest training."""
+    return asked or default_interval(max(schedule.total_steps(shard) for shard in range(schedule.shards)))
 
 
 def anybody(recipe: Recipe, schedule: Schedule, shard: int, emptied: np.ndarray) -> bool:

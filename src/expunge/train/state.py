@@ -42,6 +42,11 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
     return found
 
 
+def gradients_of(model: nn.Module) -> Tensors:
+    """The gradients that the optimiser is about to take, by parameter name; parameters without one are left out."""
+    return {name: value.grad.detach() for name, value in model.named_parameters() if value.grad is not None}
+
+
 def full_state(model: nn.Module, *optimisers: torch.optim.Optimizer) -> Tensors:
     """Everything that a step depends on besides its batch."""
     state = {f"model.{name}": value for name, value in weights_of(model).items()}

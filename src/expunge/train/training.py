@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from expunge.core.beacon import Beacon
 from expunge.core.errors import InvalidArgument
-from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Empirical, Exact, Guarantee
-from expunge.data.commitment import Commitment, commit
+from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.source import Source, read
@@ -25,6 +25,7 @@ from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import TASKS
 from expunge.train.answers import check_answers
+from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
@@ -43,12 +44,12 @@ from expunge.train.run import (
     FORMAT,
     Run,
     assemble,
-    beacon_note,
     data_manifest,
     write_manifest,
 )
-from expunge.train.shards import Carried, Recording, carry_out_shards
+from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
+from expunge.train.trace import Trace
 from expunge.train.without import LeftOut, Without, answered, leave_out
 
 PREPROCESSING = (
@@ -105,11 +106,14 @@ def train(
     split_by: SplitBy = SplitBy.ROWS,
     device: str = "cpu",
     checkpoint_interval: int | None = None,
-    trace: bool = True,
+    trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
     noise_key: Path | str | None = None,
     without: Without = None,
     source: Source | None = None,
+    salts: Path | str | None = None,
+    beacon: Beacon | Path | str | None = None,
+    commit_only: bool = False,
     **fields: Any,
 ) -> Run:
     """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it.
@@ -120,13 +124,22 @@ def train(
 
     A recipe with a perturbation draws its noise under a secret key. It is made here and kept in the folder as
     ``noise.key``; ``noise_key`` names the file of an existing one, so that a training can be repeated.
+
+    ``commit_only`` fixes data and recipe in the folder and trains nothing; the same call without it, and with a
+    ``beacon`` drawn since (itself, 64 hexadecimal digits or a JSON file), trains from there. ``salts`` is a file of
+    secret salts, which ``commit_only`` draws where there is none.
     """
     place = Source(location=data) if isinstance(data, str) else data
     source = place if isinstance(place, Source) else source
     if recipe is not None and fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
+    folder, drawn = Path(out), chosen_beacon(beacon)
+    if commit_only and (without is not None or beacon is not None):
+        raise InvalidArgument(
+            "a commitment is over all rows and before any beacon: give --without and --beacon to the training after it"
+        )
     done = answered(
-        Path(out),
+        folder,
         without,
         place,
         lambda run: recipe or _recipe_like(run.recipe, fields),
@@ -134,6 +147,8 @@ def train(
         split_by=split_by.value,
         device=device,
         noise_key=noise_key,
+        salts=salts,
+        beacon=drawn,
     )
     if done is not None:
         return done
@@ -148,11 +163,16 @@ def train(
     if checkpoint_interval is not None and checkpoint_interval < 1:
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
-    commitment = commit(dataset, assignment)
+    salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
+    commitment = commit(dataset, assignment, salted)
+    described = data_manifest(source, commitment, salted, split_seed=split_seed, split_by=split_by.value)
     training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     units = number_units(training_rows.subjects)
-    schedule = Schedule.of(recipe, commitment.root, units)
-    folder = Path(out)
+    schedule = Schedule.of(recipe, commitment.root, units, drawn.value)
+    if commit_only:
+        fixed = _fixed(recipe, described, device)
+        key = _announce(recipe, folder, noise_key, fixed)
+        return hold(folder, fixed, commitment, units, key)
     examples = Examples(recipe, training_rows, find_device(device))
     task = TASKS[recipe.task]
     left_out = leave_out(without, dataset, commitment)
@@ -162,12 +182,13 @@ def train(
     if len(emptied):
         examples = examples.only(present)
     with pinned(recipe), writing(folder):
-        manifest = _manifest(recipe, commitment, source, schedule, split_seed, split_by, device, left_out)
-        key = _noise_key(recipe, folder, noise_key)
-        if key is not None:
-            announced = commitment_of(key)
-            manifest["noise_commitment"] = announced
-            manifest["request"]["noise_commitment"] = announced
+        interval = interval_of(schedule, checkpoint_interval)
+        manifest = {
+            **_manifest(recipe, described, schedule, drawn, device, left_out),
+            "trace": trace.value,
+            "checkpoint_interval": interval,
+        }
+        key = _announce(recipe, folder, noise_key, manifest)
         run = finished_or_other(folder, manifest)
         if run is not None:
             return run
@@ -179,8 +200,10 @@ def train(
         write_commitment(folder, commitment, units)
         left_out.write(folder)
         _same_environment(run, found)
-        write_manifest(folder, {**run.manifest, "environment": found.environment})
-        recording = Recording(folder, checkpoint_interval, trace, found.lossy is None)
+        begun = {**manifest, **run.manifest, "checkpoint_interval": interval, "environment": found.environment}
+        write_manifest(folder, begun)
+        left_out.ask(folder, commitment)
+        recording = Recording(folder, interval, trace, found.lossy is None)
         carried = carry_out_shards(
             recipe,
             schedule,
@@ -194,7 +217,7 @@ def train(
         check_answers(recipe, assemble(recipe, carried.members), examples, present)
         return finish(
             folder,
-            {**run.manifest, "environment": found.environment},
+            begun,
             recipe,
             carried,
             guarantee=Exact() if found.refused is None else Empirical(),
@@ -206,43 +229,53 @@ def train(
         )
 
 
-def _manifest(
-    recipe: Recipe,
-    commitment: Commitment,
-    source: Source | None,
-    schedule: Schedule,
-    split_seed: int,
-    split_by: SplitBy,
-    device: str,
-    left_out: LeftOut,
-) -> dict[str, Any]:
-    described = data_manifest(source, commitment, split_seed=split_seed, split_by=split_by.value)
+def _fixed(recipe: Recipe, described: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """run.json of a commitment: what a training adds to is still to come."""
     return {
         "format": FORMAT,
         "status": "running",
         "operation": "train",
-        "request": {
-            "operation": "train",
-            "recipe": recipe.as_json(),
-            "roots": described["roots"],
-            "beacon": ZERO_BEACON.hex(),
-            "device": device,
-            **left_out.request,
-        },
+        "request": {"operation": "commit", "recipe": recipe.as_json(), "roots": described["roots"]},
         "recipe": recipe.as_json(),
         "recipe_digest": recipe.digest.hex(),
         "data": described,
-        "dataset_root": commitment.root.hex(),
-        "beacon": ZERO_BEACON.hex(),
-        "beacon_note": beacon_note(ZERO_BEACON),
-        "lineage_seed": schedule.seed.hex(),
-        **left_out.described,
+        "dataset_root": described["roots"][Split.TRAIN.value],
+        "beacon": None,
+        "beacon_described": None,
+        "beacon_note": "no beacon so far: data and recipe are fixed, nothing is trained",
+        "lineage_seed": None,
+        **LeftOut(None, {}).described,
         "method": None,
         "parent": None,
         "preprocessing": [{"name": name, "from": origin} for name, origin in PREPROCESSING],
         "environment": None,
         "device": device,
     }
+
+
+def _manifest(
+    recipe: Recipe, described: Mapping[str, Any], schedule: Schedule, beacon: Beacon, device: str, left_out: LeftOut
+) -> dict[str, Any]:
+    """run.json of a training as it begins."""
+    fixed = _fixed(recipe, described, device)
+    asked = {"operation": "train", "beacon": beacon.value.hex(), "device": device, **left_out.request}
+    return {
+        **fixed,
+        "request": {**fixed["request"], **asked},
+        "beacon": beacon.value.hex(),
+        "beacon_described": beacon.as_json(),
+        "beacon_note": beacon.note,
+        "lineage_seed": schedule.seed.hex(),
+        **left_out.described,
+    }
+
+
+def _announce(recipe: Recipe, folder: Path, given: Path | str | None, manifest: dict[str, Any]) -> bytes | None:
+    """The key of the noise, and its digest in run.json and in the request."""
+    key = _noise_key(recipe, folder, given)
+    if key is not None:
+        manifest["noise_commitment"] = manifest["request"]["noise_commitment"] = commitment_of(key)
+    return key
 
 
 def _noise_key(recipe: Recipe, folder: Path, given: Path | str | None) -> bytes | None:

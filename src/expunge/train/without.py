@@ -9,22 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
 from expunge.data.commitment import Commitment, tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.salts import SaltMode
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import sound
+from expunge.train.log import Log
 from expunge.train.perturbation import commitment_of, read_key
 from expunge.train.run import Run
 from expunge.train.shards import anybody
 
 Without = Sequence[str] | str | ForgetSet | None
+OPEN = SaltMode.OPEN.value
 IN_WORDS = ("subject:", "class:", "random:")  # rules whose text alone says which rows of a data set are meant
 GIVEN_KEY = (
     "the noise was drawn under a key that was given: whoever holds this model beside another one of the same key and "
@@ -79,6 +83,12 @@ class LeftOut:
         if self.forget is not None:
             write_text(folder / "forget.json", plain_json(self.forget.as_json()))
 
+    def ask(self, folder: Path, commitment: Commitment) -> None:
+        """The request that these chairs are emptied for, into the run's log; before any training no model is asked."""
+        if self.forget is not None:
+            root = commitment.root.hex()
+            Log(folder / "log.jsonl").add_request(slots=self.slots.tolist(), root=root, model=None)
+
 
 def leave_out(without: Without, dataset: Dataset, commitment: Commitment) -> LeftOut:
     """Resolve the rules against the training rows, as ``unlearn`` does."""
@@ -115,6 +125,8 @@ def answered(
     split_by: str,
     device: str,
     noise_key: Path | str | None,
+    salts: Path | str | None,
+    beacon: Beacon,
 ) -> Run | None:
     """The finished run of the very same words. The rows it left out may rightly be gone from the data by then."""
     if without is None or not (folder / "run.json").is_file():
@@ -128,12 +140,14 @@ def answered(
         and described["source"] == (data.as_json() if isinstance(data, Source) else None)
         and (described["split_seed"], described["split_by"], request["device"]) == (split_seed, split_by, device)
         and (noise_key is None or commitment_of(read_key(noise_key)) == found.manifest.get("noise_commitment"))
+        and request["beacon"] == beacon.value.hex()
+        and (salts is None) == (found.manifest["data"].get("salts", OPEN) == OPEN)
         and recipe_of(found) == found.recipe
     )
     if not same:
         return None
     try:
-        found.data(data if isinstance(data, Dataset) else None)
+        found.data(data if isinstance(data, Dataset) else None, salts=salts)
     except DataError:  # other data: the ordinary way says in which respect
         return None
     return sound(found)

@@ -1,0 +1,47 @@
+"""Carrying out checks one by one: each becomes a finding, and a refusal ends nothing but its own check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from expunge.audit.limits import Code
+from expunge.audit.verdict import Finding, Level, Outcome, holds, refused_finding, undecided
+from expunge.core.errors import RecordError
+
+EVIDENCE_MISSING = "evidence-missing"
+
+
+class EvidenceMissing(Exception):
+    """What a check needs is not in the bundle; neither a refusal nor a pass. Never leaves the verifier."""
+
+
+class Checks:
+    """The findings of one level, in the order in which they were made."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self.findings: list[Finding] = []
+
+    def run(self, name: str, check: Callable[[], str]) -> bool:
+        """Whether the property ``name`` holds. ``check`` returns what it saw in figures, or raises a refusal."""
+        try:
+            return self.add(holds(name, self.level, check()))
+        except RecordError as error:
+            return self.add(refused_finding(name, self.level, Code(error.code), without_code(error)))
+        except EvidenceMissing as error:
+            return self.add(undecided(name, self.level, EVIDENCE_MISSING, str(error)))
+
+    def add(self, finding: Finding) -> bool:
+        """Enter a finding and say whether it holds."""
+        self.findings.append(finding)
+        return finding.outcome is Outcome.HOLDS
+
+
+def without_code(error: RecordError) -> str:
+    """The sentence of a refusal."""
+    return str(error).removeprefix(f"{error.code}: ")
+
+
+def counted(number: int, what: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,1 @@
+"""Making records: from a run folder to the statements that are signed."""

@@ -1,0 +1,77 @@
+"""A verdict as people read it: findings by level, the answer, what it may be called, and what it does not prove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from expunge.audit.claims import CLAIMS, NOT_CLAIMED
+from expunge.audit.record import Guarantee, GuaranteeKind
+from expunge.audit.verdict import Finding, Level, Outcome, Status, Verdict
+from expunge.audit.wording import level_says
+
+TITLES = {
+    Level.V0: "V0 form",
+    Level.V1: "V1 structure",
+    Level.V2: "V2 spot replay",
+    Level.V3: "V3 full replay",
+    Level.V4: "V4 twin run",
+}
+
+
+def verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """Everything that a verdict says, line by line; letters that would steer a terminal are shown as ``?``."""
+    for line in _lines(verdict):
+        yield "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    for level in Level:
+        findings = [finding for finding in verdict.findings if finding.level is level]
+        if findings:
+            yield TITLES[level]
+            yield from (f"  {_finding(finding)}" for finding in findings)
+    yield ""
+    yield from _answer(verdict)
+    record = verdict.record
+    if record is not None and verdict.run is not None:
+        yield f"model: {verdict.run.name}, weights {verdict.run.digest.hex()[:16]}"
+        yield f"guarantee: {_guarantee(record.guarantee)}, {verdict.standing.value}"
+        yield from (f"  {claim}  {CLAIMS[claim]}" for claim in record.claim if claim in CLAIMS)
+    if verdict.remarks:
+        yield "to be kept in mind:"
+        yield from (f"  {remark.text}" for remark in verdict.remarks)
+    if record is not None:
+        yield "what this does not prove:"
+        yield from (f"  {number}  {sentence}" for number, sentence in NOT_CLAIMED.items())
+
+
+def _finding(finding: Finding) -> str:
+    word = finding.outcome.value
+    if finding.outcome is Outcome.REFUSED and finding.code is not None:
+        word = f"REFUSED {finding.code.value}"
+    elif finding.outcome is Outcome.UNDECIDED:
+        word = f"UNDECIDED {finding.reason}"
+    return f"{word:<9} {finding.name}: {finding.detail}"
+
+
+def _answer(verdict: Verdict) -> Iterator[str]:
+    reached = verdict.reached
+    height = "no level was reached" if reached is None else f"level reached: {reached.name}"
+    match verdict.status:
+        case Status.ACCEPTED:
+            yield f"accepted at {verdict.asked.name}"
+        case Status.REFUSED:
+            yield f"refused: {', '.join(code.value for code in verdict.codes)}; {height}"
+        case Status.UNDECIDED:
+            reasons = dict.fromkeys(finding.reason for finding in verdict.findings if finding.reason is not None)
+            yield f"undecided at {verdict.asked.name}: {', '.join(filter(None, reasons))}; {height}"
+    if reached is not None and verdict.status is not Status.REFUSED:
+        model = "no-model" not in {remark.word for remark in verdict.remarks}
+        forgot = verdict.record is not None and bool(verdict.record.data.tombstones)
+        yield level_says(reached, model=model, forgot=forgot)
+
+
+def _guarantee(guarantee: Guarantee) -> str:
+    if guarantee.kind is GuaranteeKind.CERTIFIED and guarantee.epsilon is not None and guarantee.delta is not None:
+        return f"certified (ε = {guarantee.epsilon:g}, δ = {guarantee.delta:g})"
+    return guarantee.kind.value

@@ -1,0 +1,59 @@
+"""``expunge verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli.shared import print_json, progress_bar
+
+EXAMPLE = "Example: expunge verify bundle --level V1 --keys trusted.json"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(verify)
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The record to verify: a folder or a zip.")],
+    keys: Annotated[Path, typer.Option(help="Your own list of trusted keys; a key from the bundle proves nothing.")],
+    level: Annotated[str, typer.Option(help="V0 form, V1 structure, V2 spot replay, V3 full replay, V4 twin.")] = "V1",
+    data: Annotated[str | None, typer.Option(help="From V2: where the data are, without the forgotten rows.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="From V2: folder of states that the bundle lacks.")] = None,
+    salts: Annotated[Path | None, typer.Option(help="From V2: the salt file, where leaves are secret.")] = None,
+    segments: Annotated[int, typer.Option(help="At V2: segments drawn at random beside those always replayed.")] = 40,
+    known_checkpoint: Annotated[
+        Path | None, typer.Option(help="A log/checkpoint that you kept: shows that the log was not rewritten since.")
+    ] = None,
+    noise_key: Annotated[Path | None, typer.Option(help="From V2: noise key of a certified run.")] = None,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="From V2: digest of foreign sources that may run (repeatable).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Check a record. Exit status: 0 accepted, 1 refused, 2 cannot be run as asked, 3 undecided."""
+    from expunge.audit.verdict_text import verdict_lines
+    from expunge.audit.verify import verify as verify_bundle
+
+    with progress_bar("verify") as progress:
+        verdict = verify_bundle(
+            bundle,
+            keys=keys,
+            level=level,
+            known_checkpoint=known_checkpoint,
+            data=data,
+            salts=salts,
+            checkpoints=checkpoints,
+            segments=segments,
+            noise_key=noise_key,
+            trust=trust or (),
+            progress=progress,
+        )
+    if json:
+        print_json(verdict.as_json())
+    else:
+        for line in verdict_lines(verdict):
+            typer.echo(line)
+    raise typer.Exit(verdict.status.exit_status)

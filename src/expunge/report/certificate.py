@@ -1,0 +1,260 @@
+"""A certificate as one HTML page that prints on two sheets: who asked, what is claimed, what was checked, what is not.
+
+It shows facts that ``audit.certificate`` took from a bundle; nothing here decides anything. Every text in them may come
+from a stranger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from markupsafe import Markup
+
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.files import write_bytes
+from expunge.report.certificate_facts import (
+    LONGEST_LIST,
+    Fact,
+    Facts,
+    erasure,
+    more_than,
+    owners,
+    record_facts,
+    time,
+    words,
+)
+from expunge.report.entry import clean
+from expunge.report.numerals import count, listed
+from expunge.report.templates import environment, resource
+
+FORMAT = "expunge/certificate/1"
+MOST_REQUESTS, MOST_LINKS = 3, 5  # what two sheets have room for; --json has all
+MOST_FINDINGS, MOST_BESIDE, MOST_REFUSALS, MOST_REMARKS = 44, 9, 5, 3  # beside: where others fail
+LONGEST_DETAIL, LONGEST_REMARK, LONGEST_REASON = 84, 120, 180
+SAID_ELSEWHERE = (  # remarks of a verification that have a line of their own on the page
+    *("zero-beacon", "recorded-afterwards", "open-salts", "no-witness", "tolerant", "not-exact", "erasure-pending"),
+    *("destruction-declared", "owner-requests", "no-model"),
+)
+TONES = {"accepted": "good", "refused": "bad", "undecided": "open"}
+
+
+@dataclass(frozen=True)
+class Banner:
+    """A line that nobody should overlook; ``tone`` is good, open or bad."""
+
+    tone: str
+    title: str
+    text: str
+
+
+def write_certificate(facts: Facts, out: Path | str) -> Path:
+    """Write the page and return its path."""
+    target = Path(out)
+    if target.is_dir():
+        raise InvalidArgument(f"--out {target} is a folder: name the file, for example {target / 'certificate.html'}")
+    write_bytes(target, certificate_page(facts))
+    return target
+
+
+def certificate_page(facts: Facts) -> bytes:
+    """The page. Same facts, same bytes."""
+    if facts.get("format") != FORMAT:
+        raise DataError(f"these are no facts of a certificate: their format is {facts.get('format')!r}, not {FORMAT!r}")
+    told = cast("dict[str, Any]", _harmless(facts))
+    forgot = told["forgotten"]["slots"] > 0
+    text = (
+        environment()
+        .get_template("certificate.html")
+        .render(
+            style=Markup(resource("page.css") + resource("certificate.css")),
+            name=words(told["subject"]["name"]),
+            lead=_lead(told),
+            banners=list(_banners(told)),
+            guarantee=_guarantee(told["guarantee"]),
+            standing=_standing(told),
+            tone=_tone(told),
+            meaning=clean(told["guarantee"]["meaning"], LONGEST_LIST),
+            says=_says(told),
+            requests=[_request(item) for item in told["requests"][:MOST_REQUESTS]],
+            more_requests=more_than(told["requests"], MOST_REQUESTS, "earlier request"),
+            forgot=forgot,
+            owners=owners(told["forgotten"]),
+            facts=list(record_facts(told)),
+            erasure=list(erasure(told)),
+            verification=told["verification"],
+            expected=_expected(told),
+            findings=_findings(told),
+            chain=_chain(told["chain"]),
+            claims=told["claims"],
+            not_claimed=told["not_claimed"],
+        )
+    )
+    return text.encode("utf-8")
+
+
+def _harmless(value: Any) -> Any:
+    """The same without control and direction characters in any text."""
+    if isinstance(value, str):
+        return clean(value, 100_000)
+    if isinstance(value, Mapping):
+        return {clean(str(name)): _harmless(inner) for name, inner in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(inner) for inner in cast("Sequence[Any]", value)]
+    return value
+
+
+def _lead(told: Facts) -> str:
+    forgotten, algorithm, operation = told["forgotten"], words(told["algorithm"]["name"]), told["operation"]
+    rows = f"{forgotten['slots']:,} of {count(forgotten['of'], 'training row')}"
+    if operation == "train":
+        without = f" without {rows}" if forgotten["slots"] else f" on {count(forgotten['of'], 'row')}"
+        return f"By this record the model was trained{without}."
+    verb = "trained again" if operation == "retrain" else "changed"
+    asked = f"so that {rows} {'is' if forgotten['slots'] == 1 else 'are'} forgotten"
+    return f"By this record the model was {verb} by {algorithm} {asked}."
+
+
+def _banners(told: Facts) -> Iterator[Banner]:
+    checked = told["checked"]
+    if told["environment"]["tolerant"]:
+        yield Banner(
+            "bad",
+            "Tolerant run",
+            "Nothing pinned the bits of this run. It can never be called exact, and carrying it out again gives "
+            "weights that are near these, not these.",
+        )
+    if checked is None:
+        yield Banner(
+            "open",
+            "Not checked",
+            "Signatures were not checked against anybody’s list of keys: everything on this page is the bundle’s own "
+            "word. Make it again with --keys and a list that you got by another way than the bundle.",
+        )
+    else:
+        yield _verdict(checked)
+    window = told["window"]
+    if window is not None:
+        over = checked is not None and checked["at"] is not None and checked["at"] >= window["until"]
+        yield Banner("open", *_pending(window, over))
+
+
+def _verdict(checked: Facts) -> Banner:
+    when = f" on {time(checked['at'])}" if checked["at"] else ""
+    asked, reached = checked["asked"], checked["reached"] or "no level"
+    if checked["status"] == "accepted":
+        return Banner("good", f"Accepted at {asked}", f"Checked{when} against a list of trusted keys.")
+    if checked["status"] == "refused":
+        codes = listed(list(dict.fromkeys(checked["codes"]))[:6])
+        return Banner("bad", "Refused", f"Checked{when}: {codes}. Do not rely on this record; the table says why.")
+    return Banner("open", "Undecided", f"Checked{when}: asked for {asked}, reached {reached}. Evidence is missing.")
+
+
+def _pending(window: Facts, over: bool) -> tuple[str, str]:
+    until, days = time(window["until"]), count(window["days"], "day")
+    if over:
+        return (
+            "Erasure was pending",
+            f"The old state was kept for auditors until {until}. This record was signed before and does not say that "
+            "it was destroyed since: ask for that declaration.",
+        )
+    return (
+        f"Erasure pending until {until}",
+        f"The old state, which holds the forgotten rows, is kept for {days} so that the old run can still be replayed.",
+    )
+
+
+def _guarantee(found: Facts) -> str:
+    kind = str(found["kind"]).capitalize()
+    if found["epsilon"] is None or found["delta"] is None:
+        return kind
+    return f"{kind} (ε = {found['epsilon']:g}, δ = {found['delta']:g})"
+
+
+def _standing(told: Facts) -> str:
+    checked = told["checked"]
+    return "verified" if checked is not None and checked["execution_verified"] else "claimed"
+
+
+def _tone(told: Facts) -> str:
+    checked = told["checked"]
+    if told["environment"]["tolerant"]:
+        return "bad"
+    if checked is None or checked["status"] != "accepted":
+        return "open" if checked is None else TONES[checked["status"]]
+    return "good" if checked["execution_verified"] else "exact"
+
+
+def _says(told: Facts) -> str:
+    return "Nothing: no list of keys was given." if told["checked"] is None else told["checked"]["says"]
+
+
+def _request(found: Facts) -> dict[str, str]:
+    rows = ", ".join(str(slot) for slot in found["first_slots"])
+    more = found["slots"] - len(found["first_slots"])
+    return {
+        "case": clean(", ".join(found["cases"]), 48) or "no case named",
+        "who": "a person" if found["initiator"] == "person" else "the owner",
+        "received": time(found["received"]),
+        "rows": f"{count(found['slots'], 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
+        "receipts": count(found["receipts"], "receipt") if found["receipts"] else "no receipt",
+        "when": "answered here" if found["own"] else "earlier",
+    }
+
+
+def _expected(told: Facts) -> list[Fact]:
+    found = [
+        Fact("SHA-256 of envelope.json", "", told["envelope"]),
+        Fact("weights", "", told["subject"]["weights_digest"]),
+    ]
+    found += [Fact("data", "", told["data"]["root"]), Fact("recipe", "", told["recipe"]["digest"])]
+    return found if told["log"] is None else [*found, Fact("log", "", told["log"]["root"])]
+
+
+def _findings(told: Facts) -> dict[str, Any]:
+    """What failed first and in its own words; what holds after it, shorter."""
+    checked = told["checked"]
+    if checked is None:
+        return {"failed": [], "held": [], "more": "", "remarks": []}
+    failed = [item for item in checked["findings"] if item["outcome"] != "holds"]
+    held = [item for item in checked["findings"] if item["outcome"] == "holds"]
+    remarks = [item for item in checked["remarks"] if item["word"] not in SAID_ELSEWHERE]
+    room = MOST_BESIDE if failed else MOST_FINDINGS
+    left = max(0, len(failed) - MOST_REFUSALS) + max(0, len(held) - room)
+    return {
+        "failed": [_finding(item, LONGEST_REASON) for item in failed[:MOST_REFUSALS]],
+        "held": [_finding(item, LONGEST_DETAIL) for item in held[:room]],
+        "more": f"and {count(left, 'finding')} more, which expunge verify prints" if left else "",
+        "remarks": [clean(item["text"], LONGEST_REMARK) for item in remarks[:MOST_REMARKS]],
+    }
+
+
+def _finding(found: Facts, longest: int) -> dict[str, str]:
+    word = found.get("code") or found.get("reason") or ""
+    return {
+        "property": words(found["property"], 34),
+        "level": found["level"],
+        "tone": {"holds": "good", "refused": "bad"}.get(found["outcome"], "open"),
+        "outcome": f"{found['outcome']} {words(word)}".strip(),
+        "detail": clean(found["detail"], longest),
+    }
+
+
+def _chain(links: Sequence[Facts]) -> list[dict[str, str]]:
+    """The commitment, then the last envelopes; what lies between is counted."""
+    found = [
+        {
+            "operation": item["operation"]
+            + (f" ({words(item['algorithm'])})" if item["operation"] == "unlearn" else ""),
+            "at": time(item["at"]) + (", afterwards" if item["afterwards"] else ""),
+            "digest": item["digest"],
+        }
+        for item in links
+    ]
+    if len(found) <= MOST_LINKS:
+        return found
+    hidden = len(found) - MOST_LINKS + 1
+    between = {"operation": f"{count(hidden, 'earlier record')} between", "at": "", "digest": ""}
+    return [found[0], between, *found[hidden + 1 :]]

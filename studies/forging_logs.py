@@ -1,0 +1,56 @@
+"""Forged logs of whole trainings, and what either verifier says of each: Proof-of-Learning as published, and ours.
+
+A log denies one training row in every step that held it, and says that its chair was empty in all of them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from expunge.audit.forged_answers import ask
+from expunge.audit.forged_record import write_forged_record
+from expunge.audit.forging import find_forger, forge_log
+from expunge.audit.pol_calibration import calibrate
+from expunge.core.streams import Stream, stable_order
+from expunge.data.splits import Split
+from expunge.train.training import train
+
+METHODS = ("greedy", "greedy-keep", "nearest", "swap", "order")
+EPOCHS, CANDIDATES = 3, 400
+MODELS = ("cnn", "mlp")
+
+
+def logs(seed: int, count: int) -> list[dict[str, Any]]:
+    """``count`` forged logs of one training with the command line's own defaults, the methods in turn."""
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        model = MODELS[seed % len(MODELS)]
+        folder = Path(scratch) / "run"
+        run = train("digits", out=folder, model=model, epochs=EPOCHS, seed=seed, checkpoint_interval=20)
+        opened = dict(run.data())
+        calibration = calibrate(run, data=opened)
+        ids = opened[Split.TRAIN].ids
+        order = stable_order(Stream(run.schedule.seed, "study/logs").words(len(ids)))
+        for number in range(count):
+            method = METHODS[number % len(METHODS)]
+            forger = find_forger(method, CANDIDATES, seed)
+            forgery = forge_log(run, ids[int(order[number])], forger, data=opened)
+            record = write_forged_record(forgery, Path(scratch) / f"forged-{number}")
+            answers = ask(forgery, record, calibration=calibration)
+            found.append(
+                {
+                    "model": model,
+                    "method": method,
+                    "steps": len(forgery.found),
+                    "deceived": answers.deceived,
+                    "distance": max(verdict.largest_distance for verdict in answers.published.values()),
+                    "delta": answers.calibration.delta,
+                    "refused": answers.refused,
+                    "level": answers.verdicts[-1].asked.name,
+                    "codes": [code.value for code in answers.verdicts[-1].codes],
+                    "expected": record.expected.value,
+                }
+            )
+    return found

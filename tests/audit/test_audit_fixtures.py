@@ -1,0 +1,143 @@
+"""Every attack is refused with its documented code, at its level and not one level lower; honest bundles never are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from expunge.audit.absorption import Absorb
+from expunge.audit.fixtures.attempt import Fixture, attempt, shown
+from expunge.audit.fixtures.retelling import tale_of
+from expunge.audit.fixtures.scene import Handed, Scene, Story, record_of
+from expunge.audit.fixtures.table import FIXTURES
+from expunge.audit.fixtures.telling import rows_in
+from expunge.audit.limits import Code
+from expunge.audit.pol import forge, prove, published_hash
+from expunge.audit.pol_verdict import Mode
+from expunge.audit.pol_verify import verify_proof
+from expunge.audit.verdict import Level, Standing, Status
+from expunge.data.splits import Split
+
+EVERY = 10_000  # segments an epoch, which no training here has: all of them are carried out again
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene.make(tmp_path_factory.mktemp("scene"))
+
+
+def fixture_named(number: str) -> Fixture:
+    return next(fixture for fixture in FIXTURES if fixture.number == number)
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda fixture: fixture.number)
+def test_each_attack_is_refused_with_its_code_at_its_level_and_accepted_below(
+    scene: Scene, fixture: Fixture, tmp_path: Path
+) -> None:
+    found = attempt(fixture, scene, tmp_path / "attack")
+    assert found.as_documented, found.as_json()
+
+
+def test_the_table_holds_every_numbered_attack_and_every_variant_once() -> None:
+    numbers = [fixture.number for fixture in FIXTURES]
+    assert len(set(numbers)) == len(numbers)
+    plain = {number.partition("-")[0] for number in numbers}
+    assert {str(number) for number in range(1, 32)} <= plain
+    assert {"6b", "14b", "15b", "23b", "28b"} <= plain
+    assert {fixture.code for fixture in FIXTURES} >= {
+        code
+        for code in Code
+        if code
+        not in (
+            Code.SIGNATURE_INVALID,
+            Code.CHAIN_BROKEN,
+            Code.LINEAGE_SEED_MISMATCH,
+            Code.SCHEDULE_ROOT_MISMATCH,
+            Code.TRACE_DIGEST_MISMATCH,
+            Code.GUARANTEE_TOO_HIGH,
+        )
+    }, "only codes that no numbered attack asks for may be missing"
+
+
+@pytest.mark.parametrize("level", Level)
+def test_the_honest_bundle_is_accepted_at_every_level(scene: Scene, level: Level) -> None:
+    story = scene.story
+    verdict = shown(Handed(bundle=scene.bundle, keys=scene.trusted, data=story.data, salts=story.salts), level)
+    assert (verdict.status, verdict.reached, verdict.codes) == (Status.ACCEPTED, level, ())
+    assert (verdict.standing is Standing.VERIFIED) == (level >= Level.V3)
+
+
+@pytest.mark.parametrize("name", ["story", "base", "again", "plain", "once", "saturated", "normed", "sharded"])
+def test_telling_an_honest_story_again_through_the_attackers_tools_changes_nothing(
+    scene: Scene, name: str, tmp_path: Path
+) -> None:
+    story: Story = getattr(scene, name)
+    assert story.tale.told_in(story.statement) == story.statement
+    verdict = shown(scene.hand_over(story, story.retold(story.tale), tmp_path / "honest"), Level.V3)
+    assert verdict.status is Status.ACCEPTED, verdict.as_json()
+
+
+def test_an_attack_that_gets_another_code_or_another_level_is_not_as_documented(scene: Scene, tmp_path: Path) -> None:
+    fixture = fixture_named("22-model")
+    for number, other in enumerate(
+        (
+            replace(fixture, code=Code.TOMBSTONE_REVIVED),
+            replace(fixture, level=Level.V0),
+            replace(fixture, level=Level.V2),
+            replace(fixture, make=lambda scene, out: scene.hand_over(scene.story, scene.story.draft(), out)),
+        )
+    ):
+        assert not attempt(other, scene, tmp_path / str(number)).as_documented
+
+
+def test_a_verifier_of_weights_alone_accepts_the_absorbed_swap_bit_for_bit(scene: Scene) -> None:
+    run, forgery = scene.saturated.run, scene.absorbed
+    rows = run.data()[Split.TRAIN]
+    (step,) = forgery.found
+    assert isinstance(forgery.forger, Absorb)
+    assert step.forged.slots is not None
+    assert not np.isin(forgery.slots, step.forged.slots).any()
+    forged = forge(prove(run), {step.index: step.forged.slots})
+    verdict = verify_proof(forged, rows, mode=Mode.AS_PUBLISHED, delta=0.0, largest=EVERY)
+    assert len(verdict.segments) == len(forged.trajectory.segments)
+    assert verdict.largest_distance == 0.0
+    assert verdict.accepted
+
+
+def test_absorbed_content_leaves_every_signed_state_as_it_was(scene: Scene, tmp_path: Path) -> None:
+    found = attempt(fixture_named("28b"), scene, tmp_path / "attack")
+    assert found.verdict.run is not None
+    kept, honest = record_of(found.verdict.run).checkpoints, scene.saturated.record.checkpoints
+    assert kept is not None
+    assert honest is not None
+    assert [(s.weights, s.optimiser) for s in kept.states] == [(s.weights, s.optimiser) for s in honest.states]
+    assert found.verdict.run.digest == scene.saturated.statement.digest
+
+
+def test_pictures_that_print_alike_have_one_published_hash_and_differ(scene: Scene, tmp_path: Path) -> None:
+    found = attempt(fixture_named("25"), scene, tmp_path / "attack")
+    run = scene.trained("large", scene.folder / "large.npz", model_options={"width": 8}, epochs=2)
+    true, handed = run.data()[Split.TRAIN], rows_in(run, found.handed.data)
+    assert published_hash(true) == published_hash(handed)
+    assert (true.content["x"] != handed.content["x"]).any(axis=(1, 2)).sum() == 1
+
+
+def test_a_forged_training_keeps_the_weights_that_knew_the_person(scene: Scene, tmp_path: Path) -> None:
+    found = attempt(fixture_named("3-swap"), scene, tmp_path / "attack")
+    assert found.verdict.run is not None
+    assert found.verdict.run.digest == scene.base.statement.digest
+    assert record_of(found.verdict.run).data.tombstones != ()
+
+
+def test_a_tale_is_what_the_run_recorded(scene: Scene) -> None:
+    run = scene.sharded.run
+    tale = tale_of(run)
+    assert [told.shard for told in tale.shards] == [0, 1, 2]
+    emptied = set(run.tombstones.tolist())
+    assert emptied
+    for told in tale.shards:
+        assert not emptied & {int(slot) for slots in told.members for slot in slots}
+        assert max(told.states) == len(told.members) == len(told.losses) == run.schedule.total_steps(told.shard)

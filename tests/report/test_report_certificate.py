@@ -1,0 +1,325 @@
+"""The page of a certificate: what must stand on it, that nothing in a bundle can steer it, and that two sheets do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.audit.certified import digest, life, make_bundle, request, run_record
+
+from expunge.audit.bundle import open_bundle
+from expunge.audit.certificate import certificate
+from expunge.audit.claims import NOT_CLAIMED
+from expunge.audit.fields import Time
+from expunge.audit.keys import SigningKey, signing_key
+from expunge.audit.limits import Code
+from expunge.audit.record import (
+    AuditWindow,
+    Beacon,
+    Guarantee,
+    GuaranteeKind,
+    Initiator,
+    Operation,
+    ProfileName,
+    Randomness,
+    Retired,
+    Reuse,
+    RunRecord,
+)
+from expunge.audit.statement import Statement
+from expunge.audit.verdict import Level, Remark, Verdict, holds, refused_finding, undecided
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.report.certificate import certificate_page, write_certificate
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-pdf-header-footer")
+PROPERTIES = ("files", "signature of envelope.json", "log", "chain", "recipe", "data set", "schedule", "requests")
+ZERO = Randomness(
+    beacon=Beacon(source="zero", value=bytes(32)), derivation="expunge/seed/1", lineage_seed=digest("seed")
+)
+NASTY = "</title></style><script>alert(1)</script><img src=x onerror='a'>\u202e\x1b[31m\u2028"
+
+Facts = dict[str, Any]
+Words = Callable[[bytes], str]
+
+
+@pytest.fixture(scope="module")
+def owner() -> SigningKey:
+    return signing_key(bytes(range(32)))
+
+
+@pytest.fixture
+def facts(tmp_path: Path, owner: SigningKey) -> Callable[..., Facts]:
+    """``facts(chain, verdict)`` of a bundle that is made for it."""
+
+    def build(chain: Sequence[Statement], verdict: Verdict | None = None, **more: Any) -> Facts:
+        place = tmp_path / "bundles" / str(len(list(tmp_path.glob("bundles/*")))) / "bundle"
+        with open_bundle(make_bundle(place, chain, owner)) as bundle:
+            return certificate(bundle, verdict, **more)
+
+    return build
+
+
+def accepted(level: Level = Level.V1) -> Verdict:
+    findings = [holds(name, one, f"{name} as it should be") for one in Level if one <= level for name in PROPERTIES]
+    return Verdict(asked=level, findings=tuple(findings))
+
+
+def tolerant(chain: Sequence[Statement], why: str = "speed profile") -> Any:
+    record = chain[-1].predicate
+    assert isinstance(record, RunRecord)
+    return replace(record.environment, profile=ProfileName.TOLERANT, not_exact=why)
+
+
+def crowded() -> tuple[list[Statement], Verdict]:
+    """As much as a record can hold of everything, and texts as long as they can be."""
+    name, long = "N" * 200, "evidence that goes on and on, " * 40
+    first, trained, forgot = life(name=name)
+    chain = [first, trained]
+    for turn in range(28):
+        slots = tuple(range(3 * turn, 3 * turn + 3))
+        record = run_record(
+            Operation.UNLEARN,
+            "exact-replay" * 3,
+            tuple(range(3 * turn + 3)),
+            requests=(request(slots, initiator=Initiator.OWNER),),
+        )
+        chain.append(Statement(name=name, digest=digest("model", turn), predicate=record))
+    own = forgot.predicate
+    assert isinstance(own, RunRecord)
+    requests = tuple(
+        request(range(100 * turn, 100 * turn + 100), cases=tuple(f"case-{turn}-{at}-of-many" for at in range(12)))
+        for turn in range(12)
+    )
+    full = replace(
+        own,
+        requests=requests,
+        data=replace(own.data, tombstones=tuple(range(1200)), released_holdout=tuple(range(40))),
+        retired=tuple(Retired(what="state " + "w" * 300, digest=digest(at)) for at in range(60)),
+        audit_window=AuditWindow(days=3650, until=Time("2036-03-05T12:00:00Z")),
+        environment=replace(
+            tolerant([forgot], "x" * 500), fingerprint={f"field_{at}": "value " * 30 for at in range(40)}
+        ),
+        randomness=ZERO,
+        recorded_afterwards=True,
+        algorithm=replace(
+            own.algorithm,
+            name="a" * 200,
+            version="v" * 100,
+            fields={f"field_{at}": "y" * 50 for at in range(30)},
+            budget=0.1,
+            source=digest("source"),
+        ),
+        reuse=tuple(Reuse(shard=at, step=100, leaf=digest(at), first_touched=200) for at in range(16)),
+        guarantee=Guarantee(
+            kind=GuaranteeKind.EMPIRICAL, tests=tuple("test-with-a-name" * 3 for _ in range(60)), confidence=0.95
+        ),
+    )
+    chain.append(Statement(name=name, digest=digest("last"), predicate=full))
+    findings = [holds(f"property {at} of many that have names", Level(at % 2), long) for at in range(90)]
+    findings += [refused_finding(f"broken {code}", Level.V1, code, long) for code in Code]
+    findings += [undecided("open", Level.V1, "evidence-missing", long) for _ in range(9)]
+    remarks = tuple(Remark(f"remark-{at}", long) for at in range(12))
+    return chain, Verdict(asked=Level.V1, findings=tuple(findings), remarks=remarks)
+
+
+def test_every_certificate_says_what_it_does_not_prove(facts: Callable[..., Facts], words: Words) -> None:
+    crowd = crowded()
+    for chain, verdict in ((life(), None), (life(), accepted()), (life()[:2], accepted(Level.V3)), crowd):
+        page = words(certificate_page(facts(chain, verdict)))
+        for name, sentence in NOT_CLAIMED.items():
+            assert f"{name} {sentence}" in page
+
+
+def test_an_unchecked_bundle_is_its_own_word_only(facts: Callable[..., Facts], words: Words) -> None:
+    page = words(certificate_page(facts(life())))
+    assert "Signatures were not checked against anybody’s list of keys" in page
+    assert "Exact, claimed" in page
+    assert "verified" not in page
+    assert "Findings" not in page
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_a_guarantee_is_verified_only_where_the_execution_was(
+    level: Level, facts: Callable[..., Facts], words: Words
+) -> None:
+    page = words(certificate_page(facts(life(), accepted(level), at="2026-02-04T10:00:00Z")))
+    assert ("Exact, verified" if level >= Level.V3 else "Exact, claimed") in page
+    assert f"Accepted at {level.name}. Checked on 2026-02-04 10:00 UTC" in page
+
+
+def test_refused_and_undecided_are_told_apart_and_come_with_their_reasons(
+    facts: Callable[..., Facts], words: Words
+) -> None:
+    broken = refused_finding("steps", Level.V1, Code.SCHEDULE_BATCH_MISMATCH, "step 17 had another member")
+    page = words(certificate_page(facts(life(), accepted().and_also([broken]))))
+    assert "Refused. Checked: SCHEDULE_BATCH_MISMATCH. Do not rely on this record" in page
+    assert "refused SCHEDULE_BATCH_MISMATCH step 17 had another member" in page
+    assert "Accepted" not in page
+    missing = undecided("trace", Level.V1, "evidence-missing", "trace.bin is missing")
+    page = words(certificate_page(facts(life(), accepted().and_also([missing]))))
+    assert "Undecided. Checked: asked for V1, reached V0" in page
+    assert "undecided evidence-missing trace.bin is missing" in page
+
+
+def test_requests_chain_and_digests_stand_on_the_page(facts: Callable[..., Facts], words: Words) -> None:
+    told = facts(life(), accepted())
+    page = words(certificate_page(told))
+    for part in (
+        "3 of 1,438 training rows are forgotten",
+        "2026-0017",
+        "a person",
+        "2026-02-01 08:30 UTC",
+        "3 slots: 3, 17, 42",
+        "3 chairs empty in all; none of them emptied on the owner’s own initiative",
+        "drand, round 4,242",
+        "used again up to step 100 of shard 0 (the first step with a forgotten row is 112)",
+        "10,352\u00a0example-steps",
+        "profile exact-cpu",
+        "Nothing is declared destroyed",
+        "without a witness a log fork shown to one auditor only would not be seen",
+        "commit, 2026-01-05 09:00 UTC",
+    ):
+        assert part.replace("\u00a0", " ") in page.replace("\u00a0", " "), part
+    for value in (told["subject"]["weights_digest"], told["data"]["root"], told["recipe"]["digest"], told["envelope"]):
+        assert value in page
+    for link in told["chain"]:
+        assert link["digest"] in page
+    for step in told["verification"]:
+        assert step["command"] in page
+
+
+def test_what_deserves_a_question_is_on_the_page(facts: Callable[..., Facts], words: Words) -> None:
+    retired = tuple(Retired(what=f"state {at}", digest=digest(at)) for at in range(9))
+    chain = life(randomness=ZERO, recorded_afterwards=True, retired=retired, environment=tolerant(life()))
+    page = certificate_page(facts(chain, accepted()))
+    text = words(page)
+    assert "schedule not protected against grinding" in text
+    assert "recorded afterwards" in text
+    assert "leaves not hidden" in text
+    assert "Declared destroyed, not proven (N3): 9 things that held forgotten rows: state 0" in text
+    assert "and 6 things more" in text
+    assert re.search(r'class="banner bad"><b>Tolerant run', page.decode())
+
+
+def test_a_window_is_pending_until_its_end_and_not_called_over_by_itself(
+    facts: Callable[..., Facts], words: Words
+) -> None:
+    chain = life(audit_window=AuditWindow(days=30, until=Time("2026-03-05T12:00:00Z")))
+    before = words(certificate_page(facts(chain, accepted(), at="2026-03-05T11:59:59Z")))
+    assert "Erasure pending until 2026-03-05 12:00 UTC" in before
+    after = words(certificate_page(facts(chain, accepted(), at="2026-03-05T12:00:00Z")))
+    assert "Erasure was pending" in after
+    assert "does not say that it was destroyed since" in after
+
+
+def test_nothing_in_a_bundle_can_steer_the_page(
+    facts: Callable[..., Facts], parsed: Callable[[bytes], Any], words: Words
+) -> None:
+    own = life()[-1].predicate
+    assert isinstance(own, RunRecord)
+    chain = life(
+        name="</title><script>alert(1)</script>",
+        requests=(request((3, 17, 42), cases=(NASTY,)),),
+        retired=(Retired(what=NASTY, digest=digest("x")),),
+        algorithm=replace(own.algorithm, name=NASTY, version=NASTY, fields={NASTY: NASTY}),
+        environment=replace(tolerant(life(), NASTY), fingerprint={"a": NASTY}),
+        randomness=replace(own.randomness, beacon=replace(own.randomness.beacon, source=NASTY)),
+        guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL, tests=(NASTY,), confidence=0.5),
+    )
+    verdict = replace(
+        accepted().and_also([refused_finding(NASTY, Level.V1, Code.UNSAFE_FILE, NASTY)]),
+        remarks=(Remark("word", NASTY),),
+    )
+    told = facts(life(), verdict)
+    for changed in (told, {**told, **_altered(told, chain)}):
+        page = certificate_page(changed)
+        tags = {tag for tag, _ in parsed(page).seen}
+        assert tags <= {
+            *(
+                "html",
+                "head",
+                "meta",
+                "title",
+                "style",
+                "body",
+                "main",
+                "header",
+                "section",
+                "div",
+                "p",
+                "b",
+                "h1",
+                "h2",
+            ),
+            *("span", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "code", "ol", "ul", "li", "small"),
+        }
+        assert not [name for _, attributes in parsed(page).seen for name in attributes if name.startswith("on")]
+        for letter in "\u202e\x1b\u2028":
+            assert letter not in page.decode()
+    assert "<script>alert(1)</script>" in words(page), "it is shown as what it is"
+
+
+def _altered(told: Facts, chain: Sequence[Statement]) -> Facts:
+    """Facts with hostile texts in every place that a record writes freely."""
+    record = chain[-1].predicate
+    assert isinstance(record, RunRecord)
+    return {
+        "subject": {**told["subject"], "name": chain[-1].name},
+        "requests": [{**told["requests"][0], "cases": [NASTY]}],
+        "retired": [{"what": NASTY, "digest": None}],
+        "algorithm": {**told["algorithm"], "name": NASTY, "version": NASTY, "fields": {NASTY: NASTY}},
+        "environment": {**told["environment"], "not_exact": NASTY, "fingerprint": {NASTY: {NASTY: [NASTY]}}},
+        "randomness": {**told["randomness"], "source": NASTY},
+        "log": {**told["log"], "origin": NASTY, "witnesses": [NASTY]},
+        "verification": [{"level": "V1", "command": NASTY, "does": NASTY}],
+        "chain": [{**link, "operation": NASTY} for link in told["chain"]],
+    }
+
+
+def test_a_page_asks_for_nothing_and_runs_nothing(facts: Callable[..., Facts], parsed: Callable[[bytes], Any]) -> None:
+    page = certificate_page(facts(*crowded()))
+    assert b"http:" not in page
+    assert b"https:" not in page
+    assert b"url(" not in page
+    tags = parsed(page).seen
+    assert not {tag for tag, _ in tags} & {"script", "link", "img", "iframe", "object", "a", "form"}
+    policy = next(found["content"] for _, found in tags if found.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_same_facts_same_bytes(facts: Callable[..., Facts]) -> None:
+    chain, verdict = life(), accepted()
+    assert certificate_page(facts(chain, verdict)) == certificate_page(facts(chain, verdict))
+
+
+def test_other_facts_and_folders_are_refused(tmp_path: Path, facts: Callable[..., Facts]) -> None:
+    with pytest.raises(DataError, match="no facts of a certificate"):
+        certificate_page({"format": "expunge/certificate/2"})
+    with pytest.raises(InvalidArgument, match="is a folder"):
+        write_certificate(facts(life()), tmp_path)
+    assert write_certificate(facts(life()), tmp_path / "new" / "page.html").read_bytes().startswith(b"<!doctype html>")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing here can print")
+@pytest.mark.parametrize("name", ["plain", "unchecked", "crowded"])
+def test_it_prints_on_two_sheets(name: str, facts: Callable[..., Facts], tmp_path: Path) -> None:
+    chain, verdict = crowded() if name == "crowded" else (life(), None if name == "unchecked" else accepted())
+    page, printed = tmp_path / "page.html", tmp_path / "page.pdf"
+    write_certificate(facts(chain, verdict), page)
+    assert CHROMIUM is not None
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    subprocess.run(
+        [CHROMIUM, *FLAGS, profile, f"--print-to-pdf={printed}", page.as_uri()],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes()))
+    assert 1 <= sheets <= 2
