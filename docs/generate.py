@@ -11,6 +11,7 @@ from typing import Any
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
+from expunge.report.forging_study import forging_page, forging_pictures
 from expunge.report.leaderboard import ranking_table
 from expunge.report.tradeoff import tradeoff_svg
 
@@ -18,6 +19,7 @@ DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
 SCHEDULING = SPEED.with_name("study.json")
 STUDIES = DOCS.parent / "studies" / "results"
+FORGING = STUDIES / "forging.json"
 PICTURES = "pictures"
 FORMAT = "expunge/study-results/1"
 HEAD = "<!-- written by docs/generate.py: change the code, then say `make docs` -->\n"
@@ -160,6 +162,16 @@ def setting_lines(results: dict[str, Any], setting: dict[str, Any]) -> list[str]
     return lines + ["| " + " | ".join(row) + " |" for row in ranking_table(results, setting["id"])]
 
 
+def forged_page() -> str:
+    """The forging study: its checks, drawings and tables."""
+    return "\n".join([HEAD, *forging_page(forging_results(), PICTURES)]) + "\n"
+
+
+def forging_results() -> dict[str, Any]:
+    """The committed results of the forging study."""
+    return json.loads(FORGING.read_text(encoding="utf-8"))
+
+
 def studies() -> list[dict[str, Any]]:
     """The committed results of studies, the smallest first."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDIES.glob("*.json"))]
@@ -168,12 +180,15 @@ def studies() -> list[dict[str, Any]]:
 
 
 def pictures() -> dict[str, str]:
-    """The trade-off of every setting as a drawing of its own, by its path below docs/."""
-    return {
-        f"{PICTURES}/{results['name']}-{setting['id']}.svg": tradeoff_svg(results, setting["id"])
+    """The trade-off of every setting, and every axis of the forging study, by its path below docs/."""
+    drawn = {
+        f"{results['name']}-{setting['id']}.svg": tradeoff_svg(results, setting["id"])
         for results in studies()
         for setting in results["settings"]
     }
+    if FORGING.exists():
+        drawn |= forging_pictures(forging_results())
+    return {f"{PICTURES}/{name}": text for name, text in drawn.items()}
 
 
 def _shown(value: Any) -> str:
@@ -185,6 +200,7 @@ PAGES = {
     "probes.md": probes_page,
     "speed.md": speed_page,
     "leaderboard.md": leaderboard_page,
+    **({"forging.md": forged_page} if FORGING.exists() else {}),
 }
 
 

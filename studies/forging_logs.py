@@ -18,7 +18,6 @@ from expunge.data.splits import Split
 from expunge.train.training import train
 
 METHODS = ("greedy", "greedy-keep", "nearest", "swap", "order")
-EPOCHS, CANDIDATES = 3, 400
 MODELS = ("cnn", "mlp")
 
 
@@ -28,14 +27,14 @@ def logs(seed: int, count: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         model = MODELS[seed % len(MODELS)]
         folder = Path(scratch) / "run"
-        run = train("digits", out=folder, model=model, epochs=EPOCHS, seed=seed, checkpoint_interval=20)
+        run = train("digits", out=folder, model=model, seed=seed)
         opened = dict(run.data())
         calibration = calibrate(run, data=opened)
         ids = opened[Split.TRAIN].ids
         order = stable_order(Stream(run.schedule.seed, "study/logs").words(len(ids)))
         for number in range(count):
             method = METHODS[number % len(METHODS)]
-            forger = find_forger(method, CANDIDATES, seed)
+            forger = find_forger(method, seed=seed)
             forgery = forge_log(run, ids[int(order[number])], forger, data=opened)
             record = write_forged_record(forgery, Path(scratch) / f"forged-{number}")
             answers = ask(forgery, record, calibration=calibration)

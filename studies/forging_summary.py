@@ -306,10 +306,7 @@ def acceptance(
             [cell for cell in fell if cell["point"] == EARLY and len(cell["candidates"]) > 2],
             [cell for cell in equal if cell["axis"] == "progress"],
         ),
-        "7": _check(
-            [f"{sum(log['deceived'] for log in stated)} of {len(stated)} forged logs are accepted as published"],
-            bool(stated) and sum(log["deceived"] for log in stated) >= 0.95 * len(stated),
-        ),
+        "7": _belief_check(stated),
         "8": _check(
             [_refused(stated)], bool(stated) and all(log["refused"] and log["level"] == "V1" for log in stated)
         ),
@@ -349,6 +346,14 @@ def _fall_check(table: Sequence[Cell], equal: Sequence[Cell]) -> Cell:
     ]
     passed = all(cell["falls"] for cell in table) and all(cell["share"] >= 0.9 for cell in equal)
     return _check(said, bool(table) and bool(equal) and passed)
+
+
+def _belief_check(stated: Sequence[Mapping[str, Any]]) -> Cell:
+    said = [f"{sum(log['deceived'] for log in stated)} of {len(stated)} forged logs are accepted"]
+    for method in dict.fromkeys(log["method"] for log in stated):
+        own = [log for log in stated if log["method"] == method]
+        said.append(f"{method}: {sum(log['deceived'] for log in own)} of {len(own)}")
+    return _check(said, bool(stated) and sum(log["deceived"] for log in stated) >= 0.95 * len(stated))
 
 
 def _refused(stated: Sequence[Mapping[str, Any]]) -> str:

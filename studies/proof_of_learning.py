@@ -67,7 +67,11 @@ HONEST_KINDS: tuple[Mapping[str, Any], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A recipe, and how many logs of it are forged: ``targets`` for each forger and training seed."""
+    """A recipe, and how many logs of it are forged: ``targets`` for each forger and training seed.
+
+    The published verifier refuses about one honest training in 25 for its initial weights. A log of such a training is
+    no valid one to begin with, so there is a seed more than the 200 logs need.
+    """
 
     name: str
     what: str
@@ -86,7 +90,7 @@ SETTINGS = (
     Setting(
         name="plain-sgd",
         what="the setting of the forging paper: plain SGD at a small rate, batches of 64",
-        seeds=10,
+        seeds=11,
         targets=10,
         spoofs=True,
         batch_size=64,
@@ -134,9 +138,14 @@ class Unit:
 
 def units(settings: Iterable[Setting] = SETTINGS, honest: int = HONEST) -> list[Unit]:
     """Everything that the study is made of."""
-    found = [Unit(s.name, seed, asdict(s)) for s in settings for seed in range(s.seeds)]
+    found = [Unit(s.name, seed, described(s)) for s in settings for seed in range(s.seeds)]
     found += [Unit("honest", n, {"recipe": HONEST_KINDS[n % len(HONEST_KINDS)], "seed": n}) for n in range(honest)]
     return found
+
+
+def described(setting: Setting) -> dict[str, Any]:
+    """What a unit depends on: everything but how many others there are."""
+    return {name: value for name, value in asdict(setting).items() if name != "seeds"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,7 +206,7 @@ def carry_out_unit(unit: Unit, out: Path) -> None:
 
 def forged_unit(unit: Unit, folder: Path) -> dict[str, Any]:
     """One training: its honest proof, its forged logs, and spoofs that end with its weights."""
-    setting = Setting(**unit.described)
+    setting = Setting(seeds=1, **unit.described)
     run = train(
         "digits",
         out=folder / "run",

@@ -53,7 +53,7 @@ def summarised(
 def of_setting(setting: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What came out in one setting, over all its training seeds."""
     units_here = [result for result in found if result["kind"] == setting["name"]]
-    logs = [log for result in units_here for log in result["logs"]]
+    logs = [{**log, "honest": result["honest_accepted"]} for result in units_here for log in result["logs"]]
     return {
         "name": setting["name"],
         "what": setting["what"],
@@ -73,6 +73,7 @@ def of_forger(name: str, logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "forger": name,
         "published_accepts": counted([log["published"] for log in logs]),
+        "published_accepts_of_valid": counted([log["published"] for log in logs if log["honest"]]),
         "every_forged_segment_within_delta": counted([log["every_forged_segment_within_delta"] for log in logs]),
         "fixed_accepts": counted([log["fixed"] for log in logs]),
         "ours_accepts_at_v1": counted([log["ours_v1"]["status"] != "refused" for log in logs]),
@@ -119,12 +120,14 @@ def text_of(results: Mapping[str, Any]) -> str:
             continue
         d_ref, delta = setting["d_ref"], setting["delta"]
         lines.append(f"  d_ref {d_ref['median']:.4g} ({setting['seeds']} training seeds), delta {delta['median']:.4g}")
-        lines.append(f"  honest proofs refused as published: {setting['honest_refused_as_published']}")
+        refused = setting["honest_refused_as_published"]
+        lines.append(f"  trainings whose honest proof is refused as published: {refused} of {setting['seeds']}")
         for row in (*setting["forgers"], setting["all"]):
             far = row["segment_l2_most"]
             lines.append(
-                f"  {row['forger']:<7} accepted as published {shown(row['published_accepts'])}; with every forged "
-                f"segment retrained {shown(row['every_forged_segment_within_delta'])}; fixed "
+                f"  {row['forger']:<7} accepted as published {shown(row['published_accepts'])}, of those whose "
+                f"honest log is accepted {shown(row['published_accepts_of_valid'])}; every forged segment within delta "
+                f"{shown(row['every_forged_segment_within_delta'])}; fixed "
                 f"{shown(row['fixed_accepts'])}; ours at V1 {shown(row['ours_accepts_at_v1'])}; furthest segment "
                 + (f"{far['median']:.3g} (most {far['most']:.3g})" if far else "none")
             )

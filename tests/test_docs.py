@@ -48,7 +48,7 @@ def test_commands_of_the_pages_exist(page: Path) -> None:
     for line in re.findall(r"^expunge .*$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         words = shlex.split(line.split("  #")[0])
         assert words[1] in VERBS, line
-        source = (ROOT / "src" / "expunge" / "cli" / f"{words[1]}.py").read_text(encoding="utf-8")
+        source = (ROOT / "src" / "expunge" / "cli" / f"{words[1].replace('-', '_')}.py").read_text(encoding="utf-8")
         for word in words[2:]:
             if word.startswith("--"):
                 name = word.removeprefix("--")

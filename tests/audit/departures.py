@@ -439,7 +439,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Story]]] = {
     "a row is back": ("TOMBSTONE_REVIVED", revived),
     "a released slot is back": (
         "TOMBSTONE_REVIVED",
-        lambda: base().changed(1, data=replace(trained().record.data, released_holdout=(2,))),
+        lambda: forgot(base(), (4,)).changed(2, data=replace(base().record.data, released_holdout=(2,))),
     ),
     "an empty chair nobody asked for": ("TOMBSTONE_UNREQUESTED", unrequested),
     "a request not honoured": ("REQUEST_MISSING", not_honoured),

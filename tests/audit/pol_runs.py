@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "augmentation": Augmentation(flip=True, crop=1),
     },
     "warm-up": {"model": "mlp", "optimiser": Optimiser(calendar=Calendar.WARM_UP)},
+    "constant rate": {"model": "mlp", "optimiser": Optimiser(calendar=Calendar.CONSTANT)},
     "two slices": {"model": "mlp", "slices": 2},
     "without somebody": {"model": "mlp", "without": "subject:someone-03"},
 }

@@ -393,7 +393,7 @@ def statement_of(
         alive=made.alive,
         reuse=tuple(reuse),
         retired=(),
-        cost=Cost(thirds=300, seconds=1.5),
+        cost=Cost(thirds=3 * (1 if own_steps else work_of(made, reuse)), seconds=1.5),
         commit=bytes(32),
         parent=bytes(32),
         claim=claims_of(operation, earned.kind, emptied=bool(made.emptied), recorded=not own_steps),
@@ -403,6 +403,16 @@ def statement_of(
         noise_commitment=lineage.noise,
     )
     return Statement(name=recipe.model, digest=digest_of(made.model), predicate=record)
+
+
+def work_of(made: MadeUp, reuse: Sequence[Reuse]) -> int:
+    """Example-steps from the reused states to the end."""
+    starts = {item.shard: item.step for item in reuse}
+    return sum(
+        len(made.present(shard, step))
+        for shard in made.alive
+        for step in range(starts.get(shard, 0), made.lineage.schedule.total_steps(shard))
+    )
 
 
 def request_for(slots: Sequence[int], root: bytes, model: bytes | None, **fields: Any) -> Request:

@@ -33,6 +33,7 @@ from expunge.audit.record import (
     Salts,
 )
 from expunge.audit.statement import Statement
+from expunge.audit.trust import trust_digest
 from expunge.audit.verdict import Level, Verdict, holds, refused_finding
 from expunge.core.errors import RecordError
 from expunge.core.hashing import plain_json, sha256
@@ -196,7 +197,8 @@ def test_the_commands_are_those_that_this_record_needs(tmp_path: Path, owner: Si
     assert all("--data DATA" in command and "--salts" not in command for command in plain[1:])
     assert all("--salts SALTS" in command for command in commands("s", life(commit=commitment(salts=Salts.SECRET)))[1:])
     foreign = Algorithm(name="own", version="1", fields={}, package=digest("p"), source=digest("source"))
-    assert all(f"--trust {digest('source').hex()}" in item for item in commands("f", life(algorithm=foreign))[1:])
+    allowed = trust_digest("method", "own", digest("source").hex())
+    assert all(f"--trust {allowed}" in item for item in commands("f", life(algorithm=foreign))[1:])
     assert len(commands("n", life(checkpoints=None))) == 1, "nothing was recorded that could be carried out again"
     quoted = commands("it's; rm -rf", life())[0]
     assert """'it'"'"'s; rm -rf'""" in quoted

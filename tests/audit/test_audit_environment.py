@@ -20,6 +20,7 @@ import expunge.audit.environment as environment
 from expunge.audit.environment import differences
 from expunge.audit.keys import Role, SigningKey, write_trusted
 from expunge.audit.record import Environment, ProfileName, RunRecord
+from expunge.audit.trust import trust_digest
 from expunge.audit.verdict import Level, Status
 from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
@@ -194,7 +195,8 @@ def test_code_that_is_not_built_in_runs_only_when_it_is_trusted(
 ) -> None:
     run = train(pictures, out=tmp_path / "run", **{**FIELDS, "model": "their_model:factory"})
     bundle = sealed(draft_of(run, owner), owner, tmp_path)
-    digest = run.manifest["environment"]["factory"]
+    sources = run.manifest["environment"]["factory"]
+    digest = trust_digest("model", "their_model:factory", sources)
     marker = their_model / "imported.txt"
 
     def forgotten() -> None:
@@ -202,7 +204,8 @@ def test_code_that_is_not_built_in_runs_only_when_it_is_trusted(
         marker.unlink(missing_ok=True)
 
     forgotten()
-    for trust in ((), ("ab" * 32,)):
+    borrowed = trust_digest("model", "another_model:factory", sources)
+    for trust in ((), ("ab" * 32,), (sources,), (borrowed,)):
         verdict = verified(bundle, trusted, "V2", data=pictures, trust=trust)
         found = finding_of(verdict, "code")
         assert (verdict.status, found.reason) == (Status.UNDECIDED, "code-not-trusted")
@@ -247,14 +250,15 @@ def test_somebody_elses_method_runs_only_when_it_is_trusted(
     monkeypatch.setattr(lookup, "methods", known)
     run = unlearn(base, PERSON, method=SoftAscent(), out=tmp_path / "run", data=pictures, budget=0.5)
     draft = draft_of(run, owner)
-    digest = draft.run.predicate.algorithm.source  # type: ignore[union-attr]
+    sources = draft.run.predicate.algorithm.source.hex()  # type: ignore[union-attr]
+    digest = trust_digest("method", "soft-ascent", sources)
     bundle = sealed(draft, owner, tmp_path)
     asked.clear()
-    for trust in ((), ("ab" * 32,)):
+    for trust in ((), ("ab" * 32,), (sources,), (trust_digest("model", "soft-ascent", sources),)):
         found = finding_of(verified(bundle, trusted, "V2", data=pictures, trust=trust), "code")
         assert (found.reason, asked) == ("code-not-trusted", [])
-        assert digest.hex() in found.detail
-    given = {"data": pictures, "trust": [digest.hex()], "checkpoints": base.path}
+        assert digest in found.detail
+    given = {"data": pictures, "trust": [digest], "checkpoints": base.path}
     assert verified(bundle, trusted, "V3", **given).status is Status.ACCEPTED
 
     def stronger(record: RunRecord) -> RunRecord:

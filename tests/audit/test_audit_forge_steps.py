@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from expunge.schedule.plan import Role, TrainingPlan
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.profile import pinned
 from expunge.train.state import tensors_digest
-from expunge.train.trace import steps_path
+from expunge.train.trace import Trace, steps_path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from forging_runs import KINDS, Trained, gradients_by_loop, trained
 
@@ -37,9 +41,7 @@ def checkpoint_at(found: Trained, step: int) -> Any:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_step_goes_on_to_the_very_bytes_that_were_recorded(
-    kind: str, pictures: Dataset, tmp_path: Path
-) -> None:
+def test_every_step_goes_on_to_the_very_bytes_that_were_recorded(kind: str, pictures: Dataset, tmp_path: Path) -> None:
     found = trained(kind, pictures, tmp_path / "run")
     total = found.run.schedule.total_steps(0)
     for state in recorded_steps.step_states(found.run, found.training, 0, range(total)):
@@ -52,7 +54,7 @@ def test_every_step_goes_on_to_the_very_bytes_that_were_recorded(
 
 
 def test_the_digests_of_an_honest_step_are_those_of_the_trace(pictures: Dataset, tmp_path: Path) -> None:
-    found = trained("momentum", pictures, tmp_path / "run", trace="gradients")
+    found = trained("momentum", pictures, tmp_path / "run", trace=Trace.GRADIENTS)
     width = found.run.trace.width
     content = steps_path(found.run.path, 0).read_bytes()
     for state in recorded_steps.step_states(found.run, found.training, 0, [0, 3, 5, 11]):
@@ -75,7 +77,9 @@ def test_a_skipped_step_cannot_be_forged(pictures: Dataset, tmp_path: Path) -> N
     found = trained("plain", pictures, tmp_path / "run", least_present=16)
     last = len(found.rows) // 16
     assert len(found.rows) % 16
-    assert Role.RETAIN not in TrainingPlan(found.run.recipe, found.run.schedule, 0, found.run.tombstones).step(last).parts
+    assert (
+        Role.RETAIN not in TrainingPlan(found.run.recipe, found.run.schedule, 0, found.run.tombstones).step(last).parts
+    )
     with pytest.raises(InvalidArgument, match="skipped"):
         found.state(last)
 
@@ -105,7 +109,7 @@ def test_the_largest_difference_is_that_of_each_candidate_by_itself(plain: Train
             difference = state.after(slots).parameters - state.honest.parameters
             assert apart.largest == float(difference.abs().max())
             assert apart.l2 == pytest.approx(float(difference.square().sum().sqrt()))
-    assert any(after.largest < before.largest for before, after in zip(together, together[1:], strict=False))
+    assert any(after.largest < before.largest for before, after in itertools.pairwise(together))
 
 
 @pytest.mark.parametrize("kind", ["plain", "cnn", "batch norm", "augmented"])
@@ -172,7 +176,11 @@ def test_what_is_alike_is_told_part_by_part(pictures: Dataset, tmp_path: Path) -
         assert (same.losses, same.gradient) == (True, True)
         other = likeness(state.after(found.without(*state.part.slots)[:16], digests=True), state.honest, names)
     assert not any(vars(other).values())
-    for kind, name in (("weights", names[0]), ("buffers", "model.body.2.running_mean"), ("optimiser", "optimiser.0.momentum_buffer")):
+    for kind, name in (
+        ("weights", names[0]),
+        ("buffers", "model.body.2.running_mean"),
+        ("optimiser", "optimiser.0.momentum_buffer"),
+    ):
         assert name in state.honest.tensors, sorted(state.honest.tensors)
         moved = dict(state.honest.tensors)
         moved[name] = moved[name] + 1e-3

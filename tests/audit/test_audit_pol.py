@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import kstest
 
-from expunge.audit.pol import Held, Proof, Trajectory, by_epoch, forge, printed, prove, published_hash
+from expunge.audit.pol import Between, Held, Proof, Trajectory, by_epoch, forge, printed, prove, published_hash
 from expunge.audit.pol_calibration import calibrate, calibration_of, final_state
 from expunge.audit.pol_laws import init_p_values
 from expunge.audit.pol_replay import Distance
@@ -26,6 +26,7 @@ from expunge.core.hashing import sha256, u64
 from expunge.core.streams import Stream
 from expunge.data.commitment import commit
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.data.salts import destroy_salts
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
@@ -154,20 +155,23 @@ def test_a_forged_batch_inside_them_is_seen_and_forgiven_up_to_delta(proven: dic
 def test_a_substitute_of_the_same_number_keeps_the_chairs_and_another_number_does_not(
     proven: dict[str, Proven],
 ) -> None:
-    proof = proven["mlp"].proof
-    part = proof.parts[5]
+    proof = proven["without somebody"].proof
+    step = next(  # one with an empty chair in the middle
+        at for at, part in enumerate(proof.parts) if part is not None and part.chairs[-1] >= len(part.slots)
+    )
+    part = proof.parts[step]
     assert part is not None
-    swapped = forge(proof, {5: part.slots[::-1].copy()}).parts[5]
+    swapped = forge(proof, {step: part.slots[::-1].copy()}).parts[step]
     assert swapped is not None
     assert swapped.chairs.tolist() == part.chairs.tolist()
-    fewer = forge(proof, {5: part.slots[:3]}).parts[5]
+    fewer = forge(proof, {step: part.slots[:3]}).parts[step]
     assert fewer is not None
     assert (fewer.chairs.tolist(), fewer.width, fewer.epoch) == ([0, 1, 2], 3, part.epoch)
-    assert forge(proof, {5: part.slots[:0]}).parts[5] is None
+    assert forge(proof, {step: part.slots[:0]}).parts[step] is None
     with pytest.raises(InvalidArgument, match="step 60 is not one of the proof's 60"):
         forge(proof, {60: part.slots})
     with pytest.raises(InvalidArgument, match="slot 1000 is not one of"):
-        forge(proof, {5: np.array([1000])})
+        forge(proof, {step: np.array([1000])})
 
 
 def picture_pair() -> tuple[np.ndarray, np.ndarray]:
@@ -352,6 +356,8 @@ def test_optimiser_state_is_ignored_as_published_and_compared_when_fixed(kind: s
         altered = with_state(found.proof, -1, {name: last[name] + 1})
         assert published(altered, found.rows).accepted
         assert fixed(altered, found.rows).refused_by == (Check.OPTIMISER,)
+        if name.endswith(".step"):  # a counter is right or wrong, however far delta reaches
+            assert fixed(altered, found.rows, delta=1e9).refused_by == (Check.OPTIMISER,)
 
 
 def test_a_jump_in_a_small_segment_is_not_looked_at_as_published_and_the_first_one_always_is_when_fixed(
@@ -373,22 +379,28 @@ def test_a_jump_in_a_small_segment_is_not_looked_at_as_published_and_the_first_o
 def test_the_mended_verifier_looks_at_first_last_smallest_largest_and_at_what_it_draws(
     proven: dict[str, Proven],
 ) -> None:
-    found = proven["mlp"]
-    trajectory = found.proof.trajectory
+    rows, proof = proven["constant rate"].rows, proven["constant rate"].proof
+    name = "model.body.1.weight"
+    proof = with_state(proof, 7, {name: 2 * proof.trajectory.states[7].tensors()[name]})  # a jump, and back
+    proof = with_state(proof, 11, proof.trajectory.states[10].tensors())  # a segment in which nothing moves
+    trajectory = proof.trajectory
     order = np.argsort(trajectory.sizes)
     must = {trajectory.segments[at] for at in (0, len(order) - 1, order[0], order[-1])}
+    assert trajectory.sizes[order[0]] == 0
+    assert order[-1] in (6, 7)
+    assert len(must) == 4
     drawn: set[tuple[int, int]] = set()
     for turn in range(6):
         chance = sha256(u64(turn))
-        verdict = fixed(found.proof, found.rows, largest=1, randomness=chance)
+        verdict = fixed(proof, rows, largest=1, randomness=chance)
         looked_at = {(segment.start, segment.end) for segment in verdict.segments}
         assert must <= looked_at
         assert len(looked_at) <= len(must) + 1
-        again = fixed(found.proof, found.rows, largest=1, randomness=chance)
+        again = fixed(proof, rows, largest=1, randomness=chance)
         assert looked_at == {(segment.start, segment.end) for segment in again.segments}
         drawn |= looked_at - must
     assert len(drawn) >= 3
-    fresh = [verify_proof(found.proof, found.rows, mode=Mode.FIXED, delta=0.0).randomness for _ in range(2)]
+    fresh = [verify_proof(proof, rows, mode=Mode.FIXED, delta=0.0).randomness for _ in range(2)]
     assert fresh[0] != fresh[1]
 
 
@@ -429,11 +441,34 @@ def test_rows_that_only_a_forgotten_slot_may_lack_are_missed(proven: dict[str, P
     refusals = published(found.proof, lacking)
     assert Check.BATCHES in refusals.refused_by
     assert "1 stated rows are not among the data" in refusals.reasons
+    missed = fixed(found.proof, lacking)
+    assert (missed.refused_by, missed.segments) == ((Check.DATA,), ())
+    assert missed.reasons[0].endswith(f"the first is slot {slot}")
     gone = found.rows.present.copy()
     gone[found.run.tombstones] = False
     assert fixed(found.proof, replace(found.rows, present=gone)).accepted
     seated = forge(found.proof, {0: np.array([found.run.tombstones[0]])})
     assert fixed(seated, replace(found.rows, present=gone)).refused_by == (Check.BATCHES,)
+
+
+def test_rows_under_secret_salts_are_checked_with_their_salts(pictures: Dataset, tmp_path: Path) -> None:
+    place = tmp_path / "salts"
+    asked: dict[str, Any] = {"out": tmp_path / "run", "model": "mlp", "epochs": 2, "batch_size": 8, "salts": place}
+    train(pictures, commit_only=True, **asked)
+    run = train(pictures, **asked)
+    data = run.data(pictures)
+    proof, rows = prove(run, data=data), data[Split.TRAIN]
+    assert fixed(proof, rows, delta=0.0, salts=run.salts()).accepted
+    verdict = fixed(proof, rows, delta=0.0)
+    assert verdict.refused_by == (Check.DATA,)
+    assert f"{len(rows)} of {len(rows)} rows" in verdict.reasons[0]
+    source = int(run.commitment.source_rows(Split.TRAIN, [4])[0])
+    assert destroy_salts(place, [source]) == 1
+    verdict = fixed(proof, rows, delta=0.0, salts=run.salts())
+    assert verdict.refused_by == (Check.DATA,)
+    assert verdict.reasons[0].endswith(
+        "1 of 120 rows are missing or not the ones that were committed, the first is slot 4"
+    )
 
 
 def test_states_that_are_no_numbers_are_infinitely_far_off(proven: dict[str, Proven]) -> None:
@@ -573,6 +608,17 @@ def test_delta_is_a_share_of_how_far_runs_of_other_seeds_end(pictures: Dataset, 
         calibrate(runs[0], data=pictures, runs=1)
     with pytest.raises(InvalidArgument, match="give two at least, of different"):
         calibration_of([final_state(runs[0])], names)
+
+
+def test_a_line_ends_in_its_last_point_to_the_last_bit() -> None:
+    first, last = (torch.tensor([value, 1.0]) for value in (1e15, 1e-15))
+    line = [Between({"w": first}, {"w": last}, share, {"b": first}) for share in (0.0, 0.5, 1.0)]
+    assert [point.tensors()["w"].tolist() for point in line] == [
+        first.tolist(),
+        [pytest.approx(5e14), 1.0],
+        last.tolist(),
+    ]
+    assert all(torch.equal(point.tensors()["b"], first) for point in line)
 
 
 def test_a_shards_final_weights_are_found_in_the_model_of_all(pictures: Dataset, tmp_path: Path) -> None:

@@ -211,6 +211,18 @@ def test_the_largest_segments_of_a_blindfold_are_the_honest_ones(recorded: dict[
     assert recorded["blindfold"].published.largest_distance == 0.0
 
 
+@pytest.mark.parametrize("kind", ["mlp", "batch norm, AdamW", "signs"])
+def test_every_honest_step_of_a_blindfold_is_as_long_as_an_epochs_share_of_the_line(
+    kind: str, pictures: Dataset, runs: dict[str, Run], calibrations: dict[str, Calibration]
+) -> None:
+    proof = spoof("blindfold", runs[kind], data=pictures, calibration=calibrations[kind], honest=2).proof
+    trajectory = proof.trajectory
+    first, last = (vector(trajectory.states[at].tensors(), trajectory.parameters) for at in (0, -1))
+    share = float((last - first).norm()) / 6
+    honest = [at for at, (start, _) in enumerate(trajectory.segments) if start % 15 < 2]
+    assert trajectory.sizes[honest] == pytest.approx([share] * 12, rel=1e-4)
+
+
 def test_a_blindfold_is_seen_by_whoever_retrains_one_segment_more(
     pictures: Dataset, runs: dict[str, Run], recorded: dict[str, Spoof]
 ) -> None:
@@ -260,6 +272,26 @@ def test_a_draw_that_fails_the_test_of_its_law_is_drawn_again(
     monkeypatch.setattr("expunge.audit.pol_attacks.LEAST_P", 1.1)
     with pytest.raises(InvalidArgument, match="none of 100 draws passes"):
         resorted(recipe, final, 0)
+
+
+def test_a_blindfold_names_a_later_seed_where_its_own_fails_the_test_of_the_law(
+    pictures: Dataset,
+    runs: dict[str, Run],
+    calibrations: dict[str, Calibration],
+    recorded: dict[str, Spoof],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = runs["mlp"]
+    assert recorded["blindfold"].proof.recipe == run.recipe
+    monkeypatch.setattr("expunge.audit.pol_attacks.LEAST_P", 0.8)
+    found = spoof("blindfold", run, data=pictures, calibration=calibrations["mlp"])
+    assert found.proof.recipe.seed > run.recipe.seed
+    assert replace(found.proof.recipe, seed=run.recipe.seed) == run.recipe
+    assert min((found.published.p_values or {}).values()) >= 0.8
+    assert found.published.accepted
+    monkeypatch.setattr("expunge.audit.pol_attacks.LEAST_P", 1.1)
+    with pytest.raises(InvalidArgument, match="none of 100 seeds passes"):
+        spoof("blindfold", run, data=pictures, calibration=calibrations["mlp"])
 
 
 def test_settings_that_make_no_sense_are_refused_in_a_sentence(

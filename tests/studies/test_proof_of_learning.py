@@ -84,7 +84,8 @@ def test_every_unit_has_a_name_of_its_own_and_changes_with_what_it_is() -> None:
     assert len({unit.name for unit in found}) == len(found)
     assert sum(unit.kind == "honest" for unit in found) == 200
     first = SETTINGS[0]
-    assert first.seeds * first.targets * len(FORGERS) == 200
+    assert (first.seeds - 1) * first.targets * len(FORGERS) == 200
+    assert units([first], 0)[:3] == units([replace(first, seeds=3)], 0)
     one, other = (units([setting], 0)[0] for setting in (first, replace(first, candidates=101)))
     assert one.name == other.name
     assert one.digest != other.digest
@@ -173,6 +174,7 @@ def test_figures_are_those_of_the_units() -> None:
     assert (greedy["published_accepts"]["count"], greedy["published_accepts"]["n"]) == (1, 2)
     assert greedy["every_forged_segment_within_delta"]["count"] == 1
     assert (swap["published_accepts"]["count"], swap["ours_accepts_at_v1"]["count"]) == (2, 1)
+    assert (swap["published_accepts_of_valid"]["count"], swap["published_accepts_of_valid"]["n"]) == (1, 1)
     assert setting["all"]["ours_codes"] == {"SCHEDULE_BATCH_MISMATCH": 3}
     (row,) = results["spoofs"]
     assert (row["published_accepts"]["count"], row["ours_refuses"]["count"]) == (1, 1)
@@ -209,7 +211,10 @@ def test_the_committed_results_are_of_this_study_and_bear_out_what_is_said_of_th
         assert whole["published_accepts"]["n"] == expected.seeds * expected.targets * len(FORGERS)
         assert whole["ours_accepts_at_v1"]["count"] == whole["fixed_accepts"]["count"] == 0
     first = results["settings"][0]["all"]
-    assert first["published_accepts"]["count"] >= 0.95 * first["published_accepts"]["n"]
+    valid = first["published_accepts_of_valid"]
+    assert valid["n"] >= 200
+    assert valid["count"] >= 0.95 * valid["n"]
+    assert first["every_forged_segment_within_delta"]["count"] == first["every_forged_segment_within_delta"]["n"]
     assert first["ours_accepts_at_v1"]["below"] < 0.015
     assert {row["spoof"] for row in results["spoofs"]} == {"resorted-init", "infinitesimal", "blindfold"}
     for row in results["spoofs"]:

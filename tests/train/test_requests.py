@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from expunge.core.clock import is_utc_second, utc_now
+from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
 from expunge.methods.lookup import METHODS
 from expunge.methods.unlearn import unlearn
@@ -52,6 +53,23 @@ def test_only_what_is_new_is_requested(small_run: Run, pictures: Dataset, tmp_pa
     assert only(second)["model"] == first.weights_digest
     assert set(only(second)["slots"]) == set(second.manifest["tombstones"]) - set(first.manifest["tombstones"])
     assert small_run.log.requests() == []
+
+
+def test_a_case_makes_it_a_persons_request_and_is_never_lost(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
+    def forget(*cases: str, out: str = "run") -> Run:
+        return unlearn(small_run, "subject:someone-02", out=tmp_path / out, data=pictures, cases=cases)
+
+    run = forget("case-7", "case-9")
+    assert (only(run)["initiator"], only(run)["cases"]) == ("person", ["case-7", "case-9"])
+    assert only(forget("case-7")) == only(forget()) == only(run)
+    with pytest.raises(RunError, match="was asked for by case-7, case-9, not by case 'case-8': leave --case out"):
+        forget("case-8")
+    forget(out="own")
+    with pytest.raises(RunError, match="was asked for by the owner, not by case 'case-8'"):
+        forget("case-8", out="own")
+    with pytest.raises(InvalidArgument, match=r"case 'two\\nlines' must be 1 to 200 printable characters"):
+        forget("two\nlines", out="third")
+    assert not (tmp_path / "third").exists()
 
 
 def test_training_without_somebody_asks_no_model(pictures: Dataset, tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ FURTHER_BACKWARDS = 3  # a pass back through forward and backward, counted in ba
 class Content(Forger):
     """Leave x's chair empty and descend on the contents of a few neighbours until the batch's gradient is as it was.
 
-    The neighbours are those whose entries move the residual most. Kept are the best legal contents met on the way, and
-    their own where none is better. A step of descent costs four example-steps a row.
+    The neighbours are those whose entries move the residual most. Kept are the best legal contents met on the way;
+    where none is nearer than an empty chair alone, the step stays as it is. A step of descent costs four example-steps
+    a row.
     """
 
     name = "content"
@@ -63,13 +64,13 @@ class Content(Forger):
         problem = _Problem(state, left, _legal(state, pool))
         problem.wanted = problem.gradient(state.part, state.training.examples.plain(target_batch).inputs)
         raw = state.training.examples.plain(left.slots).inputs
-        values = raw.float().requires_grad_()
+        current = raw.float()
+        values = current.clone().requires_grad_()
         start = problem.residual(values)
         moved = problem.descend(start, values)
         strength = moved.flatten(1).norm(dim=1)
         altered = torch.argsort(strength, descending=True, stable=True)[: self.rows]
-        best, kept = float(start.detach()), raw[altered]
-        current = raw.float()
+        best, kept = float(start.detach()), None
         lone = current[altered].clone().requires_grad_()
         optimiser = torch.optim.Adam([lone], lr=1.0)
         span = (problem.legal[1] - problem.legal[0]) * self.rate
@@ -83,13 +84,14 @@ class Content(Forger):
                 rounded = problem.rounded(lone)
                 reached = float(problem.plain_residual(current.index_copy(0, altered, rounded)))
             if reached < best:
-                best, kept = reached, rounded.to(raw.dtype)
-        slots = left.slots[altered.cpu().numpy()]
-        return Found(
-            slots=left.slots,
-            chairs=left.chairs,
-            contents={int(slot): row for slot, row in zip(slots, kept.detach().cpu().numpy(), strict=True)},
+                best, kept = reached, rounded.detach().to(raw.dtype, copy=True)
+        if kept is None:
+            return Found(slots=None)
+        pairs = zip(
+            left.slots[altered.cpu().numpy()].tolist(), kept.cpu().numpy(), raw[altered].cpu().numpy(), strict=True
         )
+        contents = {slot: row for slot, row, before in pairs if not np.array_equal(row, before)}
+        return Found(slots=left.slots, chairs=left.chairs, contents=contents)
 
 
 class _Problem:

@@ -312,15 +312,18 @@ def _checked(bundle: Bundle) -> Bundle:
     """Every name on the list, every size within the limits, and an envelope to begin with."""
     limits = bundle.limits
     largest = {Kind.JSON: limits.json_bytes, Kind.NOTE: limits.note_bytes}
-    total = 0
+    total = written = 0
     try:
         for name in bundle.names:
             kind, size = kind_of(name), bundle.size(name)
             total += size
+            written += size if kind is Kind.JSON else 0
             if size > largest.get(kind, size):
                 raise _too_large(f"{bundle.path}, {name}", size, largest[kind])
         if total > limits.total_bytes:
             raise _too_large(str(bundle.path), total, limits.total_bytes)
+        if written > limits.json_total_bytes:
+            raise _too_large(f"{bundle.path}, all JSON files together", written, limits.json_total_bytes)
         if ENVELOPE not in bundle:
             raise refused(Code.UNSAFE_FILE, f"{bundle.path} holds no {ENVELOPE}: it is no bundle, or one half copied")
     except RecordError:

@@ -30,6 +30,12 @@ def read_json(text: bytes, what: str, limits: Limits = LIMITS) -> Any:
             Code.SIZE_LIMIT,
             f"{what} is JSON of {len(text)} bytes, the limit is {limits.json_bytes}: ask for a smaller record",
         )
+    if json_values(text) > limits.json_values:
+        raise refused(
+            Code.SIZE_LIMIT,
+            f"{what} is JSON of up to {json_values(text)} values, the limit is {limits.json_values}: they would take "
+            "many times their bytes in memory; ask for a smaller record",
+        )
     try:
         value = parse_json(text, largest=limits.json_bytes)
         _check(value, what, limits.json_depth)
@@ -40,6 +46,11 @@ def read_json(text: bytes, what: str, limits: Limits = LIMITS) -> Any:
         at = next((at for at, (one, two) in enumerate(zip(again, text, strict=False)) if one != two), len(again))
         raise malformed(what, f"byte {at} is not what canonical JSON has there (sorted keys, no spaces, one escape)")
     return value
+
+
+def json_values(text: bytes) -> int:
+    """At most how many values a JSON text holds, from its commas and brackets alone: it is not read for that."""
+    return 1 + sum(text.count(mark) for mark in (b",", b"[", b"{"))
 
 
 def read_object(

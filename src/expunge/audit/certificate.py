@@ -20,6 +20,7 @@ from expunge.audit.limits import Code, refused
 from expunge.audit.note import open_checkpoint, read_checkpoint, read_note
 from expunge.audit.record import Commit, Initiator, ProfileName, Request, RunRecord, Salts
 from expunge.audit.statement import Statement, read_statement
+from expunge.audit.trust import of_method, of_model
 from expunge.audit.verdict import Standing, Verdict
 from expunge.audit.wording import (
     COMMITTED_AFTERWARDS,
@@ -30,6 +31,7 @@ from expunge.audit.wording import (
     SECRET_LEAVES,
     UNWITNESSED,
     WITNESSED_UNCHECKED,
+    emptied_throughout,
     guarantee_meaning,
     level_says,
 )
@@ -67,6 +69,8 @@ def certificate(
         raise refused(Code.UNSAFE_FILE, f"{bundle.path} changed after it was verified: verify a copy of your own")
     runs = [statement.predicate for _, statement in chain if isinstance(statement.predicate, RunRecord)]
     requests = [(request, record is run) for record in runs for request in record.requests]
+    recipe = _recipe(bundle, run)
+    model = str((recipe["fields"] or {}).get("model", ""))
     return {
         "format": FORMAT,
         "subject": {"name": chain[-1][1].name, "weights_digest": chain[-1][1].digest.hex()},
@@ -79,7 +83,7 @@ def certificate(
         "requests": [_request(request, own) for request, own in reversed(requests)],
         "forgotten": _forgotten(run, [request for request, _ in requests]),
         "data": _data(commit),
-        "recipe": _recipe(bundle, run),
+        "recipe": recipe,
         "schedule": {
             "root": run.schedule.root.hex(),
             "steps": sum(run.schedule.steps),
@@ -103,7 +107,7 @@ def certificate(
         "cost": {"example_steps": run.cost.thirds / 3, "seconds": run.cost.seconds},
         "claims": [{"id": claim, "text": CLAIMS.get(claim, "not a claim that is known here")} for claim in run.claim],
         "not_claimed": [{"id": name, "text": text} for name, text in NOT_CLAIMED.items()],
-        "verification": _verification(bundle, commit, run),
+        "verification": _verification(bundle, commit, run, model),
     }
 
 
@@ -172,7 +176,7 @@ def _checked(bundle: Bundle, verdict: Verdict, run: RunRecord, at: str | None) -
     return {
         **verdict.as_json(),
         "at": at,
-        "says": level_says(verdict.reached, model=MODEL in bundle, forgot=bool(run.data.tombstones)),
+        "says": level_says(verdict.reached, model=MODEL in bundle, forgot=emptied_throughout(run)),
         "execution_verified": verdict.standing is Standing.VERIFIED,
     }
 
@@ -313,15 +317,15 @@ def _link(digest: bytes, statement: Statement) -> Facts:
     }
 
 
-def _verification(bundle: Bundle, commit: Commit, run: RunRecord) -> list[Facts]:
+def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str) -> list[Facts]:
     """What an auditor types, and what it shows."""
     name = shlex.quote(bundle.path.name or "bundle")
     verify = f"expunge verify {name} --keys trusted.json --level"
     given = "--data DATA" + (" --salts SALTS" if commit.data.salts is Salts.SECRET else "")
     if commit.noise_commitment is not None:
         given += " --noise-key KEY"
-    foreign = [] if run.algorithm.source is None else [run.algorithm.source.hex()]
-    foreign += [] if run.environment.factory == "zoo" else [run.environment.factory]
+    foreign = [] if run.algorithm.source is None else [of_method(run)]
+    foreign += [] if run.environment.factory == "zoo" else [of_model(model, run)]
     given += "".join(f" --trust {shlex.quote(digest)}" for digest in foreign)
     own = any(item.startswith("checkpoints/") for item in bundle.names)
     states = given if own else f"{given} --checkpoints CHECKPOINTS"

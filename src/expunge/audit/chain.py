@@ -62,6 +62,7 @@ def _walk(form: Form, found: list[tuple[bytes, Statement]]) -> str:
         _check_operation(record, is_first=record.parent == form.commit)
         if commit.recorded_afterwards and not record.recorded_afterwards:
             raise _broken("the commitment says that it was written afterwards, a record after it says that it was not")
+        _check_times(record, form.statements[record.parent].predicate)
         at = record.parent
         found.insert(0, (at, form.statements[at]))
     unused = set(form.statements) - {digest for digest, _ in found}
@@ -74,14 +75,31 @@ def _walk(form: Form, found: list[tuple[bytes, Statement]]) -> str:
 def _check_operation(record: RunRecord, *, is_first: bool) -> None:
     """A training begins a chain; an unlearning never does; the algorithm is what the operation says."""
     operation, algorithm = record.operation, record.algorithm.name
+    fields, budget = record.algorithm.fields, record.algorithm.budget
     if operation is Operation.TRAIN and not is_first:
         raise _broken("a training stands behind another run: it begins a chain of its own")
     if operation is Operation.UNLEARN and is_first:
         raise _broken("an unlearning follows the commitment directly: nothing was there to unlearn")
-    if (algorithm == "train") != (operation is Operation.TRAIN) or (
-        operation is Operation.RETRAIN and algorithm != "retrain"
+    if (algorithm == "train") != (operation is Operation.TRAIN) or (algorithm == "retrain") != (
+        operation is Operation.RETRAIN
     ):
         raise _broken(f"operation {operation.value!r} was carried out by the algorithm {algorithm[:60]!r}")
+    if operation is Operation.TRAIN and (fields or budget is not None or record.algorithm.source is not None):
+        raise _broken("a training names fields, a budget or sources of a method, and has none: its recipe says it all")
+    if operation is Operation.RETRAIN and any(reuse.step for reuse in record.reuse):
+        raise _broken("a retraining starts from earlier states: it begins with the initial weights")
+
+
+def _check_times(record: RunRecord, before: Commit | RunRecord) -> None:
+    """A record holds the digest of the one before it and answers its requests, so it is younger than both."""
+    if record.recorded_at.seconds < before.recorded_at.seconds:
+        raise _broken(f"a record of {record.recorded_at} names one of {before.recorded_at}, which was signed before it")
+    for request in record.requests:
+        if request.received.seconds > record.recorded_at.seconds:
+            raise refused(
+                Code.REQUEST_BINDING_MISMATCH,
+                f"a record of {record.recorded_at} answers a request of {request.received}: nobody had asked by then",
+            )
 
 
 def _no_recipe(bundle: Bundle) -> str:

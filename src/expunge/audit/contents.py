@@ -53,10 +53,23 @@ class Contents:
             )
         except DataError as error:
             raise refused(Code.CONTENT_LEAF_MISMATCH, str(error)) from None
+        self._check_units()
         return (
             f"{counted(self.left, 'row')} are those of their leaves; {counted(len(opened.tombstones), 'training row')} "
             f"forgotten, {len(self.train) - int(self.train.present.sum())} of them gone from the data"
         )
+
+    def _check_units(self) -> None:
+        """Subjects of the rows at hand and the committed units are one to one: a person sits in one place."""
+        there = np.flatnonzero(self.train.present).tolist()
+        pairs = {(self.train.subjects[slot], int(self._opened.units[slot])) for slot in there}
+        subjects, units = {subject for subject, _ in pairs}, {unit for _, unit in pairs}
+        if not len(subjects) == len(units) == len(pairs):
+            raise refused(
+                Code.SHARD_MAP_MISMATCH,
+                f"the training rows at hand belong to {counted(len(subjects), 'subject')}, the committed units make "
+                f"{len(units)} of them in other groups: who sits in which shard does not follow from the data",
+            )
 
     @property
     def rows(self) -> Mapping[Split, Dataset]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from expunge.audit.absorption import Absorb
 from expunge.audit.fixtures.attempt import Attempt, attempt, shown
-from expunge.audit.fixtures.scene import PERSON, TRIES, Handed, Scene, Story
+from expunge.audit.fixtures.scene import PERSON, TRIES, Scene
 from expunge.audit.fixtures.schedule_fixtures import denied, target_of
+from expunge.audit.fixtures.story import Handed, Story
 from expunge.audit.fixtures.table import FIXTURES
 from expunge.audit.forged_answers import published_answer
 from expunge.audit.forged_record import expected_refusal
@@ -32,7 +33,6 @@ HONEST_LEVELS = (Level.V1, Level.V3)
 FORGERS = ("greedy", "nearest", "swap", "matching", "content")
 CANDIDATES = 100  # batches that greedy draws for each step, and steps of content's descent
 SPOOFS = ("resorted-init", "infinitesimal", "blindfold")
-STAGES = 1 + len(HONEST_LEVELS) + len(FORGERS) + 1 + len(SPOOFS) + len(FIXTURES)
 Say = Callable[[str], None]
 
 
@@ -213,11 +213,12 @@ class _Counting:
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress, self._done = progress, 0
+        self._total = 1 + len(HONEST_LEVELS) + len(FORGERS) + 1 + len(SPOOFS) + len(FIXTURES)
 
     def on(self) -> None:
         self._done += 1
         if self._progress is not None:
-            self._progress(self._done, STAGES)
+            self._progress(self._done, self._total)
 
 
 def _honest(scene: Scene, level: Level, moved: _Counting) -> Honest:

@@ -35,10 +35,16 @@ def check_guarantee(opened: OpenedRecord) -> str:
             )
         if record.checkpoints is not None and algorithm.name not in EXACT_METHODS and algorithm.source is None:
             raise _too_high(f"{name} has a trajectory on record, and {algorithm.name[:60]!r} takes steps of its own")
+        if algorithm.budget is not None and algorithm.source is None and ceiling is not GuaranteeKind.EMPIRICAL:
+            raise _too_high(f"{name} names a budget, and {algorithm.name[:60]!r} does all its work or none")
         if guarantee.kind is GuaranteeKind.CERTIFIED:
             _check_certified(name, record, opened)
         elif guarantee.epsilon is not None or guarantee.delta is not None:
             raise _too_high(f"{name} names epsilon or delta beside the guarantee {guarantee.kind.value}")
+        if guarantee.kind is not GuaranteeKind.EMPIRICAL and (guarantee.tests, guarantee.confidence) != (None, None):
+            raise _too_high(f"{name} names tests beside the guarantee {guarantee.kind.value}, which no test earns")
+        if guarantee.confidence is not None and not 0 < guarantee.confidence < 1:
+            raise _too_high(f"{name} names a confidence of {guarantee.confidence:g}, which must lie between 0 and 1")
         if record.noise_commitment != opened.committed.noise_commitment:
             raise refused(
                 Code.LINEAGE_SEED_MISMATCH, f"{name} commits to another noise key than its commitment: it was exchanged"
@@ -61,7 +67,7 @@ def _check_certified(name: str, record: RunRecord, opened: OpenedRecord) -> None
     if opened.recipe.perturbation == 0 or opened.committed.noise_commitment is None:
         raise _too_high(f"{name} is called certified, and no noise was committed that could hide anything")
     for field, value in (("epsilon", guarantee.epsilon), ("delta", guarantee.delta)):
-        if described.get(field, value.hex()) != value.hex():
+        if described.get(field) != value.hex():  # left out, the method would run with a default that nobody signed
             raise _too_high(f"{name} is called certified with another {field} than its method ran with")
 
 
@@ -104,7 +110,7 @@ def _check_pins(name: str, record: RunRecord, recipe: Recipe, *, exact: bool) ->
     for field in ("threads", "device"):
         if field not in found:
             raise _unpinned(f"{name} does not say the {field} of its environment")
-    if found["threads"] != recipe.threads:
+    if type(found["threads"]) is not int or found["threads"] != recipe.threads:
         raise _unpinned(f"{name} ran on {found['threads']!r:.20} threads, its recipe says {recipe.threads}")
     if exact and recipe.threads != 1:
         raise _unpinned(f"{name} is called exact at {recipe.threads} threads, where bits repeat by luck only")

@@ -15,6 +15,7 @@ from expunge.audit.limits import Code
 from expunge.audit.making.package import method_source
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import ProfileName
+from expunge.audit.trust import of_method, of_model
 from expunge.audit.verdict import Finding, Level, holds, refused_finding, undecided
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import sha256
@@ -68,7 +69,8 @@ def exactness_finding(opened: OpenedRecord) -> Finding:
 def code_finding(opened: OpenedRecord, trust: Collection[str]) -> Finding:
     """Whether all code that the record names is built in, or is the very code that the verifier trusts.
 
-    ``trust`` are digests in hexadecimal. Nothing that the record names is imported before its digest is among them.
+    ``trust`` are digests of name and sources (``audit.trust``). Nothing that the record names is imported before its
+    digest is among them.
     """
     trusted = {digest.lower() for digest in trust}
     seen: list[str] = []
@@ -80,7 +82,7 @@ def code_finding(opened: OpenedRecord, trust: Collection[str]) -> Finding:
         seen.append(f"model {_short(model)} has the trusted sources {factory[:16]}…")
     algorithm = opened.record.algorithm
     if algorithm.name not in BUILT_IN:
-        refusal = _foreign_method(algorithm.name, algorithm.source, trusted)
+        refusal = _foreign_method(opened, trusted)
         if refusal is not None:
             return undecided("code", Level.V2, NOT_TRUSTED, refusal)
         seen.append(f"method {_short(algorithm.name)} has trusted sources")
@@ -164,8 +166,9 @@ def _foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> str | None
     """Why the model's factory may not be called; None where it may."""
     name, stated = opened.recipe.model, opened.record.environment.factory
     what = f"model {_short(name)}"
-    if stated not in trusted:
-        return _untrusted(what, stated)
+    digest = of_model(name, opened.record)
+    if not stated or digest not in trusted:
+        return _untrusted(what, stated, digest)
     try:
         with pinned(opened.recipe):
             found = factory_digest(name, build_empty(opened.recipe))
@@ -174,11 +177,13 @@ def _foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> str | None
     return None if found == stated else _others(what, stated, found)
 
 
-def _foreign_method(name: str, stated: bytes | None, trusted: Collection[str]) -> str | None:
+def _foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> str | None:
     """Why somebody else's method may not run; None where it may."""
+    name, stated = opened.record.algorithm.name, opened.record.algorithm.source
     what = f"method {_short(name)}"
-    if stated is None or stated.hex() not in trusted:
-        return _untrusted(what, "" if stated is None else stated.hex())
+    digest = of_method(opened.record)
+    if stated is None or digest not in trusted:
+        return _untrusted(what, "" if stated is None else stated.hex(), digest)
     try:
         found = method_source(name)
     except ExpungeError as error:
@@ -186,18 +191,18 @@ def _foreign_method(name: str, stated: bytes | None, trusted: Collection[str]) -
     return None if found == stated else _others(what, stated.hex(), "" if found is None else found.hex())
 
 
-def _untrusted(what: str, digest: str) -> str:
-    if not digest:
+def _untrusted(what: str, sources: str, digest: str) -> str:
+    if not sources:
         return f"{what} is not built in, and the record names no sources of it: nobody can tell what ran"
     return (
         f"{what} is not built in, and nothing of it was imported: read its sources, which have the digest "
-        f"{_short(digest)}, and say --trust {digest[:64]} if they may run here"
+        f"{_short(sources)}, and say --trust {digest} if they may run here under that name"
     )
 
 
 def _others(what: str, stated: str, found: str) -> str:
     return (
-        f"{what} has the sources {found[:16] or 'none that can be read'}… here, the record and --trust name "
+        f"{what} has the sources {found[:16] or 'none that can be read'}… here, the record that was trusted names "
         f"{stated[:16]}…: install the very code that was trusted"
     )
 

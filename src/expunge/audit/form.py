@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from expunge.audit.bundle import ENVELOPE, Bundle, Kind, kind_of
+from expunge.audit.canonical import json_values
 from expunge.audit.checks import Checks, counted
 from expunge.audit.draft import COMMIT
 from expunge.audit.envelope import open_envelope
+from expunge.audit.figures import check_figures
 from expunge.audit.keys import TrustedKey
-from expunge.audit.limits import Code, refused
+from expunge.audit.limits import Code, Limits, refused
 from expunge.audit.log_form import LoggedAt, log_form
 from expunge.audit.opened import MODEL
 from expunge.audit.recipe_file import read_recipe
-from expunge.audit.record import Commit, RunRecord
+from expunge.audit.record import Commit
 from expunge.audit.statement import Statement, read_statement
 from expunge.schedule.recipe import Recipe
 
 PARENTS = "parents/"
 RECIPE = "recipe.json"
-MOST_SHARDS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,9 @@ def check_form(
     """Every check of V0. ``known_checkpoint`` is a signed note that the verifier kept from an earlier visit."""
     checks.run("files", lambda: _files(bundle))
     opened: dict[str, tuple[bytes, Statement]] = {}
+    held = _Held(bundle.limits)
     names = [ENVELOPE, COMMIT, *(name for name in bundle.names if name.startswith(PARENTS))]
-    signed = all([_open(bundle, checks, keys, name, opened) for name in names])
+    signed = all([_open(bundle, checks, keys, name, opened, held) for name in names])
     recipe: list[Recipe] = []
     if RECIPE in bundle:
         checks.run("recipe file", lambda: _recipe(bundle, recipe))
@@ -74,6 +75,22 @@ def check_form(
         logged=logged,
         model_sound=sound,
     )
+
+
+class _Held:
+    """How much the records of one bundle hold together; each alone is within its limit."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit, self._values = limits.chain_values, 0
+
+    def take(self, payload: bytes, name: str) -> None:
+        self._values += json_values(payload)
+        if self._values > self._limit:
+            raise refused(
+                Code.SIZE_LIMIT,
+                f"with {name} the records of the chain hold up to {self._values:,} values, the limit is "
+                f"{self._limit:,}: raise limit chain values, or refuse it",
+            )
 
 
 def _files(bundle: Bundle) -> str:
@@ -95,6 +112,7 @@ def _open(
     keys: Sequence[TrustedKey],
     name: str,
     opened: dict[str, tuple[bytes, Statement]],
+    held: _Held,
 ) -> bool:
     def check() -> str:
         if name not in bundle:
@@ -102,9 +120,10 @@ def _open(
         envelope = open_envelope(bundle.read(name), keys, name, bundle.limits)
         if name.startswith(PARENTS) and name != f"{PARENTS}{envelope.digest.hex()}.json":
             raise refused(Code.CHAIN_BROKEN, f"{name} holds the envelope {envelope.digest.hex()[:16]}…: rename it")
+        held.take(envelope.payload, name)
         statement = read_statement(envelope.payload, name, bundle.limits)
         _check_kind(name, statement)
-        _check_numbers(name, statement)
+        check_figures(name, statement)
         opened[name] = envelope.digest, statement
         return f"signed by {', '.join(key.name for key in envelope.keys)}; envelope {envelope.digest.hex()[:16]}…"
 
@@ -116,28 +135,6 @@ def _check_kind(name: str, statement: Statement) -> None:
     if isinstance(statement.predicate, Commit) != (name == COMMIT):
         found = statement.predicate.operation.value
         raise refused(Code.CHAIN_BROKEN, f"{name} is a record of operation {found!r}, which does not belong there")
-
-
-def _check_numbers(name: str, statement: Statement) -> None:
-    """Lists of numbers ascend, each number once, and shards are few enough to be shards."""
-    record = statement.predicate
-    if not isinstance(record, RunRecord):
-        return
-    lists: dict[str, Sequence[int]] = {
-        "tombstones": record.data.tombstones,
-        "released calibration slots": record.data.released_calibration,
-        "released holdout slots": record.data.released_holdout,
-        "alive shards": record.alive,
-        "shards of reuse": tuple(reuse.shard for reuse in record.reuse),
-        **{f"slots of request {at}": request.slots for at, request in enumerate(record.requests)},
-    }
-    for what, numbers in lists.items():
-        if any(one >= two for one, two in pairwise(numbers)):
-            raise refused(Code.MALFORMED_JSON, f"{name}: the {what} do not ascend, each once: it was badly written")
-    states = () if record.checkpoints is None else record.checkpoints.states
-    shards = (*record.alive, *(state.shard for state in states), *(reuse.shard for reuse in record.reuse))
-    if max(shards, default=0) >= MOST_SHARDS:
-        raise refused(Code.MALFORMED_JSON, f"{name} names shard {max(shards)}, no training has more than {MOST_SHARDS}")
 
 
 def _recipe(bundle: Bundle, found: list[Recipe]) -> str:

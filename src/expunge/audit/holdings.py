@@ -134,9 +134,11 @@ def holdings_of(run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
 
 def unknown_files(run: Run) -> tuple[str, ...]:
     """Names in a run's folder that Expunge did not write: exports, averages, copies; nothing is known of them."""
-    return tuple(
-        sorted(item.name for item in run.path.iterdir() if item.name not in OWN and not item.name.startswith("."))
-    )
+    found = [item.name for item in run.path.iterdir() if item.name not in OWN and not item.name.startswith(".")]
+    found += [
+        f"checkpoints/{item.name}" for item in _files(run.path / "checkpoints") if not CHECKPOINT.match(item.name)
+    ]
+    return tuple(sorted(found))
 
 
 def _trained(run: Run, held: np.ndarray) -> Iterator[Holding]:

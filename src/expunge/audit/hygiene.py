@@ -148,7 +148,7 @@ def _runs(found: Surroundings, forgotten: np.ndarray, unseen: list[str]) -> Iter
         kinship = Kinship.PARENT if one.path in parents else Kinship.BESIDE
         holdings = _looked_into(one, forgotten, unseen)
         yield Place(path=one.path, kinship=Kinship.ITSELF if one is found.run else kinship, holdings=holdings)
-        if len(held_by(one, forgotten)):
+        if len(held_by(one, forgotten)) or one is found.run:  # an old model may have been laid into the new folder
             unseen += [f"{one.path / name}: not written by Expunge, so look yourself" for name in unknown_files(one)]
 
 

@@ -13,7 +13,15 @@ from expunge.audit.form import Form
 from expunge.audit.limits import Code, refused
 from expunge.audit.lineage import check_seed, lineage_checks
 from expunge.audit.opened import TRACE, OpenedRecord
-from expunge.audit.recorded import check_ends, check_files, check_members, check_moved, check_reuse, check_tree
+from expunge.audit.recorded import (
+    check_ends,
+    check_files,
+    check_members,
+    check_moved,
+    check_reuse,
+    check_states_moved,
+    check_tree,
+)
 from expunge.audit.requests import request_checks
 from expunge.audit.steps import Departure, Moved, Scan, scan, trace_bytes
 from expunge.audit.structure import (
@@ -24,7 +32,7 @@ from expunge.audit.structure import (
     data_checks,
     open_schedule,
 )
-from expunge.audit.verdict import refused_finding
+from expunge.audit.verdict import Outcome, refused_finding
 from expunge.schedule.schedule import Schedule
 
 TRACE_FILE, TRACED, MOVED = "trace file", "executed steps", "weights moved"
@@ -62,19 +70,25 @@ def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: b
     schedule = schedules[0]
     checks.run("schedule length", lambda: check_lengths(opened, schedule))
     alive = checks.run("alive shards", lambda: check_alive(opened, schedule))
-    _check_steps(opened, schedule, checks, alive=alive, progress=progress)
+    scanned = _check_steps(opened, schedule, checks, alive=alive, progress=progress)
     ends = tree and checks.run("last states", lambda: check_ends(opened, schedule))
     if tree:
         checks.run("reuse", lambda: check_reuse(opened, schedule))
     if ends and alive and opened.record.checkpoints is not None:
         checks.run("model members", lambda: check_members(opened, form.model_sound))
     checks.run(MOVED, lambda: check_moved(opened, schedule))
+    checks.run("states moved", lambda: check_states_moved(opened, schedule))
+    if scanned is not None and all(finding.outcome is Outcome.HOLDS for finding in checks.findings):
+        checks.run("cost", lambda: check_cost(opened, scanned))
 
 
 def _check_steps(
     opened: OpenedRecord, schedule: Schedule, checks: Checks, *, alive: bool, progress: Moved | None
-) -> None:
-    """The schedule's root, and the trace where it can be read; both in one pass, which takes most of the time."""
+) -> Scan | None:
+    """The schedule's root, and the trace where it can be read; both in one pass, which takes most of the time.
+
+    What the pass found is returned where it compared a trace.
+    """
     traced = checks.run(TRACE_FILE, lambda: _trace_file(opened, schedule)) if alive else False
     found: list[Scan] = []
 
@@ -90,8 +104,22 @@ def _check_steps(
         return f"root of {counted(found[0].steps, 'step')} computed again from recipe, data and beacon"
 
     checks.run("schedule root", root)
-    if found and traced and opened.record.trace is not None:
-        _report_steps(opened, found[0], checks)
+    if not found or not traced or opened.record.trace is None:
+        return None
+    _report_steps(opened, found[0], checks)
+    return found[0]
+
+
+def check_cost(opened: OpenedRecord, scanned: Scan) -> str:
+    """The work that the record names is that of its steps, from the reused states to the end."""
+    named = opened.record.cost.thirds
+    if named != 3 * scanned.work:
+        raise refused(
+            Code.SCHEDULE_LENGTH_MISMATCH,
+            f"the record names work of {named:,} thirds of an example-step, its steps from the reused states on take "
+            f"{3 * scanned.work:,}: steps were left out or added, or a state was reused and not named",
+        )
+    return f"{counted(scanned.work, 'example-step')} from the reused states on, as the record says"
 
 
 def _scanned(opened: OpenedRecord, schedule: Schedule, *, traced: bool, progress: Moved | None) -> Scan:

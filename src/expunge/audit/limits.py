@@ -64,12 +64,18 @@ class Limits:
     files: int = 100_000
     json_bytes: int = 16 * MEBIBYTE  # one JSON file or payload
     json_depth: int = 32  # levels: a value inside nothing is level 0
+    json_values: int = 2_000_000  # of one JSON file: each takes up to 150 bytes of memory while it is read
+    chain_values: int = 4_000_000  # of all records of a bundle together, which are held at once
+    json_total_bytes: int = 256 * MEBIBYTE  # all JSON files of a bundle together
     zip_ratio: int = 100  # unpacked bytes per packed byte, each file
     header_bytes: int = 16 * MEBIBYTE  # header of a safetensors file
     note_bytes: int = 64 * 1024  # a checkpoint with its signature lines
     signatures: int = 16  # of an envelope or a note
     draws: int = 2**34  # 64-bit words that computing a schedule again may take
+    epochs: int = 2**24  # of all shards together; each takes its time, however few rows it has
     seats: int = 2**26  # slots of all stages of a schedule together, 8 bytes of memory each
+    rows: int = 2**26  # of a data set, all splits together
+    steps: int = 2**25  # of a schedule, all shards together: each is hashed by itself
 
     def __post_init__(self) -> None:
         for item in fields(self):

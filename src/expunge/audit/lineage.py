@@ -9,20 +9,22 @@ from expunge.audit.limits import Code, refused
 from expunge.audit.log_form import LoggedAt
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Beacon, RunRecord, preprocessing_digest
-from expunge.core.errors import RecordError
+from expunge.core.beacon import Beacon as Described
+from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.streams import ZERO_BEACON, lineage_seed, unlearning_digest
 from expunge.schedule.recipe import Calendar, Optimiser
 
 DERIVATION = "expunge/seed/1"
 SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
 MOST_SAMPLES = 10_000
+MOST_WORK = 10_000_000  # milestones looked at for all samples together
 
 
 def check_recipe(opened: OpenedRecord) -> str:
     """recipe.json, the commitment and every run name one recipe."""
     committed = opened.committed.recipe
-    named = {"recipe.json": opened.recipe.digest, **{name: record.recipe for name, record, _ in links(opened)}}
-    for name, digest in named.items():
+    named = [("recipe.json", opened.recipe.digest), *((name, record.recipe) for name, record, _ in links(opened))]
+    for name, digest in named:
         if digest != committed:
             raise refused(
                 Code.RECIPE_DIGEST_MISMATCH,
@@ -36,11 +38,8 @@ def check_preprocessing(opened: OpenedRecord) -> str:
     """Encoding and augmentation are those whose digest was committed."""
     data = opened.committed.data
     computed = preprocessing_digest(opened.recipe, data.origins)
-    named = {
-        "the recipe": computed,
-        **{name: record.data.preprocessing for name, record, _ in links(opened)},
-    }
-    for name, digest in named.items():
+    named = [("the recipe", computed), *((name, record.data.preprocessing) for name, record, _ in links(opened))]
+    for name, digest in named:
         if digest != data.preprocessing:
             raise refused(
                 Code.PREPROCESSING_MISMATCH,
@@ -51,10 +50,10 @@ def check_preprocessing(opened: OpenedRecord) -> str:
 
 
 def mean_rate(optimiser: Optimiser, total: int) -> float:
-    """Mean of the rate over a calendar of ``total`` steps; long calendars are looked at in 10,000 places."""
+    """Mean of the rate over a calendar of ``total`` steps; long calendars are looked at in 10,000 places or fewer."""
     if optimiser.calendar is Calendar.CONSTANT or total < 1:
         return optimiser.rate
-    count = min(total, MOST_SAMPLES)
+    count = min(total, MOST_SAMPLES, max(1, MOST_WORK // (1 + len(optimiser.milestones))))
     return sum(optimiser.rate_at((2 * at + 1) * total // (2 * count), total) for at in range(count)) / count
 
 
@@ -87,18 +86,31 @@ def check_beacon(opened: OpenedRecord, logged: LoggedAt | None) -> str:
 
 def _check_order(opened: OpenedRecord, logged: LoggedAt | None, name: str, record: RunRecord) -> None:
     beacon, commit = record.randomness.beacon, opened.committed
-    if (beacon.source == "zero") != (beacon.value == ZERO_BEACON):
-        raise _early(f"{name} names the beacon's source {beacon.source[:40]!r} and has the value {beacon.value.hex()}")
+    _check_described(name, beacon)
     if beacon.value == ZERO_BEACON:
         return
     if commit.recorded_afterwards:
         raise _early(f"{name} has a beacon, and its commitment was written after the training")
     if beacon.not_before is None:
         raise EvidenceMissing(f"{name} has a beacon without a date, so nothing shows that it came after the commitment")
-    if beacon.not_before.seconds < commit.recorded_at.seconds:
+    if beacon.not_before.seconds <= commit.recorded_at.seconds:
         raise _early(f"{name} has a beacon of {beacon.not_before}, its commitment is of {commit.recorded_at}")
+    if beacon.not_before.seconds > record.recorded_at.seconds:
+        raise _early(f"{name} is of {record.recorded_at}, its beacon's date {beacon.not_before} cannot be right")
     if logged is not None:
         _check_log(opened, logged, name, beacon)
+
+
+def _check_described(name: str, beacon: Beacon) -> None:
+    """A beacon of zeros says so and has neither round nor date; any other names where it is from."""
+    date = None if beacon.not_before is None else beacon.not_before.text
+    try:
+        Described(value=beacon.value, source=beacon.source, round=beacon.round, not_before=date)
+    except InvalidArgument:
+        raise _early(
+            f"{name} describes its beacon {beacon.value.hex()[:16]}… as {beacon.source[:40]!r}, round {beacon.round}, "
+            f"of {date}, which no beacon is"
+        ) from None
 
 
 def _check_log(opened: OpenedRecord, logged: LoggedAt, name: str, beacon: Beacon) -> None:
@@ -107,14 +119,16 @@ def _check_log(opened: OpenedRecord, logged: LoggedAt, name: str, beacon: Beacon
     if places[0] != min(places):
         raise _early(f"the log has the commitment at {places[0]}, behind a run at {min(places)}")
     runs = min(places[1:])
-    for signed in logged.checkpoints:
-        if places[0] < signed.checkpoint.size <= runs and beacon.not_before is not None:
-            for witness in signed.witnesses:
-                if beacon.not_before.seconds <= witness.time:
-                    raise _early(
-                        f"{name} has a beacon of {beacon.not_before}, witness {witness.key.name} first saw the "
-                        f"commitment {witness.time - beacon.not_before.seconds} seconds later"
-                    )
+    before = [signed for signed in logged.checkpoints if places[0] < signed.checkpoint.size <= runs]
+    seen = [witness for signed in before for witness in signed.witnesses]
+    if not seen or beacon.not_before is None:
+        return
+    first = min(seen, key=lambda witness: witness.time)  # heads that were cosigned later, for other models, say nothing
+    if beacon.not_before.seconds <= first.time:
+        raise _early(
+            f"{name} has a beacon of {beacon.not_before}, witness {first.key.name} first saw the commitment "
+            f"{first.time - beacon.not_before.seconds} seconds later"
+        )
 
 
 def check_seed(opened: OpenedRecord) -> str:

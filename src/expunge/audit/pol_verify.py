@@ -39,7 +39,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.salts import OPEN, Salts
 from expunge.data.splits import Split
 from expunge.models.resolver import build
-from expunge.schedule.plan import Plan, TrainingPlan
+from expunge.schedule.plan import Part, Plan, TrainingPlan
 from expunge.schedule.recipe import Optimiser
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
@@ -98,9 +98,9 @@ def _as_published(
     replayer = Replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
     findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
     found: list[SegmentReplay] = []
-    absent = sorted({int(slot) for slots in proof.batches for slot in slots[~data.present[slots]]})
+    absent = _absent(proof.parts, data)
     if absent:
-        findings.append(PolFinding(Check.BATCHES, False, f"{len(absent)} stated rows are not among the data"))
+        findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
     else:
         for turn, number in enumerate(chosen):
             found.append(_replayed(proof, number, replayer, proof.plan, distance, published=True))
@@ -144,7 +144,7 @@ def _fixed(
     found: list[SegmentReplay] = []
     examples = Examples(recipe, data, find_device(device))
     replayer = Replayer(recipe, examples, recipe.optimiser)
-    if plan.total == len(proof.parts):
+    if plan.total == len(proof.parts) and not _absent(parts_of(plan), data):
         chosen = sorted(set(_chosen(proof, largest, randomness)))
         for turn, number in enumerate(chosen):
             found.append(_replayed(proof, number, replayer, plan, distance, published=False))
@@ -227,6 +227,11 @@ def _replayed(
         buffers=buffers,
         optimiser=optimiser,
     )
+
+
+def _absent(parts: Iterable[Part | None], data: Dataset) -> int:
+    """How many of the rows that these steps need are not there."""
+    return len({int(slot) for part in parts if part is not None for slot in part.slots[~data.present[part.slots]]})
 
 
 def _init_follows_its_law(p_values: dict[str, float]) -> PolFinding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -20,6 +20,7 @@ from expunge.core.errors import RecordError
 from expunge.core.hashing import text_bytes, u32, u64
 from expunge.schedule.schedule import Schedule
 
+MEMBER = re.compile(r"shards\.(?:0|[1-9][0-9]*)\.")
 CHECKPOINT = re.compile(r"checkpoints/shard-([0-9]+)-step-([0-9]+)\.safetensors")
 
 
@@ -93,10 +94,13 @@ def check_reuse(opened: OpenedRecord, schedule: Schedule) -> str:
         source = recorded_before(opened.runs[:at])
         before = source.predicate if source is not None and isinstance(source.predicate, RunRecord) else None
         for reuse in record.reuse:
-            if reuse.shard >= schedule.shards or (before is None and reuse.step):
+            if reuse.shard >= schedule.shards or before is None or record.checkpoints is None:
                 raise _other_leaf(f"{name} reuses a state of shard {reuse.shard} that no ancestor recorded")
-            if before is not None:
-                _check_one(f"{name}, shard {reuse.shard},", opened, schedule, record, before, reuse)
+            if reuse.shard not in record.alive or (reuse.leaf is None) != (reuse.step == 0):
+                raise _other_leaf(
+                    f"{name} reuses shard {reuse.shard}, where nobody is left, or a state at step 0, which is none"
+                )
+            _check_one(f"{name}, shard {reuse.shard},", opened, schedule, record, before, reuse)
             if record is opened.record and reuse.step:
                 told.append(f"shard {reuse.shard} up to step {reuse.step:,}")
     return f"reused: {', '.join(told[:8])}{', …' if len(told) > 8 else ''}" if told else "no earlier state was reused"
@@ -128,12 +132,47 @@ def _check_one(
         raise _other_leaf(f"{where} does not list the state at step {reuse.step:,} that it starts from")
 
 
+def check_states_moved(opened: OpenedRecord, schedule: Schedule) -> str:
+    """A state behind a step that was carried out without rows that sat there before is never the ancestor's."""
+    compared = 0
+    for at, (name, record, _) in enumerate(links(opened)):
+        source = recorded_before(opened.runs[:at])
+        before = source.predicate if source is not None and isinstance(source.predicate, RunRecord) else None
+        if before is None or record.checkpoints is None:
+            continue
+        gone = before.data.tombstones
+        newly = sorted(set(record.data.tombstones) - set(gone))
+        for shard in record.alive:
+            touched = first_sat(schedule, shard, opened.recipe.least_present, gone, newly)
+            theirs = {state.step: _tensors(state) for state in _states(before.checkpoints, shard)}
+            for state in _states(record.checkpoints, shard):
+                if touched is None or state.step <= touched or state.step not in theirs:
+                    continue
+                compared += 1
+                if theirs[state.step] == _tensors(state):
+                    raise refused(
+                        Code.WEIGHTS_UNCHANGED,
+                        f"{name} has its ancestor's state bit for bit at step {state.step:,} of shard {shard}, and rows "
+                        f"that were forgotten since sat in step {touched:,}",
+                    )
+    return f"{counted(compared, 'state')} behind forgotten rows, none of them the ancestor's"
+
+
+def _states(kept: Checkpoints | None, shard: int) -> list[State]:
+    return [] if kept is None else [state for state in kept.states if state.shard == shard]
+
+
+def _tensors(state: State) -> tuple[bytes, bytes, bytes]:
+    return state.weights, state.buffers, state.optimiser
+
+
 def _leaves(kept: Checkpoints | None, shard: int) -> Mapping[int, bytes]:
     return {} if kept is None else {state.step: state.leaf for state in kept.states if state.shard == shard}
 
 
 def check_members(opened: OpenedRecord, model_sound: bool) -> str:
     """The model is made of the last states of the shards that are alive, in their order."""
+    _check_ancestors(opened)
     record, last = opened.record, last_states(opened.record)
     buffers = frozenset(() if record.checkpoints is None else record.checkpoints.buffers)
     if not model_sound:
@@ -144,19 +183,42 @@ def check_members(opened: OpenedRecord, model_sound: bool) -> str:
             raise _other_member("the signed weights are not those of the last state")
         return "the signed weights are those of the last state"
     with opened.bundle.tensors(MODEL) as file:
-        left = {tensor.name: tensor for tensor in file.tensors}
+        members = _members(file.tensors, sharded=opened.recipe.shards > 1)
         for place, shard in enumerate(record.alive):
-            prefix = f"shards.{place}." if opened.recipe.shards > 1 else ""
-            names = [name for name in left if name.startswith(prefix)]
-            member = {name.removeprefix(prefix): left.pop(name) for name in names}
+            member = members.pop(f"shards.{place}." if opened.recipe.shards > 1 else "", {})
+            if not buffers <= set(member):
+                raise _other_member(
+                    f"the record calls {min(buffers - set(member))[:60]!r} a buffer, and member {place} has none"
+                )
             fixed = {name: tensor for name, tensor in member.items() if name not in buffers}
             moving = {name: tensor for name, tensor in member.items() if name in buffers}
             state = last[shard]
             if (_digest(file, fixed), _digest(file, moving)) != (state.weights, state.buffers):
                 raise _other_member(f"member {place} of the model is not the last state of shard {shard}")
-        if left:
-            raise _other_member(f"the model holds {min(left)[:60]!r}, which is no part of a shard that is alive")
+        if members:
+            odd = min(prefix + name for prefix, member in members.items() for name in member)
+            raise _other_member(f"the model holds {odd[:60]!r}, which is no part of a shard that is alive")
     return f"{counted(len(record.alive), 'member')}, each the last state of its shard"
+
+
+def _check_ancestors(opened: OpenedRecord) -> None:
+    """An ancestor's model is not in the bundle; where it is one shard without buffers, its last state names it."""
+    for statement, (name, record, _) in zip(opened.parents, links(opened), strict=False):
+        kept = record.checkpoints
+        if opened.recipe.shards > 1 or kept is None or kept.buffers:
+            continue
+        if {state.weights for state in last_states(record).values()} != {statement.digest}:
+            raise _other_member(f"{name} is signed for other weights than those of its last state")
+
+
+def _members(tensors: Iterable[Tensor], *, sharded: bool) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the prefix of their member and their names behind it; without shards there is one member."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for tensor in tensors:
+        match = MEMBER.match(tensor.name) if sharded else None
+        prefix = match[0] if match else ""
+        found.setdefault(prefix, {})[tensor.name.removeprefix(prefix)] = tensor
+    return found
 
 
 def _digest(file: TensorFile, tensors: Mapping[str, Tensor]) -> bytes:
@@ -174,20 +236,21 @@ def _digest(file: TensorFile, tensors: Mapping[str, Tensor]) -> bytes:
 def check_moved(opened: OpenedRecord, schedule: Schedule) -> str:
     """Where forgotten rows had sat in steps, the weights are not the parent's."""
     same = 0
-    for statement, parent, (_, record, before) in zip(
-        opened.runs[1:], opened.runs[:-1], list(links(opened))[1:], strict=True
-    ):
-        if statement.digest != parent.digest or before is None:
-            continue
-        newly = set(record.data.tombstones) - set(before.data.tombstones)
-        if sat_anywhere(schedule, opened.recipe.least_present, before.data.tombstones, newly):
-            raise refused(
-                Code.WEIGHTS_UNCHANGED,
-                f"{described(statement, opened)} has its parent's weights bit for bit, and forgot "
-                f"{counted(len(newly), 'row')} that had sat in steps: nothing was done about them (a full replay, V3, "
-                "would show an honest coincidence)",
-            )
-        same += 1
+    runs = [(statement, record) for statement, (_, record, _) in zip(opened.runs, links(opened), strict=True)]
+    for at, (statement, record) in enumerate(runs):
+        for earlier, before in runs[:at]:  # not the parent alone: weights may come back after a run in between
+            if statement.digest != earlier.digest:
+                continue
+            newly = set(record.data.tombstones) - set(before.data.tombstones)
+            if sat_anywhere(schedule, opened.recipe.least_present, before.data.tombstones, newly):
+                whose = "its parent's weights" if earlier is runs[at - 1][0] else "the weights of an earlier ancestor"
+                raise refused(
+                    Code.WEIGHTS_UNCHANGED,
+                    f"{described(statement, opened)} has {whose} bit for bit, and since then "
+                    f"{counted(len(newly), 'row')} that had sat in steps were forgotten: nothing was done about them "
+                    "(a full replay, V3, would show an honest coincidence)",
+                )
+            same += earlier is runs[at - 1][0]
     if not opened.parents:
         return "the first run of its chain, compared with nothing"
     kept = f", but for {counted(same, 'run')} whose forgotten rows had sat in no step" if same else ""
@@ -196,18 +259,26 @@ def check_moved(opened: OpenedRecord, schedule: Schedule) -> str:
 
 def sat_anywhere(schedule: Schedule, least_present: int, emptied: Iterable[int], newly: Iterable[int]) -> bool:
     """Whether any of ``newly`` sat in a step that was carried out while only ``emptied`` were gone."""
+    gone, wanted = list(emptied), list(newly)
+    return any(first_sat(schedule, shard, least_present, gone, wanted) is not None for shard in range(schedule.shards))
+
+
+def first_sat(
+    schedule: Schedule, shard: int, least_present: int, emptied: Sequence[int], newly: Sequence[int]
+) -> int | None:
+    """The first step of a shard that was carried out with any of ``newly`` while only ``emptied`` were gone."""
     present, wanted = np.ones(schedule.count, dtype=np.int64), np.zeros(schedule.count, dtype=np.int64)
     present[list(emptied)] = 0
     wanted[list(newly)] = 1
-    for shard in range(schedule.shards):
-        if not wanted[schedule.shard_slots(shard)].any():
-            continue
-        for stage in schedule.stages[shard]:
-            for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs):
-                seats = seats_of_steps(schedule, shard, epoch, present)
-                if bool(((seats >= least_present) & (seats_of_steps(schedule, shard, epoch, wanted) > 0)).any()):
-                    return True
-    return False
+    if not wanted[schedule.shard_slots(shard)].any():
+        return None
+    for stage in schedule.stages[shard]:
+        for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs):
+            seats = seats_of_steps(schedule, shard, epoch, present)
+            sat = np.flatnonzero((seats >= least_present) & (seats_of_steps(schedule, shard, epoch, wanted) > 0))
+            if len(sat):
+                return stage.first_step + (epoch - stage.first_epoch) * stage.steps_per_epoch + int(sat[0])
+    return None
 
 
 def _step(step: int | None) -> str:

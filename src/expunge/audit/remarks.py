@@ -26,10 +26,18 @@ def remarks_of(form: Form, opened: OpenedRecord | None, *, has_model: bool) -> t
     return tuple(found)
 
 
+BEACON_FROM_OUTSIDE = (
+    "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
+    "before, that it came later rests on the owner's clock"
+)
+
+
 def _of_lineage(record: RunRecord, commit: Commit) -> list[Remark]:
     found: list[Remark] = []
     if record.randomness.beacon.value == ZERO_BEACON:
         found.append(Remark("zero-beacon", GRINDABLE if commit.data.salts is Salts.OPEN else GRINDABLE_SECRET))
+    else:
+        found.append(Remark("beacon-from-outside", BEACON_FROM_OUTSIDE))
     if record.recorded_afterwards and commit.recorded_afterwards:
         found.append(Remark("recorded-afterwards", COMMITTED_AFTERWARDS))
     if commit.data.salts is Salts.OPEN:

@@ -29,6 +29,7 @@ from expunge.audit.environment import (
 )
 from expunge.audit.execution import Difference, Execution, NotDeterministic, changes, check_model
 from expunge.audit.limits import Code, refused
+from expunge.audit.making.trajectory import buffer_names
 from expunge.audit.method_replay import method_findings
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.preprocessing import check_constants, check_inferred
@@ -228,6 +229,12 @@ class _Replay:
         missing = self._files.missing
         if missing:
             raise EvidenceMissing(missing_sentence(missing, len(self._files.states)))
+        if set(self._files.buffers) != set(buffer_names(training.recipe)):
+            raise refused(
+                Code.CHECKPOINT_LEAF_MISMATCH,
+                f"the record calls {counted(len(self._files.buffers), 'tensor')} of a state buffers, and they are not "
+                "those of the recipe's model: how far its weights move would be measured on the wrong ones",
+            )
         self._changes = changes(self._files, training, segments)
         return f"{counted(len(self._files.states), 'state')} read, each that of its leaf"
 

@@ -6,7 +6,7 @@ from expunge.audit.chain import links
 from expunge.audit.checks import Checks, counted
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
-from expunge.audit.record import Operation, RunRecord
+from expunge.audit.record import Initiator, Operation, RunRecord
 from expunge.core.errors import RecordError
 
 SHOWN = 5
@@ -77,6 +77,8 @@ def check_binding(opened: OpenedRecord) -> str:
                 raise _other(f"{where} is about data set {request.root.hex()[:16]}…, this is {data.root.hex()[:16]}…")
             if request.slots and request.slots[-1] >= data.count:
                 raise _other(f"{where} names slot {request.slots[-1]}, the data set has {data.count}")
+            if request.initiator is Initiator.PERSON and not request.cases:
+                raise _other(f"{where} is called a person's and names no case: without one it is the owner's own")
             _check_model(where, record, request.model, None if parent is None else parent.digest)
         splits = (
             (data.calibration.rows, record.data.released_calibration),
@@ -84,6 +86,8 @@ def check_binding(opened: OpenedRecord) -> str:
         )
         if any(slots and slots[-1] >= rows for rows, slots in splits):
             raise _other(f"{name} releases a slot that its split does not have")
+        if not record.data.tombstones and any(slots for _, slots in splits):
+            raise _other(f"{name} releases rows of people forgotten by name, and nobody was forgotten")
     return "each names this data set and the model that it asks to forget"
 
 

@@ -6,6 +6,7 @@ destruction which was cut short is known and finished by the same command. Every
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from expunge.audit.declaration import Declaration, Destroyed, Window, read_decla
 from expunge.audit.holdings import Remedy, is_recorded
 from expunge.audit.hygiene import INTENT, Kinship, Survey, forgotten_rows
 from expunge.core.clock import FORM, utc_now
-from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_bytes, write_text
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
 from expunge.data.salts import destroy_salts
@@ -29,6 +30,12 @@ from expunge.train.run import Run
 FORMAT = "expunge/hygiene-intent/1"
 RETIRED, RETIRED_FORMAT = "retired.json", "expunge/retired/1"
 LONGEST_WINDOW = 3650
+STATES = re.compile(  # what holdings are called inside their folder
+    r"(?:checkpoints/)?(?:[^/]+\.safetensors|\.[^/]+\.part)\Z|trace(?:\.bin|/[^/]+\.bin)\Z"
+    r"|(?:evaluation|tuning)\.json\Z|trials\.jsonl\Z"
+)
+READ_OFF = frozenset({"beliefs.safetensors", "evaluation.json"})
+TUNED = frozenset({"tuning.json", "trials.jsonl"})
 Progress = Callable[[int, int], None]
 
 
@@ -177,12 +184,48 @@ def _unfinished(run: Run) -> list[Step]:
             f"{path} is not the intent of a destruction for this run: it was altered; remove it and look again"
         ) from None
     for step in steps:
+        if not _may_end(step, run):
+            raise RunError(
+                f"{path} names {step.path}, which is no old state of this run's data: it was altered; remove it and "
+                "look again"
+            )
         if not step.path.exists() and not _was_ours(step, run):
             raise RunError(
                 f"{step.path} was to be destroyed, is not there, and nothing says that it was: put it back, or remove "
                 f"{path} and look again"
             )
     return steps
+
+
+def _may_end(step: Step, run: Run) -> bool:
+    """Whether hygiene could have listed this: a file of a run, tuning or bundle beside it, or this run's own salts.
+
+    The intent is read from a folder that others may have written; nothing else in it is believed either.
+    """
+    if step.folder is None or step.remedy is Remedy.SALTS:
+        return step.folder is None and step.remedy is Remedy.SALTS and set(step.rows) <= set(forgotten_rows(run))
+    if ".." in step.path.parts or not step.path.is_relative_to(step.folder):
+        return False
+    inner = step.path.relative_to(step.folder).as_posix()
+    if step.folder == run.path:  # the new run itself must stay sound
+        return inner in (READ_OFF if is_recorded(run) else {*READ_OFF, *_own_states(run)})
+    return STATES.match(inner) is not None and (inner in TUNED or _of_same_data(step.folder, run))
+
+
+def _own_states(run: Run) -> set[str]:
+    """States of a method that takes steps of its own; what it came to is the model, not they."""
+    folder = run.path / "checkpoints"
+    return {f"checkpoints/{path.name}" for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _of_same_data(folder: Path, run: Run) -> bool:
+    """A bundle, or a run of the same data; of a folder that is gone nothing can be ended."""
+    if not folder.is_dir() or _is_bundle(folder):
+        return True
+    try:
+        return Run.open_any(folder).manifest.get("dataset_root") == run.manifest["dataset_root"]
+    except ExpungeError:
+        return False
 
 
 def _was_ours(step: Step, run: Run) -> bool:

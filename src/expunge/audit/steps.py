@@ -43,11 +43,15 @@ class Departure:
 
 @dataclass
 class Scan:
-    """What one pass found; ``states`` are those whose running trace digest is another one."""
+    """What one pass found; ``states`` are those whose running trace digest is another one.
+
+    ``work`` counts example-steps from where each shard starts in this run: after the state that it reused.
+    """
 
     root: bytes = b""
     steps: int = 0
     skipped: int = 0
+    work: int = 0
     departures: list[Departure] = field(default_factory=list[Departure])
     states: list[State] = field(default_factory=list[State])
 
@@ -74,6 +78,7 @@ def scan(
     present[np.array(record.data.tombstones, dtype=np.int64)] = False
     mode = None if record.trace is None else record.trace.mode
     total = sum(_epochs(schedule, shard) for shard in range(schedule.shards))
+    starts = {reuse.shard: reuse.step for reuse in record.reuse}
     at = done = 0
     for shard in range(schedule.shards):
         reader = None
@@ -86,6 +91,7 @@ def scan(
             if reader is not None:
                 executed = _Executed.of(shard, epoch, first, order, present, schedule.batch_size, least_present)
                 found.skipped += executed.skipped
+                found.work += int(executed.seats[max(0, starts.get(shard, 0) - first) :].sum())
                 reader.compare(executed, found)
             done += 1
             if progress is not None:
@@ -118,7 +124,7 @@ def _add_steps(tree: GrowingTree, shard: int, first: int, order: np.ndarray, siz
 
 @dataclass(frozen=True)
 class _Executed:
-    """What an epoch's records must be: a digest for each step, and one over all members."""
+    """What an epoch's records must be: a digest for each step, and one over all members; ``seats`` counts by step."""
 
     shard: int
     epoch: int
@@ -126,6 +132,7 @@ class _Executed:
     steps: tuple[bytes, ...]
     members: bytes
     skipped: int
+    seats: np.ndarray
 
     @classmethod
     def of(
@@ -149,7 +156,7 @@ class _Executed:
         digest = begin(epoch_head)
         digest.update(slot_bytes(members))
         skipped = len(steps) - int(enough.sum())
-        return cls(shard, epoch, first, tuple(steps), digest.digest(), skipped)
+        return cls(shard, epoch, first, tuple(steps), digest.digest(), skipped, np.where(enough, seats, 0))
 
 
 class _Reader:

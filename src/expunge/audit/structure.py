@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from expunge.audit.bundle import Bundle
@@ -23,11 +25,24 @@ UNIT_BYTES = 8
 
 def data_checks(opened: OpenedRecord, checks: Checks) -> bool:
     """Leaves, splits and units; whether the schedule can be computed from them."""
+    if not checks.run("data size", lambda: check_rows(opened)):
+        return False
     same = checks.run("data set", lambda: check_data(opened))
     leaves = all([checks.run(LEAVES[split], lambda split=split: check_leaves(opened, split)) for split in SPLITS])
     checks.run("splits", lambda: check_splits(opened))
     units = checks.run("units", lambda: check_units(opened))
     return same and leaves and units
+
+
+def check_rows(opened: OpenedRecord) -> str:
+    """Refuse more rows than the verifier allows before any file of them is read: files may be nothing but holes."""
+    data, limit = opened.committed.data, opened.bundle.limits.rows
+    rows = max(data.rows, data.count + data.calibration.rows + data.holdout.rows)
+    if rows > limit:
+        raise refused(
+            Code.SIZE_LIMIT, f"{rows:,} rows were committed, the limit is {limit:,}: raise limit rows, or refuse it"
+        )
+    return f"{counted(data.rows, 'row')} committed"
 
 
 def check_data(opened: OpenedRecord) -> str:
@@ -123,9 +138,17 @@ def check_figures(opened: OpenedRecord) -> str:
 def check_size(opened: OpenedRecord) -> str:
     """Refuse what would take longer or more memory to compute again than the verifier allows; nobody is seated yet."""
     recipe, count, limits = opened.recipe, opened.committed.data.count, opened.bundle.limits
-    draws = schedule_draws(recipe, count)
+    passes = _passes(opened)
+    again = sum(len(record.reuse) for _, record, _ in links(opened))  # the first touch of each: one order is drawn
+    draws = schedule_draws(recipe, count) * passes + count * again
     if draws > limits.draws:
         raise _too_large(f"{draws:,} draws", f"{limits.draws:,}", "draws")
+    epochs = recipe.shards * sum(recipe.stage_epochs) * passes
+    if epochs > limits.epochs:
+        raise _too_large(f"{epochs:,} epochs", f"{limits.epochs:,}", "epochs")
+    steps = sum(recipe.stage_epochs) * (recipe.shards + count // recipe.batch_size)
+    if steps > limits.steps:
+        raise _too_large(f"up to {steps:,} steps", f"{limits.steps:,}", "steps")
     seats = count * (recipe.slices + 1) // 2
     if seats > limits.seats:
         raise _too_large(f"{seats:,} seats in memory", f"{limits.seats:,}", "seats")
@@ -138,6 +161,13 @@ def check_size(opened: OpenedRecord) -> str:
 def schedule_draws(recipe: Recipe, count: int) -> int:
     """Words that are drawn for all orders, and comparisons for dealing slots out to shards and slices."""
     return count * (recipe.shards * sum(recipe.stage_epochs) + recipe.shards * recipe.slices)
+
+
+def _passes(opened: OpenedRecord) -> int:
+    """How often all orders may be looked through: for the root, for who is alive, for weights that did not move."""
+    same = Counter(statement.digest for statement in opened.runs).values()
+    alive = len(opened.runs) if opened.recipe.least_present > 1 else 0
+    return 1 + alive + sum(number * (number - 1) // 2 for number in same)
 
 
 def check_lengths(opened: OpenedRecord, schedule: Schedule) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from expunge.audit.claims import CLAIMS, NOT_CLAIMED
 from expunge.audit.record import Guarantee, GuaranteeKind
 from expunge.audit.verdict import Finding, Level, Outcome, Status, Verdict
-from expunge.audit.wording import level_says
+from expunge.audit.wording import emptied_throughout, level_says
 
 TITLES = {
     Level.V0: "V0 form",
@@ -67,7 +67,7 @@ def _answer(verdict: Verdict) -> Iterator[str]:
             yield f"undecided at {verdict.asked.name}: {', '.join(filter(None, reasons))}; {height}"
     if reached is not None and verdict.status is not Status.REFUSED:
         model = "no-model" not in {remark.word for remark in verdict.remarks}
-        forgot = verdict.record is not None and bool(verdict.record.data.tombstones)
+        forgot = verdict.record is not None and emptied_throughout(verdict.record)
         yield level_says(reached, model=model, forgot=forgot)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.audit.record import Guarantee, GuaranteeKind
+from expunge.audit.record import Guarantee, GuaranteeKind, RunRecord
 from expunge.audit.verdict import Level
 
 OPEN_LEAVES = "leaves not hidden: salts are open, so guesses of a row can be tested"
@@ -41,6 +41,11 @@ def guarantee_meaning(guarantee: Guarantee, *, forgot: bool) -> str:
     if guarantee.tests:
         return f"Nothing is proved. The named tests were passed ({', '.join(guarantee.tests)}), by the owner's account."
     return "Nothing is proved about what the weights remember, and no test is named."
+
+
+def emptied_throughout(record: RunRecord) -> bool:
+    """Whether the record states steps whose chairs of forgotten rows were empty; a method's own are not."""
+    return bool(record.data.tombstones) and record.checkpoints is not None
 
 
 def level_says(reached: Level | None, *, model: bool, forgot: bool) -> str:

@@ -16,6 +16,7 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 INTERRUPTED = 130
 VERBS = (
     "demo",
+    "audit-demo",
     "train",
     "info",
     "tune",
@@ -59,7 +60,7 @@ def root(
 
 def _register() -> None:
     for verb in VERBS:
-        importlib.import_module(f"expunge.cli.{verb}").register(app)
+        importlib.import_module(f"expunge.cli.{verb.replace('-', '_')}").register(app)
 
 
 def main() -> None:

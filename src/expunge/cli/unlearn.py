@@ -38,6 +38,12 @@ def unlearn(
         str, typer.Option(help="What is kept of an exact method's steps: digests of losses, of gradients too, or off.")
     ] = "losses",
     salts: Annotated[Path | None, typer.Option(help="Where the run's salt file lies now, if it moved.")] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Case that asks for it, for the record (repeatable); without one the request is the owner's."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
 ) -> None:
     """Forget by a method that is named."""
@@ -70,6 +76,7 @@ def unlearn(
             salts=salts,
             progress=progress,
             tuning=tuning,
+            cases=case or (),
         )
     if json:
         print_json(made.manifest)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
 from expunge.core.values import Certified
@@ -38,6 +38,8 @@ from expunge.train.run import FORMAT, Run, write_manifest
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
+LONGEST_CASE = 200
+
 
 def unlearn(
     parent: Run | Path | str,
@@ -52,6 +54,7 @@ def unlearn(
     checkpoint_interval: int | None = None,
     trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
+    cases: Sequence[str] = (),
     tuning: Mapping[str, Any] | None = None,
     salts: Path | str | None = None,
 ) -> Run:
@@ -60,7 +63,12 @@ def unlearn(
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
     ``tuning`` tells where the method's fields come from: what ``expunge.study.tuning.chosen`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
+
+    ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
     """
+    for case in cases:
+        if not 0 < len(case) <= LONGEST_CASE or not case.isprintable():
+            raise InvalidArgument(f"case {case[:60]!r} must be 1 to {LONGEST_CASE} printable characters")
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
     if tuning is not None:
@@ -68,7 +76,7 @@ def unlearn(
     rules = [forget] if isinstance(forget, str) else forget
     answered = _answered(run, chosen, rules, Path(out), budget, seed, device, tuning)
     if answered is not None:
-        return answered
+        return _of_cases(answered, cases)
     rows = run.data(data, salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
@@ -101,7 +109,7 @@ def unlearn(
             manifest["data"] = {**manifest["data"], "salt_file": str(run.salts(salts).place)}
         done = finished_or_other(folder, manifest)
         if done is not None:
-            return done
+            return _of_cases(done, cases)
         empty = np.union1d(run.tombstones, forget_set.slots)
         made = _recipe(run, chosen)
         key = key_of(run.path, run.manifest)
@@ -121,7 +129,7 @@ def unlearn(
         manifest = {**manifest, **started.manifest, "environment": found.environment}
         write_manifest(folder, manifest)
         Log(folder / "log.jsonl").add_request(
-            slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest
+            slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest, cases=cases
         )
         result = chosen(
             known,
@@ -135,6 +143,18 @@ def unlearn(
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
         return _finish(folder, manifest, run, chosen, result, tuning)
+
+
+def _of_cases(run: Run, cases: Sequence[str]) -> Run:
+    """A finished run again; a case that it was not asked for by would be lost."""
+    known = [str(case) for request in run.log.requests() for case in request["cases"]]
+    lost = [case for case in cases if case not in known]
+    if lost:
+        raise RunError(
+            f"{run.path} was asked for by {', '.join(known) or 'the owner'}, not by case {lost[0]!r}: leave "
+            "--case out to take it as it is, or choose another --out"
+        )
+    return run
 
 
 def _answered(

@@ -70,16 +70,17 @@ class Log:
             seconds=checkpoint.seconds,
         )
 
-    def add_request(self, *, slots: Sequence[int], root: str, model: str | None) -> None:
-        """Write down that the owner was asked, now, to forget these slots; once, however often the run is begun.
+    def add_request(self, *, slots: Sequence[int], root: str, model: str | None, cases: Sequence[str] = ()) -> None:
+        """Write down that these slots were asked, now, to be forgotten; once, however often the run is begun.
 
-        ``root`` names the data set, ``model`` the weights that were asked to forget, if there were any.
+        A request with a case is a person's, one without is the owner's. ``root`` names the data set, ``model`` the
+        weights that were asked to forget, if there were any.
         """
         if not self.requests():
             self.add(
                 REQUEST,
-                initiator="owner",
-                cases=[],
+                initiator="person" if cases else "owner",
+                cases=list(cases),
                 received=utc_now(),
                 slots=[int(slot) for slot in slots],
                 receipts=[],

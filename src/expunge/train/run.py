@@ -214,8 +214,8 @@ class Run:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
         if (self.path / "retired.json").is_file() and not (self.path / "model.safetensors").is_file():
             raise RunError(
-                f"{self.path} was retired: its weights held rows that were forgotten since, and were destroyed; use the "
-                "run that forgot them"
+                f"{self.path} was retired: its weights held rows that were forgotten since, and were destroyed; use "
+                "the run that forgot them"
             )
         return load_model(
             self.recipe, self.path / "model.safetensors", self.weights_digest, self.manifest["alive"], device

@@ -1,0 +1,132 @@
+"""``expunge audit-demo`` as a person runs it: the tables, the page, the bundles that stay, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from expunge.audit import demo
+from expunge.audit.fixtures.attempt import Fixture
+from expunge.audit.fixtures.table import FIXTURES
+from expunge.audit.limits import Code
+from expunge.cli.main import main
+
+Expunge = Callable[..., tuple[int, str, str]]
+SHOWN = ("6", "22-model", "26-path")
+
+
+@pytest.fixture
+def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
+    """Run the command in this process: (status, output, errors)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        found = capsys.readouterr()
+        return int(stop.value.code or 0), found.out, found.err
+
+    return run
+
+
+def named(*numbers: str) -> tuple[Fixture, ...]:
+    return tuple(fixture for fixture in FIXTURES if fixture.number in numbers)
+
+
+class Page(HTMLParser):
+    """What a page loads, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href") and value is not None]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_story_with_every_forger_and_every_spoof(
+    expunge: Expunge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "FIXTURES", named(*SHOWN))
+    out = tmp_path / "shown"
+    status, printed, told = expunge("audit-demo", "--out", out, "--json")
+    found = json.loads(printed)
+    assert status == 0, found
+    assert found["as_documented"] is True
+    assert [(line["level"], line["status"], line["standing"]) for line in found["honest"]] == [
+        ("V1", "accepted", "claimed"),
+        ("V3", "accepted", "verified"),
+    ]
+    assert [line["forger"] for line in found["forgeries"]] == [*demo.FORGERS, "absorb"]
+    for line in found["forgeries"]:
+        assert (line["published"], line["status"], line["codes"]) == ("accepted", "refused", [line["expected"]])
+        assert line["steps_forged"] == line["steps"] > 0
+        assert line["l2"]["most"] < line["tolerance"]
+    greedy, swap = (next(x for x in found["forgeries"] if x["forger"] == name) for name in ("greedy", "swap"))
+    assert swap["l2"]["median"] < greedy["l2"]["median"]
+    assert greedy["l2"]["least"] > greedy["noise"]["most"]
+    absorbed = found["forgeries"][-1]
+    assert (absorbed["absorbed"], absorbed["l2"]["most"]) == (1, 0.0)
+    assert [line["spoof"] for line in found["made_up"]] == list(demo.SPOOFS)
+    for line in found["made_up"]:
+        assert (line["published"], line["codes"]) == ("accepted", [line["expected"]])
+        assert line["example_steps"] < line["claimed"]
+    assert [line["number"] for line in found["attacks"]] == list(SHOWN)
+    for line in (*found["forgeries"], *found["made_up"], *found["attacks"]):
+        assert Path(line["bundle"]).exists()
+    assert "verify V3: accepted" in told
+    check_page(out / "report.html", tmp_path)
+    story = found["story"]
+    beside = ("--keys", story["keys"], "--data", story["data"], "--salts", story["salts"])
+    assert expunge("verify", story["bundle"], "--level", "V2", *beside)[0] == 0
+    assert expunge("verify", swap["bundle"], "--level", "V1", *beside[:2])[0] == 1
+    status, _, told = expunge("audit-demo", "--out", out)
+    assert status == 2
+    assert "choose another --out" in told
+
+
+def check_page(path: Path, folder: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert page.tags.count("svg") >= 2
+    assert page.sources == []
+    assert not re.findall(r"https?://|url\(|@import", text)
+    assert str(folder) not in text, "where the demonstration lies is nobody's business"
+    words = " ".join(page.words)
+    assert "Every attack was refused as documented" in words
+    for expected in ("WEIGHTS_UNCHANGED", "RECIPE_DEGENERATE", "expunge verify honest --level V3", "attacks/6/bundle"):
+        assert expected in words
+
+
+def test_one_line_that_comes_out_otherwise_is_shown_and_makes_status_1(
+    expunge: Expunge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wrong, right) = named("6", "21")
+    monkeypatch.setattr(demo, "FIXTURES", (replace(wrong, code=Code.TOMBSTONE_REVIVED), right))
+    monkeypatch.setattr(demo, "FORGERS", ("nearest",))
+    monkeypatch.setattr(demo, "SPOOFS", ())
+    status, printed, _ = expunge("audit-demo", "--out", tmp_path / "shown")
+    assert status == 1
+    (line,) = (line for line in printed.splitlines() if "NOT AS DOCUMENTED" in line)
+    assert "refused at V1 WEIGHTS_UNCHANGED" in line
+    assert re.search(r"1 NOT as\s+documented", printed)
+    assert "SUBJECT_DIGEST_MISMATCH" in printed
+    page = (tmp_path / "shown" / "report.html").read_text(encoding="utf-8")
+    assert "Not everything came out as documented" in page
+    assert page.count("<small>not as documented</small>") == 1
