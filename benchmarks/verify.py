@@ -257,7 +257,7 @@ def _run(
         alive=(0,),
         reuse=() if reuse is None else (reuse,),
         retired=(),
-        cost=Cost(thirds=1, seconds=1.0),
+        cost=Cost(thirds=3 * sum(recipe.stage_epochs) * (schedule.count - len(emptied)), seconds=1.0),
         commit=bytes(32),
         parent=bytes(32),
         claim=claims_of(operation, GuaranteeKind.EXACT, emptied=bool(emptied), recorded=True),

@@ -123,7 +123,7 @@ def _measured(setting: Setting, seed: int, point: str, step: int, extent: Extent
 
 
 def _stated(seed: int, extent: Extent, work: Path) -> list[Found]:
-    described = {"logs": extent.logs, "seed": seed, "of": "the command line's defaults"}
+    described = {"logs": extent.logs, "seed": seed, "of": "the command line's defaults, with reasons"}
     path = work / f"logs-{sha256(canonical_json(described)).hex()[:16]}.json"
     if not path.exists():
         work.mkdir(parents=True, exist_ok=True)

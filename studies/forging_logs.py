@@ -12,7 +12,10 @@ from typing import Any
 from expunge.audit.forged_answers import ask
 from expunge.audit.forged_record import write_forged_record
 from expunge.audit.forging import find_forger, forge_log
+from expunge.audit.pol import prove
 from expunge.audit.pol_calibration import calibrate
+from expunge.audit.pol_verdict import Mode
+from expunge.audit.pol_verify import verify_proof
 from expunge.core.streams import Stream, stable_order
 from expunge.data.splits import Split
 from expunge.train.training import train
@@ -30,6 +33,8 @@ def logs(seed: int, count: int) -> list[dict[str, Any]]:
         run = train("digits", out=folder, model=model, seed=seed)
         opened = dict(run.data())
         calibration = calibrate(run, data=opened)
+        honest = prove(run, data=opened)
+        believed = verify_proof(honest, opened[Split.TRAIN], mode=Mode.AS_PUBLISHED, delta=calibration.delta).accepted
         ids = opened[Split.TRAIN].ids
         order = stable_order(Stream(run.schedule.seed, "study/logs").words(len(ids)))
         for number in range(count):
@@ -38,13 +43,19 @@ def logs(seed: int, count: int) -> list[dict[str, Any]]:
             forgery = forge_log(run, ids[int(order[number])], forger, data=opened)
             record = write_forged_record(forgery, Path(scratch) / f"forged-{number}")
             answers = ask(forgery, record, calibration=calibration)
+            (published,) = answers.published.values()
             found.append(
                 {
                     "model": model,
+                    "seed": seed,
                     "method": method,
                     "steps": len(forgery.found),
+                    "segments": len(published.segments),
+                    "honest_believed": believed,
                     "deceived": answers.deceived,
-                    "distance": max(verdict.largest_distance for verdict in answers.published.values()),
+                    "refused_by": [check.value for check in published.refused_by],
+                    "step_distance": max(apart.l2 for apart in forgery.distances),
+                    "distance": published.largest_distance,
                     "delta": answers.calibration.delta,
                     "refused": answers.refused,
                     "level": answers.verdicts[-1].asked.name,

@@ -6,6 +6,7 @@ Pure functions of what ``studies.forging_measure`` wrote; nothing is measured he
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
@@ -269,7 +270,11 @@ def absorption_cells(points: Sequence[Point]) -> list[Cell]:
 
 
 def log_cells(stated: Sequence[Mapping[str, Any]]) -> list[Cell]:
-    """Forged logs by model and method: how many either verifier takes for true."""
+    """Forged logs by model and method: how many either verifier takes for true.
+
+    Step by step a log is valid where no forged step lands further than delta from the recorded one; the published
+    verifier carries whole segments out, in which a forged step's difference goes on growing.
+    """
     found: list[Cell] = []
 
     def key(log: Mapping[str, Any]) -> tuple[str, str]:
@@ -277,15 +282,25 @@ def log_cells(stated: Sequence[Mapping[str, Any]]) -> list[Cell]:
 
     for (model, method), group in groupby(sorted(stated, key=key), key=key):
         own = list(group)
+        refusals = Counter(check for log in own for check in log["refused_by"])
+        grown = [log["distance"] / log["step_distance"] for log in own if log["step_distance"]]
         found.append(
             {
                 "model": model,
                 "method": method,
                 "logs": len(own),
+                "seeds": len({log["seed"] for log in own}),
                 "steps": sum(log["steps"] for log in own),
+                "segments": max(log["segments"] for log in own),
+                "honest_believed": sum(log["honest_believed"] for log in own),
+                "valid_step_by_step": sum(log["step_distance"] <= log["delta"] for log in own),
                 "published_accepts": sum(log["deceived"] for log in own),
+                "published_refuses_by": dict(sorted(refusals.items())),
                 "verify_refuses": sum(log["refused"] for log in own),
                 "as_expected": sum(log["codes"] == [log["expected"]] for log in own),
+                "largest_step_share_of_delta": max(log["step_distance"] / log["delta"] for log in own),
+                "median_growth": float(np.median(grown)) if grown else None,
+                "median_share_of_delta": float(np.median([log["distance"] / log["delta"] for log in own])),
                 "largest_share_of_delta": max(log["distance"] / log["delta"] for log in own),
             }
         )
@@ -299,14 +314,17 @@ def acceptance(
     hidden: Sequence[Cell],
     stated: Sequence[Mapping[str, Any]],
 ) -> Cell:
-    """The checks that this study decides, with what they were decided on."""
+    """The checks that this study decides, with what they were decided on.
+
+    Whether Proof-of-Learning believes forged logs is decided by ``studies.proof_of_learning``, in the setting of the
+    forging paper; what it says of the logs of this study is in ``log_cells``.
+    """
     return {
         "5": _slope_check([cell for cell in slopes(bounds) if cell["point"] == EARLY]),
         "6": _fall_check(
             [cell for cell in fell if cell["point"] == EARLY and len(cell["candidates"]) > 2],
             [cell for cell in equal if cell["axis"] == "progress"],
         ),
-        "7": _belief_check(stated),
         "8": _check(
             [_refused(stated)], bool(stated) and all(log["refused"] and log["level"] == "V1" for log in stated)
         ),
@@ -346,14 +364,6 @@ def _fall_check(table: Sequence[Cell], equal: Sequence[Cell]) -> Cell:
     ]
     passed = all(cell["falls"] for cell in table) and all(cell["share"] >= 0.9 for cell in equal)
     return _check(said, bool(table) and bool(equal) and passed)
-
-
-def _belief_check(stated: Sequence[Mapping[str, Any]]) -> Cell:
-    said = [f"{sum(log['deceived'] for log in stated)} of {len(stated)} forged logs are accepted"]
-    for method in dict.fromkeys(log["method"] for log in stated):
-        own = [log for log in stated if log["method"] == method]
-        said.append(f"{method}: {sum(log['deceived'] for log in own)} of {len(own)}")
-    return _check(said, bool(stated) and sum(log["deceived"] for log in stated) >= 0.95 * len(stated))
 
 
 def _refused(stated: Sequence[Mapping[str, Any]]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import expunge.audit.attest as attesting
 from expunge.audit.attest import commit_run
 from expunge.audit.bundle import open_bundle
 from expunge.audit.fields import Time
+from expunge.audit.fixtures.scene import drawn_beacon
 from expunge.audit.keys import SigningKey
 from expunge.audit.log import read_log
 from expunge.audit.record import (
@@ -29,7 +29,7 @@ from expunge.core.hashing import sha256
 from expunge.data.dataset import Dataset
 from expunge.train.run import Run
 
-LATER = Beacon(source="dice, thrown in public", value=b"\xab" * 32, not_before="2100-01-01T00:00:00Z")
+DICE = Beacon(source="dice, thrown in public", value=b"\xab" * 32, not_before="2020-01-01T00:00:00Z")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def test_a_commitment_before_the_training_orders_it(owner: SigningKey, pictures:
     assert read_log(desk.log).digests == (made.record,)
     with pytest.raises(RunError, match="holds a commitment and no model so far"):
         desk.attest(folder)
-    run = desk.train("early", beacon=LATER)
+    dice = drawn_beacon(after=Time.now())
+    run = desk.train("early", beacon=dice)
     with pytest.raises(RunError, match="a commitment comes before the training"):
         commit_run(folder, owner, desk.log)
     first = desk.attest(run, "first")
@@ -80,8 +81,8 @@ def test_a_commitment_before_the_training_orders_it(owner: SigningKey, pictures:
     assert not commit.recorded_afterwards
     assert isinstance(train, RunRecord)
     assert not train.recorded_afterwards
-    assert (train.randomness.beacon.source, train.randomness.beacon.value) == (LATER.source, LATER.value)
-    assert str(train.randomness.beacon.not_before) == LATER.not_before
+    assert (train.randomness.beacon.source, train.randomness.beacon.value) == (dice.source, dice.value)
+    assert str(train.randomness.beacon.not_before) == dice.not_before
     forgot = desk.unlearn(run, "subject:someone-02", "forgot")
     second = desk.attest(forgot, "second")
     assert desk.accepts(second.bundle)
@@ -93,13 +94,13 @@ def test_a_beacon_that_could_be_known_before_the_commitment_is_refused(
     owner: SigningKey, pictures: Dataset, tmp_path: Path
 ) -> None:
     desk = Desk(tmp_path, owner, pictures)
-    alone = desk.train("alone", beacon=LATER)
+    alone = desk.train("alone", beacon=DICE)
     with pytest.raises(RecordError, match="no commitment to its data and recipe was signed before") as caught:
         desk.attest(alone)
     assert caught.value.code == "BEACON_NOT_AFTER_COMMIT"
     assert not (alone.path / "record").exists()
     commit_run(committed(desk), owner, desk.log, ORIGIN)
-    early = desk.train("early", beacon=replace(LATER, not_before="2020-01-01T00:00:00Z"))
+    early = desk.train("early", beacon=DICE)
     with pytest.raises(RecordError, match="a beacon must come after it") as caught:
         desk.attest(early)
     assert caught.value.code == "BEACON_NOT_AFTER_COMMIT"

@@ -338,10 +338,14 @@ def test_what_nobody_should_overlook_is_said(tmp_path: Path) -> None:
     afterwards = {"zero-beacon", "recorded-afterwards"}
     assert remarks(trained(), tmp_path / "a") == always | afterwards
     assert remarks(base(), tmp_path / "b") == always | afterwards | {"owner-requests"}
-    assert remarks(trained(DATED), tmp_path / "c") == always
+    assert remarks(trained(DATED), tmp_path / "c") == always | {"beacon-from-outside"}
     day = Time("2026-01-01T12:00:00Z").seconds
-    assert remarks(trained(DATED), tmp_path / "d", witnessed_at=day) == {"open-salts"}
-    assert remarks(trained(DATED), tmp_path / "e", cosigned_at=day) == {"open-salts", "unwitnessed-commit"}
+    assert remarks(trained(DATED), tmp_path / "d", witnessed_at=day) == {"open-salts", "beacon-from-outside"}
+    assert remarks(trained(DATED), tmp_path / "e", cosigned_at=day) == {
+        "open-salts",
+        "unwitnessed-commit",
+        "beacon-from-outside",
+    }
     story = base()
     (request,) = story.record.requests
     told = story.changed(

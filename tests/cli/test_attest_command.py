@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from expunge.audit.fields import Time
+from expunge.audit.fixtures.scene import drawn_beacon
 from expunge.audit.keys import Role, load_signing_key, load_trusted
 from expunge.audit.log import read_log
 from expunge.cli.main import main
@@ -158,7 +160,7 @@ def test_a_commitment_is_signed_before_the_training(expunge: Expunge) -> None:
     assert committed.size == 1
     assert expunge("attest", "runs/base").status == 2
     Path("beacon.json").write_text(
-        json.dumps({"source": "dice", "value": "5a" * 32, "not_before": "2100-01-01T00:00:00Z"})
+        json.dumps({"source": "dice", "value": "5a" * 32, "not_before": drawn_beacon(after=Time.now()).not_before})
     )
     assert expunge(*words, "--beacon", "beacon.json").status == 0
     made = expunge("attest", "runs/base", "--json").json

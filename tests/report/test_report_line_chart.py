@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import xml.etree.ElementTree as tree
 
@@ -36,13 +37,13 @@ def test_higher_values_stand_higher_and_none_outside(values: list[float]) -> Non
         for (_, other), against in zip(spots, values, strict=True):
             if value > against * 1.05:
                 assert y < other
-    assert all(after[0] > before[0] for before, after in zip(spots, spots[1:], strict=False))
+    assert all(after[0] > before[0] for before, after in itertools.pairwise(spots))
 
 
 def test_a_decade_is_as_high_everywhere_and_zero_is_below_them_all() -> None:
     root = drawn(Series("a", (Point(1, 0.0), Point(2, 1e-6), Point(4, 1e-4), Point(8, 1e-2))))
     (_, zero), *rest = circles(root)
-    steps = [before[1] - after[1] for before, after in zip(rest, rest[1:], strict=False)]
+    steps = [before[1] - after[1] for before, after in itertools.pairwise(rest)]
     assert steps[0] == pytest.approx(steps[1], abs=0.2)
     assert zero > max(y for _, y in rest) + 10
     words = [text.text for text in root.iter(f"{SVG}text")]

@@ -120,7 +120,7 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
         write_commitment(folder, run.commitment, run.units)
         left_out.write(folder)
         left_out.ask(folder, run.commitment)
-        log, forged = Log(folder / "log.jsonl"), _by_step(forgery)
+        log, forged, work = Log(folder / "log.jsonl"), _by_step(forgery), 0
         for shard in _alive(run):
             for checkpoint in run.log.checkpoints(shard):
                 place = Path("checkpoints") / checkpoint.name
@@ -128,6 +128,7 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
                 log.add_checkpoint(checkpoint)
             plan = TrainingPlan(run.recipe, run.schedule, shard, emptied)
             seats = [_seated(plan, step) for step in range(plan.total)]
+            work += sum(len(slots) for slots in seats)
             _write_trace(folder, run, shard, seats, forged)
         if run.manifest.get("noise_commitment") is not None:
             link_or_copy(run.path / "noise.key", folder / "noise.key")
@@ -135,7 +136,8 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
         manifest = run.manifest
         request = {**manifest["request"], **left_out.request}
         earned = left_out.earned(run.recipe, run.schedule, given_key=False)
-        write_manifest(folder, {**manifest, "request": request, **left_out.described, **earned})
+        told = {"request": request, "example_steps": float(work)}
+        write_manifest(folder, {**manifest, **told, **left_out.described, **earned})
     return Run.open(folder)
 
 

@@ -72,12 +72,12 @@ def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: b
     alive = checks.run("alive shards", lambda: check_alive(opened, schedule))
     scanned = _check_steps(opened, schedule, checks, alive=alive, progress=progress)
     ends = tree and checks.run("last states", lambda: check_ends(opened, schedule))
-    if tree:
-        checks.run("reuse", lambda: check_reuse(opened, schedule))
+    reused = tree and checks.run("reuse", lambda: check_reuse(opened, schedule))
     if ends and alive and opened.record.checkpoints is not None:
         checks.run("model members", lambda: check_members(opened, form.model_sound))
     checks.run(MOVED, lambda: check_moved(opened, schedule))
-    checks.run("states moved", lambda: check_states_moved(opened, schedule))
+    if ends and alive and reused:
+        checks.run("states moved", lambda: check_states_moved(opened, schedule))
     if scanned is not None and all(finding.outcome is Outcome.HOLDS for finding in checks.findings):
         checks.run("cost", lambda: check_cost(opened, scanned))
 

@@ -152,8 +152,8 @@ def check_states_moved(opened: OpenedRecord, schedule: Schedule) -> str:
                 if theirs[state.step] == _tensors(state):
                     raise refused(
                         Code.WEIGHTS_UNCHANGED,
-                        f"{name} has its ancestor's state bit for bit at step {state.step:,} of shard {shard}, and rows "
-                        f"that were forgotten since sat in step {touched:,}",
+                        f"{name} has its ancestor's state bit for bit at step {state.step:,} of shard {shard}, and "
+                        f"rows that were forgotten since sat in step {touched:,}",
                     )
     return f"{counted(compared, 'state')} behind forgotten rows, none of them the ancestor's"
 

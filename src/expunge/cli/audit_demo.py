@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,12 @@ from expunge.cli.shared import print_json, progress_bar
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from expunge.report.audit_demo_text import Table
+
 EXAMPLE = "Example: expunge audit-demo --out audit-demo-out"
 REPORT = "report.html"
-NARROWEST = 140  # letters of a line where the output is no terminal
+PIPED = 140  # letters of a line where the output is no terminal
+LONGEST = 110  # letters of a line of prose
 
 
 def register(app: typer.Typer) -> None:
@@ -26,96 +29,67 @@ def audit_demo(
     out: Annotated[Path, typer.Option(help="New folder for keys, runs, bundles and the page.")] = Path(
         "audit-demo-out"
     ),
-    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and the story on stderr.")] = False,
 ) -> None:
-    """Train, log, forget, forge, and ask both verifiers: about a minute, nothing to download.
+    """Train, log, forget, forge, and ask both verifiers: half a minute, nothing to download.
 
     Exit status: 0 if every line came out as documented, 1 if not.
     """
     from rich.console import Console
 
     from expunge.audit.demo import demonstrate
-    from expunge.report.audit_demo import write_audit_demo
+    from expunge.report.audit_demo import commands, write_audit_demo
+    from expunge.report.audit_demo_text import OPENING, lines_of
 
-    told_to = Console(emoji=False, stderr=True, highlight=False)
-    with progress_bar("audit demonstration") as progress:
-        found = demonstrate(out, progress=progress, say=lambda line: told_to.print(line, markup=False, soft_wrap=True))
+    console = Console(emoji=False, highlight=False, stderr=json)
+    if not console.is_terminal:
+        console = Console(emoji=False, highlight=False, stderr=json, width=PIPED)
+    _paragraph(console, OPENING)
+    found = demonstrate(out, stage=progress_bar, show=lambda part: _print(console, part))
     told = found.as_json()
     page = write_audit_demo(told, out / REPORT)
+    lines = lines_of(told)
+    wrong = sum(not line["as_documented"] for line in lines)
+    _heading(console, f"{len(lines)} answers, " + (f"{wrong} NOT as documented" if wrong else "all as documented"))
+    _paragraph(console, f"Took {told['seconds']:.0f} s. Every bundle is kept; check them yourself:")
+    for command in commands(told, out):
+        console.print(f"  {command}", soft_wrap=True, markup=False)
+    console.print(f"\npage: {page.resolve()}", soft_wrap=True, markup=False)
     if json:
         print_json({**told, "report": str(page)})
-    else:
-        printed = Console(emoji=False, highlight=False)
-        _print(printed if printed.is_terminal else Console(emoji=False, highlight=False, width=NARROWEST), told, page)
     raise typer.Exit(0 if found.as_documented else 1)
 
 
-def _print(console: Console, told: Mapping[str, Any], page: Path) -> None:
-    for headings, rows in (_forgeries(told), _made_up(told), _attacks(told)):
-        _print_table(console, headings, rows)
-    lines = [*told["honest"], *told["forgeries"], *told["made_up"], *told["attacks"]]
-    wrong = sum(not line["as_documented"] for line in lines)
-    console.print(
-        f"{len(lines)} lines, "
-        + ("every one as documented" if not wrong else f"{wrong} NOT as documented")
-        + f" ({told['seconds']:.0f} s)"
-    )
-    console.print(f"report: {page.resolve()}", soft_wrap=True, markup=False)
+def _print(console: Console, part: Mapping[str, Any]) -> None:
+    from expunge.report.audit_demo_text import heading_of, told
+
+    for name, found in part.items():
+        if heading_of(name):
+            _heading(console, heading_of(name))
+        for block in told(name, found):
+            if isinstance(block, str):
+                _paragraph(console, block)
+            else:
+                _table(console, block)
 
 
-Shown = tuple[Sequence[str], list[Sequence[str]]]
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{text}[/]")
 
 
-def _forgeries(told: Mapping[str, Any]) -> Shown:
-    rows: list[Sequence[str]] = [
-        (
-            line["forger"],
-            f"{line['steps_forged']} of {line['steps']}",
-            f"{line['l2']['median']:.1e}",
-            f"{line['noise']['most']:.1e}",
-            f"{line['tolerance']:.1e}",
-            line["published"],
-            _ours(line),
-        )
-        for line in told["forgeries"]
-    ]
-    headings = ("Forged log", "Steps", "l2, median", "Replay noise", "PoL tolerance", "PoL as published", "Expunge")
-    return headings, rows
+def _paragraph(console: Console, text: str) -> None:
+    console.print(text, markup=False, width=min(console.width, LONGEST))
 
 
-def _made_up(told: Mapping[str, Any]) -> Shown:
-    rows: list[Sequence[str]] = [
-        (
-            line["spoof"],
-            f"{line['example_steps']:,.0f} of {line['claimed']:,.0f}",
-            line["published"],
-            _ours(line),
-        )
-        for line in told["made_up"]
-    ]
-    return ("Training that never was", "Example-steps done", "PoL as published", "Expunge"), rows
-
-
-def _attacks(told: Mapping[str, Any]) -> Shown:
-    rows: list[Sequence[str]] = [
-        (line["number"], line["title"], _ours(line), line["one_level_lower"] or "") for line in told["attacks"]
-    ]
-    return ("No.", "What the attacker does", "Expunge", "One level lower"), rows
-
-
-def _ours(line: Mapping[str, Any]) -> str:
-    said = f"{line['status']} at {line['level']} {', '.join(line['codes'])}".strip()
-    return said if line["as_documented"] else f"{said} — NOT AS DOCUMENTED, expected {line['expected']}"
-
-
-def _print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _table(console: Console, table: Table) -> None:
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Table as Drawn
 
-    table = Table(box=None)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+    drawn = Drawn(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in table.headings:
+        drawn.add_column(heading, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    console.print()
+    console.print(drawn)
     console.print()

@@ -1,10 +1,11 @@
-"""The page of ``expunge audit-demo``: one chart of forged logs, and what became of every attack.
+"""The page of ``expunge audit-demo``: what every level says, one chart of forged logs, what became of every attack.
 
 It shows what the demonstration found, as plain JSON; nothing here decides anything.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +15,35 @@ from markupsafe import Markup
 
 from expunge.core.files import write_bytes
 from expunge.report.audit_demo_chart import draw
-from expunge.report.numerals import count, shown
+from expunge.report.audit_demo_text import (
+    LEVELS,
+    OPENING,
+    PARTS,
+    SPOOFS,
+    heading_of,
+    lines_of,
+    ours,
+    seconds_of,
+    word_for,
+)
+from expunge.report.audit_demo_text import told as told_of
+from expunge.report.numerals import shown
 from expunge.report.templates import environment, resource
 
-SPOOFS = {
-    "resorted-init": "re-sorted initial weights, then a straight line",
-    "infinitesimal": "the same under a recipe whose rate is next to nothing",
-    "blindfold": "a few honest steps where one looks, then straight lines",
+COMPARED = {
+    "swap": "Forged log: nearest gradient",
+    "absorb": "Forged log: absorbed swap",
+    "content": "Forged log: altered pictures",
 }
-LEVELS = {
-    "V0": "form: keys, log, digests of files",
-    "V1": "structure: the whole schedule computed again, no training",
-    "V2": "spot replay: segments carried out again",
-    "V3": "full replay: every step carried out again",
-}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An answer, its tone, and what stands under it in small letters."""
+
+    answer: str
+    tone: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -51,41 +67,69 @@ def write_audit_demo(told: Mapping[str, Any], out: Path) -> Path:
 
 def audit_demo_page(told: Mapping[str, Any]) -> bytes:
     """The page, without scripts and without anything from elsewhere. Same facts, same bytes."""
-    folder, story = Path(told["folder"]), told["story"]
-    lines = [*told["honest"], *told["forgeries"], *told["made_up"], *told["attacks"]]
-    wrong = sum(not line["as_documented"] for line in lines)
+    folder, story, lines = Path(told["folder"]), told["story"], lines_of(told)
     text = (
         environment()
         .get_template("audit_demo.html")
         .render(
             style=Markup(resource("page.css") + resource("audit_demo.css")),
-            wrong=wrong,
+            opening=OPENING,
+            headings={part: heading_of(part).partition(". ")[2] for part in PARTS},
+            wrong=sum(not line["as_documented"] for line in lines),
             lines=len(lines),
-            story=story,
-            rows=count(int(story["rows"]), "row"),
-            forgotten=count(int(story["forgotten"]), "row"),
-            person=str(story["person"]).partition(":")[2],
-            honest=[_honest(line) for line in told["honest"]],
-            forgeries=told["forgeries"],
+            story=_words("story", story),
+            records=_records(told),
+            levels=_levels(told),
+            forged=_words("forgeries", told["forgeries"]),
             charts=draw(told["forgeries"]),
+            forgeries=told["forgeries"],
+            swallowed=_words("absorbed", told["absorbed"]),
+            swallowed_good=told["absorbed"]["as_documented"],
+            made_up_words=_words("made_up", told["made_up"]),
             made_up=[_made_up(line) for line in told["made_up"]],
+            attack_words=_words("attacks", told["attacks"]),
             attacks=[_row(line, folder) for line in told["attacks"]],
-            commands=list(_commands(told, folder)),
+            commands=commands(told, folder, inside=True),
             seconds=shown(float(told["seconds"]), "seconds"),
         )
     )
     return text.encode("utf-8")
 
 
-def _honest(line: Mapping[str, Any]) -> dict[str, Any]:
-    standing = "exact, verified here" if line["standing"] == "verified" else "exact, as claimed"
-    return {
-        "level": line["level"],
-        "meaning": LEVELS[line["level"]],
-        "answer": f"{line['status']} ({standing})",
-        "seconds": shown(float(line["seconds"]), "seconds"),
-        "good": line["as_documented"],
-    }
+def _words(part: str, found: Any) -> list[str]:
+    """The sentences of a part, without its tables."""
+    return [block for block in told_of(part, found) if isinstance(block, str)]
+
+
+def _records(told: Mapping[str, Any]) -> list[str]:
+    """The records that are set side by side, the honest one first."""
+    return ["Honest record", *(COMPARED[line["forger"]] for line in _compared(told))]
+
+
+def _levels(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What every level says of every record that is set side by side."""
+    found: list[dict[str, Any]] = []
+    for line in told["honest"]:
+        honest = Cell(
+            line["status"], "good" if line["as_documented"] else "bad", f"{word_for(line)}; {seconds_of(line)}"
+        )
+        others = [_cell(forged, line["level"]) for forged in _compared(told)]
+        found.append({"level": line["level"], "meaning": LEVELS[line["level"]], "cells": [honest, *others]})
+    return found
+
+
+def _compared(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [line for line in told["forgeries"] if line["forger"] in COMPARED]
+
+
+def _cell(line: Mapping[str, Any], level: str) -> Cell:
+    """What a level says of a forged log: accepted below the level that refuses, not asked above it."""
+    if level == line["level"]:
+        refused = line["status"] == "refused"
+        return Cell(line["status"], "good" if refused else "bad", ", ".join(line["codes"]))
+    if line["reached"] is not None and level <= line["reached"]:
+        return Cell("accepted", "", "")
+    return Cell("already refused", "muted", "")
 
 
 def _made_up(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +139,7 @@ def _made_up(line: Mapping[str, Any]) -> dict[str, Any]:
         "claimed": shown(float(line["claimed"]), "example-steps"),
         "work": shown(float(line["example_steps"]), "example-steps"),
         "published": line["published"],
-        "ours": f"{line['status']} at {line['level']}: {', '.join(line['codes'])}",
+        "ours": ours(line),
         "good": line["as_documented"],
     }
 
@@ -113,13 +157,16 @@ def _row(line: Mapping[str, Any], folder: Path) -> Row:
     )
 
 
-def _commands(told: Mapping[str, Any], folder: Path) -> list[str]:
-    """What anybody can type in the folder of the demonstration."""
-    story = {name: _inside(told["story"][name], folder) for name in ("bundle", "keys", "data", "salts")}
-    beside = f"--keys {story['keys']} --data {story['data']} --salts {story['salts']}"
-    forged = next((_inside(line["bundle"], folder) for line in told["forgeries"] if line["forger"] == "swap"), None)
-    found = [f"expunge verify {story['bundle']} --level V3 {beside}"]
-    return found if forged is None else [*found, f"expunge verify {forged} --level V1 --keys {story['keys']}"]
+def commands(told: Mapping[str, Any], folder: Path, *, inside: bool = False) -> list[str]:
+    """What anybody can type to see the honest record accepted and a forged one refused; ``inside`` the folder."""
+
+    def place(path: str) -> str:
+        return shlex.quote(_inside(path, folder) if inside else path)
+
+    bundle, keys, data, salts = (place(told["story"][name]) for name in ("bundle", "keys", "data", "salts"))
+    found = [f"expunge verify {bundle} --level V3 --keys {keys} --data {data} --salts {salts}"]
+    forged = [line for line in told["forgeries"] if line["forger"] == "swap"]
+    return found + [f"expunge verify {place(line['bundle'])} --level V1 --keys {keys}" for line in forged]
 
 
 def _inside(path: str, folder: Path) -> str:

@@ -11,17 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from expunge.report.audit_demo_text import FORGERS
 from expunge.report.labels import Box
 
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-FORGERS = {
-    "greedy": "greedy: best of many random batches",
-    "nearest": "nearest: the most similar row",
-    "swap": "swap: the nearest gradient",
-    "matching": "matching: rows exchanged one by one",
-    "content": "content: neighbours' pictures altered",
-    "absorb": "absorbed swap, at the end of a training",
-}
 ABOVE, BELOW = 40.0, 44.0  # room for headings, and for the axis
 NOTHING = 26.0  # width of the place for exactly nothing
 
@@ -66,7 +59,7 @@ class Chart:
 
 
 SIZES = (
-    Size("wide", 1144, left=256.0, right=664.0, step=34.0),
+    Size("wide", 1100, left=276.0, right=606.0, step=34.0),
     Size("narrow", 350, left=14.0, right=336.0, step=74.0),
 )
 

@@ -36,11 +36,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A line and what it is called; ``dashed`` and without marks where it is a bound or stands for no measurement."""
+    """A line and what it is called; ``dashed`` and without marks where it is a bound or stands for no measurement.
+
+    Without ``joined`` there are marks alone: the places across have no order. ``colour`` is one of six, the next unless
+    said.
+    """
 
     name: str
     points: tuple[Point, ...]
     dashed: bool = False
+    joined: bool = True
+    colour: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,10 @@ def line_chart_svg(heading: str, series: Sequence[Series], *, across: str, up: s
     plot = Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
     places = _Places(drawn, plot)
     heights = _Heights(drawn, plot)
-    lines = tuple(_line(one, number % COLOURS, places, heights) for number, one in enumerate(drawn))
+    lines = tuple(
+        _line(one, (number if one.colour is None else one.colour) % COLOURS, places, heights)
+        for number, one in enumerate(drawn)
+    )
     chart = _Chart(
         heading=heading,
         across=across,
@@ -167,7 +176,7 @@ def _line(series: Series, colour: int, places: _Places, heights: _Heights) -> _L
         name=series.name,
         colour=colour,
         dashed=series.dashed,
-        path="M" + "L".join(f"{x} {y}" for x, y, _ in spots),
+        path="M" + "L".join(f"{x} {y}" for x, y, _ in spots) if series.joined else "",
         whiskers=whiskers,
         spots=() if series.dashed else tuple(spots),
     )

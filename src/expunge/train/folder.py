@@ -47,7 +47,7 @@ def writing(path: Path) -> Generator[None]:
 
 def sound(run: Run) -> Run:
     """A finished run whose weights are those it announces."""
-    if tensors_digest(read_tensors(run.path / "model.safetensors")).hex() != run.weights_digest:
+    if tensors_digest(read_tensors(run.model_file)).hex() != run.weights_digest:
         raise RunError(f"{run.path} is finished but its weights were altered: remove the folder to make the run again")
     return run
 

@@ -212,14 +212,18 @@ class Run:
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
-        if (self.path / "retired.json").is_file() and not (self.path / "model.safetensors").is_file():
+        return load_model(self.recipe, self.model_file, self.weights_digest, self.manifest["alive"], device)
+
+    @property
+    def model_file(self) -> Path:
+        """Where the stored weights lie; a run whose weights were destroyed says so."""
+        path = self.path / "model.safetensors"
+        if (self.path / "retired.json").is_file() and not path.is_file():
             raise RunError(
                 f"{self.path} was retired: its weights held rows that were forgotten since, and were destroyed; use "
                 "the run that forgot them"
             )
-        return load_model(
-            self.recipe, self.path / "model.safetensors", self.weights_digest, self.manifest["alive"], device
-        )
+        return path
 
 
 def load_model(recipe: Recipe, path: Path, digest: str, alive: list[bool], device: torch.device | str) -> nn.Module:
