@@ -11,7 +11,8 @@ from typing import Any
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
-from expunge.report.forging_study import forging_page, forging_pictures
+from expunge.report.forging_pictures import forging_pictures
+from expunge.report.forging_study import forging_page
 from expunge.report.leaderboard import ranking_table
 from expunge.report.tradeoff import tradeoff_svg
 
@@ -20,6 +21,7 @@ SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
 SCHEDULING = SPEED.with_name("study.json")
 STUDIES = DOCS.parent / "studies" / "results"
 FORGING = STUDIES / "forging.json"
+PROOFS = STUDIES / "proof_of_learning.json"
 PICTURES = "pictures"
 FORMAT = "expunge/study-results/1"
 HEAD = "<!-- written by docs/generate.py: change the code, then say `make docs` -->\n"
@@ -163,8 +165,9 @@ def setting_lines(results: dict[str, Any], setting: dict[str, Any]) -> list[str]
 
 
 def forged_page() -> str:
-    """The forging study: its checks, drawings and tables."""
-    return "\n".join([HEAD, *forging_page(forging_results(), PICTURES)]) + "\n"
+    """The studies of forging and of proofs of learning: checks, drawings and tables."""
+    proofs = json.loads(PROOFS.read_text(encoding="utf-8"))
+    return "\n".join([HEAD, *forging_page(forging_results(), proofs, PICTURES)]) + "\n"
 
 
 def forging_results() -> dict[str, Any]:
@@ -186,8 +189,7 @@ def pictures() -> dict[str, str]:
         for results in studies()
         for setting in results["settings"]
     }
-    if FORGING.exists():
-        drawn |= forging_pictures(forging_results())
+    drawn |= forging_pictures(forging_results())
     return {f"{PICTURES}/{name}": text for name, text in drawn.items()}
 
 
@@ -200,7 +202,7 @@ PAGES = {
     "probes.md": probes_page,
     "speed.md": speed_page,
     "leaderboard.md": leaderboard_page,
-    **({"forging.md": forged_page} if FORGING.exists() else {}),
+    "forging.md": forged_page,
 }
 
 

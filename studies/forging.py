@@ -16,7 +16,6 @@ import datetime
 import io
 import json
 import multiprocessing
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -48,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=WORK, help="where finished points are kept")
     options = parser.parse_args(arguments)
     extent = QUICK if options.quick else FULL
-    started = time.time()
     points, stated = run(extent, options.work, options.jobs)
-    found = results(points, stated, extent, seconds=time.time() - started)
+    found = results(points, stated, extent)
     for number, check in found["acceptance"].items():
         print(f"{number}: {'passed' if check['passed'] else 'NOT passed'}")
         print("\n".join(f"   {line}" for line in check["said"]))
@@ -131,9 +129,7 @@ def _stated(seed: int, extent: Extent, work: Path) -> list[Found]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def results(
-    points: Sequence[Mapping[str, Any]], stated: Sequence[Mapping[str, Any]], extent: Extent, *, seconds: float
-) -> dict[str, Any]:
+def results(points: Sequence[Mapping[str, Any]], stated: Sequence[Mapping[str, Any]], extent: Extent) -> dict[str, Any]:
     """Everything that is kept: cells, noise, bound, absorption, logs, and the checks that they decide."""
     table = summary.cells(points)
     bounds, hidden = summary.bound_cells(points), summary.absorption_cells(points)
@@ -144,7 +140,6 @@ def results(
         "command": "python -m studies.forging --write",
         "data": "digits, 1,438 training rows",
         "machine": {"processor": processor(), "torch": torch.__version__},
-        "seconds": round(seconds, 1),
         "settings": [_described(setting, points) for setting in extent.settings],
         "targets": extent.targets,
         "few": extent.few,

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from expunge.audit.forger import Forged, Forger
 from expunge.audit.recorded_steps import step_states, training_of
 from expunge.audit.step_state import StepState
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.schedule.recipe import Augmentation, Calendar, Optimiser, OptimiserName
+from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.segment import Training
 from expunge.train.training import train
@@ -73,3 +75,20 @@ def gradients_by_loop(state: StepState, slots: np.ndarray) -> torch.Tensor:
         found.append(torch.cat([one.reshape(-1) for one in torch.autograd.grad(loss, learnt)]))
     model.train()
     return torch.stack(found).double()
+
+
+def forge(forger: Forger, found: Trained, *targets: int, state: StepState | None = None) -> Forged:
+    state = state or found.state()
+    return forger.batch(state, state.part.slots, found.without(*targets))
+
+
+def reached(state: StepState, forged: Forged) -> float:
+    """l2 of the weights after the forged batch."""
+    assert forged.slots is not None
+    with pinned(state.recipe):
+        after = state.after(forged.slots, chairs=forged.chairs, contents=forged.contents)
+        return after.apart(state.honest).l2
+
+
+def target_of(found: Trained, chair: int = 2, step: int = 4) -> int:
+    return int(found.state(step).part.slots[chair])

@@ -35,11 +35,12 @@ class Target:
     name: str
     story: Story
     files: Mapping[str, bytes]
+    witnesses: int = 0  # how many the auditor asks for
 
     @classmethod
     def of(cls, name: str, story: Story, *, witnessed: bool = False) -> Target:
         """Signed and logged in memory: the commitment first, whose head is kept, then the runs."""
-        return cls(name, story, signed_files(sign(story.draft, OWNER), witnessed=witnessed))
+        return cls(name, story, signed_files(sign(story.draft, OWNER), witnessed=witnessed), int(witnessed))
 
     @cached_property
     def archive(self) -> bytes:

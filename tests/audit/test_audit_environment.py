@@ -17,12 +17,14 @@ from tests.audit.replaying import ORIGIN, changed, draft_of, finding_of, sealed,
 from tests.methods.linear_problems import FIELDS as CERTIFIED
 
 import expunge.audit.environment as environment
+from expunge.audit import method_replay
 from expunge.audit.environment import differences
 from expunge.audit.keys import Role, SigningKey, write_trusted
 from expunge.audit.record import Environment, ProfileName, RunRecord
 from expunge.audit.trust import trust_digest
 from expunge.audit.verdict import Level, Status
 from expunge.core.streams import Stream
+from expunge.core.values import Empirical
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.methods import lookup
@@ -393,3 +395,25 @@ def test_a_certified_removal_is_carried_out_again_with_the_key(
         noise_key=base.path / "noise.key",
     )
     assert "the account of an earlier removal" in finding_of(again, "method").detail
+
+
+def test_a_removal_is_not_called_certified_where_its_method_does_not_say_so(
+    pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights, and the method itself earns less with them than the record says."""
+    base = train(pictures, out=tmp_path / "base", **CERTIFIED)
+    run = unlearn(base, PERSON, method="certified-logistic", out=tmp_path / "run", data=pictures)
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+
+    class Modest:
+        def __init__(self, algorithm: Any) -> None:
+            self._method = method_replay.method_from_json({"name": algorithm.name})
+            self.name, self.needs = self._method.name, self._method.needs
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            return replace(self._method(*given, **named), guarantee=Empirical())
+
+    monkeypatch.setattr(method_replay, "method_of", Modest)
+    verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path, noise_key=base.path / "noise.key")
+    assert [code.value for code in verdict.codes] == ["GUARANTEE_TOO_HIGH"]
+    assert "itself calls it empirical here" in finding_of(verdict, "method").detail

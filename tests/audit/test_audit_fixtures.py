@@ -12,8 +12,9 @@ from expunge.audit.absorption import Absorb
 from expunge.audit.fixtures.attempt import Fixture, attempt, shown
 from expunge.audit.fixtures.retelling import tale_of
 from expunge.audit.fixtures.scene import Scene
+from expunge.audit.fixtures.state_fixtures import moved_by_one_ulp
 from expunge.audit.fixtures.story import Handed, Story, record_of
-from expunge.audit.fixtures.table import FIXTURES
+from expunge.audit.fixtures.table import FIXTURES, fixtures_table
 from expunge.audit.fixtures.telling import rows_in
 from expunge.audit.limits import Code
 from expunge.audit.pol import forge, prove, published_hash
@@ -21,6 +22,8 @@ from expunge.audit.pol_verdict import Mode
 from expunge.audit.pol_verify import verify_proof
 from expunge.audit.verdict import Level, Standing, Status
 from expunge.data.splits import Split
+from expunge.train.run import Run
+from expunge.train.state import read_tensors, tensors_digest
 
 EVERY = 10_000  # segments an epoch, which no training here has: all of them are carried out again
 
@@ -61,6 +64,16 @@ def test_the_table_holds_every_numbered_attack_and_every_variant_once() -> None:
             Code.GUARANTEE_TOO_HIGH,
         )
     }, "only codes that no numbered attack asks for may be missing"
+
+
+def test_the_table_of_the_documentation_has_one_line_for_every_attack() -> None:
+    head, rule, *lines = fixtures_table().splitlines()
+    assert head.count("|") == rule.count("|") == 5
+    assert len(lines) == len(FIXTURES)
+    for fixture, line in zip(FIXTURES, lines, strict=True):
+        number, title, level, codes = (cell.strip() for cell in line.strip("|").split("|"))
+        assert (number, title, level) == (fixture.number, fixture.title, fixture.level.name)
+        assert codes.split(", ")[0] == f"`{fixture.code.value}`"
 
 
 @pytest.mark.parametrize("level", Level)
@@ -135,6 +148,23 @@ def test_pictures_that_print_alike_have_one_published_hash_and_differ(scene: Sce
     true, handed = run.data()[Split.TRAIN], rows_in(run, found.handed.data)
     assert published_hash(true) == published_hash(handed)
     assert (true.content["x"] != handed.content["x"]).any(axis=(1, 2)).sum() == 1
+
+
+def test_one_ulp_in_the_last_state_alone_is_seen_without_a_replay(scene: Scene, tmp_path: Path) -> None:
+    story, states = scene.story, dict(scene.base.tale.only.states)
+    last = max(states)
+    states[last] = moved_by_one_ulp(states[last])
+    tale = story.tale.with_shard(replace(story.tale.only, losses=scene.base.tale.only.losses, states=states))
+    handed = scene.hand_over(story, story.retold(tale), tmp_path / "attack")
+    assert shown(handed, Level.V1).codes == (Code.WEIGHTS_UNCHANGED,)
+
+
+def test_the_fine_tuned_model_is_the_one_that_is_handed_over(scene: Scene, tmp_path: Path) -> None:
+    found = attempt(fixture_named("7"), scene, tmp_path / "attack")
+    assert found.verdict.run is not None
+    tuned = Run.open(scene.folder / "runs" / "fine-tuned")
+    assert found.verdict.run.digest == tensors_digest(read_tensors(tuned.path / "model.safetensors"))
+    assert found.verdict.run.digest not in (scene.base.statement.digest, scene.story.statement.digest)
 
 
 def test_a_forged_training_keeps_the_weights_that_knew_the_person(scene: Scene, tmp_path: Path) -> None:

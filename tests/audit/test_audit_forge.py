@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expunge.audit.altered_content import Content
 from expunge.audit.attest import attest
 from expunge.audit.bundle import open_bundle
 from expunge.audit.forge import Forging, forge, make_up
-from expunge.audit.forged_answers import altered_rows, together, with_encoded
 from expunge.audit.forging import FORGERS, Forgery, forge_log
 from expunge.audit.forging_text import forging_lines, spoofing_lines
 from expunge.audit.keys import load_trusted, signing_key
@@ -24,7 +22,7 @@ from expunge.audit.pol_calibration import Calibration, calibrate
 from expunge.audit.verdict import Level, Status
 from expunge.audit.verify import verify
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
-from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
@@ -293,6 +291,18 @@ def test_figures_are_those_of_the_steps(plain: Trained, pictures: Dataset) -> No
         assert words in lines
 
 
+def test_what_is_odd_about_a_method_is_told(plain: Trained, pictures: Dataset, tmp_path: Path) -> None:
+    ordered = next(iter(forging_lines(attempt(plain, pictures, "order"))))
+    assert f"4 of 4 steps forged; 2 held {plain.rows.ids[3]}, 2 gave a row for its chair" in ordered
+    content = attempt(plain, pictures, "content", out=tmp_path / "forged")
+    lines = "\n".join(forging_lines(content))
+    assert "d_ref 1000 as given, delta 8" in lines
+    assert "altered rows, which are kept nowhere" in lines
+    assert content.record is not None
+    told = verify(content.record.bundle, keys=content.record.trusted, level=Level.V2, data=pictures)
+    assert told.codes == (Code.REPLAY_STATE_MISMATCH,)
+
+
 def test_the_published_tolerance_is_measured_where_it_is_not_given(plain: Trained, pictures: Dataset) -> None:
     found = forge(plain.run, plain.rows.ids[3], "swap", data=pictures)
     assert found.answers is not None
@@ -319,6 +329,9 @@ def test_what_cannot_be_forged_is_refused_in_a_sentence(
         attempt(plain, pictures, "nearst")
     with refused(InvalidArgument, "'somebody' is the id of no training row", "subject:NAME"):
         attempt(plain, pictures, "swap", target="somebody")
+    held_out = run.data(pictures)[Split.HOLDOUT].ids[0]
+    with refused(InvalidArgument, "is a row of the holdout", "name a training row"):
+        attempt(plain, pictures, "swap", target=held_out)
     with refused(InvalidArgument, "steps 0 must be a whole number"):
         attempt(plain, pictures, "swap", steps=0)
     (tmp_path / "there").mkdir()
@@ -345,57 +358,6 @@ def test_what_cannot_be_forged_is_refused_in_a_sentence(
     )
     with refused(UnsupportedYet, "secret noise"):
         forge(noisy, target, "swap", data=pictures)
-
-
-# The data that a content forger hands over.
-
-
-def test_altered_contents_go_back_into_their_columns() -> None:
-    generator = np.random.Generator(np.random.Philox(key=1))
-    pixels = generator.integers(0, 255, size=(6, 4, 4, 3), dtype=np.uint8)
-    colour = make_dataset(
-        labels=[0, 1] * 3,
-        columns=[Column("x", ColumnKind.IMAGE, (4, 4, 3), "HWC", 1 / 255)],
-        content={"x": pixels},
-        where="test",
-    )
-    from expunge.data.encoding import make_encoding
-
-    encoding = make_encoding(colour)
-    encoded = encoding.encode(colour)
-    changed = 255 - encoded[2]
-    found = with_encoded(colour, encoding, {2: changed})
-    assert np.array_equal(encoding.encode(found)[2], changed)
-    assert np.array_equal(np.delete(encoding.encode(found), 2, 0), np.delete(encoded, 2, 0))
-    assert np.array_equal(colour.content["x"], pixels)
-    numbers = make_dataset(
-        labels=[0, 1] * 3,
-        columns=[Column("a", ColumnKind.NUMERIC), Column("b", ColumnKind.ARRAY, (2,))],
-        content={"a": np.arange(6.0), "b": np.arange(12).reshape(6, 2)},
-        where="test",
-    )
-    encoding = make_encoding(numbers)
-    found = with_encoded(numbers, encoding, {1: np.array([0.25, 7.4, 8.6], dtype=np.float32)})
-    assert found.content["a"][1] == 0.25
-    assert found.content["b"][1].tolist() == [7, 9]
-
-
-def test_the_data_are_put_together_in_the_order_of_their_source(plain: Trained, pictures: Dataset) -> None:
-    opened = plain.run.data(pictures)
-    found = together(opened, plain.run.commitment.assignment)
-    assert found.ids == pictures.ids
-    assert np.array_equal(found.content["image"], pictures.content["image"])
-
-
-def test_only_a_content_forger_hands_over_other_rows(plain: Trained, pictures: Dataset) -> None:
-    swapped = attempt(plain, pictures, "swap").forgery
-    assert altered_rows(swapped) is swapped.opened
-    forgery = forge_log(plain.run, plain.rows.ids[3], Content(steps=20), data=pictures)
-    before, after = (rows[Split.TRAIN].content["image"] for rows in (forgery.opened, altered_rows(forgery)))
-    moved = np.flatnonzero((before != after).any(axis=(1, 2)))
-    assert len(moved)
-    assert 3 not in moved
-    assert set(moved.tolist()) <= {slot for step in forgery.found for slot in step.forged.contents}
 
 
 # Trainings that are made up altogether.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,24 +14,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.audit import altered_content, matching, step_state
+from expunge.audit import matching, step_state
 from expunge.audit.absorption import Absorb
-from expunge.audit.altered_content import Content
-from expunge.audit.forger import Forged, Forger
+from expunge.audit.forger import Forged
 from expunge.audit.forgers import Greedy, GreedyKeep, Nearest, Swap, gradient_distances, nearest_unused
 from expunge.audit.forging import FORGERS, find_forger
 from expunge.audit.matching import Matching
 from expunge.audit.reordering import Leave, Moves, Order
 from expunge.audit.step_state import StepState, same_bytes
-from expunge.core.errors import InvalidArgument, UnsupportedYet
-from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.core.errors import InvalidArgument
+from expunge.data.dataset import Dataset
 from expunge.tasks.task import Batch, Task
 from expunge.train.profile import pinned
 from expunge.train.state import Tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from forging_runs import Trained, gradients_by_loop, trained
+from forging_runs import Trained, forge, gradients_by_loop, reached, target_of, trained
 
 NAMES = [kind.name for kind in FORGERS]
 
@@ -44,23 +43,6 @@ def plain(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Traine
 @pytest.fixture(scope="module")
 def momentum(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return trained("momentum", pictures, tmp_path_factory.mktemp("momentum") / "run")
-
-
-def forge(forger: Forger, found: Trained, *targets: int, state: StepState | None = None) -> Forged:
-    state = state or found.state()
-    return forger.batch(state, state.part.slots, found.without(*targets))
-
-
-def reached(state: StepState, forged: Forged) -> float:
-    """l2 of the weights after the forged batch."""
-    assert forged.slots is not None
-    with pinned(state.recipe):
-        after = state.after(forged.slots, chairs=forged.chairs, contents=forged.contents)
-        return after.apart(state.honest).l2
-
-
-def target_of(found: Trained, chair: int = 2, step: int = 4) -> int:
-    return int(found.state(step).part.slots[chair])
 
 
 # Whom they take.
@@ -246,7 +228,7 @@ def test_matching_stops_when_it_is_told(plain: Trained) -> None:
     )
 
 
-# Absorbed, altered, reordered.
+# Absorbed, reordered.
 
 
 def saturated(found: Trained, factor: float = 60.0, step: int = 14) -> StepState:
@@ -283,68 +265,6 @@ def test_absorb_tries_in_order_and_counts_what_it_could_not_forge(momentum: Trai
         _, apart = gradient_distances(state, state.part.slots, pool)
     came = [int(np.setdiff1d(batch, state.part.slots)[0]) for batch in tries]
     assert came == free[np.argsort(apart[0], kind="stable")].tolist()
-
-
-@pytest.mark.parametrize("kind", ["plain", "batch norm", "dropout", "augmented", "cnn"])
-def test_altered_neighbours_are_legal_and_never_worse_than_leaving_x_out(
-    kind: str, pictures: Dataset, tmp_path: Path
-) -> None:
-    found = trained(kind, pictures, tmp_path / "run")
-    state, target = found.state(), target_of(found)
-    forged = forge(Content(steps=30, rows=3), found, target)
-    left = forge(Leave(), found, target)
-    assert forged.slots is not None
-    assert left.slots is not None
-    assert np.array_equal(forged.slots, left.slots)
-    assert np.array_equal(forged.slots, state.part.slots[state.part.slots != target])
-    assert forged.chairs is not None
-    assert 1 <= len(forged.contents) <= 3
-    pixels = found.rows.content["image"]
-    for slot, row in forged.contents.items():
-        assert slot in forged.slots
-        assert row.dtype == np.uint8
-        assert row.shape == (1, 8, 8)
-        assert pixels.min() <= row.min() <= row.max() <= pixels.max()
-    assert reached(state, forged) <= reached(state, left) * (1 + 1e-5)
-
-
-def test_descent_on_contents_gets_somewhere(plain: Trained) -> None:
-    state, target = plain.state(), target_of(plain)
-    forged, left = forge(Content(steps=40), plain, target), forge(Leave(), plain, target)
-    assert reached(state, forged) < 0.9 * reached(state, left)
-    assert any(not np.array_equal(row[0], plain.rows.content["image"][slot]) for slot, row in forged.contents.items())
-    assert left.example_steps == 0
-
-
-def test_columns_of_words_cannot_be_altered_a_little(tmp_path: Path) -> None:
-    words = np.array(["red", "green", "blue", "grey"] * 20, dtype=object)
-    numbers = np.linspace(-1, 1, 80, dtype=np.float32)
-    data = make_dataset(
-        labels=[int(value > 0) for value in numbers],
-        columns=[Column("word", ColumnKind.CATEGORY), Column("size", ColumnKind.NUMERIC)],
-        content={"word": words, "size": numbers},
-        where="test",
-    )
-    found = trained("plain", data, tmp_path / "run")
-    with pytest.raises(UnsupportedYet, match="'word' is hashed"):
-        forge(Content(steps=1), found, target_of(found))
-
-
-def test_numbers_are_altered_within_what_rows_have(tmp_path: Path) -> None:
-    generator = np.random.Generator(np.random.Philox(key=5))
-    values = generator.standard_normal((90, 4)).astype(np.float32)
-    data = make_dataset(
-        labels=[int(row.sum() > 0) for row in values],
-        columns=[Column("x", ColumnKind.ARRAY, (4,))],
-        content={"x": values},
-        where="test",
-    )
-    found = trained("plain", data, tmp_path / "run")
-    state, target = found.state(), target_of(found)
-    forged = forge(Content(steps=25), found, target)
-    pool = found.rows.content["x"][found.without(target)]
-    assert all((pool.min(0) <= row).all() and (row <= pool.max(0)).all() for row in forged.contents.values())
-    assert reached(state, forged) <= reached(state, forge(Leave(), found, target)) * (1 + 1e-5)
 
 
 def test_reordering_moves_within_the_epoch_and_nobody_twice(plain: Trained) -> None:
@@ -434,58 +354,3 @@ def test_the_work_that_is_told_is_the_work_that_was_done(
     wanted = {"greedy": 6 * 16, "greedy-keep": 6 * 16, "nearest": (free + 1) / 3, "swap": free + 1, "order": free + 1}
     if name in wanted:
         assert forged.example_steps == pytest.approx(wanted[name])
-
-
-def test_altering_contents_counts_every_pass(plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = plain.state()
-    passes: Iterator[int] = itertools.count()
-    forward = torch.nn.Module.__call__
-    model = state.model()
-    rows: list[int] = []
-
-    def watched(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        next(passes)
-        rows.append(len(inputs[0]))
-
-    model.register_forward_hook(watched)
-    forged = forge(Content(steps=5), plain, target_of(plain), state=state)
-    assert forward is torch.nn.Module.__call__
-    assert forged.forwards == sum(rows)
-    # every pass goes back once; the descents, one more than there are steps, go back through both once more
-    assert forged.backwards == sum(rows) + 6 * 3 * 15
-
-
-def test_contents_that_help_nobody_are_not_altered(plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(altered_content._Problem, "plain_residual", lambda self, values: float("inf"))
-    forged = forge(Content(steps=3), plain, target_of(plain))
-    assert (forged.slots, forged.contents) == (None, {})
-    assert forged.example_steps > 0
-
-
-def test_the_contents_that_are_kept_are_the_best_that_were_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of real numbers nothing is rounded, so nothing but a copy keeps them from moving on."""
-    generator = np.random.Generator(np.random.Philox(key=6))
-    values = generator.standard_normal((90, 4)).astype(np.float32)
-    data = make_dataset(
-        labels=[int(row.sum() > 0) for row in values],
-        columns=[Column("x", ColumnKind.ARRAY, (4,))],
-        content={"x": values},
-        where="test",
-    )
-    found = trained("plain", data, tmp_path / "run")
-    met: list[tuple[float, np.ndarray]] = []
-    honest = altered_content._Problem.plain_residual
-
-    def watched(self: altered_content._Problem, values: torch.Tensor) -> float:
-        reached = honest(self, values)
-        met.append((reached, values.detach().numpy().copy()))
-        return reached
-
-    monkeypatch.setattr(altered_content._Problem, "plain_residual", watched)
-    state = found.state()
-    forged = forge(Content(steps=30, rows=15, rate=0.3), found, target_of(found), state=state)
-    assert forged.slots is not None
-    _, best = min(met, key=lambda pair: pair[0])
-    assert len({reached for reached, _ in met}) > 20
-    for slot, row in forged.contents.items():
-        assert np.array_equal(row, best[forged.slots.tolist().index(slot)])

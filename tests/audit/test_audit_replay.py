@@ -209,6 +209,21 @@ def test_losses_of_the_trace_are_compared(
 
 
 @pytest.mark.parametrize("what", ["rate", "momentum", "another row's content"])
+def test_a_replay_without_the_trace_says_what_it_did_not_compare(
+    base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """Every bit of every state is, so the replay passes; what the owner says of the losses is left open."""
+    told = with_losses(draft_of(base, owner), base, 7)
+    bundle = sealed(changed(told, lambda record: record, {"trace.bin": None}), owner, tmp_path / "sealed")
+    for level, name in (("V3", "execution"), ("V4", "execution")):
+        verdict = verified(bundle, trusted, level, data=pictures)
+        assert verdict.status is Status.ACCEPTED, verdict.as_json()
+        assert "trace.bin is not here" in finding_of(verdict, name, Level.V3).detail
+    whole = sealed(draft_of(base, owner), owner, tmp_path / "whole")
+    honest = verified(whole, trusted, "V3", data=pictures)
+    assert "trace.bin" not in finding_of(honest, "execution", Level.V3).detail
+
+
 def test_a_training_that_was_executed_differently_is_refused(
     what: str,
     base: Run,

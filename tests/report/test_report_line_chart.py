@@ -94,3 +94,11 @@ def test_the_drawing_stands_alone_in_light_and_dark() -> None:
     assert "var(" not in text
     assert "prefers-color-scheme: dark" in text
     assert text == line_chart_svg("T", [Series("a", (Point(1, 1.0),))], across="x", up="y")
+
+
+def test_marks_that_are_not_joined_have_no_line_and_lines_may_share_a_colour() -> None:
+    points = (Point("a", 1e-3, 1e-4, 1e-2), Point("b", 1e-2))
+    root = drawn(Series("marks", points, joined=False, colour=1), Series("bound", points, dashed=True, colour=1))
+    lines = [one for one in root.iter(f"{SVG}path") if "series" in one.get("class", "")]
+    assert [one.get("class") for one in lines] == ["series c1 dashed"] * 2  # the bound, and its place in the legend
+    assert len([one for one in root.iter(f"{SVG}rect") if "spot" in one.get("class", "")]) == len(points) + 1

@@ -19,8 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from studies.forging_measure import measure, prepare
 from studies.forging_models import headed
 from studies.forging_settings import EARLY, FITTED, FULL, PAST, POINTS, QUICK, SETTINGS, Extent, Setting
+from studies.keep import RESULTS
 
-from expunge.report.forging_study import forging_page, forging_pictures
+from expunge.report.forging_pictures import forging_pictures
+from expunge.report.forging_study import forging_page
 from studies import forging, forging_logs
 from studies import forging_summary as summary
 
@@ -64,7 +66,8 @@ def test_every_axis_of_the_specification_is_measured() -> None:
     assert {setting.momentum for setting in SETTINGS} == {0.0, 0.9}
     assert any(setting.options.get("norm") == "batch" and setting.momentum for setting in SETTINGS)
     assert {setting.options.get("head") for setting in SETTINGS} == {None, "logits", "softmax"}
-    assert set(QUICK.settings) < set(SETTINGS)
+    assert QUICK.settings
+    assert all(setting in SETTINGS for setting in QUICK.settings)
 
 
 def test_rows_tell_who_was_denied_how_near_it_came_and_what_it_cost(points: Sequence[dict[str, Any]]) -> None:
@@ -150,6 +153,10 @@ def test_logs_are_forged_and_asked_about(monkeypatch: pytest.MonkeyPatch) -> Non
     for log, code in zip(found, ("SCHEDULE_BATCH_MISMATCH", "SCHEDULE_ORDER_MISMATCH"), strict=True):
         assert (log["refused"], log["level"], log["codes"], log["expected"]) == (True, "V1", [code], code)
         assert log["deceived"] == (log["distance"] <= log["delta"])
+        assert log["refused_by"] == ([] if log["deceived"] else ["weights"])
+        assert log["honest_believed"]
+        assert 0 < log["step_distance"] <= log["delta"]
+        assert log["segments"] == 2
     assert [log["steps"] for log in found] == [8, 16]
 
 
@@ -309,8 +316,7 @@ def acceptance(**changed: Any) -> dict[str, Any]:
         ({"pairs": 150}, "5"),
         ({"falls": False}, "6"),
         ({"share": 0.89}, "6"),
-        ({"log": {"deceived": False}}, "7"),
-        ({"log": {"deceived": False}, "others": 99}, ""),
+        ({"log": {"deceived": False}}, ""),
         ({"log": {"refused": False}, "others": 99}, "8"),
         ({"log": {"level": "V2"}, "others": 99}, "8"),
         ({"swaps": [swap(weights=False)]}, "11"),
@@ -323,12 +329,49 @@ def test_checks_fail_for_what_they_are_about(changed: dict[str, Any], failing: s
     assert all(check["said"] for check in found.values())
 
 
+def a_log(**changed: Any) -> dict[str, Any]:
+    log = {"model": "mlp", "seed": 1, "method": "swap", "steps": 8, "segments": 2, "honest_believed": True}
+    log |= {"deceived": True, "refused_by": [], "step_distance": 0.01, "distance": 0.1, "delta": 0.2}
+    return {**log, "refused": True, "level": "V1", "codes": ["X"], "expected": "X", **changed}
+
+
+def test_logs_are_counted_by_what_either_verifier_says_and_why() -> None:
+    refused = a_log(deceived=False, refused_by=["weights"], distance=0.4, seed=3)
+    (found,) = summary.log_cells([a_log(), refused, a_log(step_distance=0.3, codes=["X", "Y"])])
+    wanted = {
+        "logs": 3,
+        "seeds": 2,
+        "steps": 24,
+        "honest_believed": 3,
+        "valid_step_by_step": 2,
+        "published_accepts": 2,
+        "published_refuses_by": {"weights": 1},
+        "verify_refuses": 3,
+        "as_expected": 2,
+        "largest_share_of_delta": 2.0,
+        "median_growth": 10.0,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_points_stand_in_the_order_of_the_training() -> None:
+    rows = pair(1.0, 2.0)
+    points = [{"setting": "cnn", "seed": 0, "point": point, "rows": rows} for point in reversed(POINTS)]
+    assert [cell["point"] for cell in summary.at_equal_cost(points)] == list(POINTS)
+    greedy = {"setting": "cnn", "axis": "progress", "forger": "greedy", "distance": "l2"}
+    table = [
+        {**greedy, "point": point, "candidates": count, "median": 1 / count}
+        for point in POINTS[::-1]
+        for count in (1, 2)
+    ]
+    assert [cell["point"] for cell in summary.falls(table)] == list(POINTS)
+    assert all(cell["falls"] and cell["first_to_last"] == 2 for cell in summary.falls(table))
+
+
 def test_results_are_kept_as_a_table_a_page_and_drawings(points: list[dict[str, Any]], tmp_path: Path) -> None:
-    log = {"model": "mlp", "method": "swap", "steps": 8, "deceived": True, "distance": 0.1, "delta": 0.2}
-    log |= {"refused": True, "level": "V1", "codes": ["X"], "expected": "X"}
     cnn = [{**point, "setting": "cnn"} for point in points]
     extent = replace(EXTENT, settings=(replace(TINY, name="cnn"), TINY))
-    found = forging.results([*cnn, *points], [log], extent, seconds=90.0)
+    found = forging.results([*cnn, *points], [a_log()], extent)
     table, whole = forging.write(found, tmp_path)
     with table.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -337,10 +380,11 @@ def test_results_are_kept_as_a_table_a_page_and_drawings(points: list[dict[str, 
     kept = json.loads(whole.read_text(encoding="utf-8"))
     assert kept["format"] == forging.FORMAT
     assert "squares" not in whole.read_text(encoding="utf-8")
-    page = "\n".join(forging_page(kept, "pictures"))
+    proofs = json.loads((RESULTS / "proof_of_learning.json").read_text(encoding="utf-8"))
+    page = "\n".join(forging_page(kept, proofs, "pictures"))
     for name, drawing in forging_pictures(kept).items():
         assert f"(pictures/{name})" in page
         assert drawing.startswith("<svg")
-    for words in ("## Absorption", "replay noise", "| mlp | swap | 1 | 8 | 1 | 0.5 | 1 | 1 |", "fitted after"):
+    for words in ("## Absorption", "replay noise", "| mlp | swap | 1 | 8 | 1 | 1 | 1 | 1 | 0.05 | 0.5, 0.5 |"):
         assert words in page
     assert forging_pictures(kept) == forging_pictures(json.loads(json.dumps(kept)))

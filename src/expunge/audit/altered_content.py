@@ -70,7 +70,7 @@ class Content(Forger):
         moved = problem.descend(start, values)
         strength = moved.flatten(1).norm(dim=1)
         altered = torch.argsort(strength, descending=True, stable=True)[: self.rows]
-        best, kept = float(start.detach()), None
+        best, kept = problem.plain_residual(current), None
         lone = current[altered].clone().requires_grad_()
         optimiser = torch.optim.Adam([lone], lr=1.0)
         span = (problem.legal[1] - problem.legal[0]) * self.rate
@@ -81,10 +81,10 @@ class Content(Forger):
             optimiser.step()
             with torch.no_grad():
                 lone.copy_(problem.clipped(before + (lone - before) * span))
-                rounded = problem.rounded(lone)
-                reached = float(problem.plain_residual(current.index_copy(0, altered, rounded)))
-            if reached < best:
-                best, kept = reached, rounded.detach().to(raw.dtype, copy=True)
+                rounded = problem.rounded(lone).to(raw.dtype, copy=True)
+                reached = problem.plain_residual(current.index_copy(0, altered, rounded.float()))
+            if reached < best and not torch.equal(rounded, raw[altered]):
+                best, kept = reached, rounded
         if kept is None:
             return Found(slots=None)
         pairs = zip(

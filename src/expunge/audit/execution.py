@@ -139,6 +139,13 @@ def trace_layout(opened: OpenedRecord) -> TraceLayout | None:
     return TraceLayout(opened.schedule, opened.record.alive, trace.mode)
 
 
+def untraced(opened: OpenedRecord) -> str:
+    """What a replay leaves open where the bundle lacks the trace; "" where nothing."""
+    if opened.record.trace is None or TRACE in opened.bundle:
+        return ""
+    return f"; {TRACE} is not here, so the digests of the trace that the record names were compared with nothing"
+
+
 def trace_odd(
     opened: OpenedRecord, layout: TraceLayout | None, segment: Segment, seen: Sequence[StepSeen]
 ) -> list[str]:

@@ -174,6 +174,12 @@ def forge_log(
     """
     opened = run.data(data, salts=salts)
     rows = opened[Split.TRAIN]
+    for split, others in opened.items():
+        if split is not Split.TRAIN and target in others.ids and target not in rows.ids:
+            raise InvalidArgument(
+                f"target {target!r} is a row of the {split.value}, which no step of {run.path} held: name a training "
+                f"row, such as {rows.ids[0]!r}"
+            )
     slots = find_target(run, rows, target)
     training = training_of(run, rows)
     touched = steps_with(training, slots)

@@ -9,6 +9,7 @@ from expunge.audit.forging import Forgery
 from expunge.audit.pol_calibration import Calibration
 from expunge.audit.pol_verdict import PolVerdict
 from expunge.audit.verdict import Status, Verdict
+from expunge.core.wording import three_digits
 
 WIDTH = 28
 
@@ -19,12 +20,17 @@ def forging_lines(forging: Forging) -> Iterator[str]:
     yield f"{forgery.forger.name}: {len(forgery.found)} of {len(forgery.steps)} steps forged; {_whole(forgery)}"
     yield from _table(forgery)
     if answers is None:
-        yield f"nothing was forged, so there is no log to ask about: {_cost(forgery)}"
+        yield "nothing was forged: there is no record to write and no log to ask about"
         return
     for shard, published in answers.published.items():
         name = "" if len(answers.published) == 1 else f", shard {shard}"
         yield from _published(published, answers.calibration, name)
     yield from _verdicts(answers.verdicts)
+    if any(step.forged.contents for step in forgery.found):
+        yield (
+            "  it was handed the altered rows, which are kept nowhere; with the committed ones it is the replay that "
+            "differs"
+        )
     if forging.record is not None:
         yield f"record {forging.record.bundle}, signed with a throwaway key: {forging.record.trusted} trusts it"
 
@@ -44,6 +50,9 @@ def spoofing_lines(spoofing: Spoofing) -> Iterator[str]:
 
 def _whole(forgery: Forgery) -> str:
     held = f"{forgery.touched} held {forgery.target}"
+    lent = len(forgery.steps) - forgery.touched
+    if lent > 0:
+        held += f", {lent} gave a row for its chair"
     return f"{held}, {forgery.absorbed} end in the very same bytes"
 
 
@@ -58,7 +67,9 @@ def _table(forgery: Forgery) -> Iterator[str]:
     if forgery.distances:
         ratio = forgery.ratio
         told = (
-            "replays differ by 0, the forgery does not" if ratio is None else f"{ratio:,.4g}× the median replay noise"
+            "replays differ by 0, the forgery does not"
+            if ratio is None
+            else f"{three_digits(ratio)}× the median replay noise"
         )
         yield f"{'ratio':{WIDTH}}{_zero(forgery) or told}"
     yield f"{'cost':{WIDTH}}{_cost(forgery)}"
@@ -83,7 +94,9 @@ def _row(name: str, values: Mapping[str, float] | None) -> str:
 def _published(verdict: PolVerdict, calibration: Calibration, name: str) -> Iterator[str]:
     said = "accepted" if verdict.accepted else "refused: " + "; ".join(verdict.reasons)
     yield f"Proof-of-Learning as published{name}: {said}"
-    yield f"  largest distance of a segment {verdict.largest_distance:.3g}; {calibration}"
+    given = f"d_ref {calibration.d_ref:.4g} as given, delta {calibration.delta:.4g} = {calibration.share:g} × d_ref"
+    told = given if len(calibration.distances) == 1 else str(calibration)
+    yield f"  largest distance of a segment {verdict.largest_distance:.3g}; {told}"
 
 
 def _verdicts(verdicts: tuple[Verdict, ...]) -> Iterator[str]:

@@ -50,9 +50,15 @@ class Form:
 
 
 def check_form(
-    bundle: Bundle, checks: Checks, keys: Sequence[TrustedKey], known_checkpoint: bytes | None = None
+    bundle: Bundle,
+    checks: Checks,
+    keys: Sequence[TrustedKey],
+    known_checkpoint: bytes | None = None,
+    witnesses: int = 0,
 ) -> Form:
-    """Every check of V0. ``known_checkpoint`` is a signed note that the verifier kept from an earlier visit."""
+    """Every check of V0. ``known_checkpoint`` is a signed note that the verifier kept from an earlier visit; so many
+    ``witnesses`` must have cosigned what the bundle shows of the log.
+    """
     checks.run("files", lambda: _files(bundle))
     opened: dict[str, tuple[bytes, Statement]] = {}
     held = _Held(bundle.limits)
@@ -64,7 +70,8 @@ def check_form(
     if not signed:
         return Form()
     statements = dict(opened.values())
-    logged = log_form(bundle, checks, keys, {digest: name for name, (digest, _) in opened.items()}, known_checkpoint)
+    named = {digest: name for name, (digest, _) in opened.items()}
+    logged = log_form(bundle, checks, keys, named, known_checkpoint, witnesses)
     run = opened[ENVELOPE][0]
     sound = MODEL in bundle and checks.run("model file", lambda: _model(bundle, statements[run]))
     return Form(

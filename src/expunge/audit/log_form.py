@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.audit.bundle import Bundle
-from expunge.audit.checks import Checks, counted
+from expunge.audit.checks import Checks, EvidenceMissing, counted
 from expunge.audit.keys import TrustedKey
 from expunge.audit.limits import Code, refused
 from expunge.audit.log import ConsistencyProof, check_grown, check_included, read_consistency, read_inclusion
@@ -38,8 +38,12 @@ def log_form(
     keys: Sequence[TrustedKey],
     names: Mapping[bytes, str],
     known_checkpoint: bytes | None,
+    witnesses: int = 0,
 ) -> LoggedAt | None:
-    """Check the log's part of a bundle; ``names`` are the envelopes' files by their digests. None where it fails."""
+    """Check the log's part of a bundle; ``names`` are the envelopes' files by their digests. None where it fails.
+
+    So many ``witnesses`` from the list of keys must have signed every checkpoint that is shown.
+    """
     head: list[SignedCheckpoint] = []
     if not checks.run("log checkpoint", lambda: _head(bundle, keys, head)):
         return None
@@ -48,7 +52,12 @@ def log_form(
     known = None if known_checkpoint is None else _known(known_checkpoint, keys)
     included = checks.run("log inclusion", lambda: _included(bundle, names, head[0], places))
     grown = checks.run("log consistency", lambda: _grown(bundle, keys, head[0], known, earlier))
-    return LoggedAt(head[0], tuple(earlier), places) if included and grown else None
+    if not (included and grown):
+        return None
+    logged = LoggedAt(head[0], tuple(earlier), places)
+    if witnesses:
+        checks.run("witnesses", lambda: _witnessed(logged, witnesses))
+    return logged
 
 
 def _head(bundle: Bundle, keys: Sequence[TrustedKey], found: list[SignedCheckpoint]) -> str:
@@ -62,6 +71,18 @@ def _head(bundle: Bundle, keys: Sequence[TrustedKey], found: list[SignedCheckpoi
         f"log {signed.checkpoint.origin} of {counted(signed.checkpoint.size, 'record')}, signed by {signed.key.name}; "
         f"{seen}{unknown[:200]}"
     )
+
+
+def _witnessed(logged: LoggedAt, least: int) -> str:
+    """A line that is missing, or is of somebody unknown, refutes nothing; it fails to show what was asked for."""
+    for signed in logged.checkpoints:
+        seen = {witness.key.keyid for witness in signed.witnesses}
+        if len(seen) < least:
+            raise EvidenceMissing(
+                f"the checkpoint over {counted(signed.checkpoint.size, 'record')} is cosigned by {len(seen)} of the "
+                f"witnesses on your list, you ask for {least}"
+            )
+    return f"{counted(len(logged.checkpoints), 'checkpoint')}, each cosigned by {least} or more witnesses on your list"
 
 
 def _included(bundle: Bundle, names: Mapping[bytes, str], head: SignedCheckpoint, places: dict[bytes, int]) -> str:

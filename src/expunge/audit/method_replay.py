@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -15,10 +16,11 @@ from expunge.audit.claims import CERTIFIED_METHODS
 from expunge.audit.environment import NOT_DETERMINISTIC, NOT_EXACT
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
-from expunge.audit.record import Algorithm, RunRecord
+from expunge.audit.record import Algorithm, GuaranteeKind, RunRecord
 from expunge.audit.state_files import StateFiles
 from expunge.audit.verdict import Finding, Level, undecided
 from expunge.core.errors import ExpungeError
+from expunge.core.values import Certified, Empirical, Exact
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
@@ -72,6 +74,14 @@ class _Unsaid(Exception):
     """Other weights came out, of a method whose bits nobody vouches for."""
 
 
+@dataclass(frozen=True)
+class _Came:
+    """What a method came to: digest of the weights, and what it says of them itself."""
+
+    weights: str
+    guarantee: Exact | Certified | Empirical | None = None
+
+
 class _Again:
     """One method, one parent, one forget set."""
 
@@ -105,9 +115,10 @@ class _Again:
                 "while it is kept for auditors, give the folder with its model.safetensors with --checkpoints DIR"
             )
         model = self._model(weights, record)
-        found = self._carry_out(method, model, record, forget, self._progress)
+        came = self._carry_out(method, model, record, forget, self._progress)
+        found = came.weights
         if found != self._opened.run.digest.hex():
-            if self._carry_out(method, model, record, forget, None) != found:
+            if self._carry_out(method, model, record, forget, None) != came:
                 raise _Unsteady(
                     f"{algorithm.name} gave different weights here when it was carried out twice: nothing computed on "
                     "this machine can be compared"
@@ -122,8 +133,21 @@ class _Again:
                 f"{algorithm.name} with the fields of the record gives weights {found[:16]}… here, twice the same, the "
                 f"record names {self._opened.run.digest.hex()[:16]}…: something else was done",
             )
+        self._check_earned(came.guarantee)
         self.done = True
         return f"{algorithm.name} carried out again on {len(forget)} forgotten rows: the weights are {found[:16]}…"
+
+    def _check_earned(self, earned: Exact | Certified | Empirical | None) -> None:
+        """What the method says of its own result here is what the record says of it; less may always be said."""
+        signed = self._opened.record.guarantee
+        if signed.kind is not GuaranteeKind.CERTIFIED:  # V1 lets no method of this kind be called exact
+            return
+        if not isinstance(earned, Certified) or (earned.epsilon, earned.delta) != (signed.epsilon, signed.delta):
+            raise refused(
+                Code.GUARANTEE_TOO_HIGH,
+                f"the record calls the result {signed.kind.value}, and {self._opened.record.algorithm.name} itself "
+                f"calls it {type(earned).__name__.lower()} here: it was not earned",
+            )
 
     def _check_evidence(self, method: Method, record: RunRecord, forget: np.ndarray) -> None:
         """What the method reads must be at hand."""
@@ -150,8 +174,8 @@ class _Again:
 
     def _carry_out(
         self, method: Method, model: nn.Module, record: RunRecord, forget: np.ndarray, progress: Progress | None
-    ) -> str:
-        """Digest of the weights that come out, or why none do."""
+    ) -> _Came:
+        """What comes out, or why nothing does."""
         opened, seed = self._opened, self._opened.record.randomness.request_seed
         assert opened.parent is not None
         assert seed is not None
@@ -170,9 +194,9 @@ class _Again:
         try:
             with pinned(opened.recipe):
                 result = method(parent, forget, budget=opened.record.algorithm.budget, seed=seed, progress=progress)
-                return weights_digest(result.model)
+                return _Came(weights_digest(result.model), result.guarantee)
         except ExpungeError as error:
-            return f"none ({error})"
+            return _Came(f"none ({error})")
 
 
 def method_of(algorithm: Algorithm) -> Method:

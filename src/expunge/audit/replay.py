@@ -27,7 +27,7 @@ from expunge.audit.environment import (
     exactness_finding,
     initial_finding,
 )
-from expunge.audit.execution import Difference, Execution, NotDeterministic, changes, check_model
+from expunge.audit.execution import Difference, Execution, NotDeterministic, changes, check_model, untraced
 from expunge.audit.limits import Code, refused
 from expunge.audit.making.trajectory import buffer_names
 from expunge.audit.method_replay import method_findings
@@ -254,7 +254,8 @@ class _Replay:
         drawn = self._draw(segments)
         odd = execution.replay(drawn.chosen, self._supplied.progress)
         _refuse(odd, f"{len(drawn.chosen)} of {counted(len(segments), 'segment')}", _by_chance(drawn))
-        return _spotted(drawn, len(segments), sum(execution.training.recipe.stage_epochs))
+        told = _spotted(drawn, len(segments), sum(execution.training.recipe.stage_epochs))
+        return f"{told}{untraced(self._opened)}"
 
     def _draw(self, segments: tuple[Segment, ...]) -> Draw:
         emptied = {
@@ -268,7 +269,7 @@ class _Replay:
         _refuse(execution.replay(segments, self._supplied.progress), f"all {counted(len(segments), 'segment')}")
         return (
             f"execution verified: all {counted(len(segments), 'segment')} executed again bit for bit, those taken over "
-            "from an earlier run included"
+            f"from an earlier run included{untraced(self._opened)}"
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from expunge.audit.checks import Checks, counted
 from expunge.audit.environment import NOT_DETERMINISTIC
-from expunge.audit.execution import CANNOT, NotDeterministic, check_model, further, trace_layout, trace_odd
+from expunge.audit.execution import CANNOT, NotDeterministic, check_model, further, trace_layout, trace_odd, untraced
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import State
@@ -69,7 +69,7 @@ def twin_findings(opened: OpenedRecord, training: Training, progress: Progress |
             "execution",
             Level.V3,
             f"execution verified: trained again from the initial weights through all {counted(len(states), 'state')} "
-            "on record, bit for bit",
+            f"on record, bit for bit{untraced(opened)}",
         )
         yield holds("twin run", Level.V4, f"trained from nothing, without a checkpoint: {finding.detail}")
     else:

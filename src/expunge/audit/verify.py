@@ -31,6 +31,7 @@ def verify(
     level: Level | str = Level.V1,
     limits: Limits = LIMITS,
     known_checkpoint: Path | str | None = None,
+    witnesses: int = 0,
     data: Any = None,
     salts: Path | str | None = None,
     checkpoints: Path | str | None = None,
@@ -42,13 +43,18 @@ def verify(
     """Verify a record up to ``level``; nothing in the bundle is believed, and nothing in it is executed.
 
     ``keys`` is the verifier's own list, or its file. ``known_checkpoint`` is the file of a log checkpoint kept from an
-    earlier visit. The rest is for V2 and above: ``data`` and ``salts`` where rows are, ``checkpoints`` a folder with
-    the recorded states, ``segments`` how many are drawn at V2, ``noise_key`` of a certified run, ``trust`` the digests
-    of sources that may be executed although they are not built in.
+    earlier visit; ``witnesses`` is how many of those on the list must have cosigned the log. The rest is for V2 and
+    above: ``data`` and ``salts`` where rows are, ``checkpoints`` a folder with the recorded states, ``segments`` how
+    many are drawn at V2, ``noise_key`` of a certified run, ``trust`` the digests of sources that may be executed
+    although they are not built in.
     """
     asked = level_of(level) if isinstance(level, str) else level
     if segments < 1:
         raise InvalidArgument(f"segments {segments} must be a whole number from 1: that many are drawn and replayed")
+    if witnesses < 0:
+        raise InvalidArgument(
+            f"witnesses {witnesses} must be a whole number from 0: so many must have cosigned the log"
+        )
     trusted = tuple(keys) if isinstance(keys, Sequence) and not isinstance(keys, str) else load_trusted(Path(keys))
     if not trusted:
         raise InvalidArgument("no key is trusted, so nothing could ever be accepted: give your own list of keys")
@@ -61,7 +67,7 @@ def verify(
     with opened:
         if not opened.exact:
             return verdict.and_also([refused_finding("bundle", Level.V0, Code.UNSAFE_FILE, _repacked(bundle))])
-        verdict, record = _without_replay(opened, verdict, trusted, known, progress)
+        verdict, record = _without_replay(opened, verdict, trusted, known, witnesses, progress)
         if asked >= Level.V2 and record is not None and _may_replay(verdict):
             from expunge.audit.replay import replay_findings
 
@@ -102,11 +108,12 @@ def _without_replay(
     verdict: Verdict,
     trusted: Sequence[TrustedKey],
     known: bytes | None,
+    witnesses: int,
     progress: Progress | None,
 ) -> tuple[Verdict, OpenedRecord | None]:
     """V0, and V1 where it was asked for and the chain was signed by trusted keys."""
     checks, record = Checks(Level.V0), None
-    form = check_form(bundle, checks, trusted, known)
+    form = check_form(bundle, checks, trusted, known, witnesses)
     findings = list(checks.findings)
     if verdict.asked >= Level.V1 and form.sound:
         structure = Checks(Level.V1)

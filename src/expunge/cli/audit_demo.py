@@ -19,6 +19,9 @@ EXAMPLE = "Example: expunge audit-demo --out audit-demo-out"
 REPORT = "report.html"
 PIPED = 140  # letters of a line where the output is no terminal
 LONGEST = 110  # letters of a line of prose
+WIDEST = 31  # letters of a line in a column that is not the one that folds
+NARROWEST = 16  # letters of a line in the one that does
+GAP = 2  # letters between columns
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +42,11 @@ def audit_demo(
 
     from expunge.audit.demo import demonstrate
     from expunge.report.audit_demo import commands, write_audit_demo
-    from expunge.report.audit_demo_text import OPENING, lines_of
+    from expunge.report.audit_demo_text import lines_of
 
     console = Console(emoji=False, highlight=False, stderr=json)
     if not console.is_terminal:
         console = Console(emoji=False, highlight=False, stderr=json, width=PIPED)
-    _paragraph(console, OPENING)
     found = demonstrate(out, stage=progress_bar, show=lambda part: _print(console, part))
     told = found.as_json()
     page = write_audit_demo(told, out / REPORT)
@@ -61,8 +63,10 @@ def audit_demo(
 
 
 def _print(console: Console, part: Mapping[str, Any]) -> None:
-    from expunge.report.audit_demo_text import heading_of, told
+    from expunge.report.audit_demo_text import OPENING, heading_of, told
 
+    if "story" in part:
+        _paragraph(console, OPENING)
     for name, found in part.items():
         if heading_of(name):
             _heading(console, heading_of(name))
@@ -70,7 +74,7 @@ def _print(console: Console, part: Mapping[str, Any]) -> None:
             if isinstance(block, str):
                 _paragraph(console, block)
             else:
-                _table(console, block)
+                print_table(console, block)
 
 
 def _heading(console: Console, text: str) -> None:
@@ -81,15 +85,28 @@ def _paragraph(console: Console, text: str) -> None:
     console.print(text, markup=False, width=min(console.width, LONGEST))
 
 
-def _table(console: Console, table: Table) -> None:
+def print_table(console: Console, table: Table) -> None:
+    """A table, with nothing cut off."""
     from rich.markup import escape
     from rich.table import Table as Drawn
 
-    drawn = Drawn(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in table.headings:
-        drawn.add_column(heading, overflow="fold")
+    drawn = Drawn(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for heading, width in zip(table.headings, widths_of(table, console.width), strict=True):
+        drawn.add_column(heading, overflow="fold", width=width)
     for row in table.rows:
         drawn.add_row(*(escape(cell) for cell in row))
     console.print()
     console.print(drawn)
     console.print()
+
+
+def widths_of(table: Table, whole: int) -> list[int]:
+    """Letters of each column: all of its own where that fits; else one column folds, and others beyond WIDEST."""
+    widths = [max(len(heading), *(len(row[at]) for row in table.rows), 0) for at, heading in enumerate(table.headings)]
+    room = whole - GAP * len(widths)
+    if sum(widths) <= room:
+        return widths
+    folded = [min(width, WIDEST) for width in widths]
+    rest = room - sum(folded) + folded[table.flexible]
+    folded[table.flexible] = min(widths[table.flexible], max(rest, NARROWEST))
+    return folded

@@ -27,6 +27,7 @@ def verify(
     known_checkpoint: Annotated[
         Path | None, typer.Option(help="A log/checkpoint that you kept: shows that the log was not rewritten since.")
     ] = None,
+    witnesses: Annotated[int, typer.Option(help="How many witnesses on your list must have cosigned the log.")] = 0,
     noise_key: Annotated[Path | None, typer.Option(help="From V2: noise key of a certified run.")] = None,
     trust: Annotated[
         list[str] | None, typer.Option(help="From V2: digest of foreign sources that may run (repeatable).")
@@ -43,6 +44,7 @@ def verify(
             keys=keys,
             level=level,
             known_checkpoint=known_checkpoint,
+            witnesses=witnesses,
             data=data,
             salts=salts,
             checkpoints=checkpoints,

@@ -19,6 +19,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
+def three_digits(value: float) -> str:
+    """A figure to three digits and never as a power of ten: 227,000 or 0.0125."""
+    return f"{float(f'{value:.3g}'):,.15g}"
+
+
 def share(text: str, option: str) -> float:
     """``8%`` or ``0.08`` as a share."""
     number, percent = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)

@@ -17,6 +17,7 @@ from expunge.report.labels import Box
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 ABOVE, BELOW = 40.0, 44.0  # room for headings, and for the axis
 NOTHING = 26.0  # width of the place for exactly nothing
+APART = 30.0  # a label nearer to that of nothing would run into it
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _chart(size: Size, forgeries: Sequence[Mapping[str, Any]]) -> Chart:
     lines = tuple(
         _line(told, round(ABOVE + size.step * (at + 0.5), 1), scale, nothing) for at, told in enumerate(forgeries)
     )
-    return Chart(size, bottom + BELOW, plot, nothing, scale.ticks, lines)
+    ticks = tuple((place, label) for place, label in scale.ticks if place - nothing >= APART)
+    return Chart(size, bottom + BELOW, plot, nothing, ticks, lines)
 
 
 def _scale(forgeries: Sequence[Mapping[str, Any]], start: float, end: float) -> Scale:

@@ -14,7 +14,7 @@ from expunge.report.numerals import count, shown
 
 OPENING = (
     "Somebody trains a model, makes it forget a person, and signs a record of it. Then they cheat, and each time two "
-    "verifiers are asked. Proof-of-Learning (Jia et al., 2021) repeats the largest updates that a log states and "
+    "verifiers are asked. Proof-of-Learning (PoL; Jia et al., 2021) repeats the largest updates that a log states and "
     "believes the log if the weights land near enough. Expunge believes only what it can compute again, the schedule "
     "first: who had to be in which step."
 )
@@ -42,10 +42,11 @@ SPOOFS = {
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, and rows of as many cells."""
+    """Headings, and rows of as many cells; where lines are short, the ``flexible`` column is the one that folds."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    flexible: int = 0
 
 
 Part = Iterable[str | Table]
@@ -74,7 +75,7 @@ def _story(story: Mapping[str, Any]) -> Part:
 
 def _honest(lines: Sequence[Mapping[str, Any]]) -> Part:
     rows = [(line["level"], LEVELS[line["level"]], _of_honest(line), seconds_of(line)) for line in lines]
-    yield Table(("Level", "What is looked at", "Answer", "Time"), rows)
+    yield Table(("Level", "What is looked at", "Answer", "Time"), rows, flexible=1)
 
 
 def _of_honest(line: Mapping[str, Any]) -> str:
@@ -87,9 +88,10 @@ def _forgeries(lines: Sequence[Mapping[str, Any]]) -> Part:
     yield (
         f"The owner keeps the weights and rewrites the log: row {first['target']}, a picture of that person, is said "
         f"to have been in none of the {count(int(first['steps']), 'step')} that held it, and others sit in its chairs. "
-        "Distance is l2 over all weights, between a forged step and the true one. Honest repeats under other settings "
-        f"(threads, kernels, order of rows) differ by up to {small(first['noise']['most'])}; Proof-of-Learning lets "
-        f"pass {small(first['tolerance'])}, which is 0.008 of the distance between trainings with other seeds."
+        "Distance is l2 over all weights, between a forged step and the true one; of all steps, the median. Honest "
+        "repeats under other settings (threads, kernels, order of rows) differ by up to "
+        f"{small(first['noise']['most'])}; Proof-of-Learning lets pass {small(first['tolerance'])}, which is 0.008 of "
+        "the distance between trainings with other seeds."
     )
     rows = [
         (
@@ -97,11 +99,11 @@ def _forgeries(lines: Sequence[Mapping[str, Any]]) -> Part:
             f"{line['steps_forged']} of {line['steps']}",
             small(line["l2"]["median"]),
             line["published"],
-            ours(line),
+            briefly(line),
         )
         for line in lines
     ]
-    yield Table(("Who takes the chairs", "Steps", "Distance, median", "Proof-of-Learning", "Expunge"), rows)
+    yield Table(("Who takes the chairs", "Steps", "Distance", "PoL", "Expunge refuses"), rows)
     yield both_answers(lines)
 
 
@@ -120,11 +122,11 @@ def _made_up(lines: Sequence[Mapping[str, Any]]) -> Part:
             f"{line['spoof']}: {SPOOFS.get(line['spoof'], '')}",
             f"{line['example_steps']:,.0f} of {line['claimed']:,.0f}",
             line["published"],
-            ours(line),
+            briefly(line),
         )
         for line in lines
     ]
-    yield Table(("Made-up training", "Work done, of claimed", "Proof-of-Learning", "Expunge"), rows)
+    yield Table(("Made-up training", "Work done", "PoL", "Expunge refuses"), rows)
     yield both_answers(lines)
 
 
@@ -134,7 +136,11 @@ def _attacks(lines: Sequence[Mapping[str, Any]]) -> Part:
         "together. Each must be refused with a code that names what was seen, at its own level, and be accepted one "
         "level lower: that is what the level is for."
     )
-    yield Table(("No.", "What the attacker does", "Expunge"), [(x["number"], x["title"], ours(x)) for x in lines])
+    yield Table(
+        ("No.", "What the attacker does", "Expunge refuses"),
+        [(str(line["number"]), str(line["title"]), briefly(line)) for line in lines],
+        flexible=1,
+    )
 
 
 Writer = Callable[[Any], Part]
@@ -187,6 +193,11 @@ def ours(line: Mapping[str, Any]) -> str:
     """What Expunge said of something forged."""
     said = f"{line['status']} at {line['level']} {', '.join(line['codes'])}".strip()
     return said if line["as_documented"] else f"{said}, NOT AS DOCUMENTED: expected {line['expected']}"
+
+
+def briefly(line: Mapping[str, Any]) -> str:
+    """The same under a heading that says that it is a refusal."""
+    return ours(line).removeprefix("refused at ") if line["as_documented"] else ours(line)
 
 
 def name_of(story: Mapping[str, Any]) -> str:

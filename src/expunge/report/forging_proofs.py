@@ -25,11 +25,12 @@ def believed_lines(results: Results) -> list[str]:
         "",
         "## Forged logs of whole trainings",
         *paragraph(
-            "Each denies one row in every step that held it; the record says that its chair was empty. The trainings are "
-            "those of `expunge train` with its own defaults: momentum 0.9, rate 0.05 along a cosine, states every 100 "
-            "steps, which makes two segments. Proof-of-Learning as published carries both out again and lets each be off "
-            "by delta = 0.008 × the distance between honest trainings of other seeds. *Valid step by step*: no forged "
-            "step lands further than delta from the recorded one, which is the forging paper's own test."
+            "Each denies one row in every step that held it; the record says that its chair was empty. The trainings "
+            "are those of `expunge train` with its own defaults: momentum 0.9, rate 0.05 along a cosine, states "
+            "every 100 steps, which makes two segments. Proof-of-Learning as published carries both out again and "
+            "lets each be off by delta = 0.008 × the distance between honest trainings of other seeds. *Valid step "
+            "by step*: no forged step lands further than delta from the recorded one, which is the forging paper's "
+            "own test."
         ),
         *table(
             ("training", "forger", *LOGS.values(), "furthest step ÷ delta", "furthest segment ÷ delta, median, most"),
@@ -72,12 +73,12 @@ def _refusals(results: Results) -> list[str]:
     return paragraph(
         f"Step by step {valid} of {logs} logs are valid. As published only **{accepted} of {logs}** are accepted: "
         f"{' and '.join(models)}. Of the published checks these refuse: {told}; the honest proof of the same training "
-        f"is accepted beside {honest} of the {logs} logs, so the initial weights are not the reason. The reason is the "
-        "length of a segment. The first one runs from the initial weights through 100 steps at the full rate, and there "
-        "a training drives any difference apart: from the furthest forged step to the end of its segment it grows, by "
-        f"the median of each forger, {growth or 'by an unknown factor'}. So the refusal says that the training is "
-        "chaotic there, not that a forgery was seen, and it is the prover who chooses how often states are stored: the "
-        "next section has segments of 10 steps."
+        f"is accepted beside {honest} of the {logs} logs, so the initial weights are not the reason. The reason is "
+        "the length of a segment. The first one runs from the initial weights through 100 steps at the full rate, "
+        "and there a training drives any difference apart: from the furthest forged step to the end of its segment "
+        f"it grows, by the median of each forger, {growth or 'by an unknown factor'}. So the refusal says that the "
+        "training is chaotic there, not that a forgery was seen, and it is the prover who chooses how often states "
+        "are stored: the next section has segments of 10 steps."
     )
 
 
@@ -143,28 +144,33 @@ def _failures(proofs: Results) -> list[str]:
         whole = setting["all"]["published_accepts"]
         if whole["count"] == whole["n"]:
             continue
-        init = whole["n"] - setting["all"]["published_accepts_of_valid"]["n"]
+        valid = setting["all"]["published_accepts_of_valid"]
+        init = (
+            f"{whole['n'] - valid['n']} are logs of {setting['honest_refused_as_published']} of {setting['seeds']} "
+            "trainings whose *honest* proof is refused; of the others "
+            if whole["n"] > valid["n"]
+            else ""
+        )
         by = [
-            f"{cell['published_accepts_of_valid']['n'] - cell['published_accepts_of_valid']['count']} of `{cell['forger']}`"
+            f"{share['n'] - share['count']} of {share['n']} logs by `{cell['forger']}`"
             for cell in setting["forgers"]
+            for share in (cell["published_accepts_of_valid"],)
         ]
         told.append(
-            f"`{setting['name']}`: {whole['count']} of {whole['n']} accepted. {init} are logs of "
-            f"{setting['honest_refused_as_published']} of {setting['seeds']} trainings whose *honest* proof is refused; "
-            f"of the others it refuses {' and '.join(by)}"
+            f"`{setting['name']}`: {whole['count']} of {whole['n']} accepted; {init}it refuses {' and '.join(by)}"
         )
     return [
         *paragraph("Not all are accepted, and the reasons are two."),
         "",
         *(line for text in told for line in paragraph(text + ".", bullet=True)),
         *paragraph(
-            "The first reason is the verifier's own test of the initial weights. It rejects a layer below p = 0.01, so it "
-            "refuses a few honest trainings in a hundred, whether anybody forged or not. The second is distance: with "
-            "momentum at five times the rate, and with means over 16 rows instead of 64, `greedy`, which exchanges the "
-            "whole batch, ends a segment further off than delta. That is a failure of the crude forger and no defence: "
-            "at the same states and for less work, `swap` is accepted on every valid log of all settings. In the small "
-            "batches some logs are accepted though a forged segment lies beyond delta, because only the two largest "
-            "segments of an epoch are carried out again."
+            "The first reason is the verifier's own test of the initial weights. It rejects a layer below p = 0.01, "
+            "so it refuses a few honest trainings in a hundred, whether anybody forged or not. The second is "
+            "distance: with momentum at five times the rate, and with means over 16 rows instead of 64, `greedy`, "
+            "which exchanges the whole batch, ends a segment further off than delta. That is a failure of the crude "
+            "forger and no defence: at the same states and for less work, `swap` is accepted on every valid log of "
+            "all settings. In the small batches some logs are accepted though a forged segment lies beyond delta, "
+            "because only the two largest segments of an epoch are carried out again."
             if _swap_always(proofs)
             else "The first reason is the verifier's own test of the initial weights; the second is that the forged "
             "segment lies further off than delta."
@@ -186,8 +192,8 @@ def _swap_always(proofs: Results) -> bool:
 def _spoofs(proofs: Results) -> list[str]:
     return [
         *paragraph(
-            "Made-up trainings, which end with the weights of a real one (Fang et al.). Work is the share of the claimed "
-            "example-steps that was really done:"
+            "Made-up trainings, which end with the weights of a real one (Fang et al.). Work is the share of the "
+            "claimed example-steps that was really done:"
         ),
         *table(
             ("spoof", "accepted as published", "refused by verify", "at", "with", "work"),
@@ -209,12 +215,12 @@ def _spoofs(proofs: Results) -> list[str]:
 def _honest(proofs: Results) -> list[str]:
     honest = proofs["honest"]
     return paragraph(
-        f"Honest trainings of four recipes, every one with its record and its proof: `verify` refuses "
-        f"{_share(honest['ours_refused'], interval=True)} and accepts {_share(honest['ours_accepted_at_v3'])} at V3. The "
-        f"published verifier refuses **{_share(honest['published_refused'], interval=True)}** of the same trainings, "
-        f"although every segment is carried out to the same numbers: again its test of the initial weights, of "
-        f"{honest['layers_with_a_law']} layers together. The mended one, which computes the initial weights from the "
-        f"seed, refuses {_share(honest['fixed_refused'])}."
+        "Honest trainings of four recipes, every one with its record and its proof: `verify` refuses "
+        f"{_share(honest['ours_refused'], interval=True)} and accepts {_share(honest['ours_accepted_at_v3'])} at V3. "
+        f"The published verifier refuses **{_share(honest['published_refused'], interval=True)}** of the same "
+        "trainings, although every segment is carried out to the same numbers: again its test of the initial "
+        f"weights, of {honest['layers_with_a_law']} layers together. The mended one, which computes the initial "
+        f"weights from the seed, refuses {_share(honest['fixed_refused'])}."
     )
 
 
