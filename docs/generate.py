@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from expunge.audit.fixtures.table import fixtures_table
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
@@ -86,6 +87,21 @@ def probes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def attacks_page() -> str:
+    """The table of known attacks on records."""
+    lines = [
+        HEAD,
+        "# Known attacks on records",
+        "",
+        "Every row is carried out by `expunge audit-demo` and in the tests: somebody who holds the owner's own key makes",
+        "the record, and the verifier answers with this code at this level. One level lower the record is accepted: so",
+        "much each level is worth. [The guide](auditing.md) explains the levels and the codes.",
+        "",
+        fixtures_table(),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def speed_page() -> str:
     """The committed speed figures with their bounds."""
     found = json.loads(SPEED.read_text(encoding="utf-8"))
@@ -93,7 +109,7 @@ def speed_page() -> str:
         HEAD,
         "# Speed",
         "",
-        f"Measured on {found['date']} by `{found['command']}`: Python {found['python']}, torch {found['torch']},",
+        f"Measured until {found['date']} by `{found['command']}`: Python {found['python']}, torch {found['torch']},",
         f"{found['processor']}, {found['threads']} thread. Ratios are medians of paired runs.",
         "`make bench` measures again.",
         "",
@@ -203,6 +219,7 @@ PAGES = {
     "speed.md": speed_page,
     "leaderboard.md": leaderboard_page,
     "forging.md": forged_page,
+    "attacks.md": attacks_page,
 }
 
 

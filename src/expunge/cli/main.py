@@ -104,7 +104,7 @@ def main() -> None:
         console.print(f"[bold red]error:[/] {escape(what)}; this was not foreseen: --debug shows where it happened")
         status = 2
     if status == INTERRUPTED:
-        console.print("interrupted: run the same command again, and it continues from its last good state")
+        console.print("interrupted, and nothing is lost: run the same command again, and it goes on from the last state that was kept")
     sys.exit(status if isinstance(status, int) else 0)
 
 
