@@ -93,7 +93,7 @@ def attacks_page() -> str:
         HEAD,
         "# Known attacks on records",
         "",
-        "Every row is carried out by `expunge audit-demo` and in the tests: somebody who holds the owner's key makes the",
+        "Every row is carried out by `expunge audit-demo` and in the tests: somebody with the owner's key makes the",
         "record, and the verifier answers with this code at this level. One level lower the record is accepted: so",
         "much each level is worth. [The guide](auditing.md) explains the levels and the codes.",
         "",
