@@ -21,7 +21,7 @@ from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import RunRecord, State, states_root
 from expunge.audit.states import state_digests
 from expunge.audit.tensors import TensorFile
-from expunge.audit.verdict import Finding, Level, Outcome, Verdict
+from expunge.audit.verdict import Finding, Level, Verdict
 from expunge.audit.verify import verify
 from expunge.core.hashing import canonical_json, sha256, u32
 from expunge.data.splits import SPLITS
@@ -116,7 +116,7 @@ def opened_record(bundle: Path, key: SigningKey) -> Generator[OpenedRecord]:
     with open_bundle(bundle) as opened:
         form, checks = Checks(Level.V0), Checks(Level.V1)
         found = check_structure(opened, check_form(opened, form, trusted), checks)
-        assert all(finding.outcome is Outcome.HOLDS for finding in (*form.findings, *checks.findings))
+        assert all(finding.stands for finding in (*form.findings, *checks.findings))
         assert found is not None
         yield found
 

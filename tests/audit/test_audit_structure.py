@@ -35,7 +35,7 @@ from expunge.data.commitment import leaf_of, open_salt
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_records_hold(name: str, tmp_path: Path) -> None:
     found = verdict(HONEST[name](), tmp_path)
-    assert [finding for finding in found.findings if finding.outcome is not Outcome.HOLDS] == []
+    assert [finding for finding in found.findings if not finding.stands] == []
     assert (found.status, found.reached) == (Status.ACCEPTED, Level.V1)
 
 
@@ -90,7 +90,7 @@ MISSING = {
 def test_missing_evidence_is_neither_refused_nor_passed(name: str, tmp_path: Path) -> None:
     story = base()
     found = verdict(replace(story, draft=with_files(story.draft, {name: None})), tmp_path)
-    (undecided,) = [finding for finding in found.findings if finding.outcome is not Outcome.HOLDS]
+    (undecided,) = [finding for finding in found.findings if not finding.stands]
     assert (undecided.outcome, undecided.reason) == (Outcome.UNDECIDED, "evidence-missing")
     assert undecided.name == MISSING[name]
     assert (found.status, found.reached, found.status.exit_status) == (Status.UNDECIDED, Level.V0, 3)
@@ -98,16 +98,12 @@ def test_missing_evidence_is_neither_refused_nor_passed(name: str, tmp_path: Pat
 
 def test_a_training_that_names_no_trace_leaves_its_steps_undecided(tmp_path: Path) -> None:
     found = verdict(base().changed(trace=None).with_files(trace_bin=None), tmp_path)
-    assert [(f.name, f.reason) for f in found.findings if f.outcome is not Outcome.HOLDS] == [
-        ("trace file", "evidence-missing")
-    ]
+    assert [(f.name, f.reason) for f in found.findings if not f.stands] == [("trace file", "evidence-missing")]
 
 
 def test_an_undated_beacon_leaves_the_order_undecided(tmp_path: Path) -> None:
     found = verdict(early(not_before=None), tmp_path)
-    assert [(f.name, f.reason) for f in found.findings if f.outcome is not Outcome.HOLDS] == [
-        ("beacon", "evidence-missing")
-    ]
+    assert [(f.name, f.reason) for f in found.findings if not f.stands] == [("beacon", "evidence-missing")]
 
 
 def test_checkpoint_files_and_model_may_be_left_out(tmp_path: Path) -> None:
@@ -161,7 +157,10 @@ def test_every_departure_of_a_shard_is_counted(tmp_path: Path) -> None:
     steps = {(0, 1): made.present(0, 1)[1:], (0, 2): made.present(0, 2)[1:], (0, 9): made.present(0, 9)[1:]}
     found = verdict(forged(story, steps), tmp_path)
     (refusal,) = found.refusals
-    assert "3 steps in 2 epochs differ from the schedule, the first is step 1 of shard 0 in epoch 0" in refusal.detail
+    assert (
+        "3 steps differ from the schedule, in 2 epochs of the slices' stages; the first is step 1 of shard 0 in epoch 0"
+        in refusal.detail
+    )
 
 
 def test_refusals_of_several_kinds_are_all_collected_most_basic_first(tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ from expunge.audit.keys import Role, write_trusted
 from expunge.audit.limits import LIMITS, Code, Limits
 from expunge.audit.log import writing
 from expunge.audit.note import sign_checkpoint
-from expunge.audit.record import AuditWindow, Initiator, Retired
 from expunge.audit.statement import Statement, write_statement
 from expunge.audit.verdict import Finding, Level, Standing, Status, holds, undecided
 from expunge.audit.verify import verify
@@ -327,35 +326,6 @@ def test_progress_counts_epochs(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     verify(bundle(base(), tmp_path), keys=TRUSTED, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
-
-
-def remarks(story: Story, folder: Path, **options: Any) -> set[str]:
-    return {remark.word for remark in verdict(story, folder, **options).remarks}
-
-
-def test_what_nobody_should_overlook_is_said(tmp_path: Path) -> None:
-    always = {"no-witness", "open-salts"}
-    afterwards = {"zero-beacon", "recorded-afterwards"}
-    assert remarks(trained(), tmp_path / "a") == always | afterwards
-    assert remarks(base(), tmp_path / "b") == always | afterwards | {"owner-requests"}
-    assert remarks(trained(DATED), tmp_path / "c") == always | {"beacon-from-outside"}
-    day = Time("2026-01-01T12:00:00Z").seconds
-    assert remarks(trained(DATED), tmp_path / "d", witnessed_at=day) == {"open-salts", "beacon-from-outside"}
-    assert remarks(trained(DATED), tmp_path / "e", cosigned_at=day) == {
-        "open-salts",
-        "unwitnessed-commit",
-        "beacon-from-outside",
-    }
-    story = base()
-    (request,) = story.record.requests
-    told = story.changed(
-        requests=(replace(request, initiator=Initiator.PERSON, cases=("case-1",)),),
-        retired=(Retired(what="checkpoint", digest=OTHER),),
-        audit_window=AuditWindow(days=30, until=Time("2026-03-01T00:00:00Z")),
-    )
-    more = {"erasure-pending", "destruction-declared"}
-    assert remarks(told, tmp_path / "f") == always | afterwards | more
-    assert "no-trajectory" in remarks(approximated(trained(), (3,)), tmp_path / "g")
 
 
 def test_a_verdict_is_plain_json_with_ordinary_numbers(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_forget_retire_attest_and_certify(expunge: Expunge, tmp_path: Path) -> N
     trace[40] ^= 1
     (tmp_path / "altered" / "trace.bin").write_bytes(trace)
     printed = done("report", tmp_path / "altered", *trusted, "--out", page)
-    assert "refused at V1 TRACE_DIGEST_MISMATCH" in printed
+    assert "refused: TRACE_DIGEST_MISMATCH; level reached: V0" in printed
     assert "Do not rely on this record" in page.read_text(encoding="utf-8")
 
 

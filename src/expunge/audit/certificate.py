@@ -22,10 +22,12 @@ from expunge.audit.record import Commit, Initiator, ProfileName, Request, RunRec
 from expunge.audit.statement import Statement, read_statement
 from expunge.audit.trust import of_method, of_model
 from expunge.audit.verdict import Standing, Verdict
+from expunge.audit.verdict_text import answer
 from expunge.audit.wording import (
     COMMITTED_AFTERWARDS,
     GRINDABLE,
     GRINDABLE_SECRET,
+    NOTHING_RETIRED,
     OPEN_LEAVES,
     RECORDED_AFTERWARDS,
     SECRET_LEAVES,
@@ -43,7 +45,7 @@ FORMAT = "expunge/certificate/1"
 HEAD = "log/checkpoint"
 MODEL = "model.safetensors"
 ZERO = "zero"
-FIRST_SLOTS = 8  # of a request, to compare with a receipt; the record has them all
+FIRST_RANGES = 8  # of a request's slots, to compare with a receipt; the record has them all
 
 Facts = dict[str, Any]
 Link = tuple[bytes, Statement]
@@ -101,6 +103,7 @@ def certificate(
         "retired": [
             {"what": item.what, "digest": None if item.digest is None else item.digest.hex()} for item in run.retired
         ],
+        "nothing_retired": None if not run.data.tombstones or run.retired or run.audit_window else NOTHING_RETIRED,
         "window": None
         if run.audit_window is None
         else {"days": run.audit_window.days, "until": run.audit_window.until.text},
@@ -176,6 +179,7 @@ def _checked(bundle: Bundle, verdict: Verdict, run: RunRecord, at: str | None) -
     return {
         **verdict.as_json(),
         "at": at,
+        "answer": answer(verdict),
         "says": level_says(verdict.reached, model=MODEL in bundle, forgot=emptied_throughout(run)),
         "execution_verified": verdict.standing is Standing.VERIFIED,
     }
@@ -188,10 +192,21 @@ def _request(request: Request, own: bool) -> Facts:
         "initiator": request.initiator.value,
         "received": request.received.text,
         "slots": len(request.slots),
-        "first_slots": list(request.slots[:FIRST_SLOTS]),
+        "first_ranges": [[first, last] for first, last in ranges(request.slots)[:FIRST_RANGES]],
         "receipts": len(request.receipts),
         "before_training": request.model is None,
     }
+
+
+def ranges(slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as first and last of each unbroken row of them."""
+    found: list[tuple[int, int]] = []
+    for slot in slots:
+        if found and found[-1][1] == slot - 1:
+            found[-1] = found[-1][0], slot
+        else:
+            found.append((slot, slot))
+    return found
 
 
 def _forgotten(run: RunRecord, requests: Sequence[Request]) -> Facts:

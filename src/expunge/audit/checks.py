@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from expunge.audit.limits import Code
-from expunge.audit.verdict import Finding, Level, Outcome, holds, refused_finding, undecided
+from expunge.audit.verdict import Finding, Level, holds, not_checked, refused_finding, undecided
 from expunge.core.errors import RecordError
 
 EVIDENCE_MISSING = "evidence-missing"
@@ -13,6 +13,10 @@ EVIDENCE_MISSING = "evidence-missing"
 
 class EvidenceMissing(Exception):
     """What a check needs is not in the bundle; neither a refusal nor a pass. Never leaves the verifier."""
+
+
+class NotChecked(str):
+    """What a check returns where there is nothing that it could look at, in place of what it saw."""
 
 
 class Checks:
@@ -25,16 +29,18 @@ class Checks:
     def run(self, name: str, check: Callable[[], str]) -> bool:
         """Whether the property ``name`` holds. ``check`` returns what it saw in figures, or raises a refusal."""
         try:
-            return self.add(holds(name, self.level, check()))
+            seen = check()
         except RecordError as error:
             return self.add(refused_finding(name, self.level, Code(error.code), without_code(error)))
         except EvidenceMissing as error:
             return self.add(undecided(name, self.level, EVIDENCE_MISSING, str(error)))
+        made = not_checked if isinstance(seen, NotChecked) else holds
+        return self.add(made(name, self.level, str(seen)))
 
     def add(self, finding: Finding) -> bool:
-        """Enter a finding and say whether it holds."""
+        """Enter a finding and say whether it stands."""
         self.findings.append(finding)
-        return finding.outcome is Outcome.HOLDS
+        return finding.stands
 
 
 def without_code(error: RecordError) -> str:

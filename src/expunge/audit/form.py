@@ -37,6 +37,7 @@ class Form:
     recipe: Recipe | None = None
     logged: LoggedAt | None = None
     model_sound: bool = False  # a model file is there, and it is the one that was signed
+    signers: tuple[TrustedKey, ...] = ()  # of the run's envelope, as far as they are on the list
 
     @property
     def sound(self) -> bool:
@@ -61,9 +62,10 @@ def check_form(
     """
     checks.run("files", lambda: _files(bundle))
     opened: dict[str, tuple[bytes, Statement]] = {}
+    signers: dict[str, tuple[TrustedKey, ...]] = {}
     held = _Held(bundle.limits)
     names = [ENVELOPE, COMMIT, *(name for name in bundle.names if name.startswith(PARENTS))]
-    signed = all([_open(bundle, checks, keys, name, opened, held) for name in names])
+    signed = all([_open(bundle, checks, keys, name, opened, signers, held) for name in names])
     recipe: list[Recipe] = []
     if RECIPE in bundle:
         checks.run("recipe file", lambda: _recipe(bundle, recipe))
@@ -81,6 +83,7 @@ def check_form(
         recipe=recipe[0] if recipe else None,
         logged=logged,
         model_sound=sound,
+        signers=signers[ENVELOPE],
     )
 
 
@@ -119,6 +122,7 @@ def _open(
     keys: Sequence[TrustedKey],
     name: str,
     opened: dict[str, tuple[bytes, Statement]],
+    signers: dict[str, tuple[TrustedKey, ...]],
     held: _Held,
 ) -> bool:
     def check() -> str:
@@ -132,6 +136,7 @@ def _open(
         _check_kind(name, statement)
         check_figures(name, statement)
         opened[name] = envelope.digest, statement
+        signers[name] = tuple(envelope.keys)
         return f"signed by {', '.join(key.name for key in envelope.keys)}; envelope {envelope.digest.hex()[:16]}…"
 
     return checks.run(f"signature of {name}" if len(name) < 20 else f"signature of {name[:24]}…", check)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from expunge.audit.bundle import Bundle
 from expunge.audit.chain import links, open_chain
-from expunge.audit.checks import Checks, EvidenceMissing, counted
+from expunge.audit.checks import Checks, EvidenceMissing, NotChecked, counted
 from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.earned import claim_checks
 from expunge.audit.form import Form
@@ -32,7 +32,7 @@ from expunge.audit.structure import (
     data_checks,
     open_schedule,
 )
-from expunge.audit.verdict import Outcome, refused_finding
+from expunge.audit.verdict import refused_finding
 from expunge.schedule.schedule import Schedule
 
 TRACE_FILE, TRACED, MOVED = "trace file", "executed steps", "weights moved"
@@ -78,7 +78,7 @@ def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: b
     checks.run(MOVED, lambda: check_moved(opened, schedule))
     if ends and alive and reused:
         checks.run("states moved", lambda: check_states_moved(opened, schedule))
-    if scanned is not None and all(finding.outcome is Outcome.HOLDS for finding in checks.findings):
+    if scanned is not None and all(finding.stands for finding in checks.findings):
         checks.run("cost", lambda: check_cost(opened, scanned))
 
 
@@ -160,7 +160,7 @@ def _no_trace(opened: OpenedRecord) -> str:
         raise refused(Code.TRACE_DIGEST_MISMATCH, f"the bundle holds {TRACE} and the record names none")
     if record.checkpoints is not None or record.algorithm.name in EXACT_METHODS:
         raise EvidenceMissing("the record names no trace, so nothing states which rows each step was carried out with")
-    return "the method takes steps of its own, which are not those of the schedule; no trajectory is on record"
+    return NotChecked("the method takes steps of its own, not those of the schedule; no trajectory is on record")
 
 
 def _report_steps(opened: OpenedRecord, found: Scan, checks: Checks) -> None:
@@ -205,6 +205,7 @@ def _told(code: Code, departures: Sequence[Departure]) -> str:
         Code.SCHEDULE_BATCH_MISMATCH: "other rows took part than the schedule seats, or fewer",
     }[code]
     return (
-        f"{counted(steps, 'step')} in {counted(len(departures), 'epoch')} differ from the schedule, the first is step "
-        f"{first.step:,} of shard {first.shard} in epoch {first.epoch}: {what}"
+        f"{counted(steps, 'step')} {'differs' if steps == 1 else 'differ'} from the schedule, in "
+        f"{counted(len(departures), 'epoch')} of the slices' stages; the first is step {first.step:,} of shard "
+        f"{first.shard} in epoch {first.epoch}: {what}"
     )

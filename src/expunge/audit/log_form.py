@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.audit.bundle import Bundle
-from expunge.audit.checks import Checks, EvidenceMissing, counted
+from expunge.audit.checks import Checks, EvidenceMissing, NotChecked, counted
 from expunge.audit.keys import TrustedKey
 from expunge.audit.limits import Code, refused
 from expunge.audit.log import ConsistencyProof, check_grown, check_included, read_consistency, read_inclusion
@@ -130,6 +130,8 @@ def _grown(
     if unused:
         raise _inconsistent(f"{CONSISTENCY}{min(unused)}.json proves a growth from a checkpoint that nobody shows")
     earlier.sort(key=lambda item: item.checkpoint.size)
+    if not earlier and known is None:
+        return NotChecked("the bundle shows one checkpoint alone, and you gave none that you kept (--known-checkpoint)")
     kept = "" if known is None else f", one of {known.checkpoint.size} that you kept among them"
     return f"only grew since {counted(len(earlier) + (known is not None), 'earlier checkpoint')}{kept}"
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 import numpy as np
 
 from expunge.audit.chain import described, links
-from expunge.audit.checks import counted
+from expunge.audit.checks import NotChecked, counted
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import MODEL, OpenedRecord, recorded_before
 from expunge.audit.record import Checkpoints, Reuse, RunRecord, State, states_root
@@ -84,6 +84,8 @@ def check_files(opened: OpenedRecord) -> str:
         if odd:
             raise _other_leaf(f"{name} holds other {' and '.join(odd)} than were signed")
         count += 1
+    if not count:
+        return NotChecked(f"the bundle holds none of the {counted(len(states), 'recorded state')}")
     return f"{counted(count, 'file')} of {counted(len(states), 'state')} in the bundle, each as signed"
 
 
@@ -155,6 +157,8 @@ def check_states_moved(opened: OpenedRecord, schedule: Schedule) -> str:
                         f"{name} has its ancestor's state bit for bit at step {state.step:,} of shard {shard}, and "
                         f"rows that were forgotten since sat in step {touched:,}",
                     )
+    if not compared:
+        return NotChecked("no state of both runs stands behind a step that forgotten rows sat in")
     return f"{counted(compared, 'state')} behind forgotten rows, none of them the ancestor's"
 
 
@@ -177,7 +181,7 @@ def check_members(opened: OpenedRecord, model_sound: bool) -> str:
     buffers = frozenset(() if record.checkpoints is None else record.checkpoints.buffers)
     if not model_sound:
         if opened.recipe.shards > 1 or buffers:
-            return "no model file to compare with the last states"
+            return NotChecked("no model file as signed that could be compared with the last states")
         found = {opened.run.digest} ^ {state.weights for state in last.values()}
         if found:
             raise _other_member("the signed weights are not those of the last state")
@@ -252,7 +256,7 @@ def check_moved(opened: OpenedRecord, schedule: Schedule) -> str:
                 )
             same += earlier is runs[at - 1][0]
     if not opened.parents:
-        return "the first run of its chain, compared with nothing"
+        return NotChecked("the first run of its chain, so there is none to compare it with")
     kept = f", but for {counted(same, 'run')} whose forgotten rows had sat in no step" if same else ""
     return f"each run has other weights than its parent{kept}"
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from expunge.audit.checks import counted
 from expunge.audit.form import Form
-from expunge.audit.opened import MODEL, OpenedRecord
+from expunge.audit.opened import MODEL, UNITS, OpenedRecord
 from expunge.audit.record import Commit, Initiator, ProfileName, RunRecord, Salts
 from expunge.audit.verdict import Remark
-from expunge.audit.wording import COMMITTED_AFTERWARDS, GRINDABLE, GRINDABLE_SECRET, OPEN_LEAVES, UNWITNESSED
+from expunge.audit.wording import (
+    COMMITTED_AFTERWARDS,
+    GRINDABLE,
+    GRINDABLE_SECRET,
+    NOTHING_RETIRED,
+    OPEN_LEAVES,
+    OWN_LOG,
+    UNWITNESSED,
+)
 from expunge.core.streams import ZERO_BEACON
 
 
@@ -20,12 +30,14 @@ def remarks_of(form: Form, opened: OpenedRecord | None, *, has_model: bool) -> t
     assert isinstance(commit, Commit)
     found = [*_of_lineage(record, commit), *_of_log(form, commit), *_of_run(record)]
     if opened is not None:
-        found += _of_requests(opened)
+        found += [*_of_requests(opened), *_of_people(opened)]
     if not has_model:
         found.append(Remark("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
     return tuple(found)
 
 
+UNIT_BYTES = 8
+MOST_UNITS = 1000  # whose rows are counted one unit after the other
 BEACON_FROM_OUTSIDE = (
     "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
     "before, that it came later rests on the owner's clock"
@@ -48,8 +60,9 @@ def _of_lineage(record: RunRecord, commit: Commit) -> list[Remark]:
 def _of_log(form: Form, commit: Commit) -> list[Remark]:
     if form.logged is None:
         return []
+    own = form.logged.head.key.keyid in {key.keyid for key in form.signers}
     if not any(signed.witnesses for signed in form.logged.checkpoints):
-        return [Remark("no-witness", UNWITNESSED)]
+        return [Remark("no-witness", f"{OWN_LOG}; {UNWITNESSED}" if own else UNWITNESSED)]
     if commit.recorded_afterwards or form.commit is None or form.run is None:
         return []
     before, runs = form.logged.places[form.commit], min(form.logged.places[digest] for digest in form.runs)
@@ -73,6 +86,8 @@ def _of_run(record: RunRecord) -> list[Remark]:
         found.append(
             Remark("erasure-pending", f"erasure pending: the old state is kept until {window.until} for auditors")
         )
+    elif record.data.tombstones and not record.retired:
+        found.append(Remark("nothing-retired", NOTHING_RETIRED))
     if record.retired:
         found.append(
             Remark(
@@ -97,3 +112,32 @@ def _of_requests(opened: OpenedRecord) -> list[Remark]:
         return []
     empty = len(opened.record.data.tombstones)
     return [Remark("owner-requests", f"the owner, not a person, asked for {len(slots)} of {empty} empty chairs")]
+
+
+def _of_people(opened: OpenedRecord) -> list[Remark]:
+    """Who is behind a slot stands in no bundle; how much of each committed unit was forgotten does."""
+    data, emptied = opened.committed.data, opened.record.data.tombstones
+    if not emptied or UNITS not in opened.bundle or opened.bundle.size(UNITS) != UNIT_BYTES * data.count:
+        return []
+    if emptied[-1] >= data.count or data.count > opened.bundle.limits.rows:
+        return []
+    gone = opened.units[list(emptied)]
+    touched, forgotten = np.unique(gone, return_counts=True)
+    rows = np.array([int((opened.units == unit).sum()) for unit in touched[:MOST_UNITS]])
+    if len(np.unique(opened.units)) == data.count:
+        told = "no people were committed, each row is a unit of its own"
+    elif len(touched) > MOST_UNITS:
+        told = f"they belong to {len(touched):,} committed people"
+    else:
+        part = int((forgotten < rows).sum())
+        some = (
+            f", {part} of them in part only ({int(forgotten.sum())} of {int(rows.sum())} rows)" if part else ", whole"
+        )
+        told = f"they are the rows of {len(touched):,} committed {'person' if len(touched) == 1 else 'people'}{some}"
+    return [
+        Remark(
+            "whose-rows",
+            f"whose the {counted(len(emptied), 'forgotten row')} are is the owner's word: {told}; look up a row "
+            "that you know by its slot",
+        )
+    ]

@@ -46,7 +46,7 @@ from expunge.audit.segments import (
 )
 from expunge.audit.state_files import StateFiles, missing_sentence
 from expunge.audit.twin import twin_findings
-from expunge.audit.verdict import Finding, Level, Outcome, undecided
+from expunge.audit.verdict import Finding, Level, undecided
 from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Dataset
 from expunge.train.examples import Examples
@@ -123,7 +123,7 @@ class _Replay:
         """What replay needs, then the replay, if all of that holds."""
         ready = True
         for finding in self._grounds():
-            ready = ready and finding.outcome is Outcome.HOLDS
+            ready = ready and finding.stands
             yield finding
         if not ready or self._contents is None:
             return
@@ -154,10 +154,10 @@ class _Replay:
         yield code
         for check in (self._check_noise_key, self._rows):
             yield from check()
-        runs = all(finding.outcome is Outcome.HOLDS for finding in (exactness, code))
+        runs = all(finding.stands for finding in (exactness, code))
         environment = environment_finding(self._opened, self._device)
         yield environment
-        if runs and environment.outcome is Outcome.HOLDS:
+        if runs and environment.stands:
             yield initial_finding(self._opened)
 
     def _check_noise_key(self) -> Iterator[Finding]:

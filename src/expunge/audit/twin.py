@@ -17,7 +17,7 @@ from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import State
 from expunge.audit.segments import Segment
 from expunge.audit.state_files import Parts
-from expunge.audit.verdict import Finding, Level, Outcome, holds, undecided
+from expunge.audit.verdict import Finding, Level, holds, undecided
 from expunge.core.errors import RecordError
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned
@@ -63,7 +63,7 @@ def twin_findings(opened: OpenedRecord, training: Training, progress: Progress |
         yield undecided("twin run", Level.V4, NOT_DETERMINISTIC, str(error))
         return
     finding = checks.findings[0]
-    if finding.outcome is Outcome.HOLDS:
+    if finding.stands:
         states = () if opened.record.checkpoints is None else opened.record.checkpoints.states
         yield holds(
             "execution",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from typing import Any
 
+from expunge.audit.keys import TrustedKey
 from expunge.audit.limits import Code
 from expunge.audit.record import Commit, RunRecord
 from expunge.audit.statement import Statement
@@ -24,6 +25,7 @@ class Level(IntEnum):
 
 class Outcome(Enum):
     HOLDS = "holds"
+    NOT_CHECKED = "not-checked"  # nothing was there that this check is about; it stands in nobody's way
     REFUSED = "refused"
     UNDECIDED = "undecided"
 
@@ -51,6 +53,11 @@ class Finding:
     code: Code | None = None
     reason: str | None = None  # a stable word such as "environment-mismatch" or "evidence-missing"
 
+    @property
+    def stands(self) -> bool:
+        """Whether nothing speaks against the property: it holds, or there was nothing to check."""
+        return self.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "property": self.name,
@@ -64,6 +71,10 @@ class Finding:
 
 def holds(name: str, level: Level, detail: str) -> Finding:
     return Finding(name=name, level=level, outcome=Outcome.HOLDS, detail=detail)
+
+
+def not_checked(name: str, level: Level, detail: str) -> Finding:
+    return Finding(name=name, level=level, outcome=Outcome.NOT_CHECKED, detail=detail)
 
 
 def refused_finding(name: str, level: Level, code: Code, detail: str) -> Finding:
@@ -96,7 +107,8 @@ class Standing(Enum):
 class Verdict:
     """All findings, most basic first. ``reached`` is the highest level at and below which everything holds.
 
-    ``commit`` and ``run`` are the statements as they were signed; None where no trusted key signed them.
+    ``commit`` and ``run`` are the statements as they were signed; None where no trusted key signed them. ``signers``
+    are the keys on the list that signed the run's record.
     """
 
     asked: Level
@@ -104,6 +116,7 @@ class Verdict:
     remarks: tuple[Remark, ...] = ()
     commit: Statement | None = None
     run: Statement | None = None
+    signers: tuple[TrustedKey, ...] = ()
 
     def and_also(self, findings: Iterable[Finding]) -> Verdict:
         return replace(self, findings=(*self.findings, *findings))
@@ -131,8 +144,8 @@ class Verdict:
         """None where not even the form holds."""
         reached = None
         for level in Level:
-            here = [finding.outcome for finding in self.findings if finding.level is level]
-            if not here or any(outcome is not Outcome.HOLDS for outcome in here):
+            here = [finding for finding in self.findings if finding.level is level]
+            if not here or not all(finding.stands for finding in here):
                 break
             reached = level
         return reached
@@ -165,6 +178,7 @@ class Verdict:
             "codes": [code.value for code in self.codes],
             "findings": [finding.as_json() for finding in self.findings],
             "remarks": [remark.as_json() for remark in self.remarks],
+            "signed_by": [{"name": key.name, "keyid": key.keyid} for key in self.signers],
         }
         if self.run is not None and record is not None:
             guarantee = record.guarantee

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from expunge.audit.checks import counted
 from expunge.audit.claims import CLAIMS, NOT_CLAIMED
-from expunge.audit.record import Guarantee, GuaranteeKind
+from expunge.audit.limits import Code
+from expunge.audit.record import Guarantee, GuaranteeKind, Initiator, Request
 from expunge.audit.verdict import Finding, Level, Outcome, Status, Verdict
 from expunge.audit.wording import emptied_throughout, level_says
 
@@ -34,8 +36,15 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     yield from _answer(verdict)
     record = verdict.record
     if record is not None and verdict.run is not None:
-        yield f"model: {verdict.run.name}, weights {verdict.run.digest.hex()[:16]}"
-        yield f"guarantee: {_guarantee(record.guarantee)}, {verdict.standing.value}"
+        refused = verdict.status is Status.REFUSED
+        if refused:
+            yield "the record, which is refused, says this; what failed above says where it is not so:"
+        other = ", which are not those of the file" if Code.SUBJECT_DIGEST_MISMATCH in verdict.codes else ""
+        yield f"model: {verdict.run.name}, signed weights {verdict.run.digest.hex()[:16]}{other}"
+        yield from (f"signed by: {key.name}, key {key.keyid[:16]}" for key in verdict.signers)
+        yield from (f"asked: {_request(request)}" for request in record.requests)
+        standing = "claimed by a refused record" if refused else verdict.standing.value
+        yield f"guarantee: {_guarantee(record.guarantee)}, {standing}"
         yield from (f"  {claim}  {CLAIMS[claim]}" for claim in record.claim if claim in CLAIMS)
     if verdict.remarks:
         yield "to be kept in mind:"
@@ -51,7 +60,21 @@ def _finding(finding: Finding) -> str:
         word = f"REFUSED {finding.code.value}"
     elif finding.outcome is Outcome.UNDECIDED:
         word = f"UNDECIDED {finding.reason}"
+    elif finding.outcome is Outcome.NOT_CHECKED:
+        word = "–"
     return f"{word:<9} {finding.name}: {finding.detail}"
+
+
+def _request(request: Request) -> str:
+    who = "by a person" if request.initiator is Initiator.PERSON else "by the owner"
+    cases = f"case {', '.join(request.cases)}" if request.cases else "no case named"
+    receipts = counted(len(request.receipts), "receipt") if request.receipts else "no receipt"
+    return f"{cases[:200]}, {who}, received {request.received}, {counted(len(request.slots), 'row')}, {receipts}"
+
+
+def answer(verdict: Verdict) -> str:
+    """The answer in one line."""
+    return next(_answer(verdict))
 
 
 def _answer(verdict: Verdict) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from expunge.audit.bundle import Bundle, open_bundle
 from expunge.audit.checks import Checks, without_code
 from expunge.audit.form import check_form
-from expunge.audit.keys import TrustedKey, load_trusted
+from expunge.audit.keys import Role, TrustedKey, load_trusted
 from expunge.audit.level_one import TRACE_FILE, check_structure
 from expunge.audit.limits import LIMITS, Code, Limits
 from expunge.audit.opened import MODEL, OpenedRecord
@@ -51,13 +51,14 @@ def verify(
     asked = level_of(level) if isinstance(level, str) else level
     if segments < 1:
         raise InvalidArgument(f"segments {segments} must be a whole number from 1: that many are drawn and replayed")
-    if witnesses < 0:
-        raise InvalidArgument(
-            f"witnesses {witnesses} must be a whole number from 0: so many must have cosigned the log"
-        )
     trusted = tuple(keys) if isinstance(keys, Sequence) and not isinstance(keys, str) else load_trusted(Path(keys))
     if not trusted:
         raise InvalidArgument("no key is trusted, so nothing could ever be accepted: give your own list of keys")
+    listed = sum(key.role is Role.WITNESS for key in trusted)
+    if not 0 <= witnesses <= listed:
+        raise InvalidArgument(
+            f"witnesses {witnesses} must be a whole number from 0 to {listed}: so many are on your list of keys"
+        )
     known = None if known_checkpoint is None else read_bytes(Path(known_checkpoint), "the known checkpoint")
     verdict = Verdict(asked=asked)
     try:
@@ -96,11 +97,11 @@ def _repacked(bundle: Path | str) -> str:
 
 def level_of(text: str) -> Level:
     """A level by its name, ``V0`` to ``V4``."""
-    if text not in Level.__members__:
+    if text.upper() not in Level.__members__:
         raise InvalidArgument(
             f"level {text!r} is not one of {', '.join(Level.__members__)}{nearest(text, Level.__members__)}"
         )
-    return Level[text]
+    return Level[text.upper()]
 
 
 def _without_replay(
@@ -126,6 +127,7 @@ def _without_replay(
             remarks=remarks_of(form, record, has_model=MODEL in bundle),
             commit=None if form.commit is None else form.statements[form.commit],
             run=None if form.run is None else form.statements[form.run],
+            signers=form.signers,
         ),
         record,
     )
@@ -133,9 +135,7 @@ def _without_replay(
 
 def _may_replay(verdict: Verdict) -> bool:
     """Nothing is carried out again for a record that is refused, unless the replay itself is what decides."""
-    return all(
-        finding.outcome is Outcome.HOLDS or _left_to_replay(finding, verdict.asked) for finding in verdict.findings
-    )
+    return all(finding.stands or _left_to_replay(finding, verdict.asked) for finding in verdict.findings)
 
 
 def _left_to_replay(finding: Finding, asked: Level) -> bool:
@@ -157,7 +157,7 @@ def _carried_out(replayed: Iterable[Finding], asked: Level) -> list[Finding]:
 def _decided(verdict: Verdict, replayed: Sequence[Finding]) -> Verdict:
     """The verdict with what the replay found, and what it decides."""
     whole = any(finding.level >= Level.V3 for finding in replayed)
-    if not whole or any(finding.outcome is not Outcome.HOLDS for finding in replayed):
+    if not whole or not all(finding.stands for finding in replayed):
         return verdict.and_also(replayed)
     kept = [
         holds(finding.name, finding.level, f"{finding.detail}; every step was carried out again, and it is so")

@@ -16,6 +16,8 @@ GRINDABLE_SECRET = (
     "recipes or salts before training"
 )
 UNWITNESSED = "without a witness a log fork shown to one auditor only would not be seen"
+OWN_LOG = "the log is signed by the owner's own key"
+NOTHING_RETIRED = "nothing is declared destroyed: earlier states that hold the forgotten rows may still exist"
 WITNESSED_UNCHECKED = (
     "its other signers are on nobody's list here: without a witness a log fork shown to one auditor only would not be "
     "seen"
@@ -51,11 +53,11 @@ def emptied_throughout(record: RunRecord) -> bool:
 def level_says(reached: Level | None, *, model: bool, forgot: bool) -> str:
     """What may be said after a verification that reached this level."""
     if reached is None:
-        return "Not even the form of the record holds: nothing on this page may be relied on."
+        return "Record, log and files do not fit together in form, so nothing may be said of them: see what failed."
     weights = "the named weights are these bytes" if model else "the weights were not handed over to be compared"
     if reached is Level.V0:
         return f"A key on the list signed this record, it is in this log, and {weights}. Nothing else was shown."
-    empty = ", with no chair of the forgotten rows occupied by its own account" if forgot else ""
+    empty = ". By the record's own account no chair of the forgotten rows was occupied in any step" if forgot else ""
     structure = (
         "The record is consistent: seed, root, tombstones, requests, chain and reuse fit together, and the whole "
         f"schedule was computed again{empty}"

@@ -104,7 +104,9 @@ def main() -> None:
         console.print(f"[bold red]error:[/] {escape(what)}; this was not foreseen: --debug shows where it happened")
         status = 2
     if status == INTERRUPTED:
-        console.print("interrupted, and nothing is lost: run the same command again, and it goes on from the last state that was kept")
+        console.print(
+            "interrupted, nothing is lost: run the same command again, and it goes on from the last state kept"
+        )
     sys.exit(status if isinstance(status, int) else 0)
 
 

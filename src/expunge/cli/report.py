@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import html_file, print_json
 from expunge.core.errors import InvalidArgument
 
 EXAMPLE = """Example: expunge report runs/forgot runs/salun --out report.html
@@ -38,21 +38,23 @@ def report(
 ) -> None:
     """Write one HTML file: a report from runs and their evaluations, or a certificate from a bundle.
 
-    A certificate says what the record claims and what was verified of it (V1, where keys are given), and prints on two
-    sheets. The exit status says whether it was written; `expunge verify` is for the verdict.
+    A certificate says what the record claims and what was verified of it (V1, where keys are given; for more, `expunge
+    verify --certificate`), and prints on two sheets. The exit status says whether it was written; it is no verdict.
     """
     if any(_is_bundle(run) for run in runs):
         if len(runs) != 1 or original is not None or data is not None or not examples:
             raise InvalidArgument(
                 f"a certificate is of one bundle and nothing else: give {runs[0]} alone, with --keys and --out"
             )
-        _certificate(runs[0], _html(out, "certificate.html"), keys, json)
+        _certificate(runs[0], html_file(out or Path("certificate.html")), keys, json)
         return
     if keys is not None:
         raise InvalidArgument(f"--keys {keys} belongs to a bundle, {runs[0]} is none: leave it out, or name a bundle")
     from expunge.report.report import report as write_report
 
-    path = write_report(runs, out=_html(out, "report.html"), data=data, examples=examples, original=original)
+    path = write_report(
+        runs, out=html_file(out or Path("report.html")), data=data, examples=examples, original=original
+    )
     if json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
         return
@@ -60,36 +62,22 @@ def report(
 
 
 def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None:
-    from expunge.audit.bundle import open_bundle
-    from expunge.audit.certificate import certificate
-    from expunge.audit.keys import load_trusted
+    from expunge.audit.verdict_text import answer
     from expunge.audit.verify import verify
-    from expunge.core.clock import utc_now
-    from expunge.report.certificate import write_certificate
+    from expunge.cli.certificates import write_certificate_of
 
-    trusted = () if keys is None else load_trusted(keys)
-    verdict = None if keys is None else verify(bundle, keys=trusted)
-    with open_bundle(bundle) as opened:
-        facts = certificate(opened, verdict, trusted, at=None if verdict is None else utc_now())
-    path = write_certificate(facts, out)
+    verdict = None if keys is None else verify(bundle, keys=keys)
+    facts = write_certificate_of(bundle, verdict, keys, out)
     if json:
-        print_json({"certificate": str(path), "bytes": path.stat().st_size, "facts": facts})
+        print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": facts})
         return
     if verdict is None:
         typer.echo("not checked: no list of keys was given, so the page is the bundle's own word (--keys)")
     else:
-        codes = "".join(f" {code.value}" for code in verdict.codes)
-        typer.echo(f"{verdict.status.value} at {verdict.asked.name}{codes}")
-    typer.echo(f"certificate {path} ({path.stat().st_size / 1000:.0f} kB)")
+        typer.echo(answer(verdict))
+    typer.echo(f"certificate {out} ({out.stat().st_size / 1000:.0f} kB)")
 
 
 def _is_bundle(path: Path) -> bool:
     """A zip, or a folder with an envelope; run folders keep theirs further down."""
     return path.is_file() or ((path / "envelope.json").is_file() and not (path / "run.json").exists())
-
-
-def _html(out: Path | None, otherwise: str) -> Path:
-    path = Path(otherwise) if out is None else out
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InvalidArgument(f"--out {path} must end in .html: a report overwrites nothing else")
-    return path

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import plain_json
 from expunge.core.wording import choice, share
 
-__all__ = ["choice", "pairs", "print_json", "progress_bar", "share", "short"]
+__all__ = ["choice", "html_file", "pairs", "print_json", "progress_bar", "share", "short"]
 
 EVERY_SECONDS = 0.1
 
@@ -60,3 +61,10 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 def short(digest: str) -> str:
     """A digest as people compare it."""
     return digest[:16]
+
+
+def html_file(path: Path) -> Path:
+    """A page to write; the name says that it is one."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgument(f"{path} must end in .html: a page overwrites nothing else")
+    return path

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, progress_bar
+from expunge.cli.shared import html_file, print_json, progress_bar
 
 EXAMPLE = "Example: expunge verify bundle --level V1 --keys trusted.json"
 
@@ -32,12 +32,16 @@ def verify(
     trust: Annotated[
         list[str] | None, typer.Option(help="From V2: digest of foreign sources that may run (repeatable).")
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="HTML file to write: the certificate, with what this verification came to.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Check a record. Exit status: 0 accepted, 1 refused, 2 cannot be run as asked, 3 undecided."""
     from expunge.audit.verdict_text import verdict_lines
     from expunge.audit.verify import verify as verify_bundle
 
+    page = None if certificate is None else html_file(certificate)
     with progress_bar("verify") as progress:
         verdict = verify_bundle(
             bundle,
@@ -53,6 +57,10 @@ def verify(
             trust=trust or (),
             progress=progress,
         )
+    if page is not None:
+        from expunge.cli.certificates import write_certificate_of
+
+        write_certificate_of(bundle, verdict, keys, page)
     if json:
         print_json(verdict.as_json())
     else:

@@ -33,10 +33,10 @@ from expunge.report.templates import environment, resource
 FORMAT = "expunge/certificate/1"
 MOST_REQUESTS, MOST_LINKS = 3, 5  # what two sheets have room for; --json has all
 MOST_FINDINGS, MOST_BESIDE, MOST_REFUSALS, MOST_REMARKS = 44, 9, 5, 3  # beside: where others fail
-LONGEST_DETAIL, LONGEST_REMARK, LONGEST_REASON = 84, 120, 180
+LONGEST_DETAIL, LONGEST_REMARK, LONGEST_REASON = 84, 240, 180
 SAID_ELSEWHERE = (  # remarks of a verification that have a line of their own on the page
     *("zero-beacon", "recorded-afterwards", "open-salts", "no-witness", "tolerant", "not-exact", "erasure-pending"),
-    *("destruction-declared", "owner-requests", "no-model"),
+    *("destruction-declared", "owner-requests", "no-model", "nothing-retired"),
 )
 TONES = {"accepted": "good", "refused": "bad", "undecided": "open"}
 
@@ -107,6 +107,11 @@ def _harmless(value: Any) -> Any:
 
 
 def _lead(told: Facts) -> str:
+    refused = told["checked"] is not None and told["checked"]["status"] == "refused"
+    return f"This record is refused. It says: {_told(told)}" if refused else _told(told)
+
+
+def _told(told: Facts) -> str:
     forgotten, algorithm, operation = told["forgotten"], words(told["algorithm"]["name"]), told["operation"]
     rows = f"{forgotten['slots']:,} of {count(forgotten['of'], 'training row')}"
     if operation == "train":
@@ -175,6 +180,8 @@ def _guarantee(found: Facts) -> str:
 
 def _standing(told: Facts) -> str:
     checked = told["checked"]
+    if checked is not None and checked["status"] == "refused":
+        return "claimed by a refused record"
     return "verified" if checked is not None and checked["execution_verified"] else "claimed"
 
 
@@ -192,8 +199,8 @@ def _says(told: Facts) -> str:
 
 
 def _request(found: Facts) -> dict[str, str]:
-    rows = ", ".join(str(slot) for slot in found["first_slots"])
-    more = found["slots"] - len(found["first_slots"])
+    rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in found["first_ranges"])
+    more = found["slots"] - sum(last - first + 1 for first, last in found["first_ranges"])
     return {
         "case": clean(", ".join(found["cases"]), 48) or "no case named",
         "who": "a person" if found["initiator"] == "person" else "the owner",
@@ -218,8 +225,8 @@ def _findings(told: Facts) -> dict[str, Any]:
     checked = told["checked"]
     if checked is None:
         return {"failed": [], "held": [], "more": "", "remarks": []}
-    failed = [item for item in checked["findings"] if item["outcome"] != "holds"]
-    held = [item for item in checked["findings"] if item["outcome"] == "holds"]
+    failed = [item for item in checked["findings"] if item["outcome"] in ("refused", "undecided")]
+    held = [item for item in checked["findings"] if item not in failed]
     remarks = [item for item in checked["remarks"] if item["word"] not in SAID_ELSEWHERE]
     room = MOST_BESIDE if failed else MOST_FINDINGS
     left = max(0, len(failed) - MOST_REFUSALS) + max(0, len(held) - room)
@@ -237,7 +244,7 @@ def _finding(found: Facts, longest: int) -> dict[str, str]:
         "property": words(found["property"], 34),
         "level": found["level"],
         "tone": {"holds": "good", "refused": "bad"}.get(found["outcome"], "open"),
-        "outcome": f"{found['outcome']} {words(word)}".strip(),
+        "outcome": f"{found['outcome'].replace('-', ' ')} {words(word)}".strip(),
         "detail": clean(found["detail"], longest),
     }
 

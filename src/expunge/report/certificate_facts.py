@@ -11,6 +11,7 @@ from expunge.report.entry import clean
 from expunge.report.numerals import count, listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
+MOST_SIGNERS = 2
 LONGEST_WORDS, LONGEST_LIST = 60, 200
 
 Facts = Mapping[str, Any]
@@ -37,9 +38,14 @@ def record_facts(told: Facts) -> Iterator[Fact]:
     yield Fact("Weights", "digest of the canonical weights", told["subject"]["weights_digest"])
     recorded = told["recorded"]
     afterwards = f"; {recorded['afterwards']}" if recorded["afterwards"] else ""
+    if told["checked"] is not None and told["checked"]["signed_by"]:
+        yield from (
+            Fact("Signed by", f"{words(key['name'])}, whose key on the list has the id", key["keyid"])
+            for key in told["checked"]["signed_by"][:MOST_SIGNERS]
+        )
     yield Fact("Record", f"signed {time(recorded['at'])} by the owner’s clock{afterwards}", told["envelope"])
     data = told["data"]
-    split = f"{data['calibration']:,} for calibration, {data['holdout']:,} held out"
+    split = f"beside {data['calibration']:,} for calibration and {data['holdout']:,} held out"
     yield Fact("Data", f"{count(data['count'], 'training row')} ({split}); {data['remark']}", data["root"])
     yield Fact("Algorithm", _algorithm(told["algorithm"], told["cost"]))
     yield Fact("Recipe", _recipe(told["recipe"]["fields"]), told["recipe"]["digest"])
@@ -76,7 +82,7 @@ def _schedule(found: Facts, reuse: Sequence[Facts]) -> str:
     shards = found["shards"]
     text = count(found["steps"], "step")
     if shards > 1:
-        text += f" in {shards} shards, {found['alive']} with anybody left"
+        text += f" in {shards} shards, in {found['alive']} of which somebody is left"
     kept = [item for item in reuse if item["step"] > 0]
     if not kept:
         return f"{text}; no earlier state was used again"
@@ -131,8 +137,8 @@ def erasure(told: Facts) -> Iterator[str]:
         shown_names = "; ".join(named[:MOST_RETIRED]) + (f"; {more}" if more else "")
         held = f"{count(len(retired), 'thing')} that held forgotten rows"
         yield f"Declared destroyed, not proven (N3): {held}: {shown_names}."
-    elif told["forgotten"]["slots"] and told["window"] is None:
-        yield "Nothing is declared destroyed: earlier states that hold the forgotten rows may still exist."
+    elif told["nothing_retired"]:
+        yield f"{told['nothing_retired'][0].upper()}{told['nothing_retired'][1:]}."
 
 
 def words(text: str, longest: int = LONGEST_WORDS) -> str:

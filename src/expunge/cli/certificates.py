@@ -1,0 +1,24 @@
+"""The certificate of a bundle as a file: `report BUNDLE` and `verify --certificate` write the same page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from expunge.audit.verdict import Verdict
+
+
+def write_certificate_of(bundle: Path, verdict: Verdict | None, keys: Path | None, out: Path) -> dict[str, Any]:
+    """Write the page and return its facts; without a verdict it says that nothing was checked."""
+    from expunge.audit.bundle import open_bundle
+    from expunge.audit.certificate import certificate
+    from expunge.audit.keys import load_trusted
+    from expunge.core.clock import utc_now
+    from expunge.report.certificate import write_certificate
+
+    trusted = () if keys is None else load_trusted(keys)
+    with open_bundle(bundle) as opened:
+        facts = certificate(opened, verdict, trusted, at=None if verdict is None else utc_now())
+    write_certificate(facts, out)
+    return facts
