@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.audit.attested import Desk, names, unsigned
+from tests.audit.attested import Desk, altered, names, unsigned
 from tests.audit.conftest import ORIGIN
 
 import expunge.audit.attest as attesting
@@ -23,6 +23,8 @@ from expunge.audit.record import (
     RunRecord,
     Salts,
 )
+from expunge.audit.verdict import Status
+from expunge.audit.verify import verify
 from expunge.core.beacon import Beacon
 from expunge.core.errors import RecordError, RunError
 from expunge.core.hashing import sha256
@@ -99,7 +101,11 @@ def test_a_beacon_that_could_be_known_before_the_commitment_is_refused(
         desk.attest(alone)
     assert caught.value.code == "BEACON_NOT_AFTER_COMMIT"
     assert not (alone.path / "record").exists()
-    commit_run(committed(desk), owner, desk.log, ORIGIN)
+    folder = committed(desk)
+    commit_run(folder, owner, desk.log, ORIGIN)
+    with pytest.raises(RunError, match="a beacon must come after the commitment; take a later one"):
+        desk.train("early", beacon=DICE)
+    altered(folder, lambda manifest: manifest.pop("committed_at"))  # so that the training does not know
     early = desk.train("early", beacon=DICE)
     with pytest.raises(RecordError, match="a beacon must come after it") as caught:
         desk.attest(early)
@@ -278,3 +284,28 @@ def test_files_that_changed_after_signing_are_not_bundled(other: Desk) -> None:
     victim.unlink()
     with pytest.raises(RunError, match="no longer holds the states or the trace"):
         other.attest(other.folder / "forgot", "again")
+
+
+def test_an_auditor_who_kept_a_checkpoint_is_shown_that_the_log_only_grew(
+    owner: SigningKey, pictures: Dataset, tmp_path: Path
+) -> None:
+    desk = Desk(tmp_path, owner, pictures)
+    run = desk.train("base")
+    kept = tmp_path / "kept"
+    kept.write_bytes((desk.attest(run, "first").bundle / "log" / "checkpoint").read_bytes())
+    forgot = desk.unlearn(run, "subject:someone-02", "forgot")
+    plain = desk.attest(forgot, "plain").bundle
+    assert verify(plain, keys=desk.trusted, known_checkpoint=kept).status is Status.UNDECIDED
+    proven = desk.attest(forgot, "proven", known_checkpoints=[kept]).bundle
+    assert verify(proven, keys=desk.trusted, known_checkpoint=kept).status is Status.ACCEPTED
+    assert {"log/checkpoint-2", "log/consistency-2.json"} <= names(proven)
+    shutil.rmtree(desk.log)
+    with pytest.raises(RunError, match="holds no log yet, so nobody can have kept"):
+        desk.attest(forgot, "no-log", known_checkpoints=[kept])
+    other = Desk(tmp_path / "other", owner, pictures)
+    other.attest(other.train("base", seed=5))
+    with pytest.raises(RunError, match="this log does not begin with"):
+        other.attest(other.folder / "base", "no", known_checkpoints=[kept])
+    (tmp_path / "junk").write_bytes(b"no note")
+    with pytest.raises(RunError, match="is no checkpoint of the log"):
+        other.attest(other.folder / "base", "no", known_checkpoints=[tmp_path / "junk"])

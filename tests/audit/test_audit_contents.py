@@ -124,7 +124,7 @@ def test_forgotten_rows_may_be_gone_from_the_file_and_no_others(
         verdict = verified(bundle, trusted, "V3", data=data)
         assert verdict.status is Status.ACCEPTED, verdict.as_json()
     detail = finding_of(verdict, "content").detail
-    assert f"{len(gone)} training row{'s' * (len(gone) > 1)} forgotten, {len(gone)} of them gone" in detail
+    assert f"{len(gone)} training row{'s' * (len(gone) > 1)} forgotten, {len(gone)} of them compared with" in detail
     fewer = save_pictures(tmp_path / "fewer.npz", pictures, np.setdiff1d(np.arange(150), [*gone, 100]), named=named)
     assert codes(verified(bundle, trusted, "V2", data=fewer)) == ["CONTENT_LEAF_MISMATCH"]
     more = save_pictures(tmp_path / "more.npz", pictures, np.arange(150), named=named)

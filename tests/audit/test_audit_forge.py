@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import expunge.audit.forge as forge_module
 from expunge.audit.attest import attest
 from expunge.audit.bundle import open_bundle
 from expunge.audit.forge import Forging, forge, make_up
@@ -376,3 +377,23 @@ def test_made_up_trainings_are_believed_as_published_and_refused_by_us(name: str
     assert "Proof-of-Learning as published: accepted" in lines
     assert f"refused ({last.codes[0].value})" in lines
     assert found.as_json()["bundle"] == str(tmp_path / "made" / "bundle")
+
+
+def test_a_forgery_that_was_cut_short_leaves_nothing_behind(
+    plain: Trained, pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the same command can be run again; a folder that was there before is not touched."""
+
+    def cut(*given: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forge_module, "ask", cut)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(plain, pictures, "swap", out=tmp_path / "forged")
+    assert not (tmp_path / "forged").exists()
+    monkeypatch.undo()
+    assert attempt(plain, pictures, "swap", out=tmp_path / "forged").record is not None
+    before = sorted((tmp_path / "forged").rglob("*"))
+    with pytest.raises(RunError, match="exists: choose another --out"):
+        attempt(plain, pictures, "swap", out=tmp_path / "forged")
+    assert sorted((tmp_path / "forged").rglob("*")) == before

@@ -337,3 +337,15 @@ def test_foundations_import_and_call_nothing_that_runs_what_it_reads(name: str) 
         assert {module.split(".")[0] for module in modules} <= allowed
         if isinstance(node, ast.Name):
             assert node.id not in ("eval", "exec", "compile", "__import__")
+
+
+def test_files_in_each_others_places_are_named(tmp_path: Path) -> None:
+    keygen(tmp_path / "keys", "example.com/owner")
+    with pytest.raises(DataError, match=r"is a private key and no list of trusted keys: give .*trusted.json"):
+        load_trusted(tmp_path / "keys" / "private.pem")
+    with pytest.raises(RunError, match=r"keys is a folder and the list of trusted keys is a file: name the file"):
+        load_trusted(tmp_path / "keys")
+    with pytest.raises(RunError, match=r"is a folder: name the key file in it, such as .*private.pem"):
+        load_signing_key(tmp_path / "keys")
+    with pytest.raises(RunError, match="is a file: keys are written into a folder"):
+        keygen(tmp_path / "keys" / "trusted.json", "example.com/owner")

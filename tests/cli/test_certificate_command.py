@@ -111,7 +111,8 @@ def test_what_makes_no_sense_is_refused(expunge: Expunge, tmp_path: Path) -> Non
         ((tmp_path / "bundle", "--no-examples"), "of one bundle and nothing else"),
         ((tmp_path / "bundle", "--out", tmp_path / "page.txt"), "must end in .html"),
         ((tmp_path / "bundle",), "CHAIN_BROKEN"),
-        ((tmp_path / "other", "--keys", tmp_path / "trusted.json"), "belongs to a bundle"),
+        ((tmp_path / "other", "--keys", tmp_path / "trusted.json"), "does not exist"),
+        ((tmp_path, "--keys", tmp_path / "trusted.json"), "belongs to a bundle"),
     ):
         status, _, error = expunge("report", *arguments)
         assert status == 2

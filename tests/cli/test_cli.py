@@ -190,7 +190,7 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_continues(tmp_path: Path) -> 
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=60)
     assert started.returncode == 130, errors.decode()
-    assert b"interrupted: run the same command again, and it continues" in errors
+    assert b"interrupted, nothing is lost: run the same command again" in errors
     continued = process(*arguments, "--json")
     out, errors = continued.communicate(timeout=120)
     assert continued.returncode == 0, errors.decode()

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from expunge.audit.fields import Time
+from expunge.audit.fixtures.scene import drawn_beacon
 from expunge.cli.main import main
 
 RECIPE = ("digits", "--model", "mlp", "--epochs", 1)
@@ -61,7 +63,8 @@ def test_from_commitment_to_forgetting(expunge: Expunge, tmp_path: Path) -> None
     ]
     assert "status             committed" in expunge("info", out).out
     beacon = tmp_path / "beacon.json"
-    beacon.write_text(json.dumps({"source": "drand", "value": VALUE, "round": 5, "not_before": "2026-01-31T12:00:00Z"}))
+    since = drawn_beacon(after=Time.now()).not_before
+    beacon.write_text(json.dumps({"source": "drand", "value": VALUE, "round": 5, "not_before": since}))
     trained = expunge(
         *("train", *RECIPE, "--salts", salts, "--beacon", beacon, "--trace", "gradients", "--out", out, "--json")
     )
@@ -71,7 +74,7 @@ def test_from_commitment_to_forgetting(expunge: Expunge, tmp_path: Path) -> None
     shown = expunge("info", out).out
     for line in (
         f"salts              secret, in {salts} (leaves hidden: salts are secret, in a file kept apart)",
-        "schedule           beacon from drand, round 5, not before 2026-01-31T12:00:00Z",
+        f"schedule           beacon from drand, round 5, not before {since}",
         "trace              gradients",
         "checkpoints        every 100 steps",
     ):

@@ -120,3 +120,19 @@ def test_letters_that_steer_a_terminal_are_not_printed(tmp_path: Path) -> None:
     done = run(tmp_path, "bundle", "--keys", "trusted.json")
     assert "\x1b" not in done.stdout
     assert "?[2J gone" in done.stdout
+
+
+def test_what_a_level_does_not_look_at_is_refused_and_not_ignored(place: Path) -> None:
+    """Whoever forgets --level V3 would believe that the data had been looked at."""
+    done = run(place, "honest/bundle", "--keys", "trusted.json", "--data", "digits")
+    assert done.returncode == 2
+    assert "--data digits is used from V2 on and --level is V1" in done.stderr
+
+
+def test_the_certificate_of_a_verification_says_what_it_came_to(place: Path) -> None:
+    asked = ("honest/bundle", "--keys", "trusted.json")
+    assert run(place, *asked, "--level", "v0", "--certificate", "page.html").returncode == 0
+    assert "Accepted at V0" in (place / "page.html").read_text(encoding="utf-8")
+    done = run(place, *asked, "--certificate", "page.pdf")
+    assert done.returncode == 2
+    assert "must end in .html" in done.stderr

@@ -206,7 +206,7 @@ def test_an_interrupted_training_keeps_its_beacon(pictures: Dataset, tmp_path: P
         if done == 5:
             raise KeyboardInterrupt
 
-    early = Beacon(value=bytes.fromhex(VALUE), source="given", not_before="2026-01-31T12:00:00Z")
+    early = Beacon(value=bytes.fromhex(VALUE), source="given", not_before="2999-01-31T12:00:00Z")
     train(pictures, out=tmp_path / "run", commit_only=True, **FIELDS)
     with pytest.raises(KeyboardInterrupt):
         train(pictures, out=tmp_path / "run", beacon=early, progress=stop, checkpoint_interval=2, **FIELDS)

@@ -21,7 +21,7 @@ from expunge.audit.log import HEADER, read_log, writing
 from expunge.audit.making.chain import Chain, Progress, ancestry, beginning, make_chain
 from expunge.audit.making.described import commit_statement, declared
 from expunge.audit.making.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
-from expunge.audit.making.office import Office
+from expunge.audit.making.office import Office, known_heads
 from expunge.audit.opened import ASSIGNMENT, MODEL, TRACE, UNITS
 from expunge.audit.record import Guarantee, Salts
 from expunge.audit.statement import write_statement
@@ -96,6 +96,7 @@ def attest(
     origin: str | None = None,
     checkpoints: bool = False,
     model: bool = True,
+    known_checkpoints: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> Attested:
     """Sign the records of a run and of all it came from, enter them into the log, and write a bundle.
@@ -103,6 +104,7 @@ def attest(
     ``log`` is the log's folder (``log`` beside the key unless said), ``origin`` the name of one that is begun. The
     bundle is ``<run>-bundle`` beside the run unless ``out`` says where; a name that ends in .zip makes a zip.
     ``checkpoints`` adds every state, which replay needs; without ``model`` the weights stay at home.
+    ``known_checkpoints`` are heads of the log that auditors kept: the bundle proves that it only grew since each.
     """
     found = Run.open(run.path if isinstance(run, Run) else run)
     place = found.path.resolve()
@@ -111,6 +113,7 @@ def attest(
         raise RunError(f"{target} exists: choose another --out for the bundle, or remove it")
     office = Office.of(key, log, origin)
     office.check()
+    kept = known_heads(office, known_checkpoints)
     first = _first(found)
     with holding(found.path):
         _early_note(first, office)
@@ -129,7 +132,7 @@ def attest(
             note = commit_checkpoint(first, office.key, writer.log)
             head = enter(signed, office.key, writer)
             entered = writer.log
-        files = bundle_files(signed, entered, head, () if note is None else (note,))
+        files = bundle_files(signed, entered, head, (*kept, *(() if note is None else (note,))))
     (write_zip if target.suffix == ".zip" else write_folder)(target, files)
     return Attested(
         run=found.path,

@@ -22,6 +22,8 @@ from expunge.data.salts import OPEN, SaltMode, Salts, read_salts
 from expunge.data.source import Source, read
 from expunge.data.splits import SPLITS, Split
 
+TABLES = (".csv", ".parquet")
+
 
 class Contents:
     """The rows of a record as the verifier has them; checked before they are used.
@@ -54,9 +56,10 @@ class Contents:
         except DataError as error:
             raise refused(Code.CONTENT_LEAF_MISMATCH, str(error)) from None
         self._check_units()
+        absent = len(self.train) - int(self.train.present.sum())
         return (
             f"{counted(self.left, 'row')} are those of their leaves; {counted(len(opened.tombstones), 'training row')} "
-            f"forgotten, {len(self.train) - int(self.train.present.sum())} of them gone from the data"
+            f"forgotten, {absent} of them compared with nothing (the row or its salt is not here)"
         )
 
     def _check_units(self) -> None:
@@ -125,6 +128,11 @@ class Contents:
         if self._data is not None:
             return self._data
         assert self.source is not None
+        if self.source.label is None and Path(self.source.location).suffix.lower() in TABLES:
+            raise InvalidArgument(
+                f"--data {self.source.location} is a table, and the committed rows were read from something else, so "
+                "nothing says which column is the label: give the data in the form in which they were committed"
+            )
         source = self.source if rows is None or self.source.rows is None else replace(self.source, rows=rows)
         return read(source, columns=columns, classes=classes)
 

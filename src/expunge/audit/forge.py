@@ -5,7 +5,10 @@ Where the whole training is made up, and not its log alone, see ``audit.pol_spoo
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +76,22 @@ def forge(
     forgery = forge_log(found, target, forger, steps=steps, data=data, salts=salts, progress=progress)
     if not forgery.found:
         return Forging(forgery=forgery, record=None, answers=None)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, whole_or_nothing(out):
         record = write_forged_record(forgery, Path(scratch) / "forged" if out is None else Path(out))
         answers = ask(forgery, record, salts=salts, calibration=calibration, progress=progress)
     return Forging(forgery=forgery, record=None if out is None else record, answers=answers)
+
+
+@contextmanager
+def whole_or_nothing(out: Path | str | None) -> Generator[None]:
+    """A new folder that is not left behind half-written, so that the same command can be run again."""
+    mine = out is not None and not Path(out).exists()
+    try:
+        yield
+    except BaseException:
+        if mine and out is not None:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +123,7 @@ def make_up(
     """Make up a training that ends with the weights of a run, and ask both verifiers; ``out`` as for ``forge``."""
     found = run if isinstance(run, Run) else Run.open(run)
     opened = found.data(data, salts=salts)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, whole_or_nothing(out):
         folder = Path(scratch) / "spoofed" if out is None else Path(out)
         made = spoof(name, found, out=folder, seed=seed, data=dict(opened), calibration=calibration, progress=progress)
         assert made.bundle is not None

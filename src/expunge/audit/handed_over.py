@@ -5,7 +5,7 @@ A bundle stays a bundle without them: its record names weights by their digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ import numpy as np
 from expunge.audit.bundle import ENVELOPE, Bundle, open_bundle
 from expunge.audit.certificate import read_unchecked
 from expunge.audit.holdings import CHECKPOINT, Holding, Remedy, first_steps
+from expunge.audit.places import forgotten_rows
 from expunge.audit.recipe_file import read_recipe
 from expunge.audit.record import RunRecord
 from expunge.core.errors import ExpungeError
+from expunge.data.splits import Split
 from expunge.schedule.schedule import Schedule
 from expunge.train.run import Run
 
@@ -23,12 +25,21 @@ MODEL, TRACE, RECIPE, STATES = "model.safetensors", "trace.bin", "recipe.json", 
 WHY = "the run that it is of was trained on them"
 
 
-def bundle_holdings(path: Path, run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
-    """Files of a bundle of the run's data set that hold some of these slots; of a zip, the zip itself."""
+def bundle_holdings(
+    path: Path, run: Run, forgotten: np.ndarray, kin: Mapping[bytes, Run] | None = None
+) -> Iterator[Holding]:
+    """Files of a bundle of the run's data set that hold some of these slots; of a zip, the zip itself.
+
+    ``kin`` are runs of the same data under other roots, by root: a bundle of one of these is its owner's.
+    """
     with open_bundle(path) as bundle:
         statement = read_unchecked(bundle.read(ENVELOPE), ENVELOPE, bundle)
         record = statement.predicate
-        if not isinstance(record, RunRecord) or record.data.root != run.root:
+        if not isinstance(record, RunRecord):
+            return
+        if record.data.root != run.root:
+            if kin is not None and record.data.root in kin:
+                yield from _of_kin(path, bundle, record, run, kin[record.data.root])
             return
         held = np.setdiff1d(forgotten, np.array(record.data.tombstones, dtype=np.int64))
         names = _holding(bundle, record, run, held) if len(held) else []
@@ -55,6 +66,22 @@ def bundle_holdings(path: Path, run: Run, forgotten: np.ndarray) -> Iterator[Hol
                 bytes=bundle.size(name),
                 remedy=Remedy.REMOVE,
             )
+
+
+def _of_kin(path: Path, bundle: Bundle, record: RunRecord, run: Run, other: Run) -> Iterator[Holding]:
+    """A bundle of the same rows under another commitment."""
+    seats = other.commitment.source_rows(Split.TRAIN, np.arange(len(other.commitment.leaves[Split.TRAIN.code])))
+    held = np.setdiff1d(np.intersect1d(seats, forgotten_rows(run)), seats[list(record.data.tombstones)])
+    if len(held) and any(name in (MODEL, TRACE) or name.startswith(STATES) for name in bundle.names):
+        yield Holding(
+            path=path,
+            what="a bundle of another commitment of the same data",
+            why=f"{WHY}; remove its weights, states and trace yourself",
+            slots=len(held),
+            digest=None,
+            bytes=sum(bundle.size(name) for name in bundle.names),
+            remedy=Remedy.OWNER,
+        )
 
 
 def _holding(bundle: Bundle, record: RunRecord, run: Run, held: np.ndarray) -> list[str]:

@@ -27,32 +27,14 @@ from expunge.train.run import Run
 CHECKPOINT = re.compile(r"shard-(?P<shard>0|[1-9][0-9]*)-step-(?P<step>[0-9]{8,16})\.safetensors\Z")
 TRACE = re.compile(r"shard-(?P<shard>0|[1-9][0-9]*)\.bin\Z")
 TRACE_BYTES = {"losses": 64, "gradients": 96}  # of one step
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-OWN = frozenset(
+NOTES = frozenset(  # files of a run in which nothing of any row stands
     [
-        "run.json",
-        "log.jsonl",
-        "forget.json",
-        "evaluation.json",
-        "leaves.bin",
-        "leaves-calibration.bin",
-        "leaves-holdout.bin",
-        "assignment.bin",
-        "units.bin",
-        "noise.key",
-        "model.safetensors",
-        "beliefs.safetensors",
-        "entry.json",
-        "tuning.json",
-        "trials.jsonl",
-        "hygiene.json",
-        "hygiene-intent.json",
-        "retired.json",
-        "checkpoints",
-        "trace",
-        "record",
+        *("run.json", "log.jsonl", "forget.json", "entry.json", "noise.key", "assignment.bin", "units.bin"),
+        *("leaves.bin", "leaves-calibration.bin", "leaves-holdout.bin"),
+        *("hygiene.json", "hygiene-intent.json", "retired.json"),
     ]
 )
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class Remedy(Enum):
@@ -62,6 +44,7 @@ class Remedy(Enum):
     CUT = "cut"  # the file is cut to its first ``keep`` bytes, which came before the first touched step
     REDACT = "redact"  # the examples of an evaluation go, its figures stay
     SALTS = "salts"  # the salts of these rows are overwritten
+    LEFTOVER = "leftover"  # what a killed process left of a salt file is overwritten and removed
     OWNER = "owner"  # not ours to touch: whoever owns it removes it
 
 
@@ -77,6 +60,7 @@ class Holding:
     bytes: int
     remedy: Remedy
     keep: int = 0
+    rows: tuple[int, ...] = ()  # of the source, where salts go
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -132,22 +116,27 @@ def holdings_of(run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
     yield from _evaluation(run, forgotten)
 
 
-def unknown_files(run: Run) -> tuple[str, ...]:
-    """Names in a run's folder that Expunge did not write: exports, averages, copies; nothing is known of them."""
-    found = [item.name for item in run.path.iterdir() if item.name not in OWN and not item.name.startswith(".")]
-    found += [
-        f"checkpoints/{item.name}" for item in _files(run.path / "checkpoints") if not CHECKPOINT.match(item.name)
-    ]
-    return tuple(sorted(found))
+def digests_of(run: Run, forgotten: np.ndarray) -> dict[str, str]:
+    """Digests of the states and weights of a run that hold some of these slots, and what each is, there or not."""
+    held = held_by(run, forgotten)
+    if not len(held):
+        return {}
+    touched = _touched(run, held) if is_recorded(run) else None
+    found = {
+        digest: f"the state of {run.path} after step {step}"
+        for (shard, step), digest in logged_states(run).items()
+        if touched is None or (shard in touched and int((touched[shard] < step).sum()))
+    }
+    digest = run.manifest.get("weights_digest")
+    if digest is not None and (touched is None or _members(run, touched)):
+        found[str(digest)] = f"the model of {run.path}"
+    return found
 
 
 def _trained(run: Run, held: np.ndarray) -> Iterator[Holding]:
     """Files of a training: states after the first touched step, the weights, and the trace from that step on."""
-    schedule = run.schedule
-    touched = {shard: first_steps(schedule, shard, held) for shard in range(schedule.shards)}
-    if run.recipe.perturbation:  # noise in the loss weighs 1/n, so every step knows how many rows there were
-        touched = {shard: np.zeros_like(steps) for shard, steps in touched.items()}
-    logged = _logged(run, schedule.shards)
+    touched = _touched(run, held)
+    logged = logged_states(run)
     for path in _files(run.path / "checkpoints"):
         named = CHECKPOINT.match(path.name)
         shard, step = (int(named["shard"]), int(named["step"])) if named else (-1, 0)
@@ -155,16 +144,29 @@ def _trained(run: Run, held: np.ndarray) -> Iterator[Holding]:
             seen = int((touched[shard] < step).sum())
             if seen:
                 yield _state(path, shard, step, _since(touched[shard], shard), seen, logged.get((shard, step)))
-        else:
-            yield _unfinished(path, len(held))
-    alive: list[bool] = run.manifest.get("alive") or [True] * schedule.shards
-    members = [shard for shard, steps in touched.items() if alive[shard] and len(steps)]
+        elif not is_note(path):
+            yield unfinished(path, len(held))
+    members = _members(run, touched)
     if members and (run.path / "model.safetensors").is_file():
         first = min(members, key=lambda shard: int(touched[shard].min()))
         seen = sum(len(touched[shard]) for shard in members)
         yield _model(run, _since(touched[first], first), seen)
     yield from _traces(run, touched)
-    yield from _parts(run.path, len(held))
+
+
+def _touched(run: Run, held: np.ndarray) -> dict[int, np.ndarray]:
+    """By shard the first steps of the slots that it holds."""
+    schedule = run.schedule
+    touched = {shard: first_steps(schedule, shard, held) for shard in range(schedule.shards)}
+    if run.recipe.perturbation:  # noise in the loss weighs 1/n, so every step knows how many rows there were
+        return {shard: np.zeros_like(steps) for shard, steps in touched.items()}
+    return touched
+
+
+def _members(run: Run, touched: dict[int, np.ndarray]) -> list[int]:
+    """Shards of the model in which one of the slots sat."""
+    alive: list[bool] = run.manifest.get("alive") or [True] * len(touched)
+    return [shard for shard, steps in touched.items() if alive[shard] and len(steps)]
 
 
 def _descended(run: Run, held: np.ndarray) -> Iterator[Holding]:
@@ -173,16 +175,15 @@ def _descended(run: Run, held: np.ndarray) -> Iterator[Holding]:
     yield from _states(run, why, len(held))
     if (run.path / "model.safetensors").is_file():
         yield _model(run, why, len(held))
-    yield from _parts(run.path, len(held))
 
 
 def _states(run: Run, why: str, count: int) -> Iterator[Holding]:
     """States of a method that takes steps of its own: each of them may have seen everything."""
-    logged = _logged(run, run.schedule.shards)
+    logged = logged_states(run)
     for path in _files(run.path / "checkpoints"):
         named = CHECKPOINT.match(path.name)
         if named is None:
-            yield _unfinished(path, count)
+            yield unfinished(path, count)
             continue
         shard, step = int(named["shard"]), int(named["step"])
         yield _state(path, shard, step, why, count, logged.get((shard, step)))
@@ -261,10 +262,14 @@ def _state(path: Path, shard: int, step: int, why: str, seen: int, digest: str |
     return _tensors(path, f"state of shard {shard} after step {step}", why, seen, digest)
 
 
-def _tensors(path: Path, what: str, why: str, seen: int, digest: str | None) -> Holding:
+def _tensors(path: Path, what: str, why: str, seen: int, named: str | None) -> Holding:
+    """``named`` is the digest that the run gives it; what goes is declared by the digest that it has."""
+    inside, digest = inside_of(path)
+    if named is not None and digest != named:
+        why += "; it is not what the run says any more"
     return Holding(
         path=path,
-        what=f"{what}: {_inside(path)}",
+        what=f"{what}: {inside}",
         why=why,
         slots=seen,
         digest=digest,
@@ -273,27 +278,28 @@ def _tensors(path: Path, what: str, why: str, seen: int, digest: str | None) -> 
     )
 
 
-def _inside(path: Path) -> str:
-    """What a file of tensors holds, as far as its header can be read."""
+def inside_of(path: Path) -> tuple[str, str | None]:
+    """What a file of tensors holds, and the digest of its content; None for what is no such file, or damaged."""
     try:
         with path.open("rb") as stream:
-            names = [tensor.name for tensor in TensorFile(stream, path.stat().st_size, path.name).tensors]
+            file = TensorFile(stream, path.stat().st_size, path.name)
+            names, digest = [tensor.name for tensor in file.tensors], file.digest().hex()
     except (ExpungeError, OSError):
-        return "a damaged file"
+        return "a damaged file", None
     parts = ["weights"]
     if any(name.endswith(STATISTICS) for name in names):
         parts.append("running statistics")
     if any(name.startswith("optimiser") for name in names):
         parts.append("optimiser state")
-    return ", ".join(parts)
+    return ", ".join(parts), digest
 
 
-def _parts(folder: Path, count: int) -> Iterator[Holding]:
-    for path in sorted(folder.glob(".*.part")):
-        yield _unfinished(path, count)
+def is_note(path: Path) -> bool:
+    """Whether it is the unfinished copy of a file in which nothing of any row stands."""
+    return path.name.startswith(".") and path.name.endswith(".part") and path.name[1:-5] in NOTES
 
 
-def _unfinished(path: Path, count: int) -> Holding:
+def unfinished(path: Path, count: int) -> Holding:
     return Holding(
         path=path,
         what="a file that nobody finished writing",
@@ -309,10 +315,10 @@ def _since(steps: np.ndarray, shard: int) -> str:
     return f"trained on them, first in step {int(steps.min())} of shard {shard}" if len(steps) else "trained on them"
 
 
-def _logged(run: Run, shards: int) -> dict[tuple[int, int], str]:
+def logged_states(run: Run) -> dict[tuple[int, int], str]:
     """Digests of states by shard and step, as the run's log names them."""
     log = Log(run.path / "log.jsonl", writer=False)
-    return {(shard, item.step): item.digest for shard in range(shards) for item in log.checkpoints(shard)}
+    return {(shard, item.step): item.digest for shard in range(run.recipe.shards) for item in log.checkpoints(shard)}
 
 
 def _files(folder: Path) -> list[Path]:

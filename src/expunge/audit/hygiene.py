@@ -5,31 +5,33 @@ Nothing here can show that no copy exists (N3): what was not looked at is said b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from expunge.audit.claims import EXACT_METHODS
+from expunge.audit.data_rows import SOURCE, data_place, shown_place
 from expunge.audit.declaration import Declaration, read_declaration
 from expunge.audit.handed_over import bundle_holdings
-from expunge.audit.holdings import Holding, Remedy, held_by, holdings_of, unknown_files
+from expunge.audit.held_salts import needed_salts, salts_place
+from expunge.audit.holdings import Holding, Remedy, digests_of, held_by, holdings_of
+from expunge.audit.other_commitments import place_of, same_data
+from expunge.audit.places import Kinship, Place
+from expunge.audit.strays import strays
 from expunge.audit.surroundings import Surroundings, look_around
 from expunge.core.errors import ExpungeError, InvalidArgument
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
-from expunge.data.salts import SecretSalts
-from expunge.data.source import Source, read
-from expunge.data.splits import SPLITS, Split
 from expunge.train.run import Run
 
-SOURCE = "source"  # what --data calls the place that the run itself names
 INTENT = "hygiene-intent.json"
+KEPT = "kept as you asked"
 ELSEWHERE = (
     "backups, snapshots, other machines and folders, deployed copies, and models distilled from these (N3)",
     "free space on the disk: removed files may be readable there until it is used again",
@@ -37,43 +39,27 @@ ELSEWHERE = (
 )
 
 
-class Kinship(Enum):
-    """How a folder stands to the run."""
-
-    ITSELF = "the run itself"
-    PARENT = "parent"
-    BESIDE = "beside it"
-    BUNDLE = "a bundle"
-    TUNING = "tuning"
-    STUDY = "a study's store"
-    DATA = "the data"
-    SALTS = "the salts"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A folder or file, how it stands to the run, and what it holds."""
-
-    path: Path
-    kinship: Kinship
-    holdings: tuple[Holding, ...]
-
-    @property
-    def ours(self) -> tuple[Holding, ...]:
-        """What can be ended here."""
-        return tuple(holding for holding in self.holdings if holding.remedy is not Remedy.OWNER)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What holds the forgotten rows; ``unseen`` and ``notes`` are sentences. ``declared`` is what was said before."""
+    """What holds the forgotten rows. ``declared`` is what was said before.
+
+    Sentences: ``misnamed`` are places that were asked for by name and could not be looked at, ``unclear`` what may hold
+    the rows and could not be looked into, ``caveats`` what is never looked at. ``needed`` says by row of the source
+    which living runs need its salt; ``data`` and ``salts`` are where these were said to lie.
+    """
 
     run: Run
     places: tuple[Place, ...]
-    unseen: tuple[str, ...]
+    misnamed: tuple[str, ...]
+    unclear: tuple[str, ...]
+    caveats: tuple[str, ...]
     notes: tuple[str, ...]
     declared: Declaration | None
     interrupted: bool
+    kept: frozenset[Path]
+    needed: Mapping[int, list[Path]]
+    data: str | Dataset | None
+    salts: Path | None
 
     @property
     def holdings(self) -> tuple[Holding, ...]:
@@ -85,9 +71,14 @@ class Survey:
         return tuple(holding for place in self.places for holding in place.ours)
 
     @property
+    def unseen(self) -> tuple[str, ...]:
+        """Everything that was not looked at, what matters most first."""
+        return (*self.misnamed, *self.unclear, *self.caveats)
+
+    @property
     def clean(self) -> bool:
-        """Whether nothing was found; a destruction that was cut short is not over."""
-        return not self.holdings and not self.interrupted
+        """Whether all that is known of was looked at, and holds nothing; a destruction cut short is not over."""
+        return not (self.holdings or self.interrupted or self.misnamed or self.unclear)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -101,6 +92,7 @@ class Survey:
                 for place in self.places
                 for holding in place.holdings
             ],
+            "unclear": [*self.misnamed, *self.unclear],
             "unseen": list(self.unseen),
             "notes": list(self.notes),
             "declared": None if self.declared is None else self.declared.as_json(),
@@ -126,47 +118,105 @@ def survey(
     forgotten = run.tombstones
     if not len(forgotten):
         raise InvalidArgument(f"{run.path} has forgotten nothing: name a run that `expunge unlearn` made")
-    found = look_around(run, folders)
-    unseen = list(found.unseen)
-    places = [*_runs(found, forgotten, unseen), *_bundles(found, forgotten, unseen)]
+    strange = [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK) or not folder.is_dir()]
+    misnamed = [f"{folder} is no folder that can be read: check what --folder names" for folder in strange]
+    found = look_around(run, [folder for folder in folders if folder not in strange])
+    unclear, caveats = list(found.unclear), list[str](ELSEWHERE)
+    kin = list(same_data(run, found.strangers, data, salts, unclear))
+    places = [*_runs(found, forgotten, unclear), *_of_kin(kin, unclear)]
+    places += [*_bundles(found, forgotten, {other.root: other for other, _ in kin}, unclear)]
     places += [*_tunings(found, forgotten), *_studies(found, forgotten)]
-    places += [*_data(run, data, salts, unseen), *_salts(run, salts, unseen)]
-    kept = _kept(keep, places)
+    if data is None:
+        where = shown_place(run, None)
+        caveats.insert(0, f"the data ({where}): --data PATH, or --data {SOURCE}, compares them row by row")
+    else:
+        places += _some(data_place(run, data, salts, unclear, misnamed))
+    kept = frozenset(path.resolve() for path in keep)
+    living = (*found.parents, *found.others, *found.committed, *found.stored, *found.strangers)
+    places = [place.left(KEPT) if place.path in kept else place for place in places]
+    needed = needed_salts(run, places, living, salts)
+    try:
+        held = salts_place(run, salts, needed)
+        places += _some(held.left(KEPT) if held is not None and held.path in kept else held)
+    except ExpungeError as error:
+        (unclear if salts is None else misnamed).append(f"the salts: {error}")
+    _check_kept(kept, places)
     return Survey(
         run=run,
-        places=tuple(_left_alone(place) if place.path in kept else place for place in places if place.holdings),
-        unseen=(*unseen, *ELSEWHERE),
+        places=tuple(place for place in places if place.holdings),
+        misnamed=tuple(misnamed),
+        unclear=tuple(unclear),
+        caveats=tuple(caveats),
         notes=tuple(_notes(found, places)),
         declared=read_declaration(run.path),
         interrupted=(run.path / INTENT).is_file(),
+        kept=kept,
+        needed=needed,
+        data=data,
+        salts=salts,
     )
 
 
-def _runs(found: Surroundings, forgotten: np.ndarray, unseen: list[str]) -> Iterator[Place]:
+def _some(place: Place | None) -> list[Place]:
+    return [] if place is None else [place]
+
+
+def _runs(found: Surroundings, forgotten: np.ndarray, unclear: list[str]) -> Iterator[Place]:
     parents = {one.path for one in found.parents}
+    tainted: dict[str, str] = {}
+    for one in found.runs:
+        try:
+            tainted |= digests_of(one, forgotten)
+        except ExpungeError:
+            continue  # said below
     for one in found.runs:
         kinship = Kinship.PARENT if one.path in parents else Kinship.BESIDE
-        holdings = _looked_into(one, forgotten, unseen)
-        yield Place(path=one.path, kinship=Kinship.ITSELF if one is found.run else kinship, holdings=holdings)
-        if len(held_by(one, forgotten)) or one is found.run:  # an old model may have been laid into the new folder
-            unseen += [f"{one.path / name}: not written by Expunge, so look yourself" for name in unknown_files(one)]
+        holdings: list[Holding] = []
+        try:
+            holdings += holdings_of(one, forgotten)
+            listed = {holding.path for holding in holdings}
+            for stray in strays(one, listed, tainted, forgotten):
+                if isinstance(stray, Holding):
+                    holdings.append(stray)
+                else:
+                    unclear.append(stray)
+        except ExpungeError as error:
+            unclear.append(f"{one.path} could not be looked into ({error})")
+        yield Place(
+            path=one.path,
+            kinship=Kinship.ITSELF if one is found.run else kinship,
+            holdings=_not_our_own(found, holdings),
+        )
 
 
-def _looked_into(run: Run, forgotten: np.ndarray, unseen: list[str]) -> tuple[Holding, ...]:
-    try:
-        return tuple(holdings_of(run, forgotten))
-    except ExpungeError as error:
-        unseen.append(f"{run.path} could not be looked into ({error})")
-        return ()
+def _not_our_own(found: Surroundings, holdings: Sequence[Holding]) -> tuple[Holding, ...]:
+    """Weights that are the new run's own are not gone while it is there: where nothing changed, none are ended."""
+    own = found.run.weights_digest
+    return tuple(
+        replace(item, remedy=Remedy.OWNER, why=f"{item.why}; {found.run.path} has the same weights")
+        if item.digest == own and item.remedy is Remedy.REMOVE
+        else item
+        for item in holdings
+    )
 
 
-def _bundles(found: Surroundings, forgotten: np.ndarray, unseen: list[str]) -> Iterator[Place]:
+def _of_kin(kin: Sequence[tuple[Run, tuple[int, ...]]], unclear: list[str]) -> Iterator[Place]:
+    for other, held in kin:
+        try:
+            yield place_of(other, held)
+        except ExpungeError as error:
+            unclear.append(f"{other.path} could not be looked into ({error})")
+
+
+def _bundles(
+    found: Surroundings, forgotten: np.ndarray, kin: Mapping[bytes, Run], unclear: list[str]
+) -> Iterator[Place]:
     for path in found.bundles:
         try:
-            holdings = tuple(bundle_holdings(path, found.run, forgotten))
+            holdings = tuple(bundle_holdings(path, found.run, forgotten, kin))
         except ExpungeError as error:
             if path.is_dir():  # a zip that is no bundle is somebody else's
-                unseen.append(f"{path} could not be looked into ({error})")
+                unclear.append(f"{path} could not be looked into ({error})")
             continue
         yield Place(path=path, kinship=Kinship.BUNDLE, holdings=holdings)
 
@@ -228,98 +278,10 @@ def _studies(found: Surroundings, forgotten: np.ndarray) -> Iterator[Place]:
         yield Place(path=run.path, kinship=Kinship.STUDY, holdings=(holding,))
 
 
-def _data(run: Run, named: str | Dataset | None, salts: Path | None, unseen: list[str]) -> Iterator[Place]:
-    described = run.manifest["data"]["source"]
-    location = "handed over in memory" if described is None else str(described["location"])
-    if named is None:
-        unseen.append(f"the data ({location}): --data PATH, or --data {SOURCE}, compares them row by row")
-        return
-    place = named if isinstance(named, str) and named != SOURCE else location
-    try:
-        rows = run.data(None if named == SOURCE else named, salts=salts)
-    except ExpungeError as error:
-        unseen.append(f"the data ({place}): {error}")
-        return
-    there = int(rows[Split.TRAIN].present[run.tombstones].sum())
-    there += sum(int(rows[split].present[slots].sum()) for split, slots in run.released.items())
-    unknown = _unknown_rows(run, named, salts, sum(int(part.present.sum()) for part in rows.values()))
-    if unknown is None:
-        unseen.append(f"the data ({place}): with their salts gone and --rows cutting it, what is left cannot be told")
-        return
-    if there + unknown:
-        why = "the source still has them" if there else "rows stand in their places, and their salts are destroyed"
-        holding = Holding(
-            path=Path(place),
-            what="rows themselves",
-            why=f"{why}; nothing here writes into your data, so remove them yourself",
-            slots=there + unknown,
-            digest=None,
-            bytes=0,
-            remedy=Remedy.OWNER,
-        )
-        yield Place(path=holding.path, kinship=Kinship.DATA, holdings=(holding,))
-
-
-def _unknown_rows(run: Run, named: str | Dataset | None, salts: Path | None, seated: int) -> int | None:
-    """Rows of the source that no leaf can be compared with, since their salts are destroyed; None where unclear."""
-    secret = run.salts(salts)
-    if not isinstance(secret, SecretSalts) or not secret.destroyed:
-        return 0
-    if isinstance(named, Dataset):
-        return len(named) - seated
-    source = Source.from_json(run.manifest["data"]["source"] or {"location": named})
-    if source.rows is not None:
-        return None
-    if named != SOURCE:
-        source = replace(source, location=named)
-    return len(read(source, columns=run.recipe.inputs.columns, classes=run.recipe.classes)) - seated
-
-
-def _salts(run: Run, moved: Path | None, unseen: list[str]) -> Iterator[Place]:
-    rows = forgotten_rows(run)
-    try:
-        found = run.salts(moved)
-    except ExpungeError as error:
-        unseen.append(f"the salts: {error}")
-        return
-    if not isinstance(found, SecretSalts):
-        return
-    path, gone = found.path, found.destroyed
-    there = len(set(rows) - set(gone))
-    if there:
-        holding = Holding(
-            path=path,
-            what=f"salts of {there} row" + ("" if there == 1 else "s"),
-            why="with its salt, a guess of a row can be tested against its leaf",
-            slots=there,
-            digest=None,
-            bytes=32 * there,
-            remedy=Remedy.SALTS,
-        )
-        yield Place(path=path, kinship=Kinship.SALTS, holdings=(holding,))
-
-
-def forgotten_rows(run: Run) -> tuple[int, ...]:
-    """Rows of the source that belong to forgotten people, ascending: emptied chairs, and their rows in other splits."""
-    slots = {split: np.array(run.released.get(split, []), dtype=np.int64) for split in SPLITS}
-    slots[Split.TRAIN] = run.tombstones
-    rows = [np.flatnonzero(run.commitment.assignment == split.code)[slots[split]] for split in SPLITS]
-    return tuple(int(row) for row in np.sort(np.concatenate(rows)))
-
-
-def _kept(keep: Sequence[Path], places: Sequence[Place]) -> set[Path]:
-    found = {path.resolve() for path in keep}
-    strange = sorted(str(path) for path in found - {place.path for place in places})
+def _check_kept(kept: frozenset[Path], places: Sequence[Place]) -> None:
+    strange = sorted(str(path) for path in kept - {place.path for place in places})
     if strange:
         raise InvalidArgument(f"--keep {strange[0]} is none of the folders that were looked into: check its name")
-    return found
-
-
-def _left_alone(place: Place) -> Place:
-    """A place that its owner keeps: still listed, ended by nobody."""
-    why = "{}; kept as you asked"
-    kept = tuple(replace(item, remedy=Remedy.OWNER, why=why.format(item.why)) for item in place.holdings)
-    return replace(place, holdings=kept)
 
 
 def _notes(found: Surroundings, places: Sequence[Place]) -> Iterator[str]:

@@ -144,6 +144,8 @@ def keygen(folder: Path, name: str, roles: Sequence[Role] = (Role.OWNER, Role.LO
     check_name(name)
     if not roles:
         raise InvalidArgument("a key without a role is trusted with nothing: name at least one of owner, log, witness")
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: keys are written into a folder, choose another")
     for path in (folder / PRIVATE, folder / TRUSTED):
         if path.exists() or path.is_symlink():
             raise RunError(f"{path} exists and keys are never overwritten: choose another folder")
@@ -164,6 +166,8 @@ def load_signing_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if path.is_dir():
+        raise RunError(f"{path} is a folder: name the key file in it, such as {path / PRIVATE}")
     content = _small(path, "the signing key")
     try:
         private = serialization.load_pem_private_key(content, password=None)
@@ -187,7 +191,10 @@ def write_trusted(path: Path, keys: Iterable[TrustedKey]) -> None:
 
 def load_trusted(path: Path) -> tuple[TrustedKey, ...]:
     """Read the verifier's own list; each key's id must be its own, and no key stands twice in one role."""
-    value = parse_json(_small(path, "the list of trusted keys"))
+    content = _small(path, "the list of trusted keys")
+    if b"PRIVATE KEY" in content:
+        raise DataError(f"{path} is a private key and no list of trusted keys: give {path.with_name(TRUSTED)}")
+    value = parse_json(content)
     if not isinstance(value, dict) or cast("dict[str, Any]", value).get("format") != FORMAT:
         raise DataError(
             f"{path} is no list of trusted keys: it must be JSON with format {FORMAT!r}, see expunge keygen"

@@ -125,6 +125,12 @@ def _grown(
             earlier.append(signed)
     if known is not None:
         size = known.checkpoint.size
+        if size < head.checkpoint.size and size not in proofs:
+            raise EvidenceMissing(
+                f"you kept a checkpoint over {counted(size, 'record')}, this one is over {head.checkpoint.size}, and "
+                "no proof leads from one to the other: send the owner the one that you kept, for "
+                "`expunge attest --known-checkpoint`"
+            )
         check_grown(known.checkpoint, head.checkpoint, proofs.get(size))
         unused.discard(size)
     if unused:

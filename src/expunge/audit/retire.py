@@ -9,20 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from expunge.audit.bundle import ENVELOPE
 from expunge.audit.declaration import Declaration, Destroyed, Window, read_declaration, together, write_declaration
+from expunge.audit.held_salts import check_salts, salts_of_rows
 from expunge.audit.holdings import Remedy, is_recorded
-from expunge.audit.hygiene import INTENT, Kinship, Survey, forgotten_rows
+from expunge.audit.hygiene import INTENT, Survey
+from expunge.audit.places import Kinship, forgotten_rows
+from expunge.audit.recordable import check_recorded
+from expunge.audit.strays import may_stray
 from expunge.core.clock import FORM, utc_now
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_bytes, write_text
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
-from expunge.data.salts import destroy_salts
+from expunge.data.salts import LEFTOVER, destroy_salts, read_salts, remove_leftover
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.folder import sound, writing
 from expunge.train.run import Run
@@ -31,11 +35,12 @@ FORMAT = "expunge/hygiene-intent/1"
 RETIRED, RETIRED_FORMAT = "retired.json", "expunge/retired/1"
 LONGEST_WINDOW = 3650
 STATES = re.compile(  # what holdings are called inside their folder
-    r"(?:checkpoints/)?(?:[^/]+\.safetensors|\.[^/]+\.part)\Z|trace(?:\.bin|/[^/]+\.bin)\Z"
+    r"(?:[^/]+/)*(?:[^/]+\.safetensors|\.[^/]+\.part)\Z|trace(?:\.bin|/[^/]+\.bin)\Z"
     r"|(?:evaluation|tuning)\.json\Z|trials\.jsonl\Z"
 )
 READ_OFF = frozenset({"beliefs.safetensors", "evaluation.json"})
 TUNED = frozenset({"tuning.json", "trials.jsonl"})
+OLD = frozenset({Kinship.PARENT, Kinship.BESIDE, Kinship.BUNDLE})  # what an auditor can replay lies there
 Progress = Callable[[int, int], None]
 
 
@@ -63,8 +68,9 @@ class Step:
         }
 
 
-def declare_window(run: Run, days: int, *, now: str | None = None) -> Declaration:
+def declare_window(found: Survey, days: int, *, now: str | None = None) -> Declaration:
     """Destroy nothing for so many days: the old state stays for auditors, and the record says until when."""
+    run = found.run
     if type(days) is not int or not 1 <= days <= LONGEST_WINDOW:
         raise InvalidArgument(f"an audit window of {days} days must last 1 to {LONGEST_WINDOW} days")
     if (run.path / "record" / "envelope.json").is_file():
@@ -73,6 +79,11 @@ def declare_window(run: Run, days: int, *, now: str | None = None) -> Declaratio
         )
     if (run.path / INTENT).is_file():
         raise RunError(f"a destruction of {run.path} was begun: finish it with `expunge hygiene {run.path} --destroy`")
+    if not any(place.kinship in OLD and place.holdings for place in found.places):
+        raise InvalidArgument(
+            f"an audit window of {days} days would keep nothing: no old state of {run.path} is left where it was "
+            "looked for, so leave --window out, or name the folder that it lies in with --folder"
+        )
     before = read_declaration(run.path)
     until = datetime.strptime(now or utc_now(), FORM).replace(tzinfo=UTC) + timedelta(days=days)
     declared = Declaration(() if before is None else before.retired, Window(days, until.strftime(FORM)))
@@ -87,18 +98,26 @@ def open_window(found: Survey, now: str | None = None) -> Window | None:
 
 
 def check_destroyable(found: Survey, *, unrecorded: bool = False) -> None:
-    """Refuse unless the new run is sound and the records of its parents are signed: neither can be had afterwards.
+    """Refuse unless nothing goes that is still needed: neither can be had afterwards.
 
-    ``unrecorded`` gives the second up: no record of this run that names its parents can be made then.
+    The new run must be sound and not the old one over again, the salts must be its own, and the records of its parents
+    and of the answers beside it must be signed. ``unrecorded`` gives the last up: none can be made then.
     """
-    for place in found.places:
-        signed = (place.path / "record" / "envelope.json").is_file()
-        if place.kinship is Kinship.PARENT and place.ours and not signed and not unrecorded:
-            raise RunError(
-                f"{place.path} has no signed record, and none can be made without its states: run `expunge attest "
-                f"{place.path}` first, or give --unrecorded if the chain of {found.run.path} needs no record"
-            )
+    if found.misnamed:
+        raise InvalidArgument(f"nothing is destroyed before all that was named is looked at: {found.misnamed[0]}")
+    if not unrecorded:
+        check_recorded(found)
     _check_sound(found.run)
+    for place in found.places:
+        for holding in place.holdings:
+            if place.kinship is Kinship.ITSELF and holding.digest == found.run.weights_digest:
+                raise RunError(
+                    f"nothing is destroyed, since {found.run.path} holds the forgotten rows itself: {holding.why}"
+                )
+    salts = [holding.path for holding in found.ours if holding.remedy is Remedy.SALTS]
+    salts += [step.path for step in _unfinished(found.run)[0] if step.remedy is Remedy.SALTS]
+    for path in dict.fromkeys(salts):
+        check_salts(found.run, path, found.data)
 
 
 def destroy(found: Survey, *, unrecorded: bool = False, progress: Progress | None = None) -> Declaration:
@@ -110,27 +129,51 @@ def destroy(found: Survey, *, unrecorded: bool = False, progress: Progress | Non
     run = found.run
     with ExitStack() as held:
         held.enter_context(writing(run.path))
-        steps = _unfinished(run)
-        named = {(step.path, step.remedy) for step in steps}
-        steps += [step for step in _steps(found) if (step.path, step.remedy) not in named]
-        steps.sort(key=lambda step: step.remedy is Remedy.SALTS)
+        begun, before = _unfinished(run)
+        steps = _together(found, [step for step in begun if _still_meant(step, found)])
         folders = dict.fromkeys(step.folder for step in steps if step.folder is not None)
         others = [folder for folder in folders if folder != run.path and folder.is_dir() and not _is_bundle(folder)]
         for folder in others:
             held.enter_context(writing(folder))
-        _intend(run, steps)
+        _intend(run, steps, before)
         for folder in others:
             _mark(folder, run, [step for step in steps if step.folder == folder])
         for done, step in enumerate(steps):
             _end(step)
             if progress is not None:
                 progress(done + 1, len(steps))
-        before = read_declaration(run.path)
-        gone = [Destroyed(step.what, step.digest) for step in steps]
-        declared = Declaration(together(() if before is None else before.retired, gone))
+        declared = Declaration(together(before, [Destroyed(step.what, step.digest) for step in steps]))
         write_declaration(run.path, declared)
         (run.path / INTENT).unlink(missing_ok=True)
     return declared
+
+
+def _together(found: Survey, begun: Sequence[Step]) -> list[Step]:
+    """Steps of a destruction that was cut short, then what was found since; salts last, each row once."""
+    steps = {(step.path, step.remedy): _without_needed(step, found) for step in begun}
+    for step in _steps(found):
+        known = steps.setdefault((step.path, step.remedy), step)
+        if step.remedy is Remedy.SALTS and not set(step.rows) <= set(known.rows):
+            rows = tuple(sorted({*step.rows, *known.rows}))
+            steps[step.path, step.remedy] = replace(step, rows=rows, what=salts_of_rows(len(rows)))
+    meant = [step for step in steps.values() if step.remedy is not Remedy.SALTS or step.rows]
+    return sorted(meant, key=lambda step: step.remedy in (Remedy.SALTS, Remedy.LEFTOVER))
+
+
+def _still_meant(step: Step, found: Survey) -> bool:
+    """What its owner keeps by now is not ended, unless it was before."""
+    if step.folder not in found.kept or not step.path.exists():
+        return True
+    return step.remedy is Remedy.CUT and step.path.stat().st_size <= step.keep
+
+
+def _without_needed(step: Step, found: Survey) -> Step:
+    """Salts that a living run needs by now stay, unless they are gone already."""
+    if step.remedy is not Remedy.SALTS or not found.needed:
+        return step
+    gone = set(read_salts(step.path, int(found.run.manifest["data"]["rows"])).destroyed)
+    rows = tuple(row for row in step.rows if row not in found.needed or row in gone)
+    return step if rows == step.rows else replace(step, rows=rows, what=salts_of_rows(len(rows)))
 
 
 def _check_sound(run: Run) -> None:
@@ -151,7 +194,7 @@ def _check_sound(run: Run) -> None:
 def _steps(found: Survey) -> Iterator[Step]:
     for place in found.places:
         for holding in place.ours:
-            salts = holding.remedy is Remedy.SALTS
+            salts = holding.remedy in (Remedy.SALTS, Remedy.LEFTOVER)
             yield Step(
                 path=holding.path,
                 folder=None if salts else place.path,
@@ -159,26 +202,41 @@ def _steps(found: Survey) -> Iterator[Step]:
                 digest=holding.digest,
                 remedy=holding.remedy,
                 keep=holding.keep,
-                rows=forgotten_rows(found.run) if salts else (),
+                rows=holding.rows,
             )
 
 
-def _intend(run: Run, steps: Sequence[Step]) -> None:
-    content = {"format": FORMAT, "run": run.weights_digest, "steps": [step.as_json() for step in steps]}
+def _intend(run: Run, steps: Sequence[Step], before: Sequence[Destroyed]) -> None:
+    content = {
+        "format": FORMAT,
+        "run": run.weights_digest,
+        "before": [{"what": item.what, "digest": item.digest} for item in before],
+        "steps": [step.as_json() for step in steps],
+    }
     write_text(run.path / INTENT, plain_json(content))
 
 
-def _unfinished(run: Run) -> list[Step]:
-    """Steps of a destruction that was cut short. What is gone must have been ended by it, not moved away."""
+def _unfinished(run: Run) -> tuple[list[Step], tuple[Destroyed, ...]]:
+    """Steps of a destruction that was cut short, and what was declared before it; else none, and what is declared.
+
+    What is gone must have been ended by it, not moved away.
+    """
+    declared = read_declaration(run.path)
+    retired = () if declared is None else declared.retired
     path = run.path / INTENT
     if not path.is_file():
-        return []
+        return [], retired
     value = parse_json(read_bytes(path, "the intent"))
     try:
         found = cast("dict[str, Any]", value)
         if (found["format"], found["run"]) != (FORMAT, run.weights_digest):
             raise ValueError
         steps = [_step(item) for item in found["steps"]]
+        before = retired
+        if "before" in found:
+            before = tuple(Destroyed(item["what"], item["digest"]) for item in found["before"])
+        if retired[: len(before)] != before:
+            raise ValueError
     except (LookupError, TypeError, ValueError):
         raise RunError(
             f"{path} is not the intent of a destruction for this run: it was altered; remove it and look again"
@@ -194,7 +252,7 @@ def _unfinished(run: Run) -> list[Step]:
                 f"{step.path} was to be destroyed, is not there, and nothing says that it was: put it back, or remove "
                 f"{path} and look again"
             )
-    return steps
+    return steps, before
 
 
 def _may_end(step: Step, run: Run) -> bool:
@@ -202,13 +260,16 @@ def _may_end(step: Step, run: Run) -> bool:
 
     The intent is read from a folder that others may have written; nothing else in it is believed either.
     """
+    if step.remedy is Remedy.LEFTOVER:
+        return step.folder is None and LEFTOVER.match(step.path.name) is not None
     if step.folder is None or step.remedy is Remedy.SALTS:
         return step.folder is None and step.remedy is Remedy.SALTS and set(step.rows) <= set(forgotten_rows(run))
     if ".." in step.path.parts or not step.path.is_relative_to(step.folder):
         return False
     inner = step.path.relative_to(step.folder).as_posix()
     if step.folder == run.path:  # the new run itself must stay sound
-        return inner in (READ_OFF if is_recorded(run) else {*READ_OFF, *_own_states(run)})
+        own: set[str] = set() if is_recorded(run) else _own_states(run)
+        return inner in READ_OFF or inner in own or may_stray(run, inner)
     return STATES.match(inner) is not None and (inner in TUNED or _of_same_data(step.folder, run))
 
 
@@ -231,7 +292,7 @@ def _of_same_data(folder: Path, run: Run) -> bool:
 def _was_ours(step: Step, run: Run) -> bool:
     """Whether a file that is gone went by our hand: its folder is still there and says so, or needs not to."""
     if step.folder is None:
-        return False
+        return step.remedy is Remedy.LEFTOVER
     return step.folder == run.path or _is_bundle(step.folder) or (step.folder / RETIRED).is_file()
 
 
@@ -273,6 +334,8 @@ def _end(step: Step) -> None:
             _redact(step)
         case Remedy.SALTS:
             destroy_salts(step.path, step.rows)
+        case Remedy.LEFTOVER:
+            remove_leftover(step.path)
         case Remedy.OWNER:
             pass
 

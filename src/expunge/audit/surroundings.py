@@ -18,15 +18,22 @@ STORES = ("store.json", "store/store.json")
 
 @dataclass
 class Surroundings:
-    """What was found. ``parents`` are nearest first; ``unseen`` says what was not, one sentence each."""
+    """What was found.
+
+    ``parents`` are nearest first; ``strangers`` have another root, and whether they are of the same data is still to be
+    told; ``unclear`` says what may hold the rows and could not be looked at, one sentence each.
+    """
 
     run: Run
     parents: list[Run] = field(default_factory=list[Run])
     others: list[Run] = field(default_factory=list[Run])
+    committed: list[Run] = field(default_factory=list[Run])  # of the same root, not trained so far
+    strangers: list[Run] = field(default_factory=list[Run])
     stored: list[Run] = field(default_factory=list[Run])  # results of studies
     tunings: list[Path] = field(default_factory=list[Path])
     bundles: list[Path] = field(default_factory=list[Path])  # of any data set; files that end in .zip may be none
-    unseen: list[str] = field(default_factory=list[str])
+    links: list[Path] = field(default_factory=list[Path])  # to runs, not followed
+    unclear: list[str] = field(default_factory=list[str])
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -35,15 +42,20 @@ class Surroundings:
 
 
 def look_around(run: Run, folders: Sequence[Path] = ()) -> Surroundings:
-    """The parents of a run, and the runs of its data set in the folders where it and they lie, and in ``folders``."""
+    """The parents of a run, the runs in the folders where it and they lie, and those in ``folders``, or these."""
     found = Surroundings(run)
     _add_parents(found)
     seen = {one.path.resolve() for one in found.runs}
-    places = dict.fromkeys([*(path.parent for path in seen), *(folder.resolve() for folder in folders)])
-    for place in sorted(places):
-        for path in _folders(place, found.unseen):
+    named = [folder.resolve() for folder in folders]
+    for place in sorted({*(path.parent for path in seen), *named}):
+        for path in [place, *_folders(place, found)] if place in named else _folders(place, found):
             _add(found, path, seen)
         found.bundles += sorted(path.resolve() for path in place.glob("*.zip") if path.is_file())
+    found.unclear += [
+        f"{link} is a link to a run and was not followed: name its folder with --folder"
+        for link in found.links
+        if link.resolve() not in seen
+    ]
     return found
 
 
@@ -53,7 +65,7 @@ def _add_parents(found: Surroundings) -> None:
         parent = _parent_of(at)
         if parent is None:
             digest = str(at.manifest["parent"]["weights_digest"])
-            found.unseen.append(
+            found.unclear.append(
                 f"the parent of {at.path} with weights {digest[:12]}… is not where that run names it: wherever it is, "
                 "nothing of it was looked at"
             )
@@ -80,26 +92,29 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
     if (path / "run.json").is_file():
         other = _open(path)
         if other is None:
-            found.unseen.append(f"{path} has a run.json that cannot be read: nothing of it was looked at")
-        elif other.manifest["dataset_root"] == root and other.manifest["status"] != COMMITTED:
-            found.others.append(other)
+            found.unclear.append(f"{path} has a run.json that cannot be read: nothing of it was looked at")
+        elif other.manifest["dataset_root"] != root:
+            found.strangers.append(other)
+        else:
+            (found.committed if other.manifest["status"] == COMMITTED else found.others).append(other)
         return
     if (path / ENVELOPE).is_file():
         found.bundles.append(path)
         return
     if _tuned_on(path) == root:
         found.tunings.append(path)
-        for inner in _folders(path, found.unseen):
+        for inner in _folders(path, found):
             _add(found, inner, seen)
     for marker in STORES:
         if (path / marker).is_file():
-            found.stored += _stored((path / marker).parent, str(root))
+            for other in _stored((path / marker).parent):
+                (found.stored if other.manifest["dataset_root"] == root else found.strangers).append(other)
 
 
-def _stored(store: Path, root: str) -> Iterator[Run]:
+def _stored(store: Path) -> Iterator[Run]:
     for manifest in sorted(store.glob("??/*/run.json")):
         other = _open(manifest.parent)
-        if other is not None and other.manifest["dataset_root"] == root:
+        if other is not None:
             yield other
 
 
@@ -121,15 +136,14 @@ def _root_in(path: Path) -> str | None:
     return root if isinstance(root, str) else None
 
 
-def _folders(place: Path, unseen: list[str]) -> list[Path]:
-    """Folders in a place; links are named and not followed."""
+def _folders(place: Path, found: Surroundings) -> list[Path]:
+    """Folders in a place; links are kept apart and not followed."""
     try:
         items = sorted(place.iterdir())
     except OSError as error:
-        unseen.append(f"{place} could not be read ({error.strerror or error})")
+        found.unclear.append(f"{place} could not be read ({error.strerror or error})")
         return []
-    links = [item for item in items if item.is_symlink() and (item / "run.json").is_file()]
-    unseen += [f"{item} is a link to a run and was not followed" for item in links]
+    found.links += [item for item in items if item.is_symlink() and (item / "run.json").is_file()]
     return [item.resolve() for item in items if item.is_dir() and not item.is_symlink()]
 
 

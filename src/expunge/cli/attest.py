@@ -35,6 +35,10 @@ def attest(
     without_model: Annotated[
         bool, typer.Option("--without-model", help="Leave the weights out of the bundle.")
     ] = False,
+    known_checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A log/checkpoint that an auditor kept: the bundle proves growth since (repeatable)."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was signed as JSON.")] = False,
 ) -> None:
     """Sign what ran on which data, enter it into the log, and write a bundle for whoever checks it."""
@@ -50,6 +54,7 @@ def attest(
             origin=origin,
             checkpoints=checkpoints,
             model=not without_model,
+            known_checkpoints=known_checkpoint or (),
             progress=progress,
         )
     if json:

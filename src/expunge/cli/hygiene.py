@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: expunge hygiene runs/forgot --destroy"
 HOLDS = 1  # exit status where something holds forgotten rows
+UNSEEN = 2  # where something was named, or may hold them, and could not be looked at
 
 
 def register(app: typer.Typer) -> None:
@@ -44,15 +45,15 @@ def hygiene(
         typer.Option(help="A run to list and leave alone, for example one still in use (repeatable)."),
     ] = None,
     unrecorded: Annotated[
-        bool, typer.Option("--unrecorded", help="Destroy also parents whose record was never signed.")
+        bool, typer.Option("--unrecorded", help="Destroy also parents, and runs beside, whose record was never signed.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """List what still holds forgotten rows, and destroy it or name the days that it stays.
 
-    Looks at the run, its parents, and the runs and tunings beside them. Exit status: 0 nothing that was looked at holds
-    them (or a window was declared), 1 something does, 2 it could not be looked at. Use it before `expunge attest`, so
-    that the record names what was destroyed.
+    Looks at the run, its parents, and the runs, bundles and tunings beside them. Exit status: 0 nothing that was looked
+    at holds them (or a window was declared), 1 something does, 2 a place that was named, or that may hold them, could
+    not be looked at. Use it before `expunge attest`, so that the record names what was destroyed.
     """
     from expunge.audit.hygiene import survey
     from expunge.audit.retire import declare_window
@@ -68,7 +69,7 @@ def hygiene(
 
     found, status = look(), None
     if window is not None:
-        declare_window(found.run, window)
+        declare_window(found, window)
         found, status = look(), 0
     if destroy and (found.ours or found.interrupted or found.declared is None or found.declared.window is not None):
         _ask(found, yes, json, unrecorded)
@@ -79,7 +80,16 @@ def hygiene(
         print_json(found.as_json())
     else:
         _show(found)
-    raise typer.Exit((0 if found.clean else HOLDS) if status is None else status)
+    raise typer.Exit(_status(found) if status is None else status)
+
+
+def _status(found: Survey) -> int:
+    """What was named and could not be looked at comes first: the list is not what was asked for."""
+    if found.misnamed:
+        return UNSEEN
+    if found.holdings or found.interrupted:
+        return HOLDS
+    return UNSEEN if found.unclear else 0
 
 
 def _ask(found: Survey, yes: bool, json: bool, unrecorded: bool) -> None:
@@ -121,13 +131,16 @@ def _list(found: Survey) -> None:
     forgotten, count = len(found.run.tombstones), len(found.holdings)
     who = f"{_near(found.run.path)} has forgotten {forgotten} row" + ("" if forgotten == 1 else "s")
     if not count:
-        typer.echo(f"{who}; nothing that was looked at holds them")
+        unclear = len(found.misnamed) + len(found.unclear)
+        but = f", and {unclear} that may hold them could not be looked at" if unclear else ""
+        typer.echo(f"{who}; nothing that was looked at holds them{but}")
         return
     typer.echo(f"{who}; {count} file{'' if count == 1 else 's'} still hold{'s' if count == 1 else ''} them:")
     for place in found.places:
         typer.echo(f"{_near(place.path)} ({place.kinship.value})")
         for holding in place.holdings:
-            inner = holding.path.relative_to(place.path) if holding.path != place.path else Path(holding.path.name)
+            inside = holding.path != place.path and holding.path.is_relative_to(place.path)
+            inner = holding.path.relative_to(place.path) if inside else Path(holding.path.name)
             digest = "" if holding.digest is None else f"  {short(holding.digest)}"
             size = f"{_size(holding.bytes)}  " if holding.bytes else ""
             rows = f"{holding.slots} of {forgotten}" if holding.slots <= forgotten else f"{holding.slots}"

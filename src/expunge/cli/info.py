@@ -10,6 +10,7 @@ import typer
 
 from expunge.cli.shared import print_json
 
+RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
 EXAMPLE = "Example: expunge info runs/base --json"
 
 
@@ -32,6 +33,7 @@ def info(
     recipe = manifest["recipe"]
     for name, value in (
         ("status", manifest["status"]),
+        ("retired", RETIRED if opened.retired else None),
         ("operation", manifest["operation"]),
         ("method", None if manifest["method"] is None else manifest["method"]["name"]),
         ("guarantee", str(opened.guarantee) if "guarantee" in manifest else "not earned yet"),

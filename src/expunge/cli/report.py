@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli.shared import html_file, print_json
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import InvalidArgument, RunError
 
 EXAMPLE = """Example: expunge report runs/forgot runs/salun --out report.html
 
@@ -48,6 +48,8 @@ def report(
             )
         _certificate(runs[0], html_file(out or Path("certificate.html")), keys, json)
         return
+    if keys is not None and not runs[0].exists():
+        raise RunError(f"{runs[0]} does not exist: name a bundle, a folder or a zip")
     if keys is not None:
         raise InvalidArgument(f"--keys {keys} belongs to a bundle, {runs[0]} is none: leave it out, or name a bundle")
     from expunge.report.report import report as write_report

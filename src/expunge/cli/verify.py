@@ -38,9 +38,19 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Check a record. Exit status: 0 accepted, 1 refused, 2 cannot be run as asked, 3 undecided."""
+    from expunge.audit.verdict import Level
     from expunge.audit.verdict_text import verdict_lines
+    from expunge.audit.verify import level_of
     from expunge.audit.verify import verify as verify_bundle
+    from expunge.core.errors import InvalidArgument
 
+    given = {"--data": data, "--salts": salts, "--checkpoints": checkpoints, "--noise-key": noise_key, "--trust": trust}
+    idle = [f"{name} {value}" for name, value in given.items() if value]
+    if idle and level_of(level) < Level.V2:
+        raise InvalidArgument(
+            f"{idle[0]} is used from V2 on and --level is {level}, which looks at the bundle alone: ask for V2, V3 or "
+            "V4, or leave it out"
+        )
     page = None if certificate is None else html_file(certificate)
     with progress_bar("verify") as progress:
         verdict = verify_bundle(

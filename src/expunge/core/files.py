@@ -79,5 +79,7 @@ def read_bytes(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {what} cannot be opened without it") from None
+    except IsADirectoryError:
+        raise RunError(f"{path} is a folder and {what} is a file: name the file") from None
     except OSError as error:
         raise RunError(f"{path} could not be read ({error.strerror or error})") from None

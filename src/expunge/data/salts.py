@@ -8,6 +8,7 @@ from run folders, whose leaves are for others to see.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from expunge.core.hashing import sha256, u64
 HEADER = b"expunge/salts/1\n"
 SALT_BYTES = 32
 DESTROYED = bytes(SALT_BYTES)
+LEFTOVER = re.compile(r"\.(?P<of>.+?)(?:\.[0-9a-f]{16})?\.part\Z")
 
 
 class SaltMode(Enum):
@@ -162,7 +164,7 @@ def destroy_salts(path: Path | str, rows: Iterable[int]) -> int:
     """Replace the salts of these rows of the source by zeros, for good; how many of them were still there.
 
     The whole file is written anew and put in the old one's place; then the old one's bytes are overwritten too, as far
-    as the disk allows. Copies of the file are beyond reach.
+    as the disk allows. What killed processes left of it goes as well; copies of the file elsewhere are beyond reach.
     """
     place = Path(os.path.abspath(path))
     content = bytearray(_content(place))
@@ -175,6 +177,7 @@ def destroy_salts(path: Path | str, rows: Iterable[int]) -> int:
         gone += bytes(content[where]) != DESTROYED
         content[where] = DESTROYED
     if not gone:
+        _remove_leftovers(place)
         return 0
     try:
         with place.open("r+b") as before:
@@ -188,7 +191,50 @@ def destroy_salts(path: Path | str, rows: Iterable[int]) -> int:
             f"salt file {place} could not be written ({error.strerror or error}): the salts may still be there; make "
             "it writable, then try again"
         ) from error
+    _remove_leftovers(place)
     return gone
+
+
+def leftovers(path: Path | str) -> tuple[Path, ...]:
+    """What a process that was killed while it wrote this salt file left beside it: second names, or half of a copy."""
+    place = Path(os.path.abspath(path))
+    try:
+        hidden = [item for item in place.parent.iterdir() if item.is_file()]
+    except OSError:
+        return ()
+    named = ((item, LEFTOVER.match(item.name)) for item in hidden)
+    return tuple(sorted(item for item, found in named if found is not None and found["of"] == place.name))
+
+
+def remove_leftover(path: Path) -> None:
+    """Nobody opens anything with it. One that is a second name of the live file only loses that name."""
+    named = LEFTOVER.match(path.name)
+    if named is None:
+        raise InvalidArgument(f"{path} is nothing that is left of a salt file: its name must be .NAME.part")
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        if not path.is_symlink() and not _is_same(path, path.with_name(named["of"])):
+            with path.open("r+b") as handle:
+                handle.write(bytes(path.stat().st_size))
+                handle.flush()
+                os.fsync(handle.fileno())
+        path.unlink()
+    except OSError as error:
+        raise RunError(
+            f"{path}, which a killed process left of a salt file, could not be removed ({error.strerror or error}): "
+            "the salts may still be there; remove it, then try again"
+        ) from error
+    _sync_folder(path.parent)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return other.exists() and os.path.samefile(one, other)
+
+
+def _remove_leftovers(place: Path) -> None:
+    for leftover in leftovers(place):
+        remove_leftover(leftover)
 
 
 def check_apart(path: Path | str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core.beacon import ZERO, Beacon, read_beacon
+from expunge.core.clock import utc_now
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.commitment import Commitment
 from expunge.data.salts import OPEN, SaltMode, Salts, check_apart, draw_salts, read_salts
@@ -78,6 +79,6 @@ def hold(
             write_manifest(folder, manifest)
         reveal_key(folder)
         write_commitment(folder, commitment, units)
-        committed = {**Run.open_any(folder).manifest, "status": COMMITTED}
+        committed = {"committed_at": utc_now(), **Run.open_any(folder).manifest, "status": COMMITTED}
         write_manifest(folder, committed)
         return Run(folder, committed)

@@ -66,6 +66,7 @@ def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
                 f"the training in {path} has begun already: a commitment comes before it; choose another --out"
             )
         if found.manifest["status"] == COMMITTED and asked["operation"] == "train":
+            _check_beacon(found, manifest)
             there, asked = ({name: request.get(name) for name in BOUND} for request in (there, asked))
         if there != asked:
             raise RunError(
@@ -74,6 +75,16 @@ def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
         return sound(found) if found.manifest["status"] == "finished" else None
     check_free(path)
     return None
+
+
+def _check_beacon(found: Run, manifest: Mapping[str, Any]) -> None:
+    """A beacon that was known by the commitment orders nothing; no record of the training could be signed."""
+    since, made = (manifest["beacon_described"] or {}).get("not_before"), found.manifest.get("committed_at")
+    if since is not None and made is not None and since < made:
+        raise RunError(
+            f"the beacon is of {since}, {found.path} was committed at {made}: a beacon must come after the commitment; "
+            "take a later one"
+        )
 
 
 def check_free(path: Path) -> None:

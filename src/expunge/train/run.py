@@ -170,7 +170,7 @@ class Run:
                     return parent
         raise RunError(
             f"the parent of {self.path} is no longer at {described['path']} with weights "
-            f"{described['weights_digest'][:12]}…: put it back, or name it with --original"
+            f"{described['weights_digest'][:12]}…: put it back there, or name it where a command takes --original"
         )
 
     @property
@@ -215,10 +215,15 @@ class Run:
         return load_model(self.recipe, self.model_file, self.weights_digest, self.manifest["alive"], device)
 
     @property
+    def retired(self) -> bool:
+        """Whether its weights were destroyed, because they held rows that were forgotten since."""
+        return (self.path / "retired.json").is_file() and not (self.path / "model.safetensors").is_file()
+
+    @property
     def model_file(self) -> Path:
         """Where the stored weights lie; a run whose weights were destroyed says so."""
         path = self.path / "model.safetensors"
-        if (self.path / "retired.json").is_file() and not path.is_file():
+        if self.retired:
             raise RunError(
                 f"{self.path} was retired: its weights held rows that were forgotten since, and were destroyed; use "
                 "the run that forgot them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Office:
                 raise InvalidArgument("a key that is no file has no log beside it: name the log's folder")
             return cls(key=key, log=Path(log), origin=origin, listed=None)
         path = Path(key)
-        if not path.is_file():
+        if not path.is_file() and not path.is_dir():
             raise RunError(
                 f"{path} is missing and records are signed with it: make a key with `expunge keygen --out "
                 f"{path.parent}`, or name yours with --key"
@@ -92,3 +93,27 @@ def _listed(path: Path, key: SigningKey) -> str | None:
         return None
     found = find_key(load_trusted(path), key.keyid, Role.LOG)
     return None if found is None else found.name
+
+
+def known_heads(office: Office, files: Sequence[Path | str]) -> tuple[bytes, ...]:
+    """Signed heads of this log that somebody kept; refused where the log did not grow from them."""
+    found: list[bytes] = []
+    for file in files:
+        content = read_bytes(Path(file), "the known checkpoint")
+        log = read_log(office.log) if (office.log / HEADER).is_file() else None
+        if log is None:
+            raise RunError(f"{office.log} holds no log yet, so nobody can have kept {file} of it: leave it out")
+        try:
+            known = open_checkpoint(content, [office.key.trusted(log.origin, Role.LOG)], str(file)).checkpoint
+        except RecordError:
+            raise RunError(
+                f"{file} is no checkpoint of the log {log.origin!r} under this key: ask for the "
+                "log/checkpoint that was kept"
+            ) from None
+        if known.size > log.size or log.head(known.size).root != known.root:
+            raise RunError(
+                f"{file} is signed over {known.size} records that this log does not begin with ({log.size} records in "
+                f"{office.log}): the log was rolled back or exchanged; put back the one that was signed"
+            )
+        found.append(content)
+    return tuple(found)
