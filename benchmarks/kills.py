@@ -56,7 +56,7 @@ def main() -> None:
         before: list[int] = []
         while len(before) < options.kills:
             process = start(folder, "killed")
-            moment = draws.uniform(0.5, 5.0)
+            moment = draws.uniform(0.5, max(5.0, whole / 2))
             try:
                 process.wait(timeout=moment)
             except subprocess.TimeoutExpired:

@@ -223,6 +223,8 @@ def test_an_old_model_that_was_laid_into_the_new_folder_is_named(pair: tuple[Run
     content = (base_run.path / "model.safetensors").read_bytes()
     for name in ("old.safetensors", "checkpoints/average.safetensors"):
         (run.path / name).write_bytes(content)
-    unseen = "\n".join(survey(run).unseen)
-    assert str(run.path / "old.safetensors") in unseen
-    assert str(run.path / "checkpoints" / "average.safetensors") in unseen
+    (run.path / "average.safetensors").write_bytes(content[:-4] + b"\0\0\0\0")
+    found = survey(run)
+    held = {holding.path for holding in found.holdings}
+    assert {run.path / "old.safetensors", run.path / "checkpoints" / "average.safetensors"} <= held
+    assert str(run.path / "average.safetensors") in "\n".join(found.unclear)

@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import json
 import stat
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.conftest import Expunge
 
 from expunge.audit.fields import Time
 from expunge.audit.fixtures.scene import drawn_beacon
 from expunge.audit.keys import Role, load_signing_key, load_trusted
 from expunge.audit.log import read_log
-from expunge.cli.main import main
 
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Expunge = Callable[..., Done]
 NAMES = ("private.pem", "trusted.json")
 
 
-@pytest.fixture
-def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Expunge:
-    """Run the command in this process, from a folder of its own."""
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every test works in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        found = capsys.readouterr()
-        return Done(int(stop.value.code or 0), found.out, found.err)
-
-    return run
 
 
 @pytest.fixture

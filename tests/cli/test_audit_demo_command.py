@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.cli.conftest import Expunge
 
 from expunge.audit import demo
 from expunge.audit.fixtures.attempt import Fixture
 from expunge.audit.fixtures.table import FIXTURES
 from expunge.audit.limits import Code
 from expunge.cli.audit_demo import print_table
-from expunge.cli.main import main
 from expunge.report.audit_demo_text import Table
 
-Expunge = Callable[..., tuple[int, str, str]]
 SHOWN = ("6", "22-model", "26-path")
-
-
-@pytest.fixture
-def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
-    """Run the command in this process: (status, output, errors)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        found = capsys.readouterr()
-        return int(stop.value.code or 0), found.out, found.err
-
-    return run
 
 
 def named(*numbers: str) -> tuple[Fixture, ...]:

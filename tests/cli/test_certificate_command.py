@@ -4,30 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from expunge.cli.main import main
-
-Expunge = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
-    """Run the command in this process: (status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        found = capsys.readouterr()
-        return int(stop.value.code or 0), found.out, found.err
-
-    return run
+from tests.cli.conftest import Expunge
 
 
 def test_forget_retire_attest_and_certify(expunge: Expunge, tmp_path: Path) -> None:

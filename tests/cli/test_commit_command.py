@@ -4,49 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.conftest import Expunge
 
 from expunge.audit.fields import Time
 from expunge.audit.fixtures.scene import drawn_beacon
-from expunge.cli.main import main
 
 RECIPE = ("digits", "--model", "mlp", "--epochs", 1)
 VALUE = "ab" * 32
-
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Expunge = Callable[..., Done]
-
-
-@pytest.fixture
-def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
-    """Run the command in this process."""
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        found = capsys.readouterr()
-        return Done(int(stop.value.code or 0), found.out, found.err)
-
-    return run
 
 
 def test_from_commitment_to_forgetting(expunge: Expunge, tmp_path: Path) -> None:

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Expunge
 
-from expunge.cli.main import main
 from expunge.data.source import Source
 from expunge.train.run import Run
 from expunge.train.training import train
-
-Expunge = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def expunge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expunge:
-    """Run the command in this process: (status, output, errors)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["expunge", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        found = capsys.readouterr()
-        return int(stop.value.code or 0), found.out, found.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ def salts_place(run: Run, moved: Path | None, needed: Mapping[int, list[Path]]) 
         bound = tuple(row for row in there if row in needed)
         runs = list(dict.fromkeys(path for row in bound for path in needed[row]))
         why = (
-            f"{WHY}; {', '.join(map(str, runs))} still need{'s' if len(runs) == 1 else ''} them and could "
-            "not be read again, nor forget these rows, without them: forget them there first, or end that"
+            f"{WHY}; {', '.join(map(str, runs))} still need{'s' if len(runs) == 1 else ''} them to read its "
+            "data, also to forget these rows: forget them there first, then run this again"
         )
         holdings.append(_salts(found.path, bound, why, Remedy.OWNER))
     holdings += _left_over(run, found)
@@ -57,9 +57,8 @@ def check_salts(run: Run, path: Path, data: str | Dataset | None) -> None:
         opened = sum(int(part.present.sum()) for part in parts.values())
     except ExpungeError as error:
         raise RunError(
-            f"salt file {path} could not be tested against the leaves of {run.path}, so none of its salts is "
-            f"destroyed: {error}; give the run's own with --salts FILE and the data with --data PATH, or, if no data "
-            "are left, remove the salt file yourself"
+            f"salt file {path} is not shown to open the leaves of {run.path}, so none of its salts may go: {error} (the "
+            "data are named with --data PATH; if none are left, remove the salt file yourself)"
         ) from None
     if not opened:
         raise RunError(

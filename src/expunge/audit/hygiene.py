@@ -17,7 +17,7 @@ from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.data_rows import SOURCE, data_place, shown_place
 from expunge.audit.declaration import Declaration, read_declaration
 from expunge.audit.handed_over import bundle_holdings
-from expunge.audit.held_salts import needed_salts, salts_place
+from expunge.audit.held_salts import check_salts, needed_salts, salts_place
 from expunge.audit.holdings import Holding, Remedy, digests_of, held_by, holdings_of
 from expunge.audit.other_commitments import place_of, same_data
 from expunge.audit.places import Kinship, Place
@@ -137,6 +137,8 @@ def survey(
     needed = needed_salts(run, places, living, salts)
     try:
         held = salts_place(run, salts, needed)
+        if held is not None and salts is not None:
+            check_salts(run, held.path, data)
         places += _some(held.left(KEPT) if held is not None and held.path in kept else held)
     except ExpungeError as error:
         (unclear if salts is None else misnamed).append(f"the salts: {error}")

@@ -18,13 +18,12 @@ def check_recorded(found: Survey) -> None:
             _refuse_parent(found, place)
     beside = list(_unsigned_beside(found))
     if beside:
-        one = beside[0]
-        all_of_them = ", ".join(str(run.path) for run in beside)
-        has = "has" if len(beside) == 1 else "have"
+        one, several = beside[0], len(beside) > 1
+        all_of_them = ", ".join(f"{run.path} ({_what_it_is(run)})" for run in beside)
         raise RunError(
-            f"{all_of_them} {has} no signed record, and none can be made without states ({_answers(one)}): run "
-            f"`expunge attest {one.path}` first, or leave it alone with --keep {one.path}, or give --unrecorded if it "
-            "needs no record"
+            f"{all_of_them} {'have' if several else 'has'} no signed record, and none can be made without states: run "
+            f"`expunge attest {one.path}`{' and so on' if several else ''} first, or leave it alone with --keep "
+            f"{one.path}, or give --unrecorded if no record is needed"
         )
 
 
@@ -52,9 +51,10 @@ def _refuse_parent(found: Survey, place: Place) -> None:
             f"{place.path}` first, or give --unrecorded if the chain of {found.run.path} needs no record"
         )
     at = "it" if idle.path == place.path else str(idle.path)
+    origin = idle.manifest["parent"]["path"]
     raise RunError(
         f"{place.path} has no signed record and can have none, since the method that made {at} changed nothing: give "
-        f"--unrecorded, as no record of {found.run.path} can name it, or forget anew from {idle.manifest['parent']['path']}"
+        f"--unrecorded, as no record of {found.run.path} can name it, or forget anew from {origin}"
     )
 
 
@@ -67,10 +67,10 @@ def _unsigned_beside(found: Survey) -> Iterator[Run]:
                 yield run
 
 
-def _answers(run: Run) -> str:
+def _what_it_is(run: Run) -> str:
     if run.manifest["operation"] != "unlearn":
-        return f"{run.path} is a training of its own"
-    return f"{run.path} is what answers {', '.join(map(str, run.manifest['rules']))}"
+        return "a training of its own"
+    return f"which answers {', '.join(map(str, run.manifest['rules']))}"
 
 
 def _idle(run: Run) -> Run | None:

@@ -103,6 +103,10 @@ def check_destroyable(found: Survey, *, unrecorded: bool = False) -> None:
     The new run must be sound and not the old one over again, the salts must be its own, and the records of its parents
     and of the answers beside it must be signed. ``unrecorded`` gives the last up: none can be made then.
     """
+    salts = [holding.path for holding in found.ours if holding.remedy is Remedy.SALTS]
+    salts += [step.path for step in _unfinished(found.run)[0] if step.remedy is Remedy.SALTS]
+    for path in dict.fromkeys(salts):
+        check_salts(found.run, path, found.data)
     if found.misnamed:
         raise InvalidArgument(f"nothing is destroyed before all that was named is looked at: {found.misnamed[0]}")
     if not unrecorded:
@@ -114,10 +118,6 @@ def check_destroyable(found: Survey, *, unrecorded: bool = False) -> None:
                 raise RunError(
                     f"nothing is destroyed, since {found.run.path} holds the forgotten rows itself: {holding.why}"
                 )
-    salts = [holding.path for holding in found.ours if holding.remedy is Remedy.SALTS]
-    salts += [step.path for step in _unfinished(found.run)[0] if step.remedy is Remedy.SALTS]
-    for path in dict.fromkeys(salts):
-        check_salts(found.run, path, found.data)
 
 
 def destroy(found: Survey, *, unrecorded: bool = False, progress: Progress | None = None) -> Declaration:
