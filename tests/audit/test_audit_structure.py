@@ -158,7 +158,7 @@ def test_every_departure_of_a_shard_is_counted(tmp_path: Path) -> None:
     found = verdict(forged(story, steps), tmp_path)
     (refusal,) = found.refusals
     assert (
-        "3 steps differ from the schedule, in 2 epochs of the slices' stages; the first is step 1 of shard 0 in epoch 0"
+        "3 steps differ from the schedule, in 2 epochs; the first is step 1 of shard 0 in epoch 0"
         in refusal.detail
     )
 

@@ -169,7 +169,7 @@ def _report_steps(opened: OpenedRecord, found: Scan, checks: Checks) -> None:
     for departure in found.departures:
         by_code.setdefault(_code(departure), []).append(departure)
     for code, departures in by_code.items():
-        checks.add(refused_finding(TRACED, checks.level, code, _told(code, departures)))
+        checks.add(refused_finding(TRACED, checks.level, code, _told(code, departures, slices=opened.recipe.slices)))
     if not found.departures:
         skipped = f"; {counted(found.skipped, 'step')} skipped" if found.skipped else ""
         empty = counted(len(opened.record.data.tombstones), "empty chair")
@@ -197,7 +197,7 @@ def _code(departure: Departure) -> Code:
     return Code.SCHEDULE_BATCH_MISMATCH
 
 
-def _told(code: Code, departures: Sequence[Departure]) -> str:
+def _told(code: Code, departures: Sequence[Departure], *, slices: int) -> str:
     first, steps = departures[0], sum(departure.steps for departure in departures)
     what = {
         Code.SCHEDULE_LENGTH_MISMATCH: "a step was carried out twice or left out",
@@ -206,6 +206,6 @@ def _told(code: Code, departures: Sequence[Departure]) -> str:
     }[code]
     return (
         f"{counted(steps, 'step')} {'differs' if steps == 1 else 'differ'} from the schedule, in "
-        f"{counted(len(departures), 'epoch')} of the slices' stages; the first is step {first.step:,} of shard "
-        f"{first.shard} in epoch {first.epoch}: {what}"
+        f"{counted(len(departures), 'epoch')}{' of the stages' if slices > 1 else ''}; the first is step "
+        f"{first.step:,} of shard {first.shard} in epoch {first.epoch}: {what}"
     )
