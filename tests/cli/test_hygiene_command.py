@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,70 @@ def test_what_makes_no_sense_is_refused(
     status, _, error = expunge("hygiene", forgot, *arguments)
     assert status == 2
     assert words in error
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--data", "nowhere.csv"), ("--folder", "nowhere"), ("--folder", "file"), ("--salts", "nowhere")]
+)
+def test_a_named_place_that_cannot_be_looked_at_is_status_2(
+    expunge: Expunge, forgot: Path, arguments: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    option, place = arguments[0], tmp_path / arguments[1]
+    assert expunge("hygiene", forgot, option, place)[0] == 2, "whatever else was found"
+    assert expunge("hygiene", forgot, "--destroy", "--yes")[0] == 0
+    status, printed, _ = expunge("hygiene", forgot, option, place, "--json")
+    found = json.loads(printed)
+    assert (status, found["clean"], found["holds"]) == (2, False, [])
+    assert found["unclear"]
+    status, printed, _ = expunge("hygiene", forgot, option, place)
+    assert status == 2
+    assert "could not be looked at" in printed
+    assert f"not looked at: {found['unclear'][0]}" in printed
+
+
+def test_a_missing_parent_is_status_2(expunge: Expunge, forgot: Path) -> None:
+    shutil.move(forgot.parent / "base", forgot.parent / "moved")
+    shutil.rmtree(forgot.parent / "moved")
+    status, printed, _ = expunge("hygiene", forgot)
+    assert status == 2
+    assert "not looked at: the parent of" in printed
+    status, printed, _ = expunge("hygiene", forgot, "--json")
+    assert (status, json.loads(printed)["clean"]) == (2, False)
+
+
+def test_a_window_after_everything_is_gone_is_refused(expunge: Expunge, forgot: Path) -> None:
+    assert expunge("hygiene", forgot, "--destroy", "--yes")[0] == 0
+    declared = (forgot / "hygiene.json").read_bytes()
+    status, _, error = expunge("hygiene", forgot, "--window", 30)
+    assert status == 2
+    assert "would keep nothing" in error
+    assert (forgot / "hygiene.json").read_bytes() == declared
+
+
+def test_a_method_that_changed_nothing_is_not_told_to_destroy(expunge: Expunge, forgot: Path) -> None:
+    idle = unlearn(
+        forgot.parent / "base", "subject:person-017", method="fine-tune", budget=0.0, out=forgot.parent / "i"
+    )
+    status, printed, _ = expunge("hygiene", idle.path)
+    assert status == 1
+    assert "(the run itself)" in printed
+    assert "the method changed nothing" in printed
+    assert "--destroy" not in printed
+    status, _, error = expunge("hygiene", idle.path, "--destroy", "--yes", "--unrecorded")
+    assert status == 2
+    assert "holds the forgotten rows itself" in error
+    assert (forgot.parent / "base" / "model.safetensors").is_file()
+
+
+def test_info_says_that_a_retired_run_has_no_model(expunge: Expunge, forgot: Path) -> None:
+    base = forgot.parent / "base"
+    assert "\nretired " not in expunge("info", base)[1]
+    assert expunge("hygiene", forgot, "--destroy", "--yes")[0] == 0
+    status, printed, _ = expunge("info", base)
+    assert status == 0
+    assert "its model is gone: it held rows that were forgotten since" in " ".join(printed.split())
+    assert "\nretired " not in expunge("info", forgot)[1]
 
 
 def test_help_says_what_the_exit_status_means(expunge: Expunge, forgot: Path) -> None:

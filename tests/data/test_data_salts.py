@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,10 @@ from expunge.data.salts import (
     check_apart,
     destroy_salts,
     draw_salts,
+    leftovers,
     open_salt,
     read_salts,
+    remove_leftover,
     salts_of,
 )
 from expunge.data.splits import SPLITS, Split, split_rows
@@ -162,6 +165,56 @@ def test_a_killed_destruction_leaves_the_old_file_or_the_new_one(tmp_path, monke
     with refused(RunError, "could not be written", "No space left"):
         destroy_salts(path, [0])
     assert read_salts(path, 3) == drawn
+
+
+def killed_between_link_and_unlink(path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Draw salts and die before the temporary name goes; what is left."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        draw_salts(path, rows)
+    (left,) = leftovers(path)
+    assert os.path.samefile(left, path)
+    return left
+
+
+def test_a_second_name_that_a_killed_process_left_goes_with_the_first_destruction(tmp_path, monkeypatch):
+    path = tmp_path / "a.salts"
+    left = killed_between_link_and_unlink(path, 6, monkeypatch)
+    assert destroy_salts(path, [2]) == 1
+    assert not left.exists()
+    assert read_salts(path, 6).destroyed == [2]
+    assert [item.name for item in tmp_path.iterdir()] == ["a.salts"]
+
+
+def test_what_an_earlier_destruction_left_holds_no_later_persons_salts(tmp_path):
+    """Copies and second names of an older file are overwritten, also where the file itself holds nothing any more."""
+    path = tmp_path / "a.salts"
+    draw_salts(path, 6)
+    shutil.copyfile(path, tmp_path / ".a.salts.part")
+    shutil.copyfile(path, tmp_path / ".a.salts.0123456789abcdef.part")
+    os.link(tmp_path / ".a.salts.0123456789abcdef.part", tmp_path / "seen")
+    for other in (".b.salts.part", ".a.salts.part.txt", "a.salts.part", ".a.salts.0123.part"):
+        (tmp_path / other).write_bytes(b"not of this file")
+    assert len(leftovers(path)) == 2
+    assert destroy_salts(path, [2]) == 1
+    assert leftovers(path) == ()
+    assert set((tmp_path / "seen").read_bytes()) == {0}, "overwritten, not only removed"
+    shutil.copyfile(path, tmp_path / ".a.salts.part")
+    assert destroy_salts(path, [2]) == 0
+    assert leftovers(path) == ()
+    assert (tmp_path / ".b.salts.part").read_bytes() == b"not of this file"
+    assert read_salts(path, 6).destroyed == [2]
+
+
+def test_only_what_is_left_of_a_salt_file_is_removed_as_such(tmp_path, refused):
+    drawn = draw_salts(tmp_path / "a.salts", 3)
+    with refused(InvalidArgument, str(drawn.path), "nothing that is left of a salt file"):
+        remove_leftover(drawn.path)
+    assert read_salts(drawn.path, 3) == drawn
+    os.link(drawn.path, tmp_path / ".a.salts.part")
+    remove_leftover(tmp_path / ".a.salts.part")
+    remove_leftover(tmp_path / ".a.salts.part")
+    assert read_salts(drawn.path, 3) == drawn, "a second name goes, the salts stay"
 
 
 def test_a_run_folder_is_no_place_for_salts(tmp_path, refused):

@@ -41,11 +41,16 @@ def needed_salts(run: Run, places: Sequence[Place], runs: Sequence[Run], moved: 
     """Forgotten rows whose salts runs still need after what can be ended is gone, and which runs these are."""
     found: dict[int, list[Path]] = {}
     gone, of = forgotten_rows(run), {place.path: place for place in places}
+    rows = run.manifest["data"]["rows"]
     for other in runs:
         living = lives_on(other, of.get(other.path)) or is_untrained(other)
-        if not living or not shares_salts(run, other, moved):
+        if not living or not shares_salts(run, other, moved) or other.manifest["data"]["rows"] != rows:
             continue
-        for row in set(gone) - set(forgotten_rows(other)):
+        try:
+            spared = set(forgotten_rows(other))
+        except ExpungeError:  # whatever it has forgotten cannot be told
+            spared = set[int]()
+        for row in set(gone) - spared:
             found.setdefault(row, []).append(other.path)
     return found
 
@@ -57,8 +62,9 @@ def check_salts(run: Run, path: Path, data: str | Dataset | None) -> None:
         opened = sum(int(part.present.sum()) for part in parts.values())
     except ExpungeError as error:
         raise RunError(
-            f"salt file {path} is not shown to open the leaves of {run.path}, so none of its salts may go: {error} (the "
-            "data are named with --data PATH; if none are left, remove the salt file yourself)"
+            f"salt file {path} is not shown to open the leaves of {run.path} ({str(error).partition(': ')[0]}): it may "
+            "hold another data set's salts, and none of them may go; give the run's own with --salts FILE, or the data "
+            "with --data PATH, or, if no data are left, remove the salt file yourself"
         ) from None
     if not opened:
         raise RunError(

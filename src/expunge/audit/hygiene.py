@@ -71,6 +71,12 @@ class Survey:
         return tuple(holding for place in self.places for holding in place.ours)
 
     @property
+    def unchanged(self) -> Holding | None:
+        """The run's own model, where its method changed nothing: it is the old one over again."""
+        own = (item for place in self.places if place.kinship is Kinship.ITSELF for item in place.holdings)
+        return next((item for item in own if item.digest == self.run.weights_digest), None)
+
+    @property
     def unseen(self) -> tuple[str, ...]:
         """Everything that was not looked at, what matters most first."""
         return (*self.misnamed, *self.unclear, *self.caveats)
@@ -141,7 +147,10 @@ def survey(
             check_salts(run, held.path, data)
         places += _some(held.left(KEPT) if held is not None and held.path in kept else held)
     except ExpungeError as error:
-        (unclear if salts is None else misnamed).append(f"the salts: {error}")
+        if salts is None:
+            unclear.append(f"the salts: {error}")
+        else:  # what is wrong with them is wrong with the data that they open too
+            misnamed.insert(0, str(error))
     _check_kept(kept, places)
     return Survey(
         run=run,
@@ -288,9 +297,15 @@ def _check_kept(kept: frozenset[Path], places: Sequence[Place]) -> None:
 
 def _notes(found: Surroundings, places: Sequence[Place]) -> Iterator[str]:
     """What is no file and still belongs beside the list."""
+    holding = {place.path for place in places if any(item.path.name == "model.safetensors" for item in place.holdings)}
     for one in (found.run, *found.others):
         method = one.method
-        if method is not None and method not in EXACT_METHODS and not len(held_by(one, found.run.tombstones)):
+        if (
+            one.path not in holding
+            and method is not None
+            and method not in EXACT_METHODS
+            and not len(held_by(one, found.run.tombstones))
+        ):
             yield (
                 f"{one.path} was made by {method}: whether its weights still hold them is no question of files, and "
                 "nothing here answers it (N5)"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from expunge.audit.hygiene import Survey
 from expunge.audit.places import Kinship, Place
 from expunge.audit.recorded import sat_anywhere
+from expunge.audit.strays import READ_OFF, may_stray
 from expunge.core.errors import ExpungeError, RunError
 from expunge.train.run import Run
 
@@ -38,9 +39,12 @@ def changed_nothing(run: Run) -> bool:
 
 
 def _unsigned(place: Place) -> bool:
-    """Whether states would go that a record can still be made of."""
-    signed = (place.path / "record" / "envelope.json").is_file()
-    return bool(place.ours) and not signed and (place.path / "model.safetensors").is_file()
+    """Whether something would go that a record can still be made of."""
+    if (place.path / "record" / "envelope.json").is_file() or not (place.path / "model.safetensors").is_file():
+        return False
+    run = Run.open_any(place.path)
+    names = [holding.path.relative_to(place.path).as_posix() for holding in place.ours]
+    return any(name not in READ_OFF and not may_stray(run, name) for name in names)
 
 
 def _refuse_parent(found: Survey, place: Place) -> None:

@@ -21,7 +21,7 @@ from expunge.audit.holdings import Remedy, is_recorded
 from expunge.audit.hygiene import INTENT, Survey
 from expunge.audit.places import Kinship, forgotten_rows
 from expunge.audit.recordable import check_recorded
-from expunge.audit.strays import may_stray
+from expunge.audit.strays import READ_OFF, may_stray
 from expunge.core.clock import FORM, utc_now
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_bytes, write_text
@@ -38,7 +38,6 @@ STATES = re.compile(  # what holdings are called inside their folder
     r"(?:[^/]+/)*(?:[^/]+\.safetensors|\.[^/]+\.part)\Z|trace(?:\.bin|/[^/]+\.bin)\Z"
     r"|(?:evaluation|tuning)\.json\Z|trials\.jsonl\Z"
 )
-READ_OFF = frozenset({"beliefs.safetensors", "evaluation.json"})
 TUNED = frozenset({"tuning.json", "trials.jsonl"})
 OLD = frozenset({Kinship.PARENT, Kinship.BESIDE, Kinship.BUNDLE})  # what an auditor can replay lies there
 Progress = Callable[[int, int], None]
@@ -98,7 +97,7 @@ def open_window(found: Survey, now: str | None = None) -> Window | None:
 
 
 def check_destroyable(found: Survey, *, unrecorded: bool = False) -> None:
-    """Refuse unless nothing goes that is still needed: neither can be had afterwards.
+    """Refuse where something would go that is still needed: it could not be had afterwards.
 
     The new run must be sound and not the old one over again, the salts must be its own, and the records of its parents
     and of the answers beside it must be signed. ``unrecorded`` gives the last up: none can be made then.
@@ -112,12 +111,9 @@ def check_destroyable(found: Survey, *, unrecorded: bool = False) -> None:
     if not unrecorded:
         check_recorded(found)
     _check_sound(found.run)
-    for place in found.places:
-        for holding in place.holdings:
-            if place.kinship is Kinship.ITSELF and holding.digest == found.run.weights_digest:
-                raise RunError(
-                    f"nothing is destroyed, since {found.run.path} holds the forgotten rows itself: {holding.why}"
-                )
+    if found.unchanged is not None:
+        why = found.unchanged.why
+        raise RunError(f"nothing is destroyed, since {found.run.path} holds the forgotten rows itself: {why}")
 
 
 def destroy(found: Survey, *, unrecorded: bool = False, progress: Progress | None = None) -> Declaration:
@@ -161,8 +157,12 @@ def _together(found: Survey, begun: Sequence[Step]) -> list[Step]:
 
 
 def _still_meant(step: Step, found: Survey) -> bool:
-    """What its owner keeps by now is not ended, unless it was before."""
-    if step.folder not in found.kept or not step.path.exists():
+    """What its owner keeps by now is not ended, unless it was before; nor what is left of salts that are not ours."""
+    if not step.path.exists():
+        return True
+    if step.remedy is Remedy.LEFTOVER:
+        return step.path in {holding.path for holding in found.ours}
+    if step.folder not in found.kept and step.path not in found.kept:
         return True
     return step.remedy is Remedy.CUT and step.path.stat().st_size <= step.keep
 

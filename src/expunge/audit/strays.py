@@ -26,7 +26,8 @@ from expunge.audit.holdings import (
 from expunge.train.run import Run
 
 MODEL, SUFFIX = "model.safetensors", ".safetensors"
-OWN = NOTES | {".lock", "beliefs.safetensors", "evaluation.json", "tuning.json", "trials.jsonl"}
+READ_OFF = frozenset({"beliefs.safetensors", "evaluation.json"})  # no record needs them
+OWN = NOTES | READ_OFF | {".lock", ".noise.key", "tuning.json", "trials.jsonl"}
 RECORD = frozenset(["record/commit.json", "record/envelope.json", "record/commit-checkpoint"])
 TRACES = re.compile(r"trace/(?:shard|epochs)-(?P<shard>0|[1-9][0-9]*)\.bin\Z")
 

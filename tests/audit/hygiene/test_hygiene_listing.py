@@ -263,3 +263,4 @@ def test_a_run_with_noise_in_its_loss_holds_the_rows_from_its_first_step(picture
     listed = {holding.path.name for holding in holdings_of(base, forgot.tombstones)}
     states = {item.name for item in base.log.checkpoints(0) if item.step > 0}
     assert states <= listed
+    assert not survey(forgot).unclear, "its key is no stray"

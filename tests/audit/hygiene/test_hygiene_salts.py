@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,3 +61,30 @@ def test_secret_salts_are_listed_and_destroyed_last(secret: Run, pictures: Datas
     found = survey(secret)
     assert any("salt file" in sentence for sentence in found.unclear)
     assert not found.clean
+
+
+def test_what_a_killed_process_left_of_the_salts_is_listed_and_ended(
+    secret: Run, pictures: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.salts"
+    before = read_salts(path, len(pictures))
+    second, copy = tmp_path / ".people.salts.0123456789abcdef.part", tmp_path / ".people.salts.part"
+    os.link(path, second)
+    copy.write_bytes(path.read_bytes()[:999])
+    found = survey(secret, data=pictures)
+    (place,) = [place for place in found.places if place.kinship is Kinship.SALTS]
+    assert {holding.path for holding in place.holdings} == {path, second, copy}
+    destroy(found)
+    assert not second.exists()
+    assert not copy.exists()
+    left = read_salts(path, len(pictures))
+    gone = forgotten_rows(secret)
+    assert left.destroyed == list(gone)
+    assert all(left.of(row, 0) == before.of(row, 0) for row in range(len(pictures)) if row not in gone)
+    copy.write_bytes(b"expunge/salts/1\n" + before.content)
+    found = survey(secret, data=pictures)
+    assert [holding.path for holding in found.ours] == [copy], "nothing else is left of them"
+    destroy(found)
+    assert not copy.exists()
+    assert survey(secret).clean
+    assert read_salts(path, len(pictures)) == left

@@ -61,8 +61,9 @@ def test_a_state_that_the_log_never_named_is_found_whatever_it_holds(forgot: Run
 @pytest.mark.parametrize("content", ["old", "unknown"])
 def test_weights_that_were_overwritten_are_seen(which: str, content: str, forgot: Run) -> None:
     base = forgot.path.parent / "base"
-    states = sorted(path.name for path in (base / "checkpoints").iterdir())
-    name = which if which == "model.safetensors" else f"checkpoints/{states[-1]}"
+    listed = {holding.path.name for holding in survey(forgot).holdings}
+    state = max(path.name for path in (forgot.path / "checkpoints").iterdir() if path.name in listed)
+    name = which if which == "model.safetensors" else f"checkpoints/{state}"
     old = bytearray((base / name).read_bytes())
     if content == "unknown":
         old[-1] ^= 1

@@ -124,8 +124,13 @@ def _check_beacon(run: Run, commit: Commit, record: RunRecord) -> None:
     if commit.recorded_afterwards:
         raise refused(
             Code.BEACON_NOT_AFTER_COMMIT,
-            f"{run.path} was trained from a beacon, and no commitment to its data and recipe was signed before: run "
-            "`expunge train … --commit-only --key FILE` first, then train with --beacon, or train without a beacon",
+            f"{run.path} was trained from a beacon, and no commitment to its data and recipe was signed before"
+            + (
+                ": run `expunge train … --commit-only --key FILE` first, then train with --beacon, or train without one"
+                if run.manifest["operation"] == "train"
+                else " (another training_seed makes another recipe): instead of this retraining, `expunge train … "
+                "--commit-only --key FILE` with that seed, then `expunge train … --without RULE --beacon FILE`"
+            ),
         )
     if beacon.not_before is not None and beacon.not_before.seconds <= commit.recorded_at.seconds:
         raise refused(
