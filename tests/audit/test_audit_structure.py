@@ -157,10 +157,7 @@ def test_every_departure_of_a_shard_is_counted(tmp_path: Path) -> None:
     steps = {(0, 1): made.present(0, 1)[1:], (0, 2): made.present(0, 2)[1:], (0, 9): made.present(0, 9)[1:]}
     found = verdict(forged(story, steps), tmp_path)
     (refusal,) = found.refusals
-    assert (
-        "3 steps differ from the schedule, in 2 epochs; the first is step 1 of shard 0 in epoch 0"
-        in refusal.detail
-    )
+    assert "3 steps differ from the schedule, in 2 epochs; the first is step 1 of shard 0 in epoch 0" in refusal.detail
 
 
 def test_refusals_of_several_kinds_are_all_collected_most_basic_first(tmp_path: Path) -> None:
