@@ -383,7 +383,7 @@ def test_an_interrupt_from_the_keyboard_can_be_continued(write_study: Write, tmp
     if process.returncode == 0:
         pytest.skip("the machine is so fast that the study ended")
     assert process.returncode == 130
-    assert "interrupted: run the same command again" in error.decode()
+    assert "interrupted, nothing is lost: run the same command again" in error.decode()
     assert "Traceback" not in error.decode()
     assert study(file, out=out, jobs=2)["complete"]
 
