@@ -45,6 +45,17 @@ def test_each_attack_is_refused_with_its_code_at_its_level_and_accepted_below(
     assert found.as_documented, found.as_json()
 
 
+def test_the_honest_story_is_the_same_everywhere(scene: Scene, tmp_path: Path) -> None:
+    """Salts and beacon drawn anew would let Proof-of-Learning refuse the honest log as well, now and then."""
+    again = Scene.make(tmp_path / "again")
+    assert [run.weights_digest for run in (scene.base.run, scene.story.run)] == [
+        run.weights_digest for run in (again.base.run, again.story.run)
+    ]
+    assert again.key.public != scene.key.public
+    proof = prove(scene.base.run)
+    assert verify_proof(proof, scene.base.run.data()[Split.TRAIN], mode=Mode.AS_PUBLISHED, delta=0.0).accepted
+
+
 def test_the_table_holds_every_numbered_attack_and_every_variant_once() -> None:
     numbers = [fixture.number for fixture in FIXTURES]
     assert len(set(numbers)) == len(numbers)

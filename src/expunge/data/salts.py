@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -133,10 +133,13 @@ def salts_of(described: Mapping[str, Any], moved: Path | str | None = None) -> S
     return read_salts(place, int(described["rows"]))
 
 
-def draw_salts(path: Path | str, rows: int) -> SecretSalts:
-    """New salts from the operating system's own source, for their owner's eyes alone. Nothing is ever overwritten."""
+def draw_salts(path: Path | str, rows: int, draw: Callable[[int], bytes] = secrets.token_bytes) -> SecretSalts:
+    """New salts from the operating system's own source, for their owner's eyes alone. Nothing is ever overwritten.
+
+    ``draw`` gives so many bytes; only a demonstration, which has no secrets, brings another source.
+    """
     place = Path(os.path.abspath(path))
-    content = secrets.token_bytes(SALT_BYTES * rows)
+    content = draw(SALT_BYTES * rows)
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}.part")
     taken = RunError(f"{place} exists already: salts are never overwritten; choose another name")
     try:

@@ -71,6 +71,11 @@ def _story(story: Mapping[str, Any]) -> Part:
         "exactly: the first step that held one of them, and all after it, are carried out again with their chairs "
         "empty. Both runs are signed and logged."
     )
+    yield (
+        "In earnest an auditor draws the beacon and a machine the salts. Here both are always the same, so that the "
+        "story comes out the same everywhere. With others, Proof-of-Learning refuses a few honest logs in a hundred by "
+        "its test of the initial weights, and then it refuses what was forged from them too."
+    )
 
 
 def _honest(lines: Sequence[Mapping[str, Any]]) -> Part:
