@@ -27,7 +27,7 @@ from scipy.stats import binom
 from benchmarks.loop import NOBODY, pictures
 from expunge.audit.attest import attest
 from expunge.audit.keys import Role, keygen
-from expunge.audit.segments import Segment, draw, missed
+from expunge.audit.levels.segments import Segment, draw, missed
 from expunge.audit.verdict import Level, Status, Verdict
 from expunge.audit.verify import verify
 from expunge.data.source import Source

@@ -14,8 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests.audit.fuzz_targets import targets
+from tests.audit.lineages import TRUSTED
 from tests.audit.mutations import Workbench, mutation
-from tests.audit.records import TRUSTED
 
 from expunge.audit.verdict import Level, Status
 from expunge.audit.verify import verify

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge.audit.absorption import Absorb, likeness
-from expunge.audit.altered_content import Content
-from expunge.audit.forger import Forged, Forger
-from expunge.audit.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
-from expunge.audit.forging_bound import covariance_trace, expected_square
-from expunge.audit.matching import Matching
-from expunge.audit.pol import parameter_names
-from expunge.audit.replay_noise import replay_noise
-from expunge.audit.step_state import Apart, StepState
+from expunge.audit.forging.absorption import Absorb, likeness
+from expunge.audit.forging.altered_content import Content
+from expunge.audit.forging.bound import covariance_trace, expected_square
+from expunge.audit.forging.forger import Forged, Forger
+from expunge.audit.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
+from expunge.audit.forging.matching import Matching
+from expunge.audit.forging.replay_noise import replay_noise
+from expunge.audit.forging.step_state import Apart, StepState
+from expunge.audit.pol.proof import parameter_names
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.streams import Stream, stable_order
 from expunge.data.commitment import commit

@@ -26,19 +26,19 @@ import numpy as np
 import torch
 
 from expunge.audit.attest import attest
-from expunge.audit.forged_record import write_forged_record
-from expunge.audit.forger import Forger
-from expunge.audit.forging import ForgedStep, Forgery, find_forger, find_target, steps_with
+from expunge.audit.forging.forged_record import write_forged_record
+from expunge.audit.forging.forger import Forger
+from expunge.audit.forging.forgery import ForgedStep, Forgery, find_forger, find_target, steps_with
+from expunge.audit.forging.recorded_steps import step_states, training_of
+from expunge.audit.forging.replay_noise import Noise
 from expunge.audit.keys import TRUSTED, keygen
-from expunge.audit.pol import Proof, prove
-from expunge.audit.pol import forge as restate
-from expunge.audit.pol_attacks import SPOOFS
-from expunge.audit.pol_calibration import Calibration, calibrate
-from expunge.audit.pol_spoof import spoof
-from expunge.audit.pol_verdict import Mode
-from expunge.audit.pol_verify import replay_stated, segments_with, verify_proof
-from expunge.audit.recorded_steps import step_states, training_of
-from expunge.audit.replay_noise import Noise
+from expunge.audit.pol.attacks import SPOOFS
+from expunge.audit.pol.calibration import Calibration, calibrate
+from expunge.audit.pol.proof import Proof, prove
+from expunge.audit.pol.proof import forge as restate
+from expunge.audit.pol.spoof import spoof
+from expunge.audit.pol.verdict import Mode
+from expunge.audit.pol.verify import replay_stated, segments_with, verify_proof
 from expunge.audit.verify import verify
 from expunge.cli.shared import progress_bar
 from expunge.core.files import write_text

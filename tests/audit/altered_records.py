@@ -12,8 +12,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from tests.audit.lineages import OWNER
 from tests.audit.mutations import Target, signed_files
-from tests.audit.records import OWNER
 
 from expunge.audit.draft import Signed
 from expunge.audit.envelope import envelope_digest, seal

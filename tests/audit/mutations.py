@@ -14,7 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.audit.records import ORIGIN, OWNER, WITNESS, Story
+from tests.audit.lineages import ORIGIN, OWNER, WITNESS
+from tests.audit.records import Story
 
 from expunge.audit.archive import write_archive
 from expunge.audit.bundle import Kind, kind_of

@@ -52,7 +52,8 @@ def test_large_numbers_are_written_as_zip64(tmp_path: Path, monkeypatch: pytest.
     assert read_all(tmp_path / "large.zip") == FILES
     with zipfile.ZipFile(tmp_path / "python.zip", "w") as target, target.open(ENVELOPE, "w", force_zip64=True) as file:
         file.write(b"{}")
-    assert "own header differs" in refused(tmp_path / "python.zip", "UNSAFE_FILE")  # zip64 where no number needs it
+    told = refused(tmp_path / "python.zip", "UNSAFE_FILE")  # zip64 where no number needs it
+    assert "own header differs" in told or "zip64 field does not hold" in told  # Python writes it in one of two ways
 
 
 def forged_zip(path: Path, name: str, packed: bytes, size: int, method: int = 8, check: int = 0) -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expunge.audit.absorption import Absorb
 from expunge.audit.fixtures.attempt import Fixture, attempt, shown
 from expunge.audit.fixtures.retelling import tale_of
 from expunge.audit.fixtures.scene import Scene
@@ -16,10 +15,11 @@ from expunge.audit.fixtures.state_fixtures import moved_by_one_ulp
 from expunge.audit.fixtures.story import Handed, Story, record_of
 from expunge.audit.fixtures.table import FIXTURES, fixtures_table
 from expunge.audit.fixtures.telling import rows_in
+from expunge.audit.forging.absorption import Absorb
 from expunge.audit.limits import Code
-from expunge.audit.pol import forge, prove, published_hash
-from expunge.audit.pol_verdict import Mode
-from expunge.audit.pol_verify import verify_proof
+from expunge.audit.pol.proof import forge, prove, published_hash
+from expunge.audit.pol.verdict import Mode
+from expunge.audit.pol.verify import verify_proof
 from expunge.audit.verdict import Level, Standing, Status
 from expunge.data.splits import Split
 from expunge.train.run import Run

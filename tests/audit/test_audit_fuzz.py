@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.audit.altered_records import alterations
 from tests.audit.fuzz_targets import targets
+from tests.audit.lineages import TRUSTED
 from tests.audit.mutations import KINDS, Mutation, Target, Workbench, mutation
-from tests.audit.records import TRUSTED
 
 from expunge.audit.limits import Code
 from expunge.audit.verdict import Level, Outcome, Status

@@ -10,35 +10,23 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 from tests.audit.departures import DATED, base
-from tests.audit.records import (
-    ORIGIN,
-    OWNER,
-    TRUSTED,
-    WITNESS,
-    Story,
-    approximated,
-    bundle,
-    certified,
-    changed,
-    codes,
-    trained,
-    with_files,
-)
-from tests.audit.replaying import changed as told
-from tests.audit.replaying import draft_of, sealed, verified
+from tests.audit.levels.replaying import changed as told
+from tests.audit.levels.replaying import draft_of, sealed, verified
+from tests.audit.lineages import ORIGIN, OWNER, TRUSTED, WITNESS
+from tests.audit.records import Story, approximated, bundle, certified, changed, codes, trained, with_files
 
 from expunge.audit.bundle import open_bundle, write_folder
 from expunge.audit.certificate import certificate
 from expunge.audit.draft import bundle_files, sign_and_log
 from expunge.audit.envelope import envelope_digest, seal
 from expunge.audit.fields import Time
-from expunge.audit.hygiene import INTENT, survey
+from expunge.audit.hygiene.retire import destroy
+from expunge.audit.hygiene.survey import INTENT, survey
 from expunge.audit.keys import SigningKey
 from expunge.audit.limits import LIMITS
 from expunge.audit.log import writing
 from expunge.audit.note import cosign
 from expunge.audit.record import Guarantee, GuaranteeKind, RunRecord, states_root
-from expunge.audit.retire import destroy
 from expunge.audit.statement import write_statement
 from expunge.audit.states import state_digests
 from expunge.audit.tensors import TensorFile

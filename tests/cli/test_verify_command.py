@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.audit.departures import base, early, foreign_member
-from tests.audit.records import STRANGER, TRUSTED, bundle, trained
+from tests.audit.lineages import STRANGER, TRUSTED
+from tests.audit.records import bundle, trained
 
 from expunge.audit.claims import CLAIMS, NOT_CLAIMED
 from expunge.audit.keys import write_trusted

@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from expunge.audit.absorption import Absorb
 from expunge.audit.demo_lines import Absorbed, ForgedLog, Honest, MadeUp
 from expunge.audit.fixtures.attempt import Attempt, attempt, shown
 from expunge.audit.fixtures.scene import PERSON, TRIES, Scene
 from expunge.audit.fixtures.schedule_fixtures import denied, target_of
 from expunge.audit.fixtures.story import Handed, Story
 from expunge.audit.fixtures.table import FIXTURES
-from expunge.audit.forged_answers import published_answer
-from expunge.audit.forged_record import expected_refusal
-from expunge.audit.forger import Forger
-from expunge.audit.forging import Forgery, find_forger, forge_log
-from expunge.audit.pol import forge, prove
-from expunge.audit.pol_calibration import Calibration, calibrate
-from expunge.audit.pol_verdict import Mode, PolVerdict
-from expunge.audit.pol_verify import verify_proof
+from expunge.audit.forging.absorption import Absorb
+from expunge.audit.forging.answers import published_answer
+from expunge.audit.forging.forged_record import expected_refusal
+from expunge.audit.forging.forger import Forger
+from expunge.audit.forging.forgery import Forgery, find_forger, forge_log
+from expunge.audit.pol.calibration import Calibration, calibrate
+from expunge.audit.pol.proof import forge, prove
+from expunge.audit.pol.verdict import Mode, PolVerdict
+from expunge.audit.pol.verify import verify_proof
 from expunge.audit.verdict import Level
 from expunge.core.errors import RunError
 from expunge.data.splits import Split

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.audit.fixtures.story import Handed
-from expunge.audit.forged_record import expected_refusal
-from expunge.audit.forging import Forgery, spread
+from expunge.audit.forging.forged_record import expected_refusal
+from expunge.audit.forging.forgery import Forgery, spread
 from expunge.audit.limits import Code
-from expunge.audit.pol_calibration import Calibration
-from expunge.audit.pol_spoof import Spoof
-from expunge.audit.pol_verdict import PolVerdict
+from expunge.audit.pol.calibration import Calibration
+from expunge.audit.pol.spoof import Spoof
+from expunge.audit.pol.verdict import PolVerdict
 from expunge.audit.verdict import Level, Standing, Status, Verdict
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from expunge.audit.checks import counted
+from expunge.audit.levels.checks import counted
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import MODEL, OpenedRecord, checkpoint_name
 from expunge.audit.record import State

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from expunge.audit.bundle import Bundle, open_bundle
-from expunge.audit.checks import Checks, without_code
-from expunge.audit.form import check_form
 from expunge.audit.keys import Role, TrustedKey, load_trusted
-from expunge.audit.level_one import TRACE_FILE, check_structure
+from expunge.audit.levels.checks import Checks, without_code
+from expunge.audit.levels.form import check_form
+from expunge.audit.levels.level_one import TRACE_FILE, check_structure
+from expunge.audit.levels.remarks import remarks_of
 from expunge.audit.limits import LIMITS, Code, Limits
 from expunge.audit.opened import MODEL, OpenedRecord
-from expunge.audit.remarks import remarks_of
 from expunge.audit.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.files import read_bytes
@@ -70,7 +70,7 @@ def verify(
             return verdict.and_also([refused_finding("bundle", Level.V0, Code.UNSAFE_FILE, _repacked(bundle))])
         verdict, record = _without_replay(opened, verdict, trusted, known, witnesses, progress)
         if asked >= Level.V2 and record is not None and _may_replay(verdict):
-            from expunge.audit.replay import replay_findings
+            from expunge.audit.levels.replay import replay_findings
 
             replayed = replay_findings(
                 record,

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.audit.hygiene.worlds import ANOTHER, SHAPE, Killed, files, signed
 
-from expunge.audit import retire
-from expunge.audit.declaration import Declaration, Destroyed, Window, read_declaration, write_declaration
-from expunge.audit.hygiene import survey
-from expunge.audit.places import forgotten_rows
-from expunge.audit.retire import declare_window, destroy, open_window
+from expunge.audit.hygiene import retire
+from expunge.audit.hygiene.declaration import Declaration, Destroyed, Window, read_declaration, write_declaration
+from expunge.audit.hygiene.places import forgotten_rows
+from expunge.audit.hygiene.retire import declare_window, destroy, open_window
+from expunge.audit.hygiene.survey import survey
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.hashing import plain_json
 from expunge.data.dataset import Dataset

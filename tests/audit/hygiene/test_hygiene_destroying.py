@@ -13,13 +13,13 @@ import pytest
 import torch
 from tests.audit.hygiene.worlds import ANOTHER, PERSON, SHAPE, Killed, files, signed
 
-from expunge.audit import retire
 from expunge.audit.attest import attest
-from expunge.audit.declaration import Destroyed, read_declaration
-from expunge.audit.holdings import Remedy
-from expunge.audit.hygiene import survey
+from expunge.audit.hygiene import retire
+from expunge.audit.hygiene.declaration import Destroyed, read_declaration
+from expunge.audit.hygiene.holdings import Remedy
+from expunge.audit.hygiene.retire import destroy
+from expunge.audit.hygiene.survey import survey
 from expunge.audit.keys import keygen
-from expunge.audit.retire import destroy
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from tests.audit.hygiene.worlds import ANOTHER, PERSON, THIRD, WHOLE, files, signed
 
-from expunge.audit.declaration import Destroyed
-from expunge.audit.holdings import Remedy
-from expunge.audit.hygiene import Survey, survey
-from expunge.audit.places import Kinship, forgotten_rows
-from expunge.audit.retire import declare_window, destroy
+from expunge.audit.hygiene.declaration import Destroyed
+from expunge.audit.hygiene.holdings import Remedy
+from expunge.audit.hygiene.places import Kinship, forgotten_rows
+from expunge.audit.hygiene.retire import declare_window, destroy
+from expunge.audit.hygiene.survey import Survey, survey
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
 from expunge.data.salts import draw_salts, read_salts

@@ -15,11 +15,11 @@ from tests.audit.hygiene.worlds import ANOTHER, PERSON, SHAPE, THIRD, WHOLE, fil
 
 from expunge.audit.attest import attest
 from expunge.audit.bundle import open_bundle
-from expunge.audit.holdings import Remedy, first_steps, holdings_of
-from expunge.audit.hygiene import survey
+from expunge.audit.hygiene.holdings import Remedy, first_steps, holdings_of
+from expunge.audit.hygiene.places import Kinship
+from expunge.audit.hygiene.retire import destroy
+from expunge.audit.hygiene.survey import survey
 from expunge.audit.keys import Role, keygen
-from expunge.audit.places import Kinship
-from expunge.audit.retire import destroy
 from expunge.audit.verdict import Level
 from expunge.audit.verify import verify
 from expunge.core.errors import InvalidArgument

@@ -11,11 +11,11 @@ import pytest
 from tests.audit.hygiene.worlds import SHAPE, files, signed
 
 from expunge.audit.attest import attest
-from expunge.audit.holdings import Remedy
-from expunge.audit.hygiene import survey
+from expunge.audit.hygiene.holdings import Remedy
+from expunge.audit.hygiene.places import Kinship, Place, forgotten_rows
+from expunge.audit.hygiene.retire import destroy
+from expunge.audit.hygiene.survey import survey
 from expunge.audit.keys import keygen
-from expunge.audit.places import Kinship, Place, forgotten_rows
-from expunge.audit.retire import destroy
 from expunge.data.dataset import Dataset
 from expunge.data.salts import draw_salts
 from expunge.data.source import Source

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from tests.audit.hygiene.worlds import ANOTHER, PERSON, WHOLE
 
-from expunge.audit.declaration import Destroyed
-from expunge.audit.holdings import Remedy
-from expunge.audit.hygiene import survey
-from expunge.audit.places import Kinship, forgotten_rows
-from expunge.audit.retire import destroy
+from expunge.audit.hygiene.declaration import Destroyed
+from expunge.audit.hygiene.holdings import Remedy
+from expunge.audit.hygiene.places import Kinship, forgotten_rows
+from expunge.audit.hygiene.retire import destroy
+from expunge.audit.hygiene.survey import survey
 from expunge.data.dataset import Dataset
 from expunge.data.salts import draw_salts, read_salts
 from expunge.methods.unlearn import unlearn

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.audit.hygiene.worlds import ANOTHER, files, signed
 
-from expunge.audit.holdings import Remedy
-from expunge.audit.hygiene import survey
-from expunge.audit.places import Kinship
-from expunge.audit.retire import destroy
+from expunge.audit.hygiene.holdings import Remedy
+from expunge.audit.hygiene.places import Kinship
+from expunge.audit.hygiene.retire import destroy
+from expunge.audit.hygiene.survey import survey
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
 from expunge.train.run import Run

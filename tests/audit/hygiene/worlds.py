@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.hygiene import Survey
+from expunge.audit.hygiene.survey import Survey
 
 PERSON, ANOTHER, THIRD = "subject:someone-03", "subject:someone-07", "subject:someone-11"
 SHAPE: dict[str, Any] = {"model": "mlp", "epochs": 3, "batch_size": 16, "shards": 2, "slices": 2}

@@ -14,8 +14,9 @@ import numpy as np
 
 import expunge
 from expunge.audit.claims import CERTIFIED_METHODS, claims_of, not_claimed
-from expunge.audit.declaration import read_declaration
 from expunge.audit.fields import Large, Time
+from expunge.audit.hygiene.declaration import read_declaration
+from expunge.audit.levels.recorded import sat_anywhere
 from expunge.audit.limits import Code, refused
 from expunge.audit.making import package
 from expunge.audit.making.asked import Asked
@@ -42,7 +43,6 @@ from expunge.audit.record import (
     SplitRoot,
     preprocessing_digest,
 )
-from expunge.audit.recorded import sat_anywhere
 from expunge.audit.statement import LONGEST_NAME, Statement
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes

@@ -1,0 +1,140 @@
+"""Methods that take steps of their own, carried out again from their parent's model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.audit.levels.replaying import changed, draft_of, finding_of, sealed, verified
+from tests.methods.linear_problems import FIELDS as CERTIFIED
+
+from expunge.audit.keys import SigningKey
+from expunge.audit.levels import method_replay
+from expunge.audit.record import RunRecord
+from expunge.audit.verdict import Level, Status
+from expunge.core.values import Empirical
+from expunge.data.dataset import Dataset
+from expunge.data.source import Source
+from expunge.methods.unlearn import unlearn
+from expunge.train.run import Run
+from expunge.train.training import train
+
+PERSON = "subject:someone-03"
+FIELDS: dict[str, Any] = {"model": "mlp", "epochs": 2, "batch_size": 16, "checkpoint_interval": 4}
+
+
+@pytest.fixture(scope="module")
+def base(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(pictures, out=tmp_path_factory.mktemp("method_replay") / "base", **FIELDS)
+
+
+def test_an_approximate_method_is_carried_out_again_from_its_parents_model(
+    base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """Reals of its fields, its budget and its seed come from the record."""
+    run = unlearn(base, PERSON, method="neggrad-plus", out=tmp_path / "run", data=pictures, budget=0.3, seed=5)
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    missing = verified(bundle, trusted, "V2", data=pictures)
+    assert finding_of(missing, "method").reason == "evidence-missing"
+    assert "once that run is retired this is as it should be" in finding_of(missing, "method").detail
+    assert finding_of(verified(bundle, trusted, "V2", data=pictures, checkpoints=run.path), "method").reason
+    for level in ("V2", "V3"):
+        verdict = verified(bundle, trusted, level, data=pictures, checkpoints=base.path)
+        assert verdict.status is Status.ACCEPTED, verdict.as_json()
+    twin = verified(bundle, trusted, "V4", data=pictures, checkpoints=base.path)
+    assert (twin.status, twin.reached) == (Status.UNDECIDED, Level.V3)
+
+
+@pytest.mark.parametrize("field", ["budget", "seed", "field"])
+def test_an_approximate_method_that_was_run_otherwise_is_refused(
+    field: str, base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    run = unlearn(base, PERSON, method="neggrad-plus", out=tmp_path / "run", data=pictures, budget=0.3, seed=5)
+
+    def forged(record: RunRecord) -> RunRecord:
+        algorithm, randomness = record.algorithm, record.randomness
+        if field == "budget":
+            algorithm = replace(algorithm, budget=0.6)
+        elif field == "field":
+            algorithm = replace(algorithm, fields={**algorithm.fields, "balance": 0.9})
+        else:
+            other = unlearn(
+                base, PERSON, method="neggrad-plus", out=tmp_path / "other", data=pictures, budget=0.3, seed=6
+            )
+            randomness = draft_of(other, owner).run.predicate.randomness  # type: ignore[union-attr]
+        return replace(record, algorithm=algorithm, randomness=randomness)
+
+    bundle = sealed(changed(draft_of(run, owner), forged), owner, tmp_path / "sealed")
+    assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
+    verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
+    assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
+
+
+def test_a_method_that_reads_forgotten_rows_cannot_be_repeated_once_they_are_gone(
+    pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    rows = tmp_path / "rows.npz"
+    content = {"x": pictures.content["image"], "y": pictures.labels, "ids": np.array(pictures.ids)}
+    np.savez(rows, **content, subjects=np.array(pictures.subjects))
+    base = train(Source(location=str(rows)), out=tmp_path / "base", **FIELDS)
+    ascent = unlearn(base, PERSON, method="gradient-ascent", out=tmp_path / "ascent")
+    tuned = unlearn(base, PERSON, method="fine-tune", out=tmp_path / "tuned")
+    stay = np.array(pictures.subjects) != PERSON.removeprefix("subject:")
+    np.savez(
+        rows, **{name: values[stay] for name, values in content.items()}, subjects=np.array(pictures.subjects)[stay]
+    )
+    for run, accepted in ((ascent, False), (tuned, True)):
+        bundle = sealed(draft_of(run, owner), owner, tmp_path / f"sealed-{run.path.name}")
+        verdict = verified(bundle, trusted, "V2", data=rows, checkpoints=base.path)
+        assert (verdict.status is Status.ACCEPTED) == accepted, verdict.as_json()
+        if not accepted:
+            assert finding_of(verdict, "method").reason == "evidence-missing"
+            assert "reads the forgotten rows" in finding_of(verdict, "method").detail
+
+
+def test_a_certified_removal_is_carried_out_again_with_the_key(
+    pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    base = train(pictures, out=tmp_path / "base", **CERTIFIED)
+    run = unlearn(base, PERSON, method="certified-logistic", out=tmp_path / "run", data=pictures)
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    verdict = verified(bundle, trusted, "V3", data=pictures, checkpoints=base.path, noise_key=base.path / "noise.key")
+    assert verdict.status is Status.ACCEPTED, verdict.as_json()
+    assert finding_of(verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path), "noise").reason
+    twice = unlearn(run, "subject:someone-05", method="certified-logistic", out=tmp_path / "twice", data=pictures)
+    again = verified(
+        sealed(draft_of(twice, owner), owner, tmp_path / "again"),
+        trusted,
+        "V2",
+        data=pictures,
+        checkpoints=run.path,
+        noise_key=base.path / "noise.key",
+    )
+    assert "the account of an earlier removal" in finding_of(again, "method").detail
+
+
+def test_a_removal_is_not_called_certified_where_its_method_does_not_say_so(
+    pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights, and the method itself earns less with them than the record says."""
+    base = train(pictures, out=tmp_path / "base", **CERTIFIED)
+    run = unlearn(base, PERSON, method="certified-logistic", out=tmp_path / "run", data=pictures)
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+
+    honest = method_replay.method_of
+
+    class Modest:
+        def __init__(self, algorithm: Any) -> None:
+            self._method = honest(algorithm)
+            self.name, self.needs = self._method.name, self._method.needs
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            return replace(self._method(*given, **named), guarantee=Empirical())
+
+    monkeypatch.setattr(method_replay, "method_of", Modest)
+    verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path, noise_key=base.path / "noise.key")
+    assert [code.value for code in verdict.codes] == ["GUARANTEE_TOO_HIGH"]
+    assert "itself calls it empirical here" in finding_of(verdict, "method").detail
