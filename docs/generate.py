@@ -183,12 +183,17 @@ def setting_lines(results: dict[str, Any], setting: dict[str, Any]) -> list[str]
 def forged_page() -> str:
     """The studies of forging and of proofs of learning: checks, drawings and tables."""
     proofs = json.loads(PROOFS.read_text(encoding="utf-8"))
-    return "\n".join([HEAD, *forging_page(forging_results(), proofs, PICTURES)]) + "\n"
+    return "\n".join([HEAD, *forging_page(forging_results(), proofs, PICTURES, other_forging())]) + "\n"
 
 
 def forging_results() -> dict[str, Any]:
     """The committed results of the forging study."""
     return json.loads(FORGING.read_text(encoding="utf-8"))
+
+
+def other_forging() -> list[dict[str, Any]]:
+    """The committed results of the forging study on other data, by name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDIES.glob("forging-*.json"))]
 
 
 def studies() -> list[dict[str, Any]]:

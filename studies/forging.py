@@ -1,11 +1,16 @@
 """How near forged batches come to the true ones, and what sees them (Thudi et al., USENIX Security 2022).
 
     python -m studies.forging [--quick] [--write] [--jobs 2] [--work FOLDER]
+    python -m studies.forging --pictures FILE.npz --name NAME [--write]
 
 Trains small networks on the built-in digits, takes steps at several points of the training, and has every forger deny
 members of their batches: by number of candidates, batch size, progress, distance, head and momentum, all read against
 what honest replays are off. ``--write`` keeps the cells under studies/results; ``--quick`` measures a few of them.
 Every point of every training is kept in the work folder, so that the same command goes on where it was interrupted.
+
+``--pictures`` asks the same of other pictures, such as those that ``studies.pictures`` makes of MNIST, Fashion-MNIST or
+CIFAR-10: their first 5,000 rows, one network, three forgers, and no point that would have to wait for the
+fit.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import json
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +35,13 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.train.profile import processor
 from studies import forging_summary as summary
 from studies.forging_logs import logs
-from studies.forging_measure import measure, prepare
-from studies.forging_settings import FULL, QUICK, Extent, Setting
+from studies.forging_measure import measure, prepare, training_rows
+from studies.forging_settings import FULL, PICTURES, QUICK, Extent, Setting
 from studies.keep import RESULTS, rounded
 
 FORMAT = "expunge/forging-study/1"
+PICTURES_FORMAT = "expunge/forging-pictures/1"
+SMALL: dict[str, Any] = {"seeds": 2, "targets": 2, "rows": 400, "limit": 10}  # with --quick
 WORK = Path("build") / "forging"
 STEPS = "steps.json"
 Found = dict[str, Any]
@@ -45,7 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="keep the results under studies/results")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")
     parser.add_argument("--work", type=Path, default=WORK, help="where finished points are kept")
+    parser.add_argument("--pictures", type=Path, metavar="FILE", help="other pictures: arrays x and y in a .npz file")
+    parser.add_argument("--name", help="what they are called in the results")
     options = parser.parse_args(arguments)
+    if (options.pictures is None) != (options.name is None):
+        parser.error("--pictures and --name go together: a file, and what its rows are called")
+    if options.pictures is not None:
+        return of_pictures(options.pictures, options.name, options)
     extent = QUICK if options.quick else FULL
     points, stated = run(extent, options.work, options.jobs)
     found = results(points, stated, extent)
@@ -58,17 +72,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def of_pictures(file: Path, name: str, options: argparse.Namespace) -> int:
+    """The same figures of another data set, in a file of their own: nothing is decided by them."""
+    extent = replace(PICTURES, data=str(file), **(SMALL if options.quick else {}))
+    points, _ = run(extent, options.work, options.jobs)
+    found = pictures_results(points, extent, name)
+    for cell in found["cells"]:
+        if cell["distance"] == "l2":
+            many = "" if cell["candidates"] is None else f" M = {cell['candidates']}"
+            print(f"{cell['point']}: {cell['forger']}{many}: median l2 {cell['median']}")
+    if options.write:
+        place = RESULTS / f"forging-{name}.json"
+        write_text(place, json.dumps(rounded(found), sort_keys=True, separators=(",", ":")) + "\n")
+        print(place)
+    return 0
+
+
+def pictures_results(points: Sequence[Mapping[str, Any]], extent: Extent, name: str) -> dict[str, Any]:
+    """What is kept of other pictures."""
+    table = summary.cells(points)
+    return {
+        "format": PICTURES_FORMAT,
+        "name": name,
+        "date": datetime.date.today().isoformat(),
+        "command": f"python -m studies.forging --pictures FILE.npz --name {name} --write",
+        "machine": {"processor": processor(), "torch": torch.__version__},
+        "training_rows": training_rows(extent),
+        "settings": [_described(setting, points) for setting in extent.settings],
+        "targets": extent.targets,
+        "seeds": extent.seeds,
+        "cells": table,
+        "noise": summary.noise_cells(points),
+        "falls": summary.falls(table),
+        "equal_cost": summary.at_equal_cost(points),
+        "absorption": summary.absorption_cells(points),
+    }
+
+
 def run(extent: Extent, work: Path, jobs: int) -> tuple[list[Found], list[Found]]:
     """Every point of every training, and every forged log; what the work folder holds is not measured again."""
     tasks = [(setting, seed) for setting in extent.settings for seed in range(extent.seeds)]
-    total = sum(len(setting.points) for setting, _ in tasks) + extent.seeds
+    logged = range(extent.seeds if extent.logs else 0)
+    total = sum(len(setting.points) for setting, _ in tasks) + len(logged)
     points: dict[tuple[str, int, str], Found] = {}
     stated: dict[int, list[Found]] = {}
     with progress_bar("forging") as moved, _executor(jobs) as executor:
         waiting: dict[Future[Any], tuple[Setting | None, int, str | None]] = {
             executor.submit(_prepared, setting, seed, extent, work): (setting, seed, None) for setting, seed in tasks
         }
-        for seed in range(extent.seeds):
+        for seed in logged:
             waiting[executor.submit(_stated, seed, extent, work)] = (None, seed, None)
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)

@@ -34,23 +34,37 @@ from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, load_weights, read_tensors, write_tensors
 from expunge.train.training import make_recipe
-from studies.forging_settings import BATCH, EARLY, FIRST_STEPS, FITTED, HALF, PAST, TENTH, Extent, Setting
+from studies.forging_settings import (
+    BATCH,
+    EARLY,
+    EPOCH,
+    EPOCHS,
+    FIRST_STEPS,
+    FITTED,
+    HALF,
+    PAST,
+    TENTH,
+    Extent,
+    Setting,
+)
 
 Row = dict[str, Any]
-EPOCHS = 5000  # of the recipe: more than are ever carried out
+PLANNED = 5000  # epochs of the recipe: more than are ever carried out
 ABSORB_TRIES = 100
 
 
-def training(setting: Setting, seed: int) -> Training:
+def training(setting: Setting, seed: int, extent: Extent) -> Training:
     """What the steps of a training are a function of."""
-    dataset = read(Source(location="digits"))
+    dataset = read(Source(location=extent.data))
+    if extent.rows is not None:
+        dataset = dataset.take(np.arange(min(extent.rows, len(dataset))))
     assignment = split_rows(dataset)
     train = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     recipe = make_recipe(
         dataset,
         model=setting.model,
         model_options=dict(setting.options),
-        epochs=EPOCHS,
+        epochs=PLANNED,
         batch_size=BATCH,
         optimiser=setting.optimiser,
         seed=seed,
@@ -58,6 +72,11 @@ def training(setting: Setting, seed: int) -> Training:
     schedule = Schedule.of(recipe, commit(dataset, assignment).root, number_units(train.subjects))
     examples = Examples(recipe, train, torch.device("cpu"))
     return Training(recipe=recipe, schedule=schedule, examples=examples, emptied=np.zeros(0, dtype=np.int64))
+
+
+def training_rows(extent: Extent) -> int:
+    """How many rows the trainings have."""
+    return len(training(extent.settings[0], 0, extent).examples)
 
 
 class _Fitted(Exception):
@@ -70,11 +89,13 @@ def prepare(setting: Setting, seed: int, extent: Extent, folder: Path) -> dict[s
     A model is fitted at the end of the first epoch after which it answers every training row right, or of the last one
     that is allowed.
     """
-    found = training(setting, seed)
+    found = training(setting, seed, extent)
     per_epoch = found.schedule.stages[0][0].steps_per_epoch
     with pinned(found.recipe):
-        fitted = _fitting(found, per_epoch, extent.longest)
-        steps = {EARLY: FIRST_STEPS, TENTH: fitted // 10, HALF: fitted // 2, FITTED: fitted, PAST: 10 * fitted}
+        steps = {EARLY: FIRST_STEPS, EPOCH: per_epoch, EPOCHS: 10 * per_epoch}
+        if not steps.keys() >= set(setting.points):
+            fitted = _fitting(found, per_epoch, extent.longest)
+            steps |= {TENTH: fitted // 10, HALF: fitted // 2, FITTED: fitted, PAST: 10 * fitted}
         wanted = {point: steps[point] for point in setting.points}
         carry_out_segment(found, 0, (0, max(wanted.values())), _keeper(folder), at=sorted(set(wanted.values())))
     return wanted
@@ -108,7 +129,7 @@ def _fitting(found: Training, per_epoch: int, longest: int) -> int:
 
 def measure(setting: Setting, seed: int, point: str, step: int, extent: Extent, folder: Path) -> dict[str, Any]:
     """Every figure of one point: what forgers reach, what replays are off, what is absorbed, what the bound says."""
-    found = training(setting, seed)
+    found = training(setting, seed, extent)
     tensors = read_tensors(folder / f"step-{step:08d}.safetensors")
     part = TrainingPlan(found.recipe, found.schedule, 0, found.emptied).step(step).parts[Role.RETAIN]
     state = StepState(found, 0, step, tensors, part)
@@ -136,7 +157,7 @@ def _forgers(setting: Setting, point: str, extent: Extent, *, few: bool) -> Iter
         yield Greedy(candidates=extent.most)
     yield Nearest()
     yield Swap()
-    if point in (EARLY, FITTED):
+    if point in (EARLY, FITTED) and extent.few:
         yield Matching()
         if setting.axes:
             yield GreedyKeep(candidates=min(limit, 100))

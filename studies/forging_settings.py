@@ -10,6 +10,8 @@ from expunge.schedule.recipe import Calendar, Optimiser, Scalar
 BATCH = 64
 EARLY, TENTH, HALF, FITTED, PAST = "10 steps", "10 %", "50 %", "100 %", "10 × past fitting"
 POINTS = (EARLY, TENTH, HALF, FITTED, PAST)
+EPOCH, EPOCHS = "1 epoch", "10 epochs"  # where a training is too long to be carried to its fit
+ORDER = (EARLY, EPOCH, EPOCHS, *POINTS[1:])
 FIRST_STEPS = 10
 BATCHES = (16, 64, 256, 1000)
 
@@ -35,7 +37,10 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much is measured. ``few`` targets a seed stand for the cells that cost most."""
+    """How much is measured. ``few`` targets a seed stand for the cells that cost most.
+
+    Where ``rows`` is given, only so many rows of the data are read, before they are split.
+    """
 
     seeds: int = 5
     targets: int = 20
@@ -47,6 +52,8 @@ class Extent:
     limit: int | None = None  # of candidates
     logs: int = 40  # forged logs of one training of each seed
     settings: tuple[Setting, ...] = field(default_factory=lambda: SETTINGS)
+    data: str = "digits"
+    rows: int | None = None
 
 
 CNN: Mapping[str, Scalar] = {"width": 8}
@@ -89,6 +96,16 @@ SETTINGS = (
     ),
 )
 FULL = Extent()
+PICTURES = Extent(  # of larger pictures, from a file
+    few=0,
+    logs=0,
+    rows=5000,
+    settings=(
+        Setting(
+            name="cnn", model="cnn", options=CNN, rate=0.05, points=(EARLY, EPOCH, EPOCHS), candidates=(1, 10, 100)
+        ),
+    ),
+)
 QUICK = Extent(
     seeds=2,
     targets=3,

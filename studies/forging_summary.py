@@ -16,7 +16,7 @@ import numpy as np
 from expunge.core.statistics.medians import median_interval
 from expunge.core.statistics.proportions import clopper_pearson
 from expunge.core.values import Measurement
-from studies.forging_settings import EARLY, POINTS
+from studies.forging_settings import EARLY, ORDER
 
 Point = Mapping[str, Any]  # setting, seed, point, and what ``measure`` found there
 Cell = dict[str, Any]
@@ -182,7 +182,7 @@ def falls(table: Sequence[Cell]) -> list[Cell]:
     ]
 
     def key(cell: Cell) -> tuple[str, int]:
-        return cell["setting"], POINTS.index(cell["point"])
+        return cell["setting"], ORDER.index(cell["point"])
 
     for (setting, place), group in groupby(sorted(greedy, key=key), key=key):
         own = sorted(group, key=lambda cell: cell["candidates"])
@@ -192,7 +192,7 @@ def falls(table: Sequence[Cell]) -> list[Cell]:
         found.append(
             {
                 "setting": setting,
-                "point": POINTS[place],
+                "point": ORDER[place],
                 "candidates": [cell["candidates"] for cell in own],
                 "medians": medians,
                 "falls": all(after < before for before, after in pairwise(medians)),
@@ -212,7 +212,7 @@ def at_equal_cost(points: Sequence[Point]) -> list[Cell]:
                 by[str(row.get("axis", "progress")), row["batch"], row["target"], row["forger"]] = row["l2"]
         for (axis, batch, target, forger), value in by.items():
             if forger == SWAP:
-                key = (point["setting"], POINTS.index(point["point"]), axis, batch)
+                key = (point["setting"], ORDER.index(point["point"]), axis, batch)
                 pairs.setdefault(key, []).append((value, by[axis, batch, target, EQUAL]))
     found: list[Cell] = []
     for (setting, place, axis, batch), own in sorted(pairs.items()):
@@ -222,7 +222,7 @@ def at_equal_cost(points: Sequence[Point]) -> list[Cell]:
         found.append(
             {
                 "setting": setting,
-                "point": POINTS[place],
+                "point": ORDER[place],
                 "axis": axis,
                 "batch": batch,
                 "targets": len(own),

@@ -15,6 +15,7 @@ from expunge.report.forging_axes import (
     progress_lines,
     swap_of,
 )
+from expunge.report.forging_other_data import other_data_lines
 from expunge.report.forging_pictures import EARLY, FITTED, PAST, PLAIN, Cell, Results
 from expunge.report.forging_proofs import believed_lines, proofs_lines
 from expunge.report.markdown import paragraph, table
@@ -40,8 +41,14 @@ ACCEPTANCE = {
 }
 
 
-def forging_page(results: Results, proofs: Mapping[str, Any], pictures: str) -> list[str]:
-    """The page in Markdown; ``proofs`` are the results of the study of proofs, ``pictures`` is where drawings lie."""
+def forging_page(
+    results: Results, proofs: Mapping[str, Any], pictures: str, others: Sequence[Results] = ()
+) -> list[str]:
+    """The page in Markdown.
+
+    ``proofs`` are the results of the study of proofs, ``others`` those of other data; ``pictures`` is where drawings
+    lie.
+    """
     return [
         *_opening(results),
         *_claims(),
@@ -52,10 +59,11 @@ def forging_page(results: Results, proofs: Mapping[str, Any], pictures: str) -> 
         *noise_lines(results, pictures),
         *head_lines(results, pictures),
         *_hidden(results),
+        *other_data_lines(others),
         *believed_lines(results),
         *proofs_lines(proofs),
         *_meaning(results),
-        *_limits(results),
+        *_limits(others),
         *method_lines(results),
     ]
 
@@ -217,10 +225,18 @@ def _against_noise(results: Results, setting: str) -> str:
     )
 
 
-def _limits(results: Results) -> list[str]:
+def _limits(others: Sequence[Results]) -> list[str]:
+    names = [other["name"] for other in others]
+    elsewhere = (
+        f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} measured early in training alone, with fewer "
+        "forgers"
+        if names
+        else "no other data were measured"
+    )
     told = (
-        "One small data set and small networks. The figures say how forging behaves, not how large it is elsewhere; "
-        "MNIST and CIFAR-10, which the papers use, are not here, and nor is a CPU against a GPU.",
+        f"One small data set and small networks carry most figures; {elsewhere}. The figures say how forging behaves, "
+        "not how large it is elsewhere. MNIST, which the forging paper uses, was not measured, and nor was a CPU "
+        "against a GPU.",
         "Forged steps are measured one at a time, each from the recorded state. That is the log of the forging "
         "paper, in which every step's weights are written down. Over a segment differences add up and grow (below "
         "'Forged logs').",
