@@ -33,7 +33,6 @@ from expunge.audit.wording import (
     SECRET_LEAVES,
     UNWITNESSED,
     WITNESSED_UNCHECKED,
-    emptied_throughout,
     guarantee_meaning,
     level_says,
 )
@@ -180,7 +179,7 @@ def _checked(bundle: Bundle, verdict: Verdict, run: RunRecord, at: str | None) -
         **verdict.as_json(),
         "at": at,
         "answer": answer(verdict),
-        "says": level_says(verdict.reached, model=MODEL in bundle, forgot=emptied_throughout(run)),
+        "says": level_says(verdict.reached, run, model=MODEL in bundle),
         "execution_verified": verdict.standing is Standing.VERIFIED,
     }
 

@@ -52,6 +52,7 @@ class Finding:
     detail: str
     code: Code | None = None
     reason: str | None = None  # a stable word such as "environment-mismatch" or "evidence-missing"
+    until_replayed: bool = False  # what speaks against the property says nothing once every step was carried out again
 
     @property
     def stands(self) -> bool:

@@ -9,7 +9,7 @@ from expunge.audit.levels.checks import counted
 from expunge.audit.limits import Code
 from expunge.audit.record import Guarantee, GuaranteeKind, Initiator, Request
 from expunge.audit.verdict import Finding, Level, Outcome, Status, Verdict
-from expunge.audit.wording import emptied_throughout, level_says
+from expunge.audit.wording import level_says
 
 TITLES = {
     Level.V0: "V0 form",
@@ -90,8 +90,7 @@ def _answer(verdict: Verdict) -> Iterator[str]:
             yield f"undecided at {verdict.asked.name}: {', '.join(filter(None, reasons))}; {height}"
     if reached is not None and verdict.status is not Status.REFUSED:
         model = "no-model" not in {remark.word for remark in verdict.remarks}
-        forgot = verdict.record is not None and emptied_throughout(verdict.record)
-        yield level_says(reached, model=model, forgot=forgot)
+        yield level_says(reached, verdict.record, model=model)
 
 
 def _guarantee(guarantee: Guarantee) -> str:

@@ -11,7 +11,7 @@ from expunge.audit.bundle import Bundle, open_bundle
 from expunge.audit.keys import Role, TrustedKey, load_trusted
 from expunge.audit.levels.checks import Checks, without_code
 from expunge.audit.levels.form import check_form
-from expunge.audit.levels.level_one import TRACE_FILE, check_structure
+from expunge.audit.levels.level_one import check_structure
 from expunge.audit.levels.remarks import remarks_of
 from expunge.audit.limits import LIMITS, Code, Limits
 from expunge.audit.opened import MODEL, OpenedRecord
@@ -139,9 +139,12 @@ def _may_replay(verdict: Verdict) -> bool:
 
 
 def _left_to_replay(finding: Finding, asked: Level) -> bool:
-    """Unchanged weights and a missing trace say nothing any more once every step was carried out again."""
-    undecided = finding.outcome is Outcome.UNDECIDED and finding.name == TRACE_FILE
-    return asked >= Level.V3 and (undecided or finding.code is Code.WEIGHTS_UNCHANGED)
+    """Unchanged weights and a missing trace say nothing any more once every step was carried out again.
+
+    A trace that is there and is not the one that was signed does.
+    """
+    open_ = finding.outcome is Outcome.UNDECIDED or finding.code is Code.WEIGHTS_UNCHANGED
+    return asked >= Level.V3 and finding.until_replayed and open_
 
 
 def _carried_out(replayed: Iterable[Finding], asked: Level) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.record import Guarantee, GuaranteeKind, RunRecord
 from expunge.audit.verdict import Level
 
@@ -18,6 +19,10 @@ GRINDABLE_SECRET = (
 UNWITNESSED = "without a witness a log fork shown to one auditor only would not be seen"
 OWN_LOG = "the log is signed by the owner's own key"
 NOTHING_RETIRED = "nothing is declared destroyed: earlier states that hold the forgotten rows may still exist"
+OWN_SEED = (
+    "the method's draws hang on a number that the owner named with the request, so they could have tried several and "
+    "kept one"
+)
 WITNESSED_UNCHECKED = (
     "its other signers are on nobody's list here: without a witness a log fork shown to one auditor only would not be "
     "seen"
@@ -50,20 +55,30 @@ def emptied_throughout(record: RunRecord) -> bool:
     return bool(record.data.tombstones) and record.checkpoints is not None
 
 
-def level_says(reached: Level | None, *, model: bool, forgot: bool) -> str:
-    """What may be said after a verification that reached this level."""
+def level_says(reached: Level | None, record: RunRecord | None, *, model: bool) -> str:
+    """What may be said of a record after a verification that reached this level."""
     if reached is None:
         return "Record, log and files do not fit together in form, so nothing may be said of them: see what failed."
     weights = "the named weights are these bytes" if model else "the weights were not handed over to be compared"
     if reached is Level.V0:
         return f"A key on the list signed this record, it is in this log, and {weights}. Nothing else was shown."
-    empty = ". By the record's own account no chair of the forgotten rows was occupied in any step" if forgot else ""
+    empty = (
+        ". By the record's own account no chair of the forgotten rows was occupied in any step"
+        if record is not None and emptied_throughout(record)
+        else ""
+    )
     structure = (
         "The record is consistent: seed, root, tombstones, requests, chain and reuse fit together, and the whole "
         f"schedule was computed again{empty}"
     )
     if reached is Level.V1:
         return f"{structure}. {weights[0].upper()}{weights[1:]}; nothing was shown of how they came about."
+    if record is not None and record.algorithm.name not in EXACT_METHODS:
+        return (
+            f"{structure}. The method was carried out again from the weights of its parent, which were handed over, "
+            "and gave the same bits: its execution is verified. How those weights came about was not looked at; the "
+            "record of that run is verified by itself."
+        )
     if reached is Level.V2:
         return f"{structure}. A drawn share of the steps was carried out again and gave the same bits."
     if reached is Level.V3:

@@ -85,15 +85,18 @@ class CertifiedLogistic(Method):
         weight = head_of(student).weight
         with torch.no_grad():
             weight.copy_(solved.removal.weights)
-        sigma = given.recipe.perturbation
-        told = WITHOUT_NOISE
-        if sigma:
+        sigma, trained = given.recipe.perturbation, given.recipe.optimiser.weight_decay
+        told, certified = WITHOUT_NOISE, None
+        if sigma and self.decay not in (None, trained):
+            told = f"removed under a weight decay of {self.decay:g}, trained under {trained:g}: no certificate"
+        elif sigma:
+            certified = Certified(self.epsilon, self.delta)
             allowed = allowance(sigma, self.epsilon, self.delta, len(weight))
             told = f"{solved.account.worst:.3g} of {allowed:.3g} is spent of the gradient that the worst class may keep"
         return Outcome(
             model=student,
             steps=solved.removal.steps,
-            certified=Certified(self.epsilon, self.delta) if sigma else None,
+            certified=certified,
             account=solved.account.as_json(),
             notices=(told, OUTSIDE),
         )

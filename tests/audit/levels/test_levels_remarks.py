@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from tests.audit.departures import DATED, OTHER, base
-from tests.audit.lineages import OWNER, Lineage
+from tests.audit.lineages import OWNER, RECORDED_AT, Lineage
 from tests.audit.records import Story, approximated, forgot, trained, verdict
 
 from expunge.audit.fields import Time
@@ -30,7 +30,7 @@ def test_what_nobody_should_overlook_is_said(tmp_path: Path) -> None:
     assert remarks(trained(DATED), tmp_path / "c") == always | {"beacon-from-outside"}
     day = Time("2026-01-01T12:00:00Z").seconds
     assert remarks(trained(DATED), tmp_path / "d", witnessed_at=day) == {"open-salts", "beacon-from-outside"}
-    assert remarks(trained(DATED), tmp_path / "e", cosigned_at=day) == {
+    assert remarks(trained(DATED), tmp_path / "e", cosigned_at=RECORDED_AT.seconds) == {
         "open-salts",
         "unwitnessed-commit",
         "beacon-from-outside",
@@ -44,7 +44,8 @@ def test_what_nobody_should_overlook_is_said(tmp_path: Path) -> None:
     )
     more = {"erasure-pending", "destruction-declared", "whose-rows"}
     assert remarks(told, tmp_path / "f") == always | afterwards | more
-    assert "no-trajectory" in remarks(approximated(trained(), (3,)), tmp_path / "g")
+    assert {"no-trajectory", "method-seed"} <= remarks(approximated(trained(), (3,)), tmp_path / "g")
+    assert "method-seed" not in remarks(base(), tmp_path / "h")
 
 
 def test_how_much_of_each_committed_person_was_forgotten_is_said(tmp_path: Path) -> None:

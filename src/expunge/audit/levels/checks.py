@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from expunge.audit.limits import Code
 from expunge.audit.verdict import Finding, Level, holds, not_checked, refused_finding, undecided
@@ -26,14 +27,19 @@ class Checks:
         self.level = level
         self.findings: list[Finding] = []
 
-    def run(self, name: str, check: Callable[[], str]) -> bool:
-        """Whether the property ``name`` holds. ``check`` returns what it saw in figures, or raises a refusal."""
+    def run(self, name: str, check: Callable[[], str], *, until_replayed: bool = False) -> bool:
+        """Whether the property ``name`` holds. ``check`` returns what it saw in figures, or raises a refusal.
+
+        ``until_replayed`` says that a full replay decides instead, whatever was found.
+        """
         try:
             seen = check()
         except RecordError as error:
-            return self.add(refused_finding(name, self.level, Code(error.code), without_code(error)))
+            found = refused_finding(name, self.level, Code(error.code), without_code(error))
+            return self.add(replace(found, until_replayed=until_replayed))
         except EvidenceMissing as error:
-            return self.add(undecided(name, self.level, EVIDENCE_MISSING, str(error)))
+            found = undecided(name, self.level, EVIDENCE_MISSING, str(error))
+            return self.add(replace(found, until_replayed=until_replayed))
         made = not_checked if isinstance(seen, NotChecked) else holds
         return self.add(made(name, self.level, str(seen)))
 

@@ -33,8 +33,7 @@ def check_guarantee(opened: OpenedRecord) -> str:
                 f"{name} is called {guarantee.kind.value}, the most that {algorithm.name[:60]!r} can earn is "
                 f"{ceiling.value}"
             )
-        if record.checkpoints is not None and algorithm.name not in EXACT_METHODS and algorithm.source is None:
-            raise _too_high(f"{name} has a trajectory on record, and {algorithm.name[:60]!r} takes steps of its own")
+        _check_trajectory(name, record)
         if algorithm.budget is not None and algorithm.source is None and ceiling is not GuaranteeKind.EMPIRICAL:
             raise _too_high(f"{name} names a budget, and {algorithm.name[:60]!r} does all its work or none")
         if guarantee.kind is GuaranteeKind.CERTIFIED:
@@ -58,6 +57,20 @@ def check_guarantee(opened: OpenedRecord) -> str:
     return f"{opened.record.guarantee.kind.value} by {opened.record.algorithm.name!r:.60}, no more than it can earn"
 
 
+def _check_trajectory(name: str, record: RunRecord) -> None:
+    """Who takes the schedule's steps records them, states and trace; who takes others has nothing there to show."""
+    algorithm = record.algorithm
+    own_steps = algorithm.name not in EXACT_METHODS or algorithm.source is not None
+    if own_steps and (record.checkpoints is not None or record.trace is not None):
+        raise _too_high(f"{name} has a trajectory on record, and {algorithm.name[:60]!r} takes steps of its own")
+    if record.checkpoints is not None:
+        return
+    if record.trace is not None:
+        raise _too_high(f"{name} states steps and records no state that they led to")
+    if record.guarantee.kind is GuaranteeKind.EXACT:
+        raise _too_high(f"{name} is called exact and records no trajectory that could be carried out again")
+
+
 def _check_certified(name: str, record: RunRecord, opened: OpenedRecord) -> None:
     guarantee, described = record.guarantee, record.algorithm.fields
     if record.algorithm.name not in CERTIFIED_METHODS:
@@ -69,6 +82,9 @@ def _check_certified(name: str, record: RunRecord, opened: OpenedRecord) -> None
     for field, value in (("epsilon", guarantee.epsilon), ("delta", guarantee.delta)):
         if described.get(field) != value.hex():  # left out, the method would run with a default that nobody signed
             raise _too_high(f"{name} is called certified with another {field} than its method ran with")
+    trained = opened.recipe.optimiser.weight_decay
+    if described.get("decay") not in (None, trained.hex()):
+        raise _too_high(f"{name} is called certified under another weight decay than the training's, {trained:g}")
 
 
 def check_claims(opened: OpenedRecord) -> str:

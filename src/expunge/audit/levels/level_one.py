@@ -35,7 +35,7 @@ from expunge.audit.opened import TRACE, OpenedRecord
 from expunge.audit.verdict import refused_finding
 from expunge.schedule.schedule import Schedule
 
-TRACE_FILE, TRACED, MOVED = "trace file", "executed steps", "weights moved"
+TRACED = "executed steps"
 
 
 def check_structure(bundle: Bundle, form: Form, checks: Checks, progress: Moved | None = None) -> OpenedRecord | None:
@@ -75,9 +75,15 @@ def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: b
     reused = tree and checks.run("reuse", lambda: check_reuse(opened, schedule))
     if ends and alive and opened.record.checkpoints is not None:
         checks.run("model members", lambda: check_members(opened, form.model_sound))
-    checks.run(MOVED, lambda: check_moved(opened, schedule))
-    if ends and alive and reused:
-        checks.run("states moved", lambda: check_states_moved(opened, schedule))
+    again = opened.record.algorithm.name in EXACT_METHODS  # a method's own steps, carried out again, are still its own
+    checks.run("weights moved", lambda: check_moved(opened, schedule, own=True), until_replayed=again)
+    states = ends and alive and reused
+    if states:
+        checks.run("states moved", lambda: check_states_moved(opened, schedule, own=True), until_replayed=again)
+    if len(opened.runs) > 2:  # the first of a chain has nothing to be compared with
+        checks.run("weights moved before", lambda: check_moved(opened, schedule, own=False))
+        if states:
+            checks.run("states moved before", lambda: check_states_moved(opened, schedule, own=False))
     if scanned is not None and all(finding.stands for finding in checks.findings):
         checks.run("cost", lambda: check_cost(opened, scanned))
 
@@ -89,7 +95,8 @@ def _check_steps(
 
     What the pass found is returned where it compared a trace.
     """
-    traced = checks.run(TRACE_FILE, lambda: _trace_file(opened, schedule)) if alive else False
+    again = opened.record.algorithm.name in EXACT_METHODS
+    traced = alive and checks.run("trace file", lambda: _trace_file(opened, schedule), until_replayed=again)
     found: list[Scan] = []
 
     def root() -> str:

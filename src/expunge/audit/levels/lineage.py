@@ -87,6 +87,8 @@ def check_beacon(opened: OpenedRecord, logged: LoggedAt | None) -> str:
 def _check_order(opened: OpenedRecord, logged: LoggedAt | None, name: str, record: RunRecord) -> None:
     beacon, commit = record.randomness.beacon, opened.committed
     _check_described(name, beacon)
+    if logged is not None and not commit.recorded_afterwards:
+        _check_places(opened, logged)
     if beacon.value == ZERO_BEACON:
         return
     if commit.recorded_afterwards:
@@ -98,7 +100,7 @@ def _check_order(opened: OpenedRecord, logged: LoggedAt | None, name: str, recor
     if beacon.not_before.seconds > record.recorded_at.seconds:
         raise _early(f"{name} is of {record.recorded_at}, its beacon's date {beacon.not_before} cannot be right")
     if logged is not None:
-        _check_log(opened, logged, name, beacon)
+        _check_witnessed(opened, logged, name, beacon)
 
 
 def _check_described(name: str, beacon: Beacon) -> None:
@@ -113,15 +115,29 @@ def _check_described(name: str, beacon: Beacon) -> None:
         ) from None
 
 
-def _check_log(opened: OpenedRecord, logged: LoggedAt, name: str, beacon: Beacon) -> None:
-    """The log must have the commitment before any run; a witness who saw it alone did so before the beacon."""
+def _check_places(opened: OpenedRecord, logged: LoggedAt) -> None:
+    """The log must have the commitment before any run."""
     places = [logged.places[digest] for digest in opened.digests]
     if places[0] != min(places):
         raise _early(f"the log has the commitment at {places[0]}, behind a run at {min(places)}")
+
+
+def _check_witnessed(opened: OpenedRecord, logged: LoggedAt, name: str, beacon: Beacon) -> None:
+    """A witness who saw the commitment alone did so before the beacon, and one who saw a run, after it."""
+    places = [logged.places[digest] for digest in opened.digests]
     runs = min(places[1:])
     before = [signed for signed in logged.checkpoints if places[0] < signed.checkpoint.size <= runs]
     seen = [witness for signed in before for witness in signed.witnesses]
-    if not seen or beacon.not_before is None:
+    late = [witness for signed in logged.checkpoints if signed.checkpoint.size > runs for witness in signed.witnesses]
+    if beacon.not_before is None:
+        return
+    for witness in late:
+        if witness.time < beacon.not_before.seconds:
+            raise _early(
+                f"{name} has a beacon of {beacon.not_before}, and witness {witness.key.name} saw a run trained from it "
+                f"{beacon.not_before.seconds - witness.time} seconds earlier"
+            )
+    if not seen:
         return
     first = min(seen, key=lambda witness: witness.time)  # heads that were cosigned later, for other models, say nothing
     if beacon.not_before.seconds <= first.time:

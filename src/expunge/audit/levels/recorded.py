@@ -134,10 +134,15 @@ def _check_one(
         raise _other_leaf(f"{where} does not list the state at step {reuse.step:,} that it starts from")
 
 
-def check_states_moved(opened: OpenedRecord, schedule: Schedule) -> str:
-    """A state behind a step that was carried out without rows that sat there before is never the ancestor's."""
+def check_states_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
+    """A state behind a step that was carried out without rows that sat there before is never the ancestor's.
+
+    ``own`` looks at the record itself, else at the runs before it.
+    """
     compared = 0
     for at, (name, record, _) in enumerate(links(opened)):
+        if own != (record is opened.record):
+            continue
         source = recorded_before(opened.runs[:at])
         before = source.predicate if source is not None and isinstance(source.predicate, RunRecord) else None
         if before is None or record.checkpoints is None:
@@ -237,11 +242,16 @@ def _digest(file: TensorFile, tensors: Mapping[str, Tensor]) -> bytes:
     return state.digest()
 
 
-def check_moved(opened: OpenedRecord, schedule: Schedule) -> str:
-    """Where forgotten rows had sat in steps, the weights are not the parent's."""
+def check_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
+    """Where forgotten rows had sat in steps, the weights are not the parent's.
+
+    ``own`` looks at the record itself, else at the runs before it.
+    """
     same = 0
     runs = [(statement, record) for statement, (_, record, _) in zip(opened.runs, links(opened), strict=True)]
     for at, (statement, record) in enumerate(runs):
+        if own != (record is opened.record):
+            continue
         for earlier, before in runs[:at]:  # not the parent alone: weights may come back after a run in between
             if statement.digest != earlier.digest:
                 continue
@@ -252,13 +262,13 @@ def check_moved(opened: OpenedRecord, schedule: Schedule) -> str:
                     Code.WEIGHTS_UNCHANGED,
                     f"{described(statement, opened)} has {whose} bit for bit, and since then "
                     f"{counted(len(newly), 'row')} that had sat in steps were forgotten: nothing was done about them "
-                    "(a full replay, V3, would show an honest coincidence)",
+                    "(of steps of the schedule, a full replay of that record, V3, would show an honest coincidence)",
                 )
             same += earlier is runs[at - 1][0]
     if not opened.parents:
         return NotChecked("the first run of its chain, so there is none to compare it with")
     kept = f", but for {counted(same, 'run')} whose forgotten rows had sat in no step" if same else ""
-    return f"each run has other weights than its parent{kept}"
+    return f"{'the run has' if own else 'each run before it has'} other weights than its parent{kept}"
 
 
 def sat_anywhere(schedule: Schedule, least_present: int, emptied: Iterable[int], newly: Iterable[int]) -> bool:

@@ -16,6 +16,7 @@ from expunge.audit.wording import (
     NOTHING_RETIRED,
     OPEN_LEAVES,
     OWN_LOG,
+    OWN_SEED,
     UNWITNESSED,
 )
 from expunge.core.streams import ZERO_BEACON
@@ -81,6 +82,8 @@ def _of_run(record: RunRecord) -> list[Remark]:
         found.append(
             Remark("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")
         )
+    if record.randomness.request_seed is not None:
+        found.append(Remark("method-seed", f"{OWN_SEED}, {record.randomness.request_seed}"))
     if record.audit_window is not None:
         window = record.audit_window
         found.append(

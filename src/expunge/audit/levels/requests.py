@@ -68,7 +68,7 @@ def check_binding(opened: OpenedRecord) -> str:
     """Requests name this data set, slots of it, and the model that the run came from."""
     data = opened.committed.data
     parents = (None, *opened.runs[:-1])
-    for (name, record, _), parent in zip(links(opened), parents, strict=True):
+    for (name, record, _), own, parent in zip(links(opened), opened.runs, parents, strict=True):
         if record.operation is not Operation.TRAIN and not asked_for(record):
             raise _other(f"{name} forgets, and no request on record asks for anything")
         for at, request in enumerate(record.requests):
@@ -80,6 +80,8 @@ def check_binding(opened: OpenedRecord) -> str:
             if request.initiator is Initiator.PERSON and not request.cases:
                 raise _other(f"{where} is called a person's and names no case: without one it is the owner's own")
             _check_model(where, record, request.model, None if parent is None else parent.digest)
+            if request.model == own.digest and record.operation is not Operation.UNLEARN:
+                raise _other(f"{where} names the very model that was made to answer it")
         splits = (
             (data.calibration.rows, record.data.released_calibration),
             (data.holdout.rows, record.data.released_holdout),
