@@ -176,6 +176,16 @@ def test_without_noise_nothing_is_certified(pictures: Dataset) -> None:
     assert result.account is not None
 
 
+def test_another_decay_than_the_trainings_earns_no_certificate(parent: Parent) -> None:
+    """It would be a certificate about another objective than the recipe's."""
+    generous = {"epsilon": 1e6, "delta": 0.5}  # so that the account allows what training left
+    same = CertifiedLogistic(decay=DECAY, **generous)(parent, FORGET)
+    other = CertifiedLogistic(decay=2 * DECAY, **generous)(parent, FORGET)
+    assert isinstance(same.guarantee, Certified)
+    assert isinstance(other.guarantee, Empirical)
+    assert any(f"trained under {DECAY:g}: no certificate" in notice for notice in other.notices)
+
+
 def test_what_does_not_fit_is_refused(pictures: Dataset, parent: Parent, refused: Any) -> None:
     method = CertifiedLogistic()
     plain = {"perturbation": 0.0, "optimiser": Optimiser(weight_decay=DECAY)}

@@ -44,7 +44,8 @@ class CertifiedLogistic(Method):
     σ, its weight decay λ, and full batches. The account starts with the gradient that training left, measured on F and
     R, and every removal adds its bound; ε and δ are split evenly over the classes. ``steps`` None takes one step, or
     two where features outnumber a tenth of the rows or one would spend more than a hundredth of what ε and δ allow: a
-    second step costs three passes over R and spends some thousand times less. Work: 1 for each gradient of a row, 1
+    second step costs three passes over R and spends some thousand times less. A ``decay`` other than the training's
+    earns no certificate, which would be about another objective. Work: 1 for each gradient of a row, 1
     for each Hessian of a row.
     """
 
