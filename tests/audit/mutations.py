@@ -14,19 +14,20 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.audit.lineages import ORIGIN, OWNER, WITNESS
+from tests.audit.lineages import ORIGIN, OWNER, RECORDED_AT, WITNESS
 from tests.audit.records import Story
 
 from expunge.audit.archive import write_archive
 from expunge.audit.bundle import Kind, kind_of
 from expunge.audit.canonical import read_base64, write_base64
 from expunge.audit.draft import Signed, bundle_files, sign
+from expunge.audit.fields import Time
 from expunge.audit.log import Log
 from expunge.audit.note import cosign, sign_checkpoint
 from expunge.core.hashing import canonical_json
 
 OPTIONAL = ("model.safetensors", "checkpoints/")  # left out below V2, and the verdict says what was not compared
-WITNESSED_AT = 1_767_268_800  # 2026-01-01T12:00:00Z, between the commitment and the runs
+WITNESSED_AT = (Time("2026-01-01T12:00:00Z").seconds, RECORDED_AT.seconds)  # before the beacon, and after the run
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def signed_files(signed: Signed, *, witnessed: bool = False) -> dict[str, bytes]
     log = Log(ORIGIN, signed.digests)
     heads = [sign_checkpoint(log.head(size), OWNER) for size in (1, log.size)]
     if witnessed:
-        heads = [cosign(head, "example.org/witness", WITNESS, WITNESSED_AT) for head in heads]
+        heads = [cosign(head, "example.org/witness", WITNESS, at) for head, at in zip(heads, WITNESSED_AT, strict=True)]
     files = bundle_files(signed, log, heads[1], heads[:1])
     return {name: content if isinstance(content, bytes) else content.read_bytes() for name, content in files.items()}
 

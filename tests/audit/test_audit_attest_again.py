@@ -27,7 +27,8 @@ from expunge.audit.verdict import Status
 from expunge.audit.verify import verify
 from expunge.core.beacon import Beacon
 from expunge.core.errors import RecordError, RunError
-from expunge.core.hashing import sha256
+from expunge.core.files import write_text
+from expunge.core.hashing import plain_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.train.run import Run
 
@@ -309,3 +310,22 @@ def test_an_auditor_who_kept_a_checkpoint_is_shown_that_the_log_only_grew(
     (tmp_path / "junk").write_bytes(b"no note")
     with pytest.raises(RunError, match="is no checkpoint of the log"):
         other.attest(other.folder / "base", "no", known_checkpoints=[tmp_path / "junk"])
+
+
+def test_a_window_that_is_over_is_not_in_a_record_that_is_signed_later(other: Desk) -> None:
+    """Every verifier would refuse it; the owner hears that nothing is declared."""
+    over = {"days": 30, "until": "2026-01-31T12:00:00Z"}
+    declared = {"format": "expunge/hygiene/1", "retired": [], "window": over}
+    write_text(other.folder / "forgot" / "hygiene.json", plain_json(declared))
+    made = other.attest(other.folder / "forgot")
+    assert other.accepts(made.bundle)
+    assert other.record(made.bundle).audit_window is None
+    assert "audit window over: it ended at 2026-01-31T12:00:00Z, so this record names none" in made.notices
+
+
+def test_a_case_that_nobody_can_read_is_not_signed(other: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of earlier versions may name blanks."""
+    monkeypatch.setattr("expunge.methods.unlearn.names_case", lambda _: True)
+    run = other.unlearn(Run.open(other.folder / "base"), "subject:someone-04", "blank", cases=[" "])
+    with pytest.raises(RunError, match="names a case ' ' that nobody can read"):
+        other.attest(run)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.methods import METHODS
 from expunge.methods.lookup import find_method, make_method, method_from_json, method_rows
 
@@ -53,3 +53,12 @@ def test_infinite_fields_are_written_as_words() -> None:
     described = json.loads(json.dumps(method.as_json(), allow_nan=False))
     assert described["fields"]["selection"] == "inf"
     assert method_from_json(described) == method
+
+
+@pytest.mark.parametrize("name", ["name", "needs", "citation", "edits", "takes_budget", "aliases", "ceiling"])
+def test_what_a_class_says_of_itself_is_no_field(name: str) -> None:
+    """Its types stand beside those of the fields, and a record that sets one is refused like any unknown field."""
+    with pytest.raises(DataError, match=f"method 'fine-tune' has no field '{name}': another version wrote this"):
+        method_from_json({"name": "fine-tune", "fields": {name: "x"}})
+    with pytest.raises(InvalidArgument, match=f"method 'fine-tune' has no field '{name}'"):
+        make_method("fine-tune", {name: "x"})

@@ -69,6 +69,9 @@ def test_a_case_makes_it_a_persons_request_and_is_never_lost(small_run: Run, pic
         forget("case-8", out="own")
     with pytest.raises(InvalidArgument, match=r"case 'two\\nlines' must be 1 to 200 printable characters"):
         forget("two\nlines", out="third")
+    for blank in ("", "  "):
+        with pytest.raises(InvalidArgument, match="not blanks alone: leave it out where the owner asks"):
+            forget("case-7", blank, out="third")
     assert not (tmp_path / "third").exists()
 
 

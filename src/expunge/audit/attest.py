@@ -15,6 +15,7 @@ from expunge.audit.bundle import write_folder, write_zip
 from expunge.audit.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.audit.envelope import envelope_digest, seal
 from expunge.audit.fields import Time, to_json
+from expunge.audit.hygiene.declaration import read_declaration
 from expunge.audit.keys import SigningKey
 from expunge.audit.limits import LIMITS
 from expunge.audit.log import HEADER, read_log, writing
@@ -263,6 +264,11 @@ def _notices(run: Run, chain: Chain) -> Sequence[str]:
         found.append(f"not exact: {record.environment.not_exact}")
     if record.checkpoints is None:
         found.append("no trajectory: a replay of the method needs the model that it started from")
-    if chain.links[-1].envelope is not None and declared(run) != (record.retired, record.audit_window):
+    if chain.links[-1].envelope is not None and declared(run, record.recorded_at) != (
+        record.retired,
+        record.audit_window,
+    ):
         found.append("signed before: what was retired or declared since is not in this record")
+    elif record.audit_window is None and (said := read_declaration(run.path)) is not None and said.window is not None:
+        found.append(f"audit window over: it ended at {said.window.until}, so this record names none")
     return found

@@ -32,7 +32,12 @@ NOT_CLAIMED: Mapping[str, str] = {
     "N9": "Legal compliance: this is evidence for accountability, not erasure as a legal conclusion.",
 }
 
-EXACT_METHODS = frozenset({"train", "retrain", "exact-replay"})
+EXACT_FIELDS: Mapping[str, frozenset[str]] = {
+    "train": frozenset(),
+    "retrain": frozenset({"training_seed"}),
+    "exact-replay": frozenset(),
+}  # the fields that each exact method declares
+EXACT_METHODS = frozenset(EXACT_FIELDS)
 CERTIFIED_METHODS = frozenset({"certified-logistic"})
 
 

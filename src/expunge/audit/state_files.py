@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from expunge.audit.levels.checks import counted
+from expunge.audit.levels.checks import EvidenceMissing, counted
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import MODEL, OpenedRecord, checkpoint_name
 from expunge.audit.record import State
 from expunge.audit.tensors import TensorFile
 from expunge.core.errors import RunError
-from expunge.train.state import Tensors, tensors_digest
+from expunge.models.resolver import build_empty
+from expunge.train.optimiser import COUNTER, MOMENTS
+from expunge.train.state import Tensors, tensors_digest, weights_of
 
 PREFIX = "model."
 
@@ -62,7 +65,13 @@ def tensors_in(file: TensorFile) -> Tensors:
     found: Tensors = {}
     for tensor in file.tensors:
         dtype: torch.dtype = getattr(torch, tensor.kind.name)
-        content = bytearray(file.content(tensor))
+        try:
+            content = bytearray(file.content(tensor))
+        except MemoryError:
+            raise EvidenceMissing(
+                f"this machine has not the memory for tensor {tensor.name[:60]!r} of {tensor.end - tensor.start} "
+                "bytes, so the weights cannot be looked at: verify them on one that has"
+            ) from None
         flat = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         found[tensor.name] = flat.reshape(tensor.shape)
     return found
@@ -94,6 +103,7 @@ class StateFiles:
         """A state's tensors; refused where they are not those of its leaf."""
         state = self.state(shard, step)
         with self._open(checkpoint_name(shard, step)) as file:
+            self._check_shapes(file, f"the state of shard {shard} at step {step}")
             found = tensors_in(file)
         odd = Parts.of(found, self.buffers).odd(Parts.stated(state))
         if odd:
@@ -103,6 +113,28 @@ class StateFiles:
                 "was exchanged or altered",
             )
         return found
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all tensors that a state of the recipe's model can hold."""
+        recipe = self._opened.recipe
+        model = build_empty(recipe)
+        found = {f"{PREFIX}{name}": tuple(value.shape) for name, value in weights_of(model).items()}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for number, parameter in enumerate(trained):
+            for moment in MOMENTS[recipe.optimiser.name]:
+                found[f"optimiser.{number}.{moment}"] = () if moment == COUNTER else tuple(parameter.shape)
+        return found
+
+    def _check_shapes(self, file: TensorFile, what: str) -> None:
+        """Looked at before any tensor is read, so that none can be larger than the recipe's model makes it."""
+        odd = [tensor.name for tensor in file.tensors if self._shapes.get(tensor.name) != tensor.shape]
+        if odd:
+            raise refused(
+                Code.CHECKPOINT_LEAF_MISMATCH,
+                f"{what} holds a tensor {odd[0][:60]!r} of a name or shape that no state of the recipe's model and "
+                "optimiser has: it was exchanged or altered",
+            )
 
     def parent_model(self, digest: bytes) -> Tensors | None:
         """The weights with this digest from the folder's model.safetensors; None where it is not there."""

@@ -11,12 +11,18 @@ from typing import TypeVar
 from expunge.core.errors import InvalidArgument
 
 Choice = TypeVar("Choice", bound=Enum)
+LONGEST_CASE = 200
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` where a known word is close, else nothing."""
     found = get_close_matches(word, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def names_case(text: str) -> bool:
+    """Whether people can read it as the name of a deletion case: printable, not blanks alone, not too long."""
+    return bool(text.strip()) and len(text) <= LONGEST_CASE and text.isprintable()
 
 
 def three_digits(value: float) -> str:

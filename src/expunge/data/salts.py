@@ -104,6 +104,18 @@ class SecretSalts:
         """Rows of the source whose salts are gone, ascending."""
         return [row for row in range(len(self)) if self.of(row, 0) is None]
 
+    @property
+    def hiding_nothing(self) -> list[int]:
+        """Rows of the source whose salts are no secrets, ascending: open ones, or those of an earlier row again."""
+        known, found = {open_salt(slot) for slot in range(len(self))}, list[int]()
+        for row in range(len(self)):
+            salt = self.of(row, 0)
+            if salt in known:
+                found.append(row)
+            elif salt is not None:
+                known.add(salt)
+        return found
+
 
 OPEN = OpenSalts()
 

@@ -47,14 +47,13 @@ def find_method(name: str) -> type[Method]:
 def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
     """A method with the fields that were set on the command line; unknown fields and values are refused."""
     method = find_method(name)
-    kinds = typing.get_type_hints(method)
-    fields = {item.name for item in dataclasses.fields(method)}
+    kinds = _kinds(method)
     values: dict[str, Any] = {}
     for field, text in (settings or {}).items():
-        if field not in fields:
-            listed = ", ".join(sorted(fields)) or "none"
+        if field not in kinds:
+            listed = ", ".join(sorted(kinds)) or "none"
             raise InvalidArgument(
-                f"method {method.name!r} has no field {field!r}: its fields are {listed}{nearest(field, fields)}"
+                f"method {method.name!r} has no field {field!r}: its fields are {listed}{nearest(field, kinds)}"
             )
         values[field] = _parse(text, kinds[field], f"{method.name} {field}")
     return method(**values)
@@ -67,7 +66,7 @@ def method_from_json(described: Mapping[str, Any]) -> Method:
 
 def made_from(method: type[Method], fields: Mapping[str, Any]) -> Method:
     """A method with fields as ``Method.as_json`` wrote them; nothing is looked up anywhere."""
-    kinds = typing.get_type_hints(method)
+    kinds = _kinds(method)
     values: dict[str, Any] = {}
     for field, value in fields.items():
         if field not in kinds:
@@ -98,6 +97,12 @@ def method_rows() -> list[dict[str, Any]]:
         }
         for method in methods().values()
     ]
+
+
+def _kinds(method: type[Method]) -> dict[str, Any]:
+    """Types of the fields that may be set; what a class says of itself, such as its name or needs, is none."""
+    hints = typing.get_type_hints(method)
+    return {item.name: hints[item.name] for item in dataclasses.fields(method)}
 
 
 def _shown(value: Any) -> Any:

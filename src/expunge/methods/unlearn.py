@@ -14,6 +14,7 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
 from expunge.core.values import Certified
+from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose, released
@@ -37,8 +38,6 @@ from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
-
-LONGEST_CASE = 200
 
 
 def unlearn(
@@ -67,8 +66,11 @@ def unlearn(
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
     """
     for case in cases:
-        if not 0 < len(case) <= LONGEST_CASE or not case.isprintable():
-            raise InvalidArgument(f"case {case[:60]!r} must be 1 to {LONGEST_CASE} printable characters")
+        if not names_case(case):
+            raise InvalidArgument(
+                f"case {case[:60]!r} must be 1 to {LONGEST_CASE} printable characters, not blanks alone: leave it out "
+                "where the owner asks"
+            )
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
     if tuning is not None:

@@ -13,7 +13,7 @@ from expunge.core.beacon import ZERO, Beacon, read_beacon
 from expunge.core.clock import utc_now
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.commitment import Commitment
-from expunge.data.salts import OPEN, SaltMode, Salts, check_apart, draw_salts, read_salts
+from expunge.data.salts import OPEN, SaltMode, Salts, SecretSalts, check_apart, draw_salts, read_salts
 from expunge.data.stored import write_commitment
 from expunge.train.folder import check_free, finished_or_other, writing
 from expunge.train.perturbation import keep_key, reveal_key
@@ -43,13 +43,25 @@ def chosen_salts(folder: Path, given: Path | str | None, rows: int, *, draw: boo
             f"salt file {given} lies in {folder}: whoever is given the leaves must not get the salts; keep it elsewhere"
         )
     if begun or Path(given).exists():
-        return read_salts(given, rows)
+        return _secret(read_salts(given, rows))
     if not draw:
         raise InvalidArgument(
             f"salt file {given} does not exist: `expunge train … --commit-only --salts {given}` draws one"
         )
     check_free(folder)
     return draw_salts(given, rows)
+
+
+def _secret(salts: SecretSalts) -> SecretSalts:
+    """Leaves that are called hidden must be: every verifier who is given the salts refuses others."""
+    odd = salts.hiding_nothing
+    if odd:
+        raise InvalidArgument(
+            f"salt file {salts.place} hides nothing of row {odd[0]}: its salt is an open one that everybody can "
+            "compute, or that of another row; name a file that does not exist, and --commit-only draws secret salts "
+            "into it, or leave --salts out"
+        )
+    return salts
 
 
 def _check_kind(folder: Path, given: Path | str | None) -> None:

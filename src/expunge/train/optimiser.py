@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
 from expunge.core.errors import RunError
 from expunge.schedule.recipe import Optimiser, OptimiserName
+
+COUNTER = "step"  # one number; every other moment has the shape of its parameter
+MOMENTS: Mapping[OptimiserName, frozenset[str]] = {
+    OptimiserName.SGD: frozenset({"momentum_buffer"}),
+    OptimiserName.ADAM: frozenset({COUNTER, "exp_avg", "exp_avg_sq"}),
+    OptimiserName.ADAMW: frozenset({COUNTER, "exp_avg", "exp_avg_sq"}),
+    OptimiserName.SIGN: frozenset(),
+}  # what an optimiser may keep of each parameter
 
 
 def make_optimiser(described: Optimiser, model: nn.Module) -> torch.optim.Optimizer:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.audit.departures import OTHER, base
 from tests.audit.lineages import ORIGIN, OWNER
 from tests.audit.records import approximated, bundle, codes, forgot, refusals, trained, with_log
@@ -68,3 +69,28 @@ def test_a_record_of_another_commitment_is_refused(tmp_path: Path) -> None:
     draft = replace(story.draft, chain=(*story.draft.chain[:-1], envelope))
     assert codes(draft, tmp_path / "bundle", V0) == []
     assert codes(draft, tmp_path / "again") == ["CHAIN_BROKEN"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "fields"),
+    [
+        ("exact-replay", {"audited": "nothing of the person remains"}),
+        ("exact-replay", {"training_seed": None}),
+        ("retrain", {"training_seed": None, "audited": 1}),
+        ("retrain", {"training_seed": "verified at V4"}),
+        ("retrain", {"training_seed": 5}),
+        ("retrain", {"training_seed": False}),
+    ],
+)
+def test_an_exact_method_has_the_fields_that_it_declares(
+    algorithm: str, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    """A certificate prints them, and nothing compares those of methods that are replayed from states."""
+    story = forgot(trained(), (3,), algorithm=algorithm)
+    lie = story.changed(algorithm=replace(story.record.algorithm, fields=fields))
+    assert codes(lie, tmp_path / "lie") == ["CHAIN_BROKEN"]
+    assert codes(lie, tmp_path / "form", V0) == []
+    for at, honest in enumerate(({}, {"training_seed": None}, {"training_seed": story.lineage.recipe.seed})):
+        if algorithm == "retrain" or not honest:
+            told = story.changed(algorithm=replace(story.record.algorithm, fields=honest))
+            assert codes(told, tmp_path / str(at)) == []

@@ -29,6 +29,7 @@ from tests.audit.records import (
 from expunge.audit.canonical import read_base64, write_base64
 from expunge.audit.fields import Time
 from expunge.audit.note import sign_checkpoint
+from expunge.audit.record import AuditWindow, Initiator, Retired
 from expunge.audit.verdict import Level, Status
 from expunge.audit.verify import verify
 from expunge.core.errors import RunError
@@ -73,6 +74,16 @@ MALFORMED: dict[str, Callable[[], Story]] = {
     "a tombstone twice": lambda: base().changed(data=replace(base().record.data, tombstones=(3, 3, 17))),
     "slots of a request": lambda: base().changed(requests=(replace(base().record.requests[0], slots=(17, 3)),)),
     "a shard beyond all": lambda: base().changed(alive=(0, 4096)),
+    **{f"case {case!r}": lambda case=case: asked_by(case) for case in ("", " ", "\t", "two\nlines", "c" * 201)},
+    "a window without a day": lambda: base().changed(audit_window=AuditWindow(days=0, until=SIGNED)),
+    "a window before the record": lambda: base().changed(
+        audit_window=AuditWindow(days=30, until=Time.at(SIGNED.seconds - 1))
+    ),
+    "its own model destroyed": lambda: base().changed(
+        retired=(Retired(what="the old model", digest=base().draft.run.digest),)  # type: ignore[union-attr]
+    ),
+    "its own state destroyed": lambda: destroyed_state("leaf"),
+    "weights of its own state destroyed": lambda: destroyed_state("weights"),
     "a recipe that is a list": lambda: base().with_files(recipe_json=b"[]"),
     "a recipe without a task": lambda: base().with_files(recipe_json=without_field("task")),
     "a recipe that breaks its rules": lambda: base().with_files(recipe_json=recipe_with(epochs=0)),
@@ -91,6 +102,21 @@ MALFORMED: dict[str, Callable[[], Story]] = {
 }
 
 
+SIGNED = base().record.recorded_at
+
+
+def asked_by(case: str) -> Story:
+    request = replace(base().record.requests[0], initiator=Initiator.PERSON, cases=("case-7", case))
+    return base().changed(requests=(request,))
+
+
+def destroyed_state(digest: str) -> Story:
+    record = base().record
+    assert record.checkpoints is not None
+    state = record.checkpoints.states[0]
+    return base().changed(retired=(Retired(what="salts"), Retired(what="state", digest=getattr(state, digest))))
+
+
 def recipe_with(**fields: Any) -> bytes:
     return canonical_json({**small_recipe().as_json(), **fields})
 
@@ -102,6 +128,19 @@ def without_field(name: str) -> bytes:
 @pytest.mark.parametrize("name", MALFORMED)
 def test_what_is_badly_written_is_refused_at_the_form(name: str, tmp_path: Path) -> None:
     assert codes(MALFORMED[name](), tmp_path, V0) == ["MALFORMED_JSON"]
+
+
+def test_what_honest_records_declare_is_accepted(tmp_path: Path) -> None:
+    """A named case, a window that ends with the day or the second of the record, the parent's model destroyed."""
+    story = base()
+    parent = story.draft.chain[1]
+    assert not isinstance(parent, bytes)
+    for at, until in enumerate((SIGNED.seconds, SIGNED.seconds + 86_400)):
+        honest = asked_by("Case 2026/7 – ü").changed(
+            audit_window=AuditWindow(days=1, until=Time.at(until)),
+            retired=(Retired(what="model", digest=parent.digest), Retired(what="salts")),
+        )
+        assert codes(honest, tmp_path / str(at)) == []
 
 
 def test_a_recipe_is_read_back_as_it_was_written() -> None:

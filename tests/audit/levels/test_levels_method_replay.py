@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.audit.levels.replaying import changed, draft_of, finding_of, sealed, verified
 from tests.methods.linear_problems import FIELDS as CERTIFIED
 
+from expunge.audit.draft import Draft
 from expunge.audit.keys import SigningKey
 from expunge.audit.levels import method_replay
-from expunge.audit.record import RunRecord
+from expunge.audit.record import RunRecord, states_root
 from expunge.audit.verdict import Level, Status
+from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.core.values import Empirical
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.methods.unlearn import unlearn
 from expunge.train.run import Run
+from expunge.train.state import tensors_digest, write_tensors
 from expunge.train.training import train
 
 PERSON = "subject:someone-03"
@@ -138,3 +142,99 @@ def test_a_removal_is_not_called_certified_where_its_method_does_not_say_so(
     verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path, noise_key=base.path / "noise.key")
     assert [code.value for code in verdict.codes] == ["GUARANTEE_TOO_HIGH"]
     assert "itself calls it empirical here" in finding_of(verdict, "method").detail
+
+
+@pytest.fixture(scope="module")
+def tuned(base: Run, pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("tuned") / "run"
+    return unlearn(base, PERSON, method="retrain-last-layers", out=out, data=pictures, budget=0.3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"name": "x"}, "no such method can have run: method 'retrain-last-layers' has no field 'name'"),
+        ({"needs": "x"}, "no such method can have run: method 'retrain-last-layers' has no field 'needs'"),
+        ({"rate": 1e308}, "comes to no weights (RuntimeError: value cannot be converted"),
+        ({"weight_decay": 1e308}, "comes to no weights (RuntimeError: value cannot be converted"),
+        ({"epochs": 1e308}, "comes to no weights (OverflowError: cannot convert float infinity"),
+    ],
+)
+def test_a_method_that_nobody_can_carry_out_is_refused(
+    fields: dict[str, Any],
+    words: str,
+    base: Run,
+    tuned: Run,
+    pictures: Dataset,
+    tmp_path: Path,
+    owner: SigningKey,
+    trusted: Any,
+) -> None:
+    """Signed values that a method breaks on are the record's fault, and no error of the verifier's."""
+
+    def forged(record: RunRecord) -> RunRecord:
+        algorithm = record.algorithm
+        return replace(record, algorithm=replace(algorithm, fields={**algorithm.fields, **fields}))
+
+    bundle = sealed(changed(draft_of(tuned, owner), forged), owner, tmp_path)
+    verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
+    assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
+    assert words in finding_of(verdict, "method").detail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+    ],
+)
+def test_a_machine_without_the_memory_for_a_method_decides_nothing(
+    error: Exception,
+    base: Run,
+    tuned: Run,
+    pictures: Dataset,
+    tmp_path: Path,
+    owner: SigningKey,
+    trusted: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    bundle = sealed(draft_of(tuned, owner), owner, tmp_path)
+    monkeypatch.setattr(method_replay.Method, "__call__", full)
+    verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
+    assert (verdict.status, finding_of(verdict, "method").reason) == (Status.UNDECIDED, "evidence-missing")
+    assert "has not the memory to carry it out" in finding_of(verdict, "method").detail
+
+
+def test_signed_weights_of_a_parent_that_are_none_of_the_recipes_model_are_refused(
+    base: Run, tuned: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """The whole chain says that the parent came to a tensor of three zeros."""
+    write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(3)})
+    other = tensors_digest({"a": torch.zeros(3)})
+    draft = draft_of(tuned, owner)
+    commit, parent, run = draft.chain
+    before, record = parent.predicate, run.predicate  # type: ignore[union-attr]
+    states = (*before.checkpoints.states[:-1], replace(before.checkpoints.states[-1], weights=other))
+    told = replace(before.checkpoints, states=states, root=states_root(states))
+    digest = unlearning_digest(base.recipe.digest, other, record.randomness.request_seed)
+    chain = (
+        commit,
+        replace(parent, digest=other, predicate=replace(before, checkpoints=told)),  # type: ignore[arg-type]
+        replace(
+            run,  # type: ignore[arg-type]
+            predicate=replace(
+                record,
+                requests=tuple(replace(request, model=other) for request in record.requests),
+                randomness=replace(record.randomness, method_seed=lineage_seed(digest, base.root, base.beacon)),
+            ),
+        ),
+    )
+    bundle = sealed(Draft(chain=chain, files=draft.files), owner, tmp_path / "sealed")
+    verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=tmp_path)
+    assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
+    assert "are none of the recipe's model" in finding_of(verdict, "method").detail

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from expunge.audit.bundle import Bundle
+from expunge.audit.claims import EXACT_FIELDS
 from expunge.audit.levels.checks import Checks, EvidenceMissing, counted
 from expunge.audit.levels.form import RECIPE, Form
 from expunge.audit.limits import Code, refused
@@ -13,6 +14,7 @@ from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Commit, Operation, RunRecord
 from expunge.audit.statement import Statement
 from expunge.core.errors import RecordError
+from expunge.schedule.recipe import Recipe
 
 
 def open_chain(bundle: Bundle, form: Form, checks: Checks) -> OpenedRecord | None:
@@ -60,6 +62,7 @@ def _walk(form: Form, found: list[tuple[bytes, Statement]]) -> str:
         if record.parent not in form.statements:
             raise _broken(f"the parent {record.parent.hex()[:16]}… of record {at.hex()[:16]}… is missing")
         _check_operation(record, is_first=record.parent == form.commit)
+        _check_fields(record, form.recipe)
         if commit.recorded_afterwards and not record.recorded_afterwards:
             raise _broken("the commitment says that it was written afterwards, a record after it says that it was not")
         _check_times(record, form.statements[record.parent].predicate)
@@ -88,6 +91,19 @@ def _check_operation(record: RunRecord, *, is_first: bool) -> None:
         raise _broken("a training names fields, a budget or sources of a method, and has none: its recipe says it all")
     if operation is Operation.RETRAIN and any(reuse.step for reuse in record.reuse):
         raise _broken("a retraining starts from earlier states: it begins with the initial weights")
+
+
+def _check_fields(record: RunRecord, recipe: Recipe | None) -> None:
+    """An exact method has the fields that it declares: of others nobody could tell whether it ran with them."""
+    algorithm = record.algorithm
+    if algorithm.name not in EXACT_FIELDS:
+        return
+    extra = sorted(set(algorithm.fields) - EXACT_FIELDS[algorithm.name])
+    if extra:
+        raise _broken(f"the algorithm {algorithm.name!r} has no field {extra[0][:60]!r}, and the record gives it one")
+    seed = algorithm.fields.get("training_seed")
+    if recipe is not None and seed is not None and (type(seed) is not int or seed != recipe.seed):
+        raise _broken(f"{algorithm.name!r} under the training seed {seed!r:.60} is another recipe's training, not this")
 
 
 def _check_times(record: RunRecord, before: Commit | RunRecord) -> None:

@@ -18,7 +18,7 @@ from expunge.audit.record import Salts as Hidden
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, Dataset
-from expunge.data.salts import OPEN, SaltMode, Salts, read_salts
+from expunge.data.salts import OPEN, Salts, SecretSalts, read_salts
 from expunge.data.source import Source, read
 from expunge.data.splits import SPLITS, Split
 
@@ -46,7 +46,9 @@ class Contents:
                 "the leaves are hidden under secret salts, without which no row can be checked: ask the owner for the "
                 "salt file and give it with --salts"
             )
-        self._check_destroyed(self._salts)
+        if isinstance(self._salts, SecretSalts):
+            self._check_secret(self._salts)
+            self._check_destroyed(self._salts)
         dataset = _labelled(self.read_with(opened.recipe.inputs.columns, opened.recipe.classes), opened.recipe.classes)
         cut = self.source is not None and self.source.rows is not None
         try:
@@ -99,10 +101,18 @@ class Contents:
             return OPEN
         return None if path is None else read_salts(path, committed.rows)
 
-    def _check_destroyed(self, salts: Salts) -> None:
+    def _check_secret(self, salts: SecretSalts) -> None:
+        """Leaves that are called hidden were made with salts that hide them."""
+        odd = salts.hiding_nothing
+        if odd:
+            raise refused(
+                Code.CONTENT_LEAF_MISMATCH,
+                f"the commitment calls its salts secret, and in {salts.place} those of {counted(len(odd), 'row')} (the "
+                f"first is row {odd[0]}) are open ones or another row's: guesses of such a row can be tested",
+            )
+
+    def _check_destroyed(self, salts: SecretSalts) -> None:
         """A salt that is gone although its row was not forgotten is missing evidence, no other content."""
-        if salts.mode is SaltMode.OPEN:
-            return
         opened = self._opened
         may_miss = {Split.TRAIN: opened.tombstones, **opened.released}
         for split in SPLITS:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from expunge.audit.levels.checks import counted
+from expunge.audit.levels.checks import EvidenceMissing, counted
 from expunge.audit.levels.segments import Segment, TraceLayout
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import TRACE, OpenedRecord
@@ -24,11 +25,24 @@ MOST_NAMED = 5  # segments that are named in a refusal; looking for more would o
 CANNOT = (
     ExpungeError,
     RuntimeError,
-    KeyError,
+    ArithmeticError,
+    LookupError,
     ValueError,
     TypeError,
-    IndexError,
-)  # what a state that fits nothing does
+    MemoryError,
+)  # what states that fit nothing and values beyond all bounds do
+NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|not enough memory|out of memory", re.IGNORECASE)
+
+
+def why_not(error: Exception) -> str:
+    """What an error of ``CANNOT`` says, in one line; a machine without the memory for it decides nothing."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if isinstance(error, MemoryError) or NO_MEMORY.search(said):
+        raise EvidenceMissing(
+            f"this machine has not the memory to carry it out ({said}), so nothing can be compared: verify it on one "
+            "that has"
+        ) from None
+    return said
 
 
 class NotDeterministic(Exception):
@@ -115,7 +129,7 @@ class Execution:
         except RecordError:
             raise
         except CANNOT as error:
-            return Outcome(None, (), f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            return Outcome(None, (), why_not(error))
         return found[0]
 
     def _odd(self, segment: Segment, outcome: Outcome) -> str:

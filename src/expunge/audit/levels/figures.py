@@ -13,6 +13,7 @@ from expunge.audit.limits import Code, refused
 from expunge.audit.record import RunRecord
 from expunge.audit.statement import LONGEST_NAME, Statement
 from expunge.core.errors import RecordError
+from expunge.core.wording import names_case
 
 MOST_SHARDS = 4096
 DAY = 86_400  # seconds
@@ -27,13 +28,12 @@ def check_figures(name: str, statement: Statement) -> None:
     _check_lists(name, record)
     _check_shards(name, record)
     _check_algorithm(name, record)
-    kept, window = record.checkpoints, record.audit_window
+    kept = record.checkpoints
     if kept is not None and kept.interval < 1:
         raise _odd(name, "it names states without a step between them")
     if record.cost.seconds < 0:
         raise _odd(name, f"it took {record.cost.seconds:g} seconds")
-    if window is not None and window.until.seconds > record.recorded_at.seconds + window.days * DAY:
-        raise _odd(name, f"an audit window of {window.days} days until {window.until} begins after the record's date")
+    _check_declared(name, statement.digest, record)
 
 
 def _check_lists(name: str, record: RunRecord) -> None:
@@ -52,6 +52,9 @@ def _check_lists(name: str, record: RunRecord) -> None:
             raise _odd(name, f"the {what} do not ascend, each once")
     if any(not request.slots for request in record.requests):
         raise _odd(name, "it has a request that names no slot")
+    unreadable = [case for request in record.requests for case in request.cases if not names_case(case)]
+    if unreadable:
+        raise _odd(name, f"a request names a case {unreadable[0][:60]!r} that nobody can read")
 
 
 def _check_shards(name: str, record: RunRecord) -> None:
@@ -71,6 +74,22 @@ def _check_algorithm(name: str, record: RunRecord) -> None:
         raise _odd(name, f"{algorithm.tree[:40]!r} is the name of no git tree")
     if algorithm.budget is not None and algorithm.budget <= 0:
         raise _odd(name, f"the algorithm had a budget of {algorithm.budget:g} of the training's work")
+
+
+def _check_declared(name: str, model: bytes, record: RunRecord) -> None:
+    """What is declared of old state can be so at the record's date, and is not of this run's own."""
+    window, signed = record.audit_window, record.recorded_at
+    if window is not None and window.days < 1:
+        raise _odd(name, f"it names an audit window of {window.days} days")
+    if window is not None and window.until.seconds < signed.seconds:
+        raise _odd(name, f"its audit window ended at {window.until}, before its date {signed}, and keeps nothing")
+    if window is not None and window.until.seconds > signed.seconds + window.days * DAY:
+        raise _odd(name, f"an audit window of {window.days} days until {window.until} begins after the record's date")
+    states = () if record.checkpoints is None else record.checkpoints.states
+    own = {model, *(digest for state in states for digest in (state.leaf, state.weights))}
+    mine = [item for item in record.retired if item.digest in own]
+    if mine:
+        raise _odd(name, f"it declares {mine[0].what[:60]!r} destroyed, which is its own model or one of its states")
 
 
 def _odd(name: str, reason: str) -> RecordError:

@@ -14,12 +14,13 @@ from torch import nn
 from expunge.audit.claims import CERTIFIED_METHODS
 from expunge.audit.levels.checks import EVIDENCE_MISSING, Checks, EvidenceMissing
 from expunge.audit.levels.environment import NOT_DETERMINISTIC, NOT_EXACT
+from expunge.audit.levels.execution import CANNOT, why_not
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Algorithm, GuaranteeKind, RunRecord
 from expunge.audit.state_files import StateFiles
 from expunge.audit.verdict import Finding, Level, undecided
-from expunge.core.errors import ExpungeError
+from expunge.core.errors import RunError
 from expunge.core.values import Certified, Empirical, Exact
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
@@ -76,9 +77,13 @@ class _Unsaid(Exception):
 
 @dataclass(frozen=True)
 class _Came:
-    """What a method came to: digest of the weights, and what it says of them itself."""
+    """What a method came to: digest of the weights, and what it says of them itself.
 
-    weights: str
+    ``failed`` says why it came to nothing; there are no weights then.
+    """
+
+    weights: str = ""
+    failed: str | None = None
     guarantee: Exact | Certified | Empirical | None = None
 
 
@@ -123,15 +128,16 @@ class _Again:
                     f"{algorithm.name} gave different weights here when it was carried out twice: nothing computed on "
                     "this machine can be compared"
                 )
+            gives = f"gives weights {found[:16]}…" if came.failed is None else f"comes to no weights ({came.failed})"
             if all(method.name != algorithm.name for method in METHODS):
                 raise _Unsaid(
-                    f"{algorithm.name} gives weights {found[:16]}… here and not those of the record, and nothing says "
-                    "that the bits of a method that is not built in repeat from process to process"
+                    f"{algorithm.name} {gives} here and not those of the record, and nothing says that the bits of a "
+                    "method that is not built in repeat from process to process"
                 )
             raise refused(
                 Code.REPLAY_STATE_MISMATCH,
-                f"{algorithm.name} with the fields of the record gives weights {found[:16]}… here, twice the same, the "
-                f"record names {self._opened.run.digest.hex()[:16]}…: something else was done",
+                f"{algorithm.name} with the fields of the record {gives} here, twice the same, the record names "
+                f"{self._opened.run.digest.hex()[:16]}…: something else was done",
             )
         self._check_earned(came.guarantee)
         self.done = True
@@ -169,7 +175,14 @@ class _Again:
         recipe = self._opened.recipe
         members = [build_empty(recipe) if shard in record.alive else None for shard in range(recipe.shards)]
         model = assemble(recipe, list(members))
-        load_weights(model, weights, "the parent's model.safetensors")
+        try:
+            load_weights(model, weights, "the parent's model.safetensors")
+        except RunError as error:
+            raise refused(
+                Code.REPLAY_STATE_MISMATCH,
+                f"the weights that the parent's record was signed for are none of the recipe's model ({error}): no "
+                "method can have started from them",
+            ) from None
         return model.to(self._device).eval()
 
     def _carry_out(
@@ -194,9 +207,9 @@ class _Again:
         try:
             with pinned(opened.recipe):
                 result = method(parent, forget, budget=opened.record.algorithm.budget, seed=seed, progress=progress)
-                return _Came(weights_digest(result.model), result.guarantee)
-        except ExpungeError as error:
-            return _Came(f"none ({error})")
+                return _Came(weights_digest(result.model), guarantee=result.guarantee)
+        except CANNOT as error:
+            return _Came(failed=why_not(error))
 
 
 def method_of(algorithm: Algorithm) -> Method:
@@ -207,7 +220,7 @@ def method_of(algorithm: Algorithm) -> Method:
         if built_in is not None:
             return made_from(built_in, fields)
         return method_from_json({"name": algorithm.name, "fields": fields})
-    except ExpungeError as error:
+    except CANNOT as error:
         raise refused(Code.REPLAY_STATE_MISMATCH, f"no such method can have run: {error}") from None
 
 

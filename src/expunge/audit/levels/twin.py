@@ -19,6 +19,7 @@ from expunge.audit.levels.execution import (
     trace_layout,
     trace_odd,
     untraced,
+    why_not,
 )
 from expunge.audit.levels.segments import Segment
 from expunge.audit.limits import Code, refused
@@ -142,8 +143,7 @@ class _Twin:
         except (_Departed, RecordError):
             raise
         except CANNOT as error:
-            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise _Departed(_Departure(before, what, None)) from error
+            raise _Departed(_Departure(before, why_not(error), None)) from error
         return last[0]
 
     def _compare(self, segment: Segment, state: Tensors, seen: list[StepSeen]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from expunge.audit.fields import Time, from_json
 from expunge.audit.record import Initiator, Request
 from expunge.core.errors import RecordError, RunError
+from expunge.core.wording import names_case
 from expunge.train.run import Run
 
 FORM = ("cases", "initiator", "received", "slots", "receipts", "root")
@@ -61,6 +62,9 @@ def _read(run: Run, event: dict[str, Any], model: str | None) -> Request:
         raise RunError(f"{str(error).partition(': ')[2]}, or make the run again") from None
     if list(request.slots) != sorted(set(request.slots)) or not request.slots:
         raise RunError(f"{where} names no slots, or not in ascending order: the log was altered; make the run again")
+    odd = [case for case in request.cases if not names_case(case)]
+    if odd:
+        raise RunError(f"{where} names a case {odd[0][:60]!r} that nobody can read: make the run again with another")
     if request.root != run.root or event.get("model") != model:
         raise RunError(
             f"{where} is about another data set or model than {run.path}: the log was altered; make the run again"

@@ -141,7 +141,7 @@ def run_statement(
     _check_moved(run, lineage, before)
     guarantee = guarantee_of(manifest, recipe, recorded=trajectory is not None, what=str(run.path))
     operation = operation_of(run)
-    retired, window = declared(run)
+    retired, window = declared(run, at)
     record = RunRecord(
         operation=operation,
         recorded_at=at,
@@ -310,8 +310,8 @@ def _reuse(run: Run, schedule: Schedule, before: Sequence[Before], trajectory: T
     return tuple(found)
 
 
-def declared(run: Run) -> tuple[tuple[Retired, ...], AuditWindow | None]:
-    """What the run declares destroyed, and until when old state is kept for auditors."""
+def declared(run: Run, at: Time) -> tuple[tuple[Retired, ...], AuditWindow | None]:
+    """What the run declares destroyed, and until when old state is kept for auditors; a window over ``at`` is none."""
     found = read_declaration(run.path)
     if found is None:
         return (), None
@@ -319,8 +319,9 @@ def declared(run: Run) -> tuple[tuple[Retired, ...], AuditWindow | None]:
         Retired(what=item.what, digest=None if item.digest is None else bytes.fromhex(item.digest))
         for item in found.retired
     )
-    window = found.window
-    return retired, None if window is None else AuditWindow(days=window.days, until=Time(window.until))
+    if found.window is None or found.window.until < at.text:
+        return retired, None
+    return retired, AuditWindow(days=found.window.days, until=Time(found.window.until))
 
 
 def _noise(run: Run) -> bytes | None:
