@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=WORK, help="where finished points are kept")
     parser.add_argument("--pictures", type=Path, metavar="FILE", help="other pictures: arrays x and y in a .npz file")
     parser.add_argument("--name", help="what they are called in the results")
+    parser.add_argument("--note", default="", help="with --pictures, what a reader must know of the file")
     options = parser.parse_args(arguments)
     if (options.pictures is None) != (options.name is None):
         parser.error("--pictures and --name go together: a file, and what its rows are called")
@@ -76,7 +77,7 @@ def of_pictures(file: Path, name: str, options: argparse.Namespace) -> int:
     """The same figures of another data set, in a file of their own: nothing is decided by them."""
     extent = replace(PICTURES, data=str(file), **(SMALL if options.quick else {}))
     points, _ = run(extent, options.work, options.jobs)
-    found = pictures_results(points, extent, name)
+    found = pictures_results(points, extent, name, options.note)
     for cell in found["cells"]:
         if cell["distance"] == "l2":
             many = "" if cell["candidates"] is None else f" M = {cell['candidates']}"
@@ -88,12 +89,13 @@ def of_pictures(file: Path, name: str, options: argparse.Namespace) -> int:
     return 0
 
 
-def pictures_results(points: Sequence[Mapping[str, Any]], extent: Extent, name: str) -> dict[str, Any]:
+def pictures_results(points: Sequence[Mapping[str, Any]], extent: Extent, name: str, note: str = "") -> dict[str, Any]:
     """What is kept of other pictures."""
     table = summary.cells(points)
     return {
         "format": PICTURES_FORMAT,
         "name": name,
+        "note": note,
         "date": datetime.date.today().isoformat(),
         "command": f"python -m studies.forging --pictures FILE.npz --name {name} --write",
         "machine": {"processor": processor(), "torch": torch.__version__},

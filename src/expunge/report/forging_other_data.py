@@ -24,7 +24,8 @@ def other_data_lines(others: Others) -> list[str]:
         "## Larger pictures",
         *paragraph(
             "The same question on other data: the network `cnn` of the digits at its rate, batches of 64, the first "
-            "rows of a data set as `python -m studies.pictures` writes it. Training until fitted would take too long "
+            "5,000 rows of an array file (`python -m studies.pictures` writes such files), of which the split leaves "
+            "four in five to train on. Training until fitted would take too long "
             "here, so the points are early ones. " + " ".join(told)
         ),
         *table(
@@ -47,7 +48,7 @@ def _measured(other: Results) -> str:
     return (
         f"{other['name']}: {other['training_rows']:,} training rows, {other['seeds']} seeds, "
         f"{other['targets']} targets a seed ({other['date']}, `{other['command']}`, {machine['processor']}, "
-        f"torch {machine['torch']})."
+        f"torch {machine['torch']}{'; ' + other['note'] if other['note'] else ''})."
     )
 
 
