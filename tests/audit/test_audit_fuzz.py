@@ -33,7 +33,7 @@ OWNERS_WORD = {
     "run.algorithm.source": "of such a method",
     "run.algorithm.budget": "of such a method",
     "run.algorithm.fields{} more": "fields: V3 carries the method out with them",
-    "run.algorithm.package": "digest of the code: V2 compares it with the code that replays",
+    "run.algorithm.package": "digest of the code: whether the bits agree is what counts, from V2 on",
     "run.algorithm.version": "version of the code",
     "run.audit_window": "until when old states are kept",
     "run.checkpoints.interval": "how often states were recorded; the states themselves are listed",
@@ -99,6 +99,18 @@ def test_no_mutated_bundle_is_accepted(kind: int, tmp_path: Path) -> None:
         assert verdict.status is not Status.ACCEPTED, str(found)
         assert set(verdict.codes) <= set(Code)
         assert all("\n" not in finding.detail for finding in verdict.findings), str(found)
+
+
+@pytest.mark.parametrize("name", sorted(next(target for target in targets() if target.name == "exact").files))
+def test_each_file_of_a_zip_may_be_damaged_and_the_answer_is_a_verdict(name: str, tmp_path: Path) -> None:
+    """Check sums fail where a file is first read, which may be for a remark."""
+    target = next(target for target in targets() if target.name == "exact")
+    content = target.files[name]
+    at = target.archive.index(content) + len(content) // 2
+    damaged = bytearray(target.archive)
+    damaged[at] ^= 1
+    made = Workbench(tmp_path).lay_out(Mutation(target, "zip bit", name, archive=bytes(damaged)))
+    assert verify(made, keys=TRUSTED, level=Level.V1).status is Status.REFUSED
 
 
 def test_a_witness_who_is_cut_out_is_missed_where_one_is_asked_for(tmp_path: Path) -> None:

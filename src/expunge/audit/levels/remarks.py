@@ -19,6 +19,7 @@ from expunge.audit.wording import (
     OWN_SEED,
     UNWITNESSED,
 )
+from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
 
 
@@ -117,12 +118,21 @@ def _of_requests(opened: OpenedRecord) -> list[Remark]:
     return [Remark("owner-requests", f"the owner, not a person, asked for {len(slots)} of {empty} empty chairs")]
 
 
+def _are_units(opened: OpenedRecord) -> bool:
+    """Whether the units are those committed; what is wrong with them otherwise is a finding of its own."""
+    data, bundle = opened.committed.data, opened.bundle
+    if UNITS not in bundle or bundle.size(UNITS) != UNIT_BYTES * data.count:
+        return False
+    try:
+        return bundle.digest(UNITS) == data.units
+    except RecordError:
+        return False
+
+
 def _of_people(opened: OpenedRecord) -> list[Remark]:
     """Who is behind a slot stands in no bundle; how much of each committed unit was forgotten does."""
     data, emptied = opened.committed.data, opened.record.data.tombstones
-    if not emptied or UNITS not in opened.bundle or opened.bundle.size(UNITS) != UNIT_BYTES * data.count:
-        return []
-    if emptied[-1] >= data.count or data.count > opened.bundle.limits.rows:
+    if not emptied or emptied[-1] >= data.count or data.count > opened.bundle.limits.rows or not _are_units(opened):
         return []
     gone = opened.units[list(emptied)]
     touched, forgotten = np.unique(gone, return_counts=True)
