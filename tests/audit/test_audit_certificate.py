@@ -201,6 +201,15 @@ def test_the_commands_are_those_that_this_record_needs(tmp_path: Path, owner: Si
     allowed = trust_digest("method", "own", digest("source").hex())
     assert all(f"--trust {allowed}" in item for item in commands("f", life(algorithm=foreign))[1:])
     assert len(commands("n", life(checkpoints=None))) == 1, "nothing was recorded that could be carried out again"
+    own_steps = life(checkpoints=None, algorithm=replace(foreign, name="fine-tune", source=None))
+    assert [item.split("--level ")[1] for item in commands("o", own_steps)] == [
+        "V1",
+        "V3 --data DATA --checkpoints PARENT",
+    ]
+    (run,) = (one.predicate for one in life()[-1:])
+    assert isinstance(run, RunRecord)
+    loose = replace(run.environment, profile=ProfileName.TOLERANT)
+    assert len(commands("t", life(environment=loose))) == 1, "no replay confirms bits that nothing pinned"
     quoted = commands("it's; rm -rf", life())[0]
     assert """'it'"'"'s; rm -rf'""" in quoted
 

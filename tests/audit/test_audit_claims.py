@@ -26,6 +26,7 @@ from expunge.audit.claims import (
 from expunge.audit.fields import Time
 from expunge.audit.keys import SigningKey
 from expunge.audit.making.chain import make_chain
+from expunge.audit.making.described import _fields
 from expunge.audit.making.guarantee import guarantee_of, lowered
 from expunge.audit.record import Guarantee, GuaranteeKind, Operation, RunRecord
 from expunge.core.errors import RecordError
@@ -199,3 +200,15 @@ def test_no_record_of_any_method_says_more_than_it_may(
             )
             assert record.not_claimed == not_claimed()
     assert made >= 2  # empirical is never refused
+
+
+def test_figures_of_a_certificate_are_signed_as_reals_whichever_way_they_were_given() -> None:
+    """A whole number would be another text than the recipe's, and the verifier compares texts."""
+    given = {"epsilon": 5, "delta": 0.25, "decay": 1, "steps": 2, "bound": "data-dependent"}
+    signed = _fields("certified-logistic", {"fields": given})
+    assert {name: type(value) for name, value in signed.items()} == {
+        **dict.fromkeys(("epsilon", "delta", "decay"), float),
+        "steps": int,
+        "bound": str,
+    }
+    assert _fields("certified-logistic", {"fields": {"decay": None}}) == {"decay": None}

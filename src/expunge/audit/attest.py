@@ -262,6 +262,12 @@ def _notices(run: Run, chain: Chain) -> Sequence[str]:
         found.append("leaves not hidden: the salts are open, so guesses of rows can be tested against the bundle")
     if record.environment.not_exact is not None:
         found.append(f"not exact: {record.environment.not_exact}")
+    digests = [link.statement.digest for link in chain.links]
+    if len(digests) > 2 and digests[-1] == digests[-2]:
+        found.append(
+            "same weights as before: V1 refuses them where a forgotten row had sat in a step, and a full replay, V3, "
+            "shows the coincidence"
+        )
     if record.checkpoints is None:
         found.append("no trajectory: a replay of the method needs the model that it started from")
     if chain.links[-1].envelope is not None and declared(run, record.recorded_at) != (

@@ -304,7 +304,11 @@ def _is_folder(member: Member) -> bool:
     if not member.name.endswith("/"):
         return False
     if member.name[:-1] not in FOLDERS or member.size or member.packed:
-        raise refused(Code.UNSAFE_FILE, f"{member.name!r} is no folder of a bundle: pack the files without it")
+        raise refused(
+            Code.UNSAFE_FILE,
+            f"{member.name!r} is no folder of a bundle, and a zip counts only as attest packs it: unpack it yourself "
+            "and give the folder",
+        )
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from expunge.audit.bundle import ENVELOPE, Bundle
 from expunge.audit.canonical import checked_text, malformed, read_base64, read_object
-from expunge.audit.claims import CLAIMS, NOT_CLAIMED
+from expunge.audit.claims import CLAIMS, EXACT_METHODS, NOT_CLAIMED
 from expunge.audit.draft import COMMIT
 from expunge.audit.envelope import PAYLOAD_TYPE, envelope_digest
 from expunge.audit.keys import TrustedKey
@@ -344,7 +344,13 @@ def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str) ->
     own = any(item.startswith("checkpoints/") for item in bundle.names)
     states = given if own else f"{given} --checkpoints CHECKPOINTS"
     steps = [("V1", f"{verify} V1", "form and structure, in seconds; nothing of the owner's is needed")]
-    if run.checkpoints is not None:  # without a trajectory there is nothing to carry out again
+    environment = run.environment
+    if environment.profile is ProfileName.TOLERANT or environment.not_exact is not None:
+        pass  # no bits were pinned that a replay could be compared with
+    elif run.checkpoints is None and run.algorithm.name not in EXACT_METHODS:
+        again = f"{verify} V3 {given} --checkpoints PARENT"
+        steps.append(("V3", again, "the method again, from the parent's model while that is kept"))
+    elif run.checkpoints is not None:
         steps += [
             ("V2", f"{verify} V2 {states}", "some steps again"),
             ("V3", f"{verify} V3 {states}", "every step again"),

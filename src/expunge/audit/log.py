@@ -233,7 +233,10 @@ def check_grown(older: Checkpoint, newer: Checkpoint, proof: ConsistencyProof | 
     if older.origin != newer.origin:
         raise _inconsistent(f"the checkpoints are those of two logs, {older.origin!r} and {newer.origin!r}")
     if newer.size < older.size:
-        raise _inconsistent(f"log {newer.origin} was rolled back from {older.size} entries to {newer.size}")
+        raise _inconsistent(
+            f"log {newer.origin} was rolled back from {older.size} entries to {newer.size}, or the smaller one was "
+            "only signed earlier: ask for what is there with a checkpoint of today"
+        )
     if newer.size == older.size and newer.root != older.root:
         raise _inconsistent(f"log {newer.origin} was forked: two roots over {newer.size} entries are signed")
     if proof is None:

@@ -8,8 +8,9 @@ from hashlib import sha256
 
 import numpy as np
 
+from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.levels.chain import described, links
-from expunge.audit.levels.checks import NotChecked, counted
+from expunge.audit.levels.checks import EvidenceMissing, NotChecked, counted
 from expunge.audit.levels.structure import seats_of_steps
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import MODEL, OpenedRecord, recorded_before
@@ -157,8 +158,9 @@ def check_states_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -
                     continue
                 compared += 1
                 if theirs[state.step] == _tensors(state):
-                    raise refused(
-                        Code.WEIGHTS_UNCHANGED,
+                    raise _unmoved(
+                        opened,
+                        record,
                         f"{name} has its ancestor's state bit for bit at step {state.step:,} of shard {shard}, and "
                         f"rows that were forgotten since sat in step {touched:,}",
                     )
@@ -258,17 +260,26 @@ def check_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
             newly = set(record.data.tombstones) - set(before.data.tombstones)
             if sat_anywhere(schedule, opened.recipe.least_present, before.data.tombstones, newly):
                 whose = "its parent's weights" if earlier is runs[at - 1][0] else "the weights of an earlier ancestor"
-                raise refused(
-                    Code.WEIGHTS_UNCHANGED,
+                raise _unmoved(
+                    opened,
+                    record,
                     f"{described(statement, opened)} has {whose} bit for bit, and since then "
-                    f"{counted(len(newly), 'row')} that had sat in steps were forgotten: nothing was done about them "
-                    "(of steps of the schedule, a full replay of that record, V3, would show an honest coincidence)",
+                    f"{counted(len(newly), 'row')} that had sat in steps were forgotten: nothing was done about them",
                 )
             same += earlier is runs[at - 1][0]
     if not opened.parents:
         return NotChecked("the first run of its chain, so there is none to compare it with")
     kept = f", but for {counted(same, 'run')} whose forgotten rows had sat in no step" if same else ""
     return f"{'the run has' if own else 'each run before it has'} other weights than its parent{kept}"
+
+
+def _unmoved(opened: OpenedRecord, record: RunRecord, found: str) -> RecordError | EvidenceMissing:
+    """Steps of the schedule may come to the same bits by chance, which a full replay shows; a method's own cannot."""
+    if record.algorithm.name not in EXACT_METHODS:
+        return refused(Code.WEIGHTS_UNCHANGED, found)
+    if record is not opened.record and opened.record.algorithm.name not in EXACT_METHODS:
+        return EvidenceMissing(f"{found}, or it is an honest coincidence: a full replay, V3, of that record tells")
+    return refused(Code.WEIGHTS_UNCHANGED, f"{found} (a full replay, V3, would show an honest coincidence)")
 
 
 def sat_anywhere(schedule: Schedule, least_present: int, emptied: Iterable[int], newly: Iterable[int]) -> bool:

@@ -80,7 +80,7 @@ def check_binding(opened: OpenedRecord) -> str:
             if request.initiator is Initiator.PERSON and not request.cases:
                 raise _other(f"{where} is called a person's and names no case: without one it is the owner's own")
             _check_model(where, record, request.model, None if parent is None else parent.digest)
-            if request.model == own.digest and record.operation is not Operation.UNLEARN:
+            if parent is None and request.model == own.digest:
                 raise _other(f"{where} names the very model that was made to answer it")
         splits = (
             (data.calibration.rows, record.data.released_calibration),

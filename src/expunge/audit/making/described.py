@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import expunge
-from expunge.audit.claims import CERTIFIED_METHODS, claims_of, not_claimed
+from expunge.audit.claims import CERTIFIED_METHODS, EXACT_METHODS, claims_of, not_claimed
 from expunge.audit.fields import Large, Time
 from expunge.audit.hygiene.declaration import read_declaration
 from expunge.audit.levels.recorded import sat_anywhere
@@ -209,8 +209,12 @@ def _check_tombstones(run: Run, before: Sequence[Before], asked: Asked) -> None:
 
 
 def _check_moved(run: Run, lineage: Lineage, before: Sequence[Before]) -> None:
-    """A method that leaves the weights as they were, although forgotten rows had sat in steps, did nothing."""
-    if not before or before[-1].run.weights_digest != run.weights_digest:
+    """A method that leaves the weights as they were, although forgotten rows had sat in steps, did nothing.
+
+    Steps of the schedule may come to the same weights by chance.
+    """
+    exact = algorithm_of(run.manifest) in EXACT_METHODS
+    if exact or not before or before[-1].run.weights_digest != run.weights_digest:
         return
     parent, gone = before[-1].run, newly_emptied(run, before)
     if sat_anywhere(lineage.schedule, run.recipe.least_present, parent.tombstones, gone):
@@ -238,8 +242,8 @@ def _algorithm(run: Run) -> Algorithm:
 def _fields(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the method. Those that a certificate repeats are reals, whichever way they were written."""
     found: dict[str, Any] = dict(described.get("fields", {}))
-    reals = ("epsilon", "delta") if name in CERTIFIED_METHODS else ()
-    return {field: float(value) if field in reals else value for field, value in found.items()}
+    reals = ("epsilon", "delta", "decay") if name in CERTIFIED_METHODS else ()
+    return {field: value if value is None or field not in reals else float(value) for field, value in found.items()}
 
 
 def _environment(run: Run) -> Environment:
