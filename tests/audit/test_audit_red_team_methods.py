@@ -23,7 +23,8 @@ from tests.audit.records import (
     work_of,
 )
 
-from expunge.audit.bundle import write_folder
+from expunge.audit.bundle import open_bundle, write_folder
+from expunge.audit.certificate import certificate
 from expunge.audit.draft import Draft, bundle_files, sign
 from expunge.audit.fields import Time
 from expunge.audit.keys import SigningKey, TrustedKey
@@ -175,6 +176,12 @@ def test_a_method_carried_out_again_says_nothing_of_its_parent(
     assert "from the weights of its parent, which were handed over" in said
     assert "How those weights came about was not looked at" in said
     assert "Every step was carried out again" not in said
+    for name in ("reuse", "checkpoint files"):
+        assert finding_of(found, name, Level.V1).outcome is Outcome.NOT_CHECKED
+    with open_bundle(made) as opened:
+        facts = certificate(opened)
+    assert facts["schedule"]["recorded"] is False
+    assert [item["level"] for item in facts["verification"]] == ["V1", "V3"]
 
 
 def test_a_witness_who_saw_the_run_before_the_beacons_date_disproves_it(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def certificate(
         "schedule": {
             "root": run.schedule.root.hex(),
             "steps": sum(run.schedule.steps),
+            "recorded": run.checkpoints is not None,
             "shards": run.schedule.shards,
             "slices": run.schedule.slices,
             "alive": len(run.alive),

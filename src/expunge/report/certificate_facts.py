@@ -84,6 +84,8 @@ def _schedule(found: Facts, reuse: Sequence[Facts]) -> str:
     if shards > 1:
         text += f" in {shards} shards, in {found['alive']} of which somebody is left"
     kept = [item for item in reuse if item["step"] > 0]
+    if not found["recorded"]:
+        return f"{text} of the training that it starts from; the method's own steps are not on record"
     if not kept:
         return f"{text}; no earlier state was used again"
     first = kept[0]

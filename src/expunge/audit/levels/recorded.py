@@ -85,6 +85,8 @@ def check_files(opened: OpenedRecord) -> str:
         if odd:
             raise _other_leaf(f"{name} holds other {' and '.join(odd)} than were signed")
         count += 1
+    if kept is None:
+        return NotChecked("the record lists no state that a file could be compared with")
     if not count:
         return NotChecked(f"the bundle holds none of the {counted(len(states), 'recorded state')}")
     return f"{counted(count, 'file')} of {counted(len(states), 'state')} in the bundle, each as signed"
@@ -106,6 +108,8 @@ def check_reuse(opened: OpenedRecord, schedule: Schedule) -> str:
             _check_one(f"{name}, shard {reuse.shard},", opened, schedule, record, before, reuse)
             if record is opened.record and reuse.step:
                 told.append(f"shard {reuse.shard} up to step {reuse.step:,}")
+    if opened.record.checkpoints is None:
+        return NotChecked("the method started from its parent's weights; no state of a training was reused")
     return f"reused: {', '.join(told[:8])}{', …' if len(told) > 8 else ''}" if told else "no earlier state was reused"
 
 
