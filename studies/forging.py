@@ -36,12 +36,11 @@ from expunge.train.profile import processor
 from studies import forging_summary as summary
 from studies.forging_logs import logs
 from studies.forging_measure import measure, prepare, training_rows
-from studies.forging_settings import FULL, PICTURES, QUICK, Extent, Setting
+from studies.forging_settings import FULL, PICTURES, QUICK, QUICK_PICTURES, Extent, Setting
 from studies.keep import RESULTS, rounded
 
 FORMAT = "expunge/forging-study/1"
 PICTURES_FORMAT = "expunge/forging-pictures/1"
-SMALL: dict[str, Any] = {"seeds": 2, "targets": 2, "rows": 400, "limit": 10}  # with --quick
 WORK = Path("build") / "forging"
 STEPS = "steps.json"
 Found = dict[str, Any]
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def of_pictures(file: Path, name: str, options: argparse.Namespace) -> int:
     """The same figures of another data set, in a file of their own: nothing is decided by them."""
-    extent = replace(PICTURES, data=str(file), **(SMALL if options.quick else {}))
+    extent = replace(QUICK_PICTURES if options.quick else PICTURES, data=str(file))
     points, _ = run(extent, options.work, options.jobs)
     found = pictures_results(points, extent, name, options.note)
     for cell in found["cells"]:

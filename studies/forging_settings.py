@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from expunge.schedule.recipe import Calendar, Optimiser, Scalar
 
@@ -118,3 +118,4 @@ QUICK = Extent(
     logs=5,
     settings=(SETTINGS[0], SETTINGS[3]),
 )
+QUICK_PICTURES = replace(PICTURES, seeds=2, targets=2, rows=400, limit=10)

@@ -82,9 +82,8 @@ def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: b
         checks.run("states moved", lambda: check_states_moved(opened, schedule, own=True), until_replayed=again)
     if len(opened.runs) > 2:  # the first of a chain has nothing to be compared with
         checks.run("weights moved before", lambda: check_moved(opened, schedule, own=False), until_replayed=again)
-        if states:
-            earlier = lambda: check_states_moved(opened, schedule, own=False)  # noqa: E731
-            checks.run("states moved before", earlier, until_replayed=again)
+    if len(opened.runs) > 2 and states:
+        checks.run("states moved before", lambda: check_states_moved(opened, schedule, own=False), until_replayed=again)
     if scanned is not None and all(finding.stands for finding in checks.findings):
         checks.run("cost", lambda: check_cost(opened, scanned))
 
