@@ -36,7 +36,7 @@ def expected_square(trace: float, batch: int, *, population: int | None = None) 
         return expected
     if population < max(2, batch):
         raise InvalidArgument(f"a batch of {batch} rows cannot be drawn from {population} without replacement")
-    return expected * (population - batch) / (population - 1)
+    return expected * ((population - batch) / (population - 1))  # a factor of at most 1, in rounding too
 
 
 def expected_rms(rate: float, trace: float, batch: int, *, population: int | None = None) -> float:
