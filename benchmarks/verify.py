@@ -197,7 +197,7 @@ def _commit(recipe: Recipe, root: bytes, leaves: bytes, units: np.ndarray, size:
         salts=Salts.SECRET,
         units=sha256(slot_bytes(units)),
         assignment=sha256(bytes(size.leaves)),
-        preprocessing=preprocessing_digest(recipe, ()),
+        preprocessing=preprocessing_digest(recipe.as_json(), ()),
         origins=(),
         source={},
     )
@@ -243,7 +243,7 @@ def _run(
             root=commit.digest,
             count=schedule.count,
             tombstones=emptied,
-            preprocessing=preprocessing_digest(recipe, ()),
+            preprocessing=preprocessing_digest(recipe.as_json(), ()),
             released_calibration=(),
             released_holdout=(),
         ),

@@ -24,6 +24,7 @@ HOUSE = (
     "tasks",
     "schedule",
     "data",
+    "records",
     "core",
 )
 STRANGERS = {"methods", "measure", "attacks"}

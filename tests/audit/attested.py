@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.audit.conftest import ORIGIN
+from tests.conftest import ORIGIN
 
 from expunge.audit.attest import Attested, attest
 from expunge.audit.bundle import open_bundle

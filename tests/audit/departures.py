@@ -44,8 +44,8 @@ from tests.audit.alterations import (
 from tests.audit.lineages import Lineage, digest_of, small_recipe
 from tests.audit.records import Story, approximated, certified, forgot, trained, with_files
 
+from expunge.audit.bundle import checkpoint_name
 from expunge.audit.fields import Time
-from expunge.audit.opened import checkpoint_name
 from expunge.audit.record import (
     Guarantee,
     GuaranteeKind,

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from expunge.audit.bundle import checkpoint_name
 from expunge.audit.claims import claims_of, not_claimed
 from expunge.audit.fields import Time
 from expunge.audit.keys import Role, TrustedKey, signing_key
-from expunge.audit.opened import checkpoint_name
 from expunge.audit.record import (
     Beacon,
     Checkpoints,
@@ -134,7 +134,7 @@ class Lineage:
             salts=self.salts,
             units=sha256(slot_bytes(self.units)),
             assignment=sha256(self.assignment),
-            preprocessing=preprocessing_digest(self.recipe, self.origins),
+            preprocessing=preprocessing_digest(self.recipe.as_json(), self.origins),
             origins=self.origins,
             source={},
         )

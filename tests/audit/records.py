@@ -87,7 +87,7 @@ def statement_of(
             root=lineage.root,
             count=lineage.count,
             tombstones=made.emptied,
-            preprocessing=preprocessing_digest(recipe, lineage.origins),
+            preprocessing=preprocessing_digest(recipe.as_json(), lineage.origins),
             released_calibration=(),
             released_holdout=(),
         ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.audit.attested import Desk, altered, names, unsigned
-from tests.audit.conftest import ORIGIN
+from tests.conftest import ORIGIN
 
 import expunge.audit.attest as attesting
 from expunge.audit.attest import commit_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,16 +13,7 @@ from hypothesis import strategies as st
 from tests.audit.attested import Desk
 from tests.conftest import make_pictures
 
-from expunge.audit.claims import (
-    CERTIFIED_METHODS,
-    CLAIMS,
-    EXACT_FIELDS,
-    EXACT_METHODS,
-    NOT_CLAIMED,
-    claims_of,
-    highest,
-    not_claimed,
-)
+from expunge.audit.claims import CLAIMS, NOT_CLAIMED, claims_of, highest, not_claimed
 from expunge.audit.fields import Time
 from expunge.audit.keys import SigningKey
 from expunge.audit.making.chain import make_chain
@@ -46,17 +37,6 @@ RUNS = (Operation.TRAIN, Operation.RETRAIN, Operation.UNLEARN)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_the_highest_guarantee_is_the_one_in_the_table_of_methods(method: type[Method]) -> None:
     assert highest(method.name) is KIND[method.ceiling]
-
-
-def test_the_lists_hold_the_methods_of_the_table_and_training() -> None:
-    assert {method.name for method in METHODS if method.ceiling is Exact} | {"train"} == EXACT_METHODS
-    assert {method.name for method in METHODS if method.ceiling is Certified} == CERTIFIED_METHODS
-
-
-@pytest.mark.parametrize("method", [method for method in METHODS if method.ceiling is Exact])
-def test_the_fields_of_exact_methods_are_those_that_they_declare(method: type[Method]) -> None:
-    assert EXACT_FIELDS[method.name] == {item.name for item in fields(method)}
-    assert EXACT_FIELDS["train"] == set()
 
 
 def test_what_is_not_built_in_earns_no_more_than_tests() -> None:

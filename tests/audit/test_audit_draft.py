@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.audit.conftest import ORIGIN
+from tests.conftest import ORIGIN
 
 from expunge.audit.bundle import kind_of, open_bundle, write_folder
 from expunge.audit.draft import Draft, bundle_files, enter, sign, sign_and_log

@@ -15,14 +15,14 @@ from tests.audit.attested import Desk
 
 import expunge
 from expunge.audit.keys import SigningKey
-from expunge.audit.making import package
-from expunge.audit.making.package import method_source, package_digest, package_tree, sources_digest, tree_of
+from expunge.audit.making.package import package_digest, package_tree, sources_digest, tree_of
 from expunge.audit.record import GuaranteeKind
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
-from expunge.methods import METHODS, lookup
+from expunge.methods import METHODS, lookup, sources
 from expunge.methods.contract import Method
 from expunge.methods.retrain import Retrain
+from expunge.methods.sources import method_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def test_a_method_without_readable_sources_is_refused(monkeypatch: pytest.Monkey
     def unreadable(module: object) -> str:
         raise OSError("no source")
 
-    monkeypatch.setattr(package.inspect, "getsource", unreadable)
+    monkeypatch.setattr(sources.inspect, "getsource", unreadable)
     with pytest.raises(RunError, match="a record could not say what ran"):
         method_source("soft-ascent")
 

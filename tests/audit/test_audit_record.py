@@ -58,16 +58,18 @@ def test_preprocessing_is_encoding_augmentation_and_origins() -> None:
         "origins": [{"name": "pixels", "origin": "constant"}, {"name": "words", "origin": "hashed"}],
     }
     text = b"expunge/preprocessing/1" + canonical_json(expected)
-    assert preprocessing_digest(made, ORIGINS) == hashlib.sha256(text).digest()
+    assert preprocessing_digest(made.as_json(), ORIGINS) == hashlib.sha256(text).digest()
 
 
 def test_preprocessing_moves_with_what_it_names_and_with_nothing_else() -> None:
     made = recipe()
-    digest = preprocessing_digest(made, ORIGINS)
-    assert preprocessing_digest(replace(made, epochs=99, seed=5), ORIGINS) == digest
-    assert preprocessing_digest(replace(made, augmentation=Augmentation(flip=True)), ORIGINS) != digest
-    assert preprocessing_digest(replace(made, inputs=replace(made.inputs, text_buckets=64)), ORIGINS) != digest
-    assert preprocessing_digest(made, ORIGINS[:1]) != digest
+    digest = preprocessing_digest(made.as_json(), ORIGINS)
+    assert preprocessing_digest(replace(made, epochs=99, seed=5).as_json(), ORIGINS) == digest
+    assert preprocessing_digest(replace(made, augmentation=Augmentation(flip=True)).as_json(), ORIGINS) != digest
+    assert (
+        preprocessing_digest(replace(made, inputs=replace(made.inputs, text_buckets=64)).as_json(), ORIGINS) != digest
+    )
+    assert preprocessing_digest(made.as_json(), ORIGINS[:1]) != digest
 
 
 def test_a_checkpoint_is_taken_apart_as_the_loop_would(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from expunge.audit.certificate import certificate
 from expunge.audit.draft import bundle_files, sign_and_log
 from expunge.audit.envelope import envelope_digest, seal
 from expunge.audit.fields import Time
+from expunge.audit.hygiene.declaration import INTENT
 from expunge.audit.hygiene.retire import destroy
-from expunge.audit.hygiene.survey import INTENT, survey
+from expunge.audit.hygiene.survey import survey
 from expunge.audit.keys import SigningKey
 from expunge.audit.limits import LIMITS
 from expunge.audit.log import writing

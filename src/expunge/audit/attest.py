@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.bundle import write_folder, write_zip
+from expunge.audit.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder, write_zip
 from expunge.audit.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.audit.envelope import envelope_digest, seal
 from expunge.audit.fields import Time, to_json
@@ -23,7 +23,6 @@ from expunge.audit.making.chain import Chain, Progress, ancestry, beginning, mak
 from expunge.audit.making.described import commit_statement, declared
 from expunge.audit.making.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
 from expunge.audit.making.office import Office, known_heads
-from expunge.audit.opened import ASSIGNMENT, MODEL, TRACE, UNITS
 from expunge.audit.record import Guarantee, Salts
 from expunge.audit.statement import write_statement
 from expunge.core.errors import InvalidArgument, RunError

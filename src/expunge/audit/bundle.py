@@ -29,6 +29,11 @@ from expunge.core.errors import InvalidArgument, RecordError, RunError
 from expunge.core.files import link_or_copy, write_bytes, write_with
 
 ENVELOPE = "envelope.json"
+MODEL = "model.safetensors"
+TRACE = "trace.bin"
+UNITS = "units.bin"
+ASSIGNMENT = "assignment.bin"
+LEAF_BYTES = 32
 FOLDERS = ("checkpoints", "log", "parents")
 LONGEST_NAME = 120
 Found = TypeVar("Found")
@@ -338,3 +343,8 @@ def _checked(bundle: Bundle) -> Bundle:
 
 def _too_large(what: str, size: int, limit: int) -> RecordError:
     return refused(Code.SIZE_LIMIT, f"{what} holds {size} bytes, the limit is {limit}: raise it, or ask for less")
+
+
+def checkpoint_name(shard: int, step: int) -> str:
+    """The bundle's file of one recorded state."""
+    return f"checkpoints/shard-{shard}-step-{step:08d}.safetensors"

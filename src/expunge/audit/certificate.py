@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from expunge.audit.bundle import ENVELOPE, Bundle
-from expunge.audit.canonical import checked_text, malformed, read_base64, read_object
-from expunge.audit.claims import CLAIMS, EXACT_METHODS, NOT_CLAIMED
+from expunge.audit.canonical import malformed
+from expunge.audit.claims import CLAIMS, NOT_CLAIMED
 from expunge.audit.draft import COMMIT
-from expunge.audit.envelope import PAYLOAD_TYPE, envelope_digest
+from expunge.audit.envelope import envelope_digest
 from expunge.audit.keys import TrustedKey
 from expunge.audit.limits import Code, refused
 from expunge.audit.note import open_checkpoint, read_checkpoint, read_note
 from expunge.audit.record import Commit, Initiator, ProfileName, Request, RunRecord, Salts
-from expunge.audit.statement import Statement, read_statement
+from expunge.audit.statement import Statement, read_unchecked
 from expunge.audit.trust import of_method, of_model
 from expunge.audit.verdict import Standing, Verdict
 from expunge.audit.verdict_text import answer
@@ -39,6 +39,7 @@ from expunge.audit.wording import (
 from expunge.core.errors import RecordError
 from expunge.core.hashing import parse_json, sha256
 from expunge.data.commitment import tombstones_digest
+from expunge.records.catalogue import EXACT_METHODS
 
 FORMAT = "expunge/certificate/1"
 HEAD = "log/checkpoint"
@@ -112,14 +113,6 @@ def certificate(
         "not_claimed": [{"id": name, "text": text} for name, text in NOT_CLAIMED.items()],
         "verification": _verification(bundle, commit, run, model),
     }
-
-
-def read_unchecked(content: bytes, what: str, bundle: Bundle) -> Statement:
-    """The statement of an envelope whose signatures nobody has looked at."""
-    fields = read_object(content, what, ("payload", "payloadType", "signatures"), limits=bundle.limits)
-    if checked_text(fields["payloadType"], f"{what}, payloadType") != PAYLOAD_TYPE:
-        raise malformed(what, f"its payload type must be {PAYLOAD_TYPE!r}")
-    return read_statement(read_base64(fields["payload"], f"{what}, payload"), what, bundle.limits)
 
 
 def _chain(bundle: Bundle) -> list[Link]:

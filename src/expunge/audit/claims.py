@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from expunge.audit.record import GuaranteeKind, Operation
+from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
 
 CLAIMS: Mapping[str, str] = {
     "C1": "This recipe and these data were fixed as committed.",
@@ -31,14 +32,6 @@ NOT_CLAIMED: Mapping[str, str] = {
     "N8": "Confidentiality towards the auditor: there is no zero knowledge here.",
     "N9": "Legal compliance: this is evidence for accountability, not erasure as a legal conclusion.",
 }
-
-EXACT_FIELDS: Mapping[str, frozenset[str]] = {
-    "train": frozenset(),
-    "retrain": frozenset({"training_seed"}),
-    "exact-replay": frozenset(),
-}  # the fields that each exact method declares
-EXACT_METHODS = frozenset(EXACT_FIELDS)
-CERTIFIED_METHODS = frozenset({"certified-logistic"})
 
 
 def highest(algorithm: str) -> GuaranteeKind:

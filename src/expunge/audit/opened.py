@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from expunge.audit.bundle import Bundle
+from expunge.audit.bundle import ASSIGNMENT, LEAF_BYTES, UNITS, Bundle
 from expunge.audit.record import Commit, RunRecord
 from expunge.audit.statement import Statement
 from expunge.data.commitment import Commitment
@@ -20,12 +20,6 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-
-LEAF_BYTES = 32
-MODEL = "model.safetensors"
-TRACE = "trace.bin"
-UNITS = "units.bin"
-ASSIGNMENT = "assignment.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +98,3 @@ class OpenedRecord:
 def recorded_before(runs: tuple[Statement, ...]) -> Statement | None:
     """The last of these runs that has a recorded trajectory."""
     return next((run for run in reversed(runs) if cast("RunRecord", run.predicate).checkpoints is not None), None)
-
-
-def checkpoint_name(shard: int, step: int) -> str:
-    """The bundle's file of one recorded state."""
-    return f"checkpoints/shard-{shard}-step-{step:08d}.safetensors"

@@ -14,7 +14,6 @@ from typing import Any
 from expunge.audit.fields import Large, Time
 from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
-from expunge.schedule.recipe import Recipe
 
 
 class Operation(Enum):
@@ -75,15 +74,17 @@ class Origin:
     origin: str
 
 
-def preprocessing_digest(recipe: Recipe, origins: tuple[Origin, ...]) -> bytes:
-    """Digest of how content becomes what the model sees: encoding, augmentation, and where constants are from."""
-    described = recipe.as_json()
+def preprocessing_digest(recipe: Mapping[str, Any], origins: tuple[Origin, ...]) -> bytes:
+    """Digest of how content becomes what the model sees: encoding, augmentation, and where constants are from.
+
+    ``recipe`` is its JSON, as ``recipe.json`` of a bundle has it.
+    """
     return sha256(
         b"expunge/preprocessing/1",
         canonical_json(
             {
-                "inputs": described["inputs"],
-                "augmentation": described["augmentation"],
+                "inputs": recipe["inputs"],
+                "augmentation": recipe["augmentation"],
                 "origins": [{"name": item.name, "origin": item.origin} for item in origins],
             }
         ),

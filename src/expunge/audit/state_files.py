@@ -13,12 +13,14 @@ from pathlib import Path
 
 import torch
 
-from expunge.audit.levels.checks import EvidenceMissing, counted
+from expunge.audit.bundle import MODEL, checkpoint_name
+from expunge.audit.levels.checks import EvidenceMissing
 from expunge.audit.limits import Code, refused
-from expunge.audit.opened import MODEL, OpenedRecord, checkpoint_name
+from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import State
 from expunge.audit.tensors import TensorFile
 from expunge.core.errors import RunError
+from expunge.core.wording import counted
 from expunge.models.resolver import build_empty
 from expunge.train.optimiser import COUNTER, MOMENTS
 from expunge.train.state import Tensors, tensors_digest, weights_of

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.audit.canonical import checked_list, checked_object, checked_text, malformed, read_digest, read_object
+from expunge.audit.bundle import Bundle
+from expunge.audit.canonical import (
+    checked_list,
+    checked_object,
+    checked_text,
+    malformed,
+    read_base64,
+    read_digest,
+    read_object,
+)
+from expunge.audit.envelope import PAYLOAD_TYPE
 from expunge.audit.fields import from_json, to_json
 from expunge.audit.limits import LIMITS, Limits
 from expunge.audit.record import Commit, Operation, RunRecord
@@ -67,3 +77,11 @@ def _predicate(value: Any, what: str) -> Commit | RunRecord:
         return from_json(Commit, value, what)
     found = from_json(RunRecord, value, what)
     return found
+
+
+def read_unchecked(content: bytes, what: str, bundle: Bundle) -> Statement:
+    """The statement of an envelope whose signatures nobody has looked at."""
+    fields = read_object(content, what, ("payload", "payloadType", "signatures"), limits=bundle.limits)
+    if checked_text(fields["payloadType"], f"{what}, payloadType") != PAYLOAD_TYPE:
+        raise malformed(what, f"its payload type must be {PAYLOAD_TYPE!r}")
+    return read_statement(read_base64(fields["payload"], f"{what}, payload"), what, bundle.limits)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from expunge.audit.claims import CLAIMS, NOT_CLAIMED
-from expunge.audit.levels.checks import counted
 from expunge.audit.limits import Code
 from expunge.audit.record import Guarantee, GuaranteeKind, Initiator, Request
 from expunge.audit.verdict import Finding, Level, Outcome, Status, Verdict
 from expunge.audit.wording import level_says
+from expunge.core.wording import counted
 
 TITLES = {
     Level.V0: "V0 form",

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.bundle import Bundle, open_bundle
+from expunge.audit.bundle import MODEL, Bundle, open_bundle
 from expunge.audit.keys import Role, TrustedKey, load_trusted
 from expunge.audit.levels.checks import Checks, without_code
 from expunge.audit.levels.form import check_form
 from expunge.audit.levels.level_one import check_structure
 from expunge.audit.levels.remarks import remarks_of
 from expunge.audit.limits import LIMITS, Code, Limits
-from expunge.audit.opened import MODEL, OpenedRecord
+from expunge.audit.opened import OpenedRecord
 from expunge.audit.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.files import read_bytes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.record import Guarantee, GuaranteeKind, RunRecord
 from expunge.audit.verdict import Level
+from expunge.records.catalogue import EXACT_METHODS
 
 OPEN_LEAVES = "leaves not hidden: salts are open, so guesses of a row can be tested"
 SECRET_LEAVES = "leaves hidden: salts are secret, and a destroyed salt hides its row for good"

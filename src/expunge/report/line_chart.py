@@ -16,6 +16,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.report.labels import Box
 from expunge.report.templates import environment, resource
 
+HERE = __name__.rpartition(".")[0]
 WIDTH, HEIGHT = 800, 470
 LEFT, TOP, RIGHT, BOTTOM = 78.0, 62.0, 24.0, 62.0
 ROOM = 0.04  # of the span beyond the outermost values
@@ -98,7 +99,7 @@ def line_chart_svg(heading: str, series: Sequence[Series], *, across: str, up: s
         up_ticks=heights.ticks,
         lines=lines,
     )
-    text = environment().get_template("line_chart.html").render(chart=chart, style=Markup(_style()))
+    text = environment(HERE).get_template("line_chart.html").render(chart=chart, style=Markup(_style()))
     return re.sub(r"\n\s*\n+", "\n", text)
 
 
@@ -201,7 +202,7 @@ def _style() -> str:
         dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", part))
         for part in re.split(r":root \{", resource("page.css"))[1:3]
     )
-    rules = resource("line_chart.css")
+    rules = resource("line_chart.css", HERE)
 
     def coloured(palette: dict[str, str]) -> str:
         return re.sub(r"var\(--([a-z]+)\)", lambda found: palette[found[1]], rules)

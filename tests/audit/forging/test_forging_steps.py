@@ -16,11 +16,11 @@ from expunge.audit.forging.absorption import likeness
 from expunge.audit.forging.forgers import distances
 from expunge.audit.forging.replay_noise import ROWS, SAME, replay_noise
 from expunge.audit.forging.step_state import same_bytes, with_contents
-from expunge.audit.pol.proof import parameter_names
 from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Dataset
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.train.checkpoint import read_checkpoint
+from expunge.train.names import parameter_names
 from expunge.train.profile import pinned
 from expunge.train.state import tensors_digest
 from expunge.train.trace import Trace, steps_path

@@ -15,7 +15,7 @@ from tests.audit.hygiene.worlds import ANOTHER, PERSON, SHAPE, THIRD, WHOLE, fil
 
 from expunge.audit.attest import attest
 from expunge.audit.bundle import open_bundle
-from expunge.audit.hygiene.holdings import Remedy, first_steps, holdings_of
+from expunge.audit.hygiene.holdings import Remedy, holdings_of
 from expunge.audit.hygiene.places import Kinship
 from expunge.audit.hygiene.retire import destroy
 from expunge.audit.hygiene.survey import survey
@@ -26,6 +26,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import canonical_json, plain_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
+from expunge.schedule.seats import first_steps
 from expunge.train.run import Run, write_manifest
 from expunge.train.training import train
 

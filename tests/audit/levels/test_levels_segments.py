@@ -13,21 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
-from expunge.audit.levels.segments import (
-    Segment,
-    TraceLayout,
-    always_replayed,
-    draw,
-    emptied_steps,
-    missed,
-    needed,
-    segments_of,
-)
+from expunge.audit.levels.segments import Segment, TraceLayout, always_replayed, draw, missed, needed, segments_of
 from expunge.audit.record import State, TraceMode
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import lineage_seed
 from expunge.schedule.placement import Placement
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import emptied_steps
 
 SEED = lineage_seed(bytes(32), bytes(32))
 

@@ -23,8 +23,8 @@ from tests.audit.departures import (
 from tests.audit.lineages import RECORDED_AT
 from tests.audit.records import codes, forged, trained, verdict, with_files
 
+from expunge.audit.bundle import checkpoint_name
 from expunge.audit.fields import Time
-from expunge.audit.opened import checkpoint_name
 from expunge.audit.record import Operation
 from expunge.audit.verdict import Level, Outcome, Status
 from expunge.core.hashing import example_bytes

@@ -16,7 +16,7 @@ import numpy as np
 from expunge.audit.forging.forger import Forger, Found, check_candidates, put_in
 from expunge.audit.forging.forgers import gradient_distances, nearest_unused
 from expunge.audit.forging.step_state import After, StepState, same_bytes
-from expunge.audit.pol.proof import MODEL
+from expunge.train.names import MODEL
 from expunge.train.state import Tensors
 
 

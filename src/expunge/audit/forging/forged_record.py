@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from expunge.audit.attest import attest
-from expunge.audit.bundle import ENVELOPE, open_bundle, write_folder
+from expunge.audit.bundle import ENVELOPE, TRACE, open_bundle, write_folder
 from expunge.audit.draft import COMMIT, Draft, bundle_files, enter, sign
 from expunge.audit.envelope import open_envelope
 from expunge.audit.forging.altered_content import Content
@@ -34,7 +34,6 @@ from expunge.audit.forging.reordering import Order
 from expunge.audit.keys import TRUSTED, Role, SigningKey, signing_key, write_trusted
 from expunge.audit.limits import Code
 from expunge.audit.log import writing as writing_log
-from expunge.audit.opened import TRACE
 from expunge.audit.record import RunRecord, states_root
 from expunge.audit.statement import Statement, read_statement
 from expunge.audit.verdict import Level

@@ -23,8 +23,7 @@ from expunge.audit.forging.recorded_steps import step_states, training_of
 from expunge.audit.forging.reordering import Leave, Moves, Order
 from expunge.audit.forging.replay_noise import Noise, replay_noise
 from expunge.audit.forging.step_state import Apart, StepState
-from expunge.audit.levels.segments import emptied_steps
-from expunge.audit.pol.proof import Rows, parameter_names
+from expunge.audit.pol.proof import Rows
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.streams import Stream, stable_order
@@ -33,7 +32,9 @@ from expunge.data.dataset import Dataset
 from expunge.data.forget_set import FORMS, choose
 from expunge.data.splits import Split
 from expunge.schedule.plan import Role, TrainingPlan
+from expunge.schedule.seats import emptied_steps
 from expunge.train.loop import Progress
+from expunge.train.names import parameter_names
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.segment import Training

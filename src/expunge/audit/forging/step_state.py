@@ -14,17 +14,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.audit.pol.proof import parameter_names, vector
+from expunge.audit.pol.proof import vector
 from expunge.core.errors import InvalidArgument
 from expunge.models.resolver import build_empty
 from expunge.schedule.plan import Part, Role, Step
 from expunge.schedule.recipe import Recipe
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.tasks.gradients import ENTRIES, per_example_gradients
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.loop import NoRecorder, carry_out
 from expunge.train.meter import Meter
+from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import placed
 from expunge.train.segment import Training

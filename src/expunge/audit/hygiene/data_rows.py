@@ -9,8 +9,9 @@ from expunge.audit.hygiene.holdings import Holding, Remedy
 from expunge.audit.hygiene.places import Kinship, Place
 from expunge.core.errors import ExpungeError
 from expunge.data.dataset import Dataset
+from expunge.data.forms import read
 from expunge.data.salts import SecretSalts
-from expunge.data.source import Source, read
+from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.train.run import Run
 

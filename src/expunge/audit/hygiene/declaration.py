@@ -14,6 +14,7 @@ from expunge.core.hashing import parse_json, plain_json
 
 FORMAT = "expunge/hygiene/1"
 NAME = "hygiene.json"
+INTENT = "hygiene-intent.json"
 
 
 @dataclass(frozen=True)

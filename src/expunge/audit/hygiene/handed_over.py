@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from expunge.audit.bundle import ENVELOPE, Bundle, open_bundle
-from expunge.audit.certificate import read_unchecked
-from expunge.audit.hygiene.holdings import CHECKPOINT, Holding, Remedy, first_steps
+from expunge.audit.hygiene.holdings import CHECKPOINT, Holding, Remedy
 from expunge.audit.hygiene.places import forgotten_rows
 from expunge.audit.recipe_file import read_recipe
 from expunge.audit.record import RunRecord
+from expunge.audit.statement import read_unchecked
 from expunge.core.errors import ExpungeError
 from expunge.data.splits import Split
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import first_steps
 from expunge.train.run import Run
 
 MODEL, TRACE, RECIPE, STATES = "model.safetensors", "trace.bin", "recipe.json", "checkpoints/"

@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.tensors import TensorFile
 from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json, sha256
-from expunge.schedule.schedule import Schedule
+from expunge.records.catalogue import EXACT_METHODS
+from expunge.schedule.seats import first_steps
 from expunge.train.log import Log
 from expunge.train.run import Run
 
@@ -72,22 +72,6 @@ class Holding:
             "bytes": self.bytes,
             "remedy": self.remedy.value,
         }
-
-
-def first_steps(schedule: Schedule, shard: int, slots: np.ndarray) -> np.ndarray:
-    """For each of the slots that belong to a shard, ascending, the first step that it sits in."""
-    wanted = np.intersect1d(slots, schedule.shard_slots(shard))
-    found = np.full(schedule.count, -1, dtype=np.int64)
-    waiting = np.zeros(schedule.count, dtype=bool)
-    waiting[wanted] = True
-    for stage in schedule.stages[shard]:
-        if not waiting[stage.slots].any():
-            continue
-        order = schedule.epoch_order(shard, stage.first_epoch)
-        places = np.flatnonzero(waiting[order])
-        found[order[places]] = stage.first_step + places // schedule.batch_size
-        waiting[order[places]] = False
-    return found[wanted]
 
 
 def is_recorded(run: Run) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from expunge.audit.hygiene.places import Kinship, Place
 from expunge.audit.hygiene.strays import READ_OFF, may_stray
 from expunge.audit.hygiene.survey import Survey
-from expunge.audit.levels.recorded import sat_anywhere
 from expunge.core.errors import ExpungeError, RunError
+from expunge.schedule.seats import sat_anywhere
 from expunge.train.run import Run
 
 

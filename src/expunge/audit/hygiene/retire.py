@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from expunge.audit.bundle import ENVELOPE
 from expunge.audit.hygiene.declaration import (
+    INTENT,
     Declaration,
     Destroyed,
     Window,
@@ -28,7 +29,7 @@ from expunge.audit.hygiene.holdings import Remedy, is_recorded
 from expunge.audit.hygiene.places import Kinship, forgotten_rows
 from expunge.audit.hygiene.recordable import check_recorded
 from expunge.audit.hygiene.strays import READ_OFF, may_stray
-from expunge.audit.hygiene.survey import INTENT, Survey
+from expunge.audit.hygiene.survey import Survey
 from expunge.core.clock import FORM, utc_now
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_bytes, write_text

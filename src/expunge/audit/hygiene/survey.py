@@ -13,9 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.hygiene.data_rows import SOURCE, data_place, shown_place
-from expunge.audit.hygiene.declaration import Declaration, read_declaration
+from expunge.audit.hygiene.declaration import INTENT, Declaration, read_declaration
 from expunge.audit.hygiene.handed_over import bundle_holdings
 from expunge.audit.hygiene.held_salts import check_salts, needed_salts, salts_place
 from expunge.audit.hygiene.holdings import Holding, Remedy, digests_of, held_by, holdings_of
@@ -28,9 +27,9 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
+from expunge.records.catalogue import EXACT_METHODS
 from expunge.train.run import Run
 
-INTENT = "hygiene-intent.json"
 KEPT = "kept as you asked"
 ELSEWHERE = (
     "backups, snapshots, other machines and folders, deployed copies, and models distilled from these (N3)",

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import cast
 
 from expunge.audit.bundle import Bundle
-from expunge.audit.claims import EXACT_FIELDS
-from expunge.audit.levels.checks import Checks, EvidenceMissing, counted
+from expunge.audit.levels.checks import Checks, EvidenceMissing
 from expunge.audit.levels.form import RECIPE, Form
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Commit, Operation, RunRecord
 from expunge.audit.statement import Statement
 from expunge.core.errors import RecordError
+from expunge.core.wording import counted
+from expunge.records.catalogue import EXACT_FIELDS
 from expunge.schedule.recipe import Recipe
 
 

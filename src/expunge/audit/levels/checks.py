@@ -52,8 +52,3 @@ class Checks:
 def without_code(error: RecordError) -> str:
     """The sentence of a refusal."""
     return str(error).removeprefix(f"{error.code}: ")
-
-
-def counted(number: int, what: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

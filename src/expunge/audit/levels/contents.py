@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.audit.levels.checks import EvidenceMissing, counted
+from expunge.audit.levels.checks import EvidenceMissing
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Salts as Hidden
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.wording import counted
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, Dataset
+from expunge.data.forms import read
 from expunge.data.salts import OPEN, Salts, SecretSalts, read_salts
-from expunge.data.source import Source, read
+from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 
 TABLES = (".csv", ".parquet")

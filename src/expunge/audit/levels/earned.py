@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.audit.claims import CERTIFIED_METHODS, EXACT_METHODS, claims_of, highest, not_claimed
+from expunge.audit.claims import claims_of, highest, not_claimed
 from expunge.audit.levels.chain import links
 from expunge.audit.levels.checks import Checks
 from expunge.audit.limits import Code, refused
@@ -10,6 +10,7 @@ from expunge.audit.opened import OpenedRecord, recorded_before
 from expunge.audit.record import GuaranteeKind, Operation, ProfileName, RunRecord
 from expunge.audit.statement import Statement
 from expunge.core.errors import RecordError
+from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
 from expunge.schedule.recipe import Profile, Recipe
 
 RANK = {GuaranteeKind.EMPIRICAL: 0, GuaranteeKind.CERTIFIED: 1, GuaranteeKind.EXACT: 2}

@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import torch
 
-from expunge.audit.levels.checks import counted
 from expunge.audit.limits import Code
-from expunge.audit.making.package import method_source
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import ProfileName
 from expunge.audit.trust import of_method, of_model
 from expunge.audit.verdict import Finding, Level, holds, refused_finding, undecided
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import sha256
+from expunge.core.wording import counted
 from expunge.methods import METHODS
+from expunge.methods.sources import method_source
 from expunge.models.resolver import build, build_empty, factory_digest
 from expunge.models.zoo import ZOO
 from expunge.train.profile import fingerprint, pinned, self_test

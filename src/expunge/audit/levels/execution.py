@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from expunge.audit.levels.checks import EvidenceMissing, counted
+from expunge.audit.bundle import TRACE
+from expunge.audit.levels.checks import EvidenceMissing
 from expunge.audit.levels.segments import Segment, TraceLayout
 from expunge.audit.limits import Code, refused
-from expunge.audit.opened import TRACE, OpenedRecord
+from expunge.audit.opened import OpenedRecord
 from expunge.audit.state_files import PREFIX, Parts, StateFiles, model_part
 from expunge.core.errors import ExpungeError, RecordError
+from expunge.core.wording import counted
 from expunge.models.resolver import build
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned

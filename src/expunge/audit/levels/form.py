@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from expunge.audit.bundle import ENVELOPE, Bundle, Kind, kind_of
+from expunge.audit.bundle import ENVELOPE, MODEL, Bundle, Kind, kind_of
 from expunge.audit.canonical import json_values
 from expunge.audit.draft import COMMIT
 from expunge.audit.envelope import open_envelope
 from expunge.audit.keys import TrustedKey
-from expunge.audit.levels.checks import Checks, counted
+from expunge.audit.levels.checks import Checks
 from expunge.audit.levels.figures import check_figures
 from expunge.audit.levels.log_form import LoggedAt, log_form
 from expunge.audit.limits import Code, Limits, refused
-from expunge.audit.opened import MODEL
 from expunge.audit.recipe_file import read_recipe
 from expunge.audit.record import Commit
 from expunge.audit.statement import Statement, read_statement
+from expunge.core.wording import counted
 from expunge.schedule.recipe import Recipe
 
 PARENTS = "parents/"

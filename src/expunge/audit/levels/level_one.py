@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expunge.audit.bundle import Bundle
-from expunge.audit.claims import EXACT_METHODS
+from expunge.audit.bundle import TRACE, Bundle
 from expunge.audit.levels.chain import links, open_chain
-from expunge.audit.levels.checks import Checks, EvidenceMissing, NotChecked, counted
+from expunge.audit.levels.checks import Checks, EvidenceMissing, NotChecked
 from expunge.audit.levels.earned import claim_checks
 from expunge.audit.levels.form import Form
 from expunge.audit.levels.lineage import check_seed, lineage_checks
@@ -31,8 +30,10 @@ from expunge.audit.levels.structure import (
     open_schedule,
 )
 from expunge.audit.limits import Code, refused
-from expunge.audit.opened import TRACE, OpenedRecord
+from expunge.audit.opened import OpenedRecord
 from expunge.audit.verdict import refused_finding
+from expunge.core.wording import counted
+from expunge.records.catalogue import EXACT_METHODS
 from expunge.schedule.schedule import Schedule
 
 TRACED = "executed steps"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.levels.chain import links
 from expunge.audit.levels.checks import Checks, EvidenceMissing
 from expunge.audit.levels.log_form import LoggedAt
@@ -12,6 +11,7 @@ from expunge.audit.record import Beacon, RunRecord, preprocessing_digest
 from expunge.core.beacon import Beacon as Described
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.streams import ZERO_BEACON, lineage_seed, unlearning_digest
+from expunge.records.catalogue import EXACT_METHODS
 from expunge.schedule.recipe import Calendar, Optimiser
 
 DERIVATION = "expunge/seed/1"
@@ -37,7 +37,7 @@ def check_recipe(opened: OpenedRecord) -> str:
 def check_preprocessing(opened: OpenedRecord) -> str:
     """Encoding and augmentation are those whose digest was committed."""
     data = opened.committed.data
-    computed = preprocessing_digest(opened.recipe, data.origins)
+    computed = preprocessing_digest(opened.recipe.as_json(), data.origins)
     named = [("the recipe", computed), *((name, record.data.preprocessing) for name, record, _ in links(opened))]
     for name, digest in named:
         if digest != data.preprocessing:

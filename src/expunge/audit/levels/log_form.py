@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from expunge.audit.bundle import Bundle
 from expunge.audit.keys import TrustedKey
-from expunge.audit.levels.checks import Checks, EvidenceMissing, NotChecked, counted
+from expunge.audit.levels.checks import Checks, EvidenceMissing, NotChecked
 from expunge.audit.limits import Code, refused
 from expunge.audit.log import ConsistencyProof, check_grown, check_included, read_consistency, read_inclusion
 from expunge.audit.note import SignedCheckpoint, open_checkpoint
 from expunge.core.errors import RecordError, RunError
+from expunge.core.wording import counted
 
 HEAD = "log/checkpoint"
 EARLIER = "log/checkpoint-"

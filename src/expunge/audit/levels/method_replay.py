@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.audit.claims import CERTIFIED_METHODS
 from expunge.audit.levels.checks import EVIDENCE_MISSING, Checks, EvidenceMissing
 from expunge.audit.levels.environment import NOT_DETERMINISTIC, NOT_EXACT
 from expunge.audit.levels.execution import CANNOT, why_not
@@ -27,6 +26,7 @@ from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
 from expunge.methods.lookup import made_from, method_from_json
 from expunge.models.resolver import build_empty
+from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.train.examples import Examples
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from expunge.audit.levels.checks import counted
 from expunge.audit.levels.contents import Contents
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
 from expunge.core.errors import ExpungeError
+from expunge.core.wording import counted
 from expunge.data.columns import Found, Table, assemble
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.digits import COLUMN as DIGITS

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 import numpy as np
 
-from expunge.audit.claims import EXACT_METHODS
+from expunge.audit.bundle import MODEL
 from expunge.audit.levels.chain import described, links
-from expunge.audit.levels.checks import EvidenceMissing, NotChecked, counted
-from expunge.audit.levels.structure import seats_of_steps
+from expunge.audit.levels.checks import EvidenceMissing, NotChecked
 from expunge.audit.limits import Code, refused
-from expunge.audit.opened import MODEL, OpenedRecord, recorded_before
+from expunge.audit.opened import OpenedRecord, recorded_before
 from expunge.audit.record import Checkpoints, Reuse, RunRecord, State, states_root
 from expunge.audit.states import state_digests
 from expunge.audit.tensors import Tensor, TensorFile
 from expunge.core.errors import RecordError
 from expunge.core.hashing import text_bytes, u32, u64
+from expunge.core.wording import counted
+from expunge.records.catalogue import EXACT_METHODS
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import first_sat, sat_anywhere
 
 MEMBER = re.compile(r"shards\.(?:0|[1-9][0-9]*)\.")
 CHECKPOINT = re.compile(r"checkpoints/shard-([0-9]+)-step-([0-9]+)\.safetensors")
@@ -284,30 +286,6 @@ def _unmoved(opened: OpenedRecord, record: RunRecord, found: str) -> RecordError
     if record is not opened.record and opened.record.algorithm.name not in EXACT_METHODS:
         return EvidenceMissing(f"{found}, or it is an honest coincidence: a full replay, V3, of that record tells")
     return refused(Code.WEIGHTS_UNCHANGED, f"{found} (a full replay, V3, would show an honest coincidence)")
-
-
-def sat_anywhere(schedule: Schedule, least_present: int, emptied: Iterable[int], newly: Iterable[int]) -> bool:
-    """Whether any of ``newly`` sat in a step that was carried out while only ``emptied`` were gone."""
-    gone, wanted = list(emptied), list(newly)
-    return any(first_sat(schedule, shard, least_present, gone, wanted) is not None for shard in range(schedule.shards))
-
-
-def first_sat(
-    schedule: Schedule, shard: int, least_present: int, emptied: Sequence[int], newly: Sequence[int]
-) -> int | None:
-    """The first step of a shard that was carried out with any of ``newly`` while only ``emptied`` were gone."""
-    present, wanted = np.ones(schedule.count, dtype=np.int64), np.zeros(schedule.count, dtype=np.int64)
-    present[list(emptied)] = 0
-    wanted[list(newly)] = 1
-    if not wanted[schedule.shard_slots(shard)].any():
-        return None
-    for stage in schedule.stages[shard]:
-        for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs):
-            seats = seats_of_steps(schedule, shard, epoch, present)
-            sat = np.flatnonzero((seats >= least_present) & (seats_of_steps(schedule, shard, epoch, wanted) > 0))
-            if len(sat):
-                return stage.first_step + (epoch - stage.first_epoch) * stage.steps_per_epoch + int(sat[0])
-    return None
 
 
 def _step(step: int | None) -> str:

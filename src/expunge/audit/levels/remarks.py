@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from expunge.audit.levels.checks import counted
+from expunge.audit.bundle import MODEL, UNITS
 from expunge.audit.levels.form import Form
-from expunge.audit.opened import MODEL, UNITS, OpenedRecord
+from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Commit, Initiator, ProfileName, RunRecord, Salts
 from expunge.audit.verdict import Remark
 from expunge.audit.wording import (
@@ -21,6 +21,7 @@ from expunge.audit.wording import (
 )
 from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
+from expunge.core.wording import counted
 
 
 def remarks_of(form: Form, opened: OpenedRecord | None, *, has_model: bool) -> tuple[Remark, ...]:

@@ -16,8 +16,7 @@ from random import Random
 import numpy as np
 import torch
 
-from expunge.audit.claims import EXACT_METHODS
-from expunge.audit.levels.checks import EVIDENCE_MISSING, Checks, EvidenceMissing, counted
+from expunge.audit.levels.checks import EVIDENCE_MISSING, Checks, EvidenceMissing
 from expunge.audit.levels.contents import Contents
 from expunge.audit.levels.environment import (
     NOT_DETERMINISTIC,
@@ -30,27 +29,20 @@ from expunge.audit.levels.environment import (
 from expunge.audit.levels.execution import Difference, Execution, NotDeterministic, changes, check_model, untraced
 from expunge.audit.levels.method_replay import method_findings
 from expunge.audit.levels.preprocessing import check_constants, check_inferred
-from expunge.audit.levels.segments import (
-    Draw,
-    Segment,
-    always_replayed,
-    draw,
-    emptied_steps,
-    listed,
-    missed,
-    needed,
-    segments_of,
-)
+from expunge.audit.levels.segments import Draw, Segment, always_replayed, draw, listed, missed, needed, segments_of
 from expunge.audit.levels.twin import twin_findings
 from expunge.audit.limits import Code, refused
-from expunge.audit.making.trajectory import buffer_names
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.state_files import StateFiles, missing_sentence
 from expunge.audit.verdict import Finding, Level, undecided
 from expunge.core.errors import InvalidArgument
+from expunge.core.wording import counted
 from expunge.data.dataset import Dataset
+from expunge.records.catalogue import EXACT_METHODS
+from expunge.schedule.seats import emptied_steps
 from expunge.train.examples import Examples
 from expunge.train.loop import Progress
+from expunge.train.names import buffer_names
 from expunge.train.perturbation import commitment_of, draw_noise, read_key
 from expunge.train.segment import Training
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from expunge.audit.levels.chain import links
-from expunge.audit.levels.checks import Checks, counted
+from expunge.audit.levels.checks import Checks
 from expunge.audit.limits import Code, refused
 from expunge.audit.opened import OpenedRecord
 from expunge.audit.record import Initiator, Operation, RunRecord
 from expunge.core.errors import RecordError
+from expunge.core.wording import counted
 
 SHOWN = 5
 

@@ -74,21 +74,6 @@ def segments_of(states: Sequence[State]) -> tuple[Segment, ...]:
     return tuple(found)
 
 
-def emptied_steps(schedule: Schedule, shard: int, tombstones: np.ndarray) -> np.ndarray:
-    """Steps of a shard that have an empty chair, ascending."""
-    empty = np.zeros(schedule.count, dtype=bool)
-    empty[tombstones] = True
-    found: list[np.ndarray] = []
-    for stage in schedule.stages[shard]:
-        if not empty[stage.slots].any():
-            continue
-        for passed in range(stage.epochs):
-            places = np.flatnonzero(empty[schedule.epoch_order(shard, stage.first_epoch + passed)])
-            first = stage.first_step + passed * stage.steps_per_epoch
-            found.append(first + np.unique(places // schedule.batch_size))
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-
-
 def always_replayed(
     segments: Sequence[Segment], emptied: Mapping[int, np.ndarray], change: Callable[[Segment], float]
 ) -> tuple[Segment, ...]:

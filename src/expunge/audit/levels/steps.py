@@ -7,7 +7,7 @@ known, which every recorded state holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256 as begin
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from expunge.audit.record import RunRecord, State, TraceMode
 from expunge.core.hashing import slot_bytes, u32, u64
 from expunge.core.merkle import DIGEST_BYTES, GrowingTree
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import epochs_of
 
 RECORD_BYTES = {TraceMode.LOSSES: 2 * DIGEST_BYTES, TraceMode.GRADIENTS: 3 * DIGEST_BYTES}
 SLOT_BYTES = 8
@@ -99,13 +100,6 @@ def scan(
         found.steps += schedule.total_steps(shard)
     found.root = tree.root
     return found
-
-
-def epochs_of(schedule: Schedule, shard: int) -> Iterator[tuple[int, int]]:
-    """Every epoch of a shard through its stages, with its first step."""
-    for stage in schedule.stages[shard]:
-        for passed in range(stage.epochs):
-            yield stage.first_epoch + passed, stage.first_step + passed * stage.steps_per_epoch
 
 
 def _epochs(schedule: Schedule, shard: int) -> int:

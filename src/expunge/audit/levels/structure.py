@@ -6,18 +6,20 @@ from collections import Counter
 
 import numpy as np
 
-from expunge.audit.bundle import Bundle
+from expunge.audit.bundle import ASSIGNMENT, LEAF_BYTES, UNITS, Bundle
 from expunge.audit.levels.chain import links
-from expunge.audit.levels.checks import Checks, EvidenceMissing, counted
+from expunge.audit.levels.checks import Checks, EvidenceMissing
 from expunge.audit.limits import MEBIBYTE, Code, refused
-from expunge.audit.opened import ASSIGNMENT, LEAF_BYTES, UNITS, OpenedRecord
+from expunge.audit.opened import OpenedRecord
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.hashing import sha256
 from expunge.core.merkle import GrowingTree
+from expunge.core.wording import counted
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
 from expunge.schedule.recipe import Placement, Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import seats_of_steps
 
 LEAF_FORMAT = "expunge/leaf/1"
 UNIT_BYTES = 8
@@ -213,14 +215,6 @@ def _anybody(recipe: Recipe, schedule: Schedule, shard: int, present: np.ndarray
         for stage in schedule.stages[shard]
         for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs)
     )
-
-
-def seats_of_steps(schedule: Schedule, shard: int, epoch: int, weights: np.ndarray) -> np.ndarray:
-    """For each step of an epoch the sum of ``weights`` over its slots."""
-    order = schedule.epoch_order(shard, epoch)
-    if len(order) == 0:
-        return np.zeros(0, dtype=np.int64)
-    return np.add.reduceat(weights[order], np.arange(0, len(order), schedule.batch_size))
 
 
 def open_schedule(opened: OpenedRecord) -> Schedule:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from expunge.audit.levels.checks import Checks, counted
+from expunge.audit.levels.checks import Checks
 from expunge.audit.levels.environment import NOT_DETERMINISTIC
 from expunge.audit.levels.execution import (
     CANNOT,
@@ -28,6 +28,7 @@ from expunge.audit.record import State
 from expunge.audit.state_files import Parts
 from expunge.audit.verdict import Finding, Level, holds, undecided
 from expunge.core.errors import RecordError
+from expunge.core.wording import counted
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from expunge.audit.draft import Signed
 from expunge.audit.fields import Time, to_json
-from expunge.audit.hygiene.survey import INTENT
+from expunge.audit.hygiene.declaration import INTENT
 from expunge.audit.keys import SigningKey
 from expunge.audit.limits import Code, refused
 from expunge.audit.making.asked import Asked, asked_of

@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-import expunge
-from expunge.audit.claims import CERTIFIED_METHODS, EXACT_METHODS, claims_of, not_claimed
+from expunge.audit.claims import claims_of, not_claimed
 from expunge.audit.fields import Large, Time
 from expunge.audit.hygiene.declaration import read_declaration
-from expunge.audit.levels.recorded import sat_anywhere
 from expunge.audit.limits import Code, refused
 from expunge.audit.making import package
 from expunge.audit.making.asked import Asked
@@ -48,9 +46,13 @@ from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
+from expunge.core.version import __version__
 from expunge.data.splits import Split
+from expunge.methods.sources import method_source
+from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
 from expunge.schedule.recipe import Profile
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import sat_anywhere
 from expunge.train.run import Run
 
 LEAF_FORMAT = "expunge/leaf/1"
@@ -121,7 +123,7 @@ def committed_data(run: Run) -> CommittedData:
         salts=Salts(described.get("salts", "open")),
         units=_file_digest(run, "units.bin"),
         assignment=_file_digest(run, "assignment.bin"),
-        preprocessing=preprocessing_digest(run.recipe, origins),
+        preprocessing=preprocessing_digest(run.recipe.as_json(), origins),
         origins=origins,
         source=source,
     )
@@ -154,7 +156,7 @@ def run_statement(
             root=run.root,
             count=len(run.commitment.leaves[Split.TRAIN.code]),
             tombstones=tuple(int(slot) for slot in run.tombstones),
-            preprocessing=preprocessing_digest(recipe, _origins(run)),
+            preprocessing=preprocessing_digest(recipe.as_json(), _origins(run)),
             released_calibration=tuple(run.released.get(Split.CALIBRATION, ())),
             released_holdout=tuple(run.released.get(Split.HOLDOUT, ())),
         ),
@@ -230,10 +232,10 @@ def _algorithm(run: Run) -> Algorithm:
     budget = run.manifest.get("budget")
     return Algorithm(
         name=name,
-        version=expunge.__version__,
+        version=__version__,
         fields=_fields(name, described),
         package=package.package_digest(),
-        source=None if name == TRAINING else package.method_source(name),
+        source=None if name == TRAINING else method_source(name),
         tree=package.package_tree(),
         budget=None if budget is None else float(budget),
     )

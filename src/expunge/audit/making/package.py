@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-import expunge
-from expunge.core.errors import RunError
 from expunge.core.hashing import sha256, text_bytes, u32
-from expunge.methods import METHODS
-from expunge.methods.lookup import find_method
+from expunge.core.version import SOURCES
 
 SECONDS = 10  # longest wait for git
 
@@ -28,13 +23,13 @@ def sources_digest(folder: Path) -> bytes:
 @functools.cache
 def package_digest() -> bytes:
     """Digest of the sources of this package as they are installed here."""
-    return sources_digest(_folder())
+    return sources_digest(SOURCES)
 
 
 @functools.cache
 def package_tree() -> str | None:
     """Name of the git tree that the package is checked out from; None unless git says that nothing differs from it."""
-    return tree_of(_folder())
+    return tree_of(SOURCES)
 
 
 def tree_of(folder: Path) -> str | None:
@@ -45,34 +40,6 @@ def tree_of(folder: Path) -> str | None:
         return None if changed else _git(folder, "rev-parse", "--verify", "HEAD^{tree}")
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None  # no git, no checkout, or one that git does not trust: the digest of the sources stands alone
-
-
-def method_source(name: str) -> bytes | None:
-    """Digest of the sources of a method that is not built in: its module and those of its bases; None for our own."""
-    method = find_method(name)
-    if method in METHODS:
-        return None
-    modules = sorted({base.__module__ for base in method.__mro__ if not _known(base.__module__)})
-    parts: list[bytes] = []
-    for module in modules:
-        try:
-            source = inspect.getsource(sys.modules[module])
-        except (OSError, TypeError, KeyError):
-            raise RunError(
-                f"the source of method {name!r} ({module}) cannot be read, so a record could not say what ran: install "
-                "it as source"
-            ) from None
-        parts.append(text_bytes(module) + sha256(source.encode("utf-8", "surrogatepass")))
-    return sha256(b"expunge/method/1", u32(len(parts)), *parts)
-
-
-def _known(module: str) -> bool:
-    top = module.partition(".")[0]
-    return top in ("expunge", "torch") or top in sys.stdlib_module_names
-
-
-def _folder() -> Path:
-    return Path(expunge.__file__).resolve().parent
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -13,21 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.audit.claims import EXACT_METHODS
 from expunge.audit.record import Checkpoints, State, Trace, TraceMode, states_root
 from expunge.audit.states import StateDigests, state_digests
 from expunge.audit.tensors import TensorFile
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256, u32
-from expunge.models.resolver import build_empty
+from expunge.records.catalogue import EXACT_METHODS
 from expunge.schedule.plan import Role, TrainingPlan
-from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule, executed_digest
 from expunge.train.checkpoint import Checkpoint
+from expunge.train.names import buffer_names
 from expunge.train.recorder import default_interval
 from expunge.train.run import Run
-from expunge.train.state import weights_of
 from expunge.train.trace import DIGEST_BYTES, epoch_digest, epochs_path, steps_path
 from expunge.train.trace import Trace as Traced
 
@@ -134,13 +132,6 @@ def check_weights(run: Run) -> None:
     """model.safetensors must hold the weights that run.json names."""
     if model_digest(run).hex() != run.weights_digest:
         raise RunError(f"{run.path}: model.safetensors does not hold the weights of run.json: {ALTERED}")
-
-
-def buffer_names(recipe: Recipe) -> tuple[str, ...]:
-    """Tensors of the recipe's model that are no parameters, sorted."""
-    model = build_empty(recipe)
-    fixed = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    return tuple(sorted(set(weights_of(model)) - fixed))
 
 
 def trace_mode(run: Run) -> TraceMode:

@@ -26,7 +26,6 @@ import torch
 from expunge.audit.pol.calibration import Calibration
 from expunge.audit.pol.laws import LEAST_P, init_p_values
 from expunge.audit.pol.proof import (
-    MODEL,
     Between,
     Held,
     Proof,
@@ -34,7 +33,6 @@ from expunge.audit.pol.proof import (
     StatedPlan,
     Trajectory,
     by_epoch,
-    parameter_names,
     parts_of,
     published_hash,
     rates_of,
@@ -52,6 +50,7 @@ from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.loop import Hooks, Progress
+from expunge.train.names import MODEL, parameter_names
 from expunge.train.optimiser import make_optimiser, set_rate
 from expunge.train.state import Tensors, copied, full_state
 from expunge.train.trace import epoch_ends

@@ -13,17 +13,18 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from expunge.audit.pol.proof import Rows, check_provable, parameter_names, vector
+from expunge.audit.pol.proof import Rows, check_provable, vector
 from expunge.core.errors import InvalidArgument
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.loop import Progress, carry_out
 from expunge.train.meter import Meter
+from expunge.train.names import parameter_names
 from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import pinned, placed

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from expunge.audit.pol.attacks import Made
-from expunge.audit.pol.proof import MODEL, Proof
+from expunge.audit.pol.proof import Proof
 from expunge.core.beacon import ZERO
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import link_or_copy
@@ -27,6 +27,7 @@ from expunge.train.folder import writing
 from expunge.train.log import Log
 from expunge.train.loop import Progress
 from expunge.train.meter import Meter
+from expunge.train.names import MODEL
 from expunge.train.optimiser import make_optimiser
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import Run, write_manifest

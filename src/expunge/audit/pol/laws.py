@@ -16,10 +16,10 @@ import torch
 from scipy.stats import ks_2samp, kstest
 from torch import nn
 
-from expunge.audit.pol.proof import MODEL, parameter_names
 from expunge.core.hashing import sha256, u64
 from expunge.models.resolver import build, build_empty, resolve
 from expunge.schedule.recipe import Recipe
+from expunge.train.names import MODEL, parameter_names
 
 LEAST_P = 0.01  # a layer with a smaller p-value is refused
 DRAWS = 4  # models that stand for the law of a factory which is not ours

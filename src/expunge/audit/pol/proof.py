@@ -17,22 +17,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
 from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
-from expunge.models.resolver import build, build_empty
+from expunge.models.resolver import build
 from expunge.schedule.plan import Part, Plan, Role, Step, TrainingPlan
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
-from expunge.train.state import Tensors, copied, full_state, weights_of
+from expunge.train.state import Tensors, copied, full_state
 from expunge.train.trace import epoch_ends
 
-MODEL = "model."
 Rows = Dataset | Mapping[Split, Dataset] | str | None
 
 
@@ -263,13 +262,6 @@ def by_epoch(steps: Sequence[int], ends: Sequence[int]) -> list[list[tuple[int, 
     for start, end in pairwise(steps):
         found.setdefault(int(np.searchsorted(ends, start, side="right")), []).append((start, end))
     return [found[epoch] for epoch in sorted(found)]
-
-
-def parameter_names(recipe: Recipe) -> tuple[str, ...]:
-    """Names, in a checkpoint, of the tensors that an optimiser moves; buffers are not among them."""
-    model: nn.Module = build_empty(recipe)
-    own = {name for name, value in model.named_parameters() if value.requires_grad}
-    return tuple(f"{MODEL}{name}" for name in weights_of(model) if name in own)
 
 
 def vector(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> torch.Tensor:

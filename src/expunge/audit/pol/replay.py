@@ -8,14 +8,15 @@ from enum import Enum
 import torch
 from torch import nn
 
-from expunge.audit.pol.proof import MODEL, vector
+from expunge.audit.pol.proof import vector
 from expunge.models.resolver import build_empty
 from expunge.schedule.plan import Plan, Step
 from expunge.schedule.recipe import Optimiser, Recipe
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.loop import Hooks, NoRecorder, carry_out
 from expunge.train.meter import Meter
+from expunge.train.names import MODEL
 from expunge.train.objective import training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import pinned, placed

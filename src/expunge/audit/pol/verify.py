@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from expunge.audit.pol.laws import LEAST_P, init_p_values
-from expunge.audit.pol.proof import Proof, by_epoch, parameter_names, parts_of, published_hash, rates_of, vector
+from expunge.audit.pol.proof import Proof, by_epoch, parts_of, published_hash, rates_of, vector
 from expunge.audit.pol.replay import Distance, Replayer, others_apart
 from expunge.audit.pol.verdict import Check, Mode, PolFinding, PolVerdict, SegmentReplay
 from expunge.core.errors import Diverged, InvalidArgument
@@ -44,6 +44,7 @@ from expunge.schedule.recipe import Optimiser
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.loop import Progress
+from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
 from expunge.train.state import full_state, tensors_digest
 from expunge.train.training import find_device
