@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge.audit.forging.absorption import Absorb, likeness
-from expunge.audit.forging.altered_content import Content
-from expunge.audit.forging.bound import covariance_trace, expected_square
-from expunge.audit.forging.forger import Forged, Forger
-from expunge.audit.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
-from expunge.audit.forging.matching import Matching
-from expunge.audit.forging.replay_noise import replay_noise
-from expunge.audit.forging.step_state import Apart, StepState
+from expunge.adversary.forging.absorption import Absorb, likeness
+from expunge.adversary.forging.altered_content import Content
+from expunge.adversary.forging.bound import covariance_trace, expected_square
+from expunge.adversary.forging.forger import Forged, Forger
+from expunge.adversary.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
+from expunge.adversary.forging.matching import Matching
+from expunge.adversary.forging.replay_noise import replay_noise
+from expunge.adversary.forging.step_state import Apart, StepState
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.streams import Stream, stable_order
 from expunge.data.commitment import commit

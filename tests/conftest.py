@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expunge.audit.keys import Role, SigningKey, TrustedKey, signing_key
 from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
 
 # Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
