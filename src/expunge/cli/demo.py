@@ -55,7 +55,7 @@ def demo(
     people = [f"subject:person-{number:03d}" for number in PEOPLE]
     with progress_bar("train") as progress:
         base = train("digits", out=out / "base", model="cnn", epochs=EPOCHS, progress=progress)
-    console.print(f"trained {base.path} on {base.manifest['data']['counts']['train']} images of digits")
+    console.print(f"trained {base.path} on {base.told.data.counts.train} images of digits")
     forgot = {}
     for method in ("exact-replay", *APPROXIMATE):
         with progress_bar(method) as progress:
@@ -77,7 +77,7 @@ def demo(
         unlearn(sharded, PERSON, method=method, out=out / f"sharded-{method}") for method in ("exact-replay", "retrain")
     )
     console.print(f"forgot one person exactly from {sharded.recipe.shards} shards of {sharded.recipe.slices} slices")
-    fraction = one.manifest["example_steps"] / again.manifest["example_steps"]
+    fraction = one.result.example_steps / again.result.example_steps
     price = _test_accuracy(evaluate(one, [again]).as_json()), _test_accuracy(evaluations["exact-replay"])
     folders = [run.path for run in (*forgot.values(), *references)]
     path = report(folders, out=out / "report.html", original=base.path)

@@ -71,7 +71,7 @@ def evaluate(
     rows = unlearned.data(data)
 
     def ask(model: Run) -> Beliefs:
-        return read_beliefs(model, rows, find_device(device or str(unlearned.manifest["device"])))
+        return read_beliefs(model, rows, find_device(device or unlearned.told.device))
 
     with pinned(unlearned.recipe):
         trial = _trial(unlearned, first, retrained, forget.slots, rows, beliefs or ask, flags, progress, known)
@@ -88,7 +88,7 @@ def _opened(run: Run | Path | str) -> Run:
 def _original(unlearned: Run, original: Run) -> Run:
     """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
     before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
-    if original.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
+    if original.told.dataset_root != unlearned.told.dataset_root:
         raise InvalidArgument(f"--original {original.path} was trained on other data: its root differs")
     if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
         raise InvalidArgument(f"--original {original.path} has another recipe than {unlearned.path}")
@@ -106,14 +106,14 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
     for reference in found:
         if reference.path.resolve() == unlearned.path.resolve():
             raise InvalidArgument(f"reference {reference.path} is the run itself: name other retrainings")
-        if reference.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
+        if reference.told.dataset_root != unlearned.told.dataset_root:
             raise InvalidArgument(f"reference {reference.path} was trained on other data: its root differs")
-        if reference.manifest["tombstones"] != unlearned.manifest["tombstones"]:
+        if reference.told.tombstones != unlearned.told.tombstones:
             raise InvalidArgument(
                 f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
                 "--forget"
             )
-        if reference.manifest.get("trajectory") != "recorded":
+        if not reference.told.recorded:
             raise InvalidArgument(
                 f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
                 "`exact-replay` made"
@@ -125,7 +125,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
                 f"reference {reference.path} was trained with another source of the model {reference.recipe.model!r} "
                 "than the run: retrain it with the source as it is now"
             )
-        kept.setdefault(str(reference.manifest["lineage_seed"]), reference)
+        kept.setdefault(reference.told.lineage_seed, reference)
     flags = ()
     if len(kept) < len(found):
         flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
@@ -134,7 +134,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
 
 def _factory(run: Run) -> str | None:
     """Digest of the source that makes the model; "zoo" for our own."""
-    return (run.manifest["environment"] or {}).get("factory")
+    return (run.told.environment or {}).get("factory")
 
 
 def _trial(
@@ -176,11 +176,11 @@ def _trial(
         labels = {where: (holdout if where is Rows.HOLDOUT else train).labels[slots[where]] for where in Rows}
         return Signals(
             weights_digest=run.weights_digest,
-            lineage_seed=str(run.manifest["lineage_seed"]),
+            lineage_seed=run.told.lineage_seed,
             logits=logits,
             labels=labels,
-            example_steps=float(run.manifest["example_steps"]),
-            seconds=float(run.manifest["seconds"]),
+            example_steps=run.result.example_steps,
+            seconds=run.result.seconds,
         )
 
     tuning_flags, unsupportable = _tuning(unlearned)
@@ -204,15 +204,15 @@ def _trial(
 
 def _rows_digest(run: Run, *slots: np.ndarray) -> bytes:
     """Which rows are looked at, in which role."""
-    roots = canonical_json(run.manifest["data"]["roots"])  # the holdout's too: it may be another beside equal rows
+    roots = canonical_json(run.told.data.roots)  # the holdout's too: it may be another beside equal rows
     return sha256(sha256(roots), *(sha256(slot_bytes(found)) for found in slots))
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
     """What must be said of how the method's fields were chosen, and why that forbids support, if so."""
-    if run.manifest.get("untuned"):
+    if run.told.forgetting is not None and run.told.forgetting.untuned:
         return ("untuned: the method ran on the table's defaults or on fields set by hand",), None
-    tuning = run.manifest.get("tuning") or {}
+    tuning = run.told.tuning or {}
     if tuning.get("mode") == "oracle":
         return ("oracle-tuned: the fields were chosen on the retrained reference",), (
             "oracle-tuned: fields chosen on the reference can be refuted, never supported"

@@ -59,6 +59,11 @@ def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
     return method(**values)
 
 
+def read_method(told: MethodFile) -> Method:
+    """Read back what a run tells of its method."""
+    return made_from(find_method(told.name), told.fields)
+
+
 def method_from_json(described: Mapping[str, Any]) -> Method:
     """Read back what ``Method.as_json`` wrote."""
     return made_from(find_method(str(described["name"])), described["fields"])

@@ -195,11 +195,11 @@ def camel(name: str) -> str:
 @functools.cache
 def _reader(kind: Any, signed: bool) -> Read:
     """How a value of a type is read."""
-    origin, inner = get_origin(kind), cast("tuple[Any, ...]", get_args(kind))
+    origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _marked(inner[0], inner[1:], signed)
     if origin in (Union, types.UnionType):
-        some = tuple(one for one in inner if one is not type(None))
+        some: tuple[Any, ...] = tuple(one for one in inner if one is not type(None))
         read = _chosen(some) if len(some) > 1 else _reader(some[0], signed)
         return read if signed or len(some) == len(inner) else lambda told, at: None if told is None else read(told, at)
     if origin is tuple:

@@ -204,6 +204,11 @@ class RunFile(Document):
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)
 
     @property
+    def weights_digest(self) -> str | None:
+        """Of the finished weights; None before."""
+        return None if self.result is None else self.result.weights_digest
+
+    @property
     def recorded(self) -> bool:
         """Whether the states of a whole trajectory were recorded."""
         return self.operation == "train" or self.trajectory == "recorded"

@@ -121,9 +121,8 @@ def settle(folder: Path, home: Path) -> None:
     path = folder / "run.json"
     if not path.is_file():
         return
-    manifest = parse_json(path.read_bytes())
-    parent = manifest.get("parent") if isinstance(manifest, dict) else None
-    if parent is not None:
-        at = Path(parent["path"])
-        parent["path"] = str(home / at.parent.name / at.name)
-        write_text(path, plain_json(manifest))
+    told = Run.open_any(folder).told
+    if told.parent is not None:
+        at = Path(told.parent.path)
+        parent = replace(told.parent, path=str(home / at.parent.name / at.name))
+        write_run_file(folder, replace(told, parent=parent))
