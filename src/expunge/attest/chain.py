@@ -98,7 +98,7 @@ def make_chain(run: Run, key: SigningKey, at: Time, progress: Progress | None = 
         if found is not None and not last:
             link = Link(place=place_of(one, ENVELOPE), statement=found.statement, envelope=found.envelope)
         else:
-            lineage = lineages[one.told.lineage_seed] = _lineage(one, lineages)
+            lineage = lineages[one.lineage_seed] = _lineage(one, lineages)
             _check_settled(one)
             check_weights(one)
             trajectory, trace = _trajectory(one, lineage, moved)
@@ -180,7 +180,7 @@ def _in_time(statement: Statement, asked: Asked, links: list[Link]) -> Statement
 
 def _lineage(run: Run, known: Mapping[str, Lineage]) -> Lineage:
     """A schedule is long to compute, and runs of a chain share it."""
-    return known.get(run.told.lineage_seed) or Lineage.of(run)
+    return known.get(run.lineage_seed) or Lineage.of(run)
 
 
 def _trajectory(run: Run, lineage: Lineage, moved: Callable[[], None]) -> tuple[Trajectory | None, bytes | None]:

@@ -6,7 +6,7 @@ not first by an auditor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ from expunge.records.record import (
     SplitRoot,
     preprocessing_digest,
 )
+from expunge.records.run_file import UnlearnRequest
 from expunge.records.scalars import Large
 from expunge.records.statement import LONGEST_NAME, Statement
 from expunge.schedule.recipe import Profile
@@ -85,10 +86,7 @@ class Lineage:
     def check(self, run: Run) -> None:
         """The run's own recipe, data and beacon must give this very schedule."""
         seed = lineage_seed(run.recipe.digest, run.commitment.root, run.beacon)
-        if (
-            not seed.hex() == self.schedule.seed.hex() == run.told.lineage_seed
-            or run.root != run.commitment.root
-        ):
+        if not seed.hex() == self.schedule.seed.hex() == run.told.lineage_seed or run.root != run.commitment.root:
             raise RunError(f"{run.path}: recipe, data and beacon do not give the lineage seed of run.json: {ALTERED}")
 
 

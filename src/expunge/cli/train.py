@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, short
+from expunge.records.form import to_plain
 
 if TYPE_CHECKING:
     from expunge.train.run import Run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, share, short
+from expunge.records.form import to_plain
 
 EXAMPLE = "Example: expunge unlearn runs/base --forget subject:person-017 --method exact-replay --out runs/forgot"
 

@@ -77,7 +77,9 @@ def _add_parents(found: Surroundings) -> None:
 def _parent_of(run: Run) -> Run | None:
     """The folder that a run names as its parent, whatever is left in it."""
     described = run.told.parent
-    for path in () if described is None else (Path(described.path), run.path / described.relative):
+    if described is None:
+        return None
+    for path in (Path(described.path), run.path / described.relative):
         candidate = _open(path)
         if candidate is not None and candidate.told.weights_digest == described.weights_digest:
             return Run(path.resolve(), candidate.told)

@@ -16,6 +16,7 @@ from expunge.core.wording import nearest
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
+from expunge.records.run_file import MethodFile
 
 
 @cache

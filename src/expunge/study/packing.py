@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from expunge.core.errors import RunError
-from expunge.core.files import write_text
-from expunge.core.hashing import parse_json, plain_json
 from expunge.study.job import Job, Work
 from expunge.study.store import Entry, Store
+from expunge.train.run import Run, write_run_file
 
 OWN = "entry.json"  # written by whoever keeps the entry, and last
 

@@ -30,6 +30,7 @@ from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
 from expunge.study.job import Job, Work
@@ -258,8 +259,8 @@ def _evaluate(job: Job, at: At) -> Result:
         progress=at.progress,
         beliefs=stored,
         known=at.data.measured,
-    ).as_json()
-    return Result(digest_of(job.work, evaluation), 0.0)
+    )
+    return Result(digest_of(job.work, to_plain(evaluation)), 0.0)
 
 
 def _tune(job: Job, at: At) -> Result:

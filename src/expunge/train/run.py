@@ -96,6 +96,13 @@ class Run:
         return bytes.fromhex(self.told.dataset_root)
 
     @property
+    def lineage_seed(self) -> str:
+        """Of the schedule, in hexadecimal."""
+        if self.told.lineage_seed is None:
+            raise self._untrained()
+        return self.told.lineage_seed
+
+    @property
     def beacon(self) -> bytes:
         return self.beacon_described.value
 

@@ -40,7 +40,7 @@ class LeftOut:
     """The chairs that stay empty from the first step, and what is written down about them."""
 
     forget: ForgetSet | None
-    released: Mapping[str, list[int]]
+    released: Mapping[str, Sequence[int]]
 
     @property
     def slots(self) -> np.ndarray:

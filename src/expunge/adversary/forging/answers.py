@@ -99,7 +99,7 @@ def up_to(level: Level, bundle: Path, trusted: Path, data: Dataset, salts: Path 
 
 def salts_of(run: Run, moved: Path | str | None) -> Path | str | None:
     """Where the salt file of a run lies, if it has one."""
-    return moved or run.told.data.get("salt_file")
+    return moved or run.told.data.salt_file
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:

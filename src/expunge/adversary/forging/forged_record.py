@@ -40,6 +40,7 @@ from expunge.records.keys import TRUSTED, Role, SigningKey, signing_key, write_t
 from expunge.records.limits import Code
 from expunge.records.log import writing as writing_log
 from expunge.records.record import RunRecord, states_root
+from expunge.records.run_file import TrainRequest
 from expunge.records.statement import Statement, read_statement
 from expunge.records.verdict import Level
 from expunge.schedule.plan import Role as Seat

@@ -6,9 +6,8 @@ What is missing is the training. Losses in the trace are made up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty
+from expunge.records.run_file import RunFile, TrainRequest
 from expunge.schedule.plan import Role, Step, TrainingPlan
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import writing

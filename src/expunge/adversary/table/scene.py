@@ -177,7 +177,7 @@ class Scene:
 
     def forgot(self, run: Run, name: str, people: Sequence[str], method: str = "exact-replay") -> Run:
         """A run that has forgotten people, with states at the steps at which its parent has them."""
-        every = int(run.told.checkpoint_interval)
+        every = run.told.checkpoint_interval or 0
         return unlearn(run, people, method=method, out=self.folder / "runs" / name, checkpoint_interval=every)
 
     def told(self, run: Run, data: Path | None = None) -> Story:
