@@ -100,6 +100,10 @@ def read_facts(folder: Path) -> Facts:
             f"{folder} is not finished: it is running or was interrupted; run the command that made it again, it "
             "continues, then report"
         )
+    if isinstance(told.result.guarantee, Empirical) and told.result.guarantee.passed:
+        raise DataError(
+            f"{NAME} in {folder} guarantee claims tests passed, which only an evaluation can: run.json was altered"
+        )
     _check_recipe(folder, told)
     evaluation = read_evaluation(folder)
     facts = Facts(folder, told, told.result, _unlearning(told, evaluation), evaluation)
