@@ -71,6 +71,7 @@ def copied(target: Path) -> Path:
     """A copy of all golden files, to work with, and of the results of studies beside them."""
     shutil.copytree(GOLDEN, target)
     shutil.copytree(REPOSITORY / "studies" / "results", target / "results")
+    (target / "keys" / "private.pem").chmod(0o600)  # git does not keep that nobody else may read it
     return target
 
 

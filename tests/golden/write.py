@@ -1,7 +1,9 @@
 """Wrote the golden files of 0.1.0, once, with the code as it was then; they are never written again.
 
-    python -m tests.golden.write /golden/0.1.0 files      # documents, runs, bundles, log
-    python -m tests.golden.write /golden/0.1.0 manifest   # what each of them gives, after the folder was moved here
+    python -m tests.golden.write files /golden/0.1.0   # documents and runs, in a folder that nobody has
+    mv /golden/0.1.0 tests/golden/0.1.0
+    python -m tests.golden.write bundles                # bundles and log, from copies of the runs
+    python -m tests.golden.write manifest               # what each of them gives
 
 A later release that wants golden files of its own writes them into a folder of its own name.
 """
@@ -142,6 +144,7 @@ def write_bundles(root: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "golden"
         shutil.copytree(root, copy)
+        (copy / "keys" / "private.pem").chmod(0o600)
         observed.attestations(copy, Path(place) / "made", package_now(), tree_now())
         (root / "bundles").mkdir()
         for name in observed.bundle_names():
@@ -177,7 +180,6 @@ def files(root: Path) -> None:
     write_digits(root)
     write_people_runs(root)
     write_hygiene(root)
-    write_bundles(root)
     write_demonstration(root)
     write_store(root)
     for path in root.rglob(".lock"):
@@ -377,6 +379,7 @@ def other_cases(case: Any) -> Iterator[dict[str, Any]]:
 
 def manifest() -> None:
     """What each golden file gives, asked of copies."""
+    (GOLDEN / "manifest.json").unlink(missing_ok=True)
     place = Path(tempfile.mkdtemp())
     package, tree = observed.package_of_bundles()
     found: dict[str, Any] = {
@@ -417,4 +420,10 @@ def manifest() -> None:
 
 
 if __name__ == "__main__":
-    files(Path(sys.argv[1])) if sys.argv[2] == "files" else manifest()
+    match sys.argv[1]:
+        case "files":
+            files(Path(sys.argv[2]))
+        case "bundles":
+            write_bundles(GOLDEN)
+        case _:
+            manifest()
