@@ -34,13 +34,12 @@ from tests.golden.product import (
 
 Found = dict[str, Any]
 ORIGIN = "example.com/golden"
-RUNS = tuple(
-    f"digits/{name}"
-    for name in (
-        *("base", "sharded", "committed", "ahead", "certified-base", "older", "interrupted"),
-        *("forgot", "again", "sharded-forgot", "retrained", "fine-tuned", "tuned", "certified"),
-    )
-) + ("people/base", "people/supported", "people/refuted")
+RUNS = (
+    *("digits/base", "digits/sharded", "digits/committed", "digits/ahead", "digits/older", "digits/interrupted"),
+    *("digits/forgot", "digits/again", "digits/sharded-forgot", "digits/retrained", "digits/fine-tuned"),
+    *("digits/tuned", "digits/certified-base", "digits/certified"),
+    *("people/base", "people/supported", "people/refuted"),
+)
 # In this order: the log remembers it. Name of the bundle, run, further arguments, and how it is written.
 ATTESTED: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("training", "base", (), ("folder",)),
@@ -122,7 +121,7 @@ def verdict(root: Path, bundle: str, level: str, *more: object) -> Found:
     if level in ("V0", "V1"):
         return {"exit": done.status, "verdict": found}
     findings = [
-        {name: finding[name] for name in ("name", "level", "outcome", "code") if name in finding}
+        {name: finding[name] for name in ("property", "level", "outcome", "code", "reason") if name in finding}
         for finding in found["findings"]
     ]
     return {"exit": done.status, "status": found["status"], "findings": findings}
@@ -150,6 +149,18 @@ def commitment(root: Path, scratch: Path, package: str, tree: str | None) -> Fou
     with signing(package, tree):
         commit_signed(root / "digits" / "committed", root / "keys" / "private.pem", scratch / "log", ORIGIN)
     return {**shas(root / "digits" / "committed" / "record"), "entries": log_entries(scratch / "log")}
+
+
+STORED = {  # where the run of the same request lies
+    "exact-replay": "forgot",
+    "exact-replay of an older run": "forgot",
+    "exact-replay, sharded": "sharded-forgot",
+    "exact-replay, again": "again",
+    "retrain, another seed": "retrained",
+    "fine-tune": "fine-tuned",
+    "tuned": "tuned",
+    "certified-logistic": "certified",
+}
 
 
 def unlearned(root: Path, scratch: Path) -> Found:

@@ -89,9 +89,9 @@ def signing(package_digest: str, tree: str | None) -> Generator[None]:
     then = clock_of_records.Time(NOW)
     with (
         mock.patch.object(clock_of_records.Time, "now", classmethod(lambda _: then)),
-        mock.patch("expunge.core.clock.utc_now", lambda: NOW),
-        mock.patch.object(package, "package_digest", lambda: bytes.fromhex(package_digest)),
-        mock.patch.object(package, "package_tree", lambda: tree),
+        mock.patch("expunge.core.clock.utc_now", return_value=NOW),
+        mock.patch.object(package, "package_digest", return_value=bytes.fromhex(package_digest)),
+        mock.patch.object(package, "package_tree", return_value=tree),
     ):
         yield
 

@@ -29,7 +29,6 @@ from tests.golden.product import (
     environment_there,
     interrupted_destruction,
     package_now,
-    signing,
     tree_now,
 )
 
@@ -67,7 +66,12 @@ def write_digits(root: Path) -> None:
     folder, key = root / "digits", root / "keys" / "private.pem"
     base, sharded = folder / "base", folder / "sharded"
     said(*BASE, "--out", base)
-    said(*observed.TRAINING, *("--epochs", 2, "--shards", 2, "--slices", 2, "--checkpoint-interval", 20), "--out", sharded)
+    said(
+        *observed.TRAINING,
+        *("--epochs", 2, "--shards", 2, "--slices", 2, "--checkpoint-interval", 20),
+        "--out",
+        sharded,
+    )
     said("unlearn", base, "--forget", CLASS, "--out", folder / "forgot")
     said("unlearn", folder / "forgot", "--forget", PERSON, "--case", "2026-0017", "--out", folder / "again")
     said("unlearn", sharded, "--forget", PERSON, "--out", folder / "sharded-forgot")
@@ -75,7 +79,20 @@ def write_digits(root: Path) -> None:
     said("unlearn", base, "--forget", CLASS, *again, "--out", folder / "retrained")
     said("unlearn", base, "--forget", CLASS, "--method", "fine-tune", "--out", folder / "fine-tuned")
     tuning = root / "tuning"
-    said("tune", base, "--method", "neggrad-plus", "--method", "fine-tune", "--kind", "class", "--trials", 3, "--out", tuning)
+    said(
+        "tune",
+        base,
+        "--method",
+        "neggrad-plus",
+        "--method",
+        "fine-tune",
+        "--kind",
+        "class",
+        "--trials",
+        3,
+        "--out",
+        tuning,
+    )
     without(tuning, "twin-*")
     tuned = ("--method", "neggrad-plus", "--tuned", tuning / "tuning.json")
     said("unlearn", base, "--forget", CLASS, *tuned, "--out", folder / "tuned")
@@ -85,7 +102,16 @@ def write_digits(root: Path) -> None:
     certified = ("--method", "certified-logistic", "--out", folder / "certified")
     said("unlearn", folder / "certified-base", "--forget", PERSON, *certified)
     said(*BASE, "--seed", 7, "--commit-only", "--out", folder / "committed")
-    ahead = ("--epochs", 1, "--salts", root / "salts" / "ahead.salts", "--checkpoint-interval", 50, "--out", folder / "ahead")
+    ahead = (
+        "--epochs",
+        1,
+        "--salts",
+        root / "salts" / "ahead.salts",
+        "--checkpoint-interval",
+        50,
+        "--out",
+        folder / "ahead",
+    )
     log = root / "log-of-the-commitment"
     said(*observed.TRAINING, *ahead, "--commit-only", "--key", key, "--log", log, "--origin", observed.ORIGIN)
     beacon = root / "data" / "beacon.txt"
@@ -274,11 +300,14 @@ def evaluation_cases(case: Any) -> Iterator[dict[str, Any]]:
         (["probes", 0, "verdict", "verdict"], "undecided"),
         (["probes", 0, "unlearned", "low"], 1e300),
         (["probes", 0, "unlearned", "n"], 0),
-        (["models", "unlearned", "weights_digest"], "0" * 64),
-        (["models", "references"], []),
-        (["method"], {"name": "scrub", "fields": {}}),
-        (["forgotten"], 3),
-        (["rules"], ["class:a"]),
+        (["original", "weights_digest"], "0" * 64),
+        (["weights_digest"], "0" * 64),
+        (["references"], []),
+        (["references", 0, "lineage_seed"], "seed"),
+        (["method"], "scrub"),
+        (["forget", "examples"], 3),
+        (["forget", "share"], 1.5),
+        (["forget", "rules"], ["class:a"]),
         (["guarantee"], {"kind": "empirical", "passed": []}),
         (["examples", 0, "slot"], 0),
         (["probes", 0, "name"], "a\u0007b"),
@@ -373,7 +402,7 @@ def other_cases(case: Any) -> Iterator[dict[str, Any]]:
     for at in (0, 10, 200, 5000):
         yield {"file": "bundles/plain.zip", "change": {"flip": at}, "command": zipped}
     yield case("keys/trusted.json", verify, bytes="[]")
-    yield case("keys/trusted.json", verify, text=["ed25519", "rsa"])
+    yield case("keys/trusted.json", verify, text=["trusted-keys/1", "trusted-keys/9"])
     yield case("keys/trusted.json", verify, text=['"owner"', '"king"'])
 
 
