@@ -23,6 +23,7 @@ from expunge.audit.hygiene.survey import survey
 from expunge.audit.keys import load_trusted, write_trusted
 from expunge.audit.log import read_log
 from expunge.audit.making import package
+from expunge.audit.recipe_file import read_recipe
 from expunge.audit.statement import read_statement, write_statement
 from expunge.cli.main import app, main
 from expunge.core.errors import ExpungeError
@@ -32,7 +33,6 @@ from expunge.report.audit_demo import audit_demo_page
 from expunge.report.evaluation import read_evaluation
 from expunge.report.leaderboard import render
 from expunge.report.study_results import read_results
-from expunge.schedule.recipe import Recipe
 from expunge.study.grid import lay_out
 from expunge.study.store import Entry
 from expunge.study.study_file import read_study
@@ -136,8 +136,9 @@ def _evaluation(path: Path, scratch: Path) -> bytes:
 
 
 def _results(path: Path, scratch: Path) -> bytes:
+    """Those of the repository are kept without line ends, so that they are short: as ``studies/keep.py`` writes."""
     read_results(path)
-    return _plain(path, scratch)
+    return (json.dumps(parse_json(path.read_bytes()), sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
 def _forget_set(path: Path, scratch: Path) -> bytes:
@@ -159,7 +160,7 @@ def _entry(path: Path, scratch: Path) -> bytes:
 
 
 def _recipe(path: Path, scratch: Path) -> bytes:
-    return canonical_json(Recipe.from_json(parse_json(path.read_bytes())).as_json())
+    return canonical_json(read_recipe(path.read_bytes()).as_json())
 
 
 def _trusted(path: Path, scratch: Path) -> bytes:
@@ -213,6 +214,7 @@ KINDS = {
     "trusted.json": "trusted",
     "envelope.json": "envelope",
     "commit.json": "envelope",
+    "log.json": "proof",
     "audit-demo.json": "demonstration",
 }
 
