@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.report.study_results_example import example, figure, undecided
 
-import expunge.report.tradeoff_chart as module
+import expunge.report.scatter as module
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.report.bent_axis import BentAxis, gap_axis
 from expunge.report.labels import Box, Placed
+from expunge.report.scatter import Chart
 from expunge.report.study_results import read_results
 from expunge.report.study_text import between, number, signed, told
 from expunge.report.study_values import Estimate, Undecided
-from expunge.report.tradeoff import SIZES, STANDALONE, tradeoff, tradeoff_svg
-from expunge.report.tradeoff_chart import COST, UTILITY, Chart
+from expunge.report.tradeoff import COST, SIZES, STANDALONE, UTILITY, tradeoff, tradeoff_svg
 
 TWINS = ("retrain", "exact-replay", "fine-tune")
 SVG = "{http://www.w3.org/2000/svg}"

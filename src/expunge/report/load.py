@@ -35,6 +35,11 @@ class Section:
         assert found is not None
         return found
 
+    @property
+    def named(self) -> tuple[tuple[str, Facts], ...]:
+        """Every run of the table with its label."""
+        return tuple(zip(self.labels, self.runs, strict=True))
+
     @cached_property
     def evaluated(self) -> tuple[Facts, ...]:
         return tuple(run for run in self.runs if run.evaluation is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from expunge.core.values import Measurement
 
@@ -80,6 +81,11 @@ def count(number: int, noun: str) -> str:
 def short(digest: str) -> str:
     """The first twelve digits of a digest, as errors and info show it."""
     return f"{digest[:12]}…"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first names as a list, the others counted."""
+    return listed([*names[:most], *([f"{len(names) - most} more"] if names[most:] else [])])
 
 
 def listed(names: list[str]) -> str:
