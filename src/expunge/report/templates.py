@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+HERE = "expunge.report"
 
-def environment() -> Environment:
-    """Everything is escaped, and a name that is missing is an error."""
+
+def environment(package: str = HERE) -> Environment:
+    """Templates of a package. Everything is escaped, and a name that is missing is an error."""
     return Environment(
-        loader=FunctionLoader(resource),
+        loader=FunctionLoader(partial(resource, package=package)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -20,8 +23,8 @@ def environment() -> Environment:
     )
 
 
-def resource(name: str) -> str:
-    return files("expunge.report").joinpath(name).read_text(encoding="utf-8")
+def resource(name: str, package: str = HERE) -> str:
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def coloured(rules: str) -> str:
