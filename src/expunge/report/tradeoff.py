@@ -7,27 +7,21 @@ like a retrained one. Both axes bend where the range is wide, so that a collapse
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
-from expunge.core.errors import InvalidArgument
 from expunge.report.axis import drawable
 from expunge.report.bent_axis import BentAxis, gap_axis
 from expunge.report.entry import clean
 from expunge.report.labels import Box
 from expunge.report.numerals import SPACE
 from expunge.report.scatter import (
-    CHARACTER,
     Axes,
     Chart,
     Point,
     Size,
     Span,
     Spot,
-    Text,
     area,
     grouped,
     radius_of,
@@ -35,10 +29,8 @@ from expunge.report.scatter import (
     span,
     spot_of,
 )
-from expunge.report.study_results import Results, find_setting, read_results
 from expunge.report.study_text import told
 from expunge.report.study_values import Estimate, Figures, Row, Setting, guarantee_rank
-from expunge.report.templates import coloured, environment, resource
 
 ACROSS, UTILITY, COST = "forgetting-gap", "utility-gap", "cost"
 TITLES = {
@@ -51,7 +43,6 @@ LEAST_BEND, USUAL_BEND = 1e-3, 0.1  # of the forgetting gap, which bends at the 
 FAR = 8.0  # times the largest figure of a working model: what lies beyond stands at the edge
 ROOM = (54.0, 40.0, 12.0, 62.0)
 SIZES = (Size("wide", 680, 440, ROOM), Size("narrow", 350, 430, ROOM))
-STANDALONE = Size("alone", 800, 470, ROOM)
 MOST_NAMES, MOST_FRONT, WORST, MOST_NARROW, MOST_TOLD = 12, 7, 2, 5, 60
 LONGEST_LABEL = 30
 SHORT = 4  # letters: names find their places before numbers do
@@ -232,71 +223,3 @@ def _label(group: Sequence[Point], named: set[str], axes: Axes) -> list[str]:
     lines = [clean(point.name, LONGEST_LABEL) + arrow for point, arrow in arrows if point.name in named][:3]
     numbers = [f"{point.number}{arrow}" for point, arrow in arrows if point.name not in named]
     return lines + ([" ".join(numbers[:6]) + ("…" if numbers[6:] else "")] if numbers else [])
-
-
-def tradeoff_svg(results: Results, setting_id: str, *, standalone: bool = True, against: str = UTILITY) -> str:
-    """The drawing as SVG text: a file with its own colours and legend, or the bare element for a page.
-
-    ``against`` is ``"utility-gap"`` or ``"cost"``. Where nothing can be drawn, the drawing says so.
-    """
-    if against not in TITLES:
-        raise InvalidArgument(f"a drawing is against one of {', '.join(TITLES)}, not {clean(repr(against), 40)}")
-    study = read_results(results)
-    setting = find_setting(study, setting_id)
-    drawn = tradeoff(setting, against, (STANDALONE,) if standalone else SIZES[:1])
-    title = f"{clean(study.title, 60)}: {clean(setting.title, 60)}"
-    if drawn is None:
-        drawn = Tradeoff(against, "", "", (_empty(STANDALONE if standalone else SIZES[0]),))
-    rows = _number_rows(drawn.numbers) if standalone else []
-    legend = _legend_rows(drawn.kinds) if standalone else []
-    chart = drawn.charts[0]
-    text = (
-        environment()
-        .get_template("tradeoff.html")
-        .render(
-            tradeoff=drawn,
-            chart=chart,
-            key="tradeoff",
-            standalone=standalone,
-            style=Markup(coloured(resource("tradeoff.css"))) if standalone else "",
-            heading=title,
-            left=20 if standalone else 2,
-            legend=legend,
-            numbers=rows,
-            total=chart.height + 34 * standalone + 20 * len(legend) + 17 * len(rows) + 14,
-        )
-    )
-    return re.sub(r"\n\s*\n+", "\n", text)
-
-
-def _empty(size: Size) -> Chart:
-    said = Text(size.width / 2, size.height / 2, "middle", "Nothing can be drawn: every figure is undecided.")
-    return Chart(size.name, size.width, size.height, size.plot, zero=size.plot.bottom, labels=(said,))
-
-
-def _legend_rows(kinds: Sequence[tuple[str, str]]) -> list[list[tuple[float, str, str]]]:
-    """Symbols with their words, as many in a row as fit."""
-    rows: list[list[tuple[float, str, str]]] = [[]]
-    x = 20.0
-    for kind, words in kinds:
-        width = 28 + len(words) * CHARACTER
-        if rows[-1] and x + width > STANDALONE.plot.right:
-            rows.append([])
-            x = 20.0
-        rows[-1].append((x, kind, words))
-        x += width
-    return rows
-
-
-def _number_rows(numbers: Sequence[tuple[int, str]], columns: int = 3) -> list[list[tuple[float, int, str]]]:
-    """Numbers with their methods, down the columns."""
-    rows = -(-len(numbers) // columns)
-    width = (STANDALONE.width - 30) / columns
-    return [
-        [
-            (round(20 + width * column, 1), number, clean(name, LONGEST_LABEL))
-            for column in range(columns)
-            for number, name in numbers[column * rows + line : column * rows + line + 1]
-        ]
-        for line in range(rows)
-    ]
