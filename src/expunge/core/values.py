@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.wording import counted
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Exact:
     """Bit-identical to training without the forget set, and replayable."""
 
     rank = 2
+    word = "Exact"
+    detail = ""
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": "exact"}
@@ -31,6 +34,12 @@ class Certified:
     epsilon: float
     delta: float
     rank = 1
+    word = "Certified"
+
+    @property
+    def detail(self) -> str:
+        """The bounds in words."""
+        return f"ε = {self.epsilon:g}, δ = {self.delta:g}"
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": "certified", "epsilon": self.epsilon, "delta": self.delta}
@@ -46,6 +55,12 @@ class Empirical:
     passed: tuple[str, ...] = ()
     level: float | None = None
     rank = 0
+    word = "Empirical"
+
+    @property
+    def detail(self) -> str:
+        """How many tests were passed."""
+        return f"{counted(len(self.passed), 'test')} passed" if self.passed else "no test passed"
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": "empirical", "passed": list(self.passed), "level": self.level}

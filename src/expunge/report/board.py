@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.core.values import Undecided
-from expunge.report.comparison import Notes
+from expunge.core.wording import counted
+from expunge.report.comparison import TONES, Notes
 from expunge.report.entry import clean
-from expunge.report.numerals import SPACE, count
+from expunge.report.numerals import SPACE
 from expunge.report.study_text import DASH, STYLES, between, number, signed
 from expunge.report.study_values import (
     STATES,
@@ -23,7 +24,6 @@ from expunge.report.study_values import (
     guarantee_rank,
 )
 
-TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
 WORTH = {"Supported": 1.0, "Refuted": -1.0, "Undecided": 0.0}
 BROKEN = ("collapsed", "failed", "changed nothing", "over-forgotten")
 LONGEST_SHOWN = 60
@@ -107,7 +107,7 @@ class Board:
 def setting_board(study: Study, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
     """All methods of one setting, in their order, below the original and the retrained references."""
     notes = Notes(start)
-    references = count(study.references, "model")
+    references = counted(study.references, "model")
     bands = (
         _band(
             "Retrained references", f"never saw them; mean of {references}", setting.retrained, notes, _known(setting)
@@ -282,7 +282,7 @@ def _own_reason(reason: str) -> str:
 
 def _tuning(row: Row) -> Cell:
     state = row.tuning.state
-    trials = count(row.tuning.trials, "trial") if row.tuning.trials else ""
+    trials = counted(row.tuning.trials, "trial") if row.tuning.trials else ""
     tone = "open" if state in ("untuned", "oracle-tuned") else ""
     return Cell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
 

@@ -74,12 +74,11 @@ def draw(section: Section) -> Drawing | None:
     groups = _groups(measured)
     drawn = {point.name for point in measured.points if point.kind == "run"}
     numbers = {label: at for at, label in enumerate(section.labels, 1)} if len(groups) > MOST_NAMES else None
-    first = section.evaluated[0].evaluation
     return Drawing(
         title=measured.title,
         charts=tuple(_chart(size, measured, groups, numbers) for size in SIZES),
         description="; ".join(point.words for point in measured.points[:MOST_TOLD]),
-        warnings=() if first is None else first.warnings(measured.name),
+        warnings=_warnings(section, measured),
         missing=few([label for label in section.labels if label not in drawn], MOST_MISSING),
         references=sum(point.kind == "reference" for point in measured.points),
         numbered=numbers is not None,
@@ -91,9 +90,12 @@ def _chosen(section: Section) -> _Measured | None:
     """The first probe that can see something here, else the first that was measured at all."""
     found = [_measured(section, name, title) for name, title in ACROSS]
     measured = [one for one in found if any(point.kind == "run" for point in one.points)]
-    first = section.evaluated[0].evaluation if section.evaluated else None
-    sighted = [one for one in measured if first is not None and not first.warnings(one.name)]
+    sighted = [one for one in measured if not _warnings(section, one)]
     return next(iter(sighted + measured), None)
+
+
+def _warnings(section: Section, measured: _Measured) -> tuple[str, ...]:
+    return () if section.evaluation is None else section.evaluation.warnings(measured.name)
 
 
 def _measured(section: Section, name: str, title: str) -> _Measured:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from expunge.core.values import Certified, Exact, Guarantee, Measurement, Supported, Undecided, Verdict
-from expunge.report.evaluation import Evaluation, Figure, Probe
+from expunge.core.values import Measurement, Supported, Undecided, Verdict
+from expunge.report.evaluation import Evaluation, Figure, Model, Probe
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import SPACE, bare, count, interval, percent, shown
+from expunge.report.numerals import SPACE, bare, interval, percent, shown
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
 DASH = "—"
@@ -23,6 +23,8 @@ COLUMNS = (
     ("example-steps", "Work (example-steps)"),
     ("seconds", "Time (seconds)"),
 )
+HEADINGS = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
+TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
 COSTS = ("example-steps", "seconds")
 
 
@@ -84,11 +86,10 @@ class Notes:
 
 def compare(section: Section, start: int = 1) -> Table:
     """The section's table. Notes are numbered from ``start``."""
-    notes = Notes(start)
-    rows = [_original(section, notes), _references(section, notes)] if section.evaluated else []
+    notes, first = Notes(start), section.evaluation
+    rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    headings = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
-    return Table(headings, tuple(rows), tuple(notes.texts), start)
+    return Table(HEADINGS, tuple(rows), tuple(notes.texts), start)
 
 
 def cost_of_retraining(section: Section, name: str) -> float | None:
@@ -96,9 +97,14 @@ def cost_of_retraining(section: Section, name: str) -> float | None:
     models = section.references
     if not models:
         return None
-    values = [model.example_steps if name == "example-steps" else model.seconds for model in models]
+    values = [spent(model, name) for model in models]
     mean = sum(values) / len(values)
     return mean if mean > 0 else None
+
+
+def spent(model: Model | Facts, name: str) -> float:
+    """A model's example-steps or seconds."""
+    return model.example_steps if name == "example-steps" else model.seconds
 
 
 def mean_of(figures: tuple[Figure, ...]) -> float | None:
@@ -107,14 +113,12 @@ def mean_of(figures: tuple[Figure, ...]) -> float | None:
     return sum(values) / len(values) if values and len(values) == len(figures) else None
 
 
-def _original(section: Section, notes: Notes) -> Row:
-    evaluation = _evaluation(section)
+def _original(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
     cells: list[Cell] = []
     for name, _ in COLUMNS:
         probe = evaluation.probe(name)
         if name in COSTS:
-            value = evaluation.original.example_steps if name == "example-steps" else evaluation.original.seconds
-            cells.append(_cost(section, name, value))
+            cells.append(_cost(section, name, evaluation.original))
         elif probe is None or probe.original is None:
             cells.append(_dash("this probe was not applied to it", notes))
         else:
@@ -122,8 +126,7 @@ def _original(section: Section, notes: Notes) -> Row:
     return Row("original", "Original", ("nothing forgotten",), Cell(""), tuple(cells), Cell(""))
 
 
-def _references(section: Section, notes: Notes) -> Row:
-    evaluation = _evaluation(section)
+def _references(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
     number = len(section.references)
     below = ["never saw these"]
     below.append("mean, lowest to highest" if number > 1 else "one run" if number else "none was given")
@@ -136,7 +139,7 @@ def _reference_cell(section: Section, probe: Probe | None, name: str, notes: Not
     if not section.references:
         return _dash("no retrained reference was given: run expunge evaluate again with --reference RETRAINED", notes)
     if name in COSTS:
-        values = [model.example_steps if name == "example-steps" else model.seconds for model in section.references]
+        values = [spent(model, name) for model in section.references]
         spread = "" if min(values) == max(values) else f", {_range(values, name)}"
         return Cell(percent(1.0), bare(sum(values) / len(values), name) + spread)
     if probe is None:
@@ -164,7 +167,7 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
     cells: list[Cell] = []
     for name, _ in COLUMNS:
         if name in COSTS:
-            cells.append(_cost(section, name, run.example_steps if name == "example-steps" else run.seconds))
+            cells.append(_cost(section, name, run))
             continue
         probe = None if evaluation is None else evaluation.probe(name)
         if evaluation is None:
@@ -178,40 +181,26 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
 
 
 def _guarantee(section: Section, run: Facts) -> Cell:
-    title, below = guarantee_words(run.earned)
     same = replayed(section, run)
-    if same is not None:
-        below = "same weights as retrained" if same else "weights differ from retrained"
-    return Cell(title, below, tone="bad" if same is False else "")
+    replay = {True: "same weights as retrained", False: "weights differ from retrained", None: run.earned.detail}
+    return Cell(run.earned.word, replay[same], tone="bad" if same is False else "")
 
 
 def disagreements(section: Section) -> tuple[str, ...]:
     """Probes that read the original or the references differently in another evaluation of the section."""
-    first = _evaluation(section)
-    others = [run.evaluation for run in section.evaluated[1:] if run.evaluation is not None]
-    found: list[str] = []
-    for probe in first.probes:
-        for other in others:
-            twin = other.probe(probe.name)
-            if twin is None or twin.original != probe.original or _sorted(other, twin) != _sorted(first, probe):
-                found.append(probe.name)
-                break
-    return tuple(found)
+    evaluations = [evaluation for _, evaluation in section.evaluations]
+    names = [probe.name for evaluation in evaluations[:1] for probe in evaluation.probes]
+    return tuple(name for name in names if len({_beside(evaluation, name) for evaluation in evaluations}) > 1)
 
 
-def _sorted(evaluation: Evaluation, probe: Probe) -> list[tuple[str, str]]:
+def _beside(evaluation: Evaluation, name: str) -> object:
+    """What a probe said of the original and of every reference."""
+    probe = evaluation.probe(name)
+    if probe is None:
+        return None
     digests = [model.weights_digest for model in evaluation.references]
-    return sorted((digest, repr(figure)) for digest, figure in zip(digests, probe.references, strict=True))
-
-
-def guarantee_words(guarantee: Guarantee) -> tuple[str, str]:
-    """Its name, and what belongs to it."""
-    if isinstance(guarantee, Exact):
-        return "Exact", ""
-    if isinstance(guarantee, Certified):
-        return "Certified", f"ε = {guarantee.epsilon:g}, δ = {guarantee.delta:g}"
-    passed = len(guarantee.passed)
-    return "Empirical", f"{count(passed, 'test')} passed" if passed else "no test passed"
+    references = sorted((digest, repr(figure)) for digest, figure in zip(digests, probe.references, strict=True))
+    return probe.original, tuple(references)
 
 
 def _figure(figure: Figure, notes: Notes) -> Cell:
@@ -231,8 +220,8 @@ def _dash(reason: str, notes: Notes) -> Cell:
     return Cell(DASH, note=notes.number(reason))
 
 
-def _cost(section: Section, name: str, value: float) -> Cell:
-    retraining = cost_of_retraining(section, name)
+def _cost(section: Section, name: str, model: Model | Facts) -> Cell:
+    value, retraining = spent(model, name), cost_of_retraining(section, name)
     if retraining is None:
         return Cell(bare(value, name), "" if section.references else "no reference to compare with")
     return Cell(percent(value / retraining), bare(value, name))
@@ -247,15 +236,9 @@ def _verdict(verdict: Verdict, notes: Notes) -> Cell:
 def verdict_words(verdict: Verdict) -> tuple[str, str]:
     """A verdict's word, and the tone it is printed in."""
     name = type(verdict).__name__
-    return name, {"Supported": "good", "Refuted": "bad"}.get(name, "open")
+    return name, TONES[name]
 
 
 def verdict_reason(verdict: Verdict) -> str:
     """Why, in the words of the evaluation."""
     return verdict.detail if isinstance(verdict, Supported) else verdict.reason
-
-
-def _evaluation(section: Section) -> Evaluation:
-    found = section.evaluated[0].evaluation
-    assert found is not None
-    return found

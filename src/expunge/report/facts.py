@@ -72,6 +72,11 @@ class Facts:
         return self.guarantee if self.evaluation is None else self.evaluation.guarantee
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the run claims to be bit-identical to training without the forget set."""
+        return self.recorded and isinstance(self.guarantee, Exact)
+
+    @property
     def is_retraining(self) -> bool:
         """Whether these are the weights of training from the start without the forget set."""
         if self.trained:
@@ -253,8 +258,3 @@ def _check_earned(facts: Facts, evaluation: Evaluation, again: str) -> None:
             f"evaluation.json in {facts.folder} concludes more than its probes and run.json say (it claims {claimed}): "
             f"{again}"
         )
-
-
-def is_exact(facts: Facts) -> bool:
-    """Whether the run claims to be bit-identical to training without the forget set."""
-    return facts.recorded and isinstance(facts.guarantee, Exact)

@@ -14,10 +14,12 @@ from markupsafe import Markup
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
+from expunge.core.wording import counted
 from expunge.report.board import mark_words, overview, setting_board, verdict_words
 from expunge.report.entry import clean
 from expunge.report.method_page import method_view
-from expunge.report.numerals import count, listed
+from expunge.report.numerals import listed
+from expunge.report.scatter import Size
 from expunge.report.study_results import Results, find_setting, read_results
 from expunge.report.study_text import DASH, STYLES, number, told
 from expunge.report.study_values import Estimate, Figure, Study
@@ -48,7 +50,7 @@ class Extent:
     """How much is drawn; the first extent that stays below 1 MB is taken."""
 
     against: tuple[str, ...]
-    sizes: tuple[tuple[str, int, int], ...]
+    sizes: tuple[Size, ...]
     said: str
 
 
@@ -184,7 +186,7 @@ def _numbers(drawings: list[Tradeoff]) -> list[tuple[int, str]]:
 def _problem_count(study: Study) -> str:
     numbers = [(word, sum(problem.status == word for problem in study.problems)) for word in ("refused", "failed")]
     words = listed([f"{number} {word}" for word, number in numbers if number])
-    return f"{count(len(study.problems), 'job')} gave no result: {words}"
+    return f"{counted(len(study.problems), 'job')} gave no result: {words}"
 
 
 def _page(template: str, view: dict[str, Any]) -> bytes:

@@ -36,6 +36,8 @@ def _digits(value: float, scale: str) -> int | None:
         return 0 if value == math.floor(value) else 1
     if scale == "seconds":
         return 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    if scale == "spreads":
+        return 3 if abs(value) < 0.0995 else 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return {"fraction": 1, "auc": 3, "margin": 2, "ratio": 2}.get(scale)
 
 
@@ -71,11 +73,6 @@ def percent(share: float) -> str:
 def probability(value: float) -> str:
     """A p-value with its sign."""
     return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def count(number: int, noun: str) -> str:
-    """``1 example``, ``1,438 examples``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def short(digest: str) -> str:

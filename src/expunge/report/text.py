@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, Cell, Table, compare
+from expunge.report.comparison import COLUMNS, HEADINGS, Cell, Table, compare
 from expunge.report.load import Loaded, Section, load
 from expunge.report.numerals import bare
 
@@ -15,7 +15,6 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
     A dash carries the number of its reason in ``notes``. Where several forget sets are reported, the first column says
     which one a row belongs to.
     """
-    headings = ["Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict"]
     several = len(loaded.sections) > 1
     found: list[list[str]] = []
     for section, compared in _tables(loaded):
@@ -26,7 +25,7 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
         left_out = f"{len(training.tombstones)} left out" if training.tombstones else "nothing forgotten"
         row = ["training", str(training.guarantee), *[""] * (len(COLUMNS) - 2), *costs, left_out]
         found.append(["", *row] if several else row)
-    return (["Forgot", *headings] if several else headings), found
+    return (["Forgot", *HEADINGS] if several else list(HEADINGS)), found
 
 
 def notes(loaded: Loaded) -> list[str]:
