@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from expunge.core.values import Undecided
 from expunge.core.wording import counted
-from expunge.report.comparison import TONES, Notes
+from expunge.report.comparison import TONES, Cell, Notes, own_reason
 from expunge.report.entry import clean
-from expunge.report.numerals import SPACE
-from expunge.report.study_text import DASH, STYLES, between, number, signed
+from expunge.report.numerals import DASH, SPACE
+from expunge.report.study_text import STYLES, between, number, signed
 from expunge.report.study_values import (
     STATES,
     VERDICTS,
@@ -63,19 +63,6 @@ class Badge:
     words: str
     tone: str
     detail: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One field: a value with what stands beside and below it, or lines with their tones; ``sort`` orders it."""
-
-    value: str = ""
-    beside: str = ""
-    below: str = ""
-    note: int | None = None
-    tone: str = ""
-    lines: tuple[tuple[str, str], ...] = ()
-    sort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -268,16 +255,10 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
 
 def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
     if isinstance(figure, Undecided):
-        return Cell(DASH, note=notes.number(_own_reason(figure.reason)))
+        return Cell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
     style = STYLES[key]
     value = number(figure.mean, style)
     return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
-
-
-def _own_reason(reason: str) -> str:
-    """A reason that another figure gave, without that figure's name: both columns then share one note."""
-    name, _, rest = reason.partition(": ")
-    return rest if name in STYLES and rest else reason
 
 
 def _tuning(row: Row) -> Cell:

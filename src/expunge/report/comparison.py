@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from expunge.core.values import Measurement, Supported, Undecided, Verdict
 from expunge.report.evaluation import Evaluation, Figure, Model, Probe
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import SPACE, bare, interval, percent, shown
+from expunge.report.numerals import DASH, SPACE, bare, interval, percent, shown
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
-DASH = "—"
 COLUMNS = (
     ("forget-accuracy", "Forget accuracy"),
     ("retain-accuracy", "Retain accuracy"),
@@ -25,17 +25,24 @@ COLUMNS = (
 )
 HEADINGS = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
 TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
+PROBES = tuple(name for name, _ in COLUMNS)
 COSTS = ("example-steps", "seconds")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one field: a value, what belongs below it, and the number of a note."""
+    """What stands in one field: a value with what stands beside and below it, or lines with their tones.
 
-    value: str
+    ``note`` is the number of a note; ``sort`` orders the fields of a column.
+    """
+
+    value: str = ""
     below: str = ""
     note: int | None = None
     tone: str = ""
+    beside: str = ""
+    lines: tuple[tuple[str, str], ...] = ()
+    sort: str | None = None
 
     def __str__(self) -> str:
         mark = "" if self.note is None else f"[{self.note}]"
@@ -67,7 +74,7 @@ class Table:
 
     def note(self, reason: str) -> int | None:
         """Number of the note that holds a reason, if one does."""
-        text = _own_reason(reason)
+        text = own_reason(reason)
         return self.notes.index(text) + self.start if text in self.notes else None
 
 
@@ -148,7 +155,7 @@ def _reference_cell(section: Section, probe: Probe | None, name: str, notes: Not
     mean = mean_of(probe.references)
     if mean is None:
         which = f"undecided for {len(reasons)} of {len(probe.references)} references"
-        return _dash(f"{which}: {_own_reason(reasons[0])}", notes)
+        return _dash(f"{which}: {own_reason(reasons[0])}", notes)
     first = probe.references[0]
     if len(probe.references) == 1 and isinstance(first, Measurement):
         return Cell(shown(mean, probe.scale), interval(first))
@@ -205,15 +212,14 @@ def _beside(evaluation: Evaluation, name: str) -> object:
 
 def _figure(figure: Figure, notes: Notes) -> Cell:
     if isinstance(figure, Undecided):
-        return _dash(_own_reason(figure.reason), notes)
+        return _dash(own_reason(figure.reason), notes)
     return Cell(shown(figure.value, figure.scale), interval(figure))
 
 
-def _own_reason(reason: str) -> str:
-    """A reason that another probe gave, without that probe's name: two columns then share one note."""
-    for name, _ in COLUMNS:
-        reason = reason.removeprefix(f"{name}: ")
-    return reason
+def own_reason(reason: str, names: Collection[str] = PROBES) -> str:
+    """A reason that another column gave, without that column's name: both then share one note."""
+    name, _, rest = reason.partition(": ")
+    return rest if name in names and rest else reason
 
 
 def _dash(reason: str, notes: Notes) -> Cell:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from expunge.core.values import Measurement, Undecided
 from expunge.core.wording import counted
-from expunge.report.comparison import DASH, Table, mean_of, verdict_reason, verdict_words
+from expunge.report.comparison import Table, mean_of, verdict_reason, verdict_words
 from expunge.report.evaluation import Evaluation, Figure, Probe
 from expunge.report.load import Section
-from expunge.report.numerals import SPACE, few, interval, probability, shown
+from expunge.report.numerals import DASH, SPACE, few, interval, probability, shown
 
 MOST_LINES = 120
 MOST_PROBES = 60

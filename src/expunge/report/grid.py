@@ -19,7 +19,7 @@ from expunge.report.entry import clean
 from expunge.report.evaluation import Shown
 from expunge.report.facts import Facts
 from expunge.report.load import Section
-from expunge.report.numerals import shown
+from expunge.report.numerals import DASH, shown
 from expunge.report.picture import is_picture, picture
 
 MOST_EXAMPLES = 24
@@ -140,7 +140,7 @@ def _example(
 
 def _confidence(name: str, kind: str, value: float | None) -> Confidence:
     if value is None:
-        return Confidence(name, kind, "—", "0")
+        return Confidence(name, kind, DASH, "0")
     return Confidence(name, kind, shown(value, "fraction"), f"{100 * value:.1f}%")
 
 

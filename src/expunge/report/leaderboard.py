@@ -18,10 +18,10 @@ from expunge.core.wording import counted
 from expunge.report.board import mark_words, overview, setting_board, verdict_words
 from expunge.report.entry import clean
 from expunge.report.method_page import method_view
-from expunge.report.numerals import listed
+from expunge.report.numerals import DASH, listed, wrapped
 from expunge.report.scatter import Size
 from expunge.report.study_results import Results, find_setting, read_results
-from expunge.report.study_text import DASH, STYLES, number, told
+from expunge.report.study_text import STYLES, number, told
 from expunge.report.study_values import Estimate, Figure, Study
 from expunge.report.study_wording import (
     allowance,
@@ -219,7 +219,7 @@ def _checked(page: bytes, name: str) -> bytes:
 
 
 def _text(figure: Figure, key: str) -> str:
-    return told(figure, STYLES[key]).replace("\u00a0", " ") if isinstance(figure, Estimate) else DASH
+    return wrapped(told(figure, STYLES[key])) if isinstance(figure, Estimate) else DASH
 
 
 __all__ = ["PAGE", "Ranked", "file_names", "leaderboard", "ranking_table", "render"]

@@ -8,8 +8,8 @@ from expunge.core.wording import counted
 from expunge.report.board import guarantee_words, mark_words, method_board, why_not
 from expunge.report.comparison import TONES
 from expunge.report.entry import clean
-from expunge.report.numerals import bare, listed, short, shown
-from expunge.report.study_text import DASH, number
+from expunge.report.numerals import DASH, bare, listed, short, shown
+from expunge.report.study_text import number
 from expunge.report.study_values import Row, Seed, Setting, Study, Tuning
 from expunge.report.study_wording import MEANINGS, guarantee_meaning
 

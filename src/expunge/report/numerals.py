@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from expunge.core.values import Measurement
 
+DASH = "—"
 SPACE = "\u00a0"
 LARGE = 1e15
 
@@ -16,6 +17,11 @@ def _signed(text: str) -> str:
     if text.startswith("-"):
         return text[1:] if not any(digit in "123456789" for digit in text.split("e")[0]) else "−" + text[1:]
     return text
+
+
+def wrapped(text: str) -> str:
+    """Ordinary spaces, which terminals wrap at."""
+    return text.replace(SPACE, " ")
 
 
 def bare(value: float, scale: str) -> str:

@@ -6,7 +6,6 @@ from expunge.core.values import Undecided
 from expunge.report.numerals import SPACE, bare
 from expunge.report.study_values import Estimate, Figure
 
-DASH = "—"
 STYLES = {
     "forget-accuracy": "percent",
     "retain-accuracy": "percent",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, HEADINGS, Cell, Table, compare
+from expunge.report.comparison import COLUMNS, HEADINGS, Table, compare
 from expunge.report.load import Loaded, Section, load
-from expunge.report.numerals import bare
+from expunge.report.numerals import bare, wrapped
 
 __all__ = ["Loaded", "load", "notes", "rows", "table"]
 
@@ -56,15 +56,6 @@ def _tables(loaded: Loaded) -> list[tuple[Section, Table]]:
 
 def _texts(compared: Table) -> list[list[str]]:
     return [
-        [_plain(row.label), *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))]
+        [wrapped(row.label), *(wrapped(str(cell)) for cell in (row.guarantee, *row.cells, row.verdict))]
         for row in compared.rows
     ]
-
-
-def _text(cell: Cell) -> str:
-    return _plain(str(cell))
-
-
-def _plain(text: str) -> str:
-    """Ordinary spaces, which terminals wrap at."""
-    return text.replace("\u00a0", " ")
