@@ -145,7 +145,7 @@ def _chart(
     axes = measured.axes(size.plot)
     spots = [_spot(point, axes) for point in sorted(measured.points, key=_drawn_first)]
     labels = [
-        (_spot(max(group, key=_radius), axes), _words(group, numbers, wide=size.name == "wide"))
+        ([_spot(point, axes) for point in group], _words(group, numbers, wide=size.name == "wide"))
         for group in groups[:MOST_LABELS]
     ]
     return scatter(size, axes, spots, labels, ticks=TICKS, band=_band(spots), inset=INSET)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from expunge.core.values import Measurement, Supported, Undecided, Verdict
@@ -89,6 +89,16 @@ class Notes:
         if text not in self.texts:
             self.texts.append(text)
         return self.texts.index(text) + self.start
+
+
+def compared_sections(sections: Sequence[Section]) -> list[tuple[Section, Table]]:
+    """Every section with its table; notes are numbered through all of them."""
+    start, found = 1, list[tuple[Section, Table]]()
+    for section in sections:
+        table = compare(section, start)
+        found.append((section, table))
+        start += len(table.notes)
+    return found
 
 
 def compare(section: Section, start: int = 1) -> Table:

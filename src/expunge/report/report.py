@@ -14,7 +14,7 @@ from expunge.core.files import write_bytes
 from expunge.core.wording import counted
 from expunge.report.bars import cost_bars
 from expunge.report.chart import draw
-from expunge.report.comparison import compare, disagreements
+from expunge.report.comparison import compared_sections, disagreements
 from expunge.report.details import details
 from expunge.report.facts import Facts, plain
 from expunge.report.grid import MOST_EXAMPLES, Grid, grid
@@ -95,10 +95,9 @@ def _grids(loaded: Loaded, examples: bool) -> list[Grid | None]:
 
 def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
     """What the page says of every section, in full; notes are numbered through the page."""
-    start, found = 1, list[dict[str, Any]]()
-    for number, (section, cards) in enumerate(zip(loaded.sections, grids, strict=True), 1):
-        table = compare(section, start)
-        start += len(table.notes)
+    found: list[dict[str, Any]] = []
+    tables = compared_sections(loaded.sections)
+    for number, ((section, table), cards) in enumerate(zip(tables, grids, strict=True), 1):
         found.append(
             {
                 "number": number,
@@ -106,7 +105,7 @@ def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
                 "rules": rules(section),
                 "outcomes": outcomes(section),
                 "table": table,
-                "disagreements": listed(list(disagreements(section))) if section.evaluation else "",
+                "disagreements": listed(list(disagreements(section))),
                 "retrained": len(section.retrained) if section.evaluation else 0,
                 "drawing": draw(section),
                 "bars": cost_bars(section),

@@ -121,7 +121,7 @@ def scatter(
     size: Size,
     axes: Axes,
     spots: Sequence[Spot],
-    labels: Sequence[tuple[Spot, list[str]]],
+    labels: Sequence[tuple[Sequence[Spot], list[str]]],
     *,
     ticks: tuple[int, int],
     band: tuple[float, float] | None,
@@ -130,7 +130,8 @@ def scatter(
     zero: float | None = None,
     whole: float | None = None,
 ) -> Chart:
-    """``spots`` in the order of drawing; ``labels`` are lines beside marks, those first that should find room first.
+    """``spots`` in the order of drawing; ``labels`` are lines beside marks, or beside the largest of several that lie
+    on each other; those first that should find room first.
 
     ``ticks`` say how many each axis should have, about. ``band`` is its left edge and its width; its label stays
     ``inset`` away from the plot's sides. ``drop`` leaves labels out where they would cover others.
@@ -138,7 +139,8 @@ def scatter(
     plot = size.plot
     anchors = [
         Anchor(spot.x, spot.y, spot.radius, max(map(len, lines)) * CHARACTER, len(lines) * LINE)
-        for spot, lines in labels
+        for group, lines in labels
+        for spot in [max(group, key=lambda spot: spot.radius)]
     ]
     placed = place(anchors, plot, [around(spot.x, spot.y, spot.radius) for spot in spots], _thin(spots))
     texts: list[Text] = []
@@ -186,10 +188,6 @@ def spot_of(point: Point, axes: Axes, radius: float) -> Spot:
 def area(share: float, least: float) -> float:
     """Radius of a circle whose area is a share of the training's work."""
     return round(max(least, LARGEST_RADIUS * math.sqrt(min(max(share, 0.0), MOST_SHARE))), 1)
-
-
-def radius_of(spot: Spot) -> float:
-    return spot.radius
 
 
 def grouped(places: Sequence[tuple[float, float]], apart: float) -> list[list[int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, HEADINGS, Table, compare
-from expunge.report.load import Loaded, Section, load
+from expunge.report.comparison import COLUMNS, HEADINGS, Table, compared_sections
+from expunge.report.load import Loaded, load
 from expunge.report.numerals import bare, wrapped
 
 __all__ = ["Loaded", "load", "notes", "rows", "table"]
@@ -17,7 +17,7 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
     """
     several = len(loaded.sections) > 1
     found: list[list[str]] = []
-    for section, compared in _tables(loaded):
+    for section, compared in compared_sections(loaded.sections):
         forgot = ", ".join(section.unlearning.rules)
         found += [[forgot, *row] if several else row for row in _texts(compared)]
     for training in loaded.trainings:
@@ -30,7 +30,7 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
 
 def notes(loaded: Loaded) -> list[str]:
     """The reasons behind dashes and verdicts, in the order of their numbers from 1."""
-    return [text for _, compared in _tables(loaded) for text in compared.notes]
+    return [text for _, compared in compared_sections(loaded.sections) for text in compared.notes]
 
 
 def table(loaded: Loaded) -> str:
@@ -42,16 +42,6 @@ def table(loaded: Loaded) -> str:
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
     ]
     return "\n".join([*printed, *(f"[{at}] {text}" for at, text in enumerate(notes(loaded), 1))]) + "\n"
-
-
-def _tables(loaded: Loaded) -> list[tuple[Section, Table]]:
-    found: list[tuple[Section, Table]] = []
-    start = 1
-    for section in loaded.sections:
-        compared = compare(section, start)
-        found.append((section, compared))
-        start += len(compared.notes)
-    return found
 
 
 def _texts(compared: Table) -> list[list[str]]:

@@ -21,10 +21,8 @@ from expunge.report.scatter import (
     Point,
     Size,
     Span,
-    Spot,
     area,
     grouped,
-    radius_of,
     scatter,
     span,
     spot_of,
@@ -166,14 +164,14 @@ def _chart(size: Size, points: Sequence[Point], noise: float | None, against: st
     spots = [spot_of(point, axes, _radius(point, against)) for point in points]
     named = _named(points, 0 if size.name == "narrow" and len(points) > MOST_NARROW else MOST_NAMES)
     labels = [
-        (max((spots[at] for at in group), key=radius_of), _label([points[at] for at in group], named, axes))
+        ([spots[at] for at in group], _label([points[at] for at in group], named, axes))
         for group in grouped([(spot.x, spot.y) for spot in spots], SAME)
     ]
     return scatter(
         size,
         axes,
-        sorted(spots, key=radius_of, reverse=True),
-        sorted(labels, key=_short),
+        sorted(spots, key=lambda spot: spot.radius, reverse=True),
+        sorted(labels, key=lambda label: len("".join(label[1])) < SHORT),
         ticks=(11 if size.width > 400 else 6, 9),
         band=None if noise is None else (across.at(0.0), max(2.0, round(across.at(noise) - across.at(0.0), 1))),
         drop=True,
@@ -199,23 +197,15 @@ def _named(points: Sequence[Point], most: int) -> set[str]:
     found |= {point.name for point in [point for point in points if point.kind == "guaranteed"][:MOST_FRONT]}
     working = [point for point in points if point.kind not in ("collapsed", "original")]
     front = [point for point in working if not any(_beats(other, point) for other in working)]
-    found |= {point.name for point in sorted(front, key=_gap)[:MOST_FRONT]}
-    found |= {point.name for point in sorted(points, key=_gap, reverse=True)[:WORST]}
+    found |= {point.name for point in sorted(front, key=lambda point: point.across.value)[:MOST_FRONT]}
+    found |= {point.name for point in sorted(points, key=lambda point: point.across.value, reverse=True)[:WORST]}
     return found | {max(points, key=lambda point: point.up.value).name}
-
-
-def _gap(point: Point) -> float:
-    return point.across.value
 
 
 def _beats(one: Point, other: Point) -> bool:
     """Whether a model is as good on both axes and better on one."""
     first, second = (one.across.value, one.up.value), (other.across.value, other.up.value)
     return first != second and first[0] <= second[0] and first[1] <= second[1]
-
-
-def _short(label: tuple[Spot, list[str]]) -> bool:
-    return len("".join(label[1])) < SHORT
 
 
 def _label(group: Sequence[Point], named: set[str], axes: Axes) -> list[str]:
