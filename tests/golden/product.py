@@ -14,32 +14,33 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from expunge.audit import fields as clock_of_records
-from expunge.audit.attest import commit_run
-from expunge.audit.envelope import open_envelope
-from expunge.audit.hygiene import retire
-from expunge.audit.hygiene.declaration import read_declaration, write_declaration
-from expunge.audit.hygiene.survey import survey
-from expunge.audit.keys import load_trusted, write_trusted
-from expunge.audit.log import read_log
-from expunge.audit.making import package
-from expunge.audit.recipe_file import read_recipe
-from expunge.audit.statement import read_statement, write_statement
+from expunge.attest import package
+from expunge.attest.attest import commit_run
 from expunge.cli.main import app, main
+from expunge.core import clock as clock_of_records
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
 from expunge.data.forget_set import ForgetSet
+from expunge.hygiene import retire
+from expunge.hygiene.survey import survey
+from expunge.records.declaration import read_declaration, write_declaration
+from expunge.records.envelope import open_envelope
+from expunge.records.form import write_document
+from expunge.records.keys import load_trusted, write_trusted
+from expunge.records.log import read_log
+from expunge.records.statement import read_statement, write_statement
 from expunge.report.audit_demo import audit_demo_page
-from expunge.report.evaluation import read_evaluation
+from expunge.report.facts import read_evaluation
 from expunge.report.leaderboard import render
 from expunge.report.study_results import read_results
+from expunge.schedule.recipe_file import read_recipe
 from expunge.study.grid import lay_out
 from expunge.study.store import Entry
 from expunge.study.study_file import read_study
 from expunge.study.tuning import digest_of as digest_of_tuning
 from expunge.study.tuning import read_tuning, write_tuning
 from expunge.train.profile import fingerprint
-from expunge.train.run import Run, write_manifest
+from expunge.train.run import Run, write_run_file
 
 GOLDEN = Path(__file__).parent / "0.1.0"
 REPOSITORY = Path(__file__).parents[2]
@@ -127,12 +128,13 @@ def _written(write: Callable[[Path], object], path: Path) -> bytes:
 
 
 def _run(path: Path, scratch: Path) -> bytes:
-    return _written(lambda at: write_manifest(at.parent, Run.open_any(path.parent).manifest), scratch / "run.json")
+    return _written(lambda at: write_run_file(at.parent, Run.open_any(path.parent).told), scratch / "run.json")
 
 
 def _evaluation(path: Path, scratch: Path) -> bytes:
-    assert read_evaluation(path.parent) is not None
-    return _plain(path, scratch)
+    found = read_evaluation(path.parent)
+    assert found is not None
+    return write_document(found).encode()
 
 
 def _results(path: Path, scratch: Path) -> bytes:
