@@ -42,7 +42,7 @@ def test_each_attack_is_refused_with_its_code_at_its_level_and_accepted_below(
     scene: Scene, fixture: Fixture, tmp_path: Path
 ) -> None:
     found = attempt(fixture, scene, tmp_path / "attack")
-    assert found.as_documented, found.as_json()
+    assert found.as_documented, found.told
 
 
 def test_the_honest_story_is_the_same_everywhere(scene: Scene, tmp_path: Path) -> None:
