@@ -27,7 +27,7 @@ from expunge.adversary.pol.verify import verify_proof
 from expunge.adversary.table.attempt import attempt, shown, told_as
 from expunge.adversary.table.scene import PERSON, TRIES, Scene
 from expunge.adversary.table.schedule import denied, target_of
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.table import FIXTURES
 from expunge.core.errors import RunError
 from expunge.data.splits import Split
@@ -60,7 +60,7 @@ def demonstrate(out: Path, *, stage: Stage = unseen, show: Show = lambda part, f
         out.mkdir(parents=True)
     except FileExistsError:
         raise RunError(
-            f"{out} exists, and a demonstration is only played in a folder of its own: give another --out, or remove it"
+            f"{out} exists, and a demonstration is only played in a folder of its own: give another `out`, or remove it"
         ) from None
     try:
         return _played(out, stage, show)
@@ -152,7 +152,7 @@ def _forged_logs(scene: Scene, moved: Progress) -> tuple[tuple[ForgedLog, ...], 
 
 
 def _forged_log(
-    scene: Scene, story: Story, target: str, forger: Forger, calibration: Calibration
+    scene: Scene, story: RunStory, target: str, forger: Forger, calibration: Calibration
 ) -> tuple[ForgedLog, Forgery]:
     """As documented: every step forged, the published verifier deceived, ours refusing as such a log must be."""
     forgery = forge_log(story.run, target, forger)
