@@ -14,9 +14,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from expunge.core.files import write_bytes
+from expunge.core.wording import counted
 from expunge.records.demo import AbsorbedSwap, DemoResult, Forged, ForgedLog, Honest, MadeUp, Played
 from expunge.report.audit_demo_chart import draw
-from expunge.report.numerals import count, shown
+from expunge.report.numerals import shown
 from expunge.report.templates import environment, resource
 
 OPENING = (
@@ -149,11 +150,11 @@ def _inside(path: str, folder: Path) -> str:
 def story_words(story: Played) -> tuple[str, str]:
     """How the honest record comes about."""
     return (
-        f"The owner commits to {count(story.rows, 'picture')} of handwritten digits and to a recipe, signs "
+        f"The owner commits to {counted(story.rows, 'picture')} of handwritten digits and to a recipe, signs "
         "that and enters it in a log. Only then are 32 random bytes drawn, the beacon. Commitment and beacon together "
-        f"fix who sits in each of the {count(story.steps, 'step')} of the training: the owner has nothing to "
+        f"fix who sits in each of the {counted(story.steps, 'step')} of the training: the owner has nothing to "
         f"choose. The model is trained; then it forgets {story.person.partition(':')[2]} "
-        f"({count(story.forgotten, 'picture')}) exactly: the first step that held one of them, and all after it, are "
+        f"({counted(story.forgotten, 'picture')}) exactly: the first step that held one of them, and all after it, are "
         "carried out again with their chairs empty. Both runs are signed and logged.",
         "In earnest an auditor draws the beacon and a machine the salts. Here both are always the same, so that the "
         "story comes out the same everywhere. With others, Proof-of-Learning refuses a few honest logs in a hundred by "
@@ -166,7 +167,7 @@ def forged_words(lines: Sequence[ForgedLog]) -> tuple[str, str]:
     first = lines[0]
     return (
         f"The owner keeps the weights and rewrites the log: row {first.target}, a picture of that person, is said "
-        f"to have been in none of the {count(first.steps, 'step')} that held it, and others sit in its chairs. "
+        f"to have been in none of the {counted(first.steps, 'step')} that held it, and others sit in its chairs. "
         "Distance is l2 over all weights, between a forged step and the true one; of all steps, the median. Honest "
         "repeats under other settings (threads, kernels, order of rows) differ by up to "
         f"{small(first.noise.most)}; Proof-of-Learning lets pass {small(first.tolerance)}, which is 0.008 of "
