@@ -120,7 +120,7 @@ def test_unchanged_weights_and_a_missing_trace_are_decided_by_a_full_replay(
 ) -> None:
     replaying(all_replayed)
     same = bundle(no_op(), tmp_path / "same")
-    untraced = bundle(base().changed(trace=None).with_files(trace_bin=None), tmp_path / "untraced")
+    untraced = bundle(base().changed(trace=None).with_files({"trace.bin": None}), tmp_path / "untraced")
     for path, spot in ((same, Status.REFUSED), (untraced, Status.UNDECIDED)):
         assert verify(path, keys=TRUSTED, level=Level.V2).status is spot
         full = verify(path, keys=TRUSTED, level=Level.V3)

@@ -45,7 +45,7 @@ def check_tuning(tuning: Mapping[str, Any], run: Run, method: Method, budget: fl
     if missing or not isinstance(tuning["method"], Mapping):
         raise InvalidArgument(
             f"the tuning does not say {missing[0] if missing else 'which method'!r}: hand over what "
-            "expunge.study.tuning.chosen gives for the method"
+            "expunge.study.tuning.chosen_entry gives for the method"
         )
     if tuning["method"] != method.as_json():
         raise InvalidArgument(

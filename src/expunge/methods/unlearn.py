@@ -62,7 +62,7 @@ def unlearn(
     """Forget and record. The same call on an interrupted folder continues it.
 
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
-    ``tuning`` tells where the method's fields come from: what ``expunge.study.tuning.chosen`` gives beside the method.
+    ``tuning`` tells where the method's fields come from: what ``study.tuning.chosen_entry`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
 
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.

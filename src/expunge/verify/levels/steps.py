@@ -108,7 +108,7 @@ def _epochs(schedule: Schedule, shard: int) -> int:
 
 
 def _add_steps(tree: GrowingTree, shard: int, first: int, order: np.ndarray, size: int) -> None:
-    """The leaves of an epoch's steps, as ``schedule.step_bytes`` has them."""
+    """The leaves of an epoch's steps, as ``schedule.schedule.step_bytes`` has them."""
     content, head = slot_bytes(order), b"\x00expunge/step/1" + u32(shard)
     for step, start in enumerate(range(0, len(order), size), start=first):
         chairs = min(size, len(order) - start)
