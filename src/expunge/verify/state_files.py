@@ -19,13 +19,12 @@ from expunge.models.resolver import build_empty
 from expunge.records.bundle import MODEL, checkpoint_name
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
+from expunge.records.states import PREFIX
 from expunge.records.tensors import TensorFile
 from expunge.train.optimiser import COUNTER, MOMENTS
 from expunge.train.state import Tensors, tensors_digest, weights_of
-from expunge.verify.levels.checks import EvidenceMissing
 from expunge.verify.opened import OpenedRecord
-
-PREFIX = "model."
+from expunge.verify.outcomes import EvidenceMissing
 
 
 @dataclass(frozen=True)

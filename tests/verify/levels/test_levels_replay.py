@@ -17,6 +17,7 @@ from tests.verify.levels.replaying import (
     draft_of,
     finding_of,
     opened_record,
+    replay_findings,
     sealed,
     verified,
     with_losses,
@@ -38,7 +39,6 @@ from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
 from expunge.train.state import read_tensors, weights_of, write_tensors
 from expunge.train.training import train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.levels.segments import missed, segments_of
 
 PERSON = "subject:someone-03"

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.verify.levels.replaying import changed, draft_of, finding_of, opened_record, sealed, verified, with_state
+from tests.verify.levels.replaying import (
+    changed,
+    draft_of,
+    finding_of,
+    opened_record,
+    replay_findings,
+    sealed,
+    verified,
+    with_state,
+)
 
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
@@ -29,7 +38,6 @@ from expunge.train.run import Run
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, read_tensors, tensors_digest, write_tensors
 from expunge.train.training import make_recipe, train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.state_files import StateFiles
 
 ROOT = Path(__file__).parents[3]

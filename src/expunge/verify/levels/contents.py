@@ -21,8 +21,8 @@ from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.records.limits import Code, refused
 from expunge.records.record import Salts as Hidden
-from expunge.verify.levels.checks import EvidenceMissing
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing
 
 TABLES = (".csv", ".parquet")
 

@@ -10,18 +10,10 @@ from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRec
 from expunge.records.statement import Statement
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.checks import Checks
 from expunge.verify.opened import OpenedRecord, recorded_before
 
 RANK = {GuaranteeKind.EMPIRICAL: 0, GuaranteeKind.CERTIFIED: 1, GuaranteeKind.EXACT: 2}
 DEVICES = {ProfileName.EXACT_CPU: "cpu", ProfileName.EXACT_GPU_PINNED: "cuda"}
-
-
-def claim_checks(opened: OpenedRecord, checks: Checks) -> None:
-    """Guarantee, claims and profile of every run."""
-    checks.run("guarantee", lambda: check_guarantee(opened))
-    checks.run("claims", lambda: check_claims(opened))
-    checks.run("profile", lambda: check_profile(opened))
 
 
 def check_guarantee(opened: OpenedRecord) -> str:
