@@ -7,13 +7,13 @@ one of them refuses, those that need it leave alone. A new check is a function a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from expunge.core.errors import RecordError
 from expunge.records.bundle import MODEL
 from expunge.records.limits import Code
-from expunge.records.verdict import Finding, Level, holds, not_checked, refused_finding, undecided
+from expunge.records.verdict import Level, holds, not_checked, refused_finding, undecided
 from expunge.verify.levels.chain import check_chain
 from expunge.verify.levels.earned import check_claims, check_guarantee, check_profile
 from expunge.verify.levels.executed import (
@@ -206,15 +206,25 @@ CHECKS: tuple[Check, ...] = (
 
 
 def run(check: Check, opened: OpenedRecord) -> None:
-    """Carry a check out, if what it needs stands and there is something to look at, and enter what it found."""
+    """Carry a check out, if what it needs stands and there is something to look at, and enter what it found.
+
+    A refusal ends nothing but its own check.
+    """
     if not all(_stands(need, opened) for need in check.needs) or (check.when and not check.when(opened)):
         return
-    if check.each is None:
-        found = [_finding(check, opened, check.name)]
-    else:
-        found = [_finding(check, opened, name, item) for name, item in check.each(opened)]
-    opened.findings += found
-    if all(finding.stands for finding in found):
+    items = [(check.name,)] if check.each is None else check.each(opened)
+    stands, left = True, check.until_replayed and opened.by_schedule
+    for name, *item in items:
+        try:
+            seen = check.look(opened, *item)
+            found = (not_checked if isinstance(seen, NotChecked) else holds)(name, check.level, str(seen))
+        except RecordError as error:
+            found = refused_finding(name, check.level, Code(error.code), without_code(error), until_replayed=left)
+        except Undecided as error:
+            found = undecided(name, check.level, error.reason, str(error), until_replayed=left)
+        opened.findings.append(found)
+        stands = stands and found.stands
+    if stands:
         opened.passed.add(check.name)
 
 
@@ -222,16 +232,3 @@ def _stands(need: str | Level, opened: OpenedRecord) -> bool:
     if isinstance(need, Level):
         return all(finding.stands for finding in opened.findings if finding.level is need)
     return need in opened.passed
-
-
-def _finding(check: Check, opened: OpenedRecord, name: str, *item: Any) -> Finding:
-    """A refusal ends nothing but its own check."""
-    try:
-        seen = check.look(opened, *item)
-    except RecordError as error:
-        found = refused_finding(name, check.level, Code(error.code), without_code(error))
-    except Undecided as error:
-        found = undecided(name, check.level, error.reason, str(error))
-    else:
-        return (not_checked if isinstance(seen, NotChecked) else holds)(name, check.level, str(seen))
-    return replace(found, until_replayed=check.until_replayed and opened.by_schedule)

@@ -177,7 +177,7 @@ def _check_foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> Non
 def _untrusted(what: str, sources: str, digest: str) -> Undecided:
     told = (
         f"and nothing of it was imported: read its sources, which have the digest {_short(sources)}, and say "
-        f"--trust {digest} if they may run here under that name"
+        f"`trust` {digest} if they may run here under that name"
         if sources
         else "and the record names no sources of it: nobody can tell what ran"
     )

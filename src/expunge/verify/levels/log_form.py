@@ -81,9 +81,9 @@ def check_only_grew(opened: OpenedRecord) -> str:
         size = known.checkpoint.size
         if size < head.size and size not in proofs:
             raise EvidenceMissing(
-                f"you kept a checkpoint over {counted(size, 'record')}, this one is over {head.size}, and "
-                "no proof leads from one to the other: send the owner the one that you kept, for "
-                "`expunge attest --known-checkpoint`"
+                f"you kept a checkpoint over {counted(size, 'record')}, this one is over {head.size}, and no proof "
+                "leads from one to the other: send the owner the one that you kept, which attest takes as a known "
+                "checkpoint"
             )
         check_grown(known.checkpoint, head, proofs.get(size))
         unused.discard(size)
@@ -91,7 +91,7 @@ def check_only_grew(opened: OpenedRecord) -> str:
         raise _inconsistent(f"{CONSISTENCY}{min(unused)}.json proves a growth from a checkpoint that nobody shows")
     opened.log.earlier = tuple(sorted(earlier, key=lambda item: item.checkpoint.size))
     if not earlier and known is None:
-        return NotChecked("the bundle shows one checkpoint alone, and you gave none that you kept (--known-checkpoint)")
+        return NotChecked("the bundle shows one checkpoint alone, and you gave none that you kept (`known_checkpoint`)")
     kept = "" if known is None else f", one of {known.checkpoint.size} that you kept among them"
     return f"only grew since {counted(len(earlier) + (known is not None), 'earlier checkpoint')}{kept}"
 

@@ -77,7 +77,7 @@ class _Again:
             raise EvidenceMissing(
                 f"{algorithm.name} started from the weights {parent.digest.hex()[:16]}… of the run before, which are "
                 "not here: once that run is retired this is as it should be, and nothing above V1 can be decided; "
-                "while it is kept for auditors, give the folder with its model.safetensors with --checkpoints DIR"
+                "while it is kept for auditors, give the folder with its model.safetensors with `checkpoints` DIR"
             )
         model = self._model(weights, record)
         came = self._carry_out(method, model, record, forget, self._opened.supplied.progress)

@@ -71,7 +71,7 @@ class Replay:
         if given is None:
             raise EvidenceMissing(
                 "the run was trained under secret noise, which nothing in the bundle determines: ask the owner for "
-                "noise.key, which reveals it for good, and give it with --noise-key"
+                "noise.key, which reveals it for good, and give it with `noise_key`"
             )
         key = read_key(given)
         if announced is None or commitment_of(key) != announced.hex():
@@ -85,7 +85,7 @@ class Replay:
     def check_without_rows(self) -> str:
         """Steps can only be carried out again on their rows."""
         raise EvidenceMissing(
-            "no data were given, and steps can only be carried out again on their rows: give them with --data PATH "
+            "no data were given, and steps can only be carried out again on their rows: give them with `data` PATH "
             "(what was forgotten may be missing)"
         )
 
@@ -239,5 +239,5 @@ def _spotted(drawn: Draw, total: int, epochs: int) -> str:
     return (
         f"{told}: {len(drawn.always)} whatever the draw (first ones, those with an empty chair and all after, the "
         f"least and the largest changes), {len(drawn.drawn)} drawn here from the other {drawn.pool}; {rows}; "
-        f"--segments {needed(drawn.pool, 1, LIKELY)} would meet a single one with {LIKELY:.0%}{_by_chance(drawn)}"
+        f"`segments` {needed(drawn.pool, 1, LIKELY)} would meet a single one with {LIKELY:.0%}{_by_chance(drawn)}"
     )
