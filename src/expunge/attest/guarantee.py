@@ -10,6 +10,7 @@ from expunge.core.errors import RecordError
 from expunge.core.values import Certified, Exact, guarantee_from_json
 from expunge.methods import METHODS
 from expunge.methods.lookup import method_from_json
+from expunge.records.catalogue import Execution, execution_of
 from expunge.records.claims import highest
 from expunge.records.limits import Code, refused
 from expunge.records.record import Guarantee, GuaranteeKind
@@ -26,6 +27,12 @@ def algorithm_of(manifest: Mapping[str, Any]) -> str:
     """The method's name, or "train"."""
     described = manifest.get("method")
     return TRAINING if described is None else str(described["name"])
+
+
+def execution_by(manifest: Mapping[str, Any]) -> Execution:
+    """How a run came about, by its method."""
+    name = algorithm_of(manifest)
+    return execution_of(name, foreign=name != TRAINING and name not in BUILT_IN)
 
 
 def lowered(manifest: Mapping[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from expunge.core.hashing import parse_json, sha256
 from expunge.data.commitment import tombstones_digest
 from expunge.records.bundle import ENVELOPE, Bundle
 from expunge.records.canonical import malformed
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
 from expunge.records.draft import COMMIT
 from expunge.records.envelope import envelope_digest
@@ -341,7 +341,7 @@ def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str) ->
     environment = run.environment
     if environment.profile is ProfileName.TOLERANT or environment.not_exact is not None:
         pass  # no bits were pinned that a replay could be compared with
-    elif run.checkpoints is None and run.algorithm.name not in EXACT_METHODS:
+    elif run.checkpoints is None and run.came_about is Execution.OWN_STEPS:
         again = f"{verify} V3 {given} --checkpoints PARENT"
         steps.append(("V3", again, "the method again, from the parent's model while that is kept"))
     elif run.checkpoints is not None:

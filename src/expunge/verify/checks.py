@@ -12,10 +12,17 @@ from typing import Any
 
 from expunge.core.errors import RecordError
 from expunge.records.bundle import MODEL
+from expunge.records.catalogue import Execution
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, holds, not_checked, refused_finding, undecided
 from expunge.verify.levels.chain import check_chain
-from expunge.verify.levels.earned import check_claims, check_guarantee, check_profile
+from expunge.verify.levels.earned import (
+    check_claims,
+    check_execution,
+    check_guarantee,
+    check_profile,
+    names_execution,
+)
 from expunge.verify.levels.executed import (
     check_cost,
     check_schedule_root,
@@ -119,7 +126,7 @@ def without_rows(opened: OpenedRecord) -> bool:
 
 
 def own_steps(opened: OpenedRecord) -> bool:
-    return not opened.by_schedule
+    return opened.record.came_about is Execution.OWN_STEPS
 
 
 def asked(*levels: Level) -> Callable[[OpenedRecord], bool]:
@@ -157,6 +164,7 @@ CHECKS: tuple[Check, ...] = (
     Check("tombstones kept", V1, check_kept, needs=CHAINED),
     Check("requests honoured", V1, check_honoured, needs=CHAINED),
     Check("tombstones requested", V1, check_requested, needs=CHAINED),
+    Check("execution named", V1, check_execution, needs=CHAINED, when=names_execution),
     Check("guarantee", V1, check_guarantee, needs=CHAINED),
     Check("claims", V1, check_claims, needs=CHAINED),
     Check("profile", V1, check_profile, needs=CHAINED),

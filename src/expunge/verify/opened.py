@@ -21,7 +21,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
 from expunge.records.bundle import ASSIGNMENT, ENVELOPE, LEAF_BYTES, UNITS, Bundle
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.draft import COMMIT
 from expunge.records.keys import TrustedKey
 from expunge.records.note import SignedCheckpoint
@@ -163,7 +163,7 @@ class OpenedRecord:
     @property
     def by_schedule(self) -> bool:
         """Whether the run took the schedule's steps, which a replay carries out one by one, and no steps of its own."""
-        return self.record.algorithm.name in EXACT_METHODS
+        return self.record.came_about is Execution.SCHEDULE
 
     @property
     def recipe(self) -> Recipe:

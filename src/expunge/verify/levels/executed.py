@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from expunge.core.wording import counted
 from expunge.records.bundle import TRACE
+from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.verify.levels.chain import links
 from expunge.verify.levels.steps import Departure, Scan, scan, trace_bytes
@@ -45,6 +46,8 @@ def _no_trace(opened: OpenedRecord) -> str:
         raise refused(Code.TRACE_DIGEST_MISMATCH, f"the bundle holds {TRACE} and the record names none")
     if opened.record.checkpoints is not None or opened.by_schedule:
         raise EvidenceMissing("the record names no trace, so nothing states which rows each step was carried out with")
+    if opened.record.came_about is Execution.SOLVE:
+        return NotChecked("the method solves for its weights and takes no steps; no trajectory is on record")
     return NotChecked("the method takes steps of its own, not those of the schedule; no trajectory is on record")
 
 

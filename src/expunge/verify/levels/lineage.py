@@ -5,7 +5,7 @@ from __future__ import annotations
 from expunge.core.beacon import Beacon as Described
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.streams import ZERO_BEACON, lineage_seed, unlearning_digest
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.records.record import Beacon, RunRecord, preprocessing_digest
 from expunge.schedule.recipe import Calendar, Optimiser
@@ -163,7 +163,8 @@ def check_seed(opened: OpenedRecord) -> str:
             raise _seed(f"{name} has the seed {randomness.lineage_seed.hex()[:16]}…, not that of recipe, root, beacon")
         if (randomness.method_seed is None) != (randomness.request_seed is None):
             raise _seed(f"{name} has one of request seed and method seed: a method that takes steps has both")
-        if record.algorithm.name not in EXACT_METHODS and record.checkpoints is None and randomness.method_seed is None:
+        own_steps = record.came_about is Execution.OWN_STEPS
+        if own_steps and record.checkpoints is None and randomness.method_seed is None:
             raise _seed(f"{name} recorded no training and names no seed of its method's own steps")
         if randomness.method_seed is not None and randomness.request_seed is not None:
             stands_for = unlearning_digest(opened.committed.recipe, parent.digest, randomness.request_seed)

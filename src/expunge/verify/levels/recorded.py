@@ -10,7 +10,7 @@ import numpy as np
 from expunge.core.errors import RecordError
 from expunge.core.wording import counted
 from expunge.records.bundle import MODEL
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.records.record import Checkpoints, Reuse, RunRecord, State, states_root
 from expunge.records.states import state_digests
@@ -277,9 +277,9 @@ def _moved(opened: OpenedRecord, *, own: bool) -> str:
 
 def _unmoved(opened: OpenedRecord, record: RunRecord, found: str) -> RecordError | EvidenceMissing:
     """Steps of the schedule may come to the same bits by chance, which a full replay shows; a method's own cannot."""
-    if record.algorithm.name not in EXACT_METHODS:
+    if record.came_about is not Execution.SCHEDULE:
         return refused(Code.WEIGHTS_UNCHANGED, found)
-    if record is not opened.record and opened.record.algorithm.name not in EXACT_METHODS:
+    if record is not opened.record and not opened.by_schedule:
         return EvidenceMissing(f"{found}, or it is an honest coincidence: a full replay, V3, of that record tells")
     return refused(Code.WEIGHTS_UNCHANGED, f"{found} (a full replay, V3, would show an honest coincidence)")
 
