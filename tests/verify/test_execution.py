@@ -12,6 +12,7 @@ from tests.verify.lineages import TRUSTED
 from tests.verify.records import Story, approximated, bundle, certified, forgot, trained
 
 from expunge.core.hashing import sha256
+from expunge.records.bundle import open_bundle
 from expunge.records.limits import Code
 from expunge.records.record import Execution, Guarantee, GuaranteeKind
 from expunge.records.verdict import Level, Outcome, Status, Verdict
@@ -100,8 +101,6 @@ def test_a_solve_earns_no_more_than_its_method(tmp_path: Path) -> None:
 
 
 def test_the_certificate_of_a_solve_offers_no_replay_of_steps(tmp_path: Path) -> None:
-    from expunge.records.bundle import open_bundle
-
     path = bundle(approximated(trained(), (3,)).changed(execution=Execution.SOLVE), tmp_path)
     with open_bundle(path) as opened:
-        assert [item["level"] for item in certificate(opened)["verification"]] == ["V1"]
+        assert [item.level for item in certificate(opened).verification] == ["V1"]

@@ -78,12 +78,12 @@ def not_checked(name: str, level: Level, detail: str) -> Finding:
     return Finding(name=name, level=level, outcome=Outcome.NOT_CHECKED, detail=detail)
 
 
-def refused_finding(name: str, level: Level, code: Code, detail: str, **more: bool) -> Finding:
-    return Finding(name=name, level=level, outcome=Outcome.REFUSED, detail=detail, code=code, **more)
+def refused_finding(name: str, level: Level, code: Code, detail: str) -> Finding:
+    return Finding(name=name, level=level, outcome=Outcome.REFUSED, detail=detail, code=code)
 
 
-def undecided(name: str, level: Level, reason: str, detail: str, **more: bool) -> Finding:
-    return Finding(name=name, level=level, outcome=Outcome.UNDECIDED, detail=detail, reason=reason, **more)
+def undecided(name: str, level: Level, reason: str, detail: str) -> Finding:
+    return Finding(name=name, level=level, outcome=Outcome.UNDECIDED, detail=detail, reason=reason)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ one of them refuses, those that need it leave alone. A new check is a function a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from expunge.core.errors import RecordError
@@ -221,17 +221,18 @@ def run(check: Check, opened: OpenedRecord) -> None:
     if not all(_stands(need, opened) for need in check.needs) or (check.when and not check.when(opened)):
         return
     items = [(check.name,)] if check.each is None else check.each(opened)
-    stands, left = True, check.until_replayed and opened.by_schedule
+    stands = True
     for name, *item in items:
         try:
             seen = check.look(opened, *item)
             found = (not_checked if isinstance(seen, NotChecked) else holds)(name, check.level, str(seen))
         except RecordError as error:
-            found = refused_finding(name, check.level, Code(error.code), without_code(error), until_replayed=left)
+            found = refused_finding(name, check.level, Code(error.code), without_code(error))
         except Undecided as error:
-            found = undecided(name, check.level, error.reason, str(error), until_replayed=left)
-        opened.findings.append(found)
+            found = undecided(name, check.level, error.reason, str(error))
         stands = stands and found.stands
+        left = check.until_replayed and not found.stands and opened.by_schedule
+        opened.findings.append(replace(found, until_replayed=left))
     if stands:
         opened.passed.add(check.name)
 

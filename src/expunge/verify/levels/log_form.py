@@ -82,8 +82,8 @@ def check_only_grew(opened: OpenedRecord) -> str:
         if size < head.size and size not in proofs:
             raise EvidenceMissing(
                 f"you kept a checkpoint over {counted(size, 'record')}, this one is over {head.size}, and no proof "
-                "leads from one to the other: send the owner the one that you kept, which attest takes as a known "
-                "checkpoint"
+                "leads from one to the other: send the owner the one that you kept, for expunge attest "
+                "`known_checkpoint`"
             )
         check_grown(known.checkpoint, head, proofs.get(size))
         unused.discard(size)
