@@ -16,6 +16,7 @@ from tests.conftest import run_json
 from tests.verify.levels.replaying import (
     finding_of,
     opened_record,
+    replay_findings,
     sealed,
     story_of,
     verified,
@@ -37,7 +38,6 @@ from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
 from expunge.train.state import read_tensors, weights_of, write_tensors
 from expunge.train.training import train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.levels.segments import missed, segments_of
 
 PERSON = "subject:someone-03"

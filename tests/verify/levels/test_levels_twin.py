@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import run_json
-from tests.verify.levels.replaying import finding_of, opened_record, sealed, story_of, verified, with_state
+from tests.verify.levels.replaying import (
+    finding_of,
+    opened_record,
+    replay_findings,
+    sealed,
+    story_of,
+    verified,
+    with_state,
+)
 
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
@@ -30,7 +38,6 @@ from expunge.train.run import Run
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, read_tensors, tensors_digest, write_tensors
 from expunge.train.training import make_recipe, train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.state_files import StateFiles
 
 ROOT = Path(__file__).parents[3]
