@@ -16,11 +16,11 @@ from expunge.data.encoding import Encoding
 from expunge.schedule.recipe import LINEAR_TASKS, TASK_NAMES, Recipe
 from expunge.tasks.classification import TASKS
 from expunge.tasks.linear import LinearTask, Logistic, Squared
-from expunge.tasks.task import Batch, ClassTask
+from expunge.tasks.task import ClassTask, labelled
 
 SCORES = torch.from_numpy(np.random.default_rng(5).normal(0, 3, (20, 4)))
 LABELS = torch.from_numpy(np.random.default_rng(6).integers(0, 4, 20))
-ROWS = Batch(SCORES, LABELS)
+ROWS = labelled(SCORES, LABELS)
 LINEAR = [TASKS[name] for name in LINEAR_TASKS]
 
 
@@ -49,7 +49,7 @@ def test_losses_by_hand(task: ClassTask) -> None:
     expected = [slow(task.name, row, label) for row, label in zip(SCORES.tolist(), LABELS.tolist(), strict=True)]
     assert task.losses(nn.Identity(), ROWS).tolist() == pytest.approx(expected, abs=1e-12)
     assert task.loss_of(SCORES.bfloat16(), ROWS).dtype == torch.float32
-    moved = task.at(nn.Identity(), Batch(torch.zeros(20, 4), LABELS), SCORES)
+    moved = task.at(nn.Identity(), labelled(torch.zeros(20, 4), LABELS), SCORES)
     assert moved.tolist() == pytest.approx(expected, abs=1e-12)
 
 
@@ -73,7 +73,7 @@ def test_the_second_derivative_moves_no_faster_than_stated(task: LinearTask) -> 
 
 
 def test_extreme_scores_stay_finite() -> None:
-    rows = Batch(torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64), torch.tensor([0, 0]))
+    rows = labelled(torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64), torch.tensor([0, 0]))
     for task in TASKS.values():
         assert bool(torch.isfinite(task.losses(nn.Identity(), rows)).all())
         assert bool(torch.isfinite(task.margins(nn.Identity(), rows)).all())
@@ -82,7 +82,7 @@ def test_extreme_scores_stay_finite() -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=by_name)
 def test_margins_are_those_of_the_beliefs(task: ClassTask) -> None:
     """What a probe computes from the beliefs in NumPy is what the task says itself."""
-    found = task.margins(nn.Identity(), Batch(SCORES.float(), LABELS))
+    found = task.margins(nn.Identity(), labelled(SCORES.float(), LABELS))
     beliefs = task.beliefs(SCORES.float().double()).numpy()
     assert found.dtype == torch.float64
     assert found.tolist() == pytest.approx(signals.margins(beliefs, LABELS.numpy()).tolist(), abs=1e-10)
@@ -109,3 +109,21 @@ def test_shards_are_refused_where_softmax_means_nothing(name: str) -> None:
     with pytest.raises(UnsupportedYet, match=r"with 2 shards.*mean of softmax.*use one shard"):
         Recipe(inputs=inputs, classes=(0, 1), task=name, shards=2)
     assert Recipe(inputs=inputs, classes=(0, 1), task=name, slices=3).slices == 3
+
+
+def test_a_batch_takes_and_replaces_with_its_slots() -> None:
+    rows = labelled(SCORES, LABELS, torch.arange(20) + 100)
+    some = rows.take(torch.tensor([7, 3, 3]))
+    assert torch.equal(some["inputs"], SCORES[[7, 3, 3]])
+    assert torch.equal(ClassTask.labels(some), LABELS[[7, 3, 3]])
+    assert some.slots is not None
+    assert some.slots.tolist() == [107, 103, 103]
+    cut = rows.take(slice(18, 25))
+    assert (len(cut), cut.of_slots(torch.arange(200.0)).tolist()) == (2, [118.0, 119.0])
+    other = rows.replace(labels=torch.zeros_like(LABELS))
+    assert other.slots is rows.slots
+    assert other["inputs"] is SCORES
+    assert not ClassTask.labels(other).any()
+    assert torch.equal(ClassTask.labels(rows), LABELS)
+    with pytest.raises(AssertionError, match="no data set"):
+        labelled(SCORES, LABELS).of_slots(torch.zeros(20))

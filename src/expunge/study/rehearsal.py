@@ -28,6 +28,7 @@ from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
 from expunge.study.pseudo_sets import Kind, pseudo_sets
 from expunge.study.score import Attempt, Mode, Part, Score, Stage
+from expunge.tasks.task import ClassTask
 from expunge.train.answers import beliefs
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
@@ -151,7 +152,8 @@ class Rehearsal:
         }
         found: dict[Part, tuple[np.ndarray, np.ndarray]] = {}
         for part, (examples, chosen) in rows.items():
-            logits, labels = beliefs(recipe, model, examples, chosen), examples.plain(chosen).labels.cpu().numpy()
+            logits = beliefs(recipe, model, examples, chosen)
+            labels = ClassTask.labels(examples.batch(chosen)).cpu().numpy()
             found[part] = margins(logits, labels), correct(logits, labels)
             bad = int((~np.isfinite(found[part][0])).sum())
             if bad:

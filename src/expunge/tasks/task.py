@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
+INPUTS, LABELS = "inputs", "labels"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows on the device, ready for a model."""
+    """Rows on the device, ready for a model: named tensors with rows first, and the slots that they were gathered from.
 
-    inputs: torch.Tensor
-    labels: torch.Tensor
+    What the names are is the task's to know: ask it. Rows that sit in no data set, such as learnt noise, have no slots.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    slots: torch.Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.tensors[name]
+
+    def take(self, rows: slice | torch.Tensor) -> Batch:
+        """Some of the rows, with their slots."""
+        slots = None if self.slots is None else self.slots[rows]
+        return Batch({name: values[rows] for name, values in self.tensors.items()}, slots)
+
+    def of_slots(self, values: torch.Tensor) -> torch.Tensor:
+        """Of something that is given for every slot, what falls to these rows."""
+        assert self.slots is not None, "these rows sit in no data set"
+        return values[self.slots]
+
+    def replace(self, **tensors: torch.Tensor) -> Batch:
+        """The same rows with other tensors in the place of those named."""
+        return Batch({**self.tensors, **tensors}, self.slots)
+
+
+def labelled(inputs: torch.Tensor, labels: torch.Tensor, slots: torch.Tensor | None = None) -> Batch:
+    """A batch of inputs with a label each."""
+    return Batch({INPUTS: inputs, LABELS: labels}, slots)
+
+
+class Rows(Protocol):
+    """What batches are gathered from."""
+
+    def batch(self, slots: np.ndarray) -> Batch:
+        """Rows as they are, in the order of their slots."""
+        ...
 
 
 class Task(ABC):
@@ -27,9 +63,13 @@ class Task(ABC):
     name: ClassVar[str]
     takes: ClassVar[str] = "any model"  # what a method that asks for this kind of task needs, in words
 
-    @abstractmethod
+    def inputs(self, batch: Batch) -> torch.Tensor:
+        """What goes into the model; gradients in the inputs are taken here."""
+        return batch[INPUTS]
+
     def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """What the model answers: (rows, classes) logits or scores."""
+        return model(self.inputs(batch))
 
     @abstractmethod
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -49,7 +89,7 @@ class Task(ABC):
 
     def at(self, model: nn.Module, batch: Batch, inputs: torch.Tensor) -> torch.Tensor:
         """Losses with other inputs in the place of the batch's: what gradients in the inputs flow through."""
-        return self.losses(model, replace(batch, inputs=inputs))
+        return self.losses(model, batch.replace(inputs=inputs))
 
 
 class ClassTask(Task):
@@ -57,8 +97,14 @@ class ClassTask(Task):
 
     takes: ClassVar[str] = "class labels"
 
+    @staticmethod
+    def labels(batch: Batch) -> torch.Tensor:
+        """The class of each row, by its number."""
+        return batch[LABELS]
+
     def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         logits = self.beliefs(self.outputs(model, batch).double())
-        own = logits.gather(1, batch.labels[:, None])
-        others = logits.scatter(1, batch.labels[:, None], -torch.inf)
+        labels = self.labels(batch)[:, None]
+        own = logits.gather(1, labels)
+        others = logits.scatter(1, labels, -torch.inf)
         return own[:, 0] - torch.logsumexp(others, dim=1)

@@ -25,7 +25,7 @@ def beliefs(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndar
     found: list[np.ndarray] = [np.zeros((0, len(recipe.classes)))]
     with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
         for start in range(0, len(slots), CHUNK):
-            answered = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
+            answered = task.outputs(model, examples.batch(slots[start : start + CHUNK]))
             found.append(task.beliefs(answered.double()).cpu().numpy())
     return np.concatenate(found)
 
@@ -44,7 +44,7 @@ def evaluating(model: nn.Module) -> Generator[None]:
 
 def check_answers(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> None:
     """The first rows of some slots, in eval mode; a look at the result, no part of anybody's work."""
-    rows = examples.plain(slots[:ROWS])
+    rows = examples.batch(slots[:ROWS])
     with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
         finite = torch.isfinite(TASKS[recipe.task].outputs(model, rows)).flatten(1).all(dim=1)
     if not bool(finite.all()):
