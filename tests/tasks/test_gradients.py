@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -43,7 +44,7 @@ class HalfSquare(Task):
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return 0.5 * (outputs[:, 0] - batch["labels"]).square()
 
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         raise NotImplementedError
 
 

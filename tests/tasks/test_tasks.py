@@ -77,16 +77,26 @@ def test_extreme_scores_stay_finite() -> None:
     rows = labelled(torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64), torch.tensor([0, 0]))
     for task in TASKS.values():
         assert bool(torch.isfinite(task.losses(nn.Identity(), rows)).all())
-        assert bool(torch.isfinite(task.margins(nn.Identity(), rows)).all())
+        assert all(np.isfinite(values).all() for values in task.signals(nn.Identity(), rows).values())
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=by_name)
-def test_margins_are_those_of_the_beliefs(task: ClassTask) -> None:
-    """What a probe computes from the beliefs in NumPy is what the task says itself."""
-    found = task.margins(nn.Identity(), labelled(SCORES.float(), LABELS))
-    beliefs = task.beliefs(SCORES.float().double()).numpy()
-    assert found.dtype == torch.float64
-    assert found.tolist() == pytest.approx(signals.margins(beliefs, LABELS.numpy()).tolist(), abs=1e-10)
+def test_signals_are_those_of_the_beliefs(task: ClassTask) -> None:
+    """What a probe computes from the beliefs in NumPy is what the task says, bit for bit, of any of the rows."""
+    rows, labels = labelled(SCORES.float(), LABELS), LABELS.numpy()
+    told = task.signals(nn.Identity(), rows)
+    found, beliefs = told["margin"], task.beliefs(SCORES.float().double()).numpy()
+    assert {name: values.dtype for name, values in told.items()} == dict.fromkeys(told, np.dtype(np.float64))
+    wanted = {
+        "beliefs": beliefs,
+        "loss": signals.losses(beliefs, labels),
+        "margin": signals.margins(beliefs, labels),
+        "correct": signals.correct(beliefs, labels),
+    }
+    assert told.keys() == wanted.keys()
+    for start, end in ((0, 20), (3, 4), (5, 18)):
+        part = task.signals(nn.Identity(), rows.take(slice(start, end)))
+        assert all(np.array_equal(part[name], values[start:end]) for name, values in wanted.items())
     probabilities = signals.probabilities(beliefs)
     own = probabilities[np.arange(20), LABELS.numpy()]
     assert found.tolist() == pytest.approx(np.log(own / (1 - own)).tolist(), abs=1e-8)

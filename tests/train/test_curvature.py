@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.train import newton_twin as newton
@@ -42,7 +43,7 @@ class HalfSquares(Task):
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return 0.5 * (outputs - batch["labels"]).square().sum(1)
 
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         raise NotImplementedError
 
 

@@ -190,9 +190,11 @@ def test_margins_of_the_task_equal_their_definition(pictures: Dataset) -> None:
     logits = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(20) % 4
     task = Classification()
-    found = task.margins(Echo(), labelled(logits, labels))
+    found = task.signals(Echo(), labelled(logits, labels))
     p = torch.softmax(logits, 1).gather(1, labels[:, None])[:, 0]
-    torch.testing.assert_close(found, torch.log(p / (1 - p)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.from_numpy(found["margin"]), torch.log(p / (1 - p)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.from_numpy(found["loss"]), -torch.log(p), rtol=1e-12, atol=1e-12)
+    assert (found["correct"] == (logits.argmax(1) == labels).numpy()).all()
     torch.testing.assert_close(task.losses(Echo(), labelled(logits, labels)), -torch.log(p))
     other = task.at(Echo(), labelled(torch.zeros_like(logits), labels), logits)
     torch.testing.assert_close(other, -torch.log(p))

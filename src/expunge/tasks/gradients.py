@@ -24,7 +24,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call, jacrev, vmap
 
 from expunge.core.errors import InvalidArgument
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import Batch, ClassTask, Task
 
 ENTRIES = 1 << 26  # numbers held at once while going over rows: 256 MiB in float32
 CACHED_ENTRIES = 1 << 18  # numbers of a product that stay in a processor's cache: 1 MiB in float32
@@ -51,7 +51,7 @@ def squared_gradients(task: Task, model: nn.Module, batch: Batch) -> list[torch.
     return _squares(model, batch, _losses_of(task))
 
 
-def label_squared_gradients(task: Task, model: nn.Module, batch: Batch) -> list[torch.Tensor]:
+def label_squared_gradients(task: ClassTask, model: nn.Module, batch: Batch) -> list[torch.Tensor]:
     """Sum over rows of the expected squared gradient of log p_y with y drawn from the model's own softmax.
 
     The diagonal of the Fisher information, exact, without a draw; the batch's labels are not read. The task's
@@ -106,7 +106,7 @@ def outputs_of(task: Task) -> Values:
     return lambda model, batch: task.outputs(model, batch).flatten(1)
 
 
-def _label_scores_of(task: Task) -> Values:
+def _label_scores_of(task: ClassTask) -> Values:
     """√p_c · log p_c with √p_c held fixed: the squares of these gradients sum to the expectation over labels."""
 
     def values(model: nn.Module, batch: Batch) -> torch.Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from expunge.core.statistics.margins import correct, losses, margins
+
 INPUTS, LABELS = "inputs", "labels"
 
 
@@ -58,7 +60,7 @@ class Rows(Protocol):
 
 
 class Task(ABC):
-    """Losses, margins and outputs per example, whatever is learnt."""
+    """Losses, signals and outputs per example, whatever is learnt."""
 
     name: ClassVar[str]
     takes: ClassVar[str] = "any model"  # what a method that asks for this kind of task needs, in words
@@ -76,12 +78,11 @@ class Task(ABC):
         """Loss of each example, float32 at least, from what the model answered."""
 
     @abstractmethod
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """log(p_y / (1 − p_y)) of each example in float64; higher = more sure of the right answer."""
+    def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
+        """What is measured of each example, rows first, in float64: "loss" and "margin", by the belief in its answer.
 
-    def beliefs(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Logits whose softmax is the model's belief in each class: the outputs, unless the task says otherwise."""
-        return outputs
+        Where an answer can be right also "correct" (1 or 0), where there are classes "beliefs" (rows, classes).
+        """
 
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Loss of each example, float32 at least."""
@@ -102,9 +103,19 @@ class ClassTask(Task):
         """The class of each row, by its number."""
         return batch[LABELS]
 
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        logits = self.beliefs(self.outputs(model, batch).double())
-        labels = self.labels(batch)[:, None]
-        own = logits.gather(1, labels)
-        others = logits.scatter(1, labels, -torch.inf)
-        return own[:, 0] - torch.logsumexp(others, dim=1)
+    def beliefs(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Logits whose softmax is the model's belief in each class: the outputs, unless the task says otherwise."""
+        return outputs
+
+    def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
+        beliefs = self.beliefs(self.outputs(model, batch).detach().double()).cpu().numpy()
+        return {"beliefs": beliefs, **signals_of(beliefs, self.labels(batch).cpu().numpy())}
+
+
+def signals_of(beliefs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Of beliefs (rows, classes) that were read before: −log p_y, log(p_y / (1 − p_y)), and whether the answer is y."""
+    return {
+        "loss": losses(beliefs, labels),
+        "margin": margins(beliefs, labels),
+        "correct": correct(beliefs, labels),
+    }
