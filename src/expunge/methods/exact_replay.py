@@ -83,7 +83,6 @@ class ExactReplay(Method):
             given.schedule,
             given.examples,
             given.emptied,
-            given.task,
             recording=recording,
             starts=starts,
             progress=given.progress,

@@ -21,7 +21,7 @@ from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.log import Log
-from expunge.train.loop import NoRecorder, Progress, Recorder
+from expunge.train.loop import Progress, Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble
@@ -228,7 +228,7 @@ class Given:
     def recorder(self, total: int) -> Recorder:
         """Keeps one state of an unlearning loop, so that a killed run continues."""
         if self.workspace is None:
-            return NoRecorder()
+            return Recorder()
         return FolderRecorder(
             self.workspace,
             shard=0,

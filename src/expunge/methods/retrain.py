@@ -57,7 +57,6 @@ class Retrain(Method):
             schedule,
             given.examples,
             given.emptied,
-            given.task,
             recording=recording,
             progress=given.progress,
             noise=given.noise,

@@ -26,7 +26,6 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
@@ -227,7 +226,7 @@ def _looked_at(
 ) -> tuple[Parent, Exactness]:
     """Examine what the result may be called; ``made`` is the recipe it belongs to. Call it pinned."""
     schedule = run.schedule if made == run.recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
-    found = examine(made, schedule, examples, emptied, TASKS[made.task])
+    found = examine(made, schedule, examples, emptied)
     noise = None if key is None else draw_noise(made, key, schedule.seed)
     return _parent(run, ancestor, examples, found, device, noise, same_lineage=made == run.recipe), found
 

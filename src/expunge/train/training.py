@@ -24,7 +24,6 @@ from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
@@ -175,7 +174,6 @@ def train(
         key = _announce(recipe, folder, noise_key, fixed)
         return hold(folder, fixed, commitment, units, key)
     examples = Examples(recipe, training_rows, find_device(device))
-    task = TASKS[recipe.task]
     left_out = leave_out(without, dataset, commitment)
     left_out.check(recipe, schedule)
     emptied = left_out.slots
@@ -193,7 +191,7 @@ def train(
         run = finished_or_other(folder, manifest)
         if run is not None:
             return run
-        found = examine(recipe, schedule, examples, emptied, task)
+        found = examine(recipe, schedule, examples, emptied)
         if key is not None:
             keep_key(folder, key)
         run = start_or_continue(folder, manifest)
@@ -210,7 +208,6 @@ def train(
             schedule,
             examples,
             emptied,
-            task,
             recording=recording,
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),

@@ -32,7 +32,7 @@ from expunge.records.keys import SigningKey
 from expunge.records.record import RunRecord
 from expunge.records.verdict import Level, Outcome, Status
 from expunge.schedule.recipe import Optimiser
-from expunge.train import shards
+from expunge.train import segment
 from expunge.train.examples import Examples
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
@@ -219,7 +219,7 @@ def test_a_training_that_was_executed_differently_is_refused(
         if what == "rate":
             otherwise.setattr(Optimiser, "rate_at", faster)
         elif what == "momentum":
-            otherwise.setattr(shards, "make_optimiser", lighter)
+            otherwise.setattr(segment, "make_optimiser", lighter)
         else:
             otherwise.setattr(Examples, "batch", neighbours)
         other = train(pictures, out=tmp_path / "other", recipe=base.recipe, checkpoint_interval=8)

@@ -30,7 +30,7 @@ import torch
 
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import Proof, by_epoch, parts_of, published_hash, rates_of, vector
-from expunge.adversary.pol.replay import Distance, Replayer, others_apart
+from expunge.adversary.pol.replay import Distance, advance, others_apart, replayer
 from expunge.adversary.pol.verdict import Check, Mode, PolFinding, PolVerdict, SegmentReplay
 from expunge.core.errors import Diverged, InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order
@@ -46,6 +46,7 @@ from expunge.train.examples import Examples
 from expunge.train.loop import Progress
 from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
+from expunge.train.segment import StepRunner
 from expunge.train.state import full_state, tensors_digest
 from expunge.train.training import find_device
 
@@ -96,7 +97,7 @@ def _as_published(
 ) -> PolVerdict:
     chosen = largest_of_each_epoch(proof, largest)
     p_values = init_p_values(proof.recipe, proof.trajectory.states[0].tensors())
-    replayer = Replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
+    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
     findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
     found: list[SegmentReplay] = []
     absent = _absent(proof.parts, data)
@@ -104,7 +105,7 @@ def _as_published(
         findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
     else:
         for turn, number in enumerate(chosen):
-            found.append(_replayed(proof, number, replayer, proof.plan, distance, published=True))
+            found.append(_replayed(proof, number, runner, proof.plan, distance, published=True))
             if progress is not None:
                 progress(turn + 1, len(chosen))
         findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
@@ -114,7 +115,7 @@ def _as_published(
         delta=delta,
         findings=tuple(findings),
         segments=tuple(found),
-        work=replayer.meter.example_steps,
+        work=runner.meter.example_steps,
         p_values=p_values,
     )
 
@@ -144,11 +145,11 @@ def _fixed(
     ]
     found: list[SegmentReplay] = []
     examples = Examples(recipe, data, find_device(device))
-    replayer = Replayer(recipe, examples, recipe.optimiser)
+    runner = replayer(recipe, examples, recipe.optimiser)
     if plan.total == len(proof.parts) and not _absent(parts_of(plan), data):
         chosen = sorted(set(_chosen(proof, largest, randomness)))
         for turn, number in enumerate(chosen):
-            found.append(_replayed(proof, number, replayer, plan, distance, published=False))
+            found.append(_replayed(proof, number, runner, plan, distance, published=False))
             if progress is not None:
                 progress(turn + 1, len(chosen))
         findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
@@ -160,7 +161,7 @@ def _fixed(
         delta=delta,
         findings=tuple(findings),
         segments=tuple(found),
-        work=replayer.meter.example_steps,
+        work=runner.meter.example_steps,
         randomness=randomness,
     )
 
@@ -175,8 +176,8 @@ def replay_stated(
     proof: Proof, data: Dataset, numbers: Iterable[int], *, distance: Distance = Distance.L2, device: str = "cpu"
 ) -> tuple[SegmentReplay, ...]:
     """Some segments carried out again as they are stated: what the published verifier would see of them."""
-    replayer = Replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
-    return tuple(_replayed(proof, number, replayer, proof.plan, distance, published=True) for number in numbers)
+    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
+    return tuple(_replayed(proof, number, runner, proof.plan, distance, published=True) for number in numbers)
 
 
 def _settings(proof: Proof) -> Optimiser:
@@ -205,14 +206,14 @@ def _chosen(proof: Proof, count: int, randomness: bytes) -> Iterator[int]:
 
 
 def _replayed(
-    proof: Proof, number: int, replayer: Replayer, plan: Plan, distance: Distance, *, published: bool
+    proof: Proof, number: int, runner: StepRunner, plan: Plan, distance: Distance, *, published: bool
 ) -> SegmentReplay:
     """One segment carried out again by ``plan``; where that ends in no numbers, it is infinitely far off."""
     start, end = proof.trajectory.segments[number]
     before, stated = (proof.trajectory.states[at].tensors() for at in (number, number + 1))
     names = proof.trajectory.parameters
     try:
-        after = replayer.again(plan, before, (start, end))
+        after = advance(runner, plan, before, (start, end))
     except Diverged:
         length = float(torch.linalg.vector_norm(vector(stated, names) - vector(before, names)))
         return SegmentReplay(start=start, end=end, distance=math.inf, stated=length, moved=math.inf)

@@ -136,8 +136,6 @@ class _Twin:
         gradients = self._layout is not None and self._layout.gradients
         try:
             with pinned(self._training.recipe):
-                if 0 in at:
-                    carry_out_segment(self._training, shard, (0, 0), look)
                 carry_out_segment(
                     self._training, shard, (0, total), look, at=at, gradients=gradients, progress=progress
                 )
