@@ -14,6 +14,7 @@ from typing import Any
 from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.records.form import Large, Time
+from expunge.records.trace_file import TraceMode
 
 
 class Operation(Enum):
@@ -36,13 +37,6 @@ class Salts(Enum):
 
     OPEN = "open"
     SECRET = "secret"
-
-
-class TraceMode(Enum):
-    """What the trace holds of each step beside its members: H of the losses, or H of the batch gradient as well."""
-
-    LOSSES = "losses"
-    GRADIENTS = "gradients"
 
 
 class Initiator(Enum):

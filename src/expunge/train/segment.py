@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from expunge.models.resolver import build
+from expunge.records.trace_file import NOTHING
 from expunge.schedule.plan import Plan, Role, Step, TrainingPlan
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
@@ -23,7 +24,7 @@ from expunge.train.optimiser import make_optimiser
 from expunge.train.perturbation import perturbed_objective
 from expunge.train.profile import placed
 from expunge.train.state import Tensors, full_state, gradients_of, load_full_state, tensors_digest
-from expunge.train.trace import NOTHING, losses_digest
+from expunge.train.trace import losses_digest
 
 
 @dataclass(frozen=True, kw_only=True)

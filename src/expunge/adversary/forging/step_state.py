@@ -17,6 +17,7 @@ from torch import nn
 from expunge.adversary.pol.proof import vector
 from expunge.core.errors import InvalidArgument
 from expunge.models.resolver import build_empty
+from expunge.records.trace_file import NOTHING
 from expunge.schedule.plan import Part, StatedPlan
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
@@ -26,7 +27,6 @@ from expunge.train.examples import Examples
 from expunge.train.names import parameter_names
 from expunge.train.segment import StepRunner, StepSeen, Training
 from expunge.train.state import Tensors, copied
-from expunge.train.trace import NOTHING
 
 FEATURE_ROWS = 512
 

@@ -17,24 +17,26 @@ from safetensors.torch import save
 from expunge.adversary.pol.proof import parts_of, rates_of
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import read_bytes
-from expunge.core.hashing import sha256, u32
+from expunge.core.hashing import sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.records.bundle import MODEL, TRACE, checkpoint_name
-from expunge.records.record import Checkpoints, Reuse, RunRecord, State, TraceMode, states_root
+from expunge.records.record import Checkpoints, Reuse, RunRecord, State, states_root
 from expunge.records.record import Trace as Traced
 from expunge.records.statement import Statement
+from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
+from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Part, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import Recipe
-from expunge.schedule.schedule import Schedule, executed_digest
+from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.names import buffer_names
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.segment import StepRunner, StepSeen
 from expunge.train.state import Tensors, copied, read_tensors, tensors_digest
-from expunge.train.trace import DIGEST_BYTES, epoch_digest, epoch_ends, steps_path
+from expunge.train.trace import epoch_ends, steps_path
 from expunge.verify.state_files import PREFIX, Parts, model_part
 
 CPU = torch.device("cpu")
@@ -173,14 +175,13 @@ def tale_of(run: Run) -> Tale:
             continue
         parts = parts_of(TrainingPlan(run.recipe, run.schedule, shard, run.tombstones))
         content = read_bytes(steps_path(run.path, shard), "the trace")
-        width = len(content) // len(parts)
-        if width != 2 * DIGEST_BYTES:
+        if len(content) != len(parts) * TraceMode.LOSSES.width:
             raise InvalidArgument(f"{run.path} traced gradients, and its tale is told by losses: train it with those")
         shards.append(
             ShardTale(
                 shard=shard,
                 members=tuple(members_of(part) for part in parts),
-                losses=tuple(content[at + DIGEST_BYTES : at + width] for at in range(0, len(content), width)),
+                losses=tuple(losses for _, losses in step_records(content, TraceMode.LOSSES)),
                 states={
                     found.step: read_tensors(run.path / "checkpoints" / found.name)
                     for found in run.log.checkpoints(shard)
@@ -202,15 +203,15 @@ def saved(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
 def _records(told: ShardTale) -> list[bytes]:
     return [
-        executed_digest(told.shard, step, slots) + losses
+        step_record(executed_digest(told.shard, step, slots), losses)
         for step, (slots, losses) in enumerate(zip(told.members, told.losses, strict=True))
     ]
 
 
 def _running(told: ShardTale) -> dict[int, bytes]:
     """By the number of steps the digest of all records before it."""
-    head, records = b"expunge/trace/1" + u32(told.shard), _records(told)
-    return {step: sha256(head, *records[:step]) for step in told.states}
+    records = _records(told)
+    return {step: RunningDigest(told.shard, b"".join(records[:step])).digest() for step in told.states}
 
 
 def training_rows(run: Run) -> Dataset:

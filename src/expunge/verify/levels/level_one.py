@@ -25,7 +25,8 @@ from expunge.verify.levels.recorded import (
     check_tree,
 )
 from expunge.verify.levels.requests import request_checks
-from expunge.verify.levels.steps import Departure, Moved, Scan, scan, trace_bytes
+from expunge.verify.levels.segments import layout_of
+from expunge.verify.levels.steps import Departure, Moved, Scan, scan
 from expunge.verify.levels.structure import (
     check_alive,
     check_figures,
@@ -150,7 +151,7 @@ def _trace_file(opened: OpenedRecord, schedule: Schedule) -> str:
             Code.TRACE_DIGEST_MISMATCH,
             f"{TRACE} has digest {digest.hex()[:16]}…, signed is {record.trace.digest.hex()[:16]}…: it was exchanged",
         )
-    size, expected = opened.bundle.size(TRACE), trace_bytes(schedule, record.trace.mode, record.alive)
+    size, expected = opened.bundle.size(TRACE), layout_of(schedule, record.alive, record.trace.mode).size
     if size != expected:
         steps = sum(schedule.total_steps(shard) for shard in record.alive)
         raise refused(

@@ -13,6 +13,7 @@ from expunge.core.errors import RecordError
 from expunge.core.wording import counted
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
+from expunge.records.trace_file import TraceMode
 from expunge.records.verdict import Finding, Level, holds, undecided
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned
@@ -133,7 +134,7 @@ class _Twin:
                 last.append(copied(state))
 
         at = {step for of, step in self._states if of == shard}
-        gradients = self._layout is not None and self._layout.gradients
+        gradients = self._layout is not None and self._layout.mode is TraceMode.GRADIENTS
         try:
             with pinned(self._training.recipe):
                 carry_out_segment(
