@@ -12,6 +12,7 @@ from expunge.attest.kept import ANEW, COMMIT, ENVELOPE, Kept, kept_commit, kept_
 from expunge.attest.trajectory import Trajectory, check_weights, recorded, states_on_disk, trajectory_of
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Progress
 from expunge.records.declaration import INTENT
 from expunge.records.draft import Signed
 from expunge.records.form import Time, to_json
@@ -20,8 +21,6 @@ from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Request, RunRecord
 from expunge.records.statement import Statement
 from expunge.train.run import Run
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,6 @@ from expunge.train.run import Run
 from expunge.train.trace import Trace as Traced
 from expunge.train.trace import epochs_path, steps_path
 
-Moved = Callable[[], None]
 ALTERED = "it was altered; restore it from a copy, or make the run again"
 
 
@@ -68,7 +67,7 @@ def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:
     return {shard: [item for item in logged if _path(run, item).is_file()] for shard, logged in found.items()}
 
 
-def trajectory_of(run: Run, schedule: Schedule, moved: Moved | None = None) -> tuple[Trajectory, bytes]:
+def trajectory_of(run: Run, schedule: Schedule, moved: Callable[[], None] | None = None) -> tuple[Trajectory, bytes]:
     """The trajectory and ``trace.bin``; ``moved`` is called after each checkpoint that was read."""
     mode = trace_mode(run)
     buffers = buffer_names(run.recipe)

@@ -1,14 +1,16 @@
-"""Frozen value types that every layer shares: guarantees, measurements, verdicts, cost."""
+"""Frozen value types that every layer shares: guarantees, measurements, verdicts, cost, progress."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument
+
+Progress = Callable[[int, int], None]  # what is told of long work: how much is done, of how much
 
 
 @dataclass(frozen=True)

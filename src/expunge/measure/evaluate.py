@@ -14,14 +14,13 @@ from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json, plain_json, sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact, Measurement, Undecided, verdict_as_json
+from expunge.core.values import Empirical, Exact, Measurement, Progress, Undecided, verdict_as_json
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
 from expunge.measure.beliefs import Beliefs, ReadBeliefs, read_beliefs
 from expunge.measure.judgement import Judgement, Reading, judge
 from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device

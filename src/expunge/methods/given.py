@@ -14,6 +14,7 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order, unlearning_digest
+from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -21,7 +22,7 @@ from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.log import Log
-from expunge.train.loop import Progress, Recorder
+from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble

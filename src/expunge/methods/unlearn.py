@@ -13,7 +13,7 @@ import numpy as np
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
-from expunge.core.values import Certified
+from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
@@ -31,7 +31,6 @@ from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
 from expunge.train.run import FORMAT, Run, write_manifest

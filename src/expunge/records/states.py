@@ -13,7 +13,7 @@ from hashlib import sha256
 from expunge.core.hashing import text_bytes, u32, u64
 from expunge.records.tensors import Tensor, TensorFile
 
-MODEL = "model."
+MODEL_PREFIX = "model."  # of a model's tensors among those of a state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,15 @@ class _Part:
 def state_digests(file: TensorFile, buffers: Collection[str]) -> StateDigests:
     """All digests of a checkpoint in one pass over its bytes; ``buffers`` are named without their prefix."""
     tensors = sorted(file.tensors, key=lambda tensor: tensor.name)
-    model = [tensor.name for tensor in tensors if tensor.name.startswith(MODEL)]
-    moving = {name for name in model if name.removeprefix(MODEL) in buffers}
+    model = [tensor.name for tensor in tensors if tensor.name.startswith(MODEL_PREFIX)]
+    moving = {name for name in model if name.removeprefix(MODEL_PREFIX) in buffers}
     whole = _Part([tensor.name for tensor in tensors])
     both, fixed, moved = _Part(model), _Part([name for name in model if name not in moving]), _Part(moving)
-    optimiser = _Part([tensor.name for tensor in tensors if not tensor.name.startswith(MODEL)])
+    optimiser = _Part([tensor.name for tensor in tensors if not tensor.name.startswith(MODEL_PREFIX)])
     for tensor in tensors:
         parts = [(whole, tensor.name)]
-        if tensor.name.startswith(MODEL):
-            short = tensor.name.removeprefix(MODEL)
+        if tensor.name.startswith(MODEL_PREFIX):
+            short = tensor.name.removeprefix(MODEL_PREFIX)
             parts += [(both, short), (moved if tensor.name in moving else fixed, short)]
         else:
             parts.append((optimiser, tensor.name))

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import Diverged, RunError
+from expunge.core.values import Progress
 from expunge.schedule.plan import Part, Plan, Role, Step
 from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Task
@@ -22,8 +23,6 @@ from expunge.train.meter import Meter
 from expunge.train.objective import Extras, Objective, StepBatch
 from expunge.train.optimiser import set_rate
 from expunge.train.profile import precision_of
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.records.trace_file import NOTHING
 from expunge.schedule.plan import Plan, Role, Step, TrainingPlan
@@ -17,7 +18,7 @@ from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, Progress, Recorder, carry_out
+from expunge.train.loop import Hooks, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import Objective, training_objective
 from expunge.train.optimiser import make_optimiser

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from expunge.core.errors import RunError
+from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
@@ -17,7 +18,6 @@ from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.objective import Objective, training_objective
 from expunge.train.perturbation import perturbed_objective
 from expunge.train.recorder import FolderRecorder, default_interval

@@ -12,7 +12,7 @@ import torch
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import InvalidArgument
-from expunge.core.values import Empirical, Exact, Guarantee
+from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
@@ -29,7 +29,6 @@ from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
-from expunge.train.loop import Progress
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,

@@ -13,7 +13,7 @@ from typing import Any
 from expunge.core.errors import RecordError
 from expunge.core.hashing import parse_json, sha256
 from expunge.data.commitment import tombstones_digest
-from expunge.records.bundle import ENVELOPE, Bundle
+from expunge.records.bundle import ENVELOPE, MODEL, Bundle
 from expunge.records.canonical import malformed
 from expunge.records.catalogue import EXACT_METHODS
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
@@ -43,7 +43,6 @@ from expunge.verify.wording import (
 
 FORMAT = "expunge/certificate/1"
 HEAD = "log/checkpoint"
-MODEL = "model.safetensors"
 ZERO = "zero"
 FIRST_RANGES = 8  # of a request's slots, to compare with a receipt; the record has them all
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.files import read_bytes
+from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.records.bundle import MODEL, Bundle, open_bundle
 from expunge.records.keys import Role, TrustedKey, load_trusted
@@ -21,7 +22,6 @@ from expunge.verify.levels.remarks import remarks_of
 from expunge.verify.opened import OpenedRecord
 
 DEFAULT_SEGMENTS = 40
-Progress = Callable[[int, int], None]
 
 
 def verify(

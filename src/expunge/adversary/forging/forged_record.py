@@ -31,6 +31,7 @@ from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import link_or_copy, read_bytes, write_bytes
 from expunge.core.hashing import sha256
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.stored import write_commitment
 from expunge.records.bundle import ENVELOPE, TRACE, open_bundle, write_folder
@@ -48,7 +49,6 @@ from expunge.schedule.plan import Role as Seat
 from expunge.schedule.plan import TrainingPlan
 from expunge.train.folder import writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.run import Run, write_manifest
 from expunge.train.trace import Trace, epochs_path, steps_path
 from expunge.train.without import LeftOut

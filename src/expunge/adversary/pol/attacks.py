@@ -41,15 +41,17 @@ from expunge.adversary.pol.replay import advance, replayer
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Progress
 from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.models.resolver import build, build_empty
+from expunge.records.states import MODEL_PREFIX
 from expunge.schedule.plan import Part, StatedPlan, Step, TrainingPlan
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, Progress
-from expunge.train.names import MODEL, parameter_names
+from expunge.train.loop import Hooks
+from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser, set_rate
 from expunge.train.segment import StepRunner
 from expunge.train.state import Tensors, copied, full_state
@@ -277,7 +279,9 @@ class Idle:
         optimiser = make_optimiser(replace(recipe.optimiser, weight_decay=0.0), model)
         optimiser.step()
         full = copied(full_state(model, optimiser))
-        self._zeros = {name: torch.zeros_like(value) for name, value in full.items() if not name.startswith(MODEL)}
+        self._zeros = {
+            name: torch.zeros_like(value) for name, value in full.items() if not name.startswith(MODEL_PREFIX)
+        }
 
     def after(self, step: int) -> Tensors:
         """After so many steps; the zeros are shared, nobody may write into them."""

@@ -15,18 +15,18 @@ import torch
 
 from expunge.adversary.pol.proof import Rows, check_provable, vector
 from expunge.core.errors import InvalidArgument
+from expunge.core.values import Progress
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.meter import Meter
 from expunge.train.names import parameter_names
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.segment import StepRunner
-from expunge.train.state import Tensors, copied, read_tensors
+from expunge.train.state import Tensors, as_model_part, copied, read_tensors
 from expunge.train.training import find_device
 
 SHARE = 0.008
@@ -115,9 +115,10 @@ def final_state(run: Run, shard: int = 0) -> Tensors:
     """The weights that a run ended with, named as in a checkpoint."""
     stored = read_tensors(run.path / "model.safetensors")
     if run.recipe.shards == 1:
-        return {f"model.{name}": value for name, value in stored.items()}
+        return as_model_part(stored)
     alive = run.manifest["alive"]
     if not alive[shard]:
         raise InvalidArgument(f"nobody is left in shard {shard} of {run.path}: choose another shard")
     prefix = f"shards.{sum(alive[:shard])}."
-    return {f"model.{name.removeprefix(prefix)}": value for name, value in stored.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
+    return as_model_part(own)

@@ -9,11 +9,11 @@ import torch
 
 from expunge.adversary.pol.proof import vector
 from expunge.models.resolver import build_empty
+from expunge.records.states import MODEL_PREFIX
 from expunge.schedule.plan import Plan
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.train.examples import Examples
 from expunge.train.loop import Hooks
-from expunge.train.names import MODEL
 from expunge.train.profile import pinned
 from expunge.train.segment import StepRunner
 from expunge.train.state import Tensors, copied
@@ -77,7 +77,7 @@ def others_apart(
     own = set(names)
     kinds = {True: set[str](), False: set[str]()}
     for name in (stated.keys() | found.keys()) - own:
-        kinds[name.startswith(MODEL)].add(name)
+        kinds[name.startswith(MODEL_PREFIX)].add(name)
     return _apart(distance, stated, found, kinds[True]), _apart(distance, stated, found, kinds[False])
 
 

@@ -34,6 +34,7 @@ from expunge.adversary.pol.replay import Distance, advance, others_apart, replay
 from expunge.adversary.pol.verdict import Check, Mode, PolFinding, PolVerdict, SegmentReplay
 from expunge.core.errors import Diverged, InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order
+from expunge.core.values import Progress
 from expunge.data.commitment import leaf
 from expunge.data.dataset import Dataset
 from expunge.data.salts import OPEN, Salts
@@ -43,7 +44,6 @@ from expunge.schedule.plan import Part, Plan, TrainingPlan
 from expunge.schedule.recipe import Optimiser
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
 from expunge.train.segment import StepRunner

@@ -35,9 +35,9 @@ from expunge.train.names import buffer_names
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.segment import StepRunner, StepSeen
-from expunge.train.state import Tensors, copied, read_tensors, tensors_digest
+from expunge.train.state import Tensors, copied, model_part, read_tensors, tensors_digest
 from expunge.train.trace import epoch_ends, steps_path
-from expunge.verify.state_files import PREFIX, Parts, model_part
+from expunge.verify.state_files import Parts
 
 CPU = torch.device("cpu")
 
@@ -262,8 +262,3 @@ def enact(
             runner.take_up(state, f"the state at step {start}")
         runner.run(plan, start, max(at), look=look, at=at)
     return Enacted(states=states, losses=tuple(losses))
-
-
-def weights_named(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """A model's weights named as in a checkpoint."""
-    return {f"{PREFIX}{name}": value for name, value in tensors.items()}

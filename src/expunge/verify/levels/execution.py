@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from expunge.core.errors import ExpungeError, RecordError
+from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.models.resolver import build
 from expunge.records.bundle import TRACE
 from expunge.records.limits import Code, refused
 from expunge.records.trace_file import TraceLayout, TraceMode, step_records
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
-from expunge.train.state import Tensors, tensors_digest, weights_of
+from expunge.train.state import Tensors, as_model_part, model_part, tensors_digest, weights_of
 from expunge.verify.levels.checks import EvidenceMissing
 from expunge.verify.levels.segments import Segment, layout_of
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.state_files import PREFIX, Parts, StateFiles, model_part
+from expunge.verify.state_files import Parts, StateFiles
 
 MOST_NAMED = 5  # segments that are named in a refusal; looking for more would only cost time
 CANNOT = (
@@ -190,7 +190,7 @@ def changes(files: StateFiles, training: Training, segments: Sequence[Segment]) 
         if segment.start == 0:
             with pinned(training.recipe):
                 model = build(training.recipe, training.schedule.seed, segment.shard)
-            before = {f"{PREFIX}{name}": value for name, value in weights_of(model).items()}
+            before = as_model_part(weights_of(model))
         after = files.load(segment.shard, segment.end)
         found[segment] = _length(before, after, files)
         before = after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.records.bundle import TRACE, Bundle
 from expunge.records.catalogue import EXACT_METHODS
@@ -26,7 +27,7 @@ from expunge.verify.levels.recorded import (
 )
 from expunge.verify.levels.requests import request_checks
 from expunge.verify.levels.segments import layout_of
-from expunge.verify.levels.steps import Departure, Moved, Scan, scan
+from expunge.verify.levels.steps import Departure, Scan, scan
 from expunge.verify.levels.structure import (
     check_alive,
     check_figures,
@@ -40,7 +41,9 @@ from expunge.verify.opened import OpenedRecord
 TRACED = "executed steps"
 
 
-def check_structure(bundle: Bundle, form: Form, checks: Checks, progress: Moved | None = None) -> OpenedRecord | None:
+def check_structure(
+    bundle: Bundle, form: Form, checks: Checks, progress: Progress | None = None
+) -> OpenedRecord | None:
     """Every check of V1; the opened record, or None where its chain or its recipe cannot be read."""
     opened = open_chain(bundle, form, checks)
     if opened is None:
@@ -59,7 +62,7 @@ def check_structure(bundle: Bundle, form: Form, checks: Checks, progress: Moved 
     return opened
 
 
-def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: bool, progress: Moved | None) -> None:
+def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: bool, progress: Progress | None) -> None:
     schedules: list[Schedule] = []
 
     def made() -> str:
@@ -91,7 +94,7 @@ def _check_schedule(opened: OpenedRecord, form: Form, checks: Checks, *, tree: b
 
 
 def _check_steps(
-    opened: OpenedRecord, schedule: Schedule, checks: Checks, *, alive: bool, progress: Moved | None
+    opened: OpenedRecord, schedule: Schedule, checks: Checks, *, alive: bool, progress: Progress | None
 ) -> Scan | None:
     """The schedule's root, and the trace where it can be read; both in one pass, which takes most of the time.
 
@@ -131,7 +134,7 @@ def check_cost(opened: OpenedRecord, scanned: Scan) -> str:
     return f"{counted(scanned.work, 'example-step')} from the reused states on, as the record says"
 
 
-def _scanned(opened: OpenedRecord, schedule: Schedule, *, traced: bool, progress: Moved | None) -> Scan:
+def _scanned(opened: OpenedRecord, schedule: Schedule, *, traced: bool, progress: Progress | None) -> Scan:
     least = opened.recipe.least_present
     if not traced or opened.record.trace is None:
         return scan(schedule, record=opened.record, least_present=least, progress=progress)

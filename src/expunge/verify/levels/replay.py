@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from expunge.core.errors import InvalidArgument
+from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.data.dataset import Dataset
 from expunge.records.catalogue import EXACT_METHODS
@@ -24,7 +25,6 @@ from expunge.records.limits import Code, refused
 from expunge.records.verdict import Finding, Level, undecided
 from expunge.schedule.seats import emptied_steps
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.names import buffer_names
 from expunge.train.perturbation import commitment_of, draw_noise, read_key
 from expunge.train.segment import Training

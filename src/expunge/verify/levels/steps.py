@@ -6,13 +6,14 @@ running digest is known, which every recorded state holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
 
 from expunge.core.merkle import GrowingTree
+from expunge.core.values import Progress
 from expunge.records.limits import Code, refused
 from expunge.records.record import RunRecord, State
 from expunge.records.trace_file import RunningDigest, TraceLayout, digest_table, executed_table
@@ -20,8 +21,6 @@ from expunge.schedule.digests import Executed, step_leaves
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import epochs_of
 from expunge.verify.levels.segments import layout_of
-
-Moved = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def scan(
     record: RunRecord,
     least_present: int,
     trace: BinaryIO | None = None,
-    progress: Moved | None = None,
+    progress: Progress | None = None,
 ) -> Scan:
     """Compute every step again. ``trace`` has the right length where it is given; without it only the root is found."""
     found = Scan()

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from expunge.core.errors import RecordError
+from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
 from expunge.records.trace_file import TraceMode
 from expunge.records.verdict import Finding, Level, holds, undecided
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied
