@@ -24,6 +24,7 @@ from expunge.methods.given import Given, Need, Parent
 from expunge.tasks import TASKS
 from expunge.tasks.task import Task
 from expunge.train.meter import Meter
+from expunge.train.shards import Recording
 from expunge.train.state import check_finite, weights_of
 from expunge.train.trace import Trace
 
@@ -114,16 +115,17 @@ class Method(ABC):
         recipe, schedule = parent.recipe, parent.schedule
         allowed = None if share is None else share * schedule.work(parent.emptied, least_present=recipe.least_present)
         meter = Meter(allowed)
+        recording = None
+        if workspace is not None:
+            recording = Recording(workspace, checkpoint_interval, trace, parent.continues)
         given = Given(
             parent,
             slots,
             self.needs,
             seed=seed,
             meter=meter,
-            workspace=workspace,
+            recording=recording,
             progress=progress,
-            checkpoint_interval=checkpoint_interval,
-            trace=trace,
             trusted=self.reach is not Empirical,
         )
         outcome = self.unlearn(given)

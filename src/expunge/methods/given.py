@@ -26,7 +26,7 @@ from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble
-from expunge.train.trace import Trace
+from expunge.train.shards import Recording
 
 CHUNK = 256  # rows at once where nothing depends on their number
 
@@ -84,10 +84,8 @@ class Given:
         *,
         seed: int,
         meter: Meter,
-        workspace: Path | None,
-        progress: Progress | None,
-        checkpoint_interval: int | None,
-        trace: Trace,
+        recording: Recording | None = None,
+        progress: Progress | None = None,
         trusted: bool = False,
     ) -> None:
         self.recipe = parent.recipe
@@ -95,21 +93,15 @@ class Given:
         self.task: Task = TASKS[parent.recipe.task]
         self.device = parent.examples.device
         self.meter = meter
-        self.workspace = workspace
+        self.recording = recording
         self.progress = progress
-        self.checkpoint_interval = checkpoint_interval
-        self.trace = trace
         self.count = len(parent.examples)
         self.seed = lineage_seed(
             unlearning_digest(parent.recipe.digest, bytes.fromhex(parent.weights_digest), seed),
             parent.root,
             parent.beacon,
         )
-        self.root = parent.root
-        self.beacon = parent.beacon
-        self.units = parent.units
         self.exact_refused = parent.exact_refused
-        self.continues = parent.continues
         self.used: set[Need] = set()
         self._parent = parent
         self._forget = forget
@@ -175,6 +167,10 @@ class Given:
         self._examples = self._parent.examples.only(joined)
         return self._examples
 
+    def schedule_of(self, recipe: Recipe) -> Schedule:
+        """Who would sit where under another recipe on the same data."""
+        return Schedule.of(recipe, self._parent.root, self._parent.units, self._parent.beacon)
+
     def student(self) -> nn.Module:
         """A copy of the original's weights to work on."""
         return deepcopy(self._parent.model)
@@ -228,14 +224,14 @@ class Given:
 
     def recorder(self, total: int) -> Recorder:
         """Keeps one state of an unlearning loop, so that a killed run continues."""
-        if self.workspace is None:
+        if self.recording is None:
             return Recorder()
         return FolderRecorder(
-            self.workspace,
+            self.recording.folder,
             shard=0,
             total=total,
-            log=Log(self.workspace / "log.jsonl"),
-            interval=self.checkpoint_interval,
+            log=Log(self.recording.folder / "log.jsonl"),
+            interval=self.recording.interval,
             latest_only=True,
-            restores=self.continues,
+            restores=self.recording.restores,
         )
