@@ -16,6 +16,7 @@ from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.records.catalogue import Execution, execution_of
 from expunge.records.scalars import Large
+from expunge.records.trace_file import TraceMode
 
 
 class Operation(Enum):
@@ -38,13 +39,6 @@ class Salts(Enum):
 
     OPEN = "open"
     SECRET = "secret"
-
-
-class TraceMode(Enum):
-    """What the trace holds of each step beside its members: H of the losses, or H of the batch gradient as well."""
-
-    LOSSES = "losses"
-    GRADIENTS = "gradients"
 
 
 class Initiator(Enum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from expunge.records.tensors import TensorFile, TensorsDigest
 
-PREFIX = "model."
+MODEL_PREFIX = "model."  # of a model's tensors among those of a state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,14 @@ class StateDigests:
 def state_digests(file: TensorFile, buffers: Collection[str]) -> StateDigests:
     """All digests of a checkpoint in one pass over its bytes; ``buffers`` are named without their prefix."""
     tensors = sorted(file.tensors, key=lambda tensor: tensor.name)
-    model = [tensor.name for tensor in tensors if tensor.name.startswith(PREFIX)]
-    moving = {name for name in model if name.removeprefix(PREFIX) in buffers}
+    model = [tensor.name for tensor in tensors if tensor.name.startswith(MODEL_PREFIX)]
+    moving = {name for name in model if name.removeprefix(MODEL_PREFIX) in buffers}
     whole, both, optimiser = (TensorsDigest(count) for count in (len(tensors), len(model), len(tensors) - len(model)))
     fixed, moved = TensorsDigest(len(model) - len(moving)), TensorsDigest(len(moving))
     for tensor in tensors:
         parts = [(whole, tensor.name)]
-        if tensor.name.startswith(PREFIX):
-            short = tensor.name.removeprefix(PREFIX)
+        if tensor.name.startswith(MODEL_PREFIX):
+            short = tensor.name.removeprefix(MODEL_PREFIX)
             parts += [(both, short), (moved if tensor.name in moving else fixed, short)]
         else:
             parts.append((optimiser, tensor.name))

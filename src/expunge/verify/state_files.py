@@ -19,10 +19,10 @@ from expunge.models.resolver import build_empty
 from expunge.records.bundle import MODEL, checkpoint_name
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
-from expunge.records.states import PREFIX
+from expunge.records.states import MODEL_PREFIX
 from expunge.records.tensors import TensorFile
 from expunge.train.optimiser import COUNTER, MOMENTS
-from expunge.train.state import Tensors, tensors_digest, weights_of
+from expunge.train.state import Tensors, model_part, tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
 
@@ -42,7 +42,9 @@ class Parts:
         return cls(
             weights=tensors_digest({name: value for name, value in model.items() if name not in buffers}),
             buffers=tensors_digest({name: value for name, value in model.items() if name in buffers}),
-            optimiser=tensors_digest({name: value for name, value in tensors.items() if not name.startswith(PREFIX)}),
+            optimiser=tensors_digest(
+                {name: value for name, value in tensors.items() if not name.startswith(MODEL_PREFIX)}
+            ),
         )
 
     @classmethod
@@ -54,11 +56,6 @@ class Parts:
         """Which of the three differ, in words."""
         named = {"weights": "weights", "buffers": "buffers", "optimiser": "optimiser state"}
         return [words for name, words in named.items() if getattr(self, name) != getattr(other, name)]
-
-
-def model_part(tensors: Tensors) -> Tensors:
-    """Parameters and buffers of a full state, by their own names."""
-    return {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
 
 
 def tensors_in(file: TensorFile) -> Tensors:
@@ -120,7 +117,7 @@ class StateFiles:
         """Shapes of all tensors that a state of the recipe's model can hold."""
         recipe = self._opened.recipe
         model = build_empty(recipe)
-        found = {f"{PREFIX}{name}": tuple(value.shape) for name, value in weights_of(model).items()}
+        found = {f"{MODEL_PREFIX}{name}": tuple(value.shape) for name, value in weights_of(model).items()}
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for number, parameter in enumerate(trained):
             for moment in MOMENTS[recipe.optimiser.name]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.files import read_bytes
+from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.records.bundle import ENVELOPE, open_bundle
 from expunge.records.keys import Role, TrustedKey, load_trusted
@@ -16,7 +17,7 @@ from expunge.records.limits import LIMITS, Code, Limits
 from expunge.records.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
 from expunge.verify import checks
 from expunge.verify.levels.remarks import remarks_of
-from expunge.verify.opened import SEGMENTS, OpenedRecord, Progress, Supplied
+from expunge.verify.opened import SEGMENTS, OpenedRecord, Supplied
 from expunge.verify.outcomes import without_code
 
 

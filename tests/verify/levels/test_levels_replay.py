@@ -32,7 +32,7 @@ from expunge.models.resolver import build
 from expunge.records.keys import SigningKey
 from expunge.records.verdict import Level, Outcome, Status
 from expunge.schedule.recipe import Optimiser
-from expunge.train import shards
+from expunge.train import segment
 from expunge.train.examples import Examples
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
@@ -203,7 +203,7 @@ def test_a_training_that_was_executed_differently_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fixture 14 b, and its like: the record states recipe and schedule rightly, the machine did something else."""
-    rate_at, plain = Optimiser.rate_at, Examples.plain
+    rate_at, plain = Optimiser.rate_at, Examples.batch
 
     def faster(self: Optimiser, at: int, total: int) -> float:
         return 1.001 * rate_at(self, at, total)
@@ -218,9 +218,9 @@ def test_a_training_that_was_executed_differently_is_refused(
         if what == "rate":
             otherwise.setattr(Optimiser, "rate_at", faster)
         elif what == "momentum":
-            otherwise.setattr(shards, "make_optimiser", lighter)
+            otherwise.setattr(segment, "make_optimiser", lighter)
         else:
-            otherwise.setattr(Examples, "plain", neighbours)
+            otherwise.setattr(Examples, "batch", neighbours)
         other = train(pictures, out=tmp_path / "other", recipe=base.recipe, checkpoint_interval=8)
     bundle = sealed(story_of(other, owner), owner, tmp_path / "sealed")
     assert other.weights_digest != base.weights_digest

@@ -9,7 +9,8 @@ from expunge.records.bundle import TRACE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.steps import Departure, Scan, scan, trace_bytes
+from expunge.verify.levels.segments import layout_of
+from expunge.verify.levels.steps import Departure, Scan, scan
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing, NotChecked
 
@@ -29,7 +30,7 @@ def check_trace_file(opened: OpenedRecord) -> str:
             Code.TRACE_DIGEST_MISMATCH,
             f"{TRACE} has digest {digest.hex()[:16]}…, signed is {record.trace.digest.hex()[:16]}…: it was exchanged",
         )
-    size, expected = opened.bundle.size(TRACE), trace_bytes(schedule, record.trace.mode, record.alive)
+    size, expected = opened.bundle.size(TRACE), layout_of(schedule, record.alive, record.trace.mode).size
     if size != expected:
         steps = sum(schedule.total_steps(shard) for shard in record.alive)
         raise refused(

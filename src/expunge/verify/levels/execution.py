@@ -10,19 +10,20 @@ import numpy as np
 import torch
 
 from expunge.core.errors import ExpungeError, RecordError
+from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.models.resolver import build
 from expunge.records.bundle import TRACE
 from expunge.records.limits import Code, refused
-from expunge.train.loop import Progress
+from expunge.records.trace_file import TraceLayout, TraceMode, step_records
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
-from expunge.train.state import Tensors, tensors_digest, weights_of
+from expunge.train.state import Tensors, as_model_part, model_part, tensors_digest, weights_of
 from expunge.verify.levels.environment import NOT_DETERMINISTIC
-from expunge.verify.levels.segments import Segment, TraceLayout
+from expunge.verify.levels.segments import Segment, layout_of
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing, Undecided
-from expunge.verify.state_files import PREFIX, Parts, StateFiles, model_part
+from expunge.verify.state_files import Parts, StateFiles
 
 MOST_NAMED = 5  # segments that are named in a refusal; looking for more would only cost time
 CANNOT = (
@@ -122,7 +123,7 @@ class Execution:
                     (segment.start, segment.end),
                     look,
                     state=start,
-                    gradients=self.layout is not None and self.layout.gradients,
+                    gradients=self.layout is not None and self.layout.mode is TraceMode.GRADIENTS,
                     where=f"the state at step {segment.start}",
                     progress=progress,
                 )
@@ -150,7 +151,7 @@ def trace_layout(opened: OpenedRecord) -> TraceLayout | None:
     trace = opened.record.trace
     if trace is None or TRACE not in opened.bundle:
         return None
-    return TraceLayout(opened.schedule, opened.record.alive, trace.mode)
+    return layout_of(opened.schedule, opened.record.alive, trace.mode)
 
 
 def untraced(opened: OpenedRecord) -> str:
@@ -166,14 +167,14 @@ def trace_odd(
     """Which digests of the trace are not those of the steps as they were carried out here; the first step of each."""
     if layout is None:
         return []
-    start, size = layout.place(segment)
+    start, size = layout.steps(segment.shard, segment.start, segment.end)
     with opened.bundle.stream(TRACE) as stream:
         stream.seek(start)
-        told = layout.steps(stream.read(size))
+        told = step_records(stream.read(size), layout.mode)
     found: list[str] = []
-    for place, what in enumerate(("losses", "gradient") if layout.gradients else ("losses",)):
+    for place, what in enumerate(("losses", "gradient") if layout.mode is TraceMode.GRADIENTS else ("losses",)):
         mine = [step.losses if place == 0 else step.gradient for step in seen]
-        odd = [step for step, (here, there) in enumerate(zip(mine, told, strict=True)) if here != there[place]]
+        odd = [step for step, (here, there) in enumerate(zip(mine, told, strict=True)) if here != there[1 + place]]
         if odd:
             found.append(f"{what} from step {segment.start + odd[0]} on")
     return found
@@ -187,7 +188,7 @@ def changes(files: StateFiles, training: Training, segments: Sequence[Segment]) 
         if segment.start == 0:
             with pinned(training.recipe):
                 model = build(training.recipe, training.schedule.seed, segment.shard)
-            before = {f"{PREFIX}{name}": value for name, value in weights_of(model).items()}
+            before = as_model_part(weights_of(model))
         after = files.load(segment.shard, segment.end)
         found[segment] = _length(before, after, files)
         before = after

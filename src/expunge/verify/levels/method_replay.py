@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import RunError
-from expunge.core.values import Certified, Empirical, Exact
+from expunge.core.values import Certified, Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
@@ -22,7 +22,6 @@ from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.limits import Code, refused
 from expunge.records.record import Algorithm, GuaranteeKind, RunRecord
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import assemble
 from expunge.train.state import load_weights, weights_digest

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.core.errors import RecordError
+from expunge.core.values import Progress
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
-from expunge.train.loop import Progress
+from expunge.records.trace_file import TraceMode
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied
@@ -107,11 +108,9 @@ class _Twin:
                 last.append(copied(state))
 
         at = {step for of, step in self._states if of == shard}
-        gradients = self._layout is not None and self._layout.gradients
+        gradients = self._layout is not None and self._layout.mode is TraceMode.GRADIENTS
         try:
             with pinned(self._training.recipe):
-                if 0 in at:
-                    carry_out_segment(self._training, shard, (0, 0), look)
                 carry_out_segment(
                     self._training, shard, (0, total), look, at=at, gradients=gradients, progress=progress
                 )
