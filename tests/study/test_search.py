@@ -117,7 +117,7 @@ def test_kept_trials_must_be_those_of_this_search(refused: Refused) -> None:
     whole = search(Planted, near, trials=4, seed=0)
     with refused(DataError, "4 trials are kept, 3 were asked for"):
         search(Planted, near, trials=3, seed=0, kept=whole)
-    with refused(RunError, "trial 1 of planted", "choose a new --out"):
+    with refused(RunError, "trial 1 of planted", "choose a new `out`"):
         search(Planted, near, trials=4, seed=1, kept=whole)
 
 

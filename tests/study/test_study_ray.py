@@ -319,13 +319,13 @@ class TestAddresses:
 
     @pytest.mark.parametrize("address", ["nonsense", "ray://127.0.0.1:10001", "127.0.0.1:x"])
     def test_what_is_no_address_is_said(self, address: str, refused: Any) -> None:
-        with refused(InvalidArgument, f"--address {address}", "HOST:PORT"):
+        with refused(InvalidArgument, f"`address` {address}", "HOST:PORT"):
             ray_cluster.join(address, None)
 
     def test_nothing_there(self, refused: Any) -> None:
         with socket.socket() as taken:  # bound, and nobody listens
             taken.bind(("127.0.0.1", 0))
-            with refused(RunError, "does not answer", "ray start --head"):
+            with refused(RunError, "does not answer", "start the head of a cluster there"):
                 ray_cluster.join(f"127.0.0.1:{taken.getsockname()[1]}", None)
 
     def test_something_else_there(self, monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
@@ -339,11 +339,11 @@ class TestAddresses:
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: Any) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with refused(InvalidArgument, "--engine ray", "pip install 'expunge[cluster]'"):
+    with refused(InvalidArgument, "`engine` ray", "pip install 'expunge[cluster]'"):
         RayEngine(Store(tmp_path / "store"), {})
 
 
-@pytest.mark.parametrize(("options", "part"), [({"jobs": 0}, "--jobs 0"), ({"gpu_share": 1.5}, "GPU share 1.5")])
+@pytest.mark.parametrize(("options", "part"), [({"jobs": 0}, "`jobs` 0"), ({"gpu_share": 1.5}, "GPU share 1.5")])
 def test_options_are_checked(options: dict[str, Any], part: str, tmp_path: Path, refused: Any) -> None:
     with refused(InvalidArgument, part):
         RayEngine(Store(tmp_path / "store"), {}, **options)

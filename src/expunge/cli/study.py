@@ -43,7 +43,7 @@ def study(
         str | None, typer.Option(help="Address of a running Ray cluster, such as auto; a new one here unless said.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the study's data lie, if not where the file says.")] = None,
-    draw: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
+    draw_only: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run methods × forget sets × data × seeds, keep everything, and draw the leaderboard."""
@@ -59,7 +59,7 @@ def study(
             jobs=jobs,
             address=address,
             data=data,
-            draw_only=draw,
+            draw_only=draw_only,
             command=shlex.join(["expunge", *sys.argv[1:]]),
             **heard,
         )
@@ -68,7 +68,7 @@ def study(
         print_json(results)
     else:
         _print(results, page)
-    if results["cost"]["failed"] or (not draw and not results["complete"]):
+    if results["cost"]["failed"] or (not draw_only and not results["complete"]):
         raise typer.Exit(FAILED)
 
 

@@ -91,7 +91,7 @@ def lay_out(study: Study) -> Grid:
     if not laid.settings:
         raise study.said(
             InvalidArgument(
-                "the grid is empty: no training and forget set are for the same data; look at their `data` entries"
+                "the grid is empty: no training and forget set are for the same data; look at their data entries"
             ),
             "forget",
         )

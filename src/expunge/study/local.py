@@ -38,7 +38,7 @@ class LocalEngine(Engine):
 
     def __init__(self, store: Store, jobs: int, log: Path | None = None) -> None:
         if not 1 <= jobs <= MOST_JOBS:
-            raise InvalidArgument(f"--jobs {jobs} must be a whole number from 1 to {MOST_JOBS}")
+            raise InvalidArgument(f"`jobs` {jobs} must be a whole number from 1 to {MOST_JOBS}")
         self.store, self.jobs, self.log = store, jobs, log
         self._selector = selectors.DefaultSelector()
         self._idle: deque[_Worker] = deque()
@@ -146,7 +146,7 @@ class LocalEngine(Engine):
             work=job.work.value,
             title=job.title,
             outcome=Outcome.FAILED,
-            reason=f"the worker process died {ATTEMPTS} times ({how}): perhaps for want of memory; use fewer --jobs",
+            reason=f"the worker process died {ATTEMPTS} times ({how}): perhaps for want of memory; use fewer `jobs`",
         )
         self._happened.append(Ended(self.store.keep_failure(entry), f"process {worker.process.pid}"))
 

@@ -68,7 +68,7 @@ class RayEngine(Engine):
         log: Path | None = None,
     ) -> None:
         if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-            raise InvalidArgument(f"--jobs {jobs} must be a whole number from 1 to {MOST_JOBS}")
+            raise InvalidArgument(f"`jobs` {jobs} must be a whole number from 1 to {MOST_JOBS}")
         if not 0 < gpu_share <= 1:
             raise InvalidArgument(f"GPU share {gpu_share} must lie above 0 and be at most 1")
         self.store, self.datasets, self.jobs, self.gpu_share = store, datasets, jobs, gpu_share
@@ -248,9 +248,9 @@ def _why(exceptions: Any, error: Exception) -> str:
     """What became of a task that Ray gave up, in a sentence."""
     times = f"{RETRIES + 1} times"
     if isinstance(error, exceptions.OutOfMemoryError):
-        return "its node ran out of memory, and Ray stopped it: use fewer --jobs, or nodes with more memory"
+        return "its node ran out of memory, and Ray stopped it: use fewer `jobs`, or nodes with more memory"
     if isinstance(error, exceptions.WorkerCrashedError | exceptions.LocalRayletDiedError):
-        return f"the worker process died {times}: it may have had too little memory; use fewer --jobs"
+        return f"the worker process died {times}: it may have had too little memory; use fewer `jobs`"
     if isinstance(error, exceptions.NodeDiedError):
         return f"the node that worked on it died {times}: see to the nodes, then run the same command again"
     if isinstance(error, exceptions.TaskUnschedulableError):

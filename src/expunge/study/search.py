@@ -60,7 +60,7 @@ class Trial:
             if type(own["index"]) is not int or not isinstance(own["fields"], Mapping):
                 raise TypeError("index or fields")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"a trial cannot be read ({error!r}): it was altered; choose a new --out") from None
+            raise DataError(f"a trial cannot be read ({error!r}): it was altered; choose a new `out`") from None
         return cls(attempt=attempt, **own)
 
 
@@ -94,7 +94,7 @@ def search(
                 if trial.index != index or canonical_json(trial.fields) != key:
                     raise RunError(
                         f"trial {index} of {method.name} was kept with the fields {dict(trial.fields)}, the search "
-                        f"asks for {fields}: another version of Optuna or of the method made it; choose a new --out"
+                        f"asks for {fields}: another version of Optuna or of the method made it; choose a new `out`"
                     )
             elif before is not None:
                 trial = Trial(index=index, fields=fields, attempt=before.attempt.again(), repeats=before.index)

@@ -77,13 +77,13 @@ class Store:
             told = parse_json(read_bytes(marker, "the store"))
             if not isinstance(told, dict) or told.get("format") != FORMAT:
                 raise RunError(
-                    f"{marker} is none of a store {FORMAT!r}: another version wrote it; choose another --store"
+                    f"{marker} is none of a store {FORMAT!r}: another version wrote it; choose another `store`"
                 )
             return
         if folder.exists() and (not folder.is_dir() or any(found.name[0] != "." for found in folder.iterdir())):
             if marker.is_file():  # another process made it just now
                 return
-            raise InvalidArgument(f"--store {folder} is not empty and not a store: choose another folder")
+            raise InvalidArgument(f"`store` {folder} is not empty and not a store: choose another folder")
         self._mark(marker)
 
     def _mark(self, marker: Path) -> None:

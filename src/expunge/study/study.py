@@ -51,7 +51,7 @@ PARTS = ("mean", "low", "high", "n")
 
 def _local(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
     if address is not None:
-        raise InvalidArgument(f"--address {address} is for --engine ray: the local engine runs on this machine")
+        raise InvalidArgument(f"`address` {address} is for `engine` ray: the local engine runs on this machine")
     return LocalEngine(store, cores() if jobs is None else jobs, log)
 
 
@@ -86,9 +86,9 @@ def study(
     what failed.
     """
     if engine not in ENGINES:
-        raise InvalidArgument(f"--engine {engine!r} is not one of {', '.join(ENGINES)}")
+        raise InvalidArgument(f"`engine` {engine!r} is not one of {', '.join(ENGINES)}")
     if draw_only and (jobs is not None or address is not None):
-        raise InvalidArgument("--draw computes nothing: leave --jobs and --address out")
+        raise InvalidArgument("`draw_only` computes nothing: leave `jobs` and `address` out")
     planned = read_study(path, location=data)
     folder = Path(out)
     grid = lay_out(planned)
@@ -96,7 +96,9 @@ def study(
         _mark(folder, planned)
         place = Path(store) if store is not None else folder / "store"
         if draw_only and not (place / "store.json").is_file():
-            raise InvalidArgument(f"--draw finds no store at {place}: name it with --store, or leave --draw out")
+            raise InvalidArgument(
+                f"`draw_only` finds no store at {place}: name it with `store`, or leave `draw_only` out"
+            )
         kept = Store(place)
         started = time.perf_counter()
         watch = Watch(1, folder, show, _logged(folder, say), warn)
@@ -106,7 +108,7 @@ def study(
             if not outcomes.entries:
                 raise InvalidArgument(
                     f"the store {place} holds none of the {len(grid.jobs)} jobs of this study: there is nothing to "
-                    "draw; name another with --store, or leave --draw out"
+                    "draw; name another with `store`, or leave `draw_only` out"
                 )
             found = Results(planned, grid, kept, outcomes).as_json()
         else:
@@ -149,14 +151,14 @@ def _mark(folder: Path, planned: Study) -> None:
         if found != told:
             other = found.get("name") if isinstance(found, Mapping) else None
             raise InvalidArgument(
-                f"--out {folder} holds the study {other!r}, this one is {planned.name!r}: choose another folder, and "
-                f"--store {folder / 'store'} to share what is computed"
+                f"`out` {folder} holds the study {other!r}, this one is {planned.name!r}: choose another folder, and "
+                f"`store` {folder / 'store'} to share what is computed"
             )
         return
     foreign = [item.name for item in folder.iterdir() if not item.name.startswith(".") and item.name != "store"]
     if foreign:
         raise InvalidArgument(
-            f"--out {folder} is not empty and no study (it holds {foreign[0]!r}): choose another folder"
+            f"`out` {folder} is not empty and no study (it holds {foreign[0]!r}): choose another folder"
         )
     write_text(marker, plain_json(told))
 

@@ -228,7 +228,7 @@ class _Reader:
     def data(self, location: str | None) -> tuple[Data, ...]:
         tables = self.tables("data")
         if location is not None and len(tables) > 1:
-            raise InvalidArgument(f"--data {location} is for a study with one data set, {self.place} has {len(tables)}")
+            raise InvalidArgument(f"`data` {location} is for a study with one data set, {self.place} has {len(tables)}")
         return tuple(self.one_data(name, table, location) for name, table in tables.items())
 
     def one_data(self, name: str, table: Mapping[str, Any], location: str | None) -> Data:

@@ -144,7 +144,7 @@ def _tuned(
                     tune_method(name, rehearsal, budget=budget, trials=trials, seed=seed, kept=kept, on_trial=keep)
                 )
             except DataError as error:
-                raise RunError(f"{book.path}: {error}; choose another --out, or remove this folder") from None
+                raise RunError(f"{book.path}: {error}; choose another `out`, or remove this folder") from None
     content = tuning_of(rehearsal, entries, budget=budget, trials=trials, seed=seed)
     write_tuning(book.folder / "tuning.json", content)
     return content
@@ -165,7 +165,7 @@ def _methods(named: Sequence[str]) -> list[str]:
             )
         found.append(method.name)
     if not found:
-        raise InvalidArgument(f"no method to tune was named: give --method NAME, or --method {ALL}")
+        raise InvalidArgument(f"no method to tune was named: give `named` a method's name, or {ALL}")
     return list(dict.fromkeys(found))
 
 
@@ -181,7 +181,7 @@ class TrialBook:
             foreign = [name for name in foreign if name != self.path.name]
             if foreign:
                 raise RunError(
-                    f"{folder} is not empty and not a tuning (it holds {foreign[0]!r}): choose another --out"
+                    f"{folder} is not empty and not a tuning (it holds {foreign[0]!r}): choose another `out`"
                 )
             self._append({"request": request})
         elif lines[0].get("request") != request:
@@ -191,7 +191,7 @@ class TrialBook:
             )
             raise RunError(
                 f"{folder} holds another tuning (another {', '.join(differing) or 'request'} than asked for): choose "
-                "another --out, or remove that folder"
+                "another `out`, or remove that folder"
             )
         self._records = lines[1:]
 
@@ -219,9 +219,9 @@ class TrialBook:
             try:
                 found.append(parse_json(line))
             except DataError as error:
-                raise RunError(f"{self.path}, line {number}: {error}; choose another --out") from None
+                raise RunError(f"{self.path}, line {number}: {error}; choose another `out`") from None
             if not isinstance(found[-1], dict):
-                raise RunError(f"{self.path}, line {number} is no trial: the file was altered; choose another --out")
+                raise RunError(f"{self.path}, line {number} is no trial: the file was altered; choose another `out`")
         if len(whole) != len(content):
             with self.path.open("r+b") as handle:
                 handle.truncate(len(whole))
