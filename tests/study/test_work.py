@@ -231,15 +231,15 @@ def test_holm_over_methods(write_study: Write, tmp_path: Path) -> None:
 
     def verdicts(p_values: dict[str, float]) -> dict[str, str]:
         for label, p in p_values.items():
-            path = store.place(setting.cells[label][0].evaluate) / "evaluation.json"
+            path = store.place(setting.runs[label][0].evaluate) / "evaluation.json"
             told = json.loads(path.read_text())
             told["verdict"] = {"verdict": "refuted", "p": p, "detail": "mean-margin: far off"}
             path.write_text(json.dumps(told))
-            entry = store.entry(setting.cells[label][0].evaluate)
+            entry = store.entry(setting.runs[label][0].evaluate)
             assert entry is not None
             store.keep(replace(entry, digest=digest_of(Work.EVALUATE, told)))
         results = Results(study, grid, store, known_outcomes(grid.jobs, store))
-        return {label: results.verdict(setting, setting.cells[label][0])[0] for label in p_values}
+        return {label: results.verdict(setting, setting.runs[label][0])[0] for label in p_values}
 
     assert verdicts({"fine-tune": 0.02, "scrub": 0.04}) == {"fine-tune": "Refuted", "scrub": "Refuted"}
     assert verdicts({"fine-tune": 0.03, "scrub": 0.04}) == {"fine-tune": "Undecided", "scrub": "Undecided"}

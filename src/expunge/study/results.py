@@ -26,7 +26,7 @@ from expunge.study.figures import (
     shared_references,
     widened,
 )
-from expunge.study.grid import Cell, Grid, Setting
+from expunge.study.grid import Grid, Planned, Setting
 from expunge.study.job import Work
 from expunge.study.scheduler import Outcomes
 from expunge.study.store import Outcome, Store
@@ -104,7 +104,7 @@ class Results:
     def setting(self, setting: Setting) -> dict[str, Any]:
         seeds = self.study.seeds
         trained = [key for key in setting.originals.values() if self.outcomes.done(key)]
-        rows = [self.row(setting, label, cells) for label, cells in setting.cells.items()]
+        rows = [self.row(setting, label, planned) for label, planned in setting.runs.items()]
         evaluations = self.evaluations(setting)
         work = self.read(trained[0])["example_steps"] if trained else None
         model = self.read(trained[0])["recipe"]["model"] if trained else None
@@ -113,17 +113,17 @@ class Results:
         forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
         return {
             "id": setting.name,
-            "data": setting.data,
-            "recipe": setting.training,
+            "data": setting.cell.data.name,
+            "recipe": setting.cell.training.name,
             "model": model,
-            "forget": setting.forget.name,
+            "forget": setting.cell.forget.name,
             "title": self.title(setting),
-            "rules": list(setting.forget.rules),
+            "rules": list(setting.cell.forget.rules),
             "forgotten": round(forgotten),
             "share": forgotten / setting.training_rows,
             "training_rows": setting.training_rows,
             "training_example_steps": work,
-            "budget": setting.budget,
+            "budget": setting.cell.budget,
             "original": {"figures": self.original(evaluations)},
             "retrained": {"figures": self.retrained(evaluations)},
             "noise": {"forgetting_gap": float(np.mean(known)) if known and len(known) == len(noises) else None},
@@ -132,18 +132,21 @@ class Results:
 
     def title(self, setting: Setting) -> str:
         """The forget set's, and what tells the setting from others on the same data."""
-        parts = [setting.forget.title]
-        parts += [setting.training] if len(self.study.trainings) > 1 else []
-        parts += [f"budget {100 * setting.budget:.4g} %"] if len(self.study.budgets) > 1 else []
-        return ", ".join(parts)
+        told = {
+            "forget": setting.cell.forget.title,
+            "training": setting.cell.training.name,
+            "budget": f"budget {100 * setting.cell.budget:.4g} %",
+        }
+        varied = [axis.name for axis in self.study.axes if len(axis.values) > 1 and axis.name not in ("data", "forget")]
+        return ", ".join(told.get(name, f"{name} {setting.cell.values.get(name)}") for name in ("forget", *varied))
 
     def evaluations(self, setting: Setting) -> list[Mapping[str, Any]]:
         """One for each seed, whichever method it is of: what they say of originals and references is the same."""
         found: dict[int, Mapping[str, Any]] = {}
-        for cells in setting.cells.values():
-            for cell in cells:
-                if cell.seed not in found and self.outcomes.done(cell.evaluate):
-                    found[cell.seed] = self.read(cell.evaluate)
+        for planned in setting.runs.values():
+            for one in planned:
+                if one.seed not in found and self.outcomes.done(one.evaluate):
+                    found[one.seed] = self.read(one.evaluate)
         return [found[seed] for seed in sorted(found)]
 
     def original(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -166,17 +169,17 @@ class Results:
         found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBES, "average-gap")}
         return _plain(found)
 
-    def row(self, setting: Setting, label: str, cells: Sequence[Cell]) -> dict[str, Any]:
+    def row(self, setting: Setting, label: str, planned: Sequence[Planned]) -> dict[str, Any]:
         row = self.rows[label]
-        runs = [self.read(cell.unlearn) for cell in cells if self.outcomes.done(cell.unlearn)]
+        runs = [self.read(one.unlearn) for one in planned if self.outcomes.done(one.unlearn)]
         done = [
-            (self.read(cell.unlearn), self.read(cell.evaluate))
-            for cell in cells
-            if self.outcomes.done(cell.unlearn) and self.outcomes.done(cell.evaluate)
+            (self.read(one.unlearn), self.read(one.evaluate))
+            for one in planned
+            if self.outcomes.done(one.unlearn) and self.outcomes.done(one.evaluate)
         ]
         figures, differences = self.figures(done)
         used = method_from_json(runs[0]["method"]) if runs else row.method
-        outcomes = [self.seed(setting, cell) for cell in cells]
+        outcomes = [self.seed(setting, one) for one in planned]
         verdicts = Counter(str(told["verdict"]) for told in outcomes if told["status"] == "done")
         reasons = list(dict.fromkeys(str(told["reason"]) for told in outcomes if told["status"] == "done"))
         method = type(row.method)
@@ -195,7 +198,7 @@ class Results:
             "figures": _plain(figures) | ({"differences": _plain(differences)} if differences else {}),
             "verdicts": dict(sorted(verdicts.items())),
             "reasons": reasons,
-            "marks": self.marks(cells, done, tuning),
+            "marks": self.marks(planned, done, tuning),
             "seeds": outcomes,
         }
 
@@ -219,18 +222,18 @@ class Results:
         }
         return found, differences if done else {}
 
-    def seed(self, setting: Setting, cell: Cell) -> dict[str, Any]:
-        for key in (cell.unlearn, cell.evaluate):
+    def seed(self, setting: Setting, one: Planned) -> dict[str, Any]:
+        for key in (one.unlearn, one.evaluate):
             entry = self.outcomes.entries.get(key)
             if entry is not None and entry.outcome is not Outcome.DONE:
-                return {"seed": cell.seed, "status": entry.outcome.value, "reason": entry.reason}
-        if not self.outcomes.done(cell.evaluate):
-            reason = self.outcomes.left_out.get(cell.evaluate) or self.outcomes.left_out.get(cell.unlearn)
-            return {"seed": cell.seed, "status": "missing", "reason": reason or "not done yet"}
-        run, evaluation = self.read(cell.unlearn), self.read(cell.evaluate)
-        verdict, reason = self.verdict(setting, cell)
+                return {"seed": one.seed, "status": entry.outcome.value, "reason": entry.reason}
+        if not self.outcomes.done(one.evaluate):
+            reason = self.outcomes.left_out.get(one.evaluate) or self.outcomes.left_out.get(one.unlearn)
+            return {"seed": one.seed, "status": "missing", "reason": reason or "not done yet"}
+        run, evaluation = self.read(one.unlearn), self.read(one.evaluate)
+        verdict, reason = self.verdict(setting, one)
         return {
-            "seed": cell.seed,
+            "seed": one.seed,
             "status": "done",
             "verdict": verdict,
             "reason": reason,
@@ -243,12 +246,12 @@ class Results:
             "notices": [*run["notices"], *evaluation["notices"]],
         }
 
-    def verdict(self, setting: Setting, cell: Cell) -> tuple[str, str]:
+    def verdict(self, setting: Setting, one: Planned) -> tuple[str, str]:
         """The evaluation's verdict, held to Holm over the methods of this setting at this seed."""
-        told = self.read(cell.evaluate)["verdict"]
+        told = self.read(one.evaluate)["verdict"]
         word, detail, p = str(told["verdict"]), str(told["detail"]), told["p"]
         if p is not None:
-            others = [other for cells in setting.cells.values() for other in cells if other.seed == cell.seed]
+            others = [other for planned in setting.runs.values() for other in planned if other.seed == one.seed]
             found = [self.read(other.evaluate)["verdict"] for other in others if self.outcomes.done(other.evaluate)]
             values = [float(other["p"]) for other in found if other["verdict"] == word and other["p"] is not None]
             adjusted = float(holm(values)[values.index(float(p))])
@@ -262,7 +265,7 @@ class Results:
 
     def marks(
         self,
-        cells: Sequence[Cell],
+        planned: Sequence[Planned],
         done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
         tuning: Mapping[str, Any],
     ) -> list[dict[str, Any]]:
@@ -285,12 +288,12 @@ class Results:
         if tuning.get("transferred") is False and not tuning["kept_default"] and done:
             worse = "on a second set the chosen fields score over twice as badly"
             found["tuning did not transfer"] = [worse] * len(done)
-        for cell in cells:
-            entry = self.outcomes.entries.get(cell.unlearn)
+        for one in planned:
+            entry = self.outcomes.entries.get(one.unlearn)
             if entry is not None and entry.outcome is not Outcome.DONE:
                 found.setdefault(entry.outcome.value, []).append(entry.reason)
         return [
-            {"mark": name, "count": len(details), "of": len(cells), "detail": details[0]}
+            {"mark": name, "count": len(details), "of": len(planned), "detail": details[0]}
             for name, details in found.items()
         ]
 

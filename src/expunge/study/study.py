@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from expunge import __version__
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, plain_json
+from expunge.study.axes import Axis
 from expunge.study.engine import Engine
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
@@ -73,6 +74,7 @@ def study(
     jobs: int | None = None,
     address: str | None = None,
     data: str | None = None,
+    axes: Sequence[Axis] = (),
     draw_only: bool = False,
     command: str | None = None,
     show: Callable[[Standing], None] | None = None,
@@ -81,7 +83,8 @@ def study(
 ) -> dict[str, Any]:
     """Do what the store lacks, write ``results.json`` and ``results.csv`` into ``out``, and return the results.
 
-    The same call continues an interrupted study. ``store`` may be shared by several studies, also at the same time.
+    The same call continues an interrupted study. ``axes`` are fields of the trainings that vary besides what the file
+    varies: ``[Axis("epochs", (10, 20))]``. ``store`` may be shared by several studies, also at the same time.
     ``draw_only`` computes nothing. ``show`` is given the standing about every second, ``say`` lines for a log, ``warn``
     what failed.
     """
@@ -89,7 +92,7 @@ def study(
         raise InvalidArgument(f"`engine` {engine!r} is not one of {', '.join(ENGINES)}")
     if draw_only and (jobs is not None or address is not None):
         raise InvalidArgument("`draw_only` computes nothing: leave `jobs` and `address` out")
-    planned = read_study(path, location=data)
+    planned = read_study(path, location=data, axes=axes)
     folder = Path(out)
     grid = lay_out(planned)
     with writing(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from expunge.data.source import LISTS, Source
 from expunge.data.splits import SplitBy
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
+from expunge.study.axes import OWN, Axis, Data, Forget
 from expunge.study.toml_lines import Lines
 from expunge.study.training_table import Training, read_training
 
@@ -23,31 +24,7 @@ LARGEST_FILE = 2**20
 LARGEST_SEED = 999_999
 MOST_SEEDS, MOST_REFERENCES, MOST_TRIALS = 1000, 1000, 10_000
 TOP = ("title", "seeds", "references", "budget", "methods", "data", "training", "forget", "tuning", "method")
-SEED = "{seed}"
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data set and how it is split."""
-
-    name: str
-    source: Source
-    split_seed: int
-    split_by: SplitBy
-
-
-@dataclass(frozen=True)
-class Forget:
-    """A forget set by its rules; ``{seed}`` in a rule makes one for each seed. ``data`` is what it is for, or all."""
-
-    name: str
-    title: str
-    rules: tuple[str, ...]
-    data: tuple[str, ...]
-
-    def rules_of(self, seed: int) -> tuple[str, ...]:
-        return tuple(rule.replace(SEED, str(seed)) for rule in self.rules)
 
 
 @dataclass(frozen=True)
@@ -69,16 +46,13 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Study:
-    """All that a study file says."""
+    """All that a study file says. Its axes are data, training, forget and budget, and further ones that were given."""
 
     path: Path
     title: str
     seeds: tuple[int, ...]
     references: int
-    budgets: tuple[float, ...]
-    data: tuple[Data, ...]
-    trainings: tuple[Training, ...]
-    forget: tuple[Forget, ...]
+    axes: tuple[Axis, ...]
     rows: tuple[Row, ...]
     tuning: Tuning | None
     lines: Lines
@@ -87,13 +61,32 @@ class Study:
     def name(self) -> str:
         return self.path.stem
 
+    @property
+    def data(self) -> tuple[Data, ...]:
+        return self.axes[0].values
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        return self.axes[1].values
+
+    @property
+    def forget(self) -> tuple[Forget, ...]:
+        return self.axes[2].values
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        return self.axes[3].values
+
     def said(self, error: ExpungeError, *path: str | int) -> InvalidArgument:
         """An error with the line of what caused it."""
         return InvalidArgument(f"{self.path}, line {self.lines.of(path, str(error))}: {error}")
 
 
-def read_study(path: Path | str, *, location: str | None = None) -> Study:
-    """Read and check a study file. ``location`` says where its one data set lies, if not where the file says."""
+def read_study(path: Path | str, *, location: str | None = None, axes: Sequence[Axis] = ()) -> Study:
+    """Read and check a study file. ``location`` says where its one data set lies, if not where the file says.
+
+    ``axes`` are further ones, each a field of all trainings: ``Axis("epochs", (10, 20))``.
+    """
     place = Path(path)
     if place.is_dir():
         raise InvalidArgument(f"{place} is a folder: name a study file, for example studies/smoke.toml")
@@ -112,7 +105,7 @@ def read_study(path: Path | str, *, location: str | None = None) -> Study:
         raise InvalidArgument(f"{place} holds a number that is none ({str(error)[:100]})") from None
     except RecursionError:
         raise InvalidArgument(f"{place} nests too deep to be a study file") from None
-    return _Reader(place, table, Lines(text)).study(location)
+    return _Reader(place, table, Lines(text)).study(location, axes)
 
 
 class _Reader:
@@ -134,30 +127,37 @@ class _Reader:
             line = self.lines.of(path, str(error))
             raise InvalidArgument(f"{self.place}, line {line}: {error}") from None
 
-    def study(self, location: str | None) -> Study:
+    def study(self, location: str | None, further: Sequence[Axis]) -> Study:
         self.known(self.table, TOP, "a study")
         data = self.data(location)
-        names = tuple(item.name for item in data)
         trainings = tuple(
             self.checked(partial(read_training, name, table), "training", name)
             for name, table in self.tables("training").items()
         )
         for training in trainings:
-            self.belongs(training.data, names, "training", training.name)
+            self.belongs(training.data, tuple(item.name for item in data), "training", training.name)
         rows = self.rows()
         return Study(
             path=self.place,
             title=self.text(self.table, "title", self.place.stem),
             seeds=self.seeds(),
             references=self.whole(self.table, "references", 0, MOST_REFERENCES, 6),
-            budgets=self.budgets(),
-            data=data,
-            trainings=trainings,
-            forget=self.forget(names),
+            axes=self.axes(data, trainings, further),
             rows=rows,
             tuning=self.tuning(),
             lines=self.lines,
         )
+
+    def axes(
+        self, data: tuple[Data, ...], trainings: tuple[Training, ...], further: Sequence[Axis]
+    ) -> tuple[Axis, ...]:
+        budgets, forget = self.budgets(), self.forget(tuple(item.name for item in data))
+        own = zip(OWN, (data, trainings, forget, budgets), strict=True)
+        found = (*(Axis(name, values) for name, values in own), *further)
+        names = [axis.name for axis in found]
+        if len(set(names)) < len(names):
+            raise InvalidArgument(f"`axes` makes {', '.join(names)} the axes of {self.place}: name each once")
+        return found
 
     def known(self, table: Mapping[str, Any], names: tuple[str, ...], what: str, *path: str | int) -> None:
         for name in table:
