@@ -16,7 +16,7 @@ from typing import Any
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import parse_json
 from expunge.data.dataset import Dataset
-from expunge.study.engine import Ended, Engine, Moved
+from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.grid import software
 from expunge.study.job import Job, Work
 from expunge.study.opened import source_name
@@ -25,7 +25,6 @@ from expunge.study.ray_cluster import join
 from expunge.study.ray_task import Board, Order, order_task, sweep, variables
 from expunge.study.store import Entry, Outcome, Store
 
-MOST_JOBS = 1024
 RETRIES = 3  # by Ray itself, when a worker or a node dies
 ATTEMPTS = 2  # by us, when Ray has lost an input beyond rebuilding: the store still has it
 LOOK_SECONDS = 5.0
@@ -67,8 +66,8 @@ class RayEngine(Engine):
         gpu_share: float = 1.0,
         log: Path | None = None,
     ) -> None:
-        if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-            raise InvalidArgument(f"`jobs` {jobs} must be a whole number from 1 to {MOST_JOBS}")
+        if jobs is not None:
+            check_jobs(jobs)
         if not 0 < gpu_share <= 1:
             raise InvalidArgument(f"GPU share {gpu_share} must lie above 0 and be at most 1")
         self.store, self.datasets, self.jobs, self.gpu_share = store, datasets, jobs, gpu_share
@@ -200,9 +199,7 @@ class RayEngine(Engine):
         self._fail(running, _why(exceptions, cause))
 
     def _fail(self, running: _Running, reason: str) -> None:
-        job = running.job
-        entry = Entry(key=job.key, work=job.work.value, title=job.title, outcome=Outcome.FAILED, reason=reason)
-        self._end(running, entry, [], "no node")
+        self._end(running, Entry.of(running.job, Outcome.FAILED, reason=reason), [], "no node")
 
     def _end(self, running: _Running, entry: Entry, parts: list[Files], where: str) -> None:
         del self._running[entry.key]

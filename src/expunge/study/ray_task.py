@@ -9,12 +9,12 @@ import functools
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expunge.study.engine import Teller, cores
 from expunge.study.job import Job
 from expunge.study.packing import File, Files, Part, pack, settle, unpack
 from expunge.study.store import Entry, Outcome, Store
@@ -29,7 +29,6 @@ except ImportError:  # no advisory locks on this system: scratch folders are not
 
 # Those that a run's environment names: they decide bits, and Ray sets the last one for every task.
 VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "OMP_NUM_THREADS")
-EVERY_SECONDS = 0.5
 PREFIX, LOCK = "expunge-study-", "held"
 
 
@@ -62,14 +61,13 @@ def carry_out_order(
     if found != order.software:
         told = ", ".join(f"{name} {version}" for name, version in found.items() if order.software.get(name) != version)
         reason = f"this node has {told}, which gives other bits than where the study was planned: install the same"
-        entry = Entry(key=job.key, work=job.work.value, title=job.title, outcome=Outcome.FAILED, reason=reason)
-        return entry.as_json(), [{} for _ in Part]
+        return Entry.of(job, Outcome.FAILED, reason=reason).as_json(), [{} for _ in Part]
     scratch = _scratch()
     scratch.take(order.sent, parts)
     described = job.means["data"]
     if dataset is not None:
         scratch.hand_over(described, dataset)
-    entry = carry_out(job, scratch.store, scratch.data, _Teller(tell))
+    entry = carry_out(job, scratch.store, scratch.data, Teller(tell))
     folder = scratch.store.place(job.key)
     settle(folder, Path(order.home))
     packed = [pack(folder, part) if entry.outcome is Outcome.DONE else {} for part in Part]
@@ -124,8 +122,7 @@ def _free_threads() -> None:
     """NumPy was imported under Ray's choice: give it as many threads as it takes on its own."""
     from threadpoolctl import threadpool_limits
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threadpool_limits(cores, user_api="blas")
+    threadpool_limits(cores(), user_api="blas")
 
 
 class _Scratch:
@@ -162,19 +159,6 @@ class _Scratch:
 @functools.cache
 def _scratch() -> _Scratch:
     return _Scratch()
-
-
-class _Teller:
-    """Tells how far a job is, not too often."""
-
-    def __init__(self, tell: Callable[[int, int], None]) -> None:
-        self.tell, self.last = tell, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last >= EVERY_SECONDS:
-            self.last = now
-            self.tell(done, total)
 
 
 def held_folder() -> tuple[Path, Any]:

@@ -51,6 +51,11 @@ class Entry:
     example_steps: float = 0.0
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, job: Job, outcome: Outcome, **told: Any) -> Entry:
+        """How this job ended."""
+        return cls(key=job.key, work=job.work.value, title=job.title, outcome=outcome, **told)
+
     def as_json(self) -> dict[str, Any]:
         return {"format": ENTRY, **asdict(self), "outcome": self.outcome.value}
 

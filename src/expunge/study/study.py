@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import os
 import platform
 import shutil
 import time
@@ -21,7 +20,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, plain_json
 from expunge.study.axes import Axis
-from expunge.study.engine import Engine
+from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
 from expunge.study.progress import Standing, Watch
@@ -216,11 +215,6 @@ def _circumstances(
             "seconds": round(seconds, 3),
         },
     }
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def as_csv(results: Mapping[str, Any]) -> str:

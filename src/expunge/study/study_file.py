@@ -17,12 +17,13 @@ from expunge.data.splits import SplitBy
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
 from expunge.study.axes import OWN, Axis, Data, Forget
+from expunge.study.search import MOST_TRIALS
 from expunge.study.toml_lines import Lines
 from expunge.study.training_table import Training, read_training
 
 LARGEST_FILE = 2**20
 LARGEST_SEED = 999_999
-MOST_SEEDS, MOST_REFERENCES, MOST_TRIALS = 1000, 1000, 10_000
+MOST_SEEDS, MOST_REFERENCES = 1000, 1000
 TOP = ("title", "seeds", "references", "budget", "methods", "data", "training", "forget", "tuning", "method")
 Value = TypeVar("Value")
 

@@ -105,19 +105,18 @@ def _attempt(job: Job, at: At) -> Result | Exception:
 
 
 def _entry(job: Job, ended: Result | Exception, seconds: float) -> Entry:
-    named: dict[str, Any] = {"key": job.key, "work": job.work.value, "title": job.title, "seconds": seconds}
     match ended:
         case Result(digest, example_steps):
-            return Entry(outcome=Outcome.DONE, digest=digest, example_steps=example_steps, **named)
+            return Entry.of(job, Outcome.DONE, digest=digest, example_steps=example_steps, seconds=seconds)
         case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(ended):
-            return Entry(outcome=Outcome.REFUSED, reason=str(ended), **named)
+            return Entry.of(job, Outcome.REFUSED, reason=str(ended), seconds=seconds)
         case ExpungeError():
-            return Entry(outcome=Outcome.FAILED, reason=str(ended), **named)
+            return Entry.of(job, Outcome.FAILED, reason=str(ended), seconds=seconds)
         case _:
             frames = traceback.extract_tb(ended.__traceback__)
             where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
             what = f"{type(ended).__name__}: {' '.join(str(ended).split())[:300]}"
-            return Entry(outcome=Outcome.FAILED, reason=f"{what} (not foreseen; {where})", **named)
+            return Entry.of(job, Outcome.FAILED, reason=f"{what} (not foreseen; {where})", seconds=seconds)
 
 
 class _NotHere(RunError):
