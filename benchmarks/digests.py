@@ -25,19 +25,19 @@ import torch
 from scipy.stats import binom
 
 from benchmarks.loop import NOBODY, pictures
-from expunge.audit.attest import attest
-from expunge.audit.keys import Role, keygen
-from expunge.audit.levels.segments import Segment, draw, missed
-from expunge.audit.verdict import Level, Status, Verdict
-from expunge.audit.verify import verify
+from expunge.attest.attest import attest
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
+from expunge.records.keys import Role, keygen
+from expunge.records.verdict import Level, Status, Verdict
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Optimiser, OptimiserName, Placement
 from expunge.schedule.schedule import Schedule
 from expunge.train.run import Run
 from expunge.train.training import make_recipe, train
+from expunge.verify.levels.segments import Segment, draw, missed
+from expunge.verify.verify import verify
 
 RESULTS = Path(__file__).parent / "results" / "digests.json"
 ORIGIN = "benchmark.example/digests"

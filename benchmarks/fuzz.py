@@ -13,12 +13,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.audit.fuzz_targets import targets
-from tests.audit.lineages import TRUSTED
-from tests.audit.mutations import Workbench, mutation
+from tests.verify.fuzz_targets import targets
+from tests.verify.lineages import TRUSTED
+from tests.verify.mutations import Workbench, mutation
 
-from expunge.audit.verdict import Level, Status
-from expunge.audit.verify import verify
+from expunge.records.verdict import Level, Status
+from expunge.verify.verify import verify
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 

@@ -23,13 +23,18 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.audit.bundle import write_folder
-from expunge.audit.claims import claims_of, not_claimed
-from expunge.audit.draft import Draft, bundle_files, sign_and_log
-from expunge.audit.fields import Time
-from expunge.audit.keys import Role, signing_key, write_trusted
-from expunge.audit.log import writing
-from expunge.audit.record import (
+from expunge.core.hashing import canonical_json, sha256, slot_bytes, u32, u64
+from expunge.core.merkle import tree_hash
+from expunge.core.streams import ZERO_BEACON, Stream
+from expunge.data.dataset import Column, ColumnKind
+from expunge.data.encoding import Encoding
+from expunge.records.bundle import write_folder
+from expunge.records.claims import claims_of, not_claimed
+from expunge.records.draft import Draft, bundle_files, sign_and_log
+from expunge.records.form import Time
+from expunge.records.keys import Role, signing_key, write_trusted
+from expunge.records.log import writing
+from expunge.records.record import (
     Algorithm,
     Beacon,
     Checkpoints,
@@ -56,12 +61,7 @@ from expunge.audit.record import (
     preprocessing_digest,
     states_root,
 )
-from expunge.audit.statement import Statement
-from expunge.core.hashing import canonical_json, sha256, slot_bytes, u32, u64
-from expunge.core.merkle import tree_hash
-from expunge.core.streams import ZERO_BEACON, Stream
-from expunge.data.dataset import Column, ColumnKind
-from expunge.data.encoding import Encoding
+from expunge.records.statement import Statement
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule, executed_digest
 
@@ -74,7 +74,7 @@ NOW = Time("2026-01-01T00:00:00Z")
 CODE = """
 import json, resource, sys, time
 start = time.perf_counter()
-from expunge.audit.verify import verify
+from expunge.verify.verify import verify
 verdict = verify(sys.argv[1], keys=sys.argv[2], level="V1")
 seconds = time.perf_counter() - start
 try:  # the peak of this program alone; getrusage would count what was there before it was started
@@ -197,7 +197,7 @@ def _commit(recipe: Recipe, root: bytes, leaves: bytes, units: np.ndarray, size:
         salts=Salts.SECRET,
         units=sha256(slot_bytes(units)),
         assignment=sha256(bytes(size.leaves)),
-        preprocessing=preprocessing_digest(recipe, ()),
+        preprocessing=preprocessing_digest(recipe.as_json(), ()),
         origins=(),
         source={},
     )
@@ -243,7 +243,7 @@ def _run(
             root=commit.digest,
             count=schedule.count,
             tombstones=emptied,
-            preprocessing=preprocessing_digest(recipe, ()),
+            preprocessing=preprocessing_digest(recipe.as_json(), ()),
             released_calibration=(),
             released_holdout=(),
         ),

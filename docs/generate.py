@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.fixtures.table import fixtures_table
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from studies.pages.forging_pictures import forging_pictures
+from studies.pages.forging_study import forging_page
+
+from expunge.adversary.table.table import fixtures_table
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
-from expunge.report.forging_pictures import forging_pictures
-from expunge.report.forging_study import forging_page
 from expunge.report.leaderboard import ranking_table
 from expunge.report.tradeoff import tradeoff_svg
 

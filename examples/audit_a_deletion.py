@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import expunge
-from expunge.audit.attest import commit_run
-from expunge.audit.keys import keygen, load_trusted
-from expunge.audit.verdict import Level
+from expunge.attest.attest import commit_run
 from expunge.core.beacon import read_beacon
+from expunge.records.keys import keygen, load_trusted
+from expunge.records.verdict import Level
 
 
 def main(out: Path) -> None:

@@ -9,13 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.forging.answers import ask
-from expunge.audit.forging.forged_record import write_forged_record
-from expunge.audit.forging.forgery import find_forger, forge_log
-from expunge.audit.pol.calibration import calibrate
-from expunge.audit.pol.proof import prove
-from expunge.audit.pol.verdict import Mode
-from expunge.audit.pol.verify import verify_proof
+from expunge.adversary.forging.answers import ask
+from expunge.adversary.forging.forged_record import write_forged_record
+from expunge.adversary.forging.forgery import find_forger, forge_log
+from expunge.adversary.pol.calibration import calibrate
+from expunge.adversary.pol.proof import prove
+from expunge.adversary.pol.verdict import Mode
+from expunge.adversary.pol.verify import verify_proof
 from expunge.core.streams import Stream, stable_order
 from expunge.data.splits import Split
 from expunge.train.training import train

@@ -11,25 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge.audit.forging.absorption import Absorb, likeness
-from expunge.audit.forging.altered_content import Content
-from expunge.audit.forging.bound import covariance_trace, expected_square
-from expunge.audit.forging.forger import Forged, Forger
-from expunge.audit.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
-from expunge.audit.forging.matching import Matching
-from expunge.audit.forging.replay_noise import replay_noise
-from expunge.audit.forging.step_state import Apart, StepState
-from expunge.audit.pol.proof import parameter_names
+from expunge.adversary.forging.absorption import Absorb, likeness
+from expunge.adversary.forging.altered_content import Content
+from expunge.adversary.forging.bound import covariance_trace, expected_square
+from expunge.adversary.forging.forger import Forged, Forger
+from expunge.adversary.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
+from expunge.adversary.forging.matching import Matching
+from expunge.adversary.forging.replay_noise import replay_noise
+from expunge.adversary.forging.step_state import Apart, StepState
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.streams import Stream, stable_order
 from expunge.data.commitment import commit
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 from expunge.data.splits import Split, split_rows
 from expunge.models.resolver import build_empty
 from expunge.schedule.placement import number_units
 from expunge.schedule.plan import Part, Role, TrainingPlan
 from expunge.schedule.schedule import Schedule, executed_digest
 from expunge.train.examples import Examples
+from expunge.train.names import parameter_names
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, load_weights, read_tensors, write_tensors

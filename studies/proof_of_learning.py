@@ -25,21 +25,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge.audit.attest import attest
-from expunge.audit.forging.forged_record import write_forged_record
-from expunge.audit.forging.forger import Forger
-from expunge.audit.forging.forgery import ForgedStep, Forgery, find_forger, find_target, steps_with
-from expunge.audit.forging.recorded_steps import step_states, training_of
-from expunge.audit.forging.replay_noise import Noise
-from expunge.audit.keys import TRUSTED, keygen
-from expunge.audit.pol.attacks import SPOOFS
-from expunge.audit.pol.calibration import Calibration, calibrate
-from expunge.audit.pol.proof import Proof, prove
-from expunge.audit.pol.proof import forge as restate
-from expunge.audit.pol.spoof import spoof
-from expunge.audit.pol.verdict import Mode
-from expunge.audit.pol.verify import replay_stated, segments_with, verify_proof
-from expunge.audit.verify import verify
+from expunge.adversary.forging.forged_record import write_forged_record
+from expunge.adversary.forging.forger import Forger
+from expunge.adversary.forging.forgery import ForgedStep, Forgery, find_forger, find_target, steps_with
+from expunge.adversary.forging.recorded_steps import step_states, training_of
+from expunge.adversary.forging.replay_noise import Noise
+from expunge.adversary.pol.attacks import SPOOFS
+from expunge.adversary.pol.calibration import Calibration, calibrate
+from expunge.adversary.pol.proof import Proof, prove
+from expunge.adversary.pol.proof import forge as restate
+from expunge.adversary.pol.spoof import spoof
+from expunge.adversary.pol.verdict import Mode
+from expunge.adversary.pol.verify import replay_stated, segments_with, verify_proof
+from expunge.attest.attest import attest
 from expunge.cli.shared import progress_bar
 from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json, plain_json, sha256, u64
@@ -47,10 +45,12 @@ from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.data.splits import Split
+from expunge.records.keys import TRUSTED, keygen
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import train
+from expunge.verify.verify import verify
 from studies.proof_of_learning_figures import FORGERS, summarised, text_of, write
 
 RESULTS = Path(__file__).parent / "results" / "proof_of_learning.json"

@@ -14,6 +14,7 @@ import pytest
 from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
 
 # Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -70,6 +71,25 @@ def digest_of() -> Callable[[Path], str]:
 def pictures_like() -> Callable[..., Dataset]:
     """More pictures: rows, classes, people, seed and side as arguments."""
     return make_pictures
+
+
+ORIGIN = "example.com/unlearning"
+
+
+# Keys of RFC 8032, section 7.1.
+@pytest.fixture(scope="session")
+def owner() -> SigningKey:
+    return signing_key(bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"))
+
+
+@pytest.fixture(scope="session")
+def stranger() -> SigningKey:
+    return signing_key(bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"))
+
+
+@pytest.fixture(scope="session")
+def trusted(owner: SigningKey) -> tuple[TrustedKey, ...]:
+    return (owner.trusted(ORIGIN, Role.OWNER), owner.trusted(ORIGIN, Role.LOG))
 
 
 Refused = Callable[..., AbstractContextManager[None]]

@@ -15,7 +15,10 @@ HOUSE = (
     "desk",
     "report",
     "study",
-    "audit",
+    "adversary",
+    "attest",
+    "verify",
+    "hygiene",
     "attacks",
     "measure",
     "methods",
@@ -24,6 +27,7 @@ HOUSE = (
     "tasks",
     "schedule",
     "data",
+    "records",
     "core",
 )
 STRANGERS = {"methods", "measure", "attacks"}

@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from expunge.core.version import __version__
 
 _FACE = {
     "Source": "expunge.data.source",
@@ -23,8 +23,6 @@ _FACE = {
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
-    "attest": "expunge.audit.attest",
-    "verify": "expunge.audit.verify",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -50,8 +48,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from expunge.audit.attest import attest
-    from expunge.audit.verify import verify
+    from expunge.attest.attest import attest
     from expunge.core.errors import ExpungeError
     from expunge.data.source import Source
     from expunge.measure import PROBES
@@ -64,10 +61,11 @@ if TYPE_CHECKING:
     from expunge.train.load import load
     from expunge.train.run import Run
     from expunge.train.training import make_recipe, train
+    from expunge.verify.verify import verify
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("train", "report", "study"):  # folders that are verbs too
+    if name in ("train", "attest", "verify", "report", "study"):  # folders that are verbs too
         return import_module(f"expunge.{name}")
     if name in _FACE:
         return getattr(import_module(_FACE[name]), name)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Expunge
 
-from expunge.audit.fields import Time
-from expunge.audit.fixtures.scene import drawn_beacon
-from expunge.audit.keys import Role, load_signing_key, load_trusted
-from expunge.audit.log import read_log
+from expunge.adversary.table.scene import drawn_beacon
+from expunge.records.form import Time
+from expunge.records.keys import Role, load_signing_key, load_trusted
+from expunge.records.log import read_log
 
 NAMES = ("private.pem", "trusted.json")
 

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 from tests.cli.conftest import Expunge
 
-from expunge.audit import demo
-from expunge.audit.fixtures.attempt import Fixture
-from expunge.audit.fixtures.table import FIXTURES
-from expunge.audit.limits import Code
+from expunge.adversary import demo
+from expunge.adversary.table.attempt import Fixture
+from expunge.adversary.table.table import FIXTURES
 from expunge.cli.audit_demo import print_table
+from expunge.records.limits import Code
 from expunge.report.audit_demo_text import Table
 
 SHOWN = ("6", "22-model", "26-path")

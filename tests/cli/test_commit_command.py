@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Expunge
 
-from expunge.audit.fields import Time
-from expunge.audit.fixtures.scene import drawn_beacon
+from expunge.adversary.table.scene import drawn_beacon
+from expunge.records.form import Time
 
 RECIPE = ("digits", "--model", "mlp", "--epochs", 1)
 VALUE = "ab" * 32

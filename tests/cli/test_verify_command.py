@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.audit.departures import base, early, foreign_member
-from tests.audit.lineages import STRANGER, TRUSTED
-from tests.audit.records import bundle, trained
+from tests.verify.departures import base, early, foreign_member
+from tests.verify.lineages import STRANGER, TRUSTED
+from tests.verify.records import bundle, trained
 
-from expunge.audit.claims import CLAIMS, NOT_CLAIMED
-from expunge.audit.keys import write_trusted
+from expunge.records.claims import CLAIMS, NOT_CLAIMED
+from expunge.records.keys import write_trusted
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as npst
 
 from expunge.core.errors import DataError, UnsupportedYet
 from expunge.data.dataset import Column, ColumnKind
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 
 LABELS = np.array([0, 1, 2, 1])
 

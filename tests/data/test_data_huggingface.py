@@ -11,7 +11,8 @@ from PIL import Image
 
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.data.dataset import Column, ColumnKind
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 
 datasets = pytest.importorskip("datasets", reason="the extra 'language' is not installed")
 

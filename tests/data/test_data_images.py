@@ -15,7 +15,8 @@ from PIL import Image
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import make_encoding
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 
 GREY = Column("image", ColumnKind.IMAGE, (6, 4), "HW", 1 / 255)
 COLOUR = Column("image", ColumnKind.IMAGE, (6, 4, 3), "HWC", 1 / 255)

@@ -13,7 +13,8 @@ import pytest
 from expunge.data.commitment import commit, open_again
 from expunge.data.dataset import ColumnKind
 from expunge.data.encoding import make_encoding
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 from expunge.data.splits import Split, split_rows
 
 pytestmark = pytest.mark.realdata

@@ -15,7 +15,8 @@ from PIL import Image
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.data.dataset import ColumnKind, Dataset
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.report.load import load

@@ -16,7 +16,8 @@ from expunge.data.dataset import Column, ColumnKind
 from expunge.data.digits import people as deal
 from expunge.data.encoding import make_encoding
 from expunge.data.forget_set import choose
-from expunge.data.source import FORMS, Source, read
+from expunge.data.forms import FORMS, read
+from expunge.data.source import Source
 from expunge.data.splits import Split, SplitBy, split_rows
 
 NAMES = st.text(max_size=8)
@@ -210,6 +211,6 @@ def test_reading_needs_no_torch():
     import sys
 
     code = (
-        "import sys; from expunge.data.source import *; read(Source(location='digits')); print('torch' in sys.modules)"
+        "import sys; from expunge.data.forms import *; read(Source(location='digits')); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "False\n"

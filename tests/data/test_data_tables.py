@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.data.dataset import Column, ColumnKind
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 
 HEADER = ["patient", "age", "town", "note", "outcome"]
 ROWS = [

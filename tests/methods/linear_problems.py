@@ -16,7 +16,7 @@ from expunge.models.resolver import build
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Calendar, Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask
 from expunge.train.examples import Examples
 from expunge.train.newton_removal import Removal, Rows, gradient, hessian, newton_steps

@@ -18,7 +18,8 @@ from expunge.methods.contract import Given, Method, Need, Parent, Unlearned
 from expunge.methods.objective_method import ObjectiveMethod
 from expunge.schedule.plan import UnlearningPlan
 from expunge.schedule.recipe import Calendar
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 from expunge.train.meter import Meter
 from expunge.train.objective import Answer, Loss

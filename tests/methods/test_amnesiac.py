@@ -14,7 +14,8 @@ from expunge.methods.fine_tune import FineTune
 from expunge.methods.random_labels import Amnesiac, LabelOrder, RandomLabels, draw_labels
 from expunge.schedule.plan import Walk
 from expunge.schedule.recipe import OptimiserName
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 
 

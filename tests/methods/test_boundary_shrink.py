@@ -19,7 +19,8 @@ from expunge.methods.contract import Given, Parent
 from expunge.methods.objective_method import Prepared
 from expunge.models.front import Fronted, input_space
 from expunge.schedule.recipe import Augmentation
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 
 

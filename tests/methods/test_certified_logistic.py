@@ -22,7 +22,7 @@ from expunge.methods.lookup import make_method, method_from_json
 from expunge.methods.removal_account import allowance
 from expunge.models.linear import features_of, head_of
 from expunge.schedule.recipe import Optimiser
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask, Squared
 from expunge.train.examples import Examples
 from expunge.train.newton_removal import Bound, Rows, gradient

@@ -18,7 +18,8 @@ from expunge.methods.contract import Parent
 from expunge.methods.influence import Curvature, Influence
 from expunge.methods.lookup import make_method
 from expunge.methods.neural_tangent_kernel import NeuralTangentKernel, Targets
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 
 ROWS, WIDTH, DECAY = 60, 5, 0.05

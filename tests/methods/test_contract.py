@@ -23,7 +23,8 @@ from expunge.methods import METHODS
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
 from expunge.methods.fine_tune import FineTune
 from expunge.methods.lookup import find_method, make_method, method_from_json
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.train.examples import Examples
 from expunge.train.objective import Loss, StepBatch
 from expunge.train.state import weights_digest

@@ -28,7 +28,7 @@ from expunge.methods.contrast_and_strengthen import ContrastAndStrengthen, Turn,
 from expunge.methods.fine_tune import FineTune
 from expunge.schedule.plan import Role, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, OptimiserName
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.objective import StepBatch
 from expunge.train.optimiser import make_optimiser
 

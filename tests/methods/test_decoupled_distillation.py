@@ -13,7 +13,8 @@ from expunge.methods.contract import Parent
 from expunge.methods.decoupled_distillation import DecoupledDistillation
 from expunge.methods.gradient_ascent import BatchNormMode
 from expunge.schedule.recipe import Calendar
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 
 

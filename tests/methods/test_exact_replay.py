@@ -17,7 +17,8 @@ from expunge.data.splits import Split
 from expunge.methods.contract import Given, Need, Parent
 from expunge.methods.exact_replay import ExactReplay
 from expunge.methods.retrain import Retrain
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.train.examples import Examples
 from expunge.train.run import Run
 from expunge.train.state import weights_digest

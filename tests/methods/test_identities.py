@@ -24,7 +24,8 @@ from expunge.methods.random_labels import LabelOrder, RandomLabels, SuccessiveRa
 from expunge.methods.saliency_unlearning import SaliencyUnlearning
 from expunge.schedule.plan import Role, Walk
 from expunge.schedule.recipe import Calendar, OptimiserName
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 from expunge.train.objective import StepBatch
 from expunge.train.state import weights_digest

@@ -21,7 +21,8 @@ from expunge.methods.learnt_noise import Mixture
 from expunge.methods.lookup import make_method
 from expunge.schedule.plan import Role
 from expunge.schedule.recipe import Calendar, OptimiserName
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 from expunge.train.objective import StepBatch
 from expunge.train.state import weights_digest
@@ -272,7 +273,8 @@ def test_counts_by_hand() -> None:
 
 def test_at_a_tenth_of_the_work_the_class_is_forgotten(parent_of: MakeParent) -> None:
     """At a rate that is high enough: at the default of 1e-4 a tenth of a small network's work changes no answer."""
-    from expunge.data.source import Source, read
+    from expunge.data.forms import read
+    from expunge.data.source import Source
 
     parent = parent_of(read(Source(location="digits")), model="cnn", epochs=8, batch_size=64)
     forget = rows_of(parent, 3)

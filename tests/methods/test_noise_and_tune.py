@@ -23,7 +23,7 @@ from expunge.methods.fine_tune import FineTune
 from expunge.methods.noise_and_tune import Layers, NoiseAndTune, disturb
 from expunge.methods.prune_and_match import PruneAndMatch
 from expunge.schedule.plan import Role
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.objective import Extras, Loss, StepBatch
 
 SIZE = 16

@@ -21,7 +21,8 @@ from expunge.methods.objective_method import Prepared
 from expunge.methods.retrain import Retrain
 from expunge.schedule.plan import Role
 from expunge.schedule.recipe import Augmentation, Calendar, Optimiser, OptimiserName, Precision
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.train.loop import Hooks
 from expunge.train.state import weights_digest
 

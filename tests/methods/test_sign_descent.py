@@ -12,7 +12,8 @@ from tests.methods.shared import FORGET, SMALL, MakeParent, Problem, columns_of,
 from expunge.methods.contract import Parent
 from expunge.methods.fine_tune import FineTune
 from expunge.methods.sign_descent import SignDescent
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 
 

@@ -21,7 +21,8 @@ from expunge.methods.fisher_noise import FisherNoise
 from expunge.methods.lookup import make_method
 from expunge.methods.selective_synaptic_dampening import Importance, SelectiveSynapticDampening
 from expunge.methods.weight_edit import Recalibrate
-from expunge.tasks.classification import TASKS, Classification
+from expunge.tasks import TASKS
+from expunge.tasks.classification import Classification
 from expunge.tasks.task import Batch
 from expunge.train.state import weights_digest
 

@@ -16,7 +16,8 @@ import pytest
 from expunge.core.hashing import canonical_json, plain_json, sha256
 from expunge.data.commitment import commit, tombstones_digest
 from expunge.data.encoding import make_encoding
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split, split_rows
 from expunge.data.stored import write_commitment
 from expunge.schedule.recipe import Recipe

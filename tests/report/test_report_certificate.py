@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.audit.certified import digest, life, make_bundle, request, run_record
+from tests.verify.certified import digest, life, make_bundle, request, run_record
 
-from expunge.audit.bundle import open_bundle
-from expunge.audit.certificate import certificate
-from expunge.audit.claims import NOT_CLAIMED
-from expunge.audit.fields import Time
-from expunge.audit.keys import SigningKey, signing_key
-from expunge.audit.limits import Code
-from expunge.audit.record import (
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.records.bundle import open_bundle
+from expunge.records.claims import NOT_CLAIMED
+from expunge.records.form import Time
+from expunge.records.keys import SigningKey, signing_key
+from expunge.records.limits import Code
+from expunge.records.record import (
     AuditWindow,
     Beacon,
     Guarantee,
@@ -32,10 +32,10 @@ from expunge.audit.record import (
     Reuse,
     RunRecord,
 )
-from expunge.audit.statement import Statement
-from expunge.audit.verdict import Level, Remark, Verdict, holds, refused_finding, undecided
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.records.statement import Statement
+from expunge.records.verdict import Level, Remark, Verdict, holds, refused_finding, undecided
 from expunge.report.certificate import certificate_page, write_certificate
+from expunge.verify.certificate import certificate
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-pdf-header-footer")

@@ -30,9 +30,9 @@ from studies.forging_settings import (
     Setting,
 )
 from studies.keep import RESULTS
+from studies.pages.forging_pictures import forging_pictures
+from studies.pages.forging_study import forging_page
 
-from expunge.report.forging_pictures import forging_pictures
-from expunge.report.forging_study import forging_page
 from studies import forging, forging_logs
 from studies import forging_summary as summary
 

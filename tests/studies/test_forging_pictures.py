@@ -19,8 +19,8 @@ from studies.forging_settings import (
     EPOCHS,
     PICTURES,
 )
+from studies.pages.forging_other_data import other_data_lines
 
-from expunge.report.forging_other_data import other_data_lines
 from studies import forging
 from studies import forging_summary as summary
 

@@ -19,7 +19,8 @@ from studies.pictures import convert, main, pictures
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.dataset import ColumnKind
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 
 CIFAR = ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"]
 

@@ -50,7 +50,8 @@ def test_measurements_do_not_pass_from_one_holdout_to_another(write_study: Write
     with np.load(tmp_path / "one.npz") as arrays:
         x, y = arrays["x"].copy(), arrays["y"]
     text = SMALL.replace('[data.digits]\nlocation = "digits"', f'[data.one]\nlocation = "{tmp_path / "one.npz"}"')
-    from expunge.data.source import Source, read
+    from expunge.data.forms import read
+    from expunge.data.source import Source
     from expunge.data.splits import Split, split_rows
 
     codes = split_rows(read(Source(location=str(tmp_path / "one.npz"))), seed=0)
@@ -103,7 +104,8 @@ def test_an_edited_model_is_another_model(write_study: Write, tmp_path: Path, mo
 
 
 def test_a_saved_set_is_kept_without_its_place(write_study: Write, tmp_path: Path) -> None:
-    from expunge.data.source import Source, read
+    from expunge.data.forms import read
+    from expunge.data.source import Source
     from expunge.data.splits import Split, split_rows
 
     digits = read(Source(location="digits"))

@@ -13,8 +13,9 @@ from expunge.core.errors import UnsupportedYet
 from expunge.core.statistics import margins as signals
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
-from expunge.schedule.recipe import LINEAR_TASKS, TASK_NAMES, Recipe
-from expunge.tasks.classification import TASKS
+from expunge.records.catalogue import LINEAR_TASKS, TASK_NAMES
+from expunge.schedule.recipe import Recipe
+from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask, Logistic, Squared
 from expunge.tasks.task import Batch, ClassTask
 
@@ -28,8 +29,8 @@ def by_name(task: object) -> str:
     return getattr(task, "name", str(task))
 
 
-def test_the_recipe_names_every_task() -> None:
-    """The recipe imports no torch, so it holds the names alone."""
+def test_the_catalogue_names_every_task() -> None:
+    """The catalogue imports no torch, so it holds the names alone."""
     assert tuple(TASKS) == TASK_NAMES
     assert {name for name, task in TASKS.items() if isinstance(task, LinearTask)} == set(LINEAR_TASKS)
     assert all(isinstance(task, ClassTask) for task in TASKS.values())

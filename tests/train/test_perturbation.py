@@ -23,7 +23,7 @@ from expunge.methods.unlearn import unlearn
 from expunge.models.linear import features_of, head_of
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.objective import StepBatch
 from expunge.train.perturbation import KEY_NAME, draw_noise, keep_key, perturbed_objective, read_key, reveal_key

@@ -42,8 +42,8 @@ def attest(
     json: Annotated[bool, typer.Option("--json", help="Print what was signed as JSON.")] = False,
 ) -> None:
     """Sign what ran on which data, enter it into the log, and write a bundle for whoever checks it."""
-    from expunge.audit.attest import attest as attest_run
-    from expunge.audit.keys import TRUSTED
+    from expunge.attest.attest import attest as attest_run
+    from expunge.records.keys import TRUSTED
 
     with progress_bar("attest") as progress:
         made = attest_run(

@@ -40,7 +40,7 @@ def audit_demo(
     """
     from rich.console import Console
 
-    from expunge.audit.demo import demonstrate
+    from expunge.adversary.demo import demonstrate
     from expunge.report.audit_demo import commands, write_audit_demo
     from expunge.report.audit_demo_text import lines_of
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expunge.audit.verdict import Verdict
+    from expunge.records.verdict import Verdict
 
 
 def write_certificate_of(bundle: Path, verdict: Verdict | None, keys: Path | None, out: Path) -> dict[str, Any]:
     """Write the page and return its facts; without a verdict it says that nothing was checked."""
-    from expunge.audit.bundle import open_bundle
-    from expunge.audit.certificate import certificate
-    from expunge.audit.keys import load_trusted
     from expunge.core.clock import utc_now
+    from expunge.records.bundle import open_bundle
+    from expunge.records.keys import load_trusted
     from expunge.report.certificate import write_certificate
+    from expunge.verify.certificate import certificate
 
     trusted = () if keys is None else load_trusted(keys)
     with open_bundle(bundle) as opened:

@@ -46,10 +46,10 @@ def forge(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Attack a recorded training: forge its log, and hear what verifiers say of it."""
-    from expunge.audit.forging import forge as forging
-    from expunge.audit.forging.text import forging_lines, spoofing_lines
-    from expunge.audit.pol.attacks import SPOOFS
-    from expunge.audit.pol.calibration import Calibration
+    from expunge.adversary.forging import forge as forging
+    from expunge.adversary.forging.text import forging_lines, spoofing_lines
+    from expunge.adversary.pol.attacks import SPOOFS
+    from expunge.adversary.pol.calibration import Calibration
     from expunge.core.errors import InvalidArgument
     from expunge.core.wording import nearest
 

@@ -13,7 +13,7 @@ from expunge.cli.shared import print_json, progress_bar, short
 from expunge.core.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from expunge.audit.hygiene.survey import Survey
+    from expunge.hygiene.survey import Survey
 
 EXAMPLE = "Example: expunge hygiene runs/forgot --destroy"
 HOLDS = 1  # exit status where something holds forgotten rows
@@ -55,9 +55,9 @@ def hygiene(
     at holds them (or a window was declared), 1 something does, 2 a place that was named, or that may hold them, could
     not be looked at. Use it before `expunge attest`, so that the record names what was destroyed.
     """
-    from expunge.audit.hygiene.retire import declare_window
-    from expunge.audit.hygiene.retire import destroy as destroy_listed
-    from expunge.audit.hygiene.survey import survey
+    from expunge.hygiene.retire import declare_window
+    from expunge.hygiene.retire import destroy as destroy_listed
+    from expunge.hygiene.survey import survey
 
     if destroy and window is not None:
         raise InvalidArgument("--destroy and --window exclude each other: destroy now, or say for how long not to")
@@ -94,7 +94,7 @@ def _status(found: Survey) -> int:
 
 def _ask(found: Survey, yes: bool, json: bool, unrecorded: bool) -> None:
     """Show what would go and wait for a yes. Whatever refuses the destruction refuses it before anybody is asked."""
-    from expunge.audit.hygiene.retire import check_destroyable, open_window
+    from expunge.hygiene.retire import check_destroyable, open_window
 
     pending = open_window(found)
     if pending is not None and not yes:

@@ -27,8 +27,8 @@ def keygen(
     """Make a key that signs records and your log."""
     import secrets
 
-    from expunge.audit.keys import PRIVATE, TRUSTED, Role
-    from expunge.audit.keys import keygen as make_key
+    from expunge.records.keys import PRIVATE, TRUSTED, Role
+    from expunge.records.keys import keygen as make_key
 
     named = name or f"expunge-{secrets.token_hex(4)}"
     roles = (Role.OWNER, Role.LOG)

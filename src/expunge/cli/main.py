@@ -44,7 +44,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from expunge import __version__
+        from expunge.core.version import __version__
 
         typer.echo(f"expunge {__version__}")
         raise typer.Exit

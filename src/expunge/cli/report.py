@@ -64,9 +64,9 @@ def report(
 
 
 def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None:
-    from expunge.audit.verdict_text import answer
-    from expunge.audit.verify import verify
     from expunge.cli.certificates import write_certificate_of
+    from expunge.verify.verdict_text import answer
+    from expunge.verify.verify import verify
 
     verdict = None if keys is None else verify(bundle, keys=keys)
     facts = write_certificate_of(bundle, verdict, keys, out)

@@ -204,7 +204,7 @@ def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | N
     """Sign and log the commitment where a key was given, and say what stands fixed now."""
     signed = None
     if key is not None:
-        from expunge.audit.attest import commit_run
+        from expunge.attest.attest import commit_run
 
         signed = commit_run(run, key, log, origin)
     if json:

@@ -38,11 +38,11 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Check a record. Exit status: 0 accepted, 1 refused, 2 cannot be run as asked, 3 undecided."""
-    from expunge.audit.verdict import Level
-    from expunge.audit.verdict_text import verdict_lines
-    from expunge.audit.verify import level_of
-    from expunge.audit.verify import verify as verify_bundle
     from expunge.core.errors import InvalidArgument
+    from expunge.records.verdict import Level
+    from expunge.verify.verdict_text import verdict_lines
+    from expunge.verify.verify import level_of
+    from expunge.verify.verify import verify as verify_bundle
 
     given = {"--data": data, "--salts": salts, "--checkpoints": checkpoints, "--noise-key": noise_key, "--trust": trust}
     idle = [f"{name} {value}" for name, value in given.items() if value]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from scipy.special import ndtri
 
 from expunge.core.hashing import sha256, u8, u64
 
@@ -56,6 +55,8 @@ class Stream:
 
     def normal(self, count: int) -> np.ndarray:
         """Standard normal draws in float64, by the inverse distribution function."""
+        from scipy.special import ndtri  # here, so that schedules are read without SciPy
+
         return np.asarray(ndtri(((self.words(count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53))
 
 

@@ -49,3 +49,8 @@ def choice(table: type[Choice], text: str, option: str) -> Choice:
             return member
     listed = [str(member.value) for member in table]
     raise InvalidArgument(f"{option} {text!r} is not one of {', '.join(listed)}{nearest(text, listed)}")
+
+
+def counted(number: int, what: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -23,7 +23,6 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 NOT_OURS = frozenset({"thumbs.db", "desktop.ini"})
 GREY = frozenset({"1", "L"})
 COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
-LARGEST_SIDE = 4096
 
 
 def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:

@@ -1,21 +1,30 @@
-"""Where rows come from, and the one table of forms they may come in."""
+"""Where rows come from. ``data/forms.py`` says who reads them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
+from enum import StrEnum
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.data import arrays, digits, huggingface, images, tables
-from expunge.data.dataset import Column, Dataset
 
-Read = Callable[["Source", tuple[Column, ...] | None, tuple[int | str, ...] | None], Dataset]
 LISTS = ("numeric", "categorical", "text")
-FOR_ALL = ("location", "rows")  # what every form takes
 BUILT_IN, BY_NAME = "digits", "hf:"
+LARGEST_SIDE = 4096  # of an image, in pixels
+
+
+class Written(StrEnum):
+    """How a location is written, form by form, as sentences list them."""
+
+    DIGITS = BUILT_IN
+    HUB = "hf:NAME, hf:OWNER/NAME or hf:OWNER/NAME/CONFIG"
+    ARRAYS = "FILE.npz"
+    TEXT = "FILE.csv or FILE.tsv"
+    PARQUET = "FILE.parquet"
+    SAVED = "a folder written by datasets.save_to_disk"
+    IMAGES = "a folder of images, one folder per class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +51,8 @@ class Source:
     def __post_init__(self) -> None:
         if not self.location:
             raise InvalidArgument(f"the location of the data is empty: give {known_forms()}")
-        if self.image_size is not None and not 1 <= self.image_size <= images.LARGEST_SIDE:
-            raise InvalidArgument(f"image size {self.image_size} must lie between 1 and {images.LARGEST_SIDE} pixels")
+        if self.image_size is not None and not 1 <= self.image_size <= LARGEST_SIDE:
+            raise InvalidArgument(f"image size {self.image_size} must lie between 1 and {LARGEST_SIDE} pixels")
         if self.rows is not None and (type(self.rows) is not int or self.rows < 1):
             raise InvalidArgument(f"rows {self.rows!r} must be a whole number from 1: leave it out to take all rows")
         named = [name for kind in LISTS for name in getattr(self, kind)]
@@ -101,75 +110,6 @@ def _fits(name: str, found: Any) -> bool:
     return isinstance(found, str) or (found is None and name != "location")
 
 
-@dataclass(frozen=True)
-class Form:
-    """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it."""
-
-    written: str
-    matches: Callable[[str], bool]
-    takes: frozenset[str]
-    read: Read
-    is_file: bool = False
-
-
-def _ends(*endings: str) -> Callable[[str], bool]:
-    return lambda location: location.lower().endswith(endings) and not os.path.isdir(location)
-
-
-COLUMNS = frozenset({"label", "subject", "id", *LISTS})
-FORMS = (
-    Form(BUILT_IN, lambda location: location == BUILT_IN, frozenset(), digits.read),
-    Form(
-        "hf:NAME, hf:OWNER/NAME or hf:OWNER/NAME/CONFIG",
-        lambda location: location.startswith(BY_NAME),
-        COLUMNS | {"split", "image_size"},
-        huggingface.read_named,
-    ),
-    Form("FILE.npz", _ends(".npz"), frozenset(), arrays.read, is_file=True),
-    Form("FILE.csv or FILE.tsv", _ends(".csv", ".tsv"), COLUMNS, tables.read_csv, is_file=True),
-    Form("FILE.parquet", _ends(".parquet"), COLUMNS, tables.read_parquet, is_file=True),
-    Form(
-        "a folder written by datasets.save_to_disk",
-        lambda location: huggingface.is_saved(Path(location)),
-        COLUMNS | {"split", "image_size"},
-        huggingface.read_saved,
-    ),
-    Form("a folder of images, one folder per class", os.path.isdir, frozenset({"subject", "image_size"}), images.read),
-)
-
-
 def known_forms() -> str:
     """The forms as a sentence lists them."""
-    return " · ".join(form.written for form in FORMS)
-
-
-def read(
-    source: Source, *, columns: tuple[Column, ...] | None = None, classes: tuple[int | str, ...] | None = None
-) -> Dataset:
-    """Rows of a source as a data set.
-
-    ``columns`` and ``classes`` are those of a recipe when a run is opened again; then nothing is inferred from the
-    rows, so that rows which are gone change nothing for the others.
-    """
-    form = next((form for form in FORMS if form.matches(source.location)), None)
-    if form is None:
-        raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
-    given = [field.name for field in fields(source) if getattr(source, field.name) not in (None, ())]
-    for name in given:
-        if name not in FOR_ALL and name not in form.takes:
-            takes = ", ".join(_option(field.name) for field in fields(source) if field.name in form.takes)
-            raise InvalidArgument(
-                f"{_option(name)} {_shown(getattr(source, name))} makes no sense for {source.location} "
-                f"({form.written}), which takes {takes or 'no such option'}: leave it out"
-            )
-    if form.is_file and not os.path.isfile(source.location):
-        raise InvalidArgument(f"data file {source.location} does not exist: check the path")
-    return form.read(source, columns, classes)
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _shown(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return " · ".join(Written)

@@ -21,7 +21,7 @@ from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver, Unsu
 from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee
 from expunge.methods.batch_norm import batch_norms
 from expunge.methods.given import Given, Need, Parent
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.tasks.task import Task
 from expunge.train.loop import Progress
 from expunge.train.meter import Meter

@@ -17,7 +17,7 @@ from expunge.core.streams import Stream, lineage_seed, stable_order, unlearning_
 from expunge.models.resolver import build
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.log import Log

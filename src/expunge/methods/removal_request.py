@@ -14,7 +14,7 @@ from expunge.core.errors import RunError, UnsupportedEver
 from expunge.methods.batch_norm import batch_norms
 from expunge.models.linear import Linear, features_of, head_of
 from expunge.schedule.recipe import Recipe
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask
 from expunge.train.examples import Examples
 from expunge.train.newton_removal import Rows

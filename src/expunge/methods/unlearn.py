@@ -26,7 +26,7 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples

@@ -1,7 +1,7 @@
 """A certificate as one HTML page that prints on two sheets: who asked, what is claimed, what was checked, what is not.
 
-It shows facts that ``audit.certificate`` took from a bundle; nothing here decides anything. Every text in them may come
-from a stranger.
+It shows facts that ``verify.certificate`` took from a bundle; nothing here decides anything. Every text in them may
+come from a stranger.
 """
 
 from __future__ import annotations

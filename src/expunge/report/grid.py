@@ -10,8 +10,9 @@ import numpy as np
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, ColumnKind, Dataset
+from expunge.data.forms import read
 from expunge.data.salts import salts_of
-from expunge.data.source import Source, read
+from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
 from expunge.report.entry import clean

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+HERE = "expunge.report"
 
-def environment() -> Environment:
-    """Everything is escaped, and a name that is missing is an error."""
+
+def environment(package: str = HERE) -> Environment:
+    """Templates of a package. Everything is escaped, and a name that is missing is an error."""
     return Environment(
-        loader=FunctionLoader(resource),
+        loader=FunctionLoader(partial(resource, package=package)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -19,5 +22,5 @@ def environment() -> Environment:
     )
 
 
-def resource(name: str) -> str:
-    return files("expunge.report").joinpath(name).read_text(encoding="utf-8")
+def resource(name: str, package: str = HERE) -> str:
+    return files(package).joinpath(name).read_text(encoding="utf-8")

@@ -11,11 +11,10 @@ from typing import Any
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.encoding import Encoding
+from expunge.records.catalogue import LINEAR_TASKS, TASK_NAMES
 
 Scalar = int | float | str | bool
 
-TASK_NAMES = ("classification", "logistic", "squared")
-LINEAR_TASKS = ("logistic", "squared")
 ADDED_LATER = {"perturbation": 0.0}  # left out of the JSON at this value, so that older recipes keep their digest
 
 

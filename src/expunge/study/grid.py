@@ -14,14 +14,14 @@ import scipy
 import sklearn
 import torch
 
-from expunge import __version__
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import sha256
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
+from expunge.core.version import __version__
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
-from expunge.data.source import read
+from expunge.data.forms import read
 from expunge.data.splits import Split
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches

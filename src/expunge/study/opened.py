@@ -12,7 +12,8 @@ from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split, SplitBy, split_rows
 from expunge.measure.evaluate import Known
 

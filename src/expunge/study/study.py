@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge import __version__
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, plain_json
+from expunge.core.version import __version__
 from expunge.study.axes import Axis
 from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out

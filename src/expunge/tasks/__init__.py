@@ -1,1 +1,9 @@
 """What makes a model usable by every method and probe: losses, margins, outputs."""
+
+from __future__ import annotations
+
+from expunge.tasks.classification import Classification
+from expunge.tasks.linear import Logistic, Squared
+from expunge.tasks.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Logistic(), Squared())}

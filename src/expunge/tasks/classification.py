@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from expunge.tasks.linear import Logistic, Squared
-from expunge.tasks.task import Batch, ClassTask, Task
+from expunge.tasks.task import Batch, ClassTask
 
 
 class Classification(ClassTask):
@@ -21,6 +20,3 @@ class Classification(ClassTask):
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         logits = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
         return nn.functional.cross_entropy(logits, batch.labels, reduction="none")
-
-
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Logistic(), Squared())}

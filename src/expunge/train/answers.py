@@ -11,7 +11,7 @@ from torch import nn
 
 from expunge.core.errors import Diverged
 from expunge.schedule.recipe import Recipe
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.profile import precision_of
 

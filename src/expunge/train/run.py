@@ -21,8 +21,9 @@ from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
+from expunge.data.forms import read
 from expunge.data.salts import Salts, salts_of
-from expunge.data.source import Source, read
+from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units
 from expunge.models.ensemble import Ensemble

@@ -13,7 +13,7 @@ from expunge.models.resolver import build
 from expunge.schedule.plan import Role, Step, TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.loop import NoRecorder, Progress, carry_out
 from expunge.train.meter import Meter

@@ -16,14 +16,15 @@ from expunge.core.values import Empirical, Exact, Guarantee
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
-from expunge.data.source import Source, read
+from expunge.data.forms import read
+from expunge.data.source import Source
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same

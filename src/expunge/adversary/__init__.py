@@ -1,0 +1,1 @@
+"""The adversary: it forges records, never data, and judges what rivals accept."""

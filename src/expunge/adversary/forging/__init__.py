@@ -1,0 +1,1 @@
+"""Logs that deny a person, who forges them, and what both verifiers answer."""

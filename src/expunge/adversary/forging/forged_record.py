@@ -1,0 +1,231 @@
+"""The record of a forged log: a training that claims the target's chairs were empty, over weights that knew it.
+
+Weights, states and every form are right. What is false is one thing only, by the forger that was used:
+
+=============================  =====================================================  ==============================
+story                          what the record says of a forged step                  refused, and at which level
+=============================  =====================================================  ==============================
+others took the chairs         it was carried out with substitutes                    SCHEDULE_BATCH_MISMATCH, V1
+others moved (``order``)       the epoch's members came in another order              SCHEDULE_ORDER_MISMATCH, V1
+contents altered               the schedule, and rows that are not those committed    CONTENT_LEAF_MISMATCH, V2
+=============================  =====================================================  ==============================
+
+It is signed with a key made for it, never with the owner's.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from expunge.adversary.forging.altered_content import Content
+from expunge.adversary.forging.forgery import ForgedStep, Forgery
+from expunge.adversary.forging.reordering import Order
+from expunge.attest.attest import attest
+from expunge.core.errors import InvalidArgument
+from expunge.core.files import link_or_copy, read_bytes, write_bytes
+from expunge.core.hashing import sha256, u32
+from expunge.data.forget_set import ForgetSet
+from expunge.data.stored import write_commitment
+from expunge.records.bundle import ENVELOPE, TRACE, open_bundle, write_folder
+from expunge.records.draft import COMMIT, Draft, bundle_files, enter, sign
+from expunge.records.envelope import open_envelope
+from expunge.records.keys import TRUSTED, Role, SigningKey, signing_key, write_trusted
+from expunge.records.limits import Code
+from expunge.records.log import writing as writing_log
+from expunge.records.record import RunRecord, states_root
+from expunge.records.statement import Statement, read_statement
+from expunge.records.verdict import Level
+from expunge.schedule.plan import Role as Seat
+from expunge.schedule.plan import TrainingPlan
+from expunge.schedule.schedule import executed_digest
+from expunge.train.folder import writing
+from expunge.train.log import Log
+from expunge.train.loop import Progress
+from expunge.train.run import Run, write_manifest
+from expunge.train.trace import DIGEST_BYTES, Trace, epoch_digest, epochs_path, steps_path
+from expunge.train.without import LeftOut
+
+ORIGIN = "forgery.invalid/throwaway"
+RUN, BUNDLE, LOG = "run", "bundle", "log"
+Stated = Mapping[tuple[int, int], ForgedStep]
+Shard = tuple[list[bytes], list[bytes]]  # records of its steps, and of its epochs
+Traces = Mapping[int, Shard]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgedRecord:
+    """A bundle that says what is not so, the list with the key that signed it, and how a verifier sees through it."""
+
+    bundle: Path
+    trusted: Path
+    expected: Code
+    level: Level
+
+
+def write_forged_record(forgery: Forgery, out: Path, progress: Progress | None = None) -> ForgedRecord:
+    """Write ``out/bundle`` and ``out/trusted.json``, beside the run folder and the log that they were made from."""
+    check_recordable(forgery.run)
+    key = signing_key(secrets.token_bytes(32))
+    run = _write_run(forgery, out / RUN)
+    write_trusted(out / TRUSTED, [key.trusted(ORIGIN, role) for role in (Role.OWNER, Role.LOG)])
+    if isinstance(forgery.forger, Content):
+        _attest(run, out, key, progress)
+    else:
+        with tempfile.TemporaryDirectory(dir=out) as scratch:
+            _attest(run, Path(scratch), key, progress)
+            _sign_again(Path(scratch) / BUNDLE, out, key, _restated(forgery, run))
+    code, level = expected_refusal(forgery)
+    return ForgedRecord(bundle=out / BUNDLE, trusted=out / TRUSTED, expected=code, level=level)
+
+
+def _attest(run: Run, folder: Path, key: SigningKey, progress: Progress | None) -> None:
+    attest(run, key=key, out=folder / BUNDLE, log=folder / LOG, origin=ORIGIN, checkpoints=True, progress=progress)
+
+
+def expected_refusal(forgery: Forgery) -> tuple[Code, Level]:
+    """The code that a verifier must answer with, and the lowest level that sees it."""
+    if isinstance(forgery.forger, Content):
+        return Code.CONTENT_LEAF_MISMATCH, Level.V2
+    if isinstance(forgery.forger, Order):
+        return Code.SCHEDULE_ORDER_MISMATCH, Level.V1
+    return Code.SCHEDULE_BATCH_MISMATCH, Level.V1
+
+
+def check_recordable(run: Run) -> None:
+    """Whether a record of a forged log could be made of this run's folder."""
+    if run.manifest["operation"] != "train":
+        raise InvalidArgument(
+            f"{run.path} was made by {run.method}, and a forged record is of a training: name the training it came from"
+        )
+    if run.trace is Trace.OFF:
+        raise InvalidArgument(
+            f"{run.path} was recorded without a trace, which a record needs: train it again with --trace losses"
+        )
+
+
+def _write_run(forgery: Forgery, folder: Path) -> Run:
+    """The folder that a training without the target would have left, with the states of the one that had it."""
+    run = forgery.run
+    emptied = np.union1d(run.tombstones, forgery.slots)
+    left_out = LeftOut(ForgetSet(emptied, ("ids",), run.root.hex()), run.manifest["released"])
+    with writing(folder):
+        write_commitment(folder, run.commitment, run.units)
+        left_out.write(folder)
+        left_out.ask(folder, run.commitment)
+        log, forged, work = Log(folder / "log.jsonl"), _by_step(forgery), 0
+        for shard in _alive(run):
+            for checkpoint in run.log.checkpoints(shard):
+                place = Path("checkpoints") / checkpoint.name
+                link_or_copy(run.path / place, folder / place)
+                log.add_checkpoint(checkpoint)
+            plan = TrainingPlan(run.recipe, run.schedule, shard, emptied)
+            seats = [_seated(plan, step) for step in range(plan.total)]
+            work += sum(len(slots) for slots in seats)
+            _write_trace(folder, run, shard, seats, forged)
+        if run.manifest.get("noise_commitment") is not None:
+            link_or_copy(run.path / "noise.key", folder / "noise.key")
+        link_or_copy(run.path / "model.safetensors", folder / "model.safetensors")
+        manifest = run.manifest
+        request = {**manifest["request"], **left_out.request}
+        earned = left_out.earned(run.recipe, run.schedule, given_key=False)
+        told = {"request": request, "example_steps": float(work)}
+        write_manifest(folder, {**manifest, **told, **left_out.described, **earned})
+    return Run.open(folder)
+
+
+def _alive(run: Run) -> list[int]:
+    return [shard for shard, lives in enumerate(run.manifest["alive"]) if lives]
+
+
+def _by_step(forgery: Forgery) -> dict[tuple[int, int], ForgedStep]:
+    return {(step.shard, step.index): step for step in forgery.found}
+
+
+def _seated(plan: TrainingPlan, step: int) -> np.ndarray:
+    part = plan.step(step).parts.get(Seat.RETAIN)
+    return np.zeros(0, dtype=np.int64) if part is None else part.slots
+
+
+def _write_trace(folder: Path, run: Run, shard: int, seats: Sequence[np.ndarray], forged: Stated) -> None:
+    steps, epochs = _trace(run, shard, seats, forged)
+    write_bytes(steps_path(folder, shard), b"".join(steps))
+    write_bytes(epochs_path(folder, shard), b"".join(epochs))
+
+
+def _trace(run: Run, shard: int, seats: Sequence[np.ndarray], forged: Stated) -> Shard:
+    """A record for every step and every epoch: these members, and the losses and gradients of what was carried out."""
+    width = run.trace.width
+    kept = read_bytes(steps_path(run.path, shard), "the trace")
+    steps: list[bytes] = []
+    for index, slots in enumerate(seats):
+        rest = kept[index * width + DIGEST_BYTES : (index + 1) * width]
+        step = forged.get((shard, index))
+        if step is not None:
+            rest = (step.losses + step.gradient)[: len(rest)]
+        steps.append(executed_digest(shard, index, slots) + rest)
+    epochs: list[bytes] = []
+    for epoch, group in groupby(range(len(seats)), key=lambda index: run.schedule.locate(shard, index)[0]):
+        epochs.append(epoch_digest(shard, epoch, np.concatenate([seats[index] for index in group])))
+    return steps, epochs
+
+
+def _restated(forgery: Forgery, run: Run) -> Traces:
+    """By shard, the trace that states the forged batches; every other step is stated as scheduled."""
+    found: dict[int, Shard] = {}
+    forged = _by_step(forgery)
+    for shard in _alive(run):
+        plan = TrainingPlan(run.recipe, run.schedule, shard, run.tombstones)
+        seats = [_stated(forged.get((shard, step)), plan, step) for step in range(plan.total)]
+        found[shard] = _trace(forgery.run, shard, seats, forged)
+    return found
+
+
+def _stated(step: ForgedStep | None, plan: TrainingPlan, index: int) -> np.ndarray:
+    return _seated(plan, index) if step is None or step.forged.slots is None else step.forged.slots
+
+
+def _sign_again(plain: Path, out: Path, key: SigningKey, traces: Traces) -> None:
+    """The bundle with other traces, and everything that hangs on them, signed and logged anew."""
+    content = b"".join(part for shard in sorted(traces) for part in (*traces[shard][0], *traces[shard][1]))
+    with open_bundle(plain) as bundle:
+        own = (COMMIT, ENVELOPE)
+        commit, run = (read_statement(_payload(bundle.read(name), key)) for name in own)
+        files: dict[str, bytes | Path] = {
+            name: plain / name for name in bundle.names if name not in own and not name.startswith("log/")
+        }
+    files[TRACE] = content
+    signed = sign(Draft(chain=(commit, _with_trace(run, traces, content)), files=files), key)
+    with writing_log(out / LOG, ORIGIN) as log:
+        head = enter(signed, key, log)
+        found = bundle_files(signed, log.log, head)
+    write_folder(out / BUNDLE, found)
+
+
+def _payload(envelope: bytes, key: SigningKey) -> bytes:
+    return open_envelope(envelope, [key.trusted(ORIGIN)]).payload
+
+
+def _with_trace(run: Statement, traces: Traces, content: bytes) -> Statement:
+    """The statement with the digests of another trace: of the file, and of what every state had seen of it."""
+    record = run.predicate
+    assert isinstance(record, RunRecord)
+    assert record.checkpoints is not None
+    assert record.trace is not None
+    states = tuple(
+        replace(state, trace=_running(state.shard, traces[state.shard][0][: state.step]))
+        for state in record.checkpoints.states
+    )
+    checkpoints = replace(record.checkpoints, states=states, root=states_root(states))
+    trace = replace(record.trace, digest=sha256(content))
+    return replace(run, predicate=replace(record, checkpoints=checkpoints, trace=trace))
+
+
+def _running(shard: int, records: Sequence[bytes]) -> bytes:
+    return sha256(b"expunge/trace/1", u32(shard), *records)

@@ -1,0 +1,72 @@
+"""Steps of a recorded run as they were: the nearest recorded state, carried on by the run's own rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from expunge.adversary.forging.step_state import StepState
+from expunge.core.errors import InvalidArgument
+from expunge.data.dataset import Dataset
+from expunge.schedule.plan import Role, TrainingPlan
+from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.examples import Examples
+from expunge.train.perturbation import draw_noise, key_of
+from expunge.train.profile import pinned
+from expunge.train.run import Run
+from expunge.train.segment import StepSeen, Training, carry_out_segment
+from expunge.train.state import Tensors, copied
+from expunge.train.training import find_device
+
+
+def training_of(run: Run, rows: Dataset) -> Training:
+    """What every step of a run was a function of; ``rows`` are its training rows, by slot."""
+    examples = Examples(run.recipe, rows, find_device(str(run.manifest["device"])))
+    key = key_of(run.path, run.manifest)
+    return Training(
+        recipe=run.recipe,
+        schedule=run.schedule,
+        examples=examples.only(np.setdiff1d(np.flatnonzero(rows.present), run.tombstones)),
+        emptied=run.tombstones,
+        noise=None if key is None else draw_noise(run.recipe, key, run.schedule.seed),
+    )
+
+
+def step_states(run: Run, training: Training, shard: int, steps: Sequence[int]) -> Iterator[StepState]:
+    """The state before each of some steps, in their order, from the nearest state that is on disk."""
+    plan = TrainingPlan(run.recipe, training.schedule, shard, training.emptied)
+    recorded = [item for item in run.log.checkpoints(shard) if item.step < plan.total]
+    for _, group in groupby(sorted(steps), key=lambda step: sum(item.step <= step for item in recorded)):
+        wanted = list(group)
+        found = _states(run, training, shard, wanted, [item for item in recorded if item.step <= wanted[0]])
+        for step in wanted:
+            part = plan.step(step).parts.get(Role.RETAIN)
+            if part is None:
+                raise InvalidArgument(f"step {step} of shard {shard} was skipped: nobody sat there")
+            yield StepState(training, shard, step, found.pop(step), part)
+
+
+def _states(
+    run: Run, training: Training, shard: int, wanted: Sequence[int], recorded: Sequence[Checkpoint]
+) -> dict[int, Tensors]:
+    """By step, the states before these steps; ``recorded`` are the checkpoints up to the first of them."""
+    start, state = 0, None
+    for checkpoint in reversed(recorded):
+        state = read_checkpoint(run.path / "checkpoints" / checkpoint.name, checkpoint)
+        if state is not None:
+            start = checkpoint.step
+            break
+    found = {start: state} if state is not None and start in wanted else dict[int, Tensors]()
+
+    def look(step: int, tensors: Tensors, seen: list[StepSeen]) -> None:
+        found[step] = copied(tensors)
+
+    later = [step for step in wanted if step > start]
+    with pinned(training.recipe):
+        if state is None and start in wanted:
+            carry_out_segment(training, shard, (start, start), look)
+        if later:
+            carry_out_segment(training, shard, (start, later[-1]), look, state=state, at=later, where=str(run.path))
+    return found

@@ -1,0 +1,130 @@
+"""A run folder of a training that never was: what a spoofer hands to ``attest`` to have a record made of it.
+
+Everything that form and structure ask for is there and fits together: schedule, trace of members, checkpoints, weights.
+What is missing is the training. Losses in the trace are made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.adversary.pol.attacks import Made
+from expunge.adversary.pol.proof import Proof
+from expunge.core.beacon import ZERO
+from expunge.core.errors import InvalidArgument
+from expunge.core.files import link_or_copy
+from expunge.core.hashing import sha256
+from expunge.core.streams import Stream
+from expunge.data.stored import write_commitment
+from expunge.models.resolver import build_empty
+from expunge.schedule.plan import Role, Step, TrainingPlan
+from expunge.schedule.schedule import Schedule
+from expunge.train.folder import writing
+from expunge.train.log import Log
+from expunge.train.loop import Progress
+from expunge.train.meter import Meter
+from expunge.train.names import MODEL
+from expunge.train.optimiser import make_optimiser
+from expunge.train.recorder import FolderRecorder
+from expunge.train.run import Run, write_manifest
+from expunge.train.state import load_full_state, tensors_digest
+from expunge.train.trace import ShardTrace, Trace
+from expunge.train.without import LeftOut
+
+
+def check_spoofable(run: Run) -> None:
+    """A spoof stands in the place of a plain training of one model."""
+    if run.manifest["operation"] != "train" or run.recipe.shards != 1:
+        raise InvalidArgument(
+            f"{run.path} is no training of one shard, and a spoof stands in the place of one: name the training that "
+            "it came from, or one with --shards 1"
+        )
+
+
+def write_spoofed_run(folder: Path, run: Run, made: Made, progress: Progress | None = None) -> Run:
+    """Write the folder that the spoofed training would have left, ending with the weights of ``run``."""
+    check_spoofable(run)
+    proof = made.proof
+    schedule = Schedule.of(proof.recipe, proof.commitment.root, proof.units, proof.beacon)
+    left_out = LeftOut(run.forget_set if len(run.tombstones) else None, run.manifest["released"])
+    with writing(folder):
+        write_commitment(folder, proof.commitment, proof.units)
+        left_out.write(folder)
+        left_out.ask(folder, proof.commitment)
+        meter = _record(folder, proof, schedule, made.interval, progress)
+        link_or_copy(run.path / "model.safetensors", folder / "model.safetensors")
+        manifest = _manifest(run, proof, schedule, made.interval, meter.example_steps)
+        write_manifest(folder, manifest)
+    return Run.open(folder)
+
+
+def _record(folder: Path, proof: Proof, schedule: Schedule, interval: int, progress: Progress | None) -> Meter:
+    """Checkpoints, log and trace, by the recorder that writes those of honest trainings; the work they would be."""
+    recipe = proof.recipe
+    plan = TrainingPlan(recipe, schedule, 0, proof.tombstones)
+    model, meter = build_empty(recipe), Meter()
+    optimiser = make_optimiser(recipe.optimiser, model)
+    recorder = FolderRecorder(
+        folder,
+        shard=0,
+        total=plan.total,
+        log=Log(folder / "log.jsonl"),
+        interval=interval,
+        stage_ends=schedule.stage_ends(0),
+        trace=ShardTrace(folder, schedule, plan, Trace.LOSSES),
+        restores=False,
+    )
+    states = dict(zip(proof.trajectory.steps, proof.trajectory.states, strict=True))
+    try:
+        recorder.restore(model, [optimiser], meter)
+        for index in range(plan.total):
+            step = plan.step(index)
+            recorder.after_step(step, _losses(proof.seed, step, meter))
+            if recorder.due(index + 1):
+                load_full_state(model, [optimiser], states[index + 1].tensors(), "the spoof")
+                recorder.checkpoint(index + 1, model, [optimiser], meter)
+            if progress is not None:
+                progress(index + 1, plan.total)
+    finally:
+        recorder.close()
+    return meter
+
+
+def _losses(seed: bytes, step: Step, meter: Meter) -> dict[Role, torch.Tensor]:
+    """Numbers that could be losses: only their digests are kept, and nobody can tell before the step is replayed."""
+    part = step.parts.get(Role.RETAIN)
+    if part is None:
+        return {}
+    meter.steps(len(part.slots))
+    draws = Stream(seed, "pol/losses", 0, step.index).uniform(len(part.slots))
+    return {Role.RETAIN: torch.from_numpy(draws)}
+
+
+def _manifest(run: Run, proof: Proof, schedule: Schedule, interval: int, work: float) -> Mapping[str, Any]:
+    recipe, before = proof.recipe, run.manifest
+    first = {
+        name.removeprefix(MODEL): value
+        for name, value in proof.trajectory.states[0].tensors().items()
+        if name.startswith(MODEL)
+    }
+    described = recipe.as_json()
+    return {
+        **before,
+        "request": {**before["request"], "recipe": described, "beacon": ZERO.value.hex()},
+        "recipe": described,
+        "recipe_digest": recipe.digest.hex(),
+        "beacon": ZERO.value.hex(),
+        "beacon_described": ZERO.as_json(),
+        "beacon_note": ZERO.note,
+        "lineage_seed": schedule.seed.hex(),
+        "environment": {**before["environment"], "initial_weights": sha256(tensors_digest(first)).hex()},
+        "trace": Trace.LOSSES.value,
+        "checkpoint_interval": interval,
+        "steps": schedule.total_steps(0),
+        "example_steps": work,
+        "seconds": round(before["seconds"] * work / max(1.0, before["example_steps"]), 3),
+    }

@@ -1,0 +1,89 @@
+"""One attack: what the attacker does, the code that it must be refused with, and at which level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expunge.adversary.table.scene import Scene
+from expunge.adversary.table.story import Handed
+from expunge.records.limits import Code
+from expunge.records.verdict import Level, Status, Verdict
+from expunge.verify.verify import verify
+
+Make = Callable[[Scene, Path], Handed]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixture:
+    """A row of the table. ``also`` are further codes that the same bundle cannot avoid, behind the documented one."""
+
+    number: str
+    title: str
+    code: Code
+    level: Level
+    make: Make
+    also: tuple[Code, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What became of an attack: the verdict at its level, and one level lower, if there is one."""
+
+    fixture: Fixture
+    handed: Handed
+    verdict: Verdict
+    below: Verdict | None
+
+    @property
+    def as_documented(self) -> bool:
+        """Refused with the documented code, most basic of all, at the documented level; accepted one level lower."""
+        fixture, codes = self.fixture, self.verdict.codes
+        return (
+            self.verdict.status is Status.REFUSED
+            and codes[:1] == (fixture.code,)
+            and set(codes[1:]) <= set(fixture.also)
+            and {finding.level for finding in self.verdict.refusals} == {fixture.level}
+            and (self.below is None or self.below.status is Status.ACCEPTED)
+        )
+
+    @property
+    def detail(self) -> str:
+        """What was refused, in words."""
+        return next((finding.detail for finding in self.verdict.refusals), "nothing was refused")
+
+    def as_json(self) -> dict[str, Any]:
+        fixture = self.fixture
+        return {
+            "number": fixture.number,
+            "title": fixture.title,
+            "expected": fixture.code.value,
+            "level": fixture.level.name,
+            "status": self.verdict.status.value,
+            "codes": [code.value for code in self.verdict.codes],
+            "detail": self.detail,
+            "one_level_lower": None if self.below is None else self.below.status.value,
+            "as_documented": self.as_documented,
+            "bundle": str(self.handed.bundle),
+        }
+
+
+def attempt(fixture: Fixture, scene: Scene, out: Path) -> Attempt:
+    """Carry an attack out in a new folder and show the bundle to the verifier, at its level and one lower."""
+    handed = fixture.make(scene, out)
+    below = None if fixture.level is Level.V0 else shown(handed, Level(fixture.level - 1))
+    return Attempt(fixture=fixture, handed=handed, verdict=shown(handed, fixture.level), below=below)
+
+
+def shown(handed: Handed, level: Level) -> Verdict:
+    """What the verifier says of what it was handed."""
+    return verify(
+        handed.bundle,
+        keys=handed.keys,
+        level=level,
+        data=str(handed.data),
+        salts=handed.salts,
+        known_checkpoint=handed.known_checkpoint,
+    )

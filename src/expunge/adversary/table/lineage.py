@@ -1,0 +1,152 @@
+"""Attacks on what a record stands for: other data, recipes, beacons, requests or claims than were committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.adversary.table.retelling import enact
+from expunge.adversary.table.rows import written_rows
+from expunge.adversary.table.scene import OTHER_PERSON, PERSON, Scene
+from expunge.adversary.table.story import Handed, Story, changed
+from expunge.adversary.table.telling import request_for, slots_of
+from expunge.core.beacon import Beacon
+from expunge.core.hashing import sha256
+from expunge.records.claims import claims_of
+from expunge.records.form import Time
+from expunge.records.record import Commit, Guarantee, GuaranteeKind, Operation, ProfileName, Reuse, preprocessing_digest
+from expunge.schedule.recipe import Augmentation, Profile
+from expunge.schedule.schedule import Schedule
+
+HOUR = 3600
+GRINDS = 12
+
+
+def copies_added(noise: int) -> Callable[[Scene, Path], Handed]:
+    """5: the person's rows come back under another name, exactly or nearly, and the person is left out."""
+
+    def make(scene: Scene, out: Path) -> Handed:
+        story = scene.plain
+        with np.load(story.data) as found:
+            rows = {name: found[name] for name in found.files}
+        copied = rows["subjects"] == PERSON.removeprefix("subject:")
+        pictures = np.clip(rows["x"][copied].astype(np.int64) + noise, 0, 255).astype(np.uint8)
+        data = written_rows(
+            out / story.data.name,
+            pictures=np.concatenate([rows["x"], pictures]),
+            labels=np.concatenate([rows["y"], rows["y"][copied]]),
+            ids=np.concatenate([rows["ids"], np.array([f"new-{row:04d}" for row in range(copied.sum())])]),
+            subjects=np.concatenate([rows["subjects"], np.full(int(copied.sum()), "somebody-new")]),
+        )
+        grown = scene.told(scene.trained(f"copies-{noise}", data, without=PERSON), data)
+        (request,) = grown.record.requests
+        told = changed(grown.statement, requests=(replace(request, root=story.run.root),))
+        return scene.hand_over(grown, replace(grown, statements=(grown.statements[0], told)).under(story), out)
+
+    return make
+
+
+def ground_beacon(scene: Scene, out: Path) -> Handed:
+    """11: seeds are tried against a known beacon until the person comes late; only then is the recipe committed."""
+    run = scene.plain.run
+    since = Time.at(Time.now().seconds - HOUR)
+    known = Beacon(value=sha256(b"yesterday's dice"), source="dice", not_before=since.text)
+    slots = np.array(slots_of(run, PERSON))
+
+    def touched(seed: int) -> int:
+        schedule = Schedule.of(replace(run.recipe, seed=seed), run.root, run.units, known.value)
+        return schedule.first_touch(0, slots) or 0
+
+    ground = scene.trained("ground", seed=max(range(GRINDS), key=touched), beacon=known)
+    story = Story.unchecked(ground, scene.story.data)
+    told = changed(story.statement, recorded_afterwards=False)
+    return scene.hand_over(story, story.draft(told), out)
+
+
+def other_recipe(name: str, **fields: float) -> Callable[[Scene, Path], Handed]:
+    """14: trained by another rate, momentum or decay than was committed, and told so."""
+
+    def make(scene: Scene, out: Path) -> Handed:
+        other = scene.told(
+            scene.trained(f"other-{name}", optimiser=replace(scene.plain.run.recipe.optimiser, **fields))
+        )
+        draft = other.draft()
+        return scene.hand_over(other, replace(draft, chain=(scene.plain.statements[0], *draft.chain[1:])), out)
+
+    return make
+
+
+def other_augmentation(scene: Scene, out: Path) -> Handed:
+    """17: rows were shifted about before they came in, under a recipe that says nothing of it."""
+    story, told = scene.base, scene.base.tale.only
+    recipe = replace(story.run.recipe, augmentation=Augmentation(crop=1))
+    done = enact(story.run, told.states.keys(), recipe=recipe)
+    tale = story.tale.with_shard(replace(told, states=done.states, losses=done.losses))
+    commit = story.statements[0].predicate
+    assert isinstance(commit, Commit)
+    used = preprocessing_digest(recipe.as_json(), commit.data.origins)
+    return scene.hand_over(story, story.retold(tale, data=replace(story.record.data, preprocessing=used)), out)
+
+
+def tolerant_as_exact(scene: Scene, out: Path) -> Handed:
+    """27: a run of the speed profile, which pins no bits, is called exact."""
+    story = scene.told(scene.trained("tolerant", profile=Profile.SPEED))
+    record = story.record
+    draft = story.restated(
+        guarantee=Guarantee(kind=GuaranteeKind.EXACT),
+        claim=claims_of(Operation.TRAIN, GuaranteeKind.EXACT, emptied=False, recorded=True),
+        environment=replace(record.environment, profile=ProfileName.EXACT_CPU, not_exact=None),
+    )
+    return scene.hand_over(story, draft, out)
+
+
+def for_another_model(scene: Scene, out: Path) -> Handed:
+    """22: the request was made of another model than the one that the run came from."""
+    return _asked(scene, out, model=scene.plain.statement.digest)
+
+
+def for_another_request(scene: Scene, out: Path) -> Handed:
+    """22: the request was about another data set."""
+    return _asked(scene, out, root=sha256(b"somebody else's data"))
+
+
+def request_ignored(scene: Scene, out: Path) -> Handed:
+    """23 (b): a second person asked as well, which is on record, and still sits in every epoch."""
+    story = scene.story
+    second = request_for(story, slots_of(story.run, OTHER_PERSON), story.statements[-2].digest)
+    return scene.hand_over(story, story.restated(requests=(*story.record.requests, second)), out)
+
+
+def revived(scene: Scene, out: Path) -> Handed:
+    """29: a second person is forgotten from the original, and the first one sits there again."""
+    first, second = scene.story, scene.told(scene.forgot(scene.base.run, "second-alone", [OTHER_PERSON]))
+    record = second.record
+    request = replace(record.requests[0], model=first.statement.digest)
+    slots = np.array(record.data.tombstones)
+    told = changed(
+        second.statement,
+        operation=Operation.RETRAIN,
+        algorithm=replace(record.algorithm, name="retrain", fields={}),
+        requests=(request,),
+        reuse=(Reuse(shard=0, step=0, first_touched=second.run.schedule.first_touch(0, slots)),),
+    )
+    draft = first.draft(*first.statements[1:], told, files=second.tale.files)
+    return scene.hand_over(first, draft, out)
+
+
+def decoy(scene: Scene, out: Path) -> Handed:
+    """30: somebody is emptied out whom no request names."""
+    story = scene.told(scene.forgot(scene.base.run, "with-decoy", [PERSON, OTHER_PERSON]))
+    (request,) = story.record.requests
+    asked = replace(request, slots=slots_of(story.run, PERSON))
+    return scene.hand_over(story, story.restated(requests=(asked,)), out)
+
+
+def _asked(scene: Scene, out: Path, **fields: Any) -> Handed:
+    story = scene.story
+    (request,) = story.record.requests
+    return scene.hand_over(story, story.restated(requests=(replace(request, **fields),)), out)

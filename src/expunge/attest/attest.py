@@ -1,0 +1,279 @@
+"""``attest``: from a run folder to signed records in a log, and a bundle for whoever is to check them.
+
+Envelopes are kept in the run folders (``record/``) before they are entered into the log, and used again afterwards: an
+attestation that was cut short is finished by the same call, and a second one gives the same envelopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expunge.attest.chain import Chain, Progress, ancestry, beginning, make_chain
+from expunge.attest.described import commit_statement, declared
+from expunge.attest.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
+from expunge.attest.office import Office, known_heads
+from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.files import write_bytes
+from expunge.core.hashing import canonical_json
+from expunge.core.streams import ZERO_BEACON
+from expunge.data.stored import LEAVES
+from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder, write_zip
+from expunge.records.declaration import read_declaration
+from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
+from expunge.records.envelope import envelope_digest, seal
+from expunge.records.form import Time, to_json
+from expunge.records.keys import SigningKey
+from expunge.records.limits import LIMITS
+from expunge.records.log import HEADER, read_log, writing
+from expunge.records.record import Guarantee, Salts
+from expunge.records.statement import write_statement
+from expunge.train.folder import writing as holding
+from expunge.train.run import COMMITTED, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attested:
+    """A bundle that was written. ``signed`` counts the records of the chain that were signed now, not before."""
+
+    run: Path
+    bundle: Path
+    record: bytes
+    chain: tuple[bytes, ...]
+    signed: int
+    guarantee: Guarantee
+    afterwards: bool
+    keyid: str
+    origin: str
+    entries: int
+    notices: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run),
+            "bundle": str(self.bundle),
+            "record": self.record.hex(),
+            "chain": [digest.hex() for digest in self.chain],
+            "signed": self.signed,
+            "guarantee": to_json(self.guarantee),
+            "recorded_afterwards": self.afterwards,
+            "keyid": self.keyid,
+            "log": {"origin": self.origin, "entries": self.entries},
+            "notices": list(self.notices),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """A commitment that stands in a log; ``note`` is the log's signed head right after it."""
+
+    run: Path
+    record: bytes
+    root: bytes
+    origin: str
+    entries: int
+    note: bytes
+    notices: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run),
+            "record": self.record.hex(),
+            "root": self.root.hex(),
+            "log": {"origin": self.origin, "entries": self.entries},
+            "notices": list(self.notices),
+        }
+
+
+def attest(
+    run: Run | Path | str,
+    *,
+    key: SigningKey | Path | str,
+    out: Path | str | None = None,
+    log: Path | str | None = None,
+    origin: str | None = None,
+    checkpoints: bool = False,
+    model: bool = True,
+    known_checkpoints: Sequence[Path | str] = (),
+    progress: Progress | None = None,
+) -> Attested:
+    """Sign the records of a run and of all it came from, enter them into the log, and write a bundle.
+
+    ``log`` is the log's folder (``log`` beside the key unless said), ``origin`` the name of one that is begun. The
+    bundle is ``<run>-bundle`` beside the run unless ``out`` says where; a name that ends in .zip makes a zip.
+    ``checkpoints`` adds every state, which replay needs; without ``model`` the weights stay at home.
+    ``known_checkpoints`` are heads of the log that auditors kept: the bundle proves that it only grew since each.
+    """
+    found = Run.open(run.path if isinstance(run, Run) else run)
+    place = found.path.resolve()
+    target = place.with_name(f"{place.name}-bundle") if out is None else Path(out)
+    if target.exists():
+        raise RunError(f"{target} exists: choose another --out for the bundle, or remove it")
+    office = Office.of(key, log, origin)
+    office.check()
+    kept = known_heads(office, known_checkpoints)
+    first = _first(found)
+    with holding(found.path):
+        _early_note(first, office)
+        chain = make_chain(found, office.key, Time.now(), progress)
+        _check_committed(first, chain)
+        draft = Draft(
+            chain=tuple(link.statement if link.envelope is None else link.envelope for link in chain.links),
+            files=_files(found, chain, model=model, checkpoints=checkpoints),
+        )
+        signed = sign(draft, office.key)
+        chain.check_links(signed)
+        _check_size(signed)
+        for link, envelope in zip(chain.links, signed.envelopes, strict=True):
+            keep(link.place, envelope)
+        with writing(office.log, office.origin) as writer:
+            note = commit_checkpoint(first, office.key, writer.log)
+            head = enter(signed, office.key, writer)
+            entered = writer.log
+        files = bundle_files(signed, entered, head, (*kept, *(() if note is None else (note,))))
+    (write_zip if target.suffix == ".zip" else write_folder)(target, files)
+    return Attested(
+        run=found.path,
+        bundle=target,
+        record=signed.digests[-1],
+        chain=signed.digests,
+        signed=sum(link.envelope is None for link in chain.links),
+        guarantee=chain.record.guarantee,
+        afterwards=chain.record.recorded_afterwards,
+        keyid=office.key.keyid,
+        origin=entered.origin,
+        entries=entered.size,
+        notices=(*office.notices(entered.origin), *_notices(found, chain)),
+    )
+
+
+def commit_run(
+    folder: Run | Path | str,
+    key: SigningKey | Path | str,
+    log: Path | str | None = None,
+    origin: str | None = None,
+) -> Committed:
+    """Sign the commitment of a folder whose training is still to come, and enter it into the log.
+
+    The envelope and the log's signed head are kept in the folder: they show later that data and recipe were fixed
+    before the beacon was known. The same call on a folder that was committed gives the same envelope.
+    """
+    run = folder if isinstance(folder, Run) else Run.open_any(folder)
+    if run.manifest["status"] != COMMITTED:
+        raise RunError(
+            f"{run.path} is not waiting to be trained (its status is {run.manifest['status']!r}): a commitment comes "
+            "before the training; `expunge attest` writes one afterwards and says so"
+        )
+    office = Office.of(key, log, origin)
+    office.check()
+    with holding(run.path):
+        _early_note(run, office)
+        found = kept_commit(run, office.key)
+        statement = commit_statement(run, at=Time.now(), afterwards=False)
+        envelope = seal(write_statement(statement), office.key) if found is None else found.envelope
+        keep(place_of(run, COMMIT), envelope)
+        with writing(office.log, office.origin) as writer:
+            note = commit_checkpoint(run, office.key, writer.log)
+            writer.append(envelope_digest(envelope))
+            head = writer.sign(office.key)
+            entered = writer.log
+        if note is None:
+            write_bytes(place_of(run, CHECKPOINT), head)
+    return Committed(
+        run=run.path,
+        record=envelope_digest(envelope),
+        root=run.root,
+        origin=entered.origin,
+        entries=entered.size,
+        note=head if note is None else note,
+        notices=office.notices(entered.origin),
+    )
+
+
+def _first(run: Run) -> Run:
+    """The run that began the lineage: its folder keeps the commitment."""
+    runs = ancestry(run)
+    return runs[beginning(runs)]
+
+
+def _early_note(first: Run, office: Office) -> None:
+    """A commitment that was entered before must stand in the log that is given; said before anything is signed."""
+    note = place_of(first, CHECKPOINT)
+    if not note.is_file():
+        return
+    if not (office.log / HEADER).is_file():
+        raise RunError(f"{office.log} holds no log, and {first.path} was committed in one: name that with --log")
+    commit_checkpoint(first, office.key, read_log(office.log))
+
+
+def _check_committed(first: Run, chain: Chain) -> None:
+    if not chain.commit.recorded_afterwards and not place_of(first, CHECKPOINT).is_file():
+        raise RunError(
+            f"{place_of(first, COMMIT)} says that it was written before the training, and nothing shows that it stood "
+            "in a log by then: put commit-checkpoint back beside it, or remove it to have one signed that says "
+            "afterwards"
+        )
+
+
+def _files(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[str, bytes | Path]:
+    """Everything of a bundle that is no envelope and no proof."""
+    states = chain.record.checkpoints
+    found: dict[str, bytes | Path] = {"recipe.json": canonical_json(run.recipe.as_json())}
+    for name in (*LEAVES.values(), ASSIGNMENT, UNITS):
+        found[name] = run.path / name
+    if chain.trace is not None:
+        found[TRACE] = chain.trace
+    if model:
+        found[MODEL] = run.path / MODEL
+    if checkpoints:
+        if states is None:
+            raise InvalidArgument(
+                f"{run.path} recorded no states ({run.method} takes steps of its own): leave --checkpoints out"
+            )
+        for state in states.states:
+            name = f"checkpoints/shard-{state.shard}-step-{state.step:08d}.safetensors"
+            found[name] = run.path / name
+    return found
+
+
+def _check_size(signed: Signed) -> None:
+    largest = max(len(envelope) for envelope in signed.envelopes)
+    if largest > LIMITS.json_bytes:
+        raise RunError(
+            f"a record of {largest} bytes exceeds the {LIMITS.json_bytes} that verifiers read: it lists too many "
+            "states; make the run again with a larger --checkpoint-interval"
+        )
+
+
+def _notices(run: Run, chain: Chain) -> Sequence[str]:
+    """What a certificate will say beside the claims, so that the owner hears it first."""
+    record, commit = chain.record, chain.commit
+    found: list[str] = []
+    if commit.recorded_afterwards:
+        found.append("recorded afterwards: nothing shows that data and recipe were fixed before the training")
+    elif record.recorded_afterwards:
+        found.append("recorded afterwards: the record before it, or its request, was written later than the run")
+    if record.randomness.beacon.value == ZERO_BEACON:
+        found.append("zero beacon: the schedule is not protected against grinding")
+    if commit.data.salts is Salts.OPEN:
+        found.append("leaves not hidden: the salts are open, so guesses of rows can be tested against the bundle")
+    if record.environment.not_exact is not None:
+        found.append(f"not exact: {record.environment.not_exact}")
+    digests = [link.statement.digest for link in chain.links]
+    if len(digests) > 2 and digests[-1] == digests[-2]:
+        found.append(
+            "same weights as before: V1 refuses them where a forgotten row had sat in a step, and a full replay, V3, "
+            "shows the coincidence"
+        )
+    if record.checkpoints is None:
+        found.append("no trajectory: a replay of the method needs the model that it started from")
+    if chain.links[-1].envelope is not None and declared(run, record.recorded_at) != (
+        record.retired,
+        record.audit_window,
+    ):
+        found.append("signed before: what was retired or declared since is not in this record")
+    elif record.audit_window is None and (said := read_declaration(run.path)) is not None and said.window is not None:
+        found.append(f"audit window over: it ended at {said.window.until}, so this record names none")
+    return found

@@ -1,0 +1,347 @@
+"""From a run folder to what its record says: the commitment of its lineage, and the run itself.
+
+Nothing is said that the folder does not show. What does not fit together is refused here, by its owner's own tool, and
+not first by an auditor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from expunge.attest import package
+from expunge.attest.asked import Asked
+from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
+from expunge.attest.trajectory import Trajectory, alive_shards
+from expunge.core.errors import RunError
+from expunge.core.files import read_bytes
+from expunge.core.hashing import sha256
+from expunge.core.streams import lineage_seed, unlearning_digest
+from expunge.core.version import __version__
+from expunge.data.splits import Split
+from expunge.methods.sources import method_source
+from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
+from expunge.records.claims import claims_of, not_claimed
+from expunge.records.declaration import read_declaration
+from expunge.records.form import Large, Time
+from expunge.records.limits import Code, refused
+from expunge.records.record import (
+    Algorithm,
+    AuditWindow,
+    Beacon,
+    Commit,
+    CommittedData,
+    Cost,
+    Environment,
+    Operation,
+    Origin,
+    ProfileName,
+    Randomness,
+    Retired,
+    Reuse,
+    RunData,
+    RunRecord,
+    Salts,
+    SchedulePart,
+    SplitRoot,
+    preprocessing_digest,
+)
+from expunge.records.statement import LONGEST_NAME, Statement
+from expunge.schedule.recipe import Profile
+from expunge.schedule.schedule import Schedule
+from expunge.schedule.seats import sat_anywhere
+from expunge.train.run import Run
+
+LEAF_FORMAT = "expunge/leaf/1"
+DERIVATION = "expunge/seed/1"
+NOT_LINKED = bytes(32)  # stands for commitment and parent until they are signed
+SPECIAL = ("self_test", "factory", "initial_weights")  # fields of the environment that have a place of their own
+ALTERED = "it was altered; restore it from a copy, or make the run again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """A run that came earlier in the chain, with its record."""
+
+    run: Run
+    record: RunRecord
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What all runs of a chain share: the schedule, which is long to compute, and its root."""
+
+    schedule: Schedule
+    root: bytes
+
+    @classmethod
+    def of(cls, run: Run) -> Lineage:
+        return cls(run.schedule, run.schedule.digest())
+
+    def check(self, run: Run) -> None:
+        """The run's own recipe, data and beacon must give this very schedule."""
+        seed = lineage_seed(run.recipe.digest, run.commitment.root, run.beacon)
+        if (
+            not seed.hex() == self.schedule.seed.hex() == run.manifest["lineage_seed"]
+            or run.root != run.commitment.root
+        ):
+            raise RunError(f"{run.path}: recipe, data and beacon do not give the lineage seed of run.json: {ALTERED}")
+
+
+def commit_statement(run: Run, *, at: Time, afterwards: bool) -> Statement:
+    """The commitment to a run's data and recipe. ``afterwards`` says that the training was there already."""
+    commit = Commit(
+        operation=Operation.COMMIT,
+        recorded_at=at,
+        recorded_afterwards=afterwards,
+        recipe=run.recipe.digest,
+        data=committed_data(run),
+        claim=claims_of(Operation.COMMIT, None, emptied=False, recorded=False),
+        not_claimed=not_claimed(),
+        noise_commitment=_noise(run),
+    )
+    return Statement(name="training data", digest=run.root, predicate=commit)
+
+
+def committed_data(run: Run) -> CommittedData:
+    """The data set of a run as a commitment names it."""
+    described, commitment = run.manifest["data"], run.commitment
+    roots = commitment.roots
+    source: dict[str, Any] = dict(described["source"] or {})
+    source.pop("location", None)  # where files lie is nobody else's business, and may name people
+    origins = _origins(run)
+    return CommittedData(
+        rows=len(commitment.assignment),
+        count=len(commitment.leaves[Split.TRAIN.code]),
+        root=run.root,
+        calibration=_split(run, Split.CALIBRATION, roots[Split.CALIBRATION]),
+        holdout=_split(run, Split.HOLDOUT, roots[Split.HOLDOUT]),
+        leaf_format=LEAF_FORMAT,
+        salts=Salts(described.get("salts", "open")),
+        units=_file_digest(run, "units.bin"),
+        assignment=_file_digest(run, "assignment.bin"),
+        preprocessing=preprocessing_digest(run.recipe.as_json(), origins),
+        origins=origins,
+        source=source,
+    )
+
+
+def run_statement(
+    run: Run, lineage: Lineage, before: Sequence[Before], asked: Asked, trajectory: Trajectory | None, at: Time
+) -> Statement:
+    """What a run's record says; ``before`` are the runs of its chain that came earlier, oldest first.
+
+    ``asked`` are the requests that the run before does not answer. The digests of commitment and parent are filled in
+    when it is signed. It says that it was written afterwards; whoever knows better says so.
+    """
+    lineage.check(run)
+    manifest, recipe, alive = run.manifest, run.recipe, alive_shards(run)
+    _check_tombstones(run, before, asked)
+    _check_moved(run, lineage, before)
+    guarantee = guarantee_of(manifest, recipe, recorded=trajectory is not None, what=str(run.path))
+    operation = operation_of(run)
+    retired, window = declared(run, at)
+    record = RunRecord(
+        operation=operation,
+        recorded_at=at,
+        recorded_afterwards=True,
+        guarantee=guarantee,
+        algorithm=_algorithm(run),
+        recipe=recipe.digest,
+        environment=_environment(run),
+        data=RunData(
+            root=run.root,
+            count=len(run.commitment.leaves[Split.TRAIN.code]),
+            tombstones=tuple(int(slot) for slot in run.tombstones),
+            preprocessing=preprocessing_digest(recipe.as_json(), _origins(run)),
+            released_calibration=tuple(run.released.get(Split.CALIBRATION, ())),
+            released_holdout=tuple(run.released.get(Split.HOLDOUT, ())),
+        ),
+        requests=asked.requests,
+        randomness=_randomness(run, lineage, own_steps=trajectory is None),
+        schedule=SchedulePart(
+            root=lineage.root,
+            steps=tuple(lineage.schedule.total_steps(shard) for shard in range(lineage.schedule.shards)),
+            batch_size=recipe.batch_size,
+            shards=recipe.shards,
+            slices=recipe.slices,
+            least_present=recipe.least_present,
+            drop_last=False,
+        ),
+        alive=alive,
+        reuse=() if trajectory is None else _reuse(run, lineage.schedule, before, trajectory),
+        retired=retired,
+        cost=Cost(thirds=round(3 * float(manifest["example_steps"])), seconds=float(manifest["seconds"])),
+        commit=NOT_LINKED,
+        parent=NOT_LINKED,
+        claim=claims_of(operation, guarantee.kind, emptied=len(run.tombstones) > 0, recorded=trajectory is not None),
+        not_claimed=not_claimed(),
+        checkpoints=None if trajectory is None else trajectory.checkpoints,
+        trace=None if trajectory is None else trajectory.trace,
+        audit_window=window,
+        noise_commitment=_noise(run),
+    )
+    return Statement(name=recipe.model[:LONGEST_NAME], digest=bytes.fromhex(run.weights_digest), predicate=record)
+
+
+def operation_of(run: Run) -> Operation:
+    """Trained, retrained, or unlearned by another method."""
+    if run.manifest["operation"] == "train":
+        return Operation.TRAIN
+    return Operation.RETRAIN if run.method == "retrain" else Operation.UNLEARN
+
+
+def newly_emptied(run: Run, before: Sequence[Before]) -> np.ndarray:
+    """Chairs that were taken in the run before and are empty now."""
+    return run.tombstones if not before else np.setdiff1d(run.tombstones, before[-1].run.tombstones)
+
+
+def _check_tombstones(run: Run, before: Sequence[Before], asked: Asked) -> None:
+    """Every chair that is newly empty was asked for, and every one that was asked for is empty."""
+    odd = np.setxor1d(newly_emptied(run, before), asked.slots)
+    if before and len(revived := np.setdiff1d(before[-1].run.tombstones, run.tombstones)):
+        raise RunError(f"{run.path} seats slot {revived[0]} again, which its parent had forgotten: {ALTERED}")
+    if len(odd):
+        raise RunError(
+            f"{run.path}: slot {odd[0]} is empty and was never asked for, or was asked for and is not empty: {ALTERED}"
+        )
+
+
+def _check_moved(run: Run, lineage: Lineage, before: Sequence[Before]) -> None:
+    """A method that leaves the weights as they were, although forgotten rows had sat in steps, did nothing.
+
+    Steps of the schedule may come to the same weights by chance.
+    """
+    exact = algorithm_of(run.manifest) in EXACT_METHODS
+    if exact or not before or before[-1].run.weights_digest != run.weights_digest:
+        return
+    parent, gone = before[-1].run, newly_emptied(run, before)
+    if sat_anywhere(lineage.schedule, run.recipe.least_present, parent.tombstones, gone):
+        raise refused(
+            Code.WEIGHTS_UNCHANGED,
+            f"{run.path} holds the weights of its parent, although forgotten rows sat in steps of its training: "
+            f"{algorithm_of(run.manifest)} changed nothing; use exact-replay, or another method or budget",
+        )
+
+
+def _algorithm(run: Run) -> Algorithm:
+    name, described = algorithm_of(run.manifest), run.manifest.get("method") or {}
+    budget = run.manifest.get("budget")
+    return Algorithm(
+        name=name,
+        version=__version__,
+        fields=_fields(name, described),
+        package=package.package_digest(),
+        source=None if name == TRAINING else method_source(name),
+        tree=package.package_tree(),
+        budget=None if budget is None else float(budget),
+    )
+
+
+def _fields(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the method. Those that a certificate repeats are reals, whichever way they were written."""
+    found: dict[str, Any] = dict(described.get("fields", {}))
+    reals = ("epsilon", "delta", "decay") if name in CERTIFIED_METHODS else ()
+    return {field: value if value is None or field not in reals else float(value) for field, value in found.items()}
+
+
+def _environment(run: Run) -> Environment:
+    found: dict[str, Any] = dict(run.manifest["environment"])
+    if run.recipe.profile is not Profile.EXACT:
+        profile = ProfileName.TOLERANT
+    else:
+        on_gpu = str(run.manifest["device"]).startswith("cuda")
+        profile = ProfileName.EXACT_GPU_PINNED if on_gpu else ProfileName.EXACT_CPU
+    return Environment(
+        profile=profile,
+        fingerprint={name: value for name, value in found.items() if name not in SPECIAL},
+        self_test=bytes.fromhex(found["self_test"]),
+        factory=str(found["factory"]),
+        initial_weights=bytes.fromhex(found["initial_weights"]),
+        not_exact=lowered(run.manifest) or run.manifest.get("exact_refused"),
+    )
+
+
+def _randomness(run: Run, lineage: Lineage, *, own_steps: bool) -> Randomness:
+    seed: Large | None = None
+    method_seed: bytes | None = None
+    if own_steps:
+        seed = Large(int(run.manifest["seed"]))
+        parent = bytes.fromhex(run.manifest["parent"]["weights_digest"])
+        method_seed = lineage_seed(unlearning_digest(run.recipe.digest, parent, seed), run.root, run.beacon)
+    return Randomness(
+        beacon=beacon_of(run),
+        derivation=DERIVATION,
+        lineage_seed=lineage.schedule.seed,
+        request_seed=seed,
+        method_seed=method_seed,
+    )
+
+
+def beacon_of(run: Run) -> Beacon:
+    """The beacon with its source."""
+    found = run.beacon_described
+    return Beacon(
+        source=found.source,
+        value=found.value,
+        round=found.round,
+        not_before=None if found.not_before is None else Time(found.not_before),
+    )
+
+
+def _reuse(run: Run, schedule: Schedule, before: Sequence[Before], trajectory: Trajectory) -> tuple[Reuse, ...]:
+    """For each shard up to where the states of the nearest recorded run stand; a chain's first run has none."""
+    ancestor = next((item for item in reversed(before) if item.record.checkpoints is not None), None)
+    if ancestor is None or ancestor.record.checkpoints is None:
+        return ()
+    said = run.manifest.get("reused_steps") or {}
+    gone = np.setdiff1d(run.tombstones, ancestor.run.tombstones)
+    here = {(state.shard, state.step): state.leaf for state in trajectory.checkpoints.states}
+    there = {(state.shard, state.step): state.leaf for state in ancestor.record.checkpoints.states}
+    found: list[Reuse] = []
+    for shard in alive_shards(run):
+        step = int(said.get(str(shard), 0))
+        leaf = there.get((shard, step)) if step else None
+        taken = {at: state for (of, at), state in here.items() if of == shard and at <= step}
+        odd = [at for at, state in taken.items() if step and there.get((shard, at)) != state]
+        if odd or (step and step not in taken):
+            raise RunError(
+                f"{run.path} took shard {shard} over up to step {step}, and its state at step {min(odd or [step])} is "
+                f"not one that {ancestor.run.path} recorded: {ALTERED}"
+            )
+        found.append(Reuse(shard=shard, step=step, leaf=leaf, first_touched=schedule.first_touch(shard, gone)))
+    return tuple(found)
+
+
+def declared(run: Run, at: Time) -> tuple[tuple[Retired, ...], AuditWindow | None]:
+    """What the run declares destroyed, and until when old state is kept for auditors; a window over ``at`` is none."""
+    found = read_declaration(run.path)
+    if found is None:
+        return (), None
+    retired = tuple(
+        Retired(what=item.what, digest=None if item.digest is None else bytes.fromhex(item.digest))
+        for item in found.retired
+    )
+    if found.window is None or found.window.until < at.text:
+        return retired, None
+    return retired, AuditWindow(days=found.window.days, until=Time(found.window.until))
+
+
+def _noise(run: Run) -> bytes | None:
+    announced = run.manifest.get("noise_commitment")
+    return None if announced is None else bytes.fromhex(announced)
+
+
+def _origins(run: Run) -> tuple[Origin, ...]:
+    return tuple(Origin(name=item["name"], origin=item["from"]) for item in run.manifest["preprocessing"])
+
+
+def _split(run: Run, split: Split, root: bytes) -> SplitRoot:
+    return SplitRoot(rows=len(run.commitment.leaves[split.code]), root=root)
+
+
+def _file_digest(run: Run, name: str) -> bytes:
+    return sha256(read_bytes(run.path / name, "the run"))

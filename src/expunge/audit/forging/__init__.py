@@ -1,1 +1,0 @@
-"""The adversary: logs that deny a person, who forges them, and what both verifiers answer."""

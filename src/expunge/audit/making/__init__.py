@@ -1,1 +1,0 @@
-"""Making records: from a run folder to the statements that are signed."""

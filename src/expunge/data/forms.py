@@ -1,0 +1,86 @@
+"""The one table of forms that data may come in, and reading a source by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from expunge.core.errors import InvalidArgument
+from expunge.data import arrays, digits, huggingface, images, tables
+from expunge.data.dataset import Column, Dataset
+from expunge.data.source import BUILT_IN, BY_NAME, LISTS, Source, Written, known_forms
+
+Read = Callable[[Source, tuple[Column, ...] | None, tuple[int | str, ...] | None], Dataset]
+FOR_ALL = ("location", "rows")  # what every form takes
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it."""
+
+    written: Written
+    matches: Callable[[str], bool]
+    takes: frozenset[str]
+    read: Read
+    is_file: bool = False
+
+
+def _ends(*endings: str) -> Callable[[str], bool]:
+    return lambda location: location.lower().endswith(endings) and not os.path.isdir(location)
+
+
+COLUMNS = frozenset({"label", "subject", "id", *LISTS})
+FORMS = (
+    Form(Written.DIGITS, lambda location: location == BUILT_IN, frozenset(), digits.read),
+    Form(
+        Written.HUB,
+        lambda location: location.startswith(BY_NAME),
+        COLUMNS | {"split", "image_size"},
+        huggingface.read_named,
+    ),
+    Form(Written.ARRAYS, _ends(".npz"), frozenset(), arrays.read, is_file=True),
+    Form(Written.TEXT, _ends(".csv", ".tsv"), COLUMNS, tables.read_csv, is_file=True),
+    Form(Written.PARQUET, _ends(".parquet"), COLUMNS, tables.read_parquet, is_file=True),
+    Form(
+        Written.SAVED,
+        lambda location: huggingface.is_saved(Path(location)),
+        COLUMNS | {"split", "image_size"},
+        huggingface.read_saved,
+    ),
+    Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read),
+)
+
+
+def read(
+    source: Source, *, columns: tuple[Column, ...] | None = None, classes: tuple[int | str, ...] | None = None
+) -> Dataset:
+    """Rows of a source as a data set.
+
+    ``columns`` and ``classes`` are those of a recipe when a run is opened again; then nothing is inferred from the
+    rows, so that rows which are gone change nothing for the others.
+    """
+    form = next((form for form in FORMS if form.matches(source.location)), None)
+    if form is None:
+        raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
+    given = [field.name for field in fields(source) if getattr(source, field.name) not in (None, ())]
+    for name in given:
+        if name not in FOR_ALL and name not in form.takes:
+            takes = ", ".join(_option(field.name) for field in fields(source) if field.name in form.takes)
+            raise InvalidArgument(
+                f"{_option(name)} {_shown(getattr(source, name))} makes no sense for {source.location} "
+                f"({form.written}), which takes {takes or 'no such option'}: leave it out"
+            )
+    if form.is_file and not os.path.isfile(source.location):
+        raise InvalidArgument(f"data file {source.location} does not exist: check the path")
+    return form.read(source, columns, classes)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

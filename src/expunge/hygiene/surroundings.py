@@ -1,0 +1,157 @@
+"""Which runs, bundles, tunings and studies lie around a run: its parents, and whatever stands beside any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from expunge.core.errors import ExpungeError
+from expunge.core.files import read_bytes
+from expunge.core.hashing import parse_json
+from expunge.records.bundle import ENVELOPE
+from expunge.train.run import COMMITTED, Run
+
+STORES = ("store.json", "store/store.json")
+
+
+@dataclass
+class Surroundings:
+    """What was found.
+
+    ``parents`` are nearest first; ``strangers`` have another root, and whether they are of the same data is still to be
+    told; ``unclear`` says what may hold the rows and could not be looked at, one sentence each.
+    """
+
+    run: Run
+    parents: list[Run] = field(default_factory=list[Run])
+    others: list[Run] = field(default_factory=list[Run])
+    committed: list[Run] = field(default_factory=list[Run])  # of the same root, not trained so far
+    strangers: list[Run] = field(default_factory=list[Run])
+    stored: list[Run] = field(default_factory=list[Run])  # results of studies
+    tunings: list[Path] = field(default_factory=list[Path])
+    bundles: list[Path] = field(default_factory=list[Path])  # of any data set; files that end in .zip may be none
+    links: list[Path] = field(default_factory=list[Path])  # to runs, not followed
+    unclear: list[str] = field(default_factory=list[str])
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run that is not a study's, the one itself first."""
+        return (self.run, *self.parents, *self.others)
+
+
+def look_around(run: Run, folders: Sequence[Path] = ()) -> Surroundings:
+    """The parents of a run, the runs in the folders where it and they lie, and those in ``folders``, or these."""
+    found = Surroundings(run)
+    _add_parents(found)
+    seen = {one.path.resolve() for one in found.runs}
+    named = [folder.resolve() for folder in folders]
+    for place in sorted({*(path.parent for path in seen), *named}):
+        for path in [place, *_folders(place, found)] if place in named else _folders(place, found):
+            _add(found, path, seen)
+        found.bundles += sorted(path.resolve() for path in place.glob("*.zip") if path.is_file())
+    found.unclear += [
+        f"{link} is a link to a run and was not followed: name its folder with --folder"
+        for link in found.links
+        if link.resolve() not in seen
+    ]
+    return found
+
+
+def _add_parents(found: Surroundings) -> None:
+    at = found.run
+    while at.manifest["parent"] is not None:
+        parent = _parent_of(at)
+        if parent is None:
+            digest = str(at.manifest["parent"]["weights_digest"])
+            found.unclear.append(
+                f"the parent of {at.path} with weights {digest[:12]}… is not where that run names it: wherever it is, "
+                "nothing of it was looked at"
+            )
+            return
+        found.parents.append(parent)
+        at = parent
+
+
+def _parent_of(run: Run) -> Run | None:
+    """The folder that a run names as its parent, whatever is left in it."""
+    described = run.manifest["parent"]
+    for path in (Path(described["path"]), run.path / described["relative"]):
+        candidate = _open(path)
+        if candidate is not None and candidate.manifest.get("weights_digest") == described["weights_digest"]:
+            return Run(path.resolve(), candidate.manifest)
+    return None
+
+
+def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
+    if path in seen:
+        return
+    seen.add(path)
+    root = found.run.manifest["dataset_root"]
+    if (path / "run.json").is_file():
+        other = _open(path)
+        if other is None:
+            found.unclear.append(f"{path} has a run.json that cannot be read: nothing of it was looked at")
+        elif other.manifest["dataset_root"] != root:
+            found.strangers.append(other)
+        else:
+            (found.committed if other.manifest["status"] == COMMITTED else found.others).append(other)
+        return
+    if (path / ENVELOPE).is_file():
+        found.bundles.append(path)
+        return
+    if _tuned_on(path) == root:
+        found.tunings.append(path)
+        for inner in _folders(path, found):
+            _add(found, inner, seen)
+    for marker in STORES:
+        if (path / marker).is_file():
+            for other in _stored((path / marker).parent):
+                (found.stored if other.manifest["dataset_root"] == root else found.strangers).append(other)
+
+
+def _stored(store: Path) -> Iterator[Run]:
+    for manifest in sorted(store.glob("??/*/run.json")):
+        other = _open(manifest.parent)
+        if other is not None:
+            yield other
+
+
+def _tuned_on(path: Path) -> str | None:
+    """Root of the data set that a tuning was made on; None for a folder that is none."""
+    if (path / "tuning.json").is_file():
+        return _root_in(path / "tuning.json")
+    return _root_in(path / "trials.jsonl") if (path / "trials.jsonl").is_file() else None
+
+
+def _root_in(path: Path) -> str | None:
+    try:
+        content = read_bytes(path, "the tuning")
+        value: Any = parse_json(content.splitlines()[0] if path.suffix == ".jsonl" and content else content)
+    except ExpungeError:
+        return None
+    request = cast("dict[str, Any]", value).get("request", value) if isinstance(value, dict) else None
+    root = cast("dict[str, Any]", request).get("data_root") if isinstance(request, dict) else None
+    return root if isinstance(root, str) else None
+
+
+def _folders(place: Path, found: Surroundings) -> list[Path]:
+    """Folders in a place; links are kept apart and not followed."""
+    try:
+        items = sorted(place.iterdir())
+    except OSError as error:
+        found.unclear.append(f"{place} could not be read ({error.strerror or error})")
+        return []
+    found.links += [item for item in items if item.is_symlink() and (item / "run.json").is_file()]
+    return [item.resolve() for item in items if item.is_dir() and not item.is_symlink()]
+
+
+def _open(path: Path) -> Run | None:
+    """A run whose run.json has what is read here; None for anything else."""
+    try:
+        run = Run.open_any(path)
+        fields = ("operation", "dataset_root", "recipe", "tombstones", "parent", "status", "data")
+        return run if all(name in run.manifest for name in fields) else None
+    except ExpungeError:
+        return None

@@ -1,0 +1,350 @@
+"""Bundles: the files that go to an auditor, as a folder or a zip, opened as if a forger had made them.
+
+A bundle holds files of a fixed list of names and nothing else. Nothing is unpacked to a place that a name decides,
+nothing is executed, no link is followed; sizes are checked before and while bytes are read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TypeVar
+
+from expunge.core.errors import InvalidArgument, RecordError, RunError
+from expunge.core.files import link_or_copy, write_bytes, write_with
+from expunge.records.archive import Member, open_member, read_directory, write_archive
+from expunge.records.canonical import read_json
+from expunge.records.limits import LIMITS, MEBIBYTE, Code, Limits, refused
+from expunge.records.tensors import TensorFile
+
+ENVELOPE = "envelope.json"
+MODEL = "model.safetensors"
+TRACE = "trace.bin"
+UNITS = "units.bin"
+ASSIGNMENT = "assignment.bin"
+LEAF_BYTES = 32
+FOLDERS = ("checkpoints", "log", "parents")
+LONGEST_NAME = 120
+Found = TypeVar("Found")
+
+
+class Kind(Enum):
+    """What a file of a bundle holds."""
+
+    JSON = "canonical JSON"
+    NOTE = "a signed note"
+    BYTES = "bytes that the record names by their digest"
+    TENSORS = "a safetensors file"
+
+
+PLACES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
+    (re.compile(pattern + r"\Z"), kind)
+    for pattern, kind in (
+        (r"(?:envelope|commit|recipe)\.json", Kind.JSON),
+        (r"(?:leaves(?:-calibration|-holdout)?|assignment|units|trace)\.bin", Kind.BYTES),
+        (r"model\.safetensors", Kind.TENSORS),
+        (r"checkpoints/shard-(?:0|[1-9][0-9]{0,3})-step-(?:[0-9]{8}|[1-9][0-9]{8,15})\.safetensors", Kind.TENSORS),
+        (r"log/checkpoint(?:-(?:0|[1-9][0-9]{0,15}))?", Kind.NOTE),  # the last one; earlier ones by their size
+        (r"log/inclusion-[0-9a-f]{64}\.json", Kind.JSON),  # by the digest of the envelope that is included
+        (r"log/consistency-(?:0|[1-9][0-9]{0,15})\.json", Kind.JSON),  # from that earlier size to the last one
+        (r"parents/[0-9a-f]{64}\.json", Kind.JSON),  # by the digest of the envelope
+    )
+)
+
+
+def kind_of(name: str) -> Kind:
+    """What the file of that name holds; a name that is not on the list is refused."""
+    check_path(name)
+    for pattern, kind in PLACES:
+        if pattern.match(name):
+            return kind
+    raise refused(
+        Code.UNSAFE_FILE,
+        f"{name!r} is no file of a bundle (envelope, commit and recipe.json; leaves, assignment, units and trace.bin; "
+        "model.safetensors; checkpoints/, log/, parents/): take it out, nothing but the list is opened",
+    )
+
+
+def check_path(name: str) -> None:
+    """Refuse names that could lead elsewhere, or be another name on another system."""
+    parts = name.removesuffix("/").split("/")
+    plain = name.isascii() and name.isprintable() and not set(name) & set('\\:*?"<>| ')
+    if not plain or len(name) > LONGEST_NAME or any(part.strip(".") == "" or part.endswith(".") for part in parts):
+        raise refused(
+            Code.UNSAFE_PATH,
+            f"{name[:LONGEST_NAME]!r} could lead out of the bundle or be taken for another file: names are plain "
+            "letters, digits, hyphens and dots, with one / at most",
+        )
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a folder as it was when the bundle was opened."""
+
+    path: Path
+    size: int
+    device: int
+    inode: int
+
+    def open(self, what: str) -> BinaryIO:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            handle = os.fdopen(os.open(self.path, flags), "rb")
+        except OSError as error:
+            raise RunError(f"{what} could not be read ({error.strerror or error})") from None
+        found = os.fstat(handle.fileno())
+        same = (found.st_size, found.st_dev, found.st_ino) == (self.size, self.device, self.inode)
+        if not same or not stat.S_ISREG(found.st_mode):
+            handle.close()
+            raise refused(Code.UNSAFE_FILE, f"{what} changed while the bundle was open: verify a copy of your own")
+        return handle
+
+
+class Bundle:
+    """An opened bundle; made by ``open_bundle``, closed at the end of its ``with``.
+
+    ``exact`` is False for a zip that holds the right files but is not byte for byte what ``write_zip`` makes of them
+    (compressed, dated, made by another program): nothing that is read depends on those bytes.
+    """
+
+    def __init__(
+        self, path: Path, files: Mapping[str, _File | Member], archive: BinaryIO | None, exact: bool, limits: Limits
+    ) -> None:
+        self.path = path
+        self.limits = limits
+        self.exact = exact
+        self._files = dict(sorted(files.items()))
+        self._archive = archive
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all files, sorted."""
+        return tuple(self._files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def size(self, name: str) -> int:
+        """Bytes of a file, unpacked."""
+        return self._file(name).size
+
+    @contextmanager
+    def stream(self, name: str) -> Generator[BinaryIO]:
+        """A file's bytes as a stream that can seek."""
+        file, what = self._file(name), f"{self.path}, {name}"
+        if isinstance(file, _File):
+            opened = file.open(what)
+        elif self._archive is None:
+            raise InvalidArgument(f"{self.path} is closed: read inside its with block")
+        else:
+            opened = open_member(self._archive, file, str(self.path))
+        with opened:
+            yield opened
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file."""
+        size = self.size(name)
+        with self.stream(name) as stream:
+            content = stream.read(size + 1)
+        if len(content) != size:
+            raise refused(Code.UNSAFE_FILE, f"{self.path}, {name} changed while it was read: verify a copy of your own")
+        return content
+
+    def json(self, name: str) -> Any:
+        """A file's value as canonical JSON."""
+        return read_json(self.read(name), name, self.limits)
+
+    def digest(self, name: str) -> bytes:
+        """SHA-256 of a file, in little memory."""
+        state = sha256()
+        with self.stream(name) as stream:
+            while piece := stream.read(MEBIBYTE):
+                state.update(piece)
+        return state.digest()
+
+    @contextmanager
+    def tensors(self, name: str) -> Generator[TensorFile]:
+        """A safetensors file, its header checked; tensors are read when they are asked for."""
+        with self.stream(name) as stream:
+            yield TensorFile(stream, self.size(name), name, self.limits)
+
+    def close(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _file(self, name: str) -> _File | Member:
+        found = self._files.get(name)
+        if found is None:
+            raise InvalidArgument(f"{self.path} holds no {name}: ask whether it is there first")
+        return found
+
+
+def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
+    """Open a folder or a zip; names, kinds, counts and sizes of everything in it are checked before this returns."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return _checked(Bundle(path, _by_name(path, _scan(path, limits)), None, True, limits))
+        if not stat.S_ISREG(mode):
+            raise RunError(f"{path} is neither a folder nor a file: give a bundle")
+        archive = path.open("rb")
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: give the folder or zip of a record") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path!s:.200} could not be read ({error})") from None
+    try:
+        members, exact = read_directory(archive, str(path), limits)
+        files = [(member.name, member) for member in members if not _is_folder(member)]
+        exact = exact and [name for name, _ in files] == sorted(member.name for member in members)
+        return _checked(Bundle(path, _by_name(path, files), archive, exact, limits))
+    except BaseException:
+        archive.close()
+        raise
+
+
+def write_folder(path: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Write a bundle as a new folder, whole or not at all; files given by path are linked or copied."""
+    for name in files:
+        kind_of(name)
+    if path.exists():
+        raise RunError(f"{path} exists: choose a new name for the bundle")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if part.exists():
+            shutil.rmtree(part)
+        part.mkdir(parents=True)
+        for name, content in sorted(files.items()):
+            if isinstance(content, bytes):
+                write_bytes(part / name, content)
+            else:
+                link_or_copy(content, part / name)
+        part.rename(path)
+    except OSError as error:
+        raise RunError(f"{path} could not be written ({error.strerror or error}): choose another place") from error
+
+
+def write_zip(path: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Write a bundle as a zip; the same files give the same bytes, on every machine."""
+    for name in files:
+        kind_of(name)
+    if path.exists():
+        raise RunError(f"{path} exists: choose a new name for the bundle")
+    sources = [
+        (name, partial(BytesIO, content) if isinstance(content, bytes) else partial(_source, content))
+        for name, content in sorted(files.items())
+    ]
+
+    def writer(temporary: Path) -> None:
+        with temporary.open("wb") as target:
+            write_archive(target, sources)
+
+    write_with(path, writer)
+
+
+def _source(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _scan(path: Path, limits: Limits) -> Iterator[tuple[str, _File]]:
+    """Every file of a folder; links, devices and folders that are not on the list are refused."""
+    waiting = [""]
+    count = 0
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(path / folder) as items:
+            for item in items:
+                count += 1
+                if count > limits.files:
+                    raise refused(Code.SIZE_LIMIT, f"{path} holds more than {limits.files} files, which is the limit")
+                name = folder + item.name
+                check_path(name)
+                facts = item.stat(follow_symlinks=False)
+                if stat.S_ISDIR(facts.st_mode) and name in FOLDERS:
+                    waiting.append(name + "/")
+                elif stat.S_ISREG(facts.st_mode):
+                    yield name, _File(path / name, facts.st_size, facts.st_dev, facts.st_ino)
+                elif stat.S_ISDIR(facts.st_mode):
+                    raise refused(Code.UNSAFE_FILE, f"{path}: {name!r} is no folder of a bundle: take it out")
+                else:
+                    raise refused(Code.UNSAFE_PATH, f"{path}: {name!r} is a link or a device: copy the file itself")
+
+
+def _by_name(path: Path, files: Iterable[tuple[str, Found]]) -> dict[str, Found]:
+    """Files by name; two that are one name on some system are refused."""
+    found: dict[str, Found] = {}
+    seen: dict[str, str] = {}
+    for name, file in files:
+        other = seen.setdefault(name.casefold(), name)
+        if name in found or other != name:
+            raise refused(
+                Code.UNSAFE_PATH,
+                f"{path} holds {other!r} and {name!r}, one name on some systems: which of them counts would be a guess",
+            )
+        found[name] = file
+    return found
+
+
+def _is_folder(member: Member) -> bool:
+    check_path(member.name)
+    if not member.name.endswith("/"):
+        return False
+    if member.name[:-1] not in FOLDERS or member.size or member.packed:
+        raise refused(
+            Code.UNSAFE_FILE,
+            f"{member.name!r} is no folder of a bundle, and a zip counts only as attest packs it: unpack it yourself "
+            "and give the folder",
+        )
+    return True
+
+
+def _checked(bundle: Bundle) -> Bundle:
+    """Every name on the list, every size within the limits, and an envelope to begin with."""
+    limits = bundle.limits
+    largest = {Kind.JSON: limits.json_bytes, Kind.NOTE: limits.note_bytes}
+    total = written = 0
+    try:
+        for name in bundle.names:
+            kind, size = kind_of(name), bundle.size(name)
+            total += size
+            written += size if kind is Kind.JSON else 0
+            if size > largest.get(kind, size):
+                raise _too_large(f"{bundle.path}, {name}", size, largest[kind])
+        if total > limits.total_bytes:
+            raise _too_large(str(bundle.path), total, limits.total_bytes)
+        if written > limits.json_total_bytes:
+            raise _too_large(f"{bundle.path}, all JSON files together", written, limits.json_total_bytes)
+        if ENVELOPE not in bundle:
+            raise refused(Code.UNSAFE_FILE, f"{bundle.path} holds no {ENVELOPE}: it is no bundle, or one half copied")
+    except RecordError:
+        bundle.close()
+        raise
+    return bundle
+
+
+def _too_large(what: str, size: int, limit: int) -> RecordError:
+    return refused(Code.SIZE_LIMIT, f"{what} holds {size} bytes, the limit is {limit}: raise it, or ask for less")
+
+
+def checkpoint_name(shard: int, step: int) -> str:
+    """The bundle's file of one recorded state."""
+    return f"checkpoints/shard-{shard}-step-{step:08d}.safetensors"

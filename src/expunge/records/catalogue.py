@@ -1,0 +1,40 @@
+"""What code without torch must know of a method or a task: one row each, held to the classes by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from expunge.core.values import Certified, Exact
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """An algorithm that is built in and can earn more than passed tests: its highest guarantee, its fields."""
+
+    name: str
+    ceiling: type[Exact] | type[Certified]
+    fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A task; a linear one has one minimum under a linear model."""
+
+    name: str
+    linear: bool = False
+
+
+METHOD_ROWS = (
+    MethodRow("train", Exact),
+    MethodRow("retrain", Exact, frozenset({"training_seed"})),
+    MethodRow("exact-replay", Exact),
+    MethodRow("certified-logistic", Certified, frozenset({"bound", "decay", "delta", "epsilon", "steps"})),
+)
+TASK_ROWS = (TaskRow("classification"), TaskRow("logistic", linear=True), TaskRow("squared", linear=True))
+
+EXACT_FIELDS: Mapping[str, frozenset[str]] = {row.name: row.fields for row in METHOD_ROWS if row.ceiling is Exact}
+EXACT_METHODS = frozenset(EXACT_FIELDS)
+CERTIFIED_METHODS = frozenset(row.name for row in METHOD_ROWS if row.ceiling is Certified)
+TASK_NAMES = tuple(row.name for row in TASK_ROWS)
+LINEAR_TASKS = tuple(row.name for row in TASK_ROWS if row.linear)

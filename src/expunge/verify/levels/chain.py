@@ -1,0 +1,129 @@
+"""Level V1, the chain: from the commitment to the run without a gap, each operation where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from expunge.core.errors import RecordError
+from expunge.core.wording import counted
+from expunge.records.bundle import Bundle
+from expunge.records.catalogue import EXACT_FIELDS
+from expunge.records.limits import Code, refused
+from expunge.records.record import Commit, Operation, RunRecord
+from expunge.records.statement import Statement
+from expunge.schedule.recipe import Recipe
+from expunge.verify.levels.checks import Checks, EvidenceMissing
+from expunge.verify.levels.form import RECIPE, Form
+from expunge.verify.opened import OpenedRecord
+
+
+def open_chain(bundle: Bundle, form: Form, checks: Checks) -> OpenedRecord | None:
+    """The record with its ancestors in order; None where the chain is broken or the recipe is not there."""
+    found: list[tuple[bytes, Statement]] = []
+    if not checks.run("chain", lambda: _walk(form, found)):
+        return None
+    if form.recipe is None:
+        checks.run("recipe", lambda: _no_recipe(bundle))
+        return None
+    digests, statements = zip(*found, strict=True)
+    return OpenedRecord(
+        bundle=bundle,
+        commit=statements[0],
+        parents=tuple(statements[1:-1]),
+        run=statements[-1],
+        digests=tuple(digests),
+        recipe=form.recipe,
+    )
+
+
+def described(statement: Statement, opened: OpenedRecord) -> str:
+    """A run of the chain as findings name it."""
+    return "the run" if statement is opened.run else f"its ancestor {statement.name[:60]!r}"
+
+
+def links(opened: OpenedRecord) -> Iterator[tuple[str, RunRecord, RunRecord | None]]:
+    """Every run of the chain, oldest first: how findings name it, its record, its parent's record if that is a run."""
+    before: RunRecord | None = None
+    for statement in opened.runs:
+        record = cast("RunRecord", statement.predicate)
+        yield described(statement, opened), record, before
+        before = record
+
+
+def _walk(form: Form, found: list[tuple[bytes, Statement]]) -> str:
+    assert form.run is not None
+    assert form.commit is not None
+    commit, at = cast("Commit", form.statements[form.commit].predicate), form.run
+    found.append((at, form.statements[at]))
+    while at != form.commit:  # ends: every envelope names one that was there before it
+        record = cast("RunRecord", form.statements[at].predicate)
+        if record.commit != form.commit:
+            raise _broken(f"record {at.hex()[:16]}… belongs to commitment {record.commit.hex()[:16]}…, not to this one")
+        if record.parent not in form.statements:
+            raise _broken(f"the parent {record.parent.hex()[:16]}… of record {at.hex()[:16]}… is missing")
+        _check_operation(record, is_first=record.parent == form.commit)
+        _check_fields(record, form.recipe)
+        if commit.recorded_afterwards and not record.recorded_afterwards:
+            raise _broken("the commitment says that it was written afterwards, a record after it says that it was not")
+        _check_times(record, form.statements[record.parent].predicate)
+        at = record.parent
+        found.insert(0, (at, form.statements[at]))
+    unused = set(form.statements) - {digest for digest, _ in found}
+    if unused:
+        raise _broken(f"envelope {min(unused).hex()[:16]}… belongs to no ancestor of the run")
+    names = " → ".join(statement.predicate.operation.value for _, statement in found)
+    return f"{counted(len(found), 'record')}: {names}, each naming the one before it"
+
+
+def _check_operation(record: RunRecord, *, is_first: bool) -> None:
+    """A training begins a chain; an unlearning never does; the algorithm is what the operation says."""
+    operation, algorithm = record.operation, record.algorithm.name
+    fields, budget = record.algorithm.fields, record.algorithm.budget
+    if operation is Operation.TRAIN and not is_first:
+        raise _broken("a training stands behind another run: it begins a chain of its own")
+    if operation is Operation.UNLEARN and is_first:
+        raise _broken("an unlearning follows the commitment directly: nothing was there to unlearn")
+    if (algorithm == "train") != (operation is Operation.TRAIN) or (algorithm == "retrain") != (
+        operation is Operation.RETRAIN
+    ):
+        raise _broken(f"operation {operation.value!r} was carried out by the algorithm {algorithm[:60]!r}")
+    if operation is Operation.TRAIN and (fields or budget is not None or record.algorithm.source is not None):
+        raise _broken("a training names fields, a budget or sources of a method, and has none: its recipe says it all")
+    if operation is Operation.RETRAIN and any(reuse.step for reuse in record.reuse):
+        raise _broken("a retraining starts from earlier states: it begins with the initial weights")
+
+
+def _check_fields(record: RunRecord, recipe: Recipe | None) -> None:
+    """An exact method has the fields that it declares: of others nobody could tell whether it ran with them."""
+    algorithm = record.algorithm
+    if algorithm.name not in EXACT_FIELDS:
+        return
+    extra = sorted(set(algorithm.fields) - EXACT_FIELDS[algorithm.name])
+    if extra:
+        raise _broken(f"the algorithm {algorithm.name!r} has no field {extra[0][:60]!r}, and the record gives it one")
+    seed = algorithm.fields.get("training_seed")
+    if recipe is not None and seed is not None and (type(seed) is not int or seed != recipe.seed):
+        raise _broken(f"{algorithm.name!r} under the training seed {seed!r:.60} is another recipe's training, not this")
+
+
+def _check_times(record: RunRecord, before: Commit | RunRecord) -> None:
+    """A record holds the digest of the one before it and answers its requests, so it is younger than both."""
+    if record.recorded_at.seconds < before.recorded_at.seconds:
+        raise _broken(f"a record of {record.recorded_at} names one of {before.recorded_at}, which was signed before it")
+    for request in record.requests:
+        if request.received.seconds > record.recorded_at.seconds:
+            raise refused(
+                Code.REQUEST_BINDING_MISMATCH,
+                f"a record of {record.recorded_at} answers a request of {request.received}: nobody had asked by then",
+            )
+
+
+def _no_recipe(bundle: Bundle) -> str:
+    if RECIPE not in bundle:
+        raise EvidenceMissing(f"{RECIPE} is missing, so neither the seed nor any step can be computed again")
+    raise EvidenceMissing(f"{RECIPE} could not be read, so neither the seed nor any step can be computed again")
+
+
+def _broken(reason: str) -> RecordError:
+    return refused(Code.CHAIN_BROKEN, f"{reason}; ask for the whole chain of records, from its commitment on")

@@ -1,0 +1,223 @@
+"""Whether code that a record names may run here, and whether this machine computes as the record's did.
+
+Neither is ever fraud or a pass: what differs leaves the replay undecided, with the reason and what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+import torch
+
+from expunge.core.errors import ExpungeError
+from expunge.core.hashing import sha256
+from expunge.core.wording import counted
+from expunge.methods import METHODS
+from expunge.methods.sources import method_source
+from expunge.models.resolver import build, build_empty, factory_digest
+from expunge.models.zoo import ZOO
+from expunge.records.limits import Code
+from expunge.records.record import ProfileName
+from expunge.records.trust import of_method, of_model
+from expunge.records.verdict import Finding, Level, holds, refused_finding, undecided
+from expunge.train.profile import fingerprint, pinned, self_test
+from expunge.train.state import tensors_digest, weights_of
+from expunge.verify.opened import OpenedRecord
+
+BUILT_IN = frozenset({"train", *(method.name for method in METHODS)})
+EXACTNESS = "exactness"
+TOLERANT = "tolerant-profile"
+NOT_EXACT = "not-exact"
+NOT_TRUSTED = "code-not-trusted"
+MISMATCH = "environment-mismatch"
+NOT_DETERMINISTIC = "verifier-not-deterministic"
+APART = ("self_test", "factory", "initial_weights")  # what a record names beside its fingerprint
+LONGEST = 80
+
+
+def device_of(opened: OpenedRecord) -> torch.device:
+    """Where the record says that it was computed, if there is such a device here; else the CPU."""
+    named = opened.record.environment.fingerprint.get("device")
+    return torch.device("cuda" if named == "cuda" and torch.cuda.is_available() else "cpu")
+
+
+def exactness_finding(opened: OpenedRecord) -> Finding:
+    """Whether the record claims bits at all."""
+    environment = opened.record.environment
+    if environment.profile is ProfileName.TOLERANT:
+        return undecided(
+            EXACTNESS,
+            Level.V2,
+            TOLERANT,
+            "the run was made under the tolerant profile, which pins no bits: carrying it out again gives other ones, "
+            "so nothing can be compared; ask for a run of the exact profile",
+        )
+    reason = environment.not_exact if opened.record.algorithm.name in BUILT_IN else None
+    if opened.recipe.threads != 1:
+        reason = f"{opened.recipe.threads} threads may repeat by luck only"
+    if reason is not None:
+        return undecided(
+            EXACTNESS,
+            Level.V2,
+            NOT_EXACT,
+            f"the record's bits need not repeat ({_short(reason)}): a replay that differs would show nothing",
+        )
+    return holds(EXACTNESS, Level.V2, f"the record claims bits under the profile {environment.profile.value}")
+
+
+def code_finding(opened: OpenedRecord, trust: Collection[str]) -> Finding:
+    """Whether all code that the record names is built in, or is the very code that the verifier trusts.
+
+    ``trust`` are digests of name and sources (``records.trust``). Nothing that the record names is imported before its
+    digest is among them.
+    """
+    trusted = {digest.lower() for digest in trust}
+    seen: list[str] = []
+    model, factory = opened.recipe.model, opened.record.environment.factory
+    if model not in ZOO:
+        refusal = _foreign_model(opened, trusted)
+        if refusal is not None:
+            return undecided("code", Level.V2, NOT_TRUSTED, refusal)
+        seen.append(f"model {_short(model)} has the trusted sources {factory[:16]}…")
+    algorithm = opened.record.algorithm
+    if algorithm.name not in BUILT_IN:
+        refusal = _foreign_method(opened, trusted)
+        if refusal is not None:
+            return undecided("code", Level.V2, NOT_TRUSTED, refusal)
+        seen.append(f"method {_short(algorithm.name)} has trusted sources")
+    return holds("code", Level.V2, "; ".join(seen) or f"model {model} and algorithm {algorithm.name} are built in")
+
+
+def environment_finding(opened: OpenedRecord, device: torch.device) -> Finding:
+    """Whether fingerprint and self-test here are the record's, field by field."""
+    recipe, stated = opened.recipe, opened.record.environment
+    with pinned(recipe):
+        digest, repeats = self_test(device, recipe.precision)
+        here = fingerprint(recipe, device)
+    if not repeats:
+        return undecided(
+            "environment",
+            Level.V2,
+            NOT_DETERMINISTIC,
+            "the self-test gave two different digests on this machine: nothing computed here can be compared",
+        )
+    there = {name: value for name, value in stated.fingerprint.items() if name not in APART}
+    odd = differences(here, there)
+    if stated.self_test.hex() != digest:
+        odd.append(f"self test {stated.self_test.hex()[:16]}… there, {digest[:16]}… here")
+    if recipe.model in ZOO and stated.factory != "zoo":
+        odd.append(f"factory {_short(stated.factory)} there, 'zoo' here")
+    if odd:
+        return undecided(
+            "environment",
+            Level.V2,
+            MISMATCH,
+            f"this machine is not the record's ({'; '.join(odd)}): the same arithmetic gives other bits here, so a "
+            "replay would show nothing; find a machine that agrees, or be content with level V1",
+        )
+    return holds("environment", Level.V2, f"{len(here)} fields and the self-test {digest[:16]}… are the same here")
+
+
+def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """Fields in which two fingerprints differ, nested ones by their full names."""
+    mine, theirs = _flat(here), _flat(there)
+    return [
+        f"{name.replace('_', ' ')} {theirs.get(name, 'nothing')} there, {mine.get(name, 'nothing')} here"
+        for name in sorted(set(mine) | set(theirs))
+        if theirs.get(name) != mine.get(name)
+    ]
+
+
+def initial_finding(opened: OpenedRecord) -> Finding:
+    """Whether the initial weights of all shards come out of the seed as the record has them, bit for bit."""
+    stated = opened.record.environment.initial_weights
+    try:
+        first, second = (_initial_weights(opened) for _ in range(2))
+    except ExpungeError as error:
+        return refused_finding(
+            "initial weights", Level.V2, Code.INIT_MISMATCH, f"the recipe's model cannot be made at all: {error}"
+        )
+    if first != second:
+        return undecided(
+            "initial weights",
+            Level.V2,
+            NOT_DETERMINISTIC,
+            f"model {_short(opened.recipe.model)} came out of its factory with other weights each time",
+        )
+    if first != stated:
+        return refused_finding(
+            "initial weights",
+            Level.V2,
+            Code.INIT_MISMATCH,
+            f"the seed gives initial weights {first.hex()[:16]}…, the record names {stated.hex()[:16]}…: the training "
+            "did not begin where it says",
+        )
+    return holds("initial weights", Level.V2, f"drawn again from the seed for {counted(opened.recipe.shards, 'shard')}")
+
+
+def _initial_weights(opened: OpenedRecord) -> bytes:
+    with pinned(opened.recipe):
+        models = (build(opened.recipe, opened.schedule.seed, shard) for shard in range(opened.recipe.shards))
+        return sha256(*(tensors_digest(weights_of(model)) for model in models))
+
+
+def _foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> str | None:
+    """Why the model's factory may not be called; None where it may."""
+    name, stated = opened.recipe.model, opened.record.environment.factory
+    what = f"model {_short(name)}"
+    digest = of_model(name, opened.record)
+    if not stated or digest not in trusted:
+        return _untrusted(what, stated, digest)
+    try:
+        with pinned(opened.recipe):
+            found = factory_digest(name, build_empty(opened.recipe))
+    except ExpungeError as error:
+        return f"{what} cannot be made here: {error}"
+    return None if found == stated else _others(what, stated, found)
+
+
+def _foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> str | None:
+    """Why somebody else's method may not run; None where it may."""
+    name, stated = opened.record.algorithm.name, opened.record.algorithm.source
+    what = f"method {_short(name)}"
+    digest = of_method(opened.record)
+    if stated is None or digest not in trusted:
+        return _untrusted(what, "" if stated is None else stated.hex(), digest)
+    try:
+        found = method_source(name)
+    except ExpungeError as error:
+        return f"{what} cannot be found here: {error}"
+    return None if found == stated else _others(what, stated.hex(), "" if found is None else found.hex())
+
+
+def _untrusted(what: str, sources: str, digest: str) -> str:
+    if not sources:
+        return f"{what} is not built in, and the record names no sources of it: nobody can tell what ran"
+    return (
+        f"{what} is not built in, and nothing of it was imported: read its sources, which have the digest "
+        f"{_short(sources)}, and say --trust {digest} if they may run here under that name"
+    )
+
+
+def _others(what: str, stated: str, found: str) -> str:
+    return (
+        f"{what} has the sources {found[:16] or 'none that can be read'}… here, the record that was trusted names "
+        f"{stated[:16]}…: install the very code that was trusted"
+    )
+
+
+def _flat(fields: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Values as text, by their full names."""
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= _flat(cast("Mapping[str, Any]", value), f"{before}{name}.")
+        else:
+            found[before + name] = _short(value)
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

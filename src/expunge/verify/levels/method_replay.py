@@ -1,0 +1,231 @@
+"""An approximate method carried out again from its parent's model: no trajectory is on record to draw from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.errors import RunError
+from expunge.core.values import Certified, Empirical, Exact
+from expunge.data.dataset import Dataset
+from expunge.methods import METHODS
+from expunge.methods.contract import Method, Need, Parent
+from expunge.methods.lookup import made_from, method_from_json
+from expunge.models.resolver import build_empty
+from expunge.records.catalogue import CERTIFIED_METHODS
+from expunge.records.limits import Code, refused
+from expunge.records.record import Algorithm, GuaranteeKind, RunRecord
+from expunge.records.verdict import Finding, Level, undecided
+from expunge.train.examples import Examples
+from expunge.train.loop import Progress
+from expunge.train.profile import pinned
+from expunge.train.run import assemble
+from expunge.train.state import load_weights, weights_digest
+from expunge.verify.levels.checks import EVIDENCE_MISSING, Checks, EvidenceMissing
+from expunge.verify.levels.environment import NOT_DETERMINISTIC, NOT_EXACT
+from expunge.verify.levels.execution import CANNOT, why_not
+from expunge.verify.opened import OpenedRecord
+from expunge.verify.state_files import StateFiles
+
+REAL = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-][0-9]+\Z")
+TWIN = (
+    "an approximate method starts from its parent's model, which is the owner's: a twin run without any checkpoint "
+    "would train the parent again, on the forgotten rows too; verify the parent's record at V4 and this one at V3"
+)
+
+
+def method_findings(
+    opened: OpenedRecord,
+    train: Dataset,
+    files: StateFiles,
+    device: torch.device,
+    noise: np.ndarray | None,
+    level: Level,
+    progress: Progress | None = None,
+) -> Iterator[Finding]:
+    """Carry the method out with the fields, seed and budget of the record; the weights must be those it names."""
+    again = _Again(opened, train, files, device, noise, progress)
+    checks = Checks(Level.V2)
+    try:
+        checks.run("method", again.check)
+    except (_Unsteady, _Unsaid) as error:
+        reason = NOT_DETERMINISTIC if isinstance(error, _Unsteady) else NOT_EXACT
+        yield undecided("method", Level.V2, reason, str(error))
+        return
+    yield from checks.findings
+    if again.done and level >= Level.V3:
+        checks = Checks(Level.V3)
+        checks.run("execution", lambda: "execution verified: the whole method was carried out again bit for bit")
+        yield from checks.findings
+    if again.done and level >= Level.V4:
+        yield undecided("twin run", Level.V4, EVIDENCE_MISSING, TWIN)
+
+
+class _Unsteady(Exception):
+    """The method gave different weights here when it was carried out twice."""
+
+
+class _Unsaid(Exception):
+    """Other weights came out, of a method whose bits nobody vouches for."""
+
+
+@dataclass(frozen=True)
+class _Came:
+    """What a method came to: digest of the weights, and what it says of them itself.
+
+    ``failed`` says why it came to nothing; there are no weights then.
+    """
+
+    weights: str = ""
+    failed: str | None = None
+    guarantee: Exact | Certified | Empirical | None = None
+
+
+class _Again:
+    """One method, one parent, one forget set."""
+
+    def __init__(
+        self,
+        opened: OpenedRecord,
+        train: Dataset,
+        files: StateFiles,
+        device: torch.device,
+        noise: np.ndarray | None,
+        progress: Progress | None,
+    ) -> None:
+        self._opened, self._train, self._files, self._device = opened, train, files, device
+        self._noise, self._progress = noise, progress
+        self.done = False
+
+    def check(self) -> str:
+        """What was carried out; refused where it gives other weights than the record names."""
+        algorithm, parent = self._opened.record.algorithm, self._opened.parent
+        if parent is None:
+            raise EvidenceMissing(f"no record of the run that {algorithm.name!r} started from is in the bundle")
+        record = cast("RunRecord", parent.predicate)
+        method = method_of(algorithm)
+        forget = np.setdiff1d(self._opened.tombstones, np.array(record.data.tombstones, dtype=np.int64))
+        self._check_evidence(method, record, forget)
+        weights = self._files.parent_model(parent.digest)
+        if weights is None:
+            raise EvidenceMissing(
+                f"{algorithm.name} started from the weights {parent.digest.hex()[:16]}… of the run before, which are "
+                "not here: once that run is retired this is as it should be, and nothing above V1 can be decided; "
+                "while it is kept for auditors, give the folder with its model.safetensors with --checkpoints DIR"
+            )
+        model = self._model(weights, record)
+        came = self._carry_out(method, model, record, forget, self._progress)
+        found = came.weights
+        if found != self._opened.run.digest.hex():
+            if self._carry_out(method, model, record, forget, None) != came:
+                raise _Unsteady(
+                    f"{algorithm.name} gave different weights here when it was carried out twice: nothing computed on "
+                    "this machine can be compared"
+                )
+            gives = f"gives weights {found[:16]}…" if came.failed is None else f"comes to no weights ({came.failed})"
+            if all(method.name != algorithm.name for method in METHODS):
+                raise _Unsaid(
+                    f"{algorithm.name} {gives} here and not those of the record, and nothing says that the bits of a "
+                    "method that is not built in repeat from process to process"
+                )
+            raise refused(
+                Code.REPLAY_STATE_MISMATCH,
+                f"{algorithm.name} with the fields of the record {gives} here, twice the same, the record names "
+                f"{self._opened.run.digest.hex()[:16]}…: something else was done",
+            )
+        self._check_earned(came.guarantee)
+        self.done = True
+        return f"{algorithm.name} carried out again on {len(forget)} forgotten rows: the weights are {found[:16]}…"
+
+    def _check_earned(self, earned: Exact | Certified | Empirical | None) -> None:
+        """What the method says of its own result here is what the record says of it; less may always be said."""
+        signed = self._opened.record.guarantee
+        if signed.kind is not GuaranteeKind.CERTIFIED:  # V1 lets no method of this kind be called exact
+            return
+        if not isinstance(earned, Certified) or (earned.epsilon, earned.delta) != (signed.epsilon, signed.delta):
+            raise refused(
+                Code.GUARANTEE_TOO_HIGH,
+                f"the record calls the result {signed.kind.value}, and {self._opened.record.algorithm.name} itself "
+                f"calls it {type(earned).__name__.lower()} here: it was not earned",
+            )
+
+    def _check_evidence(self, method: Method, record: RunRecord, forget: np.ndarray) -> None:
+        """What the method reads must be at hand."""
+        gone = forget[~self._train.present[forget]]
+        if Need.FORGET in method.needs and len(gone):
+            raise EvidenceMissing(
+                f"{method.name} reads the forgotten rows, and {len(gone)} of {len(forget)} are gone from the data: "
+                "once they are erased this is as it should be, and nothing above V1 can be decided"
+            )
+        if method.name in CERTIFIED_METHODS and record.algorithm.name in CERTIFIED_METHODS:
+            raise EvidenceMissing(
+                f"{method.name} goes on from the account of an earlier removal, which no record holds: verify the "
+                "first removal, or retrain"
+            )
+        if self._opened.record.randomness.request_seed is None:
+            raise EvidenceMissing(f"the record names no seed for {method.name}, so its draws cannot be made again")
+
+    def _model(self, weights: dict[str, torch.Tensor], record: RunRecord) -> nn.Module:
+        recipe = self._opened.recipe
+        members = [build_empty(recipe) if shard in record.alive else None for shard in range(recipe.shards)]
+        model = assemble(recipe, list(members))
+        try:
+            load_weights(model, weights, "the parent's model.safetensors")
+        except RunError as error:
+            raise refused(
+                Code.REPLAY_STATE_MISMATCH,
+                f"the weights that the parent's record was signed for are none of the recipe's model ({error}): no "
+                "method can have started from them",
+            ) from None
+        return model.to(self._device).eval()
+
+    def _carry_out(
+        self, method: Method, model: nn.Module, record: RunRecord, forget: np.ndarray, progress: Progress | None
+    ) -> _Came:
+        """What comes out, or why nothing does."""
+        opened, seed = self._opened, self._opened.record.randomness.request_seed
+        assert opened.parent is not None
+        assert seed is not None
+        parent = Parent(
+            recipe=opened.recipe,
+            schedule=opened.schedule,
+            root=opened.committed.data.root,
+            beacon=opened.record.randomness.beacon.value,
+            units=opened.units,
+            examples=Examples(opened.recipe, self._train, self._device),
+            model=model,
+            weights_digest=opened.parent.digest.hex(),
+            emptied=np.array(record.data.tombstones, dtype=np.int64),
+            noise=self._noise,
+        )
+        try:
+            with pinned(opened.recipe):
+                result = method(parent, forget, budget=opened.record.algorithm.budget, seed=seed, progress=progress)
+                return _Came(weights_digest(result.model), guarantee=result.guarantee)
+        except CANNOT as error:
+            return _Came(failed=why_not(error))
+
+
+def method_of(algorithm: Algorithm) -> Method:
+    """The method with the fields that were signed. A foreign one is looked up only after its code was trusted."""
+    fields = {name: _field(value) for name, value in algorithm.fields.items()}
+    built_in = next((method for method in METHODS if method.name == algorithm.name), None)
+    try:
+        if built_in is not None:
+            return made_from(built_in, fields)
+        return method_from_json({"name": algorithm.name, "fields": fields})
+    except CANNOT as error:
+        raise refused(Code.REPLAY_STATE_MISMATCH, f"no such method can have run: {error}") from None
+
+
+def _field(value: Any) -> Any:
+    """Reals are signed as C99 hex strings."""
+    if isinstance(value, str) and REAL.match(value):
+        return float.fromhex(value)
+    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value

@@ -1,0 +1,157 @@
+"""What is true of a record that no property refuses and nobody should overlook: certificates say it too."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from expunge.core.errors import RecordError
+from expunge.core.streams import ZERO_BEACON
+from expunge.core.wording import counted
+from expunge.records.bundle import MODEL, UNITS
+from expunge.records.record import Commit, Initiator, ProfileName, RunRecord, Salts
+from expunge.records.verdict import Remark
+from expunge.verify.levels.form import Form
+from expunge.verify.opened import OpenedRecord
+from expunge.verify.wording import (
+    COMMITTED_AFTERWARDS,
+    GRINDABLE,
+    GRINDABLE_SECRET,
+    NOTHING_RETIRED,
+    OPEN_LEAVES,
+    OWN_LOG,
+    OWN_SEED,
+    UNWITNESSED,
+)
+
+
+def remarks_of(form: Form, opened: OpenedRecord | None, *, has_model: bool) -> tuple[Remark, ...]:
+    """Most weighty first. ``opened`` is None where only the form was looked at, or the chain is broken."""
+    if form.run is None or form.commit is None:
+        return ()
+    record, commit = form.statements[form.run].predicate, form.statements[form.commit].predicate
+    assert isinstance(record, RunRecord)
+    assert isinstance(commit, Commit)
+    found = [*_of_lineage(record, commit), *_of_log(form, commit), *_of_run(record)]
+    if opened is not None:
+        found += [*_of_requests(opened), *_of_people(opened)]
+    if not has_model:
+        found.append(Remark("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
+    return tuple(found)
+
+
+UNIT_BYTES = 8
+MOST_UNITS = 1000  # whose rows are counted one unit after the other
+BEACON_FROM_OUTSIDE = (
+    "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
+    "before, that it came later rests on the owner's clock"
+)
+
+
+def _of_lineage(record: RunRecord, commit: Commit) -> list[Remark]:
+    found: list[Remark] = []
+    if record.randomness.beacon.value == ZERO_BEACON:
+        found.append(Remark("zero-beacon", GRINDABLE if commit.data.salts is Salts.OPEN else GRINDABLE_SECRET))
+    else:
+        found.append(Remark("beacon-from-outside", BEACON_FROM_OUTSIDE))
+    if record.recorded_afterwards and commit.recorded_afterwards:
+        found.append(Remark("recorded-afterwards", COMMITTED_AFTERWARDS))
+    if commit.data.salts is Salts.OPEN:
+        found.append(Remark("open-salts", OPEN_LEAVES))
+    return found
+
+
+def _of_log(form: Form, commit: Commit) -> list[Remark]:
+    if form.logged is None:
+        return []
+    own = form.logged.head.key.keyid in {key.keyid for key in form.signers}
+    if not any(signed.witnesses for signed in form.logged.checkpoints):
+        return [Remark("no-witness", f"{OWN_LOG}; {UNWITNESSED}" if own else UNWITNESSED)]
+    if commit.recorded_afterwards or form.commit is None or form.run is None:
+        return []
+    before, runs = form.logged.places[form.commit], min(form.logged.places[digest] for digest in form.runs)
+    seen = [one for one in form.logged.checkpoints if before < one.checkpoint.size <= runs and one.witnesses]
+    return [] if seen else [Remark("unwitnessed-commit", "no witness saw the commitment before the training's record")]
+
+
+def _of_run(record: RunRecord) -> list[Remark]:
+    found: list[Remark] = []
+    environment = record.environment
+    if environment.profile is ProfileName.TOLERANT:
+        found.append(Remark("tolerant", "tolerant profile: nothing pinned the bits, so no replay can confirm them"))
+    if environment.not_exact is not None:
+        found.append(Remark("not-exact", f"the record says why it is not exact: {environment.not_exact[:200]}"))
+    if record.checkpoints is None:
+        found.append(
+            Remark("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")
+        )
+    if record.randomness.request_seed is not None:
+        found.append(Remark("method-seed", f"{OWN_SEED}, {record.randomness.request_seed}"))
+    if record.audit_window is not None:
+        window = record.audit_window
+        found.append(
+            Remark("erasure-pending", f"erasure pending: the old state is kept until {window.until} for auditors")
+        )
+    elif record.data.tombstones and not record.retired:
+        found.append(Remark("nothing-retired", NOTHING_RETIRED))
+    if record.retired:
+        found.append(
+            Remark(
+                "destruction-declared",
+                f"declared destroyed, which nothing proves: {counted(len(record.retired), 'state')}",
+            )
+        )
+    return found
+
+
+def _of_requests(opened: OpenedRecord) -> list[Remark]:
+    """Owners could steer a schedule by forgetting rows that nobody asked them to forget."""
+    records = [run.predicate for run in opened.runs if isinstance(run.predicate, RunRecord)]
+    slots = {
+        slot
+        for record in records
+        for request in record.requests
+        if request.initiator is Initiator.OWNER
+        for slot in request.slots
+    }
+    if not slots:
+        return []
+    empty = len(opened.record.data.tombstones)
+    return [Remark("owner-requests", f"the owner, not a person, asked for {len(slots)} of {empty} empty chairs")]
+
+
+def _are_units(opened: OpenedRecord) -> bool:
+    """Whether the units are those committed; what is wrong with them otherwise is a finding of its own."""
+    data, bundle = opened.committed.data, opened.bundle
+    if UNITS not in bundle or bundle.size(UNITS) != UNIT_BYTES * data.count:
+        return False
+    try:
+        return bundle.digest(UNITS) == data.units
+    except RecordError:
+        return False
+
+
+def _of_people(opened: OpenedRecord) -> list[Remark]:
+    """Who is behind a slot stands in no bundle; how much of each committed unit was forgotten does."""
+    data, emptied = opened.committed.data, opened.record.data.tombstones
+    if not emptied or emptied[-1] >= data.count or data.count > opened.bundle.limits.rows or not _are_units(opened):
+        return []
+    gone = opened.units[list(emptied)]
+    touched, forgotten = np.unique(gone, return_counts=True)
+    rows = np.array([int((opened.units == unit).sum()) for unit in touched[:MOST_UNITS]])
+    if len(np.unique(opened.units)) == data.count:
+        told = "no people were committed, each row is a unit of its own"
+    elif len(touched) > MOST_UNITS:
+        told = f"they belong to {len(touched):,} committed people"
+    else:
+        part = int((forgotten < rows).sum())
+        some = (
+            f", {part} of them in part only ({int(forgotten.sum())} of {int(rows.sum())} rows)" if part else ", whole"
+        )
+        told = f"they are the rows of {len(touched):,} committed {'person' if len(touched) == 1 else 'people'}{some}"
+    return [
+        Remark(
+            "whose-rows",
+            f"whose the {counted(len(emptied), 'forgotten row')} are is the owner's word: {told}; look up a row "
+            "that you know by its slot",
+        )
+    ]

@@ -1,0 +1,171 @@
+"""``verify``: what a bundle shows, level by level, against keys that the verifier holds. No torch up to level V1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from expunge.core.errors import InvalidArgument, RecordError
+from expunge.core.files import read_bytes
+from expunge.core.wording import nearest
+from expunge.records.bundle import MODEL, Bundle, open_bundle
+from expunge.records.keys import Role, TrustedKey, load_trusted
+from expunge.records.limits import LIMITS, Code, Limits
+from expunge.records.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
+from expunge.verify.levels.checks import Checks, without_code
+from expunge.verify.levels.form import check_form
+from expunge.verify.levels.level_one import check_structure
+from expunge.verify.levels.remarks import remarks_of
+from expunge.verify.opened import OpenedRecord
+
+DEFAULT_SEGMENTS = 40
+Progress = Callable[[int, int], None]
+
+
+def verify(
+    bundle: Path | str,
+    *,
+    keys: Path | str | Sequence[TrustedKey],
+    level: Level | str = Level.V1,
+    limits: Limits = LIMITS,
+    known_checkpoint: Path | str | None = None,
+    witnesses: int = 0,
+    data: Any = None,
+    salts: Path | str | None = None,
+    checkpoints: Path | str | None = None,
+    segments: int = DEFAULT_SEGMENTS,
+    noise_key: Path | str | None = None,
+    trust: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Verdict:
+    """Verify a record up to ``level``; nothing in the bundle is believed, and nothing in it is executed.
+
+    ``keys`` is the verifier's own list, or its file. ``known_checkpoint`` is the file of a log checkpoint kept from an
+    earlier visit; ``witnesses`` is how many of those on the list must have cosigned the log. The rest is for V2 and
+    above: ``data`` and ``salts`` where rows are, ``checkpoints`` a folder with the recorded states, ``segments`` how
+    many are drawn at V2, ``noise_key`` of a certified run, ``trust`` the digests of sources that may be executed
+    although they are not built in.
+    """
+    asked = level_of(level) if isinstance(level, str) else level
+    if segments < 1:
+        raise InvalidArgument(f"segments {segments} must be a whole number from 1: that many are drawn and replayed")
+    trusted = tuple(keys) if isinstance(keys, Sequence) and not isinstance(keys, str) else load_trusted(Path(keys))
+    if not trusted:
+        raise InvalidArgument("no key is trusted, so nothing could ever be accepted: give your own list of keys")
+    listed = sum(key.role is Role.WITNESS for key in trusted)
+    if not 0 <= witnesses <= listed:
+        raise InvalidArgument(
+            f"witnesses {witnesses} must be a whole number from 0 to {listed}: so many are on your list of keys"
+        )
+    known = None if known_checkpoint is None else read_bytes(Path(known_checkpoint), "the known checkpoint")
+    verdict = Verdict(asked=asked)
+    try:
+        opened = open_bundle(Path(bundle), limits)
+    except RecordError as error:
+        return verdict.and_also([refused_finding("bundle", Level.V0, Code(error.code), without_code(error))])
+    with opened:
+        if not opened.exact:
+            return verdict.and_also([refused_finding("bundle", Level.V0, Code.UNSAFE_FILE, _repacked(bundle))])
+        verdict, record = _without_replay(opened, verdict, trusted, known, witnesses, progress)
+        if asked >= Level.V2 and record is not None and _may_replay(verdict):
+            from expunge.verify.levels.replay import replay_findings
+
+            replayed = replay_findings(
+                record,
+                level=asked,
+                data=data,
+                salts=salts,
+                checkpoints=checkpoints,
+                segments=segments,
+                noise_key=noise_key,
+                trust=trust,
+                progress=progress,
+            )
+            verdict = _decided(verdict, _carried_out(replayed, asked))
+    return verdict
+
+
+def _repacked(bundle: Path | str) -> str:
+    """A zip has room for bytes that nothing reads; in the one form that packing gives there are none."""
+    return (
+        f"{str(bundle)[-200:]} is not packed as attest packs, so some of its bytes are bound by nothing: unpack it "
+        "yourself and give the folder"
+    )
+
+
+def level_of(text: str) -> Level:
+    """A level by its name, ``V0`` to ``V4``."""
+    if text.upper() not in Level.__members__:
+        raise InvalidArgument(
+            f"level {text!r} is not one of {', '.join(Level.__members__)}{nearest(text, Level.__members__)}"
+        )
+    return Level[text.upper()]
+
+
+def _without_replay(
+    bundle: Bundle,
+    verdict: Verdict,
+    trusted: Sequence[TrustedKey],
+    known: bytes | None,
+    witnesses: int,
+    progress: Progress | None,
+) -> tuple[Verdict, OpenedRecord | None]:
+    """V0, and V1 where it was asked for and the chain was signed by trusted keys."""
+    checks, record = Checks(Level.V0), None
+    form = check_form(bundle, checks, trusted, known, witnesses)
+    findings = list(checks.findings)
+    if verdict.asked >= Level.V1 and form.sound:
+        structure = Checks(Level.V1)
+        record = check_structure(bundle, form, structure, progress)
+        findings += structure.findings
+    return (
+        replace(
+            verdict,
+            findings=tuple(findings),
+            remarks=remarks_of(form, record, has_model=MODEL in bundle),
+            commit=None if form.commit is None else form.statements[form.commit],
+            run=None if form.run is None else form.statements[form.run],
+            signers=form.signers,
+        ),
+        record,
+    )
+
+
+def _may_replay(verdict: Verdict) -> bool:
+    """Nothing is carried out again for a record that is refused, unless the replay itself is what decides."""
+    return all(finding.stands or _left_to_replay(finding, verdict.asked) for finding in verdict.findings)
+
+
+def _left_to_replay(finding: Finding, asked: Level) -> bool:
+    """Unchanged weights and a missing trace say nothing any more once every step was carried out again.
+
+    A trace that is there and is not the one that was signed does.
+    """
+    open_ = finding.outcome is Outcome.UNDECIDED or finding.code is Code.WEIGHTS_UNCHANGED
+    return asked >= Level.V3 and finding.until_replayed and open_
+
+
+def _carried_out(replayed: Iterable[Finding], asked: Level) -> list[Finding]:
+    """What the replay finds; a file that turns out not to be what it was is refused like any other."""
+    found: list[Finding] = []
+    try:
+        found.extend(replayed)
+    except RecordError as error:
+        found.append(refused_finding("replay", asked, Code(error.code), without_code(error)))
+    return found
+
+
+def _decided(verdict: Verdict, replayed: Sequence[Finding]) -> Verdict:
+    """The verdict with what the replay found, and what it decides."""
+    whole = any(finding.level >= Level.V3 for finding in replayed)
+    if not whole or not all(finding.stands for finding in replayed):
+        return verdict.and_also(replayed)
+    kept = [
+        holds(finding.name, finding.level, f"{finding.detail}; every step was carried out again, and it is so")
+        if _left_to_replay(finding, verdict.asked)
+        else finding
+        for finding in verdict.findings
+    ]
+    return replace(verdict, findings=(*kept, *replayed))

@@ -1,0 +1,1 @@
+"""Pages and pictures that the documentation draws from the results of studies; not shipped."""

@@ -1,0 +1,34 @@
+"""The catalogue says of methods what their classes say; of tasks see ``tests/tasks``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from expunge.core.values import Certified, Empirical, Exact
+from expunge.methods import METHODS
+from expunge.methods.contract import Method
+from expunge.records.catalogue import (
+    CERTIFIED_METHODS,
+    EXACT_FIELDS,
+    EXACT_METHODS,
+    METHOD_ROWS,
+)
+
+
+def test_the_lists_hold_the_methods_of_the_table_and_training() -> None:
+    assert {method.name for method in METHODS if method.ceiling is Exact} | {"train"} == EXACT_METHODS
+    assert {method.name for method in METHODS if method.ceiling is Certified} == CERTIFIED_METHODS
+    assert len(METHOD_ROWS) == len(EXACT_METHODS) + len(CERTIFIED_METHODS)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method.ceiling is not Empirical])
+def test_the_fields_of_these_methods_are_those_that_they_declare(method: type[Method]) -> None:
+    (row,) = (row for row in METHOD_ROWS if row.name == method.name)
+    assert row.fields == {item.name for item in fields(method)}
+    assert row.ceiling is method.ceiling
+
+
+def test_a_training_has_no_fields() -> None:
+    assert EXACT_FIELDS["train"] == set()

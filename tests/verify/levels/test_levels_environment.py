@@ -1,0 +1,309 @@
+"""What replay stands on: the same machine, trusted code, the noise key. Where one is missing, nothing is decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.verify.levels.replaying import ORIGIN, changed, draft_of, finding_of, sealed, verified
+
+import expunge.verify.levels.environment as environment
+from expunge.core.streams import Stream
+from expunge.data.dataset import Dataset
+from expunge.data.source import Source
+from expunge.methods import lookup
+from expunge.methods.unlearn import unlearn
+from expunge.records.keys import Role, SigningKey, write_trusted
+from expunge.records.record import Environment, ProfileName, RunRecord
+from expunge.records.trust import trust_digest
+from expunge.records.verdict import Level, Status
+from expunge.schedule.recipe import Profile
+from expunge.train.perturbation import draw_noise
+from expunge.train.run import Run
+from expunge.train.training import train
+from expunge.verify.levels.environment import differences
+
+PERSON = "subject:someone-03"
+FIELDS: dict[str, Any] = {"model": "mlp", "epochs": 2, "batch_size": 16, "checkpoint_interval": 4}
+
+
+@pytest.fixture(scope="module")
+def base(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(pictures, out=tmp_path_factory.mktemp("environment") / "base", **FIELDS)
+
+
+def elsewhere(**fields: Any) -> Callable[[RunRecord], RunRecord]:
+    """A record whose environment says something else."""
+
+    def change(record: RunRecord) -> RunRecord:
+        found: Environment = record.environment
+        own = {name: value for name, value in fields.items() if hasattr(found, name)}
+        rest = {name: value for name, value in fields.items() if name not in own}
+        return replace(record, environment=replace(found, fingerprint={**found.fingerprint, **rest}, **own))
+
+    return change
+
+
+MACHINES: dict[str, tuple[dict[str, Any], str]] = {
+    "oneDNN off": ({"onednn": False}, "onednn False there, True here"),
+    "another release": ({"torch": "2.5.0"}, "torch '2.5.0' there"),
+    "another loop": ({"loop_arithmetic": 0}, "loop arithmetic 0 there, 1 here"),
+    "a variable": ({"variables": {"mkl_cbwr": "AVX2"}}, "variables.mkl cbwr 'AVX2' there, nothing here"),
+    "another processor": ({"processor": "Z80"}, "processor 'Z80' there"),
+    "another self-test": ({"self_test": bytes(32)}, "self test 0000000000000000… there"),
+    "a truth that is a number": ({"onednn": 1}, "onednn 1 there, True here"),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_another_machine_is_neither_fraud_nor_a_pass(
+    machine: str, base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """Acceptance 18: undecided, the fields named, and what was reached is V1."""
+    fields, said = MACHINES[machine]
+    bundle = sealed(changed(draft_of(base, owner), elsewhere(**fields)), owner, tmp_path)
+    for level in ("V2", "V3", "V4"):
+        verdict = verified(bundle, trusted, level, data=pictures)
+        assert (verdict.status.exit_status, verdict.reached) == (3, Level.V1)
+        found = finding_of(verdict, "environment")
+        assert found.reason == "environment-mismatch"
+        assert said in found.detail
+        assert not [finding for finding in verdict.findings if finding.name in ("execution", "twin run")]
+
+
+@pytest.mark.parametrize("variable", ["OMP_NUM_THREADS=2", "ONEDNN_MAX_CPU_ISA=SSE41"])
+def test_another_process_with_other_settings_is_another_machine(
+    variable: str, tmp_path: Path, owner: SigningKey, pictures: Dataset
+) -> None:
+    """The same from outside: the command's own exit status under a setting that changes arithmetic."""
+    rows = tmp_path / "rows.npz"
+    np.savez(rows, x=pictures.content["image"], y=pictures.labels)
+    run = train(Source(location=str(rows)), out=tmp_path / "run", **FIELDS)
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    write_trusted(tmp_path / "trusted.json", (owner.trusted(ORIGIN, Role.OWNER), owner.trusted(ORIGIN, Role.LOG)))
+    code = (
+        "import sys, json; from expunge.verify.verify import verify\n"
+        f"verdict = verify({str(bundle)!r}, keys={str(tmp_path / 'trusted.json')!r}, level='V2', data={str(rows)!r})\n"
+        "print(json.dumps(verdict.as_json())); sys.exit(verdict.status.exit_status)"
+    )
+    name, _, value = variable.partition("=")
+    done = {
+        given: subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**{k: v for k, v in os.environ.items() if k != name}, **({name: value} if given else {})},
+            timeout=120,
+        )
+        for given in (False, True)
+    }
+    assert done[False].returncode == (0 if name.lower() not in run.manifest["environment"]["variables"] else 3)
+    assert done[True].returncode == 3, done[True].stderr
+    (found,) = [item for item in json.loads(done[True].stdout)["findings"] if item["property"] == "environment"]
+    assert found["reason"] == "environment-mismatch"
+    assert name.lower().replace("_", " ") in found["detail"]
+
+
+def test_differences_are_found_wherever_they_are() -> None:
+    here = {"a": 1, "b": {"c": "x", "d": None}}
+    assert differences(here, here) == []
+    assert differences(here, {"a": 1, "b": {"c": "y"}}) == [
+        "b.c 'y' there, 'x' here",
+        "b.d nothing there, None here",
+    ]
+
+
+def test_a_machine_that_does_not_repeat_itself_decides_nothing(
+    base: Run,
+    pictures: Dataset,
+    tmp_path: Path,
+    owner: SigningKey,
+    trusted: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    monkeypatch.setattr(environment, "self_test", lambda *_: ("0" * 64, False))
+    verdict = verified(bundle, trusted, "V2", data=pictures)
+    assert verdict.status is Status.UNDECIDED
+    assert finding_of(verdict, "environment").reason == "verifier-not-deterministic"
+
+
+@pytest.mark.parametrize("how", ["tolerant", "threads"])
+def test_runs_that_claim_no_bits_are_undecided(
+    how: str, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    other: dict[str, Any] = {"profile": Profile.SPEED} if how == "tolerant" else {"threads": 2}
+    run = train(pictures, out=tmp_path / "run", **{**FIELDS, "epochs": 1, "batch_size": 60}, **other)
+    verdict = verified(sealed(draft_of(run, owner), owner, tmp_path), trusted, "V2", data=pictures)
+    assert (verdict.status, verdict.reached) == (Status.UNDECIDED, Level.V1)
+    assert finding_of(verdict, "exactness").reason == ("tolerant-profile" if how == "tolerant" else "not-exact")
+
+
+def test_a_tolerant_run_that_is_labelled_exact_is_found_by_its_bits(
+    base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """Fixture 27: where profile and fingerprint were made consistent, other bits come out."""
+    run = train(pictures, out=tmp_path / "run", **FIELDS, profile=Profile.SPEED)
+
+    def exact(record: RunRecord) -> RunRecord:
+        return replace(record, environment=replace(record.environment, profile=ProfileName.EXACT_CPU, not_exact=None))
+
+    verdict = verified(sealed(changed(draft_of(run, owner), exact), owner, tmp_path), trusted, "V2", data=pictures)
+    assert verdict.status is not Status.ACCEPTED
+
+
+OWN = """
+import pathlib
+
+from torch import nn
+
+pathlib.Path({marker!r}).write_text("imported")
+
+
+def factory(inputs, classes, width=7):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.{activation}(), nn.Linear(width, classes))
+"""
+
+
+def own_module(folder: Path, activation: str = "Tanh") -> Path:
+    marker = folder / "imported.txt"
+    (folder / "their_model.py").write_text(OWN.format(marker=str(marker), activation=activation), encoding="utf-8")
+    return marker
+
+
+@pytest.fixture
+def their_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    own_module(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    yield folder
+    sys.modules.pop("their_model", None)
+
+
+def test_code_that_is_not_built_in_runs_only_when_it_is_trusted(
+    their_model: Path, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    run = train(pictures, out=tmp_path / "run", **{**FIELDS, "model": "their_model:factory"})
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    sources = run.manifest["environment"]["factory"]
+    digest = trust_digest("model", "their_model:factory", sources)
+    marker = their_model / "imported.txt"
+
+    def forgotten() -> None:
+        sys.modules.pop("their_model", None)
+        marker.unlink(missing_ok=True)
+
+    forgotten()
+    borrowed = trust_digest("model", "another_model:factory", sources)
+    for trust in ((), ("ab" * 32,), (sources,), (borrowed,)):
+        verdict = verified(bundle, trusted, "V2", data=pictures, trust=trust)
+        found = finding_of(verdict, "code")
+        assert (verdict.status, found.reason) == (Status.UNDECIDED, "code-not-trusted")
+        assert digest in found.detail
+        assert not marker.exists(), "it was imported before anybody trusted it"
+        assert "their_model" not in sys.modules
+    assert verified(bundle, trusted, "V3", data=pictures, trust=[digest.upper()]).status is Status.ACCEPTED
+    assert marker.exists()
+    forgotten()
+    own_module(their_model, "Sigmoid")
+    verdict = verified(bundle, trusted, "V2", data=pictures, trust=[digest])
+    assert (verdict.status, finding_of(verdict, "code").reason) == (Status.UNDECIDED, "code-not-trusted")
+    assert "install the very code that was trusted" in finding_of(verdict, "code").detail
+    forgotten()
+    (their_model / "their_model.py").unlink()
+    verdict = verified(bundle, trusted, "V2", data=pictures, trust=[digest])
+    assert finding_of(verdict, "code").reason == "code-not-trusted"
+
+
+def test_a_name_that_could_be_imported_is_not_trusted_for_being_called_zoo(
+    base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """A record that calls somebody's factory built in, and one that trusts an empty digest."""
+    run = train(pictures, out=tmp_path / "run", **FIELDS, model_options={"width": 9})
+    for factory in ("zoo", ""):
+        draft = changed(draft_of(run, owner), elsewhere(factory=factory))
+        assert verified(sealed(draft, owner, tmp_path / (factory or "none")), trusted, "V2", data=pictures).codes == ()
+
+
+def test_somebody_elses_method_runs_only_when_it_is_trusted(
+    base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No entry point is loaded before; and where other weights come out, nobody vouched for the method's bits."""
+    from examples.own_method import SoftAscent
+
+    asked: list[str] = []
+
+    def known() -> dict[str, Any]:
+        asked.append("entry points")
+        return {"soft-ascent": SoftAscent}
+
+    monkeypatch.setattr(lookup, "methods", known)
+    run = unlearn(base, PERSON, method=SoftAscent(), out=tmp_path / "run", data=pictures, budget=0.5)
+    draft = draft_of(run, owner)
+    sources = draft.run.predicate.algorithm.source.hex()  # type: ignore[union-attr]
+    digest = trust_digest("method", "soft-ascent", sources)
+    bundle = sealed(draft, owner, tmp_path)
+    asked.clear()
+    for trust in ((), ("ab" * 32,), (sources,), (trust_digest("model", "soft-ascent", sources),)):
+        found = finding_of(verified(bundle, trusted, "V2", data=pictures, trust=trust), "code")
+        assert (found.reason, asked) == ("code-not-trusted", [])
+        assert digest in found.detail
+    given = {"data": pictures, "trust": [digest], "checkpoints": base.path}
+    assert verified(bundle, trusted, "V3", **given).status is Status.ACCEPTED
+
+    def stronger(record: RunRecord) -> RunRecord:
+        fields = {**record.algorithm.fields, "strength": 7.0}
+        return replace(record, algorithm=replace(record.algorithm, fields=fields))
+
+    other = verified(sealed(changed(draft, stronger), owner, tmp_path / "other"), trusted, "V2", **given)
+    assert (other.status, finding_of(other, "method").reason) == (Status.UNDECIDED, "not-exact")
+
+
+NOISY: dict[str, Any] = {
+    "task": "logistic",
+    "model": "linear",
+    "perturbation": 0.5,
+    "epochs": 3,
+    "batch_size": 200,
+    "checkpoint_interval": 1,
+}
+
+
+def test_secret_noise_comes_with_its_key_alone(
+    pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """Acceptance 20: not reproducible from the bundle, reproducible with the key."""
+    run = train(pictures, out=tmp_path / "run", **NOISY)
+    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    key = (run.path / "noise.key").read_bytes()
+    held = {path.name: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    assert not any(key in content or key.hex().encode() in content for content in held.values())
+    without = verified(bundle, trusted, "V2", data=pictures)
+    assert (without.status, without.reached) == (Status.UNDECIDED, Level.V1)
+    assert finding_of(without, "noise").reason == "evidence-missing"
+    real = draw_noise(run.recipe, key, run.schedule.seed)
+    public = run.recipe.perturbation * Stream(run.schedule.seed, "noise").normal(real.size).reshape(real.shape)
+    announced = bytes.fromhex(run.manifest["noise_commitment"])
+    for guess in (
+        public,
+        draw_noise(run.recipe, announced, run.schedule.seed),
+        draw_noise(run.recipe, bytes(32), run.schedule.seed),
+    ):
+        assert abs(np.corrcoef(guess.ravel(), real.ravel())[0, 1]) < 0.3
+    for name, content in (("announced", announced), ("zero", bytes(32))):
+        (tmp_path / name).write_bytes(content)
+        other = verified(bundle, trusted, "V2", data=pictures, noise_key=tmp_path / name)
+        assert finding_of(other, "noise").reason == "evidence-missing"
+        assert "is not the noise key that was announced" in finding_of(other, "noise").detail
+    for level in ("V2", "V3", "V4"):
+        verdict = verified(bundle, trusted, level, data=pictures, noise_key=run.path / "noise.key")
+        assert verdict.status is Status.ACCEPTED, verdict.as_json()
