@@ -31,7 +31,7 @@ from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.draft import Draft, bundle_files, sign_and_log
-from expunge.records.form import Time
+from expunge.core.clock import Time
 from expunge.records.keys import Role, signing_key, write_trusted
 from expunge.records.log import writing
 from expunge.records.record import (

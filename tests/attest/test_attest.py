@@ -14,6 +14,7 @@ from tests.attest.attested import Desk, altered, names, unsigned
 from tests.conftest import make_pictures
 
 from expunge.attest.chain import make_chain
+from expunge.core.clock import Time
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json, sha256
@@ -23,7 +24,6 @@ from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.log import read_log
 from expunge.records.record import (

@@ -16,6 +16,7 @@ from tests.conftest import make_pictures
 from expunge.attest.chain import make_chain
 from expunge.attest.described import _fields
 from expunge.attest.guarantee import guarantee_of, lowered
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError
 from expunge.core.values import Certified, Empirical, Exact
 from expunge.data.dataset import Dataset
@@ -23,7 +24,6 @@ from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.last_layers import RetrainLastLayers, Share, StepsOf
 from expunge.records.claims import CLAIMS, NOT_CLAIMED, claims_of, highest, not_claimed
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.record import Guarantee, GuaranteeKind, Operation, RunRecord
 from expunge.schedule.recipe import Profile

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from expunge.core.wording import clean, without_places
 from expunge.data.dataset import Column, ColumnKind
 from expunge.report.axis import axis, drawable
 from expunge.report.chart import draw
-from expunge.report.entry import clean, without_places
 from expunge.report.labels import Anchor, Box, place
 from expunge.report.load import load
 from expunge.report.picture import is_picture, picture, png

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError, RunError
 from expunge.core.wording import names_case
-from expunge.records.form import Time, from_json
+from expunge.records.form import from_json
 from expunge.records.record import Initiator, Request
 from expunge.train.run import Run
 

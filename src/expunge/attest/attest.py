@@ -15,6 +15,7 @@ from expunge.attest.chain import Chain, Progress, ancestry, beginning, make_chai
 from expunge.attest.described import commit_statement, declared
 from expunge.attest.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
 from expunge.attest.office import Office, known_heads
+from expunge.core.clock import Time
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import canonical_json
@@ -24,7 +25,7 @@ from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder
 from expunge.records.declaration import read_declaration
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
-from expunge.records.form import Time, to_json
+from expunge.records.form import to_json
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import HEADER, read_log, writing

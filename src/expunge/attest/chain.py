@@ -10,11 +10,12 @@ from expunge.attest.asked import Asked, asked_of
 from expunge.attest.described import Before, Lineage, commit_statement, run_statement
 from expunge.attest.kept import ANEW, COMMIT, ENVELOPE, Kept, kept_commit, kept_record, place_of
 from expunge.attest.trajectory import Trajectory, check_weights, recorded, states_on_disk, trajectory_of
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
 from expunge.records.declaration import INTENT
 from expunge.records.draft import Signed
-from expunge.records.form import Time, to_json
+from expunge.records.form import to_json
 from expunge.records.keys import SigningKey
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Request, RunRecord

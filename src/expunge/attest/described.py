@@ -16,6 +16,7 @@ from expunge.attest import package
 from expunge.attest.asked import Asked
 from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
 from expunge.attest.trajectory import Trajectory, alive_shards
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
@@ -26,7 +27,6 @@ from expunge.methods.sources import method_source
 from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.declaration import read_declaration
-from expunge.records.form import Large, Time
 from expunge.records.limits import Code, refused
 from expunge.records.record import (
     Algorithm,
@@ -49,6 +49,7 @@ from expunge.records.record import (
     SplitRoot,
     preprocessing_digest,
 )
+from expunge.records.scalars import Large
 from expunge.records.statement import LONGEST_NAME, Statement
 from expunge.schedule.recipe import Profile
 from expunge.schedule.schedule import Schedule

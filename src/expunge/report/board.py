@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.core.values import Undecided
+from expunge.core.wording import clean
 from expunge.report.comparison import Notes
-from expunge.report.entry import clean
 from expunge.report.numerals import SPACE, count
 from expunge.report.study_text import DASH, STYLES, between, number, signed
 from expunge.report.study_values import (

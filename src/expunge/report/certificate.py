@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
+from expunge.core.wording import clean
 from expunge.report.certificate_facts import (
     LONGEST_LIST,
     Fact,
@@ -26,7 +27,6 @@ from expunge.report.certificate_facts import (
     time,
     words,
 )
-from expunge.report.entry import clean
 from expunge.report.numerals import count, listed
 from expunge.report.templates import environment, resource
 

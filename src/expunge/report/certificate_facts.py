@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from expunge.report.entry import clean
+from expunge.core.wording import clean
 from expunge.report.numerals import count, listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for

@@ -20,7 +20,8 @@ from expunge.core.values import (
     Undecided,
     Verdict,
 )
-from expunge.report.entry import LONGEST_NAME, Entry, read_entry, without_places
+from expunge.core.wording import LONGEST_NAME, without_places
+from expunge.report.entry import Entry, read_entry
 
 FORMAT = "expunge/evaluation/1"
 NAME = "evaluation.json"

@@ -10,8 +10,9 @@ from typing import Any
 from expunge.core.errors import DataError, ExpungeError, RunError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Empirical, Exact, Guarantee, Supported
+from expunge.core.wording import LONGEST_NAME, clean, without_places
 from expunge.data.splits import Split
-from expunge.report.entry import LONGEST_NAME, Entry, clean, read_entry, without_places
+from expunge.report.entry import Entry, read_entry
 from expunge.report.evaluation import Evaluation, read_evaluation, read_guarantee
 
 FORMAT = "expunge/run/1"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument
+from expunge.core.wording import clean
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.forms import read
@@ -15,7 +16,6 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.report.entry import clean
 from expunge.report.evaluation import Shown
 from expunge.report.facts import Facts
 from expunge.report.load import Section

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.report.entry import LONGEST_NAME, clean, without_places
+from expunge.core.wording import LONGEST_NAME, clean, without_places
 from expunge.report.facts import Facts, plain
 from expunge.report.load import Loaded
 from expunge.report.numerals import count, listed, shown

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
+from expunge.core.wording import clean
 from expunge.report.board import mark_words, overview, setting_board, verdict_words
-from expunge.report.entry import clean
 from expunge.report.method_page import method_view
 from expunge.report.numerals import count, listed
 from expunge.report.study_results import Results, find_setting, read_results

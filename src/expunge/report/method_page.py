@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from expunge.core.wording import clean
 from expunge.report.board import TONES, guarantee_words, mark_words, method_board, why_not
-from expunge.report.entry import clean
 from expunge.report.numerals import bare, count, listed, shown
 from expunge.report.study_text import DASH, number
 from expunge.report.study_values import Row, Seed, Setting, Study, Tuning

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expunge.core.wording import clean
 from expunge.report.board import guarantee_words
-from expunge.report.entry import clean
 from expunge.report.numerals import SPACE, count, listed, percent, shown
 from expunge.report.study_text import number
 from expunge.report.study_values import MARKS, Problem, Row, Setting, Study, guarantee_rank

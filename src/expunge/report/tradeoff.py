@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
+from expunge.core.wording import clean
 from expunge.report.bent_axis import BentAxis
-from expunge.report.entry import clean
 from expunge.report.labels import Box
 from expunge.report.study_results import Results, find_setting, read_results
 from expunge.report.study_values import Setting

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from expunge.core.wording import clean
 from expunge.report.axis import Axis, drawable
 from expunge.report.bent_axis import BentAxis, gap_axis
-from expunge.report.entry import clean
 from expunge.report.labels import Anchor, Box, place
 from expunge.report.numerals import SPACE
 from expunge.report.study_text import told

@@ -25,6 +25,7 @@ from expunge.adversary.table.rows import written_digits, written_rows
 from expunge.adversary.table.story import Handed, Story
 from expunge.attest.attest import attest, commit_run
 from expunge.core.beacon import Beacon
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.data.dataset import Dataset
 from expunge.data.forms import read
@@ -34,7 +35,6 @@ from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import write_folder
 from expunge.records.draft import Draft, bundle_files, sign
-from expunge.records.form import Time
 from expunge.records.keys import PRIVATE, TRUSTED, SigningKey, keygen
 from expunge.records.log import Log
 from expunge.records.note import sign_checkpoint
