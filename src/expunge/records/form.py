@@ -21,7 +21,7 @@ from expunge.core.errors import DataError, ExpungeError, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, canonical_json, parse_json, plain_json, sha256
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.canonical import checked_list, checked_object, checked_text, malformed
-from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, unfit
+from expunge.records.scalars import PLAIN, SIGNED, Bound, Cleaned, Digest, Read, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
@@ -100,7 +100,7 @@ def read_document(kind: type[Found], content: Any, where: str, refusal: type[Exp
     value = _parsed(content, where) if isinstance(content, bytes) else content
     found = value.get("format") if isinstance(value, dict) else value
     if found != document.FORMAT:
-        told = clean(repr(found), LONGEST_NAME)
+        told = "none" if found is None else clean(repr(found), LONGEST_NAME)
         raise refusal(
             f"{where} has the format {told}, not {document.FORMAT!r}: another version wrote it{document.AGAIN}"
         )
@@ -142,6 +142,8 @@ def _written(kind: Any, value: Any, signed: bool) -> Any:
         return value.text
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Cleaned):
+        return value.raw
     if isinstance(value, bytes):
         return value.hex()
     if is_dataclass(value):

@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import clean
+from expunge.records.results import Results, Setting
 from expunge.report.bent_axis import BentAxis
 from expunge.report.labels import Box
-from expunge.report.study_results import Results, find_setting, read_results
-from expunge.report.study_values import Setting
+from expunge.report.study_results import find_setting, read_results
 from expunge.report.templates import environment, resource
 from expunge.report.tradeoff_chart import (
     BOTTOM,
@@ -95,7 +96,9 @@ def tradeoff(
     )
 
 
-def tradeoff_svg(results: Results, setting_id: str, *, standalone: bool = True, against: str = UTILITY) -> str:
+def tradeoff_svg(
+    results: Results | Path | str, setting_id: str, *, standalone: bool = True, against: str = UTILITY
+) -> str:
     """The drawing as SVG text: a file with its own colours and legend, or the bare element for a page.
 
     ``against`` is ``"utility-gap"`` or ``"cost"``. Where nothing can be drawn, the drawing says so.

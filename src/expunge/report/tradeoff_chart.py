@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.core.wording import clean
+from expunge.records.figures import Estimate, Means
+from expunge.records.results import Row, Setting, guarantee_rank
 from expunge.report.axis import Axis, drawable
 from expunge.report.bent_axis import BentAxis, gap_axis
 from expunge.report.labels import Anchor, Box, place
 from expunge.report.numerals import SPACE
 from expunge.report.study_text import told
-from expunge.report.study_values import Estimate, Figures, Row, Setting, guarantee_rank
 
 ACROSS, UTILITY, COST = "forgetting-gap", "utility-gap", "cost"
 BENDS = {UTILITY: 0.01, COST: 0.02}
@@ -93,7 +94,7 @@ def points_of(setting: Setting, against: str) -> tuple[list[Point], tuple[str, .
     return found + ([] if original is None else [original]), tuple(missing)
 
 
-def _point(kind: str, name: str, number: int | None, figures: Figures, against: str) -> Point | None:
+def _point(kind: str, name: str, number: int | None, figures: Means, against: str) -> Point | None:
     across, up = figures[ACROSS], figures[against]
     if not isinstance(across, Estimate) or not isinstance(up, Estimate) or not drawable(across.mean, up.mean):
         return None
