@@ -13,10 +13,18 @@ import pytest
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.digits import read
 from expunge.data.source import Source
+from expunge.records.form import to_plain
 from expunge.study.digests import without_clock
 from expunge.study.store import Store
+from expunge.study.study import study as run_study
 from expunge.study.tuning import timeless
 from expunge.train.state import read_tensors, tensors_digest
+
+
+def study(path: Path, **told: Any) -> dict[str, Any]:
+    """A study's results as ``--json`` prints them."""
+    return to_plain(run_study(path, **told))
+
 
 SMALL = """
 title = "Small"

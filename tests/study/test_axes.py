@@ -54,29 +54,29 @@ def test_a_cell_is_one_value_of_each_axis(write_study: Write) -> None:
 def test_a_fifth_axis_runs_resumes_and_is_drawn(write_study: Write, tmp_path: Path) -> None:
     file = write_study(FILE.replace("{more}", ""))
     results = study(file, out=tmp_path / "out", jobs=2, axes=[RATES])
-    assert results["complete"]
-    assert [(setting["id"], setting["title"]) for setting in results["settings"]] == [
+    assert results.complete
+    assert [(setting.id, setting.title) for setting in results.settings] == [
         ("digits-mlp-random-0_05", "random, rate 0.05"),
         ("digits-mlp-random-0_1", "random, rate 0.1"),
         ("digits-mlp-class-0_05", "class, rate 0.05"),
         ("digits-mlp-class-0_1", "class, rate 0.1"),
     ]
-    # for each rate: an original, a reference, an unlearning and an evaluation for each of two forget sets
-    assert results["cost"]["jobs"] == 2 * (1 + 2 * 3)
-    digests = [setting["rows"][0]["seeds"][0]["weights_digest"] for setting in results["settings"]]
-    assert len(set(digests)) == 4
-    trained = lay_out(read_study(file, axes=[RATES])).settings[1].originals[0]
+    # for each rate: an original; for each of two forget sets a reference, an unlearning and an evaluation
+    assert results.cost.jobs == 2 * (1 + 2 * 3)
+    seeds = [setting.rows[0].seeds[0] for setting in results.settings]
+    assert len({seed.done.weights_digest for seed in seeds if seed.done is not None}) == 4
     store = Store(tmp_path / "out" / "store")
+    trained = lay_out(read_study(file, axes=[RATES])).settings[1].originals[0]
     assert Run.open(store.place(trained)).recipe.optimiser.rate == 0.1
 
     evaluation = next(entry for entry in store.entries() if entry.title.startswith("evaluate"))
     shutil.rmtree(store.place(evaluation.key))
     again = study(file, out=tmp_path / "out", jobs=1, axes=[RATES])
-    assert (again["cost"]["reused"], again["digest"]) == (results["cost"]["jobs"] - 1, results["digest"])
+    assert (again.cost.reused, again.digest) == (results.cost.jobs - 1, results.digest)
     page = leaderboard(again, out=tmp_path / "out").read_text()
-    for setting in results["settings"]:
-        assert setting["title"] in page
-        assert [row.method for row in ranking_table(again, setting["id"])] == ["fine-tune"]
+    for setting in results.settings:
+        assert setting.title in page
+        assert [row.method for row in ranking_table(again, setting.id)] == ["fine-tune"]
 
 
 def test_a_value_of_an_axis_shares_its_jobs_with_a_study_of_that_value(write_study: Write) -> None:

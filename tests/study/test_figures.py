@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from expunge.core.values import Undecided
+from expunge.records.form import to_plain
 from expunge.study.figures import (
     Mean,
     as_figure,
@@ -22,7 +23,7 @@ from expunge.study.figures import (
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=9).filter(lambda values: np.std(values) > 1e-6))
 def test_the_interval_is_students(values: list[float]) -> None:
-    found = Mean(tuple(values)).as_json()
+    found = to_plain(Mean(tuple(values)).estimate())
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
     assert found["mean"] == pytest.approx(np.mean(values))
     assert found["low"] == pytest.approx(low, rel=1e-9, abs=1e-9)
@@ -31,8 +32,8 @@ def test_the_interval_is_students(values: list[float]) -> None:
 
 
 def test_one_value_has_no_interval() -> None:
-    assert Mean((3.0,)).as_json() == {"mean": 3.0, "n": 1, "values": [3.0]}
-    assert Mean((3.0,), references=(1.0, 2.0)).as_json() == {"mean": 3.0, "n": 1, "values": [3.0]}
+    assert to_plain(Mean((3.0,)).estimate()) == {"mean": 3.0, "n": 1, "values": [3.0]}
+    assert to_plain(Mean((3.0,), references=(1.0, 2.0)).estimate()) == {"mean": 3.0, "n": 1, "values": [3.0]}
 
 
 @given(
@@ -41,7 +42,7 @@ def test_one_value_has_no_interval() -> None:
 )
 def test_with_shared_references_the_interval_is_welchs(own: list[float], references: list[float]) -> None:
     differences = tuple(value - float(np.mean(references)) for value in own)
-    found = Mean(differences, references=tuple(references)).as_json()
+    found = to_plain(Mean(differences, references=tuple(references)).estimate())
     welch = stats.ttest_ind(own, references, equal_var=False).confidence_interval(0.95)
     assert (found["low"], found["high"]) == pytest.approx((welch.low, welch.high), rel=1e-9, abs=1e-9)
 
@@ -53,8 +54,8 @@ def test_shared_references_keep_their_promise() -> None:
     for _ in range(2000):
         own, references = draws.normal(0.0, 1.0, 3), draws.normal(0.0, 1.0, 6)
         differences = tuple(own - references.mean())
-        with_references = Mean(differences, references=tuple(references)).as_json()
-        without = Mean(differences).as_json()
+        with_references = to_plain(Mean(differences, references=tuple(references)).estimate())
+        without = to_plain(Mean(differences).estimate())
         held += with_references["low"] <= 0.0 <= with_references["high"]
         alone += without["low"] <= 0.0 <= without["high"]
     assert held / 2000 > 0.94
@@ -114,6 +115,6 @@ def test_the_noise_is_each_reference_against_the_others() -> None:
 
 
 def test_a_distance_is_never_below_nothing() -> None:
-    assert Mean((0.1, 0.4)).as_json()["low"] < 0
-    assert Mean((0.1, 0.4), least=0.0).as_json()["low"] == 0.0
+    assert to_plain(Mean((0.1, 0.4)).estimate())["low"] < 0
+    assert to_plain(Mean((0.1, 0.4), least=0.0).estimate())["low"] == 0.0
     assert figure([{"value": 0.1}, {"value": 0.4}], least=0.0) == Mean((0.1, 0.4), least=0.0)

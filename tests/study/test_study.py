@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.study.conftest import SMALL, contents, pictures
+from tests.study.conftest import SMALL, contents, pictures, study
 
 from expunge.core.errors import InvalidArgument
 from expunge.measure.evaluate import evaluate
@@ -29,7 +29,6 @@ from expunge.methods.unlearn import unlearn
 from expunge.study.grid import REFERENCE_SEEDS
 from expunge.study.progress import Standing
 from expunge.study.store import Store
-from expunge.study.study import study
 from expunge.train.run import Run
 from expunge.train.training import train
 

@@ -223,7 +223,7 @@ def test_the_unforeseen_is_told_with_its_line(
 
 def test_holm_over_methods(write_study: Write, tmp_path: Path) -> None:
     """A refutation that stands alone at p = .02 does not among two methods, if the other is no clearer."""
-    from expunge.study.results import Results
+    from expunge.study.results import Gathered
     from expunge.study.scheduler import known_outcomes
 
     study = read_study(write_study(SMALL.replace('"certified-logistic"', '"scrub"')))
@@ -240,7 +240,7 @@ def test_holm_over_methods(write_study: Write, tmp_path: Path) -> None:
             entry = store.entry(setting.runs[label][0].evaluate)
             assert entry is not None
             store.keep(replace(entry, digest=digest_of(Work.EVALUATE, told)))
-        results = Results(study, grid, store, known_outcomes(grid.jobs, store))
+        results = Gathered(study, grid, store, known_outcomes(grid.jobs, store))
         return {label: results.verdict(setting, setting.runs[label][0])[0] for label in p_values}
 
     assert verdicts({"fine-tune": 0.02, "scrub": 0.04}) == {"fine-tune": "Refuted", "scrub": "Refuted"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from expunge.core.errors import DataError
 from expunge.core.values import Undecided
@@ -78,6 +78,12 @@ class Means(Plain):
     cost: WrittenFigure | None = None
     seconds: WrittenFigure | None = None
 
+    @classmethod
+    def of(cls, found: Mapping[str, Figure]) -> Self:
+        """From figures by name."""
+        told: dict[str, Any] = {name.replace("-", "_"): figure for name, figure in found.items()}
+        return cls(**told)
+
     @cached_property
     def found(self) -> Mapping[str, Figure]:
         """Those that are there."""
@@ -100,8 +106,3 @@ class Figures(Means):
 
 
 FIGURES = tuple(str(item.metadata.get("name", item.name)) for item in fields(Means) if item.name != "rest")
-
-
-def means(found: Mapping[str, Figure]) -> dict[str, Figure]:
-    """Figures by name as ``Means`` and ``Figures`` take them."""
-    return {name.replace("-", "_"): figure for name, figure in found.items()}

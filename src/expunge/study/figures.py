@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from expunge.core.values import Undecided
+from expunge.records.figures import Estimate, Figure
 
 LEVEL = 0.95
 
@@ -29,10 +30,12 @@ class Mean:
     beside: float = 0.0
     least: float = -math.inf
 
-    def as_json(self) -> dict[str, Any]:
+    def estimate(self) -> Estimate:
+        """As it is written."""
         mean, reach = float(np.mean(self.values)), self.reach()
-        told = {"mean": mean, "n": len(self.values), "values": list(self.values)}
-        return told if reach is None else {**told, "low": max(self.least, mean - reach), "high": mean + reach}
+        if reach is None:
+            return Estimate(mean, values=self.values)
+        return Estimate(mean, max(self.least, mean - reach), mean + reach, len(self.values), self.values)
 
     def reach(self) -> float | None:
         """Half the width of the 95 % interval; None below two seeds."""
@@ -47,15 +50,20 @@ class Mean:
         return math.hypot(own, self.beside)
 
 
-Figure = Mean | Undecided
+Spread = Mean | Undecided
 
 
-def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> Figure:
+def written(figures: Mapping[str, Spread]) -> dict[str, Figure]:
+    """As they are written."""
+    return {name: found if isinstance(found, Undecided) else found.estimate() for name, found in figures.items()}
+
+
+def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> Spread:
     """A figure of plain values."""
     return Mean(tuple(values), tuple(references), least=least) if values else Undecided("nothing was measured")
 
 
-def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = (), least: float = -math.inf) -> Figure:
+def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = (), least: float = -math.inf) -> Spread:
     """A figure of measurements as evaluations hold them; where one is undecided, so is the whole."""
     reason = next((str(item["undecided"]) for item in measured if "value" not in item), None)
     if reason is not None:
@@ -63,7 +71,7 @@ def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = 
     return as_figure([float(item["value"]) for item in measured], references, least)
 
 
-def widened(measured: Sequence[Mapping[str, Any]]) -> Figure:
+def widened(measured: Sequence[Mapping[str, Any]]) -> Spread:
     """A distance whose single values carry an interval over references that all seeds share."""
     found = figure(measured)
     if isinstance(found, Undecided):

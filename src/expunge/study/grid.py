@@ -32,7 +32,7 @@ from expunge.study.job import Job, Work
 from expunge.study.opened import Opened, deal, source_name
 from expunge.study.pseudo_sets import Kind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
-from expunge.study.study_file import LARGEST_SEED, Row, Study
+from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
 
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
@@ -49,7 +49,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Laid:
     """A cell laid out: one leaderboard, and keys of the jobs behind it."""
 
     cell: Cell
@@ -71,7 +71,7 @@ class Grid:
     """All jobs in an order in which they can be done, and where their results belong."""
 
     jobs: tuple[Job, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[Laid, ...]
     datasets: Mapping[str, Dataset]  # by ``source_name``
 
 
@@ -146,7 +146,7 @@ class _Layout:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.jobs: dict[str, Job] = {}
-        self.settings: list[Setting] = []
+        self.settings: list[Laid] = []
         self.datasets: dict[str, Dataset] = {}
         self._made: dict[tuple[str, str], Any] = {}
 
@@ -270,7 +270,7 @@ class _On:
                 self.planned(row, forget, seed, sets[seed], budget, references[seed], tuned) for seed in study.seeds
             )
         self.layout.settings.append(
-            Setting(
+            Laid(
                 cell=cell,
                 forgotten={seed: len(found) for seed, found in sets.items()},
                 training_rows=len(self.opened.rows[Split.TRAIN]),
@@ -290,7 +290,7 @@ class _On:
 
     def planned(
         self,
-        row: Row,
+        row: Entrant,
         forget: Forget,
         seed: int,
         chosen: ForgetSet,
@@ -329,7 +329,7 @@ class _On:
         )
         return Planned(seed, unlearn, evaluate)
 
-    def tune(self, row: Row, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
+    def tune(self, row: Entrant, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
         """The tuning of a row, if it is to be tuned: fields set by hand are not, nor is what has none to choose."""
         study = self.layout.study
         asked = study.tuning

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,23 +16,41 @@ from expunge.core.values import guarantee_from_json
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import method_from_json
+from expunge.records.figures import Figures, Means
+from expunge.records.results import (
+    Conclusion,
+    Done,
+    Failure,
+    Mark,
+    MarkName,
+    Noise,
+    Problem,
+    Read,
+    Row,
+    RowTuning,
+    Searched,
+    Seed,
+    Setting,
+    Word,
+)
+from expunge.study.axes import Cell
 from expunge.study.digests import read_result
 from expunge.study.figures import (
-    Figure,
     as_figure,
     figure,
     gap_of_margins,
     noise_of_margins,
     shared_references,
     widened,
+    written,
 )
-from expunge.study.grid import Grid, Planned, Setting
+from expunge.study.grid import Grid, Laid, Planned
 from expunge.study.job import Work
 from expunge.study.scheduler import Outcomes
-from expunge.study.store import Outcome, Store
-from expunge.study.study_file import Row, Study
+from expunge.study.store import Entry, Outcome, Store
+from expunge.study.study_file import Entrant, Study
 
-FORMAT = "expunge/study-results/1"
+VERDICTS: dict[str, Word] = {"supported": "Supported", "refuted": "Refuted", "undecided": "Undecided"}
 LITTLE_USED = 0.5  # of the budget: less is marked
 PROBES = (
     "forget-accuracy",
@@ -52,44 +70,38 @@ class Damaged(DataError):
         self.key = key
 
 
-class Results:
-    """Reads a study's part of the store."""
+class Gathered:
+    """A study's part of the store, read into its results."""
 
     def __init__(self, study: Study, grid: Grid, store: Store, outcomes: Outcomes) -> None:
         self.study, self.grid, self.store, self.outcomes = study, grid, store, outcomes
         self.rows = {row.label: row for row in study.rows}
         self._read: dict[str, Any] = {}
+        self.settings = tuple(self.setting(laid) for laid in grid.settings)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything but when, where and how fast: the same on every engine and machine of one kind."""
+    @property
+    def complete(self) -> bool:
+        """Whether every job ended, and none failed."""
         ended = set(self.outcomes.entries) | set(self.outcomes.left_out)
         failed = any(
             entry.outcome is Outcome.FAILED or (entry.work == Work.TRAIN.value and entry.outcome is Outcome.REFUSED)
             for entry in self.outcomes.entries.values()
         )
-        return {
-            "format": FORMAT,
-            "name": self.study.name,
-            "title": self.study.title,
-            "seeds": list(self.study.seeds),
-            "references": self.study.references,
-            "complete": not failed and all(job.key in ended for job in self.grid.jobs),
-            "digest": self.digest(),
-            "settings": [self.setting(setting) for setting in self.grid.settings],
-            "problems": self.problems(),
-        }
+        return not failed and all(job.key in ended for job in self.grid.jobs)
 
+    @property
     def digest(self) -> str:
         """Over the digests of all results by key: equal where every job came to the same."""
         told = sorted((entry.key, entry.outcome.value, entry.digest) for entry in self.outcomes.entries.values())
         return sha256(canonical_json([list(item) for item in told])).hex()
 
-    def problems(self) -> list[dict[str, str]]:
-        return [
-            {"job": entry.title, "status": entry.outcome.value, "reason": entry.reason}
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(
+            Problem(job=entry.title, status=_status(entry), reason=entry.reason)
             for entry in sorted(self.outcomes.entries.values(), key=lambda entry: entry.title)
             if entry.outcome is not Outcome.DONE
-        ]
+        )
 
     def read(self, key: str) -> Any:
         """What a job wrote that is done."""
@@ -101,64 +113,61 @@ class Results:
                 raise Damaged(key, str(error)) from None
         return self._read[key]
 
-    def setting(self, setting: Setting) -> dict[str, Any]:
-        seeds = self.study.seeds
-        trained = [key for key in setting.originals.values() if self.outcomes.done(key)]
-        rows = [self.row(setting, label, planned) for label, planned in setting.runs.items()]
-        evaluations = self.evaluations(setting)
-        work = self.read(trained[0])["example_steps"] if trained else None
-        model = self.read(trained[0])["recipe"]["model"] if trained else None
+    def setting(self, laid: Laid) -> Setting:
+        seeds, cell = self.study.seeds, laid.cell
+        trained = [key for key in laid.originals.values() if self.outcomes.done(key)]
+        evaluations = self.evaluations(laid)
         noises = [noise_of_margins(_by_name(evaluation)["mean-margin"]) for evaluation in evaluations]
         known = [noise for noise in noises if noise is not None]
-        forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
-        return {
-            "id": setting.name,
-            "data": setting.cell.data.name,
-            "recipe": setting.cell.training.name,
-            "model": model,
-            "forget": setting.cell.forget.name,
-            "title": self.title(setting),
-            "rules": list(setting.cell.forget.rules),
-            "forgotten": round(forgotten),
-            "share": forgotten / setting.training_rows,
-            "training_rows": setting.training_rows,
-            "training_example_steps": work,
-            "budget": setting.cell.budget,
-            "original": {"figures": self.original(evaluations)},
-            "retrained": {"figures": self.retrained(evaluations)},
-            "noise": {"forgetting_gap": float(np.mean(known)) if known and len(known) == len(noises) else None},
-            "rows": rows,
-        }
+        forgotten = float(np.mean([laid.forgotten[seed] for seed in seeds]))
+        return Setting(
+            id=laid.name,
+            data=cell.data.name,
+            recipe=cell.training.name,
+            model=self.read(trained[0])["recipe"]["model"] if trained else None,
+            forget=cell.forget.name,
+            title=self.title(cell),
+            rules=cell.forget.rules,
+            forgotten=round(forgotten),
+            share=forgotten / laid.training_rows,
+            training_rows=laid.training_rows,
+            training_example_steps=self.read(trained[0])["example_steps"] if trained else None,
+            budget=cell.budget,
+            originals=Read(figures=self.original(evaluations)),
+            references=Read(figures=self.retrained(evaluations)),
+            likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
+            rows=tuple(self.row(laid, label, planned) for label, planned in laid.runs.items()),
+        )
 
-    def title(self, setting: Setting) -> str:
-        """The forget set's, and what tells the setting from others on the same data."""
+    def title(self, cell: Cell) -> str:
+        """The forget set's, and what tells the cell from others on the same data."""
         told = {
-            "forget": setting.cell.forget.title,
-            "training": setting.cell.training.name,
-            "budget": f"budget {100 * setting.cell.budget:.4g} %",
+            "forget": cell.forget.title,
+            "training": cell.training.name,
+            "budget": f"budget {100 * cell.budget:.4g} %",
         }
         varied = [axis.name for axis in self.study.axes if len(axis.values) > 1 and axis.name not in ("data", "forget")]
-        return ", ".join(told.get(name, f"{name} {setting.cell.values.get(name)}") for name in ("forget", *varied))
+        return ", ".join(told.get(name, f"{name} {cell.values.get(name)}") for name in ("forget", *varied))
 
-    def evaluations(self, setting: Setting) -> list[Mapping[str, Any]]:
+    def evaluations(self, laid: Laid) -> list[Mapping[str, Any]]:
         """One for each seed, whichever method it is of: what they say of originals and references is the same."""
         found: dict[int, Mapping[str, Any]] = {}
-        for planned in setting.runs.values():
+        for planned in laid.runs.values():
             for one in planned:
                 if one.seed not in found and self.outcomes.done(one.evaluate):
                     found[one.seed] = self.read(one.evaluate)
         return [found[seed] for seed in sorted(found)]
 
-    def original(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def original(self, evaluations: Sequence[Mapping[str, Any]]) -> Means:
         probes = [_by_name(evaluation) for evaluation in evaluations]
         found = {name: figure([probe[name]["original"] for probe in probes]) for name in PROBES}
         margins = shared_references([probe["mean-margin"] for probe in probes])
         found["forgetting-gap"] = figure(
             [gap_of_margins(probe["mean-margin"], "original") for probe in probes], margins, least=0.0
         )
-        return _plain(found)
+        return Means.of(written(found))
 
-    def retrained(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def retrained(self, evaluations: Sequence[Mapping[str, Any]]) -> Means:
         """Over references: those of every seed are the same where the forget set is."""
         lineages: dict[str, dict[str, Any]] = {}
         for evaluation in evaluations:
@@ -167,44 +176,40 @@ class Results:
                 known = {name: probes[name]["references"][index] for name in (*PROBES, "average-gap")}
                 lineages.setdefault(reference["weights_digest"], known)
         found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBES, "average-gap")}
-        return _plain(found)
+        return Means.of(written(found))
 
-    def row(self, setting: Setting, label: str, planned: Sequence[Planned]) -> dict[str, Any]:
-        row = self.rows[label]
+    def row(self, laid: Laid, label: str, planned: Sequence[Planned]) -> Row:
+        entrant = self.rows[label]
         runs = [self.read(one.unlearn) for one in planned if self.outcomes.done(one.unlearn)]
         done = [
             (self.read(one.unlearn), self.read(one.evaluate))
             for one in planned
             if self.outcomes.done(one.unlearn) and self.outcomes.done(one.evaluate)
         ]
-        figures, differences = self.figures(done)
-        used = method_from_json(runs[0]["method"]) if runs else row.method
-        outcomes = [self.seed(setting, one) for one in planned]
-        verdicts = Counter(str(told["verdict"]) for told in outcomes if told["status"] == "done")
-        reasons = list(dict.fromkeys(str(told["reason"]) for told in outcomes if told["status"] == "done"))
-        method = type(row.method)
-        tuning = self.tuning(setting, row)
-        return {
-            "method": method.name,
-            "label": label,
-            "summary": (method.__doc__ or "").strip().splitlines()[0],
-            "citation": method.citation,
-            "guarantee": _guarantee(done),
-            "needs": sorted(need.value for need in method.needs),
-            "seen": list(dict.fromkeys(name for run in runs for name in run["seen"])),
-            "fields": dict(used.as_json()["fields"]),
-            "defaults": _defaults(method),
-            "tuning": tuning,
-            "figures": _plain(figures) | ({"differences": _plain(differences)} if differences else {}),
-            "verdicts": dict(sorted(verdicts.items())),
-            "reasons": reasons,
-            "marks": self.marks(planned, done, tuning),
-            "seeds": outcomes,
-        }
+        used = method_from_json(runs[0]["method"]) if runs else entrant.method
+        seeds = tuple(self.seed(laid, one) for one in planned)
+        concluded = Conclusion.of(seeds)
+        method = type(entrant.method)
+        tuning = self.tuning(laid, entrant)
+        return Row(
+            method=method.name,
+            label=label,
+            summary=(method.__doc__ or "").strip().splitlines()[0],
+            citation=method.citation,
+            guarantee=_guarantee(done),
+            needs=tuple(sorted(need.value for need in method.needs)),
+            seen=tuple(dict.fromkeys(name for run in runs for name in run["seen"])),
+            fields=used.as_json()["fields"],
+            defaults=_defaults(method),
+            tuning=tuning,
+            figures=self.figures(done),
+            verdicts=concluded.verdicts,
+            reasons=concluded.reasons,
+            marks=self.marks(planned, done, tuning),
+            seeds=seeds,
+        )
 
-    def figures(
-        self, done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-    ) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    def figures(self, done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Figures:
         probes = [_by_name(evaluation) for _, evaluation in done]
         shared = {name: shared_references([probe[name] for probe in probes]) for name in PROBES}
         gaps = [gap_of_margins(probe["mean-margin"], "unlearned") for probe in probes]
@@ -220,38 +225,36 @@ class Results:
             for name in PROBES
             if name != "mean-margin"  # its unit is that of the forgetting gap
         }
-        return found, differences if done else {}
+        return replace(Figures.of(written(found)), differences=Means.of(written(differences)) if done else None)
 
-    def seed(self, setting: Setting, one: Planned) -> dict[str, Any]:
+    def seed(self, laid: Laid, one: Planned) -> Seed:
         for key in (one.unlearn, one.evaluate):
             entry = self.outcomes.entries.get(key)
             if entry is not None and entry.outcome is not Outcome.DONE:
-                return {"seed": one.seed, "status": entry.outcome.value, "reason": entry.reason}
+                return Seed(seed=one.seed, status=_status(entry), reason=entry.reason)
         if not self.outcomes.done(one.evaluate):
             reason = self.outcomes.left_out.get(one.evaluate) or self.outcomes.left_out.get(one.unlearn)
-            return {"seed": one.seed, "status": "missing", "reason": reason or "not done yet"}
+            return Seed(seed=one.seed, status="missing", reason=reason or "not done yet")
         run, evaluation = self.read(one.unlearn), self.read(one.evaluate)
-        verdict, reason = self.verdict(setting, one)
-        return {
-            "seed": one.seed,
-            "status": "done",
-            "verdict": verdict,
-            "reason": reason,
-            "weights_digest": run["weights_digest"],
-            "example_steps": run["example_steps"],
-            "allowed": run["allowed"],
-            "seconds": run["seconds"],
-            "guarantee": str(guarantee_from_json(evaluation["guarantee"])),
-            "stopped": run["stopped"],
-            "notices": [*run["notices"], *evaluation["notices"]],
-        }
+        verdict, reason = self.verdict(laid, one)
+        done = Done(
+            verdict=verdict,
+            weights_digest=run["weights_digest"],
+            example_steps=run["example_steps"],
+            allowed=run["allowed"],
+            seconds=run["seconds"],
+            guarantee=str(guarantee_from_json(evaluation["guarantee"])),
+            stopped=run["stopped"],
+            notices=(*run["notices"], *evaluation["notices"]),
+        )
+        return Seed(seed=one.seed, status="done", reason=reason, done=done)
 
-    def verdict(self, setting: Setting, one: Planned) -> tuple[str, str]:
+    def verdict(self, laid: Laid, one: Planned) -> tuple[Word, str]:
         """The evaluation's verdict, held to Holm over the methods of this setting at this seed."""
         told = self.read(one.evaluate)["verdict"]
         word, detail, p = str(told["verdict"]), str(told["detail"]), told["p"]
         if p is not None:
-            others = [other for planned in setting.runs.values() for other in planned if other.seed == one.seed]
+            others = [other for planned in laid.runs.values() for other in planned if other.seed == one.seed]
             found = [self.read(other.evaluate)["verdict"] for other in others if self.outcomes.done(other.evaluate)]
             values = [float(other["p"]) for other in found if other["verdict"] == word and other["p"] is not None]
             adjusted = float(holm(values)[values.index(float(p))])
@@ -261,19 +264,19 @@ class Results:
                     "Undecided",
                     f"{word} alone (p = {p:.3g}), not among {count} methods (Holm: {adjusted:.3g}): {detail}",
                 )
-        return word.capitalize(), detail
+        return VERDICTS[word], detail
 
     def marks(
         self,
         planned: Sequence[Planned],
         done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-        tuning: Mapping[str, Any],
-    ) -> list[dict[str, Any]]:
-        found: dict[str, list[str]] = {}
+        tuning: RowTuning,
+    ) -> tuple[Mark, ...]:
+        found: dict[MarkName, list[str]] = {}
         for run, evaluation in done:
             for guard in evaluation["guards"]:
                 if guard["fired"] and guard["name"] in ("collapse", "over-forgetting"):
-                    name = {"collapse": "collapsed", "over-forgetting": "over-forgotten"}[guard["name"]]
+                    name: MarkName = "collapsed" if guard["name"] == "collapse" else "over-forgotten"
                     found.setdefault(name, []).append(guard["detail"])
             if run["weights_digest"] == run["parent"]["weights_digest"]:
                 found.setdefault("changed nothing", []).append("the weights are the original's, bit for bit")
@@ -283,53 +286,60 @@ class Results:
                     f"{run['example_steps']:.6g} of {allowed:.6g} allowed example-steps; "
                     f"{run['stopped'] or 'the method needs no more'}"
                 )
-        if tuning["state"] in ("untuned", "oracle-tuned") and done:
-            found[tuning["state"]] = ["fields are the table's defaults or set by hand"] * len(done)
-        if tuning.get("transferred") is False and not tuning["kept_default"] and done:
+        if tuning.state in ("untuned", "oracle-tuned") and done:
+            found[tuning.state] = ["fields are the table's defaults or set by hand"] * len(done)
+        search = tuning.search
+        if search is not None and search.transferred is False and not search.kept_default and done:
             worse = "on a second set the chosen fields score over twice as badly"
             found["tuning did not transfer"] = [worse] * len(done)
         for one in planned:
             entry = self.outcomes.entries.get(one.unlearn)
             if entry is not None and entry.outcome is not Outcome.DONE:
-                found.setdefault(entry.outcome.value, []).append(entry.reason)
-        return [
-            {"mark": name, "count": len(details), "of": len(planned), "detail": details[0]}
-            for name, details in found.items()
-        ]
+                found.setdefault(_status(entry), []).append(entry.reason)
+        return tuple(
+            Mark(mark=name, count=len(details), of=len(planned), detail=details[0]) for name, details in found.items()
+        )
 
-    def tuning(self, setting: Setting, row: Row) -> dict[str, Any]:
-        if not row.method.takes_budget:
-            return {"state": "takes no budget"}
-        key = setting.tunings.get(row.label)
+    def tuning(self, laid: Laid, entrant: Entrant) -> RowTuning:
+        if not entrant.method.takes_budget:
+            return RowTuning(state="takes no budget")
+        key = laid.tunings.get(entrant.label)
         if key is None:
-            return {"state": "untuned" if searches(type(row.method)) or row.by_hand else "nothing to tune"}
+            some = searches(type(entrant.method)) or entrant.by_hand
+            return RowTuning(state="untuned" if some else "nothing to tune")
         if not self.outcomes.done(key):
-            return {"state": "untuned"}
-        return tuned_row(self.read(key), row.method.name)
+            return RowTuning(state="untuned")
+        return tuned_row(self.read(key), entrant.method.name)
 
 
-def tuned_row(tuning: Mapping[str, Any], method: str) -> dict[str, Any]:
+def tuned_row(tuning: Mapping[str, Any], method: str) -> RowTuning:
     """What the leaderboard shows of a method's tuning."""
     entry = next(entry for entry in tuning["methods"] if entry["method"] == method)
     chosen, default = entry["chosen"], entry["default"]
-    failures = [
-        {"fields": trial["fields"], "reason": trial["reason"]} for trial in entry["trials"] if trial["score"] is None
-    ]
-    return {
-        "state": "oracle-tuned" if tuning["mode"] == "oracle" else "tuned",
-        "trials": len(entry["trials"]),
-        "score": _score(chosen["choice"]),
-        "default_score": _score(default["choice"]),
-        "transfer_score": _score(chosen["transfer"]),
-        "transferred": entry["transferred"],
-        "example_steps": entry["cost"]["example_steps"] + entry["cost"]["scoring"],
-        "twins_example_steps": tuning["cost"]["twins"],
-        "digest": tuning["digest"],
-        "failures": failures,
-        "kept_default": chosen["fields"] == default["fields"],
-        "admissible": entry["state"] == "tuned",
-        "notices": entry["notices"],
-    }
+    searched = Searched(
+        trials=len(entry["trials"]),
+        score=_score(chosen["choice"]),
+        default_score=_score(default["choice"]),
+        transfer_score=_score(chosen["transfer"]),
+        transferred=entry["transferred"],
+        example_steps=entry["cost"]["example_steps"] + entry["cost"]["scoring"],
+        twins_example_steps=tuning["cost"]["twins"],
+        digest=tuning["digest"],
+        failures=tuple(
+            Failure(fields=trial["fields"], reason=trial["reason"])
+            for trial in entry["trials"]
+            if trial["score"] is None
+        ),
+        kept_default=chosen["fields"] == default["fields"],
+        admissible=entry["state"] == "tuned",
+        notices=tuple(entry["notices"]),
+    )
+    return RowTuning(state="oracle-tuned" if tuning["mode"] == "oracle" else "tuned", search=searched)
+
+
+def _status(entry: Entry) -> Literal["refused", "failed"]:
+    """Of a job that is not done."""
+    return "refused" if entry.outcome is Outcome.REFUSED else "failed"
 
 
 def _score(attempt: Mapping[str, Any] | None) -> float | None:
@@ -364,7 +374,3 @@ def _defaults(method: type[Method]) -> dict[str, Any]:
         return dict(method().as_json()["fields"])
     except TypeError:  # a method of somebody else's with a field that has no default
         return {}
-
-
-def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
-    return {name: found.as_json() for name, found in figures.items()}

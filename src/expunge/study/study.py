@@ -18,14 +18,19 @@ import torch
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, plain_json
+from expunge.core.values import Undecided
 from expunge.core.version import __version__
+from expunge.records.figures import FIGURES as MEASURED
+from expunge.records.figures import Figure
+from expunge.records.form import write_document
+from expunge.records.results import NAME, Results, StudyCost
 from expunge.study.axes import Axis
 from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
 from expunge.study.progress import Standing, Watch
-from expunge.study.results import Damaged, Results
-from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
+from expunge.study.results import Damaged, Gathered
+from expunge.study.scheduler import carry_out_jobs, known_outcomes
 from expunge.study.store import Outcome, Store
 from expunge.study.study_file import Study, read_study
 from expunge.train.folder import writing
@@ -37,14 +42,7 @@ FIGURES = (
     "forgetting-gap",
     "utility-gap",
     "average-gap",
-    "forget-accuracy",
-    "retain-accuracy",
-    "test-accuracy",
-    "membership-classifier",
-    "loss-threshold",
-    "mean-margin",
-    "cost",
-    "seconds",
+    *(name for name in MEASURED if not name.endswith("-gap")),
 )
 PARTS = ("mean", "low", "high", "n")
 
@@ -79,7 +77,7 @@ def study(
     show: Callable[[Standing], None] | None = None,
     say: Callable[[str], None] | None = None,
     warn: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Do what the store lacks, write ``results.json`` and ``results.csv`` into ``out``, and return the results.
 
     The same call continues an interrupted study. ``axes`` are fields of the trainings that vary besides what the file
@@ -112,19 +110,19 @@ def study(
                     f"the store {place} holds none of the {len(grid.jobs)} jobs of this study: there is nothing to "
                     "draw; name another with `store`, or leave `draw_only` out"
                 )
-            found = Results(planned, grid, kept, outcomes).as_json()
+            found = Gathered(planned, grid, kept, outcomes)
         else:
             with ENGINES[engine](kept, grid, jobs, address, folder / "workers.log") as chosen:
                 places = chosen.places
                 watch.places = places
-                outcomes, found = _done(planned, grid, kept, chosen, watch)
-        found |= _circumstances(planned, command, engine, places, outcomes, time.perf_counter() - started)
-        write_text(folder / "results.json", plain_json(found))
-        write_text(folder / "results.csv", as_csv(found))
-    return found
+                found = _done(planned, grid, kept, chosen, watch)
+        results = _results(found, command, {"name": engine, "jobs": places}, time.perf_counter() - started)
+        write_text(folder / NAME, write_document(results))
+        write_text(folder / "results.csv", as_csv(results))
+    return results
 
 
-def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch) -> tuple[Outcomes, dict[str, Any]]:
+def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch) -> Gathered:
     """Carry the jobs out and read the results; what is found damaged is taken back and made again, a few times."""
     needs = {job.key: job.needs for job in grid.jobs}
     for _ in range(MOST_ROUNDS):
@@ -133,7 +131,7 @@ def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch
         if any(outcomes.done(need) and store.entry(need) is None for key in failed for need in needs[key]):
             continue  # a job found an input damaged and took it back
         try:
-            return outcomes, Results(planned, grid, store, outcomes).as_json()
+            return Gathered(planned, grid, store, outcomes)
         except Damaged as error:
             store.discard(error.key)
             shutil.rmtree(store.place(error.key), ignore_errors=True)
@@ -184,10 +182,9 @@ def _logged(folder: Path, say: Callable[[str], None] | None) -> Callable[[str], 
     return both
 
 
-def _circumstances(
-    planned: Study, command: str | None, engine: str, places: int, outcomes: Outcomes, seconds: float
-) -> dict[str, Any]:
-    """When, where, how fast and with what: all that may differ between two identical studies."""
+def _results(found: Gathered, command: str | None, engine: Mapping[str, Any], seconds: float) -> Results:
+    """What was found, and when, where, how fast and with what: these may differ between two identical studies."""
+    planned, outcomes = found.study, found.outcomes
     entries = outcomes.entries.values()
     devices = sorted({training.device for training in planned.trainings})
     machine = {
@@ -198,45 +195,59 @@ def _circumstances(
     }
     if any(device.startswith("cuda") for device in devices) and torch.cuda.is_available():
         machine["accelerator"] = torch.cuda.get_device_name()
-    return {
-        "date": datetime.date.today().isoformat(),
-        "command": command or f"expunge study {planned.path}",
-        "machine": machine,
-        "versions": {"expunge": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
-        "engine": {"name": engine, "jobs": places},
-        "cost": {
-            "jobs": len(entries) + len(outcomes.left_out),
-            "reused": outcomes.reused,
-            "refused": sum(entry.outcome is Outcome.REFUSED for entry in entries),
-            "failed": sum(entry.outcome is Outcome.FAILED for entry in entries),
-            "left_out": len(outcomes.left_out),
-            "example_steps": round(sum(entry.example_steps for entry in entries), 3),
-            "job_seconds": round(sum(entry.seconds for entry in entries), 3),
-            "seconds": round(seconds, 3),
-        },
-    }
+    return Results(
+        name=planned.name,
+        title=planned.title,
+        date=datetime.date.today().isoformat(),
+        command=command or f"expunge study {planned.path}",
+        machine=machine,
+        versions={"expunge": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+        engine=engine,
+        seeds=planned.seeds,
+        references=planned.references,
+        digest=found.digest,
+        complete=found.complete,
+        cost=StudyCost(
+            jobs=len(entries) + len(outcomes.left_out),
+            reused=outcomes.reused,
+            refused=sum(entry.outcome is Outcome.REFUSED for entry in entries),
+            failed=sum(entry.outcome is Outcome.FAILED for entry in entries),
+            left_out=len(outcomes.left_out),
+            example_steps=round(sum(entry.example_steps for entry in entries), 3),
+            job_seconds=round(sum(entry.seconds for entry in entries), 3),
+            seconds=round(seconds, 3),
+        ),
+        settings=found.settings,
+        problems=found.problems,
+    )
 
 
-def as_csv(results: Mapping[str, Any]) -> str:
+def as_csv(results: Results) -> str:
     """One line for each row of each setting, with mean, low and high of every figure; empty where undecided."""
     written = io.StringIO()
     heads = [f"{name} {part}" for name in FIGURES for part in PARTS]
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", "marks", *heads])
-    for setting in results["settings"]:
-        for row in setting["rows"]:
-            figures = [row["figures"].get(name, {}) for name in FIGURES]
+    for setting in results.settings:
+        for row in setting.rows:
             writer.writerow(
                 [
-                    setting["id"],
-                    row["label"],
-                    row["method"],
-                    row["guarantee"] or "",
-                    row["tuning"]["state"],
-                    sum(seed["status"] == "done" for seed in row["seeds"]),
-                    " ".join(f"{name}:{count}" for name, count in row["verdicts"].items()),
-                    ", ".join(mark["mark"] for mark in row["marks"]),
-                    *("" if part not in figure else f"{figure[part]:.6g}" for figure in figures for part in PARTS),
+                    setting.id,
+                    row.label,
+                    row.method,
+                    row.guarantee or "",
+                    row.tuning.state,
+                    row.count("done"),
+                    " ".join(f"{name}:{count}" for name, count in row.verdicts.items()),
+                    ", ".join(mark.mark for mark in row.marks),
+                    *(part for name in FIGURES for part in _parts(row.figures[name])),
                 ]
             )
     return written.getvalue()
+
+
+def _parts(figure: Figure) -> tuple[str, str, str, str]:
+    if isinstance(figure, Undecided):
+        return "", "", "", ""
+    low, high = ("" if end is None else f"{end:.6g}" for end in (figure.lower, figure.upper))
+    return f"{figure.mean:.6g}", low, high, f"{figure.n:.6g}"

@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Row:
+class Entrant:
     """A line of the leaderboard: a method and its fields, set by hand or not."""
 
     label: str
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Rehearsals:
     """How fields are chosen: so many trials a method on pseudo-forget sets like those that are to be forgotten."""
 
     trials: int
@@ -54,8 +54,8 @@ class Study:
     seeds: tuple[int, ...]
     references: int
     axes: tuple[Axis, ...]
-    rows: tuple[Row, ...]
-    tuning: Tuning | None
+    rows: tuple[Entrant, ...]
+    tuning: Rehearsals | None
     lines: Lines
 
     @property
@@ -268,13 +268,13 @@ class _Reader:
                 listed = ", ".join(data)
                 raise self.fail(f"data {name!r} is not one of {listed}{nearest(name, data)}", *path, "data")
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[Entrant, ...]:
         value = self.table.get("methods", [] if "method" in self.table else "all")
         if value != "all" and (not isinstance(value, list) or not all(isinstance(item, str) for item in value)):
             raise self.fail(f'methods {value!r} must be "all" or a list of names; see `expunge methods`', "methods")
         names = list(methods()) if value == "all" else value
         named = [self.checked(partial(make_method, name), "methods") for name in names]
-        found = [Row(method.name, method, False) for method in named]
+        found = [Entrant(method.name, method, False) for method in named]
         tables = self.table.get("method", [])
         if not isinstance(tables, list):
             raise self.fail("write [[method]] with double brackets: there may be several", "method")
@@ -287,7 +287,7 @@ class _Reader:
             raise self.fail(f"two rows are called {twice!r}: name it once, or give one of them a label", "methods")
         return tuple(found)
 
-    def row(self, index: int, table: Any) -> Row:
+    def row(self, index: int, table: Any) -> Entrant:
         where = ("method", index)
         if not isinstance(table, Mapping):
             raise self.fail("write [[method]] with double brackets: there may be several", "method")
@@ -299,16 +299,16 @@ class _Reader:
             raise self.fail(f"set {settings!r} must be a table such as {{ rate = 0.01 }}", *where, "set")
         written = {key: _written(value) for key, value in settings.items()}
         method = self.checked(partial(make_method, name, written), *where, "set")
-        return Row(self.text(table, "label", method.name, *where), method, bool(settings))
+        return Entrant(self.text(table, "label", method.name, *where), method, bool(settings))
 
-    def tuning(self) -> Tuning | None:
+    def tuning(self) -> Rehearsals | None:
         table = self.table.get("tuning")
         if table is None:
             return None
         if not isinstance(table, Mapping):
             raise self.fail("write [tuning], then trials = 30", "tuning")
         self.known(table, ("trials", "seed"), "tuning", "tuning")
-        return Tuning(
+        return Rehearsals(
             trials=self.whole(table, "trials", 1, MOST_TRIALS, 30, "tuning"),
             seed=self.whole(table, "seed", 0, 2**31, 0, "tuning"),
         )
