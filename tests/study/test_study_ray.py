@@ -432,12 +432,11 @@ class TestPacking:
 
 class TestTasks:
     def order(self, planted: Planted, software: dict[str, str]) -> Order:
-        return Order(planted.grid.jobs[0].as_json(), "/home/store", [], variables(), software)
+        return Order(planted.grid.jobs[0], "/home/store", [], variables(), software)
 
     def test_a_node_with_other_versions_computes_nothing(self, planted: Planted) -> None:
         order = self.order(planted, {**software(), "torch": "1.0"})
-        told, parts = carry_out_order(order, None, lambda done, total: None, [])
-        entry = Entry.from_json(told)
+        entry, parts = carry_out_order(order, None, lambda done, total: None, [])
         assert entry.outcome is Outcome.FAILED
         assert f"this node has torch {software()['torch']}" in entry.reason
         assert parts == [{}, {}, {}]

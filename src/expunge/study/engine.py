@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from expunge.core.errors import InvalidArgument
+from expunge.records.study_store import Entry
 from expunge.study.job import Job
-from expunge.study.store import Entry
 
 MOST_JOBS = 1024
 EVERY_SECONDS = 0.5

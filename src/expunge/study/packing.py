@@ -18,8 +18,9 @@ import numpy as np
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, plain_json
+from expunge.records.study_store import Entry
 from expunge.study.job import Job, Work
-from expunge.study.store import Entry, Store
+from expunge.study.store import Store
 
 OWN = "entry.json"  # written by whoever keeps the entry, and last
 

@@ -16,6 +16,7 @@ from typing import Any
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import parse_json
 from expunge.data.dataset import Dataset
+from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.grid import software
 from expunge.study.job import Job, Work
@@ -23,7 +24,7 @@ from expunge.study.opened import source_name
 from expunge.study.packing import Files, Part, file_entry, needed, pack
 from expunge.study.ray_cluster import join
 from expunge.study.ray_task import Board, Order, order_task, sweep, variables
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store, ended
 
 RETRIES = 3  # by Ray itself, when a worker or a node dies
 ATTEMPTS = 2  # by us, when Ray has lost an input beyond rebuilding: the store still has it
@@ -94,7 +95,7 @@ class RayEngine(Engine):
         needs = self._needs(job)
         sent = needed(job)
         parts = [self._sent(key, part) for key, part in sent]
-        order = Order(job.as_json(), str(self.store.folder.resolve()), sent, variables(), software())
+        order = Order(job, str(self.store.folder.resolve()), sent, variables(), software())
         task = self._task.options(
             name=job.title,
             num_cpus=needs["CPU"],
@@ -180,7 +181,7 @@ class RayEngine(Engine):
             self._broke(running, error)
             return
         told, *parts = running.values
-        entry = Entry.from_json(told["entry"])
+        entry: Entry = told["entry"]
         if entry.outcome is Outcome.DONE and len(parts) < len(Part):
             return
         for part, ref, files in zip(Part, running.refs[1:], parts, strict=False):
@@ -199,7 +200,7 @@ class RayEngine(Engine):
         self._fail(running, _why(exceptions, cause))
 
     def _fail(self, running: _Running, reason: str) -> None:
-        self._end(running, Entry.of(running.job, Outcome.FAILED, reason=reason), [], "no node")
+        self._end(running, ended(running.job, Outcome.FAILED, reason=reason), [], "no node")
 
     def _end(self, running: _Running, entry: Entry, parts: list[Files], where: str) -> None:
         del self._running[entry.key]

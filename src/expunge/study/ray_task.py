@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Teller, cores
 from expunge.study.job import Job
 from expunge.study.packing import File, Files, Part, pack, settle, unpack
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store, ended
 
 if TYPE_CHECKING:
     from expunge.data.dataset import Dataset
@@ -36,7 +37,7 @@ PREFIX, LOCK = "expunge-study-", "held"
 class Order:
     """What a task is told: the job, whose store its result goes to, what it is sent, and how it must be computed."""
 
-    job: Mapping[str, Any]
+    job: Job
     home: str
     sent: Sequence[tuple[str, Part]]
     variables: Mapping[str, str]
@@ -50,18 +51,18 @@ def variables() -> dict[str, str]:
 
 def carry_out_order(
     order: Order, dataset: Callable[[], Dataset] | None, tell: Callable[[int, int], None], parts: Sequence[Files]
-) -> tuple[dict[str, Any], list[dict[str, File]]]:
+) -> tuple[Entry, list[dict[str, File]]]:
     """Do a job with the inputs that were sent; gives its entry and the result, part by part."""
     _set_variables(order.variables)
     from expunge.study.grid import software
     from expunge.study.work import carry_out
 
-    job = Job.from_json(order.job)
+    job = order.job
     found = software()
     if found != order.software:
         told = ", ".join(f"{name} {version}" for name, version in found.items() if order.software.get(name) != version)
         reason = f"this node has {told}, which gives other bits than where the study was planned: install the same"
-        return Entry.of(job, Outcome.FAILED, reason=reason).as_json(), [{} for _ in Part]
+        return ended(job, Outcome.FAILED, reason=reason), [{} for _ in Part]
     scratch = _scratch()
     scratch.take(order.sent, parts)
     described = job.means["data"]
@@ -72,14 +73,14 @@ def carry_out_order(
     settle(folder, Path(order.home))
     packed = [pack(folder, part) if entry.outcome is Outcome.DONE else {} for part in Part]
     shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays until it is sent
-    return entry.as_json(), packed
+    return entry, packed
 
 
 def order_task(order: Order, rows: list[Any], board: Any, *parts: Files) -> tuple[Any, ...]:
     """The task itself. ``rows`` holds a reference to the data set, or nothing where the node reads it on its own."""
     import ray
 
-    key = Job.from_json(order.job).key
+    key = order.job.key
 
     def fetch() -> Dataset:
         return ray.get(rows[0])

@@ -33,6 +33,7 @@ from expunge.records.results import (
     Setting,
     Word,
 )
+from expunge.records.study_store import Entry, Outcome
 from expunge.study.axes import Cell
 from expunge.study.digests import read_result
 from expunge.study.figures import (
@@ -47,7 +48,7 @@ from expunge.study.figures import (
 from expunge.study.grid import Grid, Laid, Planned
 from expunge.study.job import Work
 from expunge.study.scheduler import Outcomes
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store
 from expunge.study.study_file import Entrant, Study
 
 VERDICTS: dict[str, Word] = {"supported": "Supported", "refuted": "Refuted", "undecided": "Undecided"}

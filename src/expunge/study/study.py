@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
-from expunge.core.hashing import parse_json, plain_json
 from expunge.core.values import Undecided
 from expunge.core.version import __version__
 from expunge.records.figures import FIGURES as MEASURED
 from expunge.records.figures import Figure
-from expunge.records.form import write_document
+from expunge.records.form import read_document, write_document
 from expunge.records.results import NAME, Results, StudyCost
+from expunge.records.study_store import Outcome, StudyFile
 from expunge.study.axes import Axis
 from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
@@ -31,12 +31,11 @@ from expunge.study.local import LocalEngine
 from expunge.study.progress import Standing, Watch
 from expunge.study.results import Damaged, Gathered
 from expunge.study.scheduler import carry_out_jobs, known_outcomes
-from expunge.study.store import Outcome, Store
+from expunge.study.store import Store
 from expunge.study.study_file import Study, read_study
 from expunge.train.folder import writing
 from expunge.train.profile import processor
 
-FORMAT = "expunge/study/1"
 MOST_ROUNDS = 5
 FIGURES = (
     "forgetting-gap",
@@ -145,11 +144,12 @@ def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch
 def _mark(folder: Path, planned: Study) -> None:
     """A folder is one study's; what it draws is not mixed with another's."""
     marker = folder / "study.json"
-    told = {"format": FORMAT, "name": planned.name}
     if marker.is_file():
-        found = parse_json(marker.read_bytes())
-        if found != told:
-            other = found.get("name") if isinstance(found, Mapping) else None
+        try:
+            other = read_document(StudyFile, marker.read_bytes(), str(marker)).name
+        except DataError:
+            other = None
+        if other != planned.name:
             raise InvalidArgument(
                 f"`out` {folder} holds the study {other!r}, this one is {planned.name!r}: choose another folder, and "
                 f"`store` {folder / 'store'} to share what is computed"
@@ -160,7 +160,7 @@ def _mark(folder: Path, planned: Study) -> None:
         raise InvalidArgument(
             f"`out` {folder} is not empty and no study (it holds {foreign[0]!r}): choose another folder"
         )
-    write_text(marker, plain_json(told))
+    write_text(marker, write_document(StudyFile(name=planned.name)))
 
 
 def _logged(folder: Path, say: Callable[[str], None] | None) -> Callable[[str], None]:

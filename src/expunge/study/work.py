@@ -30,13 +30,14 @@ from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
+from expunge.records.study_store import Entry, Outcome
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
 from expunge.study.job import Job, Work
 from expunge.study.opened import OpenedData
 from expunge.study.rehearsal import Rehearsal, prepare
 from expunge.study.search import check_optuna
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store, ended
 from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of, write_tuning
 from expunge.study.tuning_folder import TrialBook
 from expunge.train.folder import sound
@@ -81,11 +82,11 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
         at = At(store.place(job.key), store, data, progress)
         begun = any(at.folder.glob("*"))
         started = time.perf_counter()
-        ended = _attempt(job, at)
-        if begun and isinstance(ended, RunError | DataError) and not isinstance(ended, Diverged) and not _passes(ended):
+        came = _attempt(job, at)
+        if begun and isinstance(came, RunError | DataError) and not isinstance(came, Diverged) and not _passes(came):
             _leave(at.folder)  # what was begun cannot be continued, here or at all: from the start then
-            ended = _attempt(job, at)
-        entry = _entry(job, ended, round(time.perf_counter() - started, 3))
+            came = _attempt(job, at)
+        entry = _entry(job, came, round(time.perf_counter() - started, 3))
         if entry.outcome is Outcome.REFUSED:
             _leave(at.folder)
         with suppress(RunError):  # where even the note cannot be kept, the job is begun again another time
@@ -104,19 +105,19 @@ def _attempt(job: Job, at: At) -> Result | Exception:
         return error
 
 
-def _entry(job: Job, ended: Result | Exception, seconds: float) -> Entry:
-    match ended:
+def _entry(job: Job, came: Result | Exception, seconds: float) -> Entry:
+    match came:
         case Result(digest, example_steps):
-            return Entry.of(job, Outcome.DONE, digest=digest, example_steps=example_steps, seconds=seconds)
-        case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(ended):
-            return Entry.of(job, Outcome.REFUSED, reason=str(ended), seconds=seconds)
+            return ended(job, Outcome.DONE, digest=digest, example_steps=example_steps, seconds=seconds)
+        case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(came):
+            return ended(job, Outcome.REFUSED, reason=str(came), seconds=seconds)
         case ExpungeError():
-            return Entry.of(job, Outcome.FAILED, reason=str(ended), seconds=seconds)
+            return ended(job, Outcome.FAILED, reason=str(came), seconds=seconds)
         case _:
-            frames = traceback.extract_tb(ended.__traceback__)
+            frames = traceback.extract_tb(came.__traceback__)
             where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
-            what = f"{type(ended).__name__}: {' '.join(str(ended).split())[:300]}"
-            return Entry.of(job, Outcome.FAILED, reason=f"{what} (not foreseen; {where})", seconds=seconds)
+            what = f"{type(came).__name__}: {' '.join(str(came).split())[:300]}"
+            return ended(job, Outcome.FAILED, reason=f"{what} (not foreseen; {where})", seconds=seconds)
 
 
 class _NotHere(RunError):

@@ -20,6 +20,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a model's factory prints goes to the log, not among the answers
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    from expunge.records.form import from_plain, to_plain
     from expunge.study.engine import Teller
     from expunge.study.job import Job
     from expunge.study.opened import OpenedData
@@ -29,13 +30,13 @@ def main() -> None:
     store, data = Store(Path(sys.argv[1])), OpenedData()
     _say(answers, {"ready": os.getpid()})
     while True:
-        job = Job.from_json(json.loads(lines.get()))
+        job = from_plain(Job, json.loads(lines.get()), "a job")
 
         def tell(done: int, total: int, key: str = job.key) -> None:
             _say(answers, {"moved": [key, done, total]})
 
         entry = carry_out(job, store, data, Teller(tell))
-        _say(answers, {"ended": entry.as_json()})
+        _say(answers, {"ended": to_plain(entry)})
 
 
 def _listen(lines: queue.SimpleQueue[str]) -> None:
