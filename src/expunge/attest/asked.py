@@ -36,9 +36,9 @@ def asked_of(run: Run, now: Time) -> Asked:
 
     Runs of earlier versions logged none: theirs is made of the forget set, received ``now``, and says so.
     """
-    model = run.manifest["parent"] and str(run.manifest["parent"]["weights_digest"])
+    model = run.told.parent and run.told.parent.weights_digest
     found = [_read(run, event, model) for event in run.log.requests()]
-    if found or (run.manifest["operation"] == "train" and not len(run.tombstones)):
+    if found or (run.told.operation == "train" and not len(run.tombstones)):
         return Asked(requests=tuple(found))
     request = Request(
         cases=(),

@@ -162,9 +162,9 @@ def commit_run(
     before the beacon was known. The same call on a folder that was committed gives the same envelope.
     """
     run = folder if isinstance(folder, Run) else Run.open_any(folder)
-    if run.manifest["status"] != COMMITTED:
+    if run.told.status != COMMITTED:
         raise RunError(
-            f"{run.path} is not waiting to be trained (its status is {run.manifest['status']!r}): a commitment comes "
+            f"{run.path} is not waiting to be trained (its status is {run.told.status!r}): a commitment comes "
             "before the training; `expunge attest` writes one afterwards and says so"
         )
     office = Office.of(key, log, origin)

@@ -74,9 +74,9 @@ def to_plain(value: Any) -> Any:
     return _written(type(value), value, False)
 
 
-def from_plain(kind: type[Found], value: Any, where: str) -> Found:
+def from_plain(kind: Any, value: Any, where: str) -> Any:
     """A plain value from untrusted JSON; ``where`` names the place in the refusal."""
-    return cast("Found", _reader(kind, False)(value, where))
+    return _reader(kind, False)(value, where)
 
 
 def write_document(document: Document) -> str:
@@ -197,12 +197,13 @@ def camel(name: str) -> str:
 @functools.cache
 def _reader(kind: Any, signed: bool) -> Read:
     """How a value of a type is read."""
-    origin, inner = get_origin(kind), cast("tuple[Any, ...]", get_args(kind))
+    origin = get_origin(kind)
+    inner: tuple[Any, ...] = get_args(kind)
     if origin is Annotated:
         return _marked(inner[0], inner[1:], signed)
     if origin in (Union, types.UnionType):
-        some = tuple(one for one in inner if one is not type(None))
-        read = _chosen(some) if len(some) > 1 else _reader(some[0], signed)
+        some: tuple[Any, ...] = tuple(one for one in inner if one is not type(None))
+        read = _chosen(some) if len(some) > 1 else _reader(*some, signed)
         return read if signed or len(some) == len(inner) else lambda told, at: None if told is None else read(told, at)
     if origin is tuple:
         return _items(_reader(inner[0], signed), signed)

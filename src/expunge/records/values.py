@@ -12,6 +12,7 @@ from expunge.core.values import (
     Direction,
     Empirical,
     Exact,
+    Figure,
     Guarantee,
     Measurement,
     Refuted,
@@ -92,14 +93,14 @@ def _guarantee(told: _Exact | _Certified | _Empirical) -> Guarantee:
             return Empirical(told.passed, told.level)
 
 
-def _figure_shape(figure: Measurement | Undecided) -> _Measurement | _Undecided:
+def _figure_shape(figure: Figure) -> _Measurement | _Undecided:
     if isinstance(figure, Undecided):
         return _Undecided(figure.reason)
     told: dict[str, Any] = {**vars(figure), "low": finite_or_none(figure.low), "high": finite_or_none(figure.high)}
     return _Measurement(**told)
 
 
-def _figure(told: _Measurement | _Undecided) -> Measurement | Undecided:
+def _figure(told: _Measurement | _Undecided) -> Figure:
     if isinstance(told, _Undecided):
         return Undecided(told.undecided)
     bounds = {"low": -math.inf if told.low is None else told.low, "high": math.inf if told.high is None else told.high}
@@ -108,13 +109,7 @@ def _figure(told: _Measurement | _Undecided) -> Measurement | Undecided:
 
 
 def _verdict_shape(verdict: Verdict) -> _Verdict:
-    match verdict:
-        case Supported(p, detail):
-            return _Verdict(verdict="supported", p=p, detail=detail)
-        case Refuted(reason, p):
-            return _Verdict(verdict="refuted", p=p, detail=reason)
-        case Undecided(reason):
-            return _Verdict(verdict="undecided", p=None, detail=reason)
+    return _Verdict(verdict=verdict.word, p=verdict.p, detail=verdict.detail)
 
 
 def _verdict(told: _Verdict) -> Verdict:
@@ -126,5 +121,5 @@ def _verdict(told: _Verdict) -> Verdict:
 
 
 WrittenGuarantee = Annotated[Guarantee, Through(_Exact | _Certified | _Empirical, _guarantee_shape, _guarantee)]
-WrittenFigure = Annotated[Measurement | Undecided, Through(_Measurement | _Undecided, _figure_shape, _figure)]
+WrittenFigure = Annotated[Figure, Through(_Measurement | _Undecided, _figure_shape, _figure)]
 WrittenVerdict = Annotated[Verdict, Through(_Verdict, _verdict_shape, _verdict)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from expunge.core.values import Certified, Exact, Guarantee, Measurement, Supported, Undecided, Verdict
-from expunge.report.evaluation import Evaluation, Figure, Probe
+from expunge.core.values import Certified, Exact, Figure, Guarantee, Measurement, Supported, Undecided, Verdict
+from expunge.records.evaluation import Evaluation, Probed
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
 from expunge.report.numerals import SPACE, bare, count, interval, percent, shown
@@ -132,7 +132,7 @@ def _references(section: Section, notes: Notes) -> Row:
     return Row("references", label, tuple(below), Cell(""), cells, Cell(""))
 
 
-def _reference_cell(section: Section, probe: Probe | None, name: str, notes: Notes) -> Cell:
+def _reference_cell(section: Section, probe: Probed | None, name: str, notes: Notes) -> Cell:
     if not section.references:
         return _dash("no retrained reference was given: run expunge evaluate again with --reference RETRAINED", notes)
     if name in COSTS:
@@ -164,7 +164,9 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
     cells: list[Cell] = []
     for name, _ in COLUMNS:
         if name in COSTS:
-            cells.append(_cost(section, name, run.example_steps if name == "example-steps" else run.seconds))
+            cells.append(
+                _cost(section, name, run.result.example_steps if name == "example-steps" else run.result.seconds)
+            )
             continue
         probe = None if evaluation is None else evaluation.probe(name)
         if evaluation is None:
@@ -199,7 +201,7 @@ def disagreements(section: Section) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sorted(evaluation: Evaluation, probe: Probe) -> list[tuple[str, str]]:
+def _sorted(evaluation: Evaluation, probe: Probed) -> list[tuple[str, str]]:
     digests = [model.weights_digest for model in evaluation.references]
     return sorted((digest, repr(figure)) for digest, figure in zip(digests, probe.references, strict=True))
 

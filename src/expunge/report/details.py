@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from expunge.core.values import Measurement, Undecided
+from expunge.core.values import Figure, Measurement, Undecided
+from expunge.records.evaluation import Evaluation, Probed
 from expunge.report.comparison import DASH, Table, mean_of, verdict_reason, verdict_words
-from expunge.report.evaluation import Evaluation, Figure, Probe
 from expunge.report.load import Section
 from expunge.report.numerals import SPACE, count, interval, listed, probability, shown
 
@@ -106,19 +106,19 @@ def _who(runs: list[str], all_runs: int) -> str:
 
 
 def _trial(evaluation: Evaluation) -> str:
-    counts = dict(evaluation.counts)
+    counts = evaluation.trial
     parts = [
-        f"{count(counts['forget'], 'example')} to forget",
-        f"{counts['retain']:,} retained",
-        f"{counts['holdout']:,} in the holdout ({counts['attack']:,} to fit attacks, {counts['scored']:,} scored)",
+        f"{count(counts.forget, 'example')} to forget",
+        f"{counts.retain:,} retained",
+        f"{counts.holdout:,} in the holdout ({counts.attack:,} to fit attacks, {counts.scored:,} scored)",
         count(len(evaluation.references), "retrained reference"),
     ]
-    if counts["excluded_holdout"]:
-        parts.append(f"{count(counts['excluded_holdout'], 'holdout row')} of forgotten people left out")
-    if counts["duplicates"]:
-        parts.append(f"{count(counts['duplicates'], 'forgotten example')} with an exact duplicate that stays")
-    if evaluation.dropped_classes:
-        parts.append(f"classes left out of test accuracy: {', '.join(evaluation.dropped_classes)}")
+    if counts.excluded_holdout:
+        parts.append(f"{count(counts.excluded_holdout, 'holdout row')} of forgotten people left out")
+    if counts.duplicates:
+        parts.append(f"{count(counts.duplicates, 'forgotten example')} with an exact duplicate that stays")
+    if counts.dropped_classes:
+        parts.append(f"classes left out of test accuracy: {', '.join(counts.dropped_classes)}")
     return "; ".join(parts) + "."
 
 
@@ -137,7 +137,7 @@ def _test(name: str, named: Named, table: Table) -> Test:
     )
 
 
-def _lines(found: list[tuple[str, Probe]], table: Table) -> tuple[Line, ...]:
+def _lines(found: list[tuple[str, Probed]], table: Table) -> tuple[Line, ...]:
     """One line for each run; a reason that another run had before is not spelled out again."""
     lines: list[Line] = []
     first: dict[str, str] = {}
@@ -149,7 +149,7 @@ def _lines(found: list[tuple[str, Probe]], table: Table) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _line(label: str, probe: Probe, table: Table) -> Line:
+def _line(label: str, probe: Probed, table: Table) -> Line:
     verdict, tone = verdict_words(probe.verdict)
     reason = verdict_reason(probe.verdict).removeprefix(f"{probe.name}: ")
     p = None if isinstance(probe.verdict, Undecided) else probe.verdict.p

@@ -16,7 +16,7 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.report.evaluation import Shown
+from expunge.records.evaluation import Shown
 from expunge.report.facts import Facts
 from expunge.report.load import Section
 from expunge.report.numerals import shown
@@ -85,28 +85,31 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
 
 def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     """The training rows as they were committed, or a line that says why they are not shown."""
-    if run.source is None and data is None:
+    if run.told.data.source is None and data is None:
         return None, "The run was trained on data in memory, so the examples’ content is not shown, confidences only."
-    commitment = read_commitment(run.folder, dict(run.roots))
+    commitment = read_commitment(run.folder, run.told.data.roots)
     try:
-        source = Source.from_json(run.source) if run.source is not None else Source(location=str(data))
+        source = (
+            Source.from_json(run.told.data.source) if run.told.data.source is not None else Source(location=str(data))
+        )
         if data is not None:
             source = replace(source, location=data)
-        inputs: dict[str, Any] = run.recipe["inputs"]
+        inputs: dict[str, Any] = run.told.recipe["inputs"]
         columns = tuple(Column.from_json(column) for column in inputs["columns"])
-        found = read(source, columns=columns, classes=tuple(run.recipe["classes"]))
+        found = read(source, columns=columns, classes=tuple(run.told.recipe["classes"]))
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
     except ExpungeError:
         return None, "The data can no longer be read as the run read it, so confidences only are shown."
     try:
-        salts = salts_of(run.committed)
+        salts = salts_of(run.told.data)
     except (DataError, KeyError, TypeError, ValueError):
         return None, "The run’s secret salts are no longer where they were, so confidences only are shown."
     try:
+        released = {Split(name): slots for name, slots in run.told.released.items()}
         forgotten = np.array(run.tombstones, dtype=np.int64)
         cut = source.rows is not None
-        seated = open_again(found, commitment, forgotten, run.released, cut=cut, salts=salts)
+        seated = open_again(found, commitment, forgotten, released, cut=cut, salts=salts)
     except DataError:
         return None, "The data no longer matches the run’s commitment, so confidences only are shown."
     return seated[Split.TRAIN], None

@@ -54,7 +54,7 @@ def identify(loaded: Loaded, *, each: bool = True) -> Identity:
         common=common,
         runs=tuple(own) if each else (),
         recipes=_grouped("Recipe", [(name, _recipe(run)) for name, run in named]),
-        environments=_grouped("Environment", [(name, _flat(run.environment)) for name, run in named]),
+        environments=_grouped("Environment", [(name, _flat(run.told.environment or {})) for name, run in named]),
     )
 
 
@@ -93,8 +93,8 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
             Fact("forget set", run.unlearning.forget_digest, True),
         ]
     found += [
-        Fact("dataset root", run.dataset_root, True),
-        Fact("lineage seed", run.lineage_seed, True),
+        Fact("dataset root", run.told.dataset_root, True),
+        Fact("lineage seed", run.told.lineage_seed or "", True),
     ]
     if run.evaluation is not None:
         found.append(Fact("evaluation", run.evaluation.digest, True))
@@ -103,23 +103,25 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
         found.append(Fact("settings", ", ".join(f"{name} {value}" for name, value in run.unlearning.settings)))
         if run.unlearning.untuned:
             found.append(Fact("tuning", "none: the table’s defaults or fields set by hand"))
-    found.append(Fact("work", f"{shown(run.example_steps, 'example-steps')} in {shown(run.seconds, 'seconds')}"))
+    found.append(
+        Fact("work", f"{shown(run.result.example_steps, 'example-steps')} in {shown(run.result.seconds, 'seconds')}")
+    )
     found.append(Fact("as made", str(run.guarantee)))
     found += [Fact(name, remark) for name, remark in run.remarks]
     return tuple(found)
 
 
 def _recipe(run: Facts) -> tuple[Fact, ...]:
-    inputs: Any = run.recipe.get("inputs")
-    classes: Any = run.recipe.get("classes")
+    inputs: Any = run.told.recipe.get("inputs")
+    classes: Any = run.told.recipe.get("classes")
     found = [
-        Fact("digest", run.recipe_digest, True),
-        Fact("data", f"{_place(run.source)}, {count(run.training_rows, 'training row')}"),
+        Fact("digest", run.told.recipe_digest, True),
+        Fact("data", f"{_place(run.told.data.source)}, {count(run.told.data.counts.train, 'training row')}"),
         Fact("columns", _columns(inputs)),
         Fact("classes", f"{len(classes)}: {plain(classes)}" if isinstance(classes, list) else plain(classes)),
-        Fact("parameters", f"{run.parameters:,}"),
+        Fact("parameters", f"{run.result.parameters:,}"),
     ]
-    others = {name: value for name, value in run.recipe.items() if name not in ("inputs", "classes")}
+    others = {name: value for name, value in run.told.recipe.items() if name not in ("inputs", "classes")}
     return (*found, *_flat(others))
 
 

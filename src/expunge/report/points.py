@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expunge.core.values import Measurement
+from expunge.core.values import Figure, Measurement
+from expunge.records.evaluation import Probed
 from expunge.report.axis import drawable
 from expunge.report.comparison import cost_of_retraining
-from expunge.report.evaluation import Figure, Probe
 from expunge.report.load import Section
 from expunge.report.numerals import bare, shown
 
@@ -49,12 +49,12 @@ def points_of(section: Section, name: str) -> list[Point]:
             continue
         if not found:
             found += _others(across, up)
-        share = None if retraining is None else run.example_steps / retraining
+        share = None if retraining is None else run.result.example_steps / retraining
         found += _point("run", label, across.unlearned, up.unlearned, share)
     return found
 
 
-def _others(across: Probe, up: Probe) -> list[Point]:
+def _others(across: Probed, up: Probed) -> list[Point]:
     pairs = zip(across.references, up.references, strict=True)
     found = [point for pair in pairs for point in _point("reference", "retrained", *pair)]
     if across.original is not None and up.original is not None:

@@ -136,11 +136,11 @@ def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: Extent, exampl
 
 def _training(run: Facts) -> dict[str, Any]:
     return {
-        "rows": count(run.training_rows - len(run.tombstones), "training row"),
+        "rows": count(run.told.data.counts.train - len(run.tombstones), "training row"),
         "left_out": count(len(run.tombstones), "row") if run.tombstones else "",
-        "model": plain(run.recipe.get("model")),
-        "work": shown(run.example_steps, "example-steps"),
-        "seconds": shown(run.seconds, "seconds"),
+        "model": plain(run.told.recipe.get("model")),
+        "work": shown(run.result.example_steps, "example-steps"),
+        "seconds": shown(run.result.seconds, "seconds"),
         "guarantee": str(run.guarantee),
         "meaning": meaning(run.guarantee),
     }

@@ -22,7 +22,7 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
         forgot = ", ".join(section.unlearning.rules)
         found += [[forgot, *row] if several else row for row in _texts(compared)]
     for training in loaded.trainings:
-        costs = (bare(training.example_steps, "example-steps"), bare(training.seconds, "seconds"))
+        costs = (bare(training.result.example_steps, "example-steps"), bare(training.result.seconds, "seconds"))
         left_out = f"{len(training.tombstones)} left out" if training.tombstones else "nothing forgotten"
         row = ["training", str(training.guarantee), *[""] * (len(COLUMNS) - 2), *costs, left_out]
         found.append(["", *row] if several else row)

@@ -43,11 +43,11 @@ class Outcome:
 def headline(section: Section) -> str:
     """What was to be forgotten, in one sentence."""
     asked = section.unlearning
-    share = asked.forgotten / section.first.training_rows if section.first.training_rows else 0.0
+    share = asked.forgotten / section.first.told.data.counts.train if section.first.told.data.counts.train else 0.0
     earlier = len(section.first.tombstones) - asked.forgotten
     before = f", after {count(earlier, 'other')} forgotten earlier" if earlier > 0 else ""
     return (
-        f"{count(asked.forgotten, 'example')} of {section.first.training_rows:,} training rows "
+        f"{count(asked.forgotten, 'example')} of {section.first.told.data.counts.train:,} training rows "
         f"({percent(share)}) had to be forgotten{before}."
     )
 

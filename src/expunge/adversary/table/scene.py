@@ -177,12 +177,12 @@ class Scene:
 
     def forgot(self, run: Run, name: str, people: Sequence[str], method: str = "exact-replay") -> Run:
         """A run that has forgotten people, with states at the steps at which its parent has them."""
-        every = int(run.manifest["checkpoint_interval"])
+        every = run.told.checkpoint_interval or 0
         return unlearn(run, people, method=method, out=self.folder / "runs" / name, checkpoint_interval=every)
 
     def told(self, run: Run, data: Path | None = None) -> Story:
         """The story of a run of this folder."""
-        secret = run.manifest["data"]["salts"] == "secret"
+        secret = run.told.data.salts == "secret"
         return Story.of(run, self.key, data or self.story.data, self.story.salts if secret else None)
 
     def hand_over(self, story: Story, draft: Draft, out: Path, key: SigningKey | None = None) -> Handed:
