@@ -52,6 +52,11 @@ class Cleaned(str):
         return raw if cleaned == raw else found
 
 
+def raw(text: str) -> str:
+    """A text as it was read."""
+    return text.raw if isinstance(text, Cleaned) else text
+
+
 def shown(longest: int) -> Bound:
     """Cleaned and cut, so that it can stand on a page."""
     return Bound("a text", lambda value: Cleaned.of(value, clean(value, longest)))

@@ -16,8 +16,8 @@ from expunge.data.source import LISTS, Source
 from expunge.data.splits import SplitBy
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
+from expunge.records.tuning import MOST_TRIALS
 from expunge.study.axes import OWN, Axis, Data, Forget
-from expunge.study.search import MOST_TRIALS
 from expunge.study.toml_lines import Lines
 from expunge.study.training_table import Training, read_training
 
