@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
+from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import fixtures_table
 from expunge.measure import PROBES
@@ -20,7 +21,6 @@ from expunge.methods.lookup import find_method, method_rows
 from expunge.records.results import Results, Setting
 from expunge.report.leaderboard import ranking_table
 from expunge.report.study_results import read_results
-from expunge.report.tradeoff import tradeoff_svg
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"

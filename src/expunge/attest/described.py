@@ -49,7 +49,7 @@ from expunge.records.record import (
     SplitRoot,
     preprocessing_digest,
 )
-from expunge.records.run_file import UnlearnRequest
+from expunge.records.run_file import MethodFile, UnlearnRequest
 from expunge.records.scalars import Large
 from expunge.records.statement import LONGEST_NAME, Statement
 from expunge.schedule.recipe import Profile
@@ -232,7 +232,7 @@ def _algorithm(run: Run) -> Algorithm:
     return Algorithm(
         name=name,
         version=__version__,
-        fields=_fields(run, name),
+        fields=_fields(name, run.told.method),
         package=package.package_digest(),
         source=None if name == TRAINING else method_source(name),
         tree=package.package_tree(),
@@ -240,9 +240,9 @@ def _algorithm(run: Run) -> Algorithm:
     )
 
 
-def _fields(run: Run, name: str) -> dict[str, Any]:
+def _fields(name: str, told: MethodFile | None) -> dict[str, Any]:
     """Fields of the method. Those that a certificate repeats are reals, whichever way they were written."""
-    found: dict[str, Any] = dict({} if run.told.method is None else run.told.method.fields)
+    found: dict[str, Any] = dict({} if told is None else told.fields)
     reals = ("epsilon", "delta", "decay") if name in CERTIFIED_METHODS else ()
     return {field: value if value is None or field not in reals else float(value) for field, value in found.items()}
 

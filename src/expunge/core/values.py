@@ -8,6 +8,7 @@ from enum import Enum
 from typing import ClassVar, Literal
 
 from expunge.core.errors import InvalidArgument
+from expunge.core.wording import counted
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Exact:
     """Bit-identical to training without the forget set, and replayable."""
 
     rank = 2
+    word = "Exact"
+    detail = ""
 
     def __str__(self) -> str:
         return "Exact"
@@ -27,6 +30,12 @@ class Certified:
     epsilon: float
     delta: float
     rank = 1
+    word = "Certified"
+
+    @property
+    def detail(self) -> str:
+        """The bounds in words."""
+        return f"ε = {self.epsilon:g}, δ = {self.delta:g}"
 
     def __str__(self) -> str:
         return f"Certified(ε={self.epsilon:g}, δ={self.delta:g})"
@@ -39,6 +48,12 @@ class Empirical:
     passed: tuple[str, ...] = ()
     level: float | None = None
     rank = 0
+    word = "Empirical"
+
+    @property
+    def detail(self) -> str:
+        """How many tests were passed."""
+        return f"{counted(len(self.passed), 'test')} passed" if self.passed else "no test passed"
 
     def __str__(self) -> str:
         return f"Empirical({', '.join(self.passed) or 'no test passed yet'})"

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.core.values import Undecided
-from expunge.core.wording import clean
+from expunge.core.wording import clean, counted
 from expunge.records.figures import Estimate, Figure, Means
 from expunge.records.results import STATES, VERDICTS, Mark, Results, Row, Setting, guarantee_rank
-from expunge.report.comparison import Notes
-from expunge.report.numerals import SPACE, count
-from expunge.report.study_text import DASH, STYLES, between, number, signed
+from expunge.report.comparison import TONES, Cell, Notes, own_reason
+from expunge.report.numerals import DASH, SPACE
+from expunge.report.study_text import STYLES, between, number, signed
 
-TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
 WORTH = {"Supported": 1.0, "Refuted": -1.0, "Undecided": 0.0}
 BROKEN = ("collapsed", "failed", "changed nothing", "over-forgotten")
 LONGEST_SHOWN = 60
@@ -56,19 +55,6 @@ class Badge:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One field: a value with what stands beside and below it, or lines with their tones; ``sort`` orders it."""
-
-    value: str = ""
-    beside: str = ""
-    below: str = ""
-    note: int | None = None
-    tone: str = ""
-    lines: tuple[tuple[str, str], ...] = ()
-    sort: str | None = None
-
-
-@dataclass(frozen=True)
 class Line:
     """A row of a table. ``said`` takes the place of the cells where there is nothing to show."""
 
@@ -97,7 +83,7 @@ class Board:
 def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
     """All methods of one setting, in their order, below the original and the retrained references."""
     notes = Notes(start)
-    references = count(study.references, "model")
+    references = counted(study.references, "model")
     bands = (
         _band(
             "Retrained references",
@@ -262,21 +248,15 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
 
 def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
     if isinstance(figure, Undecided):
-        return Cell(DASH, note=notes.number(_own_reason(figure.reason)))
+        return Cell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
     style = STYLES[key]
     value = number(figure.mean, style)
     return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
 
 
-def _own_reason(reason: str) -> str:
-    """A reason that another figure gave, without that figure's name: both columns then share one note."""
-    name, _, rest = reason.partition(": ")
-    return rest if name in STYLES and rest else reason
-
-
 def _tuning(row: Row) -> Cell:
     state, search = row.tuning.state, row.tuning.search
-    trials = count(search.trials, "trial") if search is not None and search.trials else ""
+    trials = counted(search.trials, "trial") if search is not None and search.trials else ""
     tone = "open" if state in ("untuned", "oracle-tuned") else ""
     return Cell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
 

@@ -71,6 +71,11 @@ class Facts:
         return self.guarantee if self.evaluation is None else self.evaluation.guarantee
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the run claims to be bit-identical to training without the forget set."""
+        return self.told.recorded and isinstance(self.guarantee, Exact)
+
+    @property
     def is_retraining(self) -> bool:
         """Whether these are the weights of training from the start without the forget set."""
         if self.trained:
@@ -99,6 +104,10 @@ def read_facts(folder: Path) -> Facts:
         raise RunError(
             f"{folder} is not finished: it is running or was interrupted; run the command that made it again, it "
             "continues, then report"
+        )
+    if isinstance(told.result.guarantee, Empirical) and told.result.guarantee.passed:
+        raise DataError(
+            f"{NAME} in {folder} guarantee claims tests passed, which only an evaluation can: run.json was altered"
         )
     _check_recipe(folder, told)
     evaluation = read_evaluation(folder)
@@ -207,8 +216,3 @@ def _check_earned(facts: Facts, evaluation: Evaluation, again: str) -> None:
             f"evaluation.json in {facts.folder} concludes more than its probes and run.json say (it claims {claimed}): "
             f"{again}"
         )
-
-
-def is_exact(facts: Facts) -> bool:
-    """Whether the run claims to be bit-identical to training without the forget set."""
-    return facts.told.recorded and isinstance(facts.guarantee, Exact)

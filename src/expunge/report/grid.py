@@ -19,7 +19,7 @@ from expunge.data.stored import read_commitment
 from expunge.records.evaluation import Shown
 from expunge.report.facts import Facts
 from expunge.report.load import Section
-from expunge.report.numerals import shown
+from expunge.report.numerals import DASH, shown
 from expunge.report.picture import is_picture, picture
 
 MOST_EXAMPLES = 24
@@ -61,19 +61,22 @@ class Grid:
 
 def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> Grid | None:
     """The section's grid; none where no evaluation holds examples. ``show`` false keeps every trace of them out."""
-    runs = [run for run in section.evaluated if run.evaluation is not None and run.evaluation.examples]
-    if not runs or most < 1:
+    answers = [
+        (label, run, run.evaluation.examples)
+        for label, run in section.named
+        if run.evaluation is not None and run.evaluation.examples
+    ]
+    if not answers or most < 1:
         return None
-    first = runs[0].evaluation
-    assert first is not None
-    chosen, remarks = first.examples[:most], list[str]()
-    rows, problem = _rows(runs[0], data) if show else (None, None)
+    _, first, chosen = answers[0]
+    remarks = list[str]()
+    rows, problem = _rows(first, data) if show else (None, None)
     if problem is not None:
         remarks.append(problem)
-    if len(runs) > MOST_RUNS:
-        remarks.append(f"The first {MOST_RUNS} of {len(runs)} runs are shown.")
-    named = [(section.labels[section.runs.index(run)], run) for run in runs[:MOST_RUNS]]
-    examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen, 1))
+    if len(answers) > MOST_RUNS:
+        remarks.append(f"The first {MOST_RUNS} of {len(answers)} runs are shown.")
+    named = [(label, shown_examples) for label, _, shown_examples in answers[:MOST_RUNS]]
+    examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen[:most], 1))
     drawn = [column for column in rows.columns if is_picture(column)] if rows is not None else []
     return Grid(
         examples=examples,
@@ -115,10 +118,11 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     return seated[Split.TRAIN], None
 
 
-def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Dataset | None, show: bool) -> Example:
+def _example(
+    number: int, item: Shown, named: list[tuple[str, tuple[Shown, ...]]], rows: Dataset | None, show: bool
+) -> Example:
     confidences = [_confidence("before", "original", item.before)]
-    for label, run in runs:
-        answers = () if run.evaluation is None else run.evaluation.examples
+    for label, answers in named:
         own = next((other for other in answers if other.slot == item.slot), None)
         confidences.append(_confidence(label, "run", None if own is None else own.after))
     confidences.append(_confidence("retrained", "reference", item.retrained))
@@ -139,7 +143,7 @@ def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Data
 
 def _confidence(name: str, kind: str, value: float | None) -> Confidence:
     if value is None:
-        return Confidence(name, kind, "—", "0")
+        return Confidence(name, kind, DASH, "0")
     return Confidence(name, kind, shown(value, "fraction"), f"{100 * value:.1f}%")
 
 

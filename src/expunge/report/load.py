@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from expunge.core.errors import InvalidArgument
-from expunge.records.evaluation import Compared
-from expunge.report.facts import Facts, Unlearning, is_exact, read_facts
+from expunge.records.evaluation import Compared, Evaluation
+from expunge.report.facts import Facts, Unlearning, read_facts
 
 MOST_RUNS = 400
 
@@ -35,14 +35,25 @@ class Section:
         assert found is not None
         return found
 
+    @property
+    def named(self) -> tuple[tuple[str, Facts], ...]:
+        """Every run of the table with its label."""
+        return tuple(zip(self.labels, self.runs, strict=True))
+
     @cached_property
-    def evaluated(self) -> tuple[Facts, ...]:
-        return tuple(run for run in self.runs if run.evaluation is not None)
+    def evaluations(self) -> tuple[tuple[str, Evaluation], ...]:
+        """Every evaluation with the label of its run."""
+        return tuple((label, run.evaluation) for label, run in self.named if run.evaluation is not None)
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The first of them: what it says of the original and of the references holds for all."""
+        return self.evaluations[0][1] if self.evaluations else None
 
     @property
     def references(self) -> tuple[Compared, ...]:
         """The references that every evaluation of the section measured."""
-        return references_of(self.evaluated[0]) if self.evaluated else ()
+        return () if self.evaluation is None else self.evaluation.references
 
     def twin(self, run: Facts) -> str | None:
         """Digest of the retrained model of the same lineage, where the evaluation or a folder given holds one."""
@@ -182,7 +193,7 @@ def _numbered(labels: list[str]) -> list[str]:
 
 def replayed(section: Section, run: Facts) -> bool | None:
     """Whether an exact run's weights are those of its retrained twin; none where there is no twin to compare with."""
-    twin = section.twin(run) if is_exact(run) else None
+    twin = section.twin(run) if run.is_exact else None
     return None if twin is None else twin == run.weights_digest
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from expunge.core.wording import clean
+from expunge.core.wording import clean, counted
 from expunge.records.results import Results, Row, RowTuning, Searched, Seed, Setting
-from expunge.report.board import TONES, guarantee_words, mark_words, method_board, why_not
-from expunge.report.numerals import bare, count, listed, shown
+from expunge.report.board import guarantee_words, mark_words, method_board, why_not
+from expunge.report.comparison import TONES
+from expunge.report.numerals import DASH, bare, listed, short, shown
 from expunge.report.study_results import settled
-from expunge.report.study_text import DASH, number
+from expunge.report.study_text import number
 from expunge.report.study_wording import MEANINGS, guarantee_meaning
 
-LONGEST_DIGEST = 12
 MOST_FAILURES = 100
 
 
@@ -64,7 +64,7 @@ def _part(setting: Setting, row: Row, at: int, name: str) -> dict[str, Any]:
         "scores": _scores(search),
         "notices": () if search is None else search.notices or (),
         "failures": [(_named(failure.fields), failure.reason) for failure in failures[:MOST_FAILURES]],
-        "failed": f"{count(len(failures), 'trial')} of the search failed",
+        "failed": f"{counted(len(failures), 'trial')} of the search failed",
     }
 
 
@@ -90,7 +90,7 @@ def _seed(seed: Seed) -> dict[str, Any]:
         "work": DASH if done is None else bare(done.example_steps, "example-steps"),
         "allowed": "" if done is None or done.allowed is None else f"of {bare(done.allowed, 'example-steps')} allowed",
         "seconds": DASH if done is None else shown(done.seconds, "seconds"),
-        "weights": DASH if done is None else f"{done.weights_digest[:LONGEST_DIGEST]}…",
+        "weights": DASH if done is None else short(done.weights_digest),
     }
 
 
@@ -142,5 +142,5 @@ def _scores(search: Searched | None) -> list[tuple[str, str]]:
     if search.example_steps:
         facts.append(("cost of the search", shown(search.example_steps, "example-steps")))
     if search.digest:
-        facts.append(("digest of the search", f"{search.digest[:LONGEST_DIGEST]}…"))
+        facts.append(("digest of the search", short(search.digest)))
     return facts
