@@ -32,7 +32,7 @@ def place(results: dict[str, Any], *way: Any) -> Any:
 ROW = ("settings", 0, "rows", 3)
 ALTERED: tuple[tuple[tuple[Any, ...], Any, str], ...] = (
     (("format",), "expunge/study-results/2", "expunge/study-results/2"),
-    (("format",), None, "format none"),
+    (("format",), None, "format None"),
     (("title",), 7, "title"),
     (("seeds",), "012", "a list"),
     (("seeds",), [0.5], "whole number"),

@@ -35,14 +35,16 @@ class Estimate(Plain):
         return self.mean if self.upper is None else self.upper
 
     def check(self, where: str) -> None:
-        if self.n < 1:
-            raise DataError(f"{where} is a mean of nothing (n = 0): missing evidence is written as undecided")
         for name, end in (("low", self.lower), ("high", self.upper)):
             if end is None and (self.n != 1 or self.lower is not None):
-                raise unfit(None, f"{where} {name}", "a number")
+                if name in self.rest:
+                    raise unfit(None, f"{where} {name}", "a number")
+                raise DataError(f"{where} has no {name!r}: the file was altered or another version wrote it")
         room = ROUNDING * max(1.0, abs(self.mean))
         if not self.low - room <= self.mean <= self.high + room:
             raise DataError(f"{where} lies outside its own interval: the file was altered or badly written")
+        if self.n < 1:
+            raise DataError(f"{where} is a mean of nothing (n = 0): missing evidence is written as undecided")
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,10 @@ class Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Document(Plain):
-    """A plain file. ``AGAIN`` ends the refusal of another format."""
+    """A plain file. ``OTHER`` refuses another format, and ``AGAIN`` ends that refusal."""
 
     FORMAT: ClassVar[str]
+    OTHER: ClassVar[str] = "{where} has the format {told}, not {wanted!r}: another version wrote it"
     AGAIN: ClassVar[str] = ""
 
 
@@ -64,6 +65,7 @@ class Sealed(Document):
     """A plain file with a digest over all but itself, and over nothing that is called ``CLOCK``, wherever it stands."""
 
     CLOCK: ClassVar[str] = ""
+    ALTERED: ClassVar[str] = "{where} does not match its digest: it was altered"
 
     digest: Digest = ""
 
@@ -117,10 +119,8 @@ def read_document(kind: type[Found], content: Any, where: str, refusal: type[Exp
     value = _parsed(content, where) if isinstance(content, bytes) else content
     found = value.get("format") if isinstance(value, dict) else value
     if found != document.FORMAT:
-        told = "none" if found is None else clean(repr(found), LONGEST_NAME)
-        raise refusal(
-            f"{where} has the format {told}, not {document.FORMAT!r}: another version wrote it{document.AGAIN}"
-        )
+        told = clean(repr(found), LONGEST_NAME)
+        raise refusal(document.OTHER.format(where=where, told=told, wanted=document.FORMAT) + document.AGAIN)
     told = cast("dict[str, Any]", value)
     if issubclass(document, Sealed):
         digest = _reader(Digest, False)(_member(told, "digest", where), f"{where} digest")
@@ -129,7 +129,7 @@ def read_document(kind: type[Found], content: Any, where: str, refusal: type[Exp
         except ExpungeError:  # keys or numbers that no writer of ours leaves
             same = False
         if not same:
-            raise DataError(f"{where} does not match its digest: it was altered{document.AGAIN}")
+            raise DataError(document.ALTERED.format(where=where) + document.AGAIN)
     return from_plain(kind, {name: inner for name, inner in told.items() if name != "format"}, where)
 
 
@@ -250,7 +250,7 @@ def _marked(kind: Any, marks: tuple[Any, ...], signed: bool) -> Read:
         found = read(value, where)
         for bound in bounds:
             if (kept := bound.fit(found)) is None:
-                raise malformed(where, f"{bound.needed} is expected") if signed else unfit(value, where, bound.needed)
+                raise malformed(where, f"{bound.needed} is expected") if signed else bound.refusal(value, where)
             found = kept
         return found
 

@@ -32,8 +32,11 @@ MarkName = Literal[
 State = Literal["tuned", "nothing to tune", "takes no budget", "untuned", "oracle-tuned"]
 VERDICTS, MARKS, STATES = get_args(Word), get_args(MarkName), get_args(State)
 
-Written = Annotated[str, sized(1, LONGEST_WRITTEN)]  # tells things apart, however strange
-Shown = Annotated[str, sized(1, LONGEST_WRITTEN), shown(LONGEST_NAME)]
+WRITTEN = replace(
+    sized(1, LONGEST_WRITTEN), said=f"must be a text of 1 to {LONGEST_WRITTEN} characters: the file was altered"
+)
+Written = Annotated[str, WRITTEN]  # tells things apart, however strange
+Shown = Annotated[str, WRITTEN, shown(LONGEST_NAME)]
 
 
 @dataclass(frozen=True, kw_only=True)

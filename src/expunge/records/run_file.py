@@ -28,7 +28,7 @@ class TunedFields(Plain):
     """What a tuning says of the fields that it chose for a method. Scores are distances from a twin; 0 is best."""
 
     digest: Digest
-    mode: Literal["rehearsal", "oracle"]
+    mode: str
     state: str
     method: MethodFile
     recipe_but_seed: Digest

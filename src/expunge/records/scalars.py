@@ -28,6 +28,10 @@ class Bound:
 
     needed: str
     fit: Callable[[Any], Any]
+    said: str = ""  # in the place of the usual refusal
+
+    def refusal(self, value: Any, where: str) -> DataError:
+        return DataError(f"{where} {self.said}") if self.said else unfit(value, where, self.needed)
 
 
 def between(low: float, high: float) -> Bound:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from expunge.core.errors import DataError
 from expunge.records.form import Many, Plain, Sealed
 from expunge.records.scalars import Amount, Digest
 
 MOST_TRIALS = 10_000
+REMEDY = "; tune again, or take the file as `expunge tune` wrote it"
 Found = TypeVar("Found")
 
 Mode = Literal["rehearsal", "oracle"]  # at a twin, or at the reference of the very request, which can only refute
@@ -206,10 +207,11 @@ class Tuning(Sealed):
     """The whole file. Its digest is that of everything but what the clock said."""
 
     FORMAT: ClassVar[str] = "expunge/tuning/1"
-    AGAIN: ClassVar[str] = "; tune again, or take the file as `expunge tune` wrote it"
+    OTHER: ClassVar[str] = "{where}: this is not a tuning: its format is {told}, not {wanted!r}"
+    ALTERED: ClassVar[str] = f"{{where}}: the tuning was altered: its digest is not that of its content{REMEDY}"
     CLOCK: ClassVar[str] = "seconds"
 
-    mode: Mode
+    mode: str
     recipe_digest: Digest
     recipe_but_seed: Digest
     data_root: Digest
@@ -222,6 +224,10 @@ class Tuning(Sealed):
     twins: tuple[TwinRead, ...]
     methods: tuple[Tuned, ...]
     cost: TuningCost
+
+    def check(self, where: str) -> None:
+        if self.mode not in get_args(Mode):
+            raise DataError(f"{where}: the tuning was altered: mode {self.mode!r} is none of this version{REMEDY}")
 
     def of(self, method: str) -> Tuned | None:
         """What was found for a method."""
