@@ -15,7 +15,9 @@ import pytest
 from tests.study.conftest import SMALL, contents, pictures
 
 from expunge.core.errors import RunError
-from expunge.records.form import to_plain
+from expunge.core.values import Refuted
+from expunge.records.evaluation import Evaluation
+from expunge.records.form import read_document, seal, to_plain, write_document
 from expunge.study.digests import digest_of
 from expunge.study.grid import Grid, lay_out
 from expunge.study.job import Job, Work
@@ -235,12 +237,12 @@ def test_holm_over_methods(write_study: Write, tmp_path: Path) -> None:
     def verdicts(p_values: dict[str, float]) -> dict[str, str]:
         for label, p in p_values.items():
             path = store.place(setting.runs[label][0].evaluate) / "evaluation.json"
-            told = json.loads(path.read_text())
-            told["verdict"] = {"verdict": "refuted", "p": p, "detail": "mean-margin: far off"}
-            path.write_text(json.dumps(told))
+            told = read_document(Evaluation, path.read_bytes(), path.name)
+            told = seal(replace(told, verdict=Refuted("mean-margin: far off", p)))
+            path.write_text(write_document(told))
             entry = store.entry(setting.runs[label][0].evaluate)
             assert entry is not None
-            store.keep(replace(entry, digest=digest_of(Work.EVALUATE, told)))
+            store.keep(replace(entry, digest=digest_of(told)))
         results = Gathered(study, grid, store, known_outcomes(grid.jobs, store))
         return {label: results.verdict(setting, setting.runs[label][0])[0] for label in p_values}
 

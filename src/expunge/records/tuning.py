@@ -16,6 +16,7 @@ Found = TypeVar("Found")
 
 Mode = Literal["rehearsal", "oracle"]  # at a twin, or at the reference of the very request, which can only refute
 Stage = Literal["choice", "transfer"]
+PartName = Literal["forget", "retain", "calibration"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,11 @@ class Score(Plain):
     parts: Mapping[str, float]
     accuracy: float
     short: float
+
+    def check(self, where: str) -> None:
+        odd = next((name for name in self.parts if name not in get_args(PartName)), None)
+        if odd is not None:
+            raise DataError(f"{where} has the part {odd[:40]!r}: the file was altered")
 
     @property
     def reason(self) -> str | None:
