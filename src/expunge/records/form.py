@@ -25,6 +25,7 @@ from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, raw, unf
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
+NULL = {"null": True}  # metadata of a field that may be absent and is written as null
 INLINE = {"inline": True}  # metadata of a part whose fields stand among those of its owner: all of them or none
 
 
@@ -117,11 +118,10 @@ def read_document(kind: type[Found], content: Any, where: str, refusal: type[Exp
     """A plain file from its bytes, or from a value that was parsed; another format is a ``refusal`` of that class."""
     document = cast("type[Document]", kind)
     value = _parsed(content, where) if isinstance(content, bytes) else content
-    found = value.get("format") if isinstance(value, dict) else value
-    if found != document.FORMAT:
-        told = clean(repr(found), LONGEST_NAME)
-        raise refusal(document.OTHER.format(where=where, told=told, wanted=document.FORMAT) + document.AGAIN)
-    told = cast("dict[str, Any]", value)
+    told = _object(value, where)
+    if (found := told.get("format")) != document.FORMAT:
+        shown = clean(repr(found), LONGEST_NAME)
+        raise refusal(document.OTHER.format(where=where, told=shown, wanted=document.FORMAT) + document.AGAIN)
     if issubclass(document, Sealed):
         digest = _reader(Digest, False)(_member(told, "digest", where), f"{where} digest")
         try:
@@ -173,7 +173,7 @@ def _object_of(value: Any, signed: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"format": value.FORMAT} if isinstance(value, Document) else {}
     for name, (attribute, kind) in schema.known.items():
         told = _written(kind, getattr(value, attribute), signed)
-        if told is not None or (name in schema.needed and not signed):
+        if told is not None or (name in schema.nulls and not signed):
             found[name] = told
     for attribute in schema.groups:
         found |= {} if (group := getattr(value, attribute)) is None else _object_of(group, signed)
@@ -182,11 +182,12 @@ def _object_of(value: Any, signed: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Schema:
-    """Of a dataclass: by JSON name the attribute and its type; names that must be there; by attribute inline parts."""
+    """Of a dataclass: by JSON name the attribute and its type; names that must be there, or are written if null."""
 
     known: Mapping[str, tuple[str, Any]]
     needed: frozenset[str]
-    groups: Mapping[str, type]
+    nulls: frozenset[str]
+    groups: Mapping[str, type]  # by attribute the inline parts
 
 
 @functools.cache
@@ -196,6 +197,7 @@ def _schema(kind: type, signed: bool) -> _Schema:
     return _Schema(
         known={_name(item, signed): (item.name, hints[item.name]) for item in own},
         needed=frozenset(_name(item, signed) for item in own if item.default is not None),
+        nulls=frozenset(_name(item, signed) for item in own if item.default is not None or "null" in item.metadata),
         groups={item.name: get_args(hints[item.name])[0] for item in fields(kind) if "inline" in item.metadata},
     )
 
@@ -357,7 +359,7 @@ def _plain_fields(kind: type) -> Read:
             found = _member(told, name, where) if needed else told.get(name)
             if found is not None or needed:
                 made[attribute] = reader(found, f"{where} {name}")
-            elif name in told:
+            elif name in told and name not in schema.nulls:
                 rest[name] = None
         for attribute, reader, inside in parts:
             if group := {name: told[name] for name in inside if name in told}:

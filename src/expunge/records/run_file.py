@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
-from expunge.core.errors import DataError
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.records.form import INLINE, Document, Plain, Through, to_plain
 from expunge.records.scalars import Amount, Digest, Large, Second, Slots
 from expunge.records.values import WrittenGuarantee
 
 NAME = "run.json"
+
+
+def _beacon(told: Any) -> Beacon:
+    try:
+        return Beacon.from_json(told)
+    except InvalidArgument as error:
+        raise DataError(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +214,7 @@ class RunFile(Document):
     data: DataFile
     dataset_root: Digest
     beacon: Digest | None
-    beacon_described: Annotated[Beacon, Through(Any, Beacon.as_json, Beacon.from_json)] | None = None
+    beacon_described: Annotated[Beacon, Through(Any, Beacon.as_json, _beacon)] | None = None
     beacon_note: str
     lineage_seed: Digest | None
     tombstones: Slots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from expunge.core.errors import DataError
@@ -21,7 +21,7 @@ from expunge.core.values import (
     Verdict,
     finite_or_none,
 )
-from expunge.records.form import Through
+from expunge.records.form import NULL, Through
 from expunge.records.scalars import Name, Positive, Remark, Share
 
 
@@ -41,7 +41,7 @@ class _Certified:
 class _Empirical:
     kind: Literal["empirical"] = "empirical"
     passed: tuple[Name, ...]
-    level: Share | None
+    level: Share | None = field(default=None, metadata=NULL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,30 +127,30 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 
 def _unlearning(told: RunFile, evaluation: Evaluation | None) -> Unlearning | None:
     forgotten, rules = told.forgotten or 0, tuple(clean(rule) for rule in told.rules or ())
-    match told.request:
-        case UnlearnRequest(method=method, parent=parent, forget=forget, budget=budget, seed=seed):
-            settings = {**method.fields, "budget": budget, "seed": seed}
-            return Unlearning(
-                method=clean(method.name, LONGEST_NAME),
-                settings=tuple((clean(name, LONGEST_NAME), plain(value)) for name, value in settings.items()),
-                parent=parent,
-                forgotten=forgotten,
-                rules=rules,
-                forget_digest=forget,
-                untuned=told.forgetting is not None and told.forgetting.untuned,
-            )
-        case TrainRequest(without=str(without)) if evaluation is not None:
-            return Unlearning(
-                method=AFRESH,
-                settings=(("seed", plain(told.recipe.get("seed"))),),
-                parent=evaluation.original.weights_digest,
-                forgotten=forgotten,
-                rules=rules,
-                forget_digest=without,
-                untuned=False,
-            )
-        case _:
-            return None
+    request, method, parent = told.request, told.method, told.parent
+    if isinstance(request, UnlearnRequest) and method is not None and parent is not None:
+        asked = {} if told.asked is None else {"budget": told.asked.budget, "seed": told.asked.seed}
+        settings = {**method.fields, **asked}
+        return Unlearning(
+            method=clean(method.name, LONGEST_NAME),
+            settings=tuple((clean(name, LONGEST_NAME), plain(value)) for name, value in settings.items()),
+            parent=parent.weights_digest,
+            forgotten=forgotten,
+            rules=rules,
+            forget_digest=request.forget,
+            untuned=told.forgetting is not None and told.forgetting.untuned,
+        )
+    if isinstance(request, TrainRequest) and request.without is not None and evaluation is not None:
+        return Unlearning(
+            method=AFRESH,
+            settings=(("seed", plain(told.recipe.get("seed"))),),
+            parent=evaluation.original.weights_digest,
+            forgotten=forgotten,
+            rules=rules,
+            forget_digest=request.without,
+            untuned=False,
+        )
+    return None
 
 
 def plain(value: Any) -> str:

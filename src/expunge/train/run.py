@@ -62,8 +62,9 @@ class Run:
         folder = Path(path)
         if not (folder / NAME).is_file():
             raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
-        content = read_bytes(folder / NAME, "the run")
-        return cls(folder, read_document(RunFile, content, str(folder / NAME), RunError))
+        content = parse_json(read_bytes(folder / NAME, "the run"))
+        told = content if isinstance(content, dict) else {"format": content}
+        return cls(folder, read_document(RunFile, told, str(folder / NAME), RunError))
 
     def _untrained(self) -> RunError:
         return RunError(
