@@ -7,7 +7,7 @@ known, which every recorded state holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256 as begin
 from typing import BinaryIO
@@ -20,7 +20,6 @@ from expunge.records.limits import Code, refused
 from expunge.records.record import RunRecord, State, TraceMode
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import epochs_of
-from expunge.verify.opened import Progress
 
 RECORD_BYTES = {TraceMode.LOSSES: 2 * DIGEST_BYTES, TraceMode.GRADIENTS: 3 * DIGEST_BYTES}
 SLOT_BYTES = 8
@@ -70,7 +69,7 @@ def scan(
     record: RunRecord,
     least_present: int,
     trace: BinaryIO | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scan:
     """Compute every step again. ``trace`` has the right length where it is given; without it only the root is found."""
     found = Scan()
