@@ -20,12 +20,12 @@ from expunge.cli.main import app, main
 from expunge.core import clock as clock_of_records
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
-from expunge.data.forget_set import ForgetSet
+from expunge.data.forget_set import read_forget_set
 from expunge.hygiene import retire
 from expunge.hygiene.survey import survey
-from expunge.records.declaration import read_declaration, write_declaration
+from expunge.records.declaration import Intent, Retired, read_declaration, write_declaration
 from expunge.records.envelope import open_envelope
-from expunge.records.form import read_document, to_plain, without, write_document
+from expunge.records.form import Document, read_document, to_plain, without, write_document
 from expunge.records.keys import load_trusted, write_trusted
 from expunge.records.log import read_log
 from expunge.records.statement import read_statement, write_statement
@@ -142,7 +142,7 @@ def _results(path: Path, scratch: Path) -> bytes:
 
 
 def _forget_set(path: Path, scratch: Path) -> bytes:
-    return plain_json(ForgetSet.from_json(parse_json(path.read_bytes())).as_json()).encode()
+    return write_document(read_forget_set(path.read_bytes()).file).encode()
 
 
 def _tuning(path: Path, scratch: Path) -> bytes:
@@ -153,6 +153,10 @@ def _declaration(path: Path, scratch: Path) -> bytes:
     found = read_declaration(path.parent)
     assert found is not None
     return _written(lambda at: write_declaration(at.parent, found), scratch / "hygiene.json")
+
+
+def _document(kind: type[Document]) -> Callable[[Path, Path], bytes]:
+    return lambda path, scratch: write_document(read_document(kind, path.read_bytes(), path.name)).encode()
 
 
 def _entry(path: Path, scratch: Path) -> bytes:
@@ -190,8 +194,8 @@ REWRITE: dict[str, Callable[[Path, Path], bytes]] = {
     "forget set": _forget_set,
     "tuning": _tuning,
     "declaration": _declaration,
-    "intent": _plain,
-    "retired": _plain,
+    "intent": _document(Intent),
+    "retired": _document(Retired),
     "entry": _entry,
     "store": _plain,
     "recipe": _recipe,

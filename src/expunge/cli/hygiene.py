@@ -39,7 +39,9 @@ def hygiene(
         str | None, typer.Option(help="Compare the data too: where they lie now, or `source` for where the run says.")
     ] = None,
     salts: Annotated[Path | None, typer.Option(help="Where the salt file lies now, if it moved.")] = None,
-    folder: Annotated[list[Path] | None, typer.Option(help="One more folder to look for runs in (repeatable).")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Option("--folder", help="One more folder to look for runs in (repeatable).")
+    ] = None,
     keep: Annotated[
         list[Path] | None,
         typer.Option(help="A run to list and leave alone, for example one still in use (repeatable)."),
@@ -65,7 +67,7 @@ def hygiene(
         raise InvalidArgument("--yes has no use without --destroy: nothing else asks")
 
     def look() -> Survey:
-        return survey(run, folders=folder or (), keep=keep or (), data=data, salts=salts)
+        return survey(run, folders=folders or (), keep=keep or (), data=data, salts=salts)
 
     found, status = look(), None
     if window is not None:
@@ -122,7 +124,7 @@ def _show(found: Survey) -> None:
     if declared is not None and declared.window is not None:
         typer.echo(f"erasure pending: the old state is kept for auditors until {declared.window.until}")
     elif declared is not None:
-        typer.echo(f"declared destroyed: {len(declared.retired)} (hygiene.json)")
+        typer.echo(f"declared destroyed: {len(declared.retired)} ({declared.NAME})")
     if found.ours and found.unchanged is None and (declared is None or declared.window is None):
         typer.echo(f"to end what can be ended: expunge hygiene {_near(found.run.path)} --destroy")
 

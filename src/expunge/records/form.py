@@ -21,11 +21,13 @@ from expunge.core.errors import DataError, ExpungeError, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, canonical_json, parse_json, plain_json, sha256
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.canonical import checked_list, checked_object, checked_text, malformed
+from expunge.records.holds import Holds
 from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, raw, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
 NULL = {"null": True}  # metadata of a field that may be absent and is written as null
+NEEDED = {"null": True, "needed": True}  # of a field that stands in every file, and whose None is written as null
 INLINE = {"inline": True}  # metadata of a part whose fields stand among those of its owner: all of them or none
 
 
@@ -54,9 +56,14 @@ class Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Document(Plain):
-    """A plain file. ``OTHER`` refuses another format, and ``AGAIN`` ends that refusal."""
+    """A plain file. ``NAME`` is what it is called, ``HOLDS`` what of forgotten rows may stand in it, and how that ends.
+
+    ``OTHER`` refuses another format, and ``AGAIN`` ends that refusal.
+    """
 
     FORMAT: ClassVar[str]
+    NAME: ClassVar[str]
+    HOLDS: ClassVar[Holds]
     OTHER: ClassVar[str] = "{where} has the format {told}, not {wanted!r}: another version wrote it"
     AGAIN: ClassVar[str] = ""
 
@@ -94,6 +101,11 @@ def from_plain(kind: Any, value: Any, where: str) -> Any:
 def write_document(document: Document) -> str:
     """The text of a plain file."""
     return plain_json(to_plain(document))
+
+
+def sealed(kind: type[Document], content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The content of a plain file, whatever is in it, with the digest that it should have."""
+    return {**content, "digest": _digest(kind, content)} if issubclass(kind, Sealed) else content
 
 
 def seal(document: Found) -> Found:
@@ -196,7 +208,7 @@ def _schema(kind: type, signed: bool) -> _Schema:
     own = [item for item in fields(kind) if item.name != "rest" and "inline" not in item.metadata]
     return _Schema(
         known={_name(item, signed): (item.name, hints[item.name]) for item in own},
-        needed=frozenset(_name(item, signed) for item in own if item.default is not None),
+        needed=frozenset(_name(item, signed) for item in own if item.default is not None or "needed" in item.metadata),
         nulls=frozenset(_name(item, signed) for item in own if item.default is not None or "null" in item.metadata),
         groups={item.name: get_args(hints[item.name])[0] for item in fields(kind) if "inline" in item.metadata},
     )
