@@ -14,7 +14,7 @@ from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact, Measurement, Undecided
+from expunge.core.values import Empirical, Exact, Measurement, Progress, Undecided
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
@@ -24,7 +24,6 @@ from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdou
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
 from expunge.records.form import seal, to_plain, write_document
 from expunge.records.run_file import TunedFields
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device

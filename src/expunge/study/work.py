@@ -24,6 +24,7 @@ from expunge.core.errors import (
 )
 from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
@@ -45,7 +46,6 @@ from expunge.study.store import Store, ended
 from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of
 from expunge.study.tuning_folder import TrialBook
 from expunge.train.folder import sound
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.trace import Trace
@@ -244,7 +244,7 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     with pinned(run.recipe):
         rows = at.data.rows(job.means["data"])
         write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(run.told.device)))
-    return Result(digest_of(run.told), float(run.result.example_steps))
+    return Result(digest_of(run.told), run.result.example_steps)
 
 
 def _evaluate(job: Job, at: At) -> Result:
