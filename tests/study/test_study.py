@@ -76,7 +76,7 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
         values["utility"].append(
             np.mean([reference["value"] for reference in accuracy["references"]]) - accuracy["unlearned"]["value"]
         )
-        values["cost"].append(told(run)["example_steps"] / told(original)["example_steps"])
+        values["cost"].append(run.result.example_steps / original.result.example_steps)
     figures = row(results, "fine-tune")["figures"]
     assert figures["forgetting-gap"]["values"] == pytest.approx(values["gap"], rel=1e-9)
     assert figures["utility-gap"]["values"] == pytest.approx(values["utility"], abs=1e-12)

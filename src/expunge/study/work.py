@@ -244,7 +244,7 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     with pinned(run.recipe):
         rows = at.data.rows(job.means["data"])
         write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(run.told.device)))
-    return Result(digest_of(run.told), float(run.result.example_steps))
+    return Result(digest_of(run.told), run.result.example_steps)
 
 
 def _evaluate(job: Job, at: At) -> Result:
