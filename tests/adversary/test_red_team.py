@@ -14,6 +14,7 @@ from tests.verify.levels.replaying import sealed, story_of, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, WITNESS
 from tests.verify.records import approximated, bundle, certified, codes, trained
 
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json, sha256
@@ -25,7 +26,6 @@ from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.declaration import INTENT
 from expunge.records.draft import bundle_files, sign_and_log
 from expunge.records.envelope import envelope_digest, seal
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import writing
@@ -87,7 +87,9 @@ def test_no_chair_is_called_empty_of_a_method_whose_steps_nobody_recorded(tmp_pa
         assert found.status is Status.ACCEPTED
         assert ("no chair of the forgotten rows" in "\n".join(verdict_lines(found))) == empty
         with open_bundle(path) as opened:
-            assert ("no chair of the forgotten rows" in certificate(opened, found)["checked"]["says"]) == empty
+            assert (
+                "no chair of the forgotten rows" in certificate(opened, found).as_json()["checked"]["says"]
+            ) == empty
 
 
 def test_a_witness_who_sees_the_commitment_again_for_another_model_breaks_no_beacon(tmp_path: Path) -> None:

@@ -22,13 +22,13 @@ from tests.verify.records import (
 )
 
 from expunge.adversary.table.story import record_of
+from expunge.core.clock import Time
 from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.draft import bundle_files, sign
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey, TrustedKey
 from expunge.records.log import writing
 from expunge.records.record import Cost, Guarantee, GuaranteeKind, Operation, Trace
@@ -155,7 +155,7 @@ def test_a_method_carried_out_again_says_nothing_of_its_parent(
     for name in ("reuse", "checkpoint files"):
         assert finding_of(found, name, Level.V1).outcome is Outcome.NOT_CHECKED
     with open_bundle(made) as opened:
-        facts = certificate(opened)
+        facts = certificate(opened).as_json()
     assert facts["schedule"]["recorded"] is False
     assert [item["level"] for item in facts["verification"]] == ["V1", "V3"]
 

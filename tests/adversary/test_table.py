@@ -73,6 +73,7 @@ def test_the_table_holds_every_numbered_attack_and_every_variant_once() -> None:
             Code.SCHEDULE_ROOT_MISMATCH,
             Code.TRACE_DIGEST_MISMATCH,
             Code.GUARANTEE_TOO_HIGH,
+            Code.EXECUTION_MISMATCH,
         )
     }, "only codes that no numbered attack asks for may be missing"
 

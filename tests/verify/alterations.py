@@ -18,8 +18,8 @@ from tests.verify.records import (
     trained,
 )
 
+from expunge.core.clock import Time
 from expunge.core.hashing import sha256
-from expunge.records.form import Time
 from expunge.records.record import (
     Beacon,
     Operation,

@@ -15,12 +15,12 @@ from tests.verify.lineages import Lineage, MadeUp
 from tests.verify.records import statement_of
 
 from expunge.adversary.table.story import record_of
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder, write_zip
 from expunge.records.draft import Draft, bundle_files, sign_and_log
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.log import writing
 from expunge.records.record import Beacon, Cost, Initiator, Operation, Request, Reuse, RunRecord, Salts

@@ -30,11 +30,11 @@ from expunge.adversary.table.schedule import denied, target_of
 from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.table import FIXTURES
 from expunge.core.errors import RunError
+from expunge.core.values import Progress
 from expunge.data.splits import Split
 from expunge.records.demo import AbsorbedSwap, DemoResult, ForgedLog, Honest, MadeUp, Played, Spread
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, Standing, Status, Verdict
-from expunge.train.loop import Progress
 
 FORGERS = ("greedy", "nearest", "swap", "matching", "content")
 CANDIDATES = 100  # batches that greedy draws for each step, and steps of content's descent

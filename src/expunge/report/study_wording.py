@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from expunge.core.wording import clean, counted
+from expunge.records.results import MARKS, Problem, Results, Row, Setting, guarantee_rank
 from expunge.report.board import guarantee_words
-from expunge.report.entry import clean
-from expunge.report.numerals import SPACE, count, listed, percent, shown
+from expunge.report.numerals import SPACE, few, listed, percent, shown
+from expunge.report.study_results import settled
 from expunge.report.study_text import number
-from expunge.report.study_values import MARKS, Problem, Row, Setting, Study, guarantee_rank
 
 MOST_LISTED = 5
 SEES = 2.0  # times the noise among retrained models: where the original lies nearer, the gap tells nobody apart
@@ -35,18 +37,18 @@ class Group:
     jobs: tuple[str, ...]
 
 
-def headline(study: Study) -> str:
+def headline(study: Results) -> str:
     """What was done, on what, in one sentence."""
     data = listed(list(dict.fromkeys(setting.data for setting in study.settings)))
     where = "" if len(study.settings) == 1 else f", in {len(study.settings)} settings"
     return (
-        f"{count(len(study.methods), 'method')} had to forget parts of {data}{where}. Each ran with "
-        f"{count(len(study.seeds), 'seed')} and is read against {count(study.references, 'model')} retrained without "
-        "the forgotten examples."
+        f"{counted(len(study.methods), 'method')} had to forget parts of {data}{where}. Each ran with "
+        f"{counted(len(study.seeds), 'seed')} and is read against {counted(study.references, 'model')} retrained "
+        "without the forgotten examples."
     )
 
 
-def allowance(study: Study) -> str:
+def allowance(study: Results) -> str:
     """What a run might spend."""
     budgets = list(dict.fromkeys(setting.budget for setting in study.settings))
     if budgets == [None]:
@@ -56,16 +58,16 @@ def allowance(study: Study) -> str:
     return "Budgets differ between settings and are named there."
 
 
-def incomplete(study: Study) -> str:
+def incomplete(study: Results) -> str:
     """What is missing; empty where the study is complete."""
     if study.complete:
         return ""
     missing = sum(row.count("missing") for setting in study.settings for row in setting.rows)
-    known = f" ({count(missing, 'result')} so far)" if missing else ""
+    known = f" ({counted(missing, 'result')} so far)" if missing else ""
     return f"This study is not complete: jobs are still missing{known}. Every figure stands on the seeds that are done."
 
 
-def reading(study: Study) -> tuple[tuple[str, str], ...]:
+def reading(study: Results) -> tuple[tuple[str, str], ...]:
     """How the figures are read: what a text is about, and the text."""
     noise = [setting.noise for setting in study.settings if setting.noise is not None]
     apart = ""
@@ -114,21 +116,22 @@ def asked(setting: Setting) -> str:
     took = "" if steps is None else f" Training took {shown(steps, 'example-steps')}."
     return (
         f"On {setting.data} with the model {setting.model or 'not trained so far'}{recipe}, {setting.forgotten:,} of "
-        f"{count(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be forgotten.{took}{budget}"
+        f"{counted(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be "
+        f"forgotten.{took}{budget}"
     )
 
 
 def findings(setting: Setting) -> tuple[str, ...]:
     """What came out, in plain words."""
     ran = [row for row in setting.ranked if row.took_part]
-    found = [f"{len(ran)} of {count(len(setting.rows), 'method')} could be run."]
-    supported = [row.label for row in ran if row.verdicts["Supported"] == sum(row.verdicts.values()) > 0]
+    found = [f"{len(ran)} of {counted(len(setting.rows), 'method')} could be run."]
+    supported = [row.label for row in ran if row.judged("Supported") == sum(row.verdicts.values()) > 0]
     found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
     blind = blindness(setting)
     if blind:
         found.append(blind)
     plain = [row for row in ran if not guarantee_rank(row.guarantee) and not row.has("collapsed")]
-    refuted = [row for row in plain if row.verdicts["Refuted"] == sum(row.verdicts.values()) > 0]
+    refuted = [row for row in plain if row.judged("Refuted") == sum(row.verdicts.values()) > 0]
     near = [
         f"{row.label} ({number(gap, 'spreads')})"
         for row in plain
@@ -169,10 +172,10 @@ def grouped(problems: Sequence[Problem]) -> tuple[Group, ...]:
     return tuple(Group(status, reason, tuple(jobs)) for (status, reason), jobs in found.items())
 
 
-def provenance(study: Study) -> tuple[tuple[str, str, bool], ...]:
+def provenance(study: Results) -> tuple[tuple[str, str, bool], ...]:
     """Name, value, and whether the value is code."""
     cost = study.cost
-    jobs = f"{count(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
+    jobs = f"{counted(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
     jobs += f", {cost.left_out:,} left out" if cost.left_out else ""
     work = (
         f"{shown(cost.example_steps, 'example-steps')}; {shown(cost.seconds, 'seconds')} by the clock, "
@@ -206,8 +209,8 @@ def guarantee_meaning(guarantee: str) -> str:
 
 
 def _some(names: list[str]) -> str:
-    return listed(names[:MOST_LISTED] + ([f"{len(names) - MOST_LISTED} more"] if names[MOST_LISTED:] else []))
+    return few(names, MOST_LISTED)
 
 
-def _told(pairs: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in pairs[:20])
+def _told(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in list(settled(values).items())[:20])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,8 @@ from expunge.records.states import state_digests
 from expunge.records.tensors import TensorFile
 from expunge.records.verdict import Finding, Level, Verdict
 from expunge.train.run import Run
-from expunge.verify.levels.checks import Checks
-from expunge.verify.levels.form import check_form
-from expunge.verify.levels.level_one import check_structure
-from expunge.verify.opened import OpenedRecord
-from expunge.verify.verify import verify
+from expunge.verify.opened import OpenedRecord, Supplied
+from expunge.verify.verify import carry_out, verify
 
 
 def story_of(run: Run, key: SigningKey, *, states: bool = True) -> Story:
@@ -67,11 +65,19 @@ def opened_record(path: Path, key: SigningKey) -> Generator[OpenedRecord]:
     """A record whose form and structure hold, as replay is given it."""
     trusted = (key.trusted(ORIGIN, Role.OWNER), key.trusted(ORIGIN, Role.LOG))
     with open_bundle(path) as opened:
-        form, checks = Checks(Level.V0), Checks(Level.V1)
-        found = check_structure(opened, check_form(opened, form, trusted), checks)
-        assert all(finding.stands for finding in (*form.findings, *checks.findings))
-        assert found is not None
+        found = OpenedRecord(opened, Supplied(keys=trusted))
+        carry_out(found, Level.V0, Level.V1)
+        assert found.chained
+        assert all(finding.stands for finding in found.findings)
         yield found
+
+
+def replay_findings(opened: OpenedRecord, *, level: Level, **given: Any) -> list[Finding]:
+    """What the checks from V2 on find in a record whose form and structure hold."""
+    supplied = replace(opened.supplied, level=level, **given)
+    again = replace(opened, supplied=supplied, findings=[], passed=set(opened.passed), replay=None)
+    carry_out(again, Level.V2, level)
+    return again.findings
 
 
 def sealed(story: Story, key: SigningKey, folder: Path) -> Path:

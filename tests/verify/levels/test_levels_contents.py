@@ -163,7 +163,7 @@ def test_secret_salts_come_in_a_file_of_their_own(
     bundle = sealed(story_of(after, owner), owner, tmp_path / "sealed")
     missing = verified(bundle, trusted, "V2", data=pictures)
     assert finding_of(missing, "content").reason == "evidence-missing"
-    assert "--salts" in finding_of(missing, "content").detail
+    assert "`salts`" in finding_of(missing, "content").detail
     assert verified(bundle, trusted, "V2", data=pictures, salts=salts).status is Status.ACCEPTED
     destroy_salts(salts, run.commitment.source_rows(Split.TRAIN, after.tombstones))
     assert verified(bundle, trusted, "V3", data=pictures, salts=salts).status is Status.ACCEPTED

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 from tests.verify.levels.replaying import (
     finding_of,
     opened_record,
+    replay_findings,
     sealed,
     story_of,
     verified,
@@ -30,13 +32,12 @@ from expunge.models.resolver import build
 from expunge.records.keys import SigningKey
 from expunge.records.verdict import Level, Outcome, Status
 from expunge.schedule.recipe import Optimiser
-from expunge.train import shards
+from expunge.train import segment
 from expunge.train.examples import Examples
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
 from expunge.train.state import read_tensors, weights_of, write_tensors
 from expunge.train.training import train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.levels.segments import missed, segments_of
 
 PERSON = "subject:someone-03"
@@ -202,7 +203,7 @@ def test_a_training_that_was_executed_differently_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fixture 14 b, and its like: the record states recipe and schedule rightly, the machine did something else."""
-    rate_at, plain = Optimiser.rate_at, Examples.plain
+    rate_at, plain = Optimiser.rate_at, Examples.batch
 
     def faster(self: Optimiser, at: int, total: int) -> float:
         return 1.001 * rate_at(self, at, total)
@@ -217,9 +218,9 @@ def test_a_training_that_was_executed_differently_is_refused(
         if what == "rate":
             otherwise.setattr(Optimiser, "rate_at", faster)
         elif what == "momentum":
-            otherwise.setattr(shards, "make_optimiser", lighter)
+            otherwise.setattr(segment, "make_optimiser", lighter)
         else:
-            otherwise.setattr(Examples, "plain", neighbours)
+            otherwise.setattr(Examples, "batch", neighbours)
         other = train(pictures, out=tmp_path / "other", recipe=base.recipe, checkpoint_interval=8)
     bundle = sealed(story_of(other, owner), owner, tmp_path / "sealed")
     assert other.weights_digest != base.weights_digest
@@ -338,7 +339,7 @@ def test_two_replays_that_differ_decide_nothing(
     bundle = sealed(story_of(base, owner), owner, tmp_path)
     import expunge.verify.levels.environment as environment
 
-    monkeypatch.setattr(environment, "self_test", lambda *_: (base.manifest["environment"]["self_test"], True))
+    monkeypatch.setattr(environment, "self_test", lambda *_: (run_json(base)["environment"]["self_test"], True))
     monkeypatch.setattr(torch.optim.SGD, "step", wavering)
     for level, name in (("V3", "execution"), ("V4", "twin run")):
         verdict = verified(bundle, trusted, level, data=pictures)

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.verify.levels.replaying import finding_of, opened_record, sealed, story_of, verified, with_state
+from tests.conftest import run_json
+from tests.verify.levels.replaying import (
+    finding_of,
+    opened_record,
+    replay_findings,
+    sealed,
+    story_of,
+    verified,
+    with_state,
+)
 
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
@@ -29,7 +38,6 @@ from expunge.train.run import Run
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, read_tensors, tensors_digest, write_tensors
 from expunge.train.training import make_recipe, train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.state_files import StateFiles
 
 ROOT = Path(__file__).parents[3]
@@ -173,11 +181,11 @@ def test_work_that_is_done_is_the_work_that_was_predicted(pictures: Dataset, tmp
             placement=Placement.SLOT,
             checkpoint_interval=10_000,
         )
-        assert run.manifest["example_steps"] == run.schedule.work(NOBODY)
+        assert run_json(run)["example_steps"] == run.schedule.work(NOBODY)
         for count in (1, 7):
             after = unlearn(run, f"random:{count}:3", out=tmp_path / f"{shards}-{slices}-{count}", data=pictures)
             starts = starts_of(run.schedule, after.tombstones)
-            assert after.manifest["example_steps"] == run.schedule.work(after.tombstones, starts=starts)
+            assert run_json(after)["example_steps"] == run.schedule.work(after.tombstones, starts=starts)
 
 
 def starts_of(schedule: Schedule, gone: np.ndarray) -> tuple[int, ...]:

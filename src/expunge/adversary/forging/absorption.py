@@ -15,7 +15,7 @@ import numpy as np
 from expunge.adversary.forging.forger import Found, Trying, put_in
 from expunge.adversary.forging.forgers import gradient_distances, nearest_unused
 from expunge.adversary.forging.step_state import After, StepState, same_bytes
-from expunge.train.names import MODEL
+from expunge.records.states import MODEL_PREFIX
 from expunge.train.state import Tensors
 
 
@@ -58,7 +58,7 @@ def _of_kind(after: After, kind: str, parameters: frozenset[str]) -> Tensors:
 def _kind(name: str, parameters: frozenset[str]) -> str:
     if name in parameters:
         return "weights"
-    return "buffers" if name.startswith(MODEL) else "optimiser"
+    return "buffers" if name.startswith(MODEL_PREFIX) else "optimiser"
 
 
 @dataclass(frozen=True, kw_only=True)

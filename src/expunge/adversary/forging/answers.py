@@ -16,11 +16,11 @@ from expunge.adversary.pol.proof import forge as forge_proof
 from expunge.adversary.pol.proof import prove, published_hash
 from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
+from expunge.core.values import Progress
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Encoding
 from expunge.data.splits import SPLITS, Split
 from expunge.records.verdict import Level, Status, Verdict
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 from expunge.verify.verify import verify
 
@@ -68,7 +68,7 @@ def published_answer(forgery: Forgery, calibration: Calibration) -> dict[int, Po
             rows,
             mode=Mode.AS_PUBLISHED,
             delta=calibration.delta,
-            device=str(forgery.run.manifest["device"]),
+            device=forgery.run.told.device,
         )
     return found
 
@@ -99,7 +99,7 @@ def up_to(level: Level, bundle: Path, trusted: Path, data: Dataset, salts: Path 
 
 def salts_of(run: Run, moved: Path | str | None) -> Path | str | None:
     """Where the salt file of a run lies, if it has one."""
-    return moved or run.manifest["data"].get("salt_file")
+    return moved or run.told.data.salt_file
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from expunge.adversary.pol.calibration import Calibration
 from expunge.adversary.pol.proof import Rows, check_provable
 from expunge.adversary.pol.spoof import Spoof, spoof
 from expunge.core.errors import RunError
+from expunge.core.values import Progress
 from expunge.records.verdict import Verdict
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 
 __all__ = ["CANDIDATES", "FORGERS", "Forging", "Spoofing", "forge", "make_up"]

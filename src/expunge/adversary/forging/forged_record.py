@@ -29,7 +29,7 @@ from expunge.adversary.forging.reordering import Order
 from expunge.adversary.table.story import Story, drafted
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import link_or_copy, read_bytes, write_bytes
-from expunge.core.hashing import sha256, u32
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.stored import write_commitment
 from expunge.records.bundle import write_folder
@@ -37,15 +37,16 @@ from expunge.records.draft import bundle_files, enter, sign
 from expunge.records.keys import TRUSTED, Role, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.log import writing as writing_log
+from expunge.records.run_file import TrainRequest
+from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
 from expunge.records.verdict import Level
+from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Role as Seat
 from expunge.schedule.plan import TrainingPlan
-from expunge.schedule.schedule import executed_digest
 from expunge.train.folder import writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
-from expunge.train.run import Run, write_manifest
-from expunge.train.trace import DIGEST_BYTES, Trace, epoch_digest, epochs_path, steps_path
+from expunge.train.run import Run, write_run_file
+from expunge.train.trace import Trace, epochs_path, steps_path
 from expunge.train.without import LeftOut
 
 ORIGIN = "forgery.invalid/throwaway"
@@ -93,7 +94,7 @@ def expected_refusal(forgery: Forgery) -> tuple[Code, Level]:
 
 def check_recordable(run: Run) -> None:
     """Whether a record of a forged log could be made of this run's folder."""
-    if run.manifest["operation"] != "train":
+    if run.told.operation != "train":
         raise InvalidArgument(
             f"{run.path} was made by {run.method}, and a forged record is of a training: name the training it came from"
         )
@@ -107,7 +108,7 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
     """The folder that a training without the target would have left, with the states of the one that had it."""
     run = forgery.run
     emptied = np.union1d(run.tombstones, forgery.slots)
-    left_out = LeftOut(ForgetSet(emptied, ("ids",), run.root.hex()), run.manifest["released"])
+    left_out = LeftOut(ForgetSet(emptied, ("ids",), run.root.hex()), run.told.released)
     with writing(folder):
         write_commitment(folder, run.commitment, run.units)
         left_out.write(folder)
@@ -122,19 +123,19 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
             seats = [_seated(plan, step) for step in range(plan.total)]
             work += sum(len(slots) for slots in seats)
             _write_trace(folder, run, shard, seats, forged)
-        if run.manifest.get("noise_commitment") is not None:
+        if run.told.noise_commitment is not None:
             link_or_copy(run.path / "noise.key", folder / "noise.key")
         link_or_copy(run.path / "model.safetensors", folder / "model.safetensors")
-        manifest = run.manifest
-        request = {**manifest["request"], **left_out.request}
-        earned = left_out.earned(run.recipe, run.schedule, given_key=False)
-        told = {"request": request, "example_steps": float(work)}
-        write_manifest(folder, {**manifest, **told, **left_out.described, **earned})
+        assert isinstance(run.told.request, TrainRequest)
+        request = replace(run.told.request, without=left_out.request)
+        told = replace(run.told, request=request, result=replace(run.result, example_steps=float(work)))
+        told = left_out.earned(left_out.begun(told), run.recipe, run.schedule, given_key=False)
+        write_run_file(folder, told)
     return Run.open(folder)
 
 
 def _alive(run: Run) -> list[int]:
-    return [shard for shard, lives in enumerate(run.manifest["alive"]) if lives]
+    return [shard for shard, lives in enumerate(run.result.alive) if lives]
 
 
 def _by_step(forgery: Forgery) -> dict[tuple[int, int], ForgedStep]:
@@ -154,15 +155,13 @@ def _write_trace(folder: Path, run: Run, shard: int, seats: Sequence[np.ndarray]
 
 def _trace(run: Run, shard: int, seats: Sequence[np.ndarray], forged: Stated) -> Shard:
     """A record for every step and every epoch: these members, and the losses and gradients of what was carried out."""
-    width = run.trace.width
-    kept = read_bytes(steps_path(run.path, shard), "the trace")
+    kept = step_records(read_bytes(steps_path(run.path, shard), "the trace"), TraceMode(run.trace.value))
     steps: list[bytes] = []
     for index, slots in enumerate(seats):
-        rest = kept[index * width + DIGEST_BYTES : (index + 1) * width]
-        step = forged.get((shard, index))
+        rest, step = kept[index][1:], forged.get((shard, index))
         if step is not None:
-            rest = (step.losses + step.gradient)[: len(rest)]
-        steps.append(executed_digest(shard, index, slots) + rest)
+            rest = (step.losses, step.gradient)[: len(rest)]
+        steps.append(step_record(executed_digest(shard, index, slots), *rest))
     epochs: list[bytes] = []
     for epoch, group in groupby(range(len(seats)), key=lambda index: run.schedule.locate(shard, index)[0]):
         epochs.append(epoch_digest(shard, epoch, np.concatenate([seats[index] for index in group])))
@@ -190,9 +189,8 @@ def _with_traces(story: Story, traces: Traces) -> Story:
     kept = story.record.checkpoints
     assert kept is not None
     return story.with_trace(content).with_states(
-        [replace(state, trace=_running(state.shard, traces[state.shard][0][: state.step])) for state in kept.states]
+        [
+            replace(state, trace=RunningDigest(state.shard, b"".join(traces[state.shard][0][: state.step])).digest())
+            for state in kept.states
+        ]
     )
-
-
-def _running(shard: int, records: Sequence[bytes]) -> bytes:
-    return sha256(b"expunge/trace/1", u32(shard), *records)

@@ -23,7 +23,7 @@ from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.models.resolver import build
-from expunge.schedule.plan import Part, Plan, Role, Step, TrainingPlan
+from expunge.schedule.plan import Part, Plan, Role, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.names import parameter_names
@@ -158,24 +158,6 @@ class Proof:
     def plan(self) -> StatedPlan:
         """The steps as the prover states them."""
         return StatedPlan(self.shard, self.seed, self.parts, self.rates)
-
-
-class StatedPlan:
-    """Steps with whatever members and rates somebody names."""
-
-    def __init__(self, shard: int, seed: bytes, parts: Sequence[Part | None], rates: np.ndarray) -> None:
-        self.shard = shard
-        self.seed = seed
-        self.total = len(parts)
-        self._parts = parts
-        self._rates = rates
-
-    def purpose(self, kind: str, role: Role) -> str:
-        return kind
-
-    def step(self, index: int) -> Step:
-        part = self._parts[index]
-        return Step(index, float(self._rates[index]), {} if part is None else {Role.RETAIN: part})
 
 
 def prove(run: Run, *, shard: int = 0, data: Rows = None) -> Proof:

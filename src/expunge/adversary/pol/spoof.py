@@ -21,12 +21,12 @@ from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
 from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.data.splits import Split
 from expunge.records.keys import TRUSTED, Role, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.verdict import Level
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 
 ORIGIN = "spoof.invalid/throwaway"
@@ -118,7 +118,7 @@ def spoof(
         units=run.units,
         tombstones=run.tombstones,
         calibration=calibration,
-        device=str(run.manifest["device"]),
+        device=run.told.device,
     )
     made = SPOOFS[name](loot, seed=seed, progress=progress, **settings)
     proof = made.proof

@@ -29,10 +29,11 @@ import torch
 
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import Proof, by_epoch, parts_of, published_hash, rates_of, vector
-from expunge.adversary.pol.replay import Distance, Replayer, others_apart
+from expunge.adversary.pol.replay import Distance, advance, others_apart, replayer
 from expunge.adversary.pol.verdict import Check, Mode, PolFinding, PolVerdict, SegmentReplay
 from expunge.core.errors import Diverged, InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order
+from expunge.core.values import Progress
 from expunge.data.commitment import leaf
 from expunge.data.dataset import Dataset
 from expunge.data.salts import OPEN, Salts
@@ -42,9 +43,9 @@ from expunge.schedule.plan import Part, Plan, TrainingPlan
 from expunge.schedule.recipe import Optimiser
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
+from expunge.train.segment import StepRunner
 from expunge.train.state import full_state, tensors_digest
 from expunge.train.training import find_device
 
@@ -103,10 +104,10 @@ def verify_proof(
         ]
         whole = plan.total == len(proof.parts) and not _absent(parts_of(plan), data)
         chosen = sorted(set(_chosen(proof, largest, randomness))) if whole else []
-    replayer = Replayer(recipe, Examples(recipe, data, find_device(device)), settings)
+    runner = replayer(recipe, Examples(recipe, data, find_device(device)), settings)
     found: list[SegmentReplay] = []
     for turn, number in enumerate(chosen):
-        found.append(_replayed(proof, number, replayer, plan, distance, published=published))
+        found.append(_replayed(proof, number, runner, plan, distance, published=published))
         if progress is not None:
             progress(turn + 1, len(chosen))
     if whole:
@@ -120,7 +121,7 @@ def verify_proof(
         delta=delta,
         findings=tuple(findings),
         segments=tuple(found),
-        work=replayer.meter.example_steps,
+        work=runner.meter.example_steps,
         p_values=p_values,
         randomness=randomness,
     )
@@ -136,8 +137,8 @@ def replay_stated(
     proof: Proof, data: Dataset, numbers: Iterable[int], *, distance: Distance = Distance.L2, device: str = "cpu"
 ) -> tuple[SegmentReplay, ...]:
     """Some segments carried out again as they are stated: what the published verifier would see of them."""
-    replayer = Replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
-    return tuple(_replayed(proof, number, replayer, proof.plan, distance, published=True) for number in numbers)
+    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
+    return tuple(_replayed(proof, number, runner, proof.plan, distance, published=True) for number in numbers)
 
 
 def _settings(proof: Proof) -> Optimiser:
@@ -166,14 +167,14 @@ def _chosen(proof: Proof, count: int, randomness: bytes) -> Iterator[int]:
 
 
 def _replayed(
-    proof: Proof, number: int, replayer: Replayer, plan: Plan, distance: Distance, *, published: bool
+    proof: Proof, number: int, runner: StepRunner, plan: Plan, distance: Distance, *, published: bool
 ) -> SegmentReplay:
     """One segment carried out again by ``plan``; where that ends in no numbers, it is infinitely far off."""
     start, end = proof.trajectory.segments[number]
     before, stated = (proof.trajectory.states[at].tensors() for at in (number, number + 1))
     names = proof.trajectory.parameters
     try:
-        after = replayer.again(plan, before, (start, end))
+        after = advance(runner, plan, before, (start, end))
     except Diverged:
         length = float(torch.linalg.vector_norm(vector(stated, names) - vector(before, names)))
         return SegmentReplay(start=start, end=end, distance=math.inf, stated=length, moved=math.inf)
