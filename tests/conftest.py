@@ -14,7 +14,8 @@ import pytest
 from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
-from expunge.records.form import read_document, to_plain
+from expunge.records.document import read_document
+from expunge.records.form import to_plain
 from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
 from expunge.records.run_file import RunFile
 from expunge.train.run import Run

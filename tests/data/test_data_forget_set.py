@@ -10,8 +10,9 @@ import pytest
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.forget_set import ForgetSet, choose, read_forget_set
+from expunge.records.document import write_document
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import to_plain, write_document
+from expunge.records.form import to_plain
 
 NOBODY = np.array([], dtype=np.int64)
 ROOT = "ab" * 32

@@ -24,8 +24,9 @@ from expunge.data.forget_set import read_forget_set
 from expunge.hygiene import retire
 from expunge.hygiene.survey import survey
 from expunge.records.declaration import Intent, Retired, read_declaration, write_declaration
+from expunge.records.document import Document, read_document, without, write_document
 from expunge.records.envelope import open_envelope
-from expunge.records.form import Document, read_document, to_plain, without, write_document
+from expunge.records.form import to_plain
 from expunge.records.keys import load_trusted, write_trusted
 from expunge.records.log import read_log
 from expunge.records.statement import read_statement, write_statement

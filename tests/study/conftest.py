@@ -13,8 +13,9 @@ import pytest
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.digits import read
 from expunge.data.source import Source
+from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document, to_plain
+from expunge.records.form import to_plain
 from expunge.records.tuning import Tuning
 from expunge.study.digests import digest_of
 from expunge.study.store import Store

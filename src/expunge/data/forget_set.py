@@ -17,8 +17,8 @@ from expunge.core.hashing import parse_json, sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
+from expunge.records.document import read_document, write_document
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import read_document, write_document
 
 FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
 RANDOM = re.compile(r"random:(?P<amount>\d{1,20}(?:\.\d{1,20})?)(?P<percent>%?):(?P<seed>\d{1,20})\Z", re.ASCII)

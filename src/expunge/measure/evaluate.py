@@ -21,8 +21,9 @@ from expunge.measure import PROBES
 from expunge.measure.beliefs import Beliefs, ReadBeliefs, read_beliefs
 from expunge.measure.judgement import Judgement, Reading, judge
 from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
+from expunge.records.document import seal, write_document
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
-from expunge.records.form import seal, to_plain, write_document
+from expunge.records.form import to_plain
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run

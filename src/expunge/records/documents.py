@@ -10,9 +10,9 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json, plain_json
 from expunge.records.bundle import ENVELOPE
 from expunge.records.declaration import Declaration, Intent, Retired
+from expunge.records.document import Document, sealed
 from expunge.records.evaluation import Evaluation
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import Document, sealed
 from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states
 from expunge.records.run_file import RunFile
 from expunge.records.tensors import TENSORS

@@ -11,8 +11,8 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Empirical, Exact, Guarantee, Supported
 from expunge.core.wording import LONGEST_NAME, clean, without_places
+from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document
 from expunge.records.run_file import Result, RunFile, TrainRequest, UnlearnRequest
 
 AFRESH = "retrained from the start"  # what the table calls a training without the forget set that was evaluated

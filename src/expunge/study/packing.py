@@ -18,7 +18,7 @@ import numpy as np
 
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
-from expunge.records.form import read_document, write_document
+from expunge.records.document import read_document, write_document
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry
 from expunge.study.job import Job, Work

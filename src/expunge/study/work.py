@@ -32,7 +32,8 @@ from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import to_plain, write_document
+from expunge.records.document import write_document
+from expunge.records.form import to_plain
 from expunge.records.run_file import TunedFields
 from expunge.records.study_store import Entry, Outcome
 from expunge.records.tuning import JobAsked, KeptTrial

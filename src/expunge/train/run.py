@@ -27,8 +27,8 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
+from expunge.records.document import read_document, write_document
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import read_document, write_document
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, Roots, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
