@@ -92,7 +92,7 @@ def test_every_page_has_its_digest(root: Path, tmp_path: Path) -> None:
 
 
 def test_runs_are_attested_to_the_same_bytes(own: Path, tmp_path: Path) -> None:
-    """But for the package's own digest: that of 0.1.0 is put in."""
+    """But for the package's own digest and the execution that records name since: those of 0.1.0 are put in."""
     found = observed.attestations(own, tmp_path / "made", MANIFEST["package"], MANIFEST["tree"])
     assert found == MANIFEST["attestations"]
     for bundle in observed.bundle_names():
