@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from expunge.cli.demo import PEOPLE
-from expunge.cli.main import VERBS
+from expunge.cli.app import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

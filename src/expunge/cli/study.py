@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import print_json, with_flags
 
 if TYPE_CHECKING:
     from expunge.study.progress import Standing
@@ -43,7 +43,7 @@ def study(
         str | None, typer.Option(help="Address of a running Ray cluster, such as auto; a new one here unless said.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the study's data lie, if not where the file says.")] = None,
-    draw: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
+    draw_only: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run methods × forget sets × data × seeds, keep everything, and draw the leaderboard."""
@@ -59,7 +59,7 @@ def study(
             jobs=jobs,
             address=address,
             data=data,
-            draw_only=draw,
+            draw_only=draw_only,
             command=shlex.join(["expunge", *sys.argv[1:]]),
             **heard,
         )
@@ -68,7 +68,7 @@ def study(
         print_json(results)
     else:
         _print(results, page)
-    if results["cost"]["failed"] or (not draw and not results["complete"]):
+    if results["cost"]["failed"] or (not draw_only and not results["complete"]):
         raise typer.Exit(FAILED)
 
 
@@ -86,7 +86,7 @@ def live_view() -> Generator[Heard]:
     console = Console(emoji=False, stderr=True, highlight=False)
 
     def line(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(with_flags(text), markup=False, soft_wrap=True)
 
     if not console.is_terminal:
         yield {"say": line}
@@ -133,7 +133,7 @@ def _print(results: dict[str, Any], page: Path) -> None:
     cost = results["cost"]
     for problem in results["problems"]:
         if problem["status"] == "failed":
-            console.print(f"failed: {problem['job']}: {problem['reason']}", markup=False)
+            console.print(with_flags(f"failed: {problem['job']}: {problem['reason']}"), markup=False)
     console.print(
         f"{cost['jobs']} jobs ({cost['reused']} computed before, {cost['refused']} refused, {cost['failed']} failed) "
         f"in {cost['seconds']:.0f} s; results {results['digest'][:16]}",

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, progress_bar, share, short
+from expunge.cli.shared import print_json, progress_bar, share, short, with_flags
 
 EXAMPLE = "Example: expunge tune runs/base --method scrub --method salun --size 10% --trials 30 --out tuning"
 
@@ -112,7 +112,7 @@ def _print(content: dict[str, Any], out: Path) -> None:
         f"trials took {cost['trials']:g} example-steps and {cost['scoring']:g} for scoring, {cost['seconds']:.1f} s"
     )
     for line in said:
-        console.print(line, markup=False)
+        console.print(with_flags(line), markup=False)
     console.print(f"tuning {short(content['digest'])}  {out / 'tuning.json'}", markup=False)
 
 

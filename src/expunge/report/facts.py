@@ -98,7 +98,7 @@ class Facts:
 def read_facts(folder: Path) -> Facts:
     """Open a run's folder; what is no run, unfinished, altered or measured on other weights is refused."""
     if not (folder / NAME).is_file():
-        raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
+        raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
     told = read_document(RunFile, read_bytes(folder / NAME, "the run"), f"{NAME} in {folder}", RunError)
     if told.status != "finished" or told.result is None:
         raise RunError(

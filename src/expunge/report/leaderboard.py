@@ -79,7 +79,7 @@ def leaderboard(results: Results, *, out: Path | str) -> Path:
     target = Path(out)
     blocked = next((place for place in (target, *target.parents) if place.exists() and not place.is_dir()), None)
     if blocked is not None:
-        raise InvalidArgument(f"--out {target} must be a folder, {blocked} is a file: choose another place")
+        raise InvalidArgument(f"`out` {target} must be a folder, {blocked} is a file: choose another place")
     pages = render(study)
     for name, content in pages.items():
         write_bytes(target / name, content)

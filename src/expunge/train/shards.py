@@ -138,7 +138,7 @@ class _StartsAt(NoRecorder):
     def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         state = read_checkpoint(self._start.path, self._start.checkpoint)
         if state is None:
-            raise RunError(f"{self._start.path} is missing or does not match its digest: use --method retrain")
+            raise RunError(f"{self._start.path} is missing or does not match its digest: use `method` retrain")
         load_full_state(student, optimisers, state, self._start.path)
         return self._start.checkpoint.step
 
