@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from expunge.cli.demo import PEOPLE
 from expunge.cli.app import VERBS
+from expunge.cli.demo import PEOPLE
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -81,12 +81,8 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 
 @cache
 def flags() -> dict[str, str]:
-    """What the command line calls an argument of the library: its flag, or its place in the usage (``RUN``)."""
-    return {
-        str(given.name): given.opts[0] if given.param_type_name == "option" else given.opts[0].upper()
-        for command in commands().commands.values()
-        for given in command.params
-    }
+    """What the command line calls an argument of the library: its flag, or its bare name where it has a place."""
+    return {str(given.name): given.opts[0] for command in commands().commands.values() for given in command.params}
 
 
 def with_flags(text: str) -> str:
