@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = train(digits, out=place / "base", model="mlp", epochs=1)
     train(digits, out=place / "other", model="mlp", epochs=1, split_seed=1)
     train(digits, out=place / "untraced", model="mlp", epochs=1, trace=Trace.OFF)
-    train(digits, out=place / "numbers", model="linear", task="logistic", epochs=1)
+    train(digits, out=place / "numbers", model="linear", task="logistic", epochs=1, model_options={"unit_rows": False})
     unlearn(base, PERSON, out=place / "forgot")
     unlearn(base, "class:3", out=place / "forgot-class")
     (place / "people.csv").write_text("age,town,outcome\n" + "31,Ulm,1\n?,Bonn,0\n" * 10, encoding="utf-8")
@@ -165,7 +165,7 @@ PAIRS = {
         ("unlearn", "{at}/base", "--forget", PERSON, "--method", "certified-logistic", "--out", "{at}/new"),
         "(`task` logistic or squared, with `model` linear)",
     ),
-    "a certificate over a batch norm": Pair(
+    "a certificate over long rows": Pair(
         lambda at: unlearn(at / "numbers", PERSON, out=at / "new", method="certified-logistic"),
         ("unlearn", "{at}/numbers", "--forget", PERSON, "--method", "certified-logistic", "--out", "{at}/new"),
         "`model_options` unit_rows=true, or use `method` retrain",
