@@ -69,9 +69,9 @@ def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None
     from expunge.verify.verify import verify
 
     verdict = None if keys is None else flagged(verify(bundle, keys=keys))
-    facts = write_certificate_of(bundle, verdict, keys, out)
+    told = write_certificate_of(bundle, verdict, keys, out)
     if json:
-        print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": facts})
+        print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": told.as_json()})
         return
     if verdict is None:
         typer.echo("not checked: no list of keys was given, so the page is the bundle's own word (--keys)")
