@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from expunge.cli.app import VERBS
 from expunge.cli.demo import PEOPLE
-from expunge.cli.main import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

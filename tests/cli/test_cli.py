@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from tests.cli.conftest import Expunge
 
-from expunge.cli.main import VERBS, main
+from expunge.cli.app import VERBS
+from expunge.cli.main import main
 from expunge.cli.shared import pairs, share
 from expunge.core.errors import InvalidArgument
 

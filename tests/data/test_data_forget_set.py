@@ -157,7 +157,7 @@ def test_a_class_that_nobody_has_is_refused(refused, train):
 
 
 def test_nothing_and_everything_are_refused(refused, train):
-    with refused(InvalidArgument, "--forget", "subject:NAME"):
+    with refused(InvalidArgument, "`forget`", "subject:NAME"):
         slots(train)
     with refused(InvalidArgument, "leaves none of the 40", "delete the model"):
         slots(train, "class:0", "class:1")

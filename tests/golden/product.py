@@ -16,7 +16,7 @@ from unittest import mock
 
 from expunge.attest import described, package
 from expunge.attest.attest import commit_run
-from expunge.cli.main import app, main
+from expunge.cli.main import main
 from expunge.core import clock as clock_of_records
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
@@ -70,7 +70,6 @@ class Done(NamedTuple):
 def command(*arguments: object, folder: Path | None = None) -> Done:
     """``expunge …`` in this process, from within a folder if one is named."""
     out, err = io.StringIO(), io.StringIO()
-    app.registered_commands.clear()  # the entry point registers them at every call, and each one makes it slower
     where = contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
     with (
         where,

@@ -86,7 +86,7 @@ def test_float32_training_alone_leaves_little(base: Run, pictures: Dataset, tmp_
 
 def test_a_refusal_writes_nothing(pictures: Dataset, tmp_path: Path) -> None:
     careless = train(pictures, out=tmp_path / "careless", **{**FIELDS, "epochs": 3})
-    with pytest.raises(UnsupportedEver, match="use --method retrain"):
+    with pytest.raises(UnsupportedEver, match="use `method` retrain"):
         unlearn(careless, PERSON, method="newton", out=tmp_path / "child", data=pictures)
     assert not (tmp_path / "child").exists()
 

@@ -31,7 +31,7 @@ def test_edits_cost_nothing(method: ObjectiveMethod, problem: Problem) -> None:
     assert result.cost.example_steps == (method.epochs or 0) * 138
     nothing = method(problem("convolved"), FORGET, budget=0.0)
     assert (nothing.cost.example_steps, nothing.steps) == (0, 0)
-    assert nothing.stopped == "nothing done: the budget covers no step after the edit; a larger --budget would"
+    assert nothing.stopped == "nothing done: the budget covers no step after the edit; a larger `budget` would"
     assert weights_digest(nothing.model) == problem("convolved").weights_digest
     alone = replace(method, epochs=0)(problem("convolved"), FORGET, budget=0.0)
     assert weights_digest(alone.model) != problem("convolved").weights_digest

@@ -292,7 +292,7 @@ def test_a_teacher_is_handed_over_frozen_where_it_is_declared(parent: Parent) ->
 
 
 def test_exact_replay_without_a_folder_is_refused(parent: Parent) -> None:
-    with pytest.raises(RunError, match="has no folder: use --method retrain"):
+    with pytest.raises(RunError, match="has no folder: use `method` retrain"):
         make_method("exact-replay")(parent, FORGET)
 
 

@@ -112,7 +112,7 @@ def attest(
     place = found.path.resolve()
     target = place.with_name(f"{place.name}-bundle") if out is None else Path(out)
     if target.exists():
-        raise RunError(f"{target} exists: choose another --out for the bundle, or remove it")
+        raise RunError(f"{target} exists: choose another `out` for the bundle, or remove it")
     office = Office.of(key, log, origin)
     office.check()
     kept = known_heads(office, known_checkpoints)
@@ -206,7 +206,7 @@ def _early_note(first: Run, office: Office) -> None:
     if not note.is_file():
         return
     if not (office.log / HEADER).is_file():
-        raise RunError(f"{office.log} holds no log, and {first.path} was committed in one: name that with --log")
+        raise RunError(f"{office.log} holds no log, and {first.path} was committed in one: name that with `log`")
     commit_checkpoint(first, office.key, read_log(office.log))
 
 
@@ -235,7 +235,7 @@ def files_of(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[
     if checkpoints:
         if states is None:
             raise InvalidArgument(
-                f"{run.path} recorded no states ({run.method} takes steps of its own): leave --checkpoints out"
+                f"{run.path} recorded no states ({run.method} takes steps of its own): leave `checkpoints` out"
             )
         for state in states.states:
             name = f"checkpoints/shard-{state.shard}-step-{state.step:08d}.safetensors"
@@ -248,7 +248,7 @@ def _check_size(signed: Signed) -> None:
     if largest > LIMITS.json_bytes:
         raise RunError(
             f"a record of {largest} bytes exceeds the {LIMITS.json_bytes} that verifiers read: it lists too many "
-            "states; make the run again with a larger --checkpoint-interval"
+            "states; make the run again with a larger `checkpoint_interval`"
         )
 
 

@@ -55,7 +55,7 @@ def read_forget_set(content: bytes) -> ForgetSet:
 def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.ndarray) -> ForgetSet:
     """Resolve one or more rules against the training rows; rows already forgotten are not forgotten twice."""
     if not rules:
-        raise InvalidArgument(f"nothing to forget was named: give --forget with one of {FORMS}")
+        raise InvalidArgument(f"nothing to forget was named: give `forget` with one of {FORMS}")
     chosen = [_slots(rule, train, root, forgotten) for rule in rules]
     slots = np.setdiff1d(np.unique(np.concatenate(chosen)), forgotten)
     if len(slots) == 0:

@@ -55,7 +55,7 @@ def evaluate(
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
         raise InvalidArgument(
-            f"--out {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
+            f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
         )
     forget = unlearned.forget_set
     first = unlearned.parent if original is None else _original(unlearned, _opened(original))
@@ -81,12 +81,12 @@ def _original(unlearned: Run, original: Run) -> Run:
     """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
     before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
     if original.told.dataset_root != unlearned.told.dataset_root:
-        raise InvalidArgument(f"--original {original.path} was trained on other data: its root differs")
+        raise InvalidArgument(f"`original` {original.path} was trained on other data: its root differs")
     if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
-        raise InvalidArgument(f"--original {original.path} has another recipe than {unlearned.path}")
+        raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
     if not np.array_equal(original.tombstones, before):
         raise InvalidArgument(
-            f"--original {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
+            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
             f"were {len(before)}: name the run that was unlearned"
         )
     return original
@@ -103,7 +103,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
         if reference.told.tombstones != unlearned.told.tombstones:
             raise InvalidArgument(
                 f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
-                "--forget"
+                "`forget`"
             )
         if not reference.told.recorded:
             raise InvalidArgument(
@@ -145,7 +145,7 @@ def _trial(
         gone = int((~train.present[forgotten]).sum())
         raise DataError(
             f"{gone} of {len(forgotten)} forgotten rows are no longer in the data: an evaluation must see them; give "
-            "the data as they were with --data"
+            "the data as they were with `data`"
         )
     retained = np.setdiff1d(np.arange(len(train)), unlearned.tombstones)
     seed = probe_seed(unlearned.root)

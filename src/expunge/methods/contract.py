@@ -196,7 +196,7 @@ class Method(ABC):
             raise InvalidArgument(f"seed {seed} must be a whole number from 0 to 2^63 − 1")
         if Need.CHECKPOINTS in self.needs and parent.replay_refused is not None:
             raise RunError(
-                f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use --method "
+                f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use `method` "
                 "retrain, which needs no checkpoint"
             )
         self.refuse(parent, slots)

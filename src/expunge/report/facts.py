@@ -97,7 +97,7 @@ class Facts:
 def read_facts(folder: Path) -> Facts:
     """Open a run's folder; what is no run, unfinished, altered or measured on other weights is refused."""
     if not (folder / RunFile.NAME).is_file():
-        raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
+        raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
     told = read_document(RunFile, read_bytes(folder / RunFile.NAME, "the run"), f"{RunFile.NAME} in {folder}", RunError)
     if told.status != "finished" or told.result is None:
         raise RunError(
