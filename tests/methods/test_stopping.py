@@ -74,4 +74,4 @@ def test_killed_at_the_end_it_takes_no_step_more(parent: Parent, tmp_path: Path)
 
 def test_the_run_records_the_reason(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
     run = unlearn(small_run, "subject:someone-04", method=Brief(), out=tmp_path / "out", budget=0.9, data=pictures)
-    assert (run.result.steps, run.result.stopped) == (5, WHY)
+    assert (run.result.steps, run.forgetting.stopped) == (5, WHY)
