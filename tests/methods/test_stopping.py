@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.conftest import run_json
 from tests.methods.shared import FORGET, Problem, continues
 from torch import nn
 
@@ -74,4 +75,4 @@ def test_killed_at_the_end_it_takes_no_step_more(parent: Parent, tmp_path: Path)
 
 def test_the_run_records_the_reason(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
     run = unlearn(small_run, "subject:someone-04", method=Brief(), out=tmp_path / "out", budget=0.9, data=pictures)
-    assert (run.result.steps, run.forgetting.stopped) == (5, WHY)
+    assert (run_json(run)["steps"], run_json(run)["stopped"]) == (5, WHY)

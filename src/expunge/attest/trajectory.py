@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from expunge.attest.guarantee import execution_by
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.record import Checkpoints, State, Trace, states_root
 from expunge.records.states import StateDigests, state_digests
 from expunge.records.tensors import TensorFile
@@ -58,7 +59,7 @@ def recorded(run: Run) -> bool:
     """Whether the run's states and steps are on record: trainings and exact methods; approximate ones keep none."""
     if run.told.operation == "train":
         return True
-    return run.told.trajectory == "recorded" and run.method in EXACT_METHODS
+    return run.told.trajectory == "recorded" and execution_by(run) is Execution.SCHEDULE
 
 
 def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:

@@ -23,8 +23,8 @@ from expunge.records.states import MODEL_PREFIX
 from expunge.records.tensors import TensorFile
 from expunge.train.optimiser import COUNTER, MOMENTS
 from expunge.train.state import Tensors, model_part, tensors_digest, weights_of
-from expunge.verify.levels.checks import EvidenceMissing
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class StateFiles:
 
     def __init__(self, opened: OpenedRecord, folder: Path | None) -> None:
         if folder is not None and not folder.is_dir():
-            raise RunError(f"{folder} is no folder: give the one that holds the checkpoints with --checkpoints DIR")
+            raise RunError(f"{folder} is no folder: give the one that holds the checkpoints with `checkpoints` DIR")
         self._opened = opened
         self._folder = folder
         checkpoints = opened.record.checkpoints
@@ -160,7 +160,7 @@ class StateFiles:
             return
         path = self._beside(name)
         if path is None:
-            raise RunError(f"{name} is gone since it was looked for: give it again with --checkpoints DIR")
+            raise RunError(f"{name} is gone since it was looked for: give it again with `checkpoints` DIR")
         with self._read(path) as file:
             yield file
 
@@ -178,6 +178,6 @@ def missing_sentence(missing: list[State], of: int) -> str:
     """Which files are not there, and why all of them are needed."""
     first = checkpoint_name(missing[0].shard, missing[0].step)
     return (
-        f"{counted(len(missing), 'state')} of {of} have no file in the bundle or in --checkpoints DIR (the first is "
+        f"{counted(len(missing), 'state')} of {of} have no file in the bundle or in `checkpoints` DIR (the first is "
         f"{first}): all are needed, because what is looked at must not hang on what was handed over"
     )

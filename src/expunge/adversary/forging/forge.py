@@ -72,7 +72,7 @@ def forge(
     check_recordable(found)
     check_provable(found.recipe, 0)
     if out is not None and Path(out).exists():
-        raise RunError(f"{out} exists: choose another --out for the forgery, or remove it")
+        raise RunError(f"{out} exists: choose another `out` for the forgery, or remove it")
     forgery = forge_log(found, target, forger, steps=steps, data=data, salts=salts, progress=progress)
     if not forgery.found:
         return Forging(forgery=forgery, record=None, answers=None)

@@ -108,7 +108,7 @@ def check_recordable(run: Run) -> None:
         )
     if run.trace is Trace.OFF:
         raise InvalidArgument(
-            f"{run.path} was recorded without a trace, which a record needs: train it again with --trace losses"
+            f"{run.path} was recorded without a trace, which a record needs: train it again with `trace` losses"
         )
 
 

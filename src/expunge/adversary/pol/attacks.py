@@ -27,10 +27,10 @@ from expunge.adversary.pol.calibration import Calibration
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import (
     Between,
+    Course,
     Held,
     Proof,
-    State,
-    Trajectory,
+    Waypoint,
     by_epoch,
     parts_of,
     published_hash,
@@ -84,9 +84,7 @@ class Loot:
         """Whoever makes everything up begins a lineage of their own, on the zero beacon."""
         return Schedule.of(recipe, self.commitment.root, self.units, ZERO_BEACON)
 
-    def proof(
-        self, recipe: Recipe, trajectory: Trajectory, optimiser: Optimiser, rates: np.ndarray, parts: Parts
-    ) -> Proof:
+    def proof(self, recipe: Recipe, trajectory: Course, optimiser: Optimiser, rates: np.ndarray, parts: Parts) -> Proof:
         schedule = self.schedule(recipe)
         return Proof(
             recipe=recipe,
@@ -200,7 +198,7 @@ def blindfold(
     stride = _length(recipe, first, loot.final) / len(groups)
     runner = replayer(recipe, Examples(recipe, loot.rows, torch.device(loot.device)), plain)
     hooks = Hooks(before_update=_Rescale(runner, plain, stride, rates).before_update)
-    states: list[State] = [Held(first)]
+    states: list[Waypoint] = [Held(first)]
     here = first
     for turn, group in enumerate(groups):
         for start, end in group[:count]:
@@ -215,7 +213,7 @@ def blindfold(
         here = states[-1].tensors()
         if progress is not None:
             progress(turn + 1, len(groups))
-    trajectory = Trajectory(steps, tuple(states), names)
+    trajectory = Course(steps, tuple(states), names)
     return Made(loot.proof(recipe, trajectory, plain, rates, parts), every, runner.meter.example_steps)
 
 
@@ -330,13 +328,13 @@ def _initial(recipe: Recipe, schedule: Schedule) -> Tensors:
     return copied(full_state(model, make_optimiser(recipe.optimiser, model)))
 
 
-def _line(recipe: Recipe, first: Tensors, final: Tensors, steps: tuple[int, ...]) -> Trajectory:
+def _line(recipe: Recipe, first: Tensors, final: Tensors, steps: tuple[int, ...]) -> Course:
     names, idle = parameter_names(recipe), Idle(recipe)
     begin = _parameters(first, names)
-    states: list[State] = [Held(first)]
+    states: list[Waypoint] = [Held(first)]
     for step in steps[1:]:
         states.append(Between(begin, final, step / steps[-1], _rest(final, names, idle, step)))
-    return Trajectory(steps, tuple(states), names)
+    return Course(steps, tuple(states), names)
 
 
 def _parameters(tensors: Tensors, names: tuple[str, ...]) -> Tensors:

@@ -40,7 +40,7 @@ def check_spoofable(run: Run) -> None:
     if run.told.operation != "train" or run.recipe.shards != 1:
         raise InvalidArgument(
             f"{run.path} is no training of one shard, and a spoof stands in the place of one: name the training that "
-            "it came from, or one with --shards 1"
+            "it came from, or one with `shards` 1"
         )
 
 

@@ -106,7 +106,7 @@ def spoof(
         raise InvalidArgument(f"{name} has no setting {odd[0]!r}: leave it out, or choose another spoof")
     check_spoofable(run)
     if out is not None and out.exists():
-        raise RunError(f"{out} exists: choose another --out for the spoof, or remove it")
+        raise RunError(f"{out} exists: choose another `out` for the spoof, or remove it")
     opened = run.data(data)
     rows = opened[Split.TRAIN]
     calibration = calibration or calibrate(run, data=opened, progress=progress)

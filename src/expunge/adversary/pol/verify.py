@@ -23,7 +23,6 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -81,87 +80,49 @@ def verify_proof(
         raise InvalidArgument(f"the data hold {len(data)} rows, the proof is about {len(proof.units)}: give its rows")
     if proof.trajectory.parameters != parameter_names(proof.recipe):
         raise InvalidArgument("the proof compares other tensors than the parameters of its model: make it with prove")
-    check = _as_published if mode is Mode.AS_PUBLISHED else partial(_fixed, salts=salts, randomness=randomness)
-    return check(proof, data, largest=largest, distance=distance, delta=delta, device=device, progress=progress)
-
-
-def _as_published(
-    proof: Proof,
-    data: Dataset,
-    *,
-    largest: int,
-    distance: Distance,
-    delta: float,
-    device: str,
-    progress: Progress | None,
-) -> PolVerdict:
-    chosen = largest_of_each_epoch(proof, largest)
-    p_values = init_p_values(proof.recipe, proof.trajectory.states[0].tensors())
-    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
-    findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
-    found: list[SegmentReplay] = []
-    absent = _absent(proof.parts, data)
-    if absent:
-        findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
+    recipe, published = proof.recipe, mode is Mode.AS_PUBLISHED
+    p_values: dict[str, float] | None = None
+    if published:
+        randomness, plan, settings = None, proof.plan, _settings(proof)
+        p_values = init_p_values(recipe, proof.trajectory.states[0].tensors())
+        findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
+        absent = _absent(proof.parts, data)
+        if absent:
+            findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
+        chosen = [] if absent else largest_of_each_epoch(proof, largest)
+        whole = not absent
     else:
-        for turn, number in enumerate(chosen):
-            found.append(_replayed(proof, number, runner, proof.plan, distance, published=True))
-            if progress is not None:
-                progress(turn + 1, len(chosen))
+        randomness, settings = randomness or secrets.token_bytes(32), recipe.optimiser
+        schedule = Schedule.of(recipe, proof.commitment.root, proof.units, proof.beacon)
+        plan = TrainingPlan(recipe, schedule, proof.shard, proof.tombstones)
+        findings = [
+            _init_is_drawn_again(proof, schedule),
+            _data_are_committed(proof, data, salts),
+            _seed_is_derived(proof),
+            _batches_are_scheduled(proof, plan),
+            _rates_are_the_recipes(proof, plan),
+        ]
+        whole = plan.total == len(proof.parts) and not _absent(parts_of(plan), data)
+        chosen = sorted(set(_chosen(proof, largest, randomness))) if whole else []
+    runner = replayer(recipe, Examples(recipe, data, find_device(device)), settings)
+    found: list[SegmentReplay] = []
+    for turn, number in enumerate(chosen):
+        found.append(_replayed(proof, number, runner, plan, distance, published=published))
+        if progress is not None:
+            progress(turn + 1, len(chosen))
+    if whole:
         findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
+        if not published:
+            findings.append(_close_enough(Check.BUFFERS, [(s, s.buffers or 0.0) for s in found], delta))
+            findings.append(_close_enough(Check.OPTIMISER, [(s, s.optimiser or 0.0) for s in found], delta))
     return PolVerdict(
-        mode=Mode.AS_PUBLISHED,
+        mode=mode,
         distance=distance,
         delta=delta,
         findings=tuple(findings),
         segments=tuple(found),
         work=runner.meter.example_steps,
         p_values=p_values,
-    )
-
-
-def _fixed(
-    proof: Proof,
-    data: Dataset,
-    *,
-    largest: int,
-    distance: Distance,
-    delta: float,
-    device: str,
-    progress: Progress | None,
-    salts: Salts,
-    randomness: bytes | None,
-) -> PolVerdict:
-    recipe = proof.recipe
-    randomness = randomness or secrets.token_bytes(32)
-    schedule = Schedule.of(recipe, proof.commitment.root, proof.units, proof.beacon)
-    plan = TrainingPlan(recipe, schedule, proof.shard, proof.tombstones)
-    findings = [
-        _init_is_drawn_again(proof, schedule),
-        _data_are_committed(proof, data, salts),
-        _seed_is_derived(proof),
-        _batches_are_scheduled(proof, plan),
-        _rates_are_the_recipes(proof, plan),
-    ]
-    found: list[SegmentReplay] = []
-    examples = Examples(recipe, data, find_device(device))
-    runner = replayer(recipe, examples, recipe.optimiser)
-    if plan.total == len(proof.parts) and not _absent(parts_of(plan), data):
-        chosen = sorted(set(_chosen(proof, largest, randomness)))
-        for turn, number in enumerate(chosen):
-            found.append(_replayed(proof, number, runner, plan, distance, published=False))
-            if progress is not None:
-                progress(turn + 1, len(chosen))
-        findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
-        findings.append(_close_enough(Check.BUFFERS, [(s, s.buffers or 0.0) for s in found], delta))
-        findings.append(_close_enough(Check.OPTIMISER, [(s, s.optimiser or 0.0) for s in found], delta))
-    return PolVerdict(
-        mode=Mode.FIXED,
-        distance=distance,
-        delta=delta,
-        findings=tuple(findings),
-        segments=tuple(found),
-        work=runner.meter.example_steps,
         randomness=randomness,
     )
 

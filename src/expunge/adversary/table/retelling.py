@@ -17,14 +17,11 @@ from safetensors.torch import save
 from expunge.adversary.pol.proof import parts_of, rates_of
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import read_bytes
-from expunge.core.hashing import sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.records.bundle import MODEL, TRACE, checkpoint_name
-from expunge.records.record import Checkpoints, Reuse, RunRecord, State, states_root
-from expunge.records.record import Trace as Traced
-from expunge.records.statement import Statement
+from expunge.records.record import Reuse, State
 from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
 from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Part, StatedPlan, TrainingPlan
@@ -145,26 +142,10 @@ class Tale:
         starts = {one.shard: one.step for one in reuse}
         return 3 * sum(len(slots) for told in self.shards for slots in told.members[starts.get(told.shard, 0) :])
 
-    def told_in(self, statement: Statement, reuse: Sequence[Reuse]) -> Statement:
-        """A run's statement with this tale's weights, states, trace and work in the place of its own."""
-        record, states, trace = statement.predicate, self.states, self.trace
-        assert isinstance(record, RunRecord)
-        assert record.checkpoints is not None
-        checkpoints = Checkpoints(
-            interval=record.checkpoints.interval,
-            count=len(states),
-            root=states_root(states),
-            buffers=self.buffers,
-            states=states,
-        )
-        told = replace(
-            record,
-            checkpoints=checkpoints,
-            trace=Traced(mode=TraceMode.LOSSES, digest=sha256(trace)),
-            cost=replace(record.cost, thirds=self.thirds(reuse)),
-            reuse=tuple(reuse),
-        )
-        return replace(statement, digest=tensors_digest(self.model), predicate=told)
+    @property
+    def digest(self) -> bytes:
+        """The digest of the weights."""
+        return tensors_digest(self.model)
 
 
 def tale_of(run: Run) -> Tale:

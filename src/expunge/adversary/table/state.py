@@ -10,7 +10,7 @@ import torch
 
 from expunge.adversary.table.retelling import ShardTale, enact, saved
 from expunge.adversary.table.scene import PERSON, Scene
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.records.bundle import checkpoint_name
 from expunge.records.record import Operation
 from expunge.records.states import MODEL_PREFIX
@@ -38,14 +38,14 @@ def fine_tuned(scene: Scene, out: Path) -> Handed:
     tuned = scene.forgot(scene.base.run, "fine-tuned", [PERSON], method="fine-tune")
     goal = as_model_part(read_tensors(tuned.path / "model.safetensors"))
     told = _with_states(story.tale.only, scene.base.tale.only, led_to(goal, states, _first_touched(scene)))
-    record = story.record
-    draft = story.retold(
+    retold = story.retold(
         story.tale.with_shard(told),
         operation=Operation.RETRAIN,
-        algorithm=replace(record.algorithm, name="retrain", fields={}),
-        reuse=tuple(replace(reuse, step=0, leaf=None) for reuse in record.reuse),
+        algorithm__name="retrain",
+        algorithm__fields={},
+        reuse=tuple(replace(reuse, step=0, leaf=None) for reuse in story.record.reuse),
     )
-    return scene.hand_over(story, draft, out)
+    return scene.hand_over(retold, out)
 
 
 def trained_as(change: Callable[[Recipe], Recipe]) -> Callable[[Scene, Path], Handed]:
@@ -55,7 +55,7 @@ def trained_as(change: Callable[[Recipe], Recipe]) -> Callable[[Scene, Path], Ha
         story, told = scene.base, scene.base.tale.only
         done = enact(story.run, told.states.keys(), recipe=change(story.run.recipe))
         tale = story.tale.with_shard(replace(told, states=done.states, losses=done.losses))
-        return scene.hand_over(story, story.retold(tale), out)
+        return scene.hand_over(story.retold(tale), out)
 
     return make
 
@@ -123,14 +123,14 @@ def _kept(scene: Scene, out: Path, states: Mapping[int, Tensors]) -> Handed:
     """The forgotten run's record over states of the original; its trace says who was present without the person."""
     story = scene.story
     tale = story.tale.with_shard(_with_states(story.tale.only, scene.base.tale.only, states))
-    return scene.hand_over(story, story.retold(tale), out)
+    return scene.hand_over(story.retold(tale), out)
 
 
 def _with_states(told: ShardTale, original: ShardTale, states: Mapping[int, Tensors]) -> ShardTale:
     return replace(told, losses=original.losses, states=states)
 
 
-def _altered(story: Story, prefix: str) -> tuple[int, Tensors]:
+def _altered(story: RunStory, prefix: str) -> tuple[int, Tensors]:
     """A step in the middle, and its state with other numbers in what the weights do not show."""
     states, buffers = story.tale.only.states, story.tale.buffers
     step = sorted(states)[len(states) // 2]
@@ -145,15 +145,13 @@ def _altered(story: Story, prefix: str) -> tuple[int, Tensors]:
     return step, state
 
 
-def _file_altered(scene: Scene, story: Story, prefix: str, out: Path) -> Handed:
+def _file_altered(scene: Scene, story: RunStory, prefix: str, out: Path) -> Handed:
     step, state = _altered(story, prefix)
-    draft = story.draft()
-    files = {**draft.files, checkpoint_name(0, step): saved(state)}
-    return scene.hand_over(story, replace(draft, files=files), out)
+    return scene.hand_over(story.with_files({checkpoint_name(0, step): saved(state)}), out)
 
 
-def _leaf_signed(scene: Scene, story: Story, prefix: str, out: Path) -> Handed:
+def _leaf_signed(scene: Scene, story: RunStory, prefix: str, out: Path) -> Handed:
     step, state = _altered(story, prefix)
     told = story.tale.only
     tale = story.tale.with_shard(replace(told, states={**told.states, step: state}))
-    return scene.hand_over(story, story.retold(tale), out)
+    return scene.hand_over(story.retold(tale), out)

@@ -19,9 +19,10 @@ from expunge.records.trace_file import TraceLayout, TraceMode, step_records
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, as_model_part, model_part, tensors_digest, weights_of
-from expunge.verify.levels.checks import EvidenceMissing
+from expunge.verify.levels.environment import NOT_DETERMINISTIC
 from expunge.verify.levels.segments import Segment, layout_of
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing, Undecided
 from expunge.verify.state_files import Parts, StateFiles
 
 MOST_NAMED = 5  # segments that are named in a refusal; looking for more would only cost time
@@ -48,12 +49,8 @@ def why_not(error: Exception) -> str:
     return said
 
 
-class NotDeterministic(Exception):
-    """Twice the same steps from the same state gave different bits here. Never leaves the verifier."""
-
-
 @dataclass(frozen=True)
-class Outcome:
+class SegmentEnd:
     """What a segment came to here; ``failed`` where its steps could not be carried out at all."""
 
     parts: Parts | None
@@ -105,17 +102,18 @@ class Execution:
         if not odd:
             return None
         if self._outcome(segment, start, None) != first:
-            raise NotDeterministic(
+            raise Undecided(
+                NOT_DETERMINISTIC,
                 f"{segment} gave different bits here when it was carried out twice from the same state: this machine "
-                "does not repeat its own work, so nothing can be compared on it"
+                "does not repeat its own work, so nothing can be compared on it",
             )
         return Difference(segment, odd)
 
-    def _outcome(self, segment: Segment, start: Tensors | None, progress: Progress | None) -> Outcome:
-        found: list[Outcome] = []
+    def _outcome(self, segment: Segment, start: Tensors | None, progress: Progress | None) -> SegmentEnd:
+        found: list[SegmentEnd] = []
 
         def look(step: int, state: Tensors, seen: list[StepSeen]) -> None:
-            found.append(Outcome(Parts.of(state, self.files.buffers), tuple(seen)))
+            found.append(SegmentEnd(Parts.of(state, self.files.buffers), tuple(seen)))
 
         try:
             with pinned(self.training.recipe):
@@ -132,10 +130,10 @@ class Execution:
         except RecordError:
             raise
         except CANNOT as error:
-            return Outcome(None, (), why_not(error))
+            return SegmentEnd(None, (), why_not(error))
         return found[0]
 
-    def _odd(self, segment: Segment, outcome: Outcome) -> str:
+    def _odd(self, segment: Segment, outcome: SegmentEnd) -> str:
         """In what an outcome is not what the record says, in words; "" where in nothing."""
         if outcome.parts is None:
             return f"its steps cannot be carried out: {outcome.failed}"
