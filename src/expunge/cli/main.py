@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 
@@ -58,6 +59,7 @@ def root(
     """Make a trained PyTorch model forget named people's data, and show the work."""
 
 
+@functools.cache  # a command registered twice is built twice, whenever the app is called
 def _register() -> None:
     for verb in VERBS:
         importlib.import_module(f"expunge.cli.{verb.replace('-', '_')}").register(app)
