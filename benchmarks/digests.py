@@ -113,7 +113,7 @@ def twins_agree(folder: Path) -> list[dict[str, Any]]:
             runs += 1
             equal += rewound.weights_digest == retrained.weights_digest and verdict.status is Status.ACCEPTED
             predicted = base.schedule.work(rewound.tombstones, starts=_starts(base, rewound))
-            ratios.add(float(rewound.manifest["example_steps"]) / predicted)
+            ratios.add(rewound.result.example_steps / predicted)
     return [
         _row(f"of {runs} rewound runs, those that equal retraining and the twin run", equal, runs, equal == runs),
         _row("example-steps done / predicted, over all of them", max(ratios), 1.0, ratios == {1.0}),

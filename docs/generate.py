@@ -12,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
+from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import fixtures_table
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
 from expunge.report.leaderboard import ranking_table
-from expunge.report.tradeoff import tradeoff_svg
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"

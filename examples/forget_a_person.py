@@ -19,7 +19,7 @@ def main(out: Path) -> None:
         for seed in (None, 1, 2, 3, 4)
     ]
     assert exact.weights_digest == references[0].weights_digest
-    share = exact.manifest["example_steps"] / references[0].manifest["example_steps"]
+    share = exact.result.example_steps / references[0].result.example_steps
     print(f"exact at {share:.0%} of a retraining's work: {exact.weights_digest[:16]}…")
     evaluation = expunge.evaluate(exact, references).as_json()
     print(f"verdict: {evaluation['verdict']['verdict']} ({evaluation['verdict']['detail']})")

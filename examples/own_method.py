@@ -30,6 +30,4 @@ if __name__ == "__main__":
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs-own-method")
     base = expunge.train("digits", model="mlp", epochs=4, out=out / "base")
     forgot = expunge.unlearn(base, "subject:person-017", method=SoftAscent(strength=0.05), out=out / "forgot")
-    print(
-        f"{forgot.method} forgot {len(forgot.forget_set)} examples: {forgot.manifest['example_steps']:g} example-steps"
-    )
+    print(f"{forgot.method} forgot {len(forgot.forget_set)} examples: {forgot.result.example_steps:g} example-steps")

@@ -40,7 +40,7 @@ def main() -> None:
         folder = Path(temporary)
         np.savez(folder / "part.npz", x=x, y=y)
         base = train(str(folder / "part.npz"), out=folder / "base", model="cnn", epochs=EPOCHS)
-        print(f"trained on {base.manifest['data']['counts']['train']} rows in {base.manifest['seconds']:.0f} s")
+        print(f"trained on {base.told.data.counts.train} rows in {base.result.seconds:.0f} s")
 
         def retrained(number: int) -> Any:
             return unlearn(base, RULE, method=Retrain(training_seed=number), out=folder / f"retrained-{number}")

@@ -14,12 +14,25 @@ import pytest
 from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.records.form import read_document, to_plain
 from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
+from expunge.records.run_file import RunFile
 from expunge.schedule.recipe import Precision
+from expunge.train.run import Run
 
 # Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """What the run.json of a run holds."""
+    return to_plain(run.told)
+
+
+def retold(run: Run, **changes: Any) -> Run:
+    """The run, were its run.json to hold something else."""
+    return Run(run.path, read_document(RunFile, {**run_json(run), **changes}, "run.json"))
 
 
 def make_pictures(rows: int = 150, classes: int = 3, people: int = 15, seed: int = 0, side: int = 8) -> Dataset:

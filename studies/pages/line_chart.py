@@ -15,6 +15,7 @@ from markupsafe import Markup
 from expunge.core.errors import InvalidArgument
 from expunge.report.labels import Box
 from expunge.report.templates import environment, resource
+from studies.pages.own_style import coloured
 
 HERE = __name__.rpartition(".")[0]
 WIDTH, HEIGHT = 800, 470
@@ -99,7 +100,11 @@ def line_chart_svg(heading: str, series: Sequence[Series], *, across: str, up: s
         up_ticks=heights.ticks,
         lines=lines,
     )
-    text = environment(HERE).get_template("line_chart.html").render(chart=chart, style=Markup(_style()))
+    text = (
+        environment(HERE)
+        .get_template("line_chart.html")
+        .render(chart=chart, style=Markup(coloured(resource("line_chart.css", HERE))))
+    )
     return re.sub(r"\n\s*\n+", "\n", text)
 
 
@@ -194,17 +199,3 @@ def _told(series: Series) -> str:
 
 def _place(place: float | str) -> str:
     return place if isinstance(place, str) else f"{place:,.0f}"
-
-
-def _style() -> str:
-    """The style sheet with the page's colours written out: viewers of SVG files know no variables."""
-    light, dark = (
-        dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", part))
-        for part in re.split(r":root \{", resource("page.css"))[1:3]
-    )
-    rules = resource("line_chart.css", HERE)
-
-    def coloured(palette: dict[str, str]) -> str:
-        return re.sub(r"var\(--([a-z]+)\)", lambda found: palette[found[1]], rules)
-
-    return coloured(light) + "@media (prefers-color-scheme: dark) {\n" + coloured(dark) + "}\n"

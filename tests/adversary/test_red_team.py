@@ -15,6 +15,7 @@ from tests.verify.levels.replaying import draft_of, sealed, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, WITNESS
 from tests.verify.records import Story, approximated, bundle, certified, changed, codes, trained, with_files
 
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json, sha256
@@ -26,7 +27,6 @@ from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.declaration import INTENT
 from expunge.records.draft import bundle_files, sign_and_log
 from expunge.records.envelope import envelope_digest, seal
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import writing

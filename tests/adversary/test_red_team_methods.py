@@ -23,13 +23,13 @@ from tests.verify.records import (
     work_of,
 )
 
+from expunge.core.clock import Time
 from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.draft import Draft, bundle_files, sign
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey, TrustedKey
 from expunge.records.log import writing
 from expunge.records.record import Cost, Guarantee, GuaranteeKind, Operation, Trace, states_root

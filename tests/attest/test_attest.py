@@ -11,9 +11,10 @@ import pytest
 import tests.methods.linear_problems as linear
 import torch
 from tests.attest.attested import Desk, altered, names, unsigned
-from tests.conftest import make_pictures
+from tests.conftest import make_pictures, retold, run_json
 
 from expunge.attest.chain import make_chain
+from expunge.core.clock import Time
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json, sha256
@@ -23,7 +24,6 @@ from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.log import read_log
 from expunge.records.record import (
@@ -104,10 +104,10 @@ def test_an_exact_unlearning_gives_the_whole_chain(desk: Desk, base: Run, forgot
     assert (request.initiator, request.cases, request.slots) == (Initiator.OWNER, (), unlearn.data.tombstones)
     assert request.model is not None
     assert request.model.hex() == base.weights_digest
-    assert unlearn.cost.thirds / 3 == forgot.manifest["example_steps"]
+    assert unlearn.cost.thirds / 3 == run_json(forgot)["example_steps"]
     assert unlearn.environment.fingerprint["torch"] == torch.__version__
     assert unlearn.environment.profile is ProfileName.EXACT_CPU
-    assert unlearn.environment.self_test.hex() == forgot.manifest["environment"]["self_test"]
+    assert unlearn.environment.self_test.hex() == run_json(forgot)["environment"]["self_test"]
 
 
 def test_states_are_the_digests_of_what_training_wrote(desk: Desk, base: Run, forgot: Run) -> None:
@@ -125,7 +125,7 @@ def test_states_are_the_digests_of_what_training_wrote(desk: Desk, base: Run, fo
         assert state.buffers == tensors_digest({n: v for n, v in model.items() if n in buffers})
         assert state.optimiser == tensors_digest({n: v for n, v in tensors.items() if not n.startswith("model.")})
     (reuse,) = record.reuse
-    assert reuse.step == forgot.manifest["reused_steps"]["0"] > 0
+    assert reuse.step == run_json(forgot)["reused_steps"]["0"] > 0
     assert reuse.first_touched == forgot.schedule.first_touch(0, forgot.tombstones)
     train = desk.opened(desk.attest(base, "states-of-base").bundle)[1].predicate
     assert isinstance(train, RunRecord)
@@ -259,7 +259,7 @@ def test_a_certified_removal_names_its_figures_and_its_noise(desk: Desk) -> None
     assert record.guarantee.kind is GuaranteeKind.CERTIFIED
     assert (record.guarantee.epsilon, record.guarantee.delta) == (1.0, 1e-4)
     assert record.claim == ("C6", "C5")
-    noise = bytes.fromhex(run.manifest["noise_commitment"])
+    noise = bytes.fromhex(run_json(run)["noise_commitment"])
     assert commit.noise_commitment == train.noise_commitment == record.noise_commitment == noise
     secret = (run.path / "noise.key").read_bytes()
     assert all(secret not in path.read_bytes() for path in made.bundle.rglob("*") if path.is_file())
@@ -320,8 +320,8 @@ def test_what_pins_no_bits_is_recorded_as_less(desk: Desk, fields: dict[str, Any
 
 def test_an_accelerator_has_a_profile_of_its_own(other: Desk) -> None:
     run = Run.open(other.folder / "base")
-    told = Run(run.path, {**run.manifest, "device": "cuda:0"})
-    assert make_chain(told, other.key, Time.now()).record.environment.profile is ProfileName.EXACT_GPU_PINNED
+    elsewhere = retold(run, device="cuda:0")
+    assert make_chain(elsewhere, other.key, Time.now()).record.environment.profile is ProfileName.EXACT_GPU_PINNED
 
 
 def test_progress_counts_the_states_that_are_read(other: Desk) -> None:

@@ -15,12 +15,12 @@ import expunge.attest.attest as attesting
 from expunge.adversary.table.scene import drawn_beacon
 from expunge.attest.attest import commit_run
 from expunge.core.beacon import Beacon
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.records.bundle import open_bundle
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.log import read_log
 from expunge.records.record import (

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from examples.own_method import SoftAscent
 from tests.attest.attested import Desk
+from tests.conftest import run_json
 
 import expunge
 from expunge.attest.package import package_digest, package_tree, sources_digest, tree_of
@@ -163,7 +164,7 @@ def test_a_record_of_somebody_elses_method_is_empirical(
     """Whatever it calls itself: nothing here can tell what it earns."""
     desk = Desk(tmp_path, owner, pictures)
     run = desk.unlearn(desk.train("base"), "subject:someone-02", "forgot", method=method)
-    assert (run.manifest["guarantee"]["kind"] == "exact") == (method.name == "own-retrain")
+    assert (run_json(run)["guarantee"]["kind"] == "exact") == (method.name == "own-retrain")
     made = desk.attest(run)
     assert desk.accepts(made.bundle)
     record = desk.record(made.bundle)

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Expunge
 
 from expunge.adversary.table.scene import drawn_beacon
-from expunge.records.form import Time
+from expunge.core.clock import Time
 from expunge.records.keys import Role, load_signing_key, load_trusted
 from expunge.records.log import read_log
 

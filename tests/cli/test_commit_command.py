@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Expunge
 
 from expunge.adversary.table.scene import drawn_beacon
-from expunge.records.form import Time
+from expunge.core.clock import Time
 
 RECIPE = ("digits", "--model", "mlp", "--epochs", 1)
 VALUE = "ab" * 32

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.conftest import run_json
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.data.dataset import ColumnKind, Dataset
@@ -176,8 +177,8 @@ def trained(source: Source, folder: Path, **fields: Any) -> Run:
 def test_a_run_opens_on_the_same_rows(write: Writer, tmp_path: Path) -> None:
     source = limited(write(tmp_path, COUNT), KEPT)
     run = trained(source, tmp_path / "run")
-    assert run.manifest["data"]["rows"] == KEPT
-    assert run.manifest["data"]["source"]["rows"] == KEPT
+    assert run_json(run)["data"]["rows"] == KEPT
+    assert run_json(run)["data"]["source"]["rows"] == KEPT
     again = Run.open(run.path).data()
     assert sum(len(rows) for rows in again.values()) == KEPT
     assert trained(source, tmp_path / "run").weights_digest == run.weights_digest
@@ -227,14 +228,14 @@ def test_rows_that_moved_up_are_left_out_again(people: Source, behind: int, tmp_
     rows = run.data()
     train_rows = rows[Split.TRAIN]
     assert sum(len(found) for found in rows.values()) == 60
-    assert np.flatnonzero(~train_rows.present).tolist() == run.manifest["tombstones"]
+    assert np.flatnonzero(~train_rows.present).tolist() == run_json(run)["tombstones"]
     kept = np.flatnonzero(train_rows.present)
     assert [train_rows.ids[slot] for slot in kept] == [before.ids[slot] for slot in kept]
     assert not {"p-15", "p-16", "p-17", "p-18", "p-19"} & {name for found in rows.values() for name in found.subjects}
     more = unlearn(run, "subject:p-05", out=tmp_path / "more")
     without = trained(limited(people, None), tmp_path / "other") if behind == 20 else None
-    assert without is None or without.manifest["dataset_root"] != base.manifest["dataset_root"]
-    assert set(run.manifest["tombstones"]) < set(more.manifest["tombstones"])
+    assert without is None or run_json(without)["dataset_root"] != run_json(base)["dataset_root"]
+    assert set(run_json(run)["tombstones"]) < set(run_json(more)["tombstones"])
     with pytest.raises(DataError, match=r"is missing|does not match"):
         base.data()
 
@@ -271,7 +272,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
     arguments = ("train", "digits", "--model", "mlp", "--epochs", 1)
     assert command(*arguments, "--rows", 200, "--out", tmp_path / "run") == 0
-    assert Run.open(tmp_path / "run").manifest["data"]["rows"] == 200
+    assert run_json(Run.open(tmp_path / "run"))["data"]["rows"] == 200
     capsys.readouterr()
     for rows, words in ((0, "rows 0 must be a whole number from 1"), (9999, "--rows 9999 is more than the 1797 rows")):
         assert command(*arguments, "--rows", rows, "--out", tmp_path / "none") == 2

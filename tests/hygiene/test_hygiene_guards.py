@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_json
 from tests.hygiene.worlds import ANOTHER, PERSON, THIRD, WHOLE, files, signed
 
 from expunge.core.errors import InvalidArgument, RunError
@@ -50,7 +51,7 @@ def test_salts_of_another_data_set_are_never_destroyed(
 
 
 def test_salts_that_cannot_be_tested_are_not_destroyed(secret: Run, pictures: Dataset, refused: Any) -> None:
-    path, before = Path(secret.manifest["data"]["salt_file"]), files(secret.path.parent)
+    path, before = Path(run_json(secret)["data"]["salt_file"]), files(secret.path.parent)
     with refused(RunError, "none of them may go", "--data PATH", "remove the salt file yourself"):
         destroy(survey(secret))
     assert files(secret.path.parent) == before

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_json
 from tests.hygiene.worlds import ANOTHER, PERSON, SHAPE, THIRD, WHOLE, files
 
 from expunge.attest.attest import attest
@@ -26,7 +28,7 @@ from expunge.records.bundle import open_bundle
 from expunge.records.keys import Role, keygen
 from expunge.records.verdict import Level
 from expunge.schedule.seats import first_steps
-from expunge.train.run import Run, write_manifest
+from expunge.train.run import Run, write_run_file
 from expunge.train.training import train
 from expunge.verify.verify import verify
 
@@ -105,7 +107,7 @@ def test_siblings_children_and_unfinished_runs_are_found_others_are_not(
     train(pictures, out=runs / "reference", without=PERSON, **WHOLE)
     train(pictures_like(rows=60, people=6), out=runs / "stranger", model="mlp", epochs=1)
     killed = train(pictures, out=runs / "killed", seed=5, checkpoint_interval=3, **WHOLE)
-    write_manifest(killed.path, {**killed.manifest, "status": "running"})
+    write_run_file(killed.path, replace(killed.told, status="running", result=None))
     (runs / "broken").mkdir()
     (runs / "broken" / "run.json").write_text("{")
     os.symlink(runs / "base", runs / "link")
@@ -154,7 +156,7 @@ def test_an_approximate_method_leaves_a_question_that_files_do_not_answer(whole:
     run = unlearn(runs / "base", PERSON, out=runs / "approximate", method="gradient-ascent", data=pictures)
     assert any("made by gradient-ascent" in note for note in survey(run).notes)
     half = unlearn(runs / "base", PERSON, out=runs / "half", method="gradient-ascent", data=pictures)
-    write_manifest(half.path, {name: value for name, value in half.manifest.items() if name != "trajectory"})
+    write_run_file(half.path, replace(half.told, trajectory=None))
     (half.path / "checkpoints").mkdir(exist_ok=True)
     (half.path / "checkpoints" / ".shard-0-step-00000001.safetensors.part").write_bytes(b"half")
     assert "half" in {place.path.name for place in survey(run).places}, "its states looked at the rows"
@@ -183,9 +185,9 @@ def test_tunings_are_listed_unless_their_twins_were_trained_without_the_rows(for
     runs = forgot.path.parent
     for folder, rules in (("tuned", [THIRD]), ("spared", [PERSON, THIRD])):
         unlearn(runs / "base", rules, out=runs / folder / "twin-1", method="retrain", data=pictures)
-        request = {"data_root": forgot.manifest["dataset_root"], "avoid": {"count": 0, "digest": "0"}}
+        request = {"data_root": run_json(forgot)["dataset_root"], "avoid": {"count": 0, "digest": "0"}}
         (runs / folder / "trials.jsonl").write_text(json.dumps({"request": request}) + "\n")
-        (runs / folder / "tuning.json").write_text(json.dumps({"data_root": forgot.manifest["dataset_root"]}))
+        (runs / folder / "tuning.json").write_text(json.dumps({"data_root": run_json(forgot)["dataset_root"]}))
     found = survey(forgot)
     assert {(place.kinship, place.path.name) for place in found.places} == {
         (Kinship.PARENT, "base"),

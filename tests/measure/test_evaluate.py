@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import canonical_json, sha256
@@ -17,6 +18,7 @@ from expunge.data.splits import Split
 from expunge.measure.evaluate import Known, evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.schedule.recipe import Optimiser
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -67,7 +69,7 @@ def probe(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_the_exact_run_has_the_retrained_runs_every_value(runs: dict[str, Any], noisy: Dataset) -> None:
-    content = evaluate(runs["exact"], runs["references"], data=noisy).as_json()
+    content = to_plain(evaluate(runs["exact"], runs["references"], data=noisy))
     for item in content["probes"]:
         if item["role"] != "cost" and item["name"] != "average-gap":
             assert item["unlearned"] == item["references"][0]
@@ -78,7 +80,7 @@ def test_the_exact_run_has_the_retrained_runs_every_value(runs: dict[str, Any], 
 
 def test_fine_tuning_leaves_what_was_remembered(runs: dict[str, Any], noisy: Dataset) -> None:
     """On wrong labels the original's memory is plain: it is refuted, and so is a short fine-tuning."""
-    content = evaluate(runs["fine-tune"], runs["references"], data=noisy).as_json()
+    content = to_plain(evaluate(runs["fine-tune"], runs["references"], data=noisy))
     original, reference = probe(content, "mean-margin")["original"], probe(content, "mean-margin")["reference_mean"]
     assert original["value"] > reference + 1
     assert content["verdict"]["verdict"] == "refuted"
@@ -88,7 +90,7 @@ def test_fine_tuning_leaves_what_was_remembered(runs: dict[str, Any], noisy: Dat
 
 def test_values_by_hand(runs: dict[str, Any], noisy: Dataset) -> None:
     run: Run = runs["fine-tune"]
-    content = evaluate(run, runs["references"], data=noisy).as_json()
+    content = to_plain(evaluate(run, runs["references"], data=noisy))
     rows = run.data(noisy)
     model = run.model()
 
@@ -109,7 +111,7 @@ def test_values_by_hand(runs: dict[str, Any], noisy: Dataset) -> None:
     )
     assert content["trial"]["forget"] == len(slots)
     assert content["trial"]["attack"] + content["trial"]["scored"] == content["trial"]["holdout"]
-    assert probe(content, "example-steps")["unlearned"]["value"] == run.manifest["example_steps"]
+    assert probe(content, "example-steps")["unlearned"]["value"] == run_json(run)["example_steps"]
 
 
 def test_the_same_evaluation_twice_is_the_same_bytes(runs: dict[str, Any], noisy: Dataset, tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_references_must_be_honest_retrainings_of_the_same_request(
 
 
 def test_two_references_of_one_lineage_count_once(runs: dict[str, Any], noisy: Dataset) -> None:
-    content = evaluate(runs["fine-tune"], [runs["references"][0], runs["exact"]], data=noisy).as_json()
+    content = to_plain(evaluate(runs["fine-tune"], [runs["references"][0], runs["exact"]], data=noisy))
     assert len(content["references"]) == 1
     assert any("share a lineage" in notice for notice in content["notices"])
 
@@ -160,7 +162,7 @@ def test_holdout_rows_of_forgotten_people_are_left_out(noisy: Dataset, tmp_path:
     base = train(noisy, out=tmp_path / "base", model="mlp", epochs=1)
     people = [f"subject:someone-{number:02d}" for number in range(8)]
     child = unlearn(base, people, out=tmp_path / "child", data=noisy)
-    content = evaluate(child, [], data=noisy).as_json()
+    content = to_plain(evaluate(child, [], data=noisy))
     holdout = child.data(noisy)[Split.HOLDOUT]
     forgotten = {f"someone-{number:02d}" for number in range(8)}
     expected = sum(subject in forgotten for subject in holdout.subjects)
@@ -171,7 +173,7 @@ def test_holdout_rows_of_forgotten_people_are_left_out(noisy: Dataset, tmp_path:
 def test_forgetting_a_class(noisy: Dataset, tmp_path: Path) -> None:
     base = train(noisy, out=tmp_path / "base", model="mlp", epochs=3)
     child = unlearn(base, "class:1", out=tmp_path / "child", data=noisy)
-    content = evaluate(child, [], data=noisy).as_json()
+    content = to_plain(evaluate(child, [], data=noisy))
     assert content["trial"]["dropped_classes"] == ["1"]
     rows = child.data(noisy)
     left = np.setdiff1d(np.arange(len(rows[Split.TRAIN])), child.tombstones)
@@ -197,7 +199,7 @@ def test_what_is_known_of_models_changes_nothing(tmp_path: Path) -> None:
     known: Known = {}
     for (rule, _), run in runs.items():
         references = [runs[rule, "retrain"]] if run is not runs[rule, "retrain"] else []
-        plain = evaluate(run, references, out=tmp_path / "plain.json").as_json()
-        shared = evaluate(run, references, out=tmp_path / "shared.json", known=known).as_json()
+        plain = to_plain(evaluate(run, references, out=tmp_path / "plain.json"))
+        shared = to_plain(evaluate(run, references, out=tmp_path / "shared.json", known=known))
         assert shared == plain
     assert len(known) == 2

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 from tests.methods.linear_problems import DECAY, FIELDS, SIGMA
 
 from expunge.core.errors import ExpungeError, UnsupportedEver
@@ -41,26 +42,26 @@ def test_two_requests_on_disk_share_an_account(base: Run, pictures: Dataset, tmp
     second = unlearn(first, "subject:someone-03", method="newton", out=tmp_path / "second", data=pictures)
     for child in (first, second):
         assert child.guarantee == Certified(1.0, 1e-4)
-        assert child.manifest["trajectory"] == "none"
+        assert run_json(child)["trajectory"] == "none"
         assert (child.path / KEY_NAME).read_bytes() == (base.path / KEY_NAME).read_bytes()
-        assert any("is spent of the gradient" in notice for notice in child.manifest["notices"])
-    assert "account" not in base.manifest
-    spent = [np.array(child.manifest["account"]["spent"]) for child in (first, second)]
-    added = second.manifest["account"]["removals"][1]["added"]
+        assert any("is spent of the gradient" in notice for notice in run_json(child)["notices"])
+    assert "account" not in run_json(base)
+    spent = [np.array(run_json(child)["account"]["spent"]) for child in (first, second)]
+    added = run_json(second)["account"]["removals"][1]["added"]
     np.testing.assert_allclose(spent[0] + np.array(added), spent[1], rtol=1e-12)
-    assert second.manifest["account"]["training"] == first.manifest["account"]["training"]
-    assert len(second.manifest["account"]["removals"]) == 2
+    assert run_json(second)["account"]["training"] == run_json(first)["account"]["training"]
+    assert len(run_json(second)["account"]["removals"]) == 2
     retrained = unlearn(
         base, [PERSON, "subject:someone-03"], method="retrain", out=tmp_path / "retrained", data=pictures
     )
-    assert "account" not in retrained.manifest
+    assert "account" not in run_json(retrained)
     assert np.abs(weights_of(second) - weights_of(retrained)).max() < 1e-3
     assert np.abs(weights_of(second) - weights_of(base)).max() > 1e-2
     afresh = unlearn(retrained, "subject:someone-04", method="newton", out=tmp_path / "afresh", data=pictures)
-    assert len(afresh.manifest["account"]["removals"]) == 1
+    assert len(run_json(afresh)["account"]["removals"]) == 1
     again = unlearn(first, "subject:someone-03", method="newton", out=tmp_path / "again", data=pictures)
     assert again.weights_digest == second.weights_digest
-    assert again.manifest["account"] == second.manifest["account"]
+    assert run_json(again)["account"] == run_json(second)["account"]
 
 
 def weights_of(run: Run) -> np.ndarray:
@@ -70,7 +71,7 @@ def weights_of(run: Run) -> np.ndarray:
 def test_float32_training_alone_leaves_little(base: Run, pictures: Dataset, tmp_path: Path) -> None:
     """Full batches with momentum reach a gradient far below what the noise hides: no float64 polish is needed."""
     child = unlearn(base, PERSON, method="newton", out=tmp_path / "child", data=pictures)
-    left = max(child.manifest["account"]["training"])
+    left = max(run_json(child)["account"]["training"])
     assert 0 < left < 0.01 * allowance(SIGMA, 1.0, 1e-4, 3)
     rows = Examples(base.recipe, base.data(pictures)[Split.TRAIN], torch.device("cpu")).plain(np.arange(120))
     features = features_of(base.model(), rows.inputs).detach().double()
@@ -78,7 +79,7 @@ def test_float32_training_alone_leaves_little(base: Run, pictures: Dataset, tmp_
     weights = torch.from_numpy(weights_of(base))
     found = gradient(Logistic(), weights, Rows(features, rows.labels), DECAY) + torch.from_numpy(noise)
     expected = torch.linalg.vector_norm(found, dim=1).tolist()
-    for said, true in zip(child.manifest["account"]["training"], expected, strict=True):
+    for said, true in zip(run_json(child)["account"]["training"], expected, strict=True):
         assert true <= said <= 1.1 * true  # two digits, rounded up: what is published tells no more
         assert float(f"{said:.1e}") == pytest.approx(said, rel=1e-12)
 
@@ -163,4 +164,4 @@ def test_an_account_that_was_altered_is_refused(base: Run, pictures: Dataset, tm
         assert not (tmp_path / f"next-{number}").exists()
     (child.path / "run.json").write_text(json.dumps(honest), encoding="utf-8")
     again = unlearn(child.path, "subject:someone-05", method="newton", out=tmp_path / "again", data=pictures)
-    assert len(again.manifest["account"]["removals"]) == 2
+    assert len(run_json(again)["account"]["removals"]) == 2

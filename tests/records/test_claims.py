@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.attest.attested import Desk
-from tests.conftest import make_pictures
+from tests.conftest import make_pictures, retold
 
 from expunge.attest.chain import make_chain
 from expunge.attest.described import _fields
 from expunge.attest.guarantee import guarantee_of, lowered
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError
 from expunge.core.values import Certified, Empirical, Exact
 from expunge.data.dataset import Dataset
@@ -23,9 +24,9 @@ from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.last_layers import RetrainLastLayers, Share, StepsOf
 from expunge.records.claims import CLAIMS, NOT_CLAIMED, claims_of, highest, not_claimed
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.record import Guarantee, GuaranteeKind, Operation, RunRecord
+from expunge.records.run_file import MethodFile
 from expunge.schedule.recipe import Profile
 from expunge.train.run import Run
 from expunge.train.training import make_recipe
@@ -118,21 +119,19 @@ def test_no_run_json_earns_more_than_its_method_profile_and_trajectory(
     profile: Profile,
     threads: int,
     noise: str | None,
+    runs: tuple[Run, Run],
 ) -> None:
-    manifest = {
-        "method": None if method is None else method.as_json(),
-        "guarantee": STATED[stated],
-        "exact_refused": refused,
-        "noise_commitment": noise,
-    }
     recipe = replace(RECIPE, profile=profile, threads=threads)
-    found = earned(lambda: guarantee_of(manifest, recipe, recorded=recorded, what="a run"))
+    changes = {"guarantee": STATED[stated], "exact_refused": refused, "noise_commitment": noise}
+    run = retold(runs[0], method=None if method is None else method.as_json(), **changes)
+    run.__dict__["recipe"] = recipe
+    found = earned(lambda: guarantee_of(run, recorded=recorded))
     if not isinstance(found, Guarantee):
         assert stated != "empirical"
         return
     ceiling = GuaranteeKind.EXACT if method is None else KIND[method.ceiling]
     assert found.kind in (GuaranteeKind.EMPIRICAL, ceiling)
-    assert found.kind.value == stated or (found.kind is GuaranteeKind.EMPIRICAL and lowered(manifest) is not None)
+    assert found.kind.value == stated or (found.kind is GuaranteeKind.EMPIRICAL and lowered(run) is not None)
     if found.kind is GuaranteeKind.EXACT:
         assert (recorded, refused, profile, threads) == (True, None, Profile.EXACT, 1)
     if found.kind is GuaranteeKind.CERTIFIED:
@@ -161,9 +160,9 @@ def test_no_record_of_any_method_says_more_than_it_may(
     """Records as they would be signed, of folders whose run.json names each method with each guarantee."""
     made = 0
     for run in runs:
+        reused = {} if run.told.forgetting is None else {"reused_steps": {}}
         for stated in STATED.values():
-            told = {**run.manifest, "method": method().as_json(), "guarantee": stated, "reused_steps": {}}
-            found = Run(run.path, told)
+            found = retold(run, method=method().as_json(), guarantee=stated, **reused)
             record = earned(lambda found=found: make_chain(found, owner, Time.now()).record)
             if not isinstance(record, RunRecord):
                 continue
@@ -185,10 +184,12 @@ def test_no_record_of_any_method_says_more_than_it_may(
 def test_figures_of_a_certificate_are_signed_as_reals_whichever_way_they_were_given() -> None:
     """A whole number would be another text than the recipe's, and the verifier compares texts."""
     given = {"epsilon": 5, "delta": 0.25, "decay": 1, "steps": 2, "bound": "data-dependent"}
-    signed = _fields("certified-logistic", {"fields": given})
+    signed = _fields("certified-logistic", MethodFile(name="certified-logistic", fields=given))
     assert {name: type(value) for name, value in signed.items()} == {
         **dict.fromkeys(("epsilon", "delta", "decay"), float),
         "steps": int,
         "bound": str,
     }
-    assert _fields("certified-logistic", {"fields": {"decay": None}}) == {"decay": None}
+    assert _fields("certified-logistic", MethodFile(name="certified-logistic", fields={"decay": None})) == {
+        "decay": None
+    }

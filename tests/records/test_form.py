@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError
 from expunge.core.hashing import LARGEST_INTEGER, canonical_json
 from expunge.records.canonical import read_json
-from expunge.records.form import Large, Time, camel, from_json, to_json
+from expunge.records.form import camel, from_json, to_json
+from expunge.records.scalars import Large
 
 
 class Colour(Enum):

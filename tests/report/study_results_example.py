@@ -323,8 +323,9 @@ def status(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
+    from studies.pages.tradeoff_picture import tradeoff_svg
+
     from expunge.report.leaderboard import leaderboard
-    from expunge.report.tradeoff import tradeoff_svg
 
     results = example()
     folder.mkdir(parents=True, exist_ok=True)

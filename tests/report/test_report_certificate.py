@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from tests.verify.certified import digest, life, make_bundle, request, run_record
 
+from expunge.core.clock import Time
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.records.bundle import open_bundle
 from expunge.records.claims import NOT_CLAIMED
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey, signing_key
 from expunge.records.limits import Code
 from expunge.records.record import (

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from expunge.core.wording import clean, without_places
 from expunge.data.dataset import Column, ColumnKind
 from expunge.report.axis import axis, drawable
 from expunge.report.chart import draw
-from expunge.report.entry import clean, without_places
 from expunge.report.labels import Anchor, Box, place
 from expunge.report.load import load
 from expunge.report.picture import is_picture, picture, png
@@ -33,7 +33,7 @@ def drawing(*folders):
 def sizes(chart):
     """Boxes of the label lines, from their anchors and letters."""
     boxes = []
-    for text in chart.texts:
+    for text in chart.labels:
         width = len(text.words) * 6.9
         left = {"start": text.x, "middle": text.x - width / 2, "end": text.x - width}[text.anchor]
         boxes.append(Box(left, text.y - 10, left + width, text.y + 3))
@@ -45,7 +45,7 @@ def test_points_stand_where_their_figures_are(world):
     content = world.evaluate(folder, shift=0.2)
     chart = drawing(folder).charts[0]
     across = next(probe for probe in content["probes"] if probe["name"] == "loss-threshold")
-    kinds = {kind: [mark for mark in chart.marks if mark.kind == kind] for kind in ("run", "original", "reference")}
+    kinds = {kind: [mark for mark in chart.spots if mark.kind == kind] for kind in ("run", "original", "reference")}
     assert [len(kinds[kind]) for kind in ("run", "original", "reference")] == [1, 1, 5]
     run, original = kinds["run"][0], kinds["original"][0]
     scale = (original.x - run.x) / (across["original"]["value"] - across["unlearned"]["value"])
@@ -66,7 +66,7 @@ def test_area_is_cost(world):
     cheap, dear = world.unlearned("a", example_steps=1035.2), world.unlearned("b", "fine-tune", example_steps=10352.0)
     world.evaluate(cheap, shift=0.05)
     world.evaluate(dear, shift=0.1)
-    radii = sorted(mark.radius for mark in drawing(cheap, dear).charts[0].marks if mark.kind == "run")
+    radii = sorted(mark.radius for mark in drawing(cheap, dear).charts[0].spots if mark.kind == "run")
     assert (radii[1] / radii[0]) ** 2 == pytest.approx(10, rel=0.05)
 
 
@@ -112,14 +112,14 @@ def test_marks_that_coincide_share_a_label_and_many_marks_have_numbers(world):
     folders = [world.unlearned(f"run-{index}", "fine-tune", seed=index) for index in range(14)]
     for folder in folders[:3]:
         world.evaluate(folder)
-    lines = [text.words for text in drawing(*folders[:3]).charts[0].texts]
+    lines = [text.words for text in drawing(*folders[:3]).charts[0].labels]
     assert any("seed 0" in line for line in lines)
     assert any("seed 2" in line for line in lines)
     for index, folder in enumerate(folders):
         world.evaluate(folder, shift=0.03 * index)
     many = drawing(*folders)
     assert many.numbered
-    assert {text.words for text in many.charts[0].texts} >= {str(number) for number in range(2, 15)}
+    assert {text.words for text in many.charts[0].labels} >= {str(number) for number in range(2, 15)}
     assert b'<span class="number">14</span>' in render(load(folders))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,15 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.report.study_results_example import example, figure, undecided
 
-import expunge.report.tradeoff_chart as module
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from studies.pages.tradeoff_picture import STANDALONE, tradeoff_svg
+
+import expunge.report.scatter as module
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.report.bent_axis import BentAxis, gap_axis
 from expunge.report.labels import Box, Placed
+from expunge.report.leaderboard import PAGE, render
+from expunge.report.scatter import Chart
 from expunge.report.study_results import read_results
 from expunge.report.study_text import between, number, signed, told
 from expunge.report.study_values import Estimate, Undecided
-from expunge.report.tradeoff import SIZES, STANDALONE, tradeoff, tradeoff_svg
-from expunge.report.tradeoff_chart import COST, UTILITY, Chart
+from expunge.report.tradeoff import COST, SIZES, UTILITY, tradeoff
 
 TWINS = ("retrain", "exact-replay", "fine-tune")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -228,8 +235,8 @@ def test_a_file_stands_alone(against):
 
 
 def test_an_element_for_a_page_has_no_style_of_its_own():
-    svg = tradeoff_svg(example(), "digits-mlp-random", standalone=False)
-    assert svg.startswith("<svg ")
+    page = render(read_results(example()))[PAGE].decode()
+    svg = page[page.index('<svg class="tradeoff') :].partition("</svg>")[0]
     assert "<style>" not in svg
     assert "xmlns" not in svg
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.conftest import Refused
+from tests.conftest import Refused, retold, run_json
 from tests.study.rehearsed import Pictures, Play, play
 
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
@@ -276,7 +276,7 @@ def test_poison_would_be_seen(played: Play, spared: Play) -> None:
 def test_leaving_rows_out_does_not_lessen_the_work_allowed(spared: Play, played: Play) -> None:
     for found in (spared.prepare(), played.prepare()):
         attempt = found.attempt(FineTune(), Stage.CHOICE, budget=0.5, seed=0)
-        assert attempt.example_steps == pytest.approx(0.5 * played.run.manifest["example_steps"], rel=0.02)
+        assert attempt.example_steps == pytest.approx(0.5 * run_json(played.run)["example_steps"], rel=0.02)
 
 
 def test_calibration_rows_of_people_to_avoid_are_left_out(played: Play) -> None:
@@ -339,8 +339,7 @@ def test_what_is_no_twin(played: Play, data: Dataset, refused: Refused, tmp_path
 
 
 def test_twins_must_be_alike(played: Play, spared: Play, refused: Refused) -> None:
-    mixed = [spared.twins[0], replace(spared.twins[1], manifest=dict(spared.twins[1].manifest))]
-    mixed[1].manifest["tombstones"] = [int(slot) for slot in spared.sets[1]]  # pyright: ignore
+    mixed = [spared.twins[0], retold(spared.twins[1], tombstones=[int(slot) for slot in spared.sets[1]])]
     with refused(InvalidArgument, "treat both alike"):
         prepare(spared.run, mixed, data=spared.rows, **spared.asked)
 

@@ -26,6 +26,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.measure.evaluate import evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.study.grid import REFERENCE_SEEDS
 from expunge.study.progress import Standing
 from expunge.study.store import Store
@@ -65,7 +66,7 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
             for number in range(2)
         ]
         run = unlearn(original, "random:5%:1", method="fine-tune", seed=seed, out=tmp_path / f"run-{seed}")
-        told = evaluate(run, references).as_json()
+        told = to_plain(evaluate(run, references))
         done = row(results, "fine-tune")["seeds"][seed]
         assert done["weights_digest"] == run.weights_digest
         assert (done["verdict"].lower(), done["reason"]) == (told["verdict"]["verdict"], told["verdict"]["detail"])
@@ -76,7 +77,7 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
         values["utility"].append(
             np.mean([reference["value"] for reference in accuracy["references"]]) - accuracy["unlearned"]["value"]
         )
-        values["cost"].append(run.manifest["example_steps"] / original.manifest["example_steps"])
+        values["cost"].append(told(run)["example_steps"] / told(original)["example_steps"])
     figures = row(results, "fine-tune")["figures"]
     assert figures["forgetting-gap"]["values"] == pytest.approx(values["gap"], rel=1e-9)
     assert figures["utility-gap"]["values"] == pytest.approx(values["utility"], abs=1e-12)

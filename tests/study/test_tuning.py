@@ -299,14 +299,14 @@ def test_the_run_says_how_its_fields_were_chosen(played: Play, tuning: dict[str,
         return unlearn(played.run, "random:10%:1", **given)
 
     run = forget("tuned", tuning=told)
-    assert run.manifest["untuned"] is False
-    assert run.manifest["tuning"] == told
-    assert run.manifest["request"]["tuning"] == tuning["digest"]
+    assert told(run)["untuned"] is False
+    assert told(run)["tuning"] == told
+    assert told(run)["request"]["tuning"] == tuning["digest"]
     by_hand = forget("by-hand")
-    assert by_hand.manifest["untuned"] is True
-    assert "tuning" not in by_hand.manifest
+    assert told(by_hand)["untuned"] is True
+    assert "tuning" not in told(by_hand)
     assert by_hand.weights_digest == run.weights_digest  # fields are fields
-    assert forget("tuned", tuning=told).manifest == run.manifest
+    assert told(forget("tuned", tuning=told)) == told(run)
     with pytest.raises(RunError, match="holds another run"):
         forget("tuned")
     with pytest.raises(RunError, match="holds another run"):
@@ -314,11 +314,11 @@ def test_the_run_says_how_its_fields_were_chosen(played: Play, tuning: dict[str,
     still = unlearn(
         played.run, "random:3:1", method="neural-tangent-kernel", data=played.rows, out=tmp_path / "ntk", budget=2.0
     )
-    assert still.manifest["untuned"] is False
-    assert still.manifest["tuning"] == {"state": "nothing to tune"}
+    assert told(still)["untuned"] is False
+    assert told(still)["tuning"] == {"state": "nothing to tune"}
     exact = unlearn(played.run, "random:3:1", data=played.rows, out=tmp_path / "exact")
-    assert exact.manifest["untuned"] is False
-    assert "tuning" not in exact.manifest
+    assert told(exact)["untuned"] is False
+    assert "tuning" not in told(exact)
 
 
 def test_a_tuning_serves_its_own_request_alone(
@@ -347,7 +347,7 @@ def test_a_tuning_serves_its_own_request_alone(
         forget(elsewhere, rows=other)
     assert not out.exists()
     sibling = train(data, out=tmp_path / "sibling", recipe=replace(played.run.recipe, seed=1))
-    assert forget(sibling).manifest["untuned"] is False  # the seed of the training is left aside
+    assert told(forget(sibling))["untuned"] is False  # the seed of the training is left aside
 
 
 # The folder.
@@ -463,5 +463,5 @@ def test_tuned_on_the_reference(played: Play, tmp_path: Path) -> None:
     assert entry["chosen"]["transfer"] is None
     method, told = chosen_entry(found, "salun")
     run = unlearn(played.run, rules, method=method, tuning=told, out=tmp_path / "run", data=played.rows)
-    assert run.manifest["untuned"] is False
-    assert run.manifest["tuning"]["mode"] == "oracle"
+    assert told(run)["untuned"] is False
+    assert told(run)["tuning"]["mode"] == "oracle"

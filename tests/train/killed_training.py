@@ -115,7 +115,7 @@ def main() -> None:
         if not was_killed and kind == "write":
             assert moment > 10
             break
-        before = Run.open_any(folder).manifest["status"]
+        before = Run.open_any(folder).told.status
         assert not forked(lambda folder=folder: train(data, out=folder, trace=mode, **FIELDS))
         found = told(folder)
         print(json.dumps({"moment": moment, "killed": was_killed, "status": before, "same": found == expected}))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conftest import run_json
 
 from expunge.data.dataset import Dataset
 from expunge.methods.retrain import Retrain
@@ -54,7 +55,7 @@ def test_two_processes_give_the_same_bytes(once: Run, tmp_path: Path) -> None:
     command(*TRAIN, "--out", str(tmp_path / "again"))
     again = Run.open(tmp_path / "again")
     assert again.weights_digest == once.weights_digest
-    assert again.manifest["dataset_root"] == once.manifest["dataset_root"]
+    assert run_json(again)["dataset_root"] == run_json(once)["dataset_root"]
     assert trace(again.path) == trace(once.path)
 
 
@@ -66,7 +67,7 @@ def test_killed_at_random_moments_and_continued(once: Run, tmp_path: Path) -> No
     killed = 0
     for _ in range(12):
         killed += command(*arguments, kill_after=1.0 + 1.6 * moments.random()) != 0
-        if (folder / "run.json").exists() and Run.open_any(folder).manifest["status"] == "finished":
+        if (folder / "run.json").exists() and run_json(Run.open_any(folder))["status"] == "finished":
             break
     command(*arguments)
     assert killed > 0
@@ -174,7 +175,7 @@ def test_exact_replay_equals_retraining(
             retrained = unlearn(base, rule, method="retrain", out=folder / f"r{number}", data=pictures)
             assert replayed.weights_digest == retrained.weights_digest != base.weights_digest
             assert trace(replayed.path) == trace(retrained.path)
-            assert replayed.manifest["example_steps"] <= retrained.manifest["example_steps"]
+            assert run_json(replayed)["example_steps"] <= run_json(retrained)["example_steps"]
             assert str(replayed.guarantee) == str(retrained.guarantee) == "Exact"
 
 
@@ -202,8 +203,8 @@ def test_only_what_was_touched_is_redone(sharded: Run, pictures: Dataset, tmp_pa
         touched = schedule.first_touch(shard, slots)
         steps = [item.step for item in sharded.log.checkpoints(shard)]
         starts.append(max((step for step in steps if touched is None or step <= touched), default=0))
-    assert child.manifest["example_steps"] == schedule.work(slots, starts=tuple(starts))
-    assert child.manifest["reused_steps"] == {str(shard): start for shard, start in enumerate(starts)}
+    assert run_json(child)["example_steps"] == schedule.work(slots, starts=tuple(starts))
+    assert run_json(child)["reused_steps"] == {str(shard): start for shard, start in enumerate(starts)}
     assert sum(schedule.first_touch(shard, slots) is not None for shard in range(3)) == 1
     before, after = sharded.model().state_dict(), child.model().state_dict()
     changed = {name.split(".")[1] for name in before if not np.array_equal(before[name], after[name])}
@@ -232,7 +233,7 @@ def test_a_shard_with_nobody_left_is_not_asked(sharded: Run, pictures: Dataset, 
     rules = [f"subject:{name}" for name in people]
     child = unlearn(sharded, rules, method="exact-replay", out=tmp_path / "child", data=pictures)
     again = unlearn(sharded, rules, method="retrain", out=tmp_path / "again", data=pictures)
-    assert child.manifest["alive"] == [True, False, True]
+    assert run_json(child)["alive"] == [True, False, True]
     assert child.weights_digest == again.weights_digest
     assert len(next(iter(child.model().children()))) == 2  # type: ignore[arg-type]
 
@@ -253,8 +254,8 @@ def test_forgetting_again_and_again(pictures: Dataset, tmp_path: Path) -> None:
     assert run.weights_digest == together.weights_digest
     os.rename(tmp_path / "base", tmp_path / "moved")
     again = unlearn(Run.open(run.path), "subject:someone-03", out=tmp_path / "last", data=pictures)
-    assert again.manifest["tombstones"] == sorted(
-        {*together.manifest["tombstones"], *(int(slot) for slot in again.forget_set.slots)}
+    assert run_json(again)["tombstones"] == sorted(
+        {*run_json(together)["tombstones"], *(int(slot) for slot in again.forget_set.slots)}
     )
 
 
@@ -295,15 +296,15 @@ def test_interrupted_unlearning_continues(pictures: Dataset, tmp_path: Path) -> 
                 parent,
                 "subject:someone-04",
                 out=folder,
-                progress=interrupt_after(straight.manifest["steps"] // 2),
+                progress=interrupt_after(run_json(straight)["steps"] // 2),
                 **fields,
             )
         (folder / "checkpoints" / ".shard-0-step-00000003.safetensors.part").write_bytes(b"half of a killed write")
         continued = unlearn(parent, "subject:someone-04", out=folder, **fields)
         assert continued.weights_digest == straight.weights_digest
-        assert continued.manifest["steps"] >= 0
+        assert run_json(continued)["steps"] >= 0
         if method not in ("exact-replay", "retrain"):
-            assert continued.manifest["example_steps"] == straight.manifest["example_steps"]
+            assert run_json(continued)["example_steps"] == run_json(straight)["example_steps"]
             assert list((folder / "checkpoints").glob("*")) == []
 
 

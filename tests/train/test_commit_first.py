@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_json
 
 import expunge
 from expunge.core.beacon import Beacon
@@ -26,6 +27,7 @@ from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.measure.evaluate import evaluate
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -51,8 +53,8 @@ def test_a_commitment_is_data_and_recipe_and_no_training(pictures: Dataset, tmp_
         "units.bin",
     ]
     found = Run.open_any(run.path)
-    assert found.manifest["status"] == "committed"
-    assert (found.manifest["beacon"], found.manifest["lineage_seed"]) == (None, None)
+    assert run_json(found)["status"] == "committed"
+    assert (run_json(found)["beacon"], run_json(found)["lineage_seed"]) == (None, None)
     straight = train(pictures, out=tmp_path / "straight", **FIELDS)
     assert found.commitment.roots == straight.commitment.roots
     assert found.recipe == straight.recipe
@@ -84,10 +86,15 @@ def test_its_training_is_the_training(pictures: Dataset, tmp_path: Path) -> None
     run = train(pictures, out=tmp_path / "run", **FIELDS)
     straight = train(pictures, out=tmp_path / "straight", **FIELDS)
     timed = {"seconds"}
-    assert {name: value for name, value in run.manifest.items() if name not in timed} == {
-        name: value for name, value in straight.manifest.items() if name not in timed
+    assert {name: value for name, value in run_json(run).items() if name not in timed} == {
+        name: value for name, value in run_json(straight).items() if name not in timed
     }
-    assert run.manifest["beacon_described"] == {"source": "zero", "value": "00" * 32, "round": None, "not_before": None}
+    assert run_json(run)["beacon_described"] == {
+        "source": "zero",
+        "value": "00" * 32,
+        "round": None,
+        "not_before": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -132,10 +139,10 @@ def test_the_noise_key_is_committed_to(pictures: Dataset, tmp_path: Path) -> Non
     key = (held.path / "noise.key").read_bytes()
     assert stat.S_IMODE((held.path / "noise.key").stat().st_mode) == 0o600
     run = train(pictures, out=tmp_path / "run", **fields)
-    assert run.manifest["noise_commitment"] == held.manifest["noise_commitment"]
+    assert run_json(run)["noise_commitment"] == run_json(held)["noise_commitment"]
     assert (run.path / "noise.key").read_bytes() == key
     other = train(pictures, out=tmp_path / "other", commit_only=True, **fields)
-    assert other.manifest["noise_commitment"] != held.manifest["noise_commitment"]
+    assert run_json(other)["noise_commitment"] != run_json(held)["noise_commitment"]
     with pytest.raises(RunError, match="holds another run \\(noise commitment "):
         train(pictures, out=tmp_path / "other", noise_key=run.path / "noise.key", **fields)
 
@@ -151,7 +158,7 @@ def test_a_killed_commitment_is_made_again(pictures: Dataset, tmp_path: Path, mo
     def kill(*_: object) -> None:
         raise Killed
 
-    for name in ("write_commitment", "reveal_key", "write_manifest"):
+    for name in ("write_commitment", "reveal_key", "write_run_file"):
         folder = tmp_path / name
         monkeypatch.setattr(committed, name, kill)
         with pytest.raises(Killed):
@@ -171,19 +178,19 @@ def test_the_beacon_enters_the_seed_and_nothing_else(pictures: Dataset, tmp_path
     train(pictures, out=tmp_path / "run", commit_only=True, **FIELDS)
     run = train(pictures, out=tmp_path / "run", beacon=VALUE, **FIELDS)
     plain = train(pictures, out=tmp_path / "plain", **FIELDS)
-    assert run.manifest["lineage_seed"] == lineage_seed(run.recipe.digest, run.root, bytes.fromhex(VALUE)).hex()
-    assert run.schedule.seed.hex() == run.manifest["lineage_seed"] != plain.manifest["lineage_seed"]
+    assert run_json(run)["lineage_seed"] == lineage_seed(run.recipe.digest, run.root, bytes.fromhex(VALUE)).hex()
+    assert run.schedule.seed.hex() == run_json(run)["lineage_seed"] != run_json(plain)["lineage_seed"]
     assert run.weights_digest != plain.weights_digest
     assert run.root == plain.root
-    described = run.manifest["beacon_described"]
+    described = run_json(run)["beacon_described"]
     assert (described["source"], described["value"], described["round"]) == ("given", VALUE, None)
     assert is_utc_second(described["not_before"])
-    assert run.manifest["beacon_note"].startswith("beacon given, not before ")
+    assert run_json(run)["beacon_note"].startswith("beacon given, not before ")
     direct = train(pictures, out=tmp_path / "direct", beacon=VALUE, **FIELDS)
     assert direct.weights_digest == run.weights_digest
     child = unlearn(run, "subject:someone-02", out=tmp_path / "child", data=pictures)
     assert child.beacon_described == run.beacon_described
-    assert child.manifest["beacon_note"] == run.manifest["beacon_note"]
+    assert run_json(child)["beacon_note"] == run_json(run)["beacon_note"]
     again = unlearn(run, "subject:someone-02", method="retrain", out=tmp_path / "again", data=pictures)
     assert child.weights_digest == again.weights_digest
 
@@ -193,9 +200,9 @@ def test_the_value_decides_sameness_and_not_when_it_was_told(pictures: Dataset, 
     told = {"source": "drand", "value": VALUE, "round": 9, "not_before": "2026-01-31T12:00:00Z"}
     path.write_text(json.dumps(told))
     run = train(pictures, out=tmp_path / "run", beacon=path, **FIELDS)
-    assert run.manifest["beacon_described"] == told
+    assert run_json(run)["beacon_described"] == told
     for same in (path, VALUE, VALUE.upper(), Beacon(value=bytes.fromhex(VALUE), source="elsewhere")):
-        assert train(pictures, out=tmp_path / "run", beacon=same, **FIELDS).manifest == run.manifest
+        assert run_json(train(pictures, out=tmp_path / "run", beacon=same, **FIELDS)) == run_json(run)
     for other in (OTHER, None):
         with pytest.raises(RunError, match=r"holds another run \(beacon 'abab.*asked for\)"):
             train(pictures, out=tmp_path / "run", beacon=other, **FIELDS)
@@ -222,10 +229,10 @@ def test_an_interrupted_training_keeps_its_beacon(pictures: Dataset, tmp_path: P
 def test_what_run_json_says_of_its_beacon_must_agree(pictures: Dataset, tmp_path: Path) -> None:
     run = train(pictures, out=tmp_path / "run", beacon=VALUE, **FIELDS)
     path = run.path / "run.json"
-    path.write_text(json.dumps({**run.manifest, "beacon": OTHER}))
+    path.write_text(json.dumps({**run_json(run), "beacon": OTHER}))
     with pytest.raises(RunError, match=r"two beacons are named: run.json was altered"):
         Run.open(run.path).schedule  # noqa: B018
-    older = {name: value for name, value in run.manifest.items() if name != "beacon_described"}
+    older = {name: value for name, value in run_json(run).items() if name != "beacon_described"}
     path.write_text(json.dumps(older))
     found = Run.open(run.path)
     assert (found.beacon.hex(), found.beacon_described.source, found.beacon_described.not_before) == (
@@ -234,7 +241,7 @@ def test_what_run_json_says_of_its_beacon_must_agree(pictures: Dataset, tmp_path
         None,
     )
     child = unlearn(found, "class:1", method="fine-tune", out=tmp_path / "child", data=pictures)
-    assert child.manifest["beacon"] == VALUE
+    assert run_json(child)["beacon"] == VALUE
     assert child.beacon == found.beacon
 
 
@@ -269,21 +276,21 @@ def secret(table: Path, tmp_path: Path) -> Run:
 
 def test_root_and_seed_are_a_function_of_data_and_salt_file_alone(secret: Run, table: Path, tmp_path: Path) -> None:
     salts = tmp_path / "apart" / "people.salts"
-    assert secret.manifest["data"]["salts"] == "secret"
-    assert secret.manifest["data"]["salt_file"] == str(salts)
-    assert secret.manifest["data"]["note"] == "leaves hidden: salts are secret, in a file kept apart"
+    assert run_json(secret)["data"]["salts"] == "secret"
+    assert run_json(secret)["data"]["salt_file"] == str(salts)
+    assert run_json(secret)["data"]["note"] == "leaves hidden: salts are secret, in a file kept apart"
     assert stat.S_IMODE(salts.stat().st_mode) == 0o600
     for content in folder_bytes(secret.path).values():
         assert read_salts(salts, 160).content[:32] not in content
     shutil.copy(salts, tmp_path / "copy.salts")
     again = train(source_of(table), out=tmp_path / "again", salts=tmp_path / "copy.salts", beacon=VALUE, **ARGUMENTS)
     for name in ("dataset_root", "lineage_seed", "weights_digest"):
-        assert again.manifest[name] == secret.manifest[name]
+        assert run_json(again)[name] == run_json(secret)[name]
     opened = train(source_of(table), out=tmp_path / "open", beacon=VALUE, **ARGUMENTS)
     other = train(
         source_of(table), out=tmp_path / "other", salts=tmp_path / "other.salts", commit_only=True, **ARGUMENTS
     )
-    assert len({run.manifest["dataset_root"] for run in (secret, opened, other)}) == 3
+    assert len({run_json(run)["dataset_root"] for run in (secret, opened, other)}) == 3
 
 
 def test_the_file_is_used_again_and_never_overwritten(secret: Run, table: Path, tmp_path: Path) -> None:
@@ -385,9 +392,9 @@ def test_without_its_salts_nobody_reads_the_data(kind: str, reader: str, secret:
 def test_salts_that_moved_are_named_once(secret: Run, tmp_path: Path) -> None:
     os.rename(tmp_path / "apart" / "people.salts", tmp_path / "moved.salts")
     child = unlearn(secret, "subject:person-03", out=tmp_path / "child", salts=tmp_path / "moved.salts")
-    assert child.manifest["data"]["salt_file"] == str(tmp_path / "moved.salts")
+    assert run_json(child)["data"]["salt_file"] == str(tmp_path / "moved.salts")
     assert child.data()[Split.TRAIN].present.all()
-    assert unlearn(child, "subject:person-04", out=tmp_path / "next").manifest["data"] == child.manifest["data"]
+    assert run_json(unlearn(child, "subject:person-04", out=tmp_path / "next"))["data"] == run_json(child)["data"]
     assert secret.data(salts=tmp_path / "moved.salts")[Split.TRAIN].present.all()
 
 
@@ -422,7 +429,7 @@ def test_with_rows_and_salts_gone_everything_goes_on(
     left_out = train(source_of(table), out=tmp_path / "without", **without)
     expected = unlearn(child, further, out=tmp_path / "expected")
     reference = unlearn(child, further, method="retrain", out=tmp_path / "reference")
-    before = evaluate(expected, [reference]).as_json()
+    before = to_plain(evaluate(expected, [reference]))
     assert len(salted_rows(child)) == 8, "all rows of the person, whatever the split"
     assert destroy_salts(salts, salted_rows(child)) == 8
     if rows_are_gone:
@@ -432,7 +439,7 @@ def test_with_rows_and_salts_gone_everything_goes_on(
     again = unlearn(Run.open(child.path), further, out=tmp_path / "again")
     assert again.weights_digest == expected.weights_digest
     assert train(source_of(table), out=tmp_path / "without", **without).weights_digest == left_out.weights_digest
-    after = evaluate(again, [reference]).as_json()
+    after = to_plain(evaluate(again, [reference]))
     timed = {"seconds"}
     for mine, other in zip(after["probes"], before["probes"], strict=True):
         assert mine["name"] in timed or mine == other

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import run_json
 
 from expunge.core.errors import RunError
 from expunge.data.dataset import Dataset
@@ -140,10 +141,10 @@ def test_state_outside_the_checkpoint_is_found(
     monkeypatch.syspath_prepend(str(tmp_path))
     run = train(pictures, out=tmp_path / "run", model=f"odd_models:{name}", epochs=1, batch_size=16)
     if words is None:
-        assert run.manifest["exact_refused"] is None
+        assert run_json(run)["exact_refused"] is None
     else:
-        assert words in run.manifest["exact_refused"]
-        assert run.manifest["guarantee"]["kind"] == "empirical"
+        assert words in run_json(run)["exact_refused"]
+        assert run_json(run)["guarantee"]["kind"] == "empirical"
 
 
 def test_anyones_dropout_replays_to_the_bit(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +178,7 @@ def test_a_changed_helper_of_the_model_is_seen(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     base = train(pictures, out=tmp_path / "base", model="their_package.models:build", epochs=4, slices=2)
-    assert base.manifest["exact_refused"] is None
+    assert run_json(base)["exact_refused"] is None
     blocks = importlib.import_module("their_blocks")
     (tmp_path / "their_blocks.py").write_text(
         "from torch import nn\n\ndef activation():\n    return nn.GELU()  # smoother\n"
@@ -203,13 +204,13 @@ def test_a_factory_that_builds_otherwise_elsewhere_is_seen(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("MOOD", "0.01")
     base = train(pictures, out=tmp_path / "base", model="moody:build", epochs=1)
-    assert base.manifest["exact_refused"] is None
+    assert run_json(base)["exact_refused"] is None
     monkeypatch.setenv("MOOD", "0.02")
     with pytest.raises(RunError, match=r"initial weights .* then, .* now"):
         unlearn(base, "subject:someone-01", out=tmp_path / "child", data=pictures)
     again = unlearn(base, "subject:someone-01", method="retrain", out=tmp_path / "again", data=pictures)
-    assert "other initial weights than in the training" in again.manifest["exact_refused"]
-    assert again.manifest["guarantee"]["kind"] == "empirical"
+    assert "other initial weights than in the training" in run_json(again)["exact_refused"]
+    assert run_json(again)["guarantee"]["kind"] == "empirical"
 
 
 def test_flags_that_change_arithmetic_are_pinned_and_put_back(pictures: Dataset, tmp_path: Path) -> None:

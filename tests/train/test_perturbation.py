@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.streams import Stream
@@ -99,8 +100,8 @@ def test_the_key_lies_in_the_folder_and_its_commitment_in_run_json(run: Run) -> 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     key = path.read_bytes()
     assert len(key) == 32
-    assert run.manifest["noise_commitment"] == hashlib.sha256(key).hexdigest()
-    assert run.manifest["request"]["noise_commitment"] == run.manifest["noise_commitment"]
+    assert run_json(run)["noise_commitment"] == hashlib.sha256(key).hexdigest()
+    assert run_json(run)["request"]["noise_commitment"] == run_json(run)["noise_commitment"]
     everything = b"".join(
         found.read_bytes() for found in run.path.rglob("*") if found.is_file() and found.name != KEY_NAME
     )
@@ -117,8 +118,8 @@ def test_the_key_repeats_a_training_and_nothing_else_does(run: Run, pictures: Da
     assert other.recipe.digest == run.recipe.digest
     assert other.schedule.seed == run.schedule.seed
     assert other.weights_digest != run.weights_digest
-    assert other.manifest["noise_commitment"] != run.manifest["noise_commitment"]
-    public = draw_noise(run.recipe, bytes.fromhex(run.manifest["noise_commitment"]), run.schedule.seed)
+    assert run_json(other)["noise_commitment"] != run_json(run)["noise_commitment"]
+    public = draw_noise(run.recipe, bytes.fromhex(run_json(run)["noise_commitment"]), run.schedule.seed)
     assert not np.allclose(public, draw_noise(run.recipe, read_key(run.path / KEY_NAME), run.schedule.seed))
 
 
@@ -164,7 +165,7 @@ def test_children_have_the_key_and_exact_stays_exact(run: Run, pictures: Dataset
     for child in made.values():
         assert str(child.guarantee) == "Exact"
         assert (child.path / KEY_NAME).read_bytes() == (run.path / KEY_NAME).read_bytes()
-        assert child.manifest["noise_commitment"] == run.manifest["noise_commitment"]
+        assert run_json(child)["noise_commitment"] == run_json(run)["noise_commitment"]
         assert stat.S_IMODE((child.path / KEY_NAME).stat().st_mode) == 0o600
     grandchild = unlearn(made["rewind"], "subject:someone-03", out=tmp_path / "g", data=pictures)
     both = unlearn(run, [forget, "subject:someone-03"], method="retrain", out=tmp_path / "both", data=pictures)
@@ -180,7 +181,7 @@ def test_exact_replay_reuses_nothing_under_noise(pictures: Dataset, tmp_path: Pa
     replayed = unlearn(base, f"subject:{name}", out=tmp_path / "replayed", data=pictures)
     retrained = unlearn(base, f"subject:{name}", method="retrain", out=tmp_path / "retrained", data=pictures)
     assert replayed.weights_digest == retrained.weights_digest
-    assert replayed.manifest["reused_steps"] == {"0": 0}
+    assert run_json(replayed)["reused_steps"] == {"0": 0}
 
 
 def test_another_training_seed_draws_other_noise(run: Run, pictures: Dataset, tmp_path: Path) -> None:
@@ -269,5 +270,5 @@ def test_a_retraining_of_the_same_lineage_warns_of_its_noise(pictures: Dataset, 
     base = train(pictures, out=tmp_path / "base", **FIELDS)
     same = unlearn(base, "subject:someone-04", method="retrain", out=tmp_path / "same", data=pictures)
     other = unlearn(base, "subject:someone-04", method=Retrain(training_seed=5), out=tmp_path / "other", data=pictures)
-    assert any("publish one of them only" in notice for notice in same.manifest["notices"])
-    assert not any("publish one of them only" in notice for notice in other.manifest["notices"])
+    assert any("publish one of them only" in notice for notice in run_json(same)["notices"])
+    assert not any("publish one of them only" in notice for notice in run_json(other)["notices"])

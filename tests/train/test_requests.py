@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import run_json
 
 from expunge.core.clock import is_utc_second, utc_now
 from expunge.core.errors import InvalidArgument, RunError
@@ -51,7 +52,7 @@ def test_only_what_is_new_is_requested(small_run: Run, pictures: Dataset, tmp_pa
     first = unlearn(small_run, "subject:someone-02", out=tmp_path / "first", data=pictures)
     second = unlearn(first, "subject:someone-03", out=tmp_path / "second", data=pictures)
     assert only(second)["model"] == first.weights_digest
-    assert set(only(second)["slots"]) == set(second.manifest["tombstones"]) - set(first.manifest["tombstones"])
+    assert set(only(second)["slots"]) == set(run_json(second)["tombstones"]) - set(run_json(first)["tombstones"])
     assert small_run.log.requests() == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.data.dataset import Dataset
@@ -37,13 +38,13 @@ def rewrite(run: Run, **change: Any) -> None:
 
 def test_what_info_promises_is_at_the_top(small_run: Run) -> None:
     for name in ("weights_digest", "dataset_root", "recipe", "guarantee", "example_steps", "seconds"):
-        assert name in small_run.manifest
-    assert type(small_run.manifest["example_steps"]) is float
-    assert small_run.manifest["guarantee"] == {"kind": "exact"}
+        assert name in run_json(small_run)
+    assert type(run_json(small_run)["example_steps"]) is float
+    assert run_json(small_run)["guarantee"] == {"kind": "exact"}
 
 
 def test_the_meter_equals_the_schedule(small_run: Run) -> None:
-    assert small_run.manifest["example_steps"] == small_run.schedule.work(np.zeros(0, dtype=np.int64))
+    assert run_json(small_run)["example_steps"] == small_run.schedule.work(np.zeros(0, dtype=np.int64))
 
 
 def test_loaded_weights_have_their_digest(small_run: Run) -> None:
@@ -99,10 +100,10 @@ def test_forgotten_rows_may_be_missing_afterwards(small_run: Run, pictures: Data
 
 def test_a_training_seed_moves_nobody_between_splits(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
     other = train(pictures, out=tmp_path / "other", model="mlp", epochs=4, batch_size=16, seed=9)
-    assert other.manifest["data"]["roots"] == small_run.manifest["data"]["roots"]
+    assert run_json(other)["data"]["roots"] == run_json(small_run)["data"]["roots"]
     assert other.weights_digest != small_run.weights_digest
     split = train(pictures, out=tmp_path / "split", model="mlp", epochs=4, batch_size=16, split_seed=9)
-    assert split.manifest["data"]["roots"] != small_run.manifest["data"]["roots"]
+    assert run_json(split)["data"]["roots"] != run_json(small_run)["data"]["roots"]
 
 
 @pytest.mark.parametrize(
@@ -191,13 +192,13 @@ def test_continuing_in_another_environment_is_refused(pictures: Dataset, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         train(pictures, progress=stop, **fields)
     run = Run.open_any(tmp_path / "run")
-    rewrite(run, environment={**run.manifest["environment"], "torch": "1.0"})
+    rewrite(run, environment={**run_json(run)["environment"], "torch": "1.0"})
     with pytest.raises(RunError, match=r"torch '1.0' then, '.*' now.*choose a new --out"):
         train(pictures, **fields)
 
 
 def test_replaying_in_another_environment_is_refused(run: Run, pictures: Dataset, tmp_path: Path) -> None:
-    rewrite(run, environment={**run.manifest["environment"], "processor": "abacus"})
+    rewrite(run, environment={**run_json(run)["environment"], "processor": "abacus"})
     with pytest.raises(RunError, match=r"processor 'abacus' then.*use --method retrain"):
         unlearn(run.path, "subject:someone-01", out=tmp_path / "child", data=pictures)
     retrained = unlearn(run.path, "subject:someone-01", method="retrain", out=tmp_path / "again", data=pictures)
@@ -212,22 +213,22 @@ def test_a_lost_checkpoint_is_named(pictures: Dataset, tmp_path: Path) -> None:
     child = unlearn(base, rules, out=tmp_path / "child", data=pictures)
     fresh = unlearn(base, rules, method="retrain", out=tmp_path / "fresh", data=pictures)
     assert child.weights_digest == fresh.weights_digest
-    (notice,) = child.manifest["notices"]
+    (notice,) = run_json(child)["notices"]
     assert "is missing or damaged: the initial weights is used instead" in notice
-    assert child.manifest["reused_steps"] == {"0": 0}
+    assert run_json(child)["reused_steps"] == {"0": 0}
 
 
 def test_the_last_good_checkpoint_is_used_instead_of_a_damaged_one(pictures: Dataset, tmp_path: Path) -> None:
     base = train(pictures, out=tmp_path / "base", model="mlp", epochs=6, batch_size=16, slices=3, checkpoint_interval=5)
     rules = f"subject:{last_slice_person(base, pictures)}"
     before = unlearn(base, rules, out=tmp_path / "before", data=pictures)
-    used = before.manifest["reused_steps"]["0"]
+    used = run_json(before)["reused_steps"]["0"]
     (base.path / "checkpoints" / f"shard-0-step-{used:08d}.safetensors").unlink()
     after = unlearn(base, rules, out=tmp_path / "after", data=pictures)
     assert after.weights_digest == before.weights_digest
-    assert after.manifest["reused_steps"]["0"] < used
-    assert len(after.manifest["notices"]) == 1
-    assert before.manifest["notices"] == []
+    assert run_json(after)["reused_steps"]["0"] < used
+    assert len(run_json(after)["notices"]) == 1
+    assert run_json(before)["notices"] == []
 
 
 def test_a_refused_command_leaves_nothing_and_its_correction_works(pictures: Dataset, tmp_path: Path) -> None:
@@ -281,15 +282,15 @@ def last_slice_person(base: Run, pictures: Dataset) -> str:
 
 def test_only_one_thread_and_the_exact_profile_earn_exact(pictures: Dataset, tmp_path: Path) -> None:
     two = train(pictures, out=tmp_path / "two", model="mlp", epochs=1, threads=2)
-    assert "2 threads" in two.manifest["exact_refused"]
-    assert two.manifest["guarantee"]["kind"] == "empirical"
+    assert "2 threads" in run_json(two)["exact_refused"]
+    assert run_json(two)["guarantee"]["kind"] == "empirical"
     speed = train(pictures, out=tmp_path / "speed", model="mlp", epochs=1, profile=Profile.SPEED)
-    assert "speed profile" in speed.manifest["exact_refused"]
+    assert "speed profile" in run_json(speed)["exact_refused"]
     replayed = unlearn(speed, "subject:someone-01", out=tmp_path / "child", data=pictures)
-    assert replayed.manifest["guarantee"]["kind"] == "empirical"
-    assert "speed profile" in replayed.manifest["exact_refused"]
+    assert run_json(replayed)["guarantee"]["kind"] == "empirical"
+    assert "speed profile" in run_json(replayed)["exact_refused"]
     retrained = unlearn(speed, "subject:someone-01", method="retrain", out=tmp_path / "retrained", data=pictures)
-    assert retrained.manifest["guarantee"]["kind"] == "empirical"
+    assert run_json(retrained)["guarantee"]["kind"] == "empirical"
 
 
 def test_the_speed_profile_lays_channels_last_and_learns(pictures: Dataset, tmp_path: Path) -> None:
@@ -334,7 +335,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(pictures: Dataset, tmp_path: Pat
 
     with pytest.raises(RunError, match=r"the loss became .* at step .* no result is written"):
         train(pictures, out=tmp_path / "run", model="mlp", epochs=9, optimiser=Optimiser(rate=1e12))
-    assert Run.open_any(tmp_path / "run").manifest["status"] == "running"
+    assert run_json(Run.open_any(tmp_path / "run"))["status"] == "running"
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 

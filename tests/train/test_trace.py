@@ -9,13 +9,13 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import retold, run_json
 from torch import nn
 
 from expunge.core.errors import RunError
@@ -142,8 +142,8 @@ def test_every_record_is_what_one_makes_by_hand(shape: str, mode: Trace, picture
         skipped += sum(record[32:] == EMPTY * (mode.width // 32 - 1) for record in records)
     assert (skipped > 0) == (shape == "skipped steps")
     assert run.trace is mode
-    assert run.manifest["trace"] == mode.value
-    assert run.manifest["checkpoint_interval"] == fields.get("checkpoint_interval", 100)
+    assert run_json(run)["trace"] == mode.value
+    assert run_json(run)["checkpoint_interval"] == fields.get("checkpoint_interval", 100)
 
 
 def test_the_digest_of_an_epoch_does_not_depend_on_its_order() -> None:
@@ -167,10 +167,10 @@ def test_the_mode_decides_no_weight(pictures: Dataset, tmp_path: Path) -> None:
 def test_the_interval_is_that_of_the_longest_shard(pictures: Dataset, tmp_path: Path) -> None:
     run = train(pictures, out=tmp_path / "run", model="mlp", epochs=60, batch_size=1, shards=2)
     longest = max(run.schedule.total_steps(shard) for shard in range(2))
-    assert run.manifest["checkpoint_interval"] == max(100, -(-longest // 64))
+    assert run_json(run)["checkpoint_interval"] == max(100, -(-longest // 64))
     for shard in range(2):
         steps = [item.step for item in run.log.checkpoints(shard)]
-        interval = run.manifest["checkpoint_interval"]
+        interval = run_json(run)["checkpoint_interval"]
         assert steps == sorted({*range(interval, run.schedule.total_steps(shard), interval), steps[-1]})
 
 
@@ -262,8 +262,8 @@ def test_a_run_begun_before_epochs_were_recorded_is_continued(mode: Trace, pictu
     (folder / "run.json").write_text(json.dumps(old))
     run = train(pictures, out=folder, trace=mode, **FIELDS)
     assert traced(run) == traced(straight)
-    assert run.manifest["trace"] == mode.value
-    assert run.manifest["beacon_described"]["source"] == "zero"
+    assert run_json(run)["trace"] == mode.value
+    assert run_json(run)["beacon_described"]["source"] == "zero"
 
 
 def test_a_trace_is_of_one_kind_from_the_first_step(pictures: Dataset, tmp_path: Path) -> None:
@@ -274,7 +274,9 @@ def test_a_trace_is_of_one_kind_from_the_first_step(pictures: Dataset, tmp_path:
             train(pictures, out=folder, trace=mode, **FIELDS)
     assert traced(folder) == before
     done = train(pictures, out=folder, **FIELDS)
-    assert train(pictures, out=folder, trace=Trace.OFF, **FIELDS).manifest == done.manifest, "nothing is left to trace"
+    assert run_json(train(pictures, out=folder, trace=Trace.OFF, **FIELDS)) == run_json(done), (
+        "nothing is left to trace"
+    )
 
 
 @pytest.mark.parametrize("name", ["shard-0.bin", "epochs-0.bin"])
@@ -313,10 +315,10 @@ def test_replayed_and_retrained_have_one_trace(
     asked: dict[str, Any] = {"data": pictures, "trace": mode}
     replayed = unlearn(base, "random:1:4", out=tmp_path / "replayed", **asked)
     retrained = unlearn(base, "random:1:4", method="retrain", out=tmp_path / "retrained", **asked)
-    assert sum(replayed.manifest["reused_steps"].values()) > 0, "otherwise nothing is taken over"
+    assert sum(run_json(replayed)["reused_steps"].values()) > 0, "otherwise nothing is taken over"
     assert traced(replayed) == traced(retrained)
-    assert replayed.manifest["notices"] == []
-    assert {run.manifest["trace"] for run in (base, replayed, retrained)} == {mode.value}
+    assert run_json(replayed)["notices"] == []
+    assert {run_json(run)["trace"] for run in (base, replayed, retrained)} == {mode.value}
     with pinned(base.recipe):
         for shard in range(layout[0]):
             steps, epochs = by_hand(replayed, pictures, shard, mode)
@@ -330,8 +332,8 @@ def test_an_interrupted_replay_continues_its_trace(mode: Trace, pictures: Datase
     rule = f"subject:{base.data(pictures)[Split.TRAIN].subjects[last]}"
     asked: dict[str, Any] = {"data": pictures, "trace": mode, "checkpoint_interval": 2}
     straight = unlearn(base, rule, out=tmp_path / "straight", **asked)
-    assert straight.manifest["reused_steps"]["0"] >= base.schedule.stages[0][0].end_step
-    for calls in range(1, straight.manifest["steps"], 3):
+    assert run_json(straight)["reused_steps"]["0"] >= base.schedule.stages[0][0].end_step
+    for calls in range(1, run_json(straight)["steps"], 3):
         made = 0
 
         def moved(done: int, total: int, calls: int = calls) -> None:
@@ -369,11 +371,11 @@ def test_a_replay_keeps_to_the_kind_that_it_takes_over(
     found = Trace.OFF if asked is Trace.OFF else kept
     assert run.trace is found
     assert (run.path / "trace").exists() == (found is not Trace.OFF)
-    assert run.manifest["reused_steps"]["0"] > 0
+    assert run_json(run)["reused_steps"]["0"] > 0
     if found is asked:
-        assert run.manifest["notices"] == []
+        assert run_json(run)["notices"] == []
     else:
-        (notice,) = run.manifest["notices"]
+        (notice,) = run_json(run)["notices"]
         assert "no trace is kept" in notice if found is Trace.OFF else f"the trace is of {found.value}" in notice
     retrained = unlearn(
         base, late(base, pictures), method="retrain", out=tmp_path / "again", data=pictures, trace=found
@@ -392,7 +394,7 @@ def test_a_parent_of_an_older_version_is_replayed(sliced: dict[Trace, Run], pict
     base = copied(sliced[Trace.LOSSES], tmp_path / "base")
     (base.path / "trace" / "epochs-0.bin").unlink()
     newer = ("trace", "checkpoint_interval", "beacon_described")
-    manifest = {name: value for name, value in base.manifest.items() if name not in newer}
+    manifest = {name: value for name, value in run_json(base).items() if name not in newer}
     (base.path / "run.json").write_text(json.dumps(manifest))
     old = Run.open(base.path)
     assert old.trace is Trace.LOSSES
@@ -427,15 +429,15 @@ def test_an_approximate_run_has_no_trace(small_run: Run, pictures: Dataset, tmp_
     for mode in Trace:
         run = unlearn(small_run, "class:1", method="fine-tune", out=tmp_path / mode.value, data=pictures, trace=mode)
         assert run.trace is Trace.OFF
-        assert run.manifest["trace"] == "off"
-        assert run.manifest["checkpoint_interval"] is None
+        assert run_json(run)["trace"] == "off"
+        assert run_json(run)["checkpoint_interval"] is None
         assert not (run.path / "trace").exists()
 
 
 def test_run_json_with_a_trace_that_nobody_knows_is_refused(small_run: Run) -> None:
     from expunge.core.errors import InvalidArgument
 
-    altered = replace(small_run, manifest={**small_run.manifest, "trace": "weights"})
+    altered = retold(small_run, trace="weights")
     with pytest.raises(InvalidArgument, match="trace 'weights' is not one of losses, gradients, off"):
         altered.trace  # noqa: B018
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_json
 
 import expunge
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError
@@ -23,6 +24,7 @@ from expunge.data.splits import Split
 from expunge.measure.evaluate import evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import exact_ancestor, unlearn
+from expunge.records.form import to_plain
 from expunge.report.load import load
 from expunge.report.text import rows
 from expunge.train.run import Run
@@ -51,11 +53,11 @@ def test_the_bits_are_those_of_forgetting_exactly(
 ) -> None:
     twin = unlearn(small_run, RULES, method=method, out=tmp_path / "twin", data=pictures)
     assert without.weights_digest == twin.weights_digest != small_run.weights_digest
-    assert without.manifest["lineage_seed"] == twin.manifest["lineage_seed"]
+    assert run_json(without)["lineage_seed"] == run_json(twin)["lineage_seed"]
     assert checkpoints(without) == checkpoints(twin)
     assert trace(without) == trace(twin)
     for name in ("tombstones", "released", "forgotten", "rules", "trajectory", "guarantee", "training_example_steps"):
-        assert without.manifest[name] == twin.manifest[name], name
+        assert run_json(without)[name] == run_json(twin)[name], name
     assert without.forget_set.as_json() == twin.forget_set.as_json()
     assert (without.path / "forget.json").read_bytes() == (twin.path / "forget.json").read_bytes()
 
@@ -75,7 +77,7 @@ def test_another_seed_is_another_retraining(fields: dict[str, Any], pictures: Da
     run = train(pictures, out=tmp_path / "run", without="random:40%:3", seed=7, **fields)
     assert run.weights_digest == twin.weights_digest
     for name in ("recipe_digest", "lineage_seed", "example_steps", "steps", "alive"):
-        assert run.manifest[name] == twin.manifest[name], name
+        assert run_json(run)[name] == run_json(twin)[name], name
 
 
 def test_noise_is_that_of_the_key(pictures: Dataset, tmp_path: Path) -> None:
@@ -85,11 +87,11 @@ def test_noise_is_that_of_the_key(pictures: Dataset, tmp_path: Path) -> None:
     key = base.path / "noise.key"
     run = train(pictures, out=tmp_path / "run", without=RULES, noise_key=key, **fields)
     assert run.weights_digest == twin.weights_digest
-    (notice,) = run.manifest["notices"]
+    (notice,) = run_json(run)["notices"]
     assert "publish one of them only" in notice
     own = train(pictures, out=tmp_path / "own", without=RULES, **fields)
     assert own.weights_digest != run.weights_digest
-    assert own.manifest["notices"] == []
+    assert run_json(own)["notices"] == []
     assert train(pictures, out=tmp_path / "own", without=RULES, **fields).weights_digest == own.weights_digest
     with pytest.raises(RunError, match="noise commitment"):
         train(pictures, out=tmp_path / "own", without=RULES, noise_key=key, **fields)
@@ -103,21 +105,21 @@ def test_a_saved_set_and_ids_name_the_same_rows(without: Run, pictures: Dataset,
     by_ids = train(pictures, out=tmp_path / "ids", without=[f"ids:{tmp_path / 'ids.txt'}"], **FIELDS)
     assert {again.weights_digest, saved.weights_digest, by_ids.weights_digest} == {without.weights_digest}
     assert (again.forget_set.rules, saved.forget_set.rules) == (tuple(RULES), ("saved",))
-    assert by_ids.manifest["rules"] == ["ids"], "the name of a file is told to nobody"
-    assert by_ids.manifest["released"] == {}
+    assert run_json(by_ids)["rules"] == ["ids"], "the name of a file is told to nobody"
+    assert run_json(by_ids)["released"] == {}
 
 
 def test_the_work_is_that_of_those_who_stay(without: Run) -> None:
     present = len(without.schedule.cells) - len(without.tombstones)
-    assert without.manifest["example_steps"] == FIELDS["epochs"] * present
-    assert without.manifest["example_steps"] == without.schedule.work(without.tombstones)
-    assert without.manifest["training_example_steps"] == FIELDS["epochs"] * len(without.schedule.cells)
+    assert run_json(without)["example_steps"] == FIELDS["epochs"] * present
+    assert run_json(without)["example_steps"] == without.schedule.work(without.tombstones)
+    assert run_json(without)["training_example_steps"] == FIELDS["epochs"] * len(without.schedule.cells)
 
 
 def test_nobody_left_out_leaves_a_training_as_it_was(small_run: Run, pictures: Dataset) -> None:
-    assert set(small_run.manifest["request"]) == {"operation", "recipe", "roots", "beacon", "device"}
-    assert not {"rules", "forgotten", "trajectory", "notices"} & set(small_run.manifest)
-    assert small_run.manifest["tombstones"] == []
+    assert set(run_json(small_run)["request"]) == {"operation", "recipe", "roots", "beacon", "device"}
+    assert not {"rules", "forgotten", "trajectory", "notices"} & set(run_json(small_run))
+    assert run_json(small_run)["tombstones"] == []
     assert not (small_run.path / "forget.json").exists()
     with pytest.raises(InvalidArgument, match="is a training, it forgot nothing"):
         small_run.forget_set  # noqa: B018
@@ -153,7 +155,7 @@ def test_the_same_command_continues_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         train(pictures, progress=stop, **arguments)
     begun = Run.open_any(tmp_path / "run")
-    assert begun.manifest["status"] == "running"
+    assert run_json(begun)["status"] == "running"
     reached = max(step for step, _ in checkpoints(begun))
     assert 0 < reached < 32
     with pytest.raises(RunError, match=r"\(without '[0-9a-f]+… there, '[0-9a-f]+… asked for\)"):
@@ -163,7 +165,7 @@ def test_the_same_command_continues_to_the_same_bytes(
     run = train(pictures, progress=lambda done, total: seen.append(done), **arguments)
     assert min(seen) > reached - 1, "what the folder holds is not done again"
     assert run.weights_digest == without.weights_digest
-    assert run.manifest["example_steps"] == without.manifest["example_steps"]
+    assert run_json(run)["example_steps"] == run_json(without)["example_steps"]
     assert trace(run) == trace(without)
     assert (run.path / "forget.json").read_bytes() == (without.path / "forget.json").read_bytes()
 
@@ -174,13 +176,13 @@ def test_it_serves_as_reference_and_may_be_judged(small_run: Run, pictures: Data
         train(pictures, out=tmp_path / f"without-{seed}", without=rule, seed=seed, **FIELDS) for seed in range(1, 6)
     ]
     run = unlearn(small_run, rule, method="fine-tune", out=tmp_path / "run", data=pictures)
-    found = evaluate(run, references, data=pictures).as_json()
+    found = to_plain(evaluate(run, references, data=pictures))
     assert [model["weights_digest"] for model in found["references"]] == [item.weights_digest for item in references]
     twins = [
         unlearn(small_run, rule, method=Retrain(training_seed=seed), out=tmp_path / f"twin-{seed}", data=pictures)
         for seed in range(1, 6)
     ]
-    same = evaluate(run, twins, data=pictures, out=tmp_path / "twins.json").as_json()
+    same = to_plain(evaluate(run, twins, data=pictures, out=tmp_path / "twins.json"))
     timed = {"seconds"}
     for mine, other in zip(found["probes"], same["probes"], strict=True):
         assert mine["name"] in timed or mine == other
@@ -188,7 +190,7 @@ def test_it_serves_as_reference_and_may_be_judged(small_run: Run, pictures: Data
         evaluate(run, [train(pictures, out=tmp_path / "other", without="class:1", **FIELDS)], data=pictures)
     with pytest.raises(InvalidArgument, match="it has no parent: name the original with --original"):
         evaluate(references[0], references[1:], data=pictures)
-    judged = evaluate(references[0], references[1:], original=small_run, data=pictures).as_json()
+    judged = to_plain(evaluate(references[0], references[1:], original=small_run, data=pictures))
     assert judged["method"] is None
     assert judged["forget"]["rules"] == [rule]
 
@@ -200,14 +202,14 @@ def test_unlearning_further_equals_training_without_both(
     more = unlearn(without, "subject:someone-09", method=method, out=tmp_path / "more", data=pictures)
     both = train(pictures, out=tmp_path / "both", without=more_slots(without, more), **FIELDS)
     assert more.weights_digest == both.weights_digest != without.weights_digest
-    assert more.manifest["tombstones"] == both.manifest["tombstones"]
-    assert set(without.manifest["tombstones"]) < set(more.manifest["tombstones"])
+    assert run_json(more)["tombstones"] == run_json(both)["tombstones"]
+    assert set(run_json(without)["tombstones"]) < set(run_json(more)["tombstones"])
     assert exact_ancestor(without) is without
     assert more.parent.weights_digest == without.weights_digest
     if method == "exact-replay":
-        assert more.manifest["reused_steps"] is not None
-    released = {name: set(slots) for name, slots in more.manifest["released"].items()}
-    for name, slots in without.manifest["released"].items():
+        assert run_json(more)["reused_steps"] is not None
+    released = {name: set(slots) for name, slots in run_json(more)["released"].items()}
+    for name, slots in run_json(without)["released"].items():
         assert set(slots) <= released[name], "who was released before stays so"
     with pytest.raises(InvalidArgument, match="already forgotten"):
         unlearn(without, "subject:someone-02", out=tmp_path / "twice", data=pictures)
@@ -226,12 +228,12 @@ def test_replay_from_it_reuses_what_nobody_new_touched(pictures: Dataset, tmp_pa
     replayed = unlearn(run, forget, method="exact-replay", out=tmp_path / "replayed", data=pictures)
     both = train(pictures, out=tmp_path / "both", without=more_slots(run, replayed), **fields)
     assert replayed.weights_digest == both.weights_digest
-    assert replayed.manifest["reused_steps"]["0"] > 0
+    assert run_json(replayed)["reused_steps"]["0"] > 0
 
 
 def test_approximate_methods_start_from_it(without: Run, pictures: Dataset, tmp_path: Path) -> None:
     run = unlearn(without, "subject:someone-09", method="fine-tune", out=tmp_path / "tuned", data=pictures)
-    assert set(without.manifest["tombstones"]) < set(run.manifest["tombstones"])
+    assert set(run_json(without)["tombstones"]) < set(run_json(run)["tombstones"])
     assert exact_ancestor(run).weights_digest == without.weights_digest
     again = unlearn(run, "subject:someone-11", out=tmp_path / "again", data=pictures)
     slots = ForgetSet(again.tombstones, ("all",), without.root.hex())
@@ -260,7 +262,7 @@ def test_a_finished_run_is_handed_back_when_its_rows_are_gone(table: Path, tmp_p
     source = Source(location=str(table), label="sick", subject="who")
     arguments: dict[str, Any] = {"out": tmp_path / "run", "model": "mlp", "epochs": 1, "category_buckets": 8}
     run = train(source, without="subject:person-04", **arguments)
-    assert any(run.manifest["released"].values()), "the person has rows outside the training too"
+    assert any(run_json(run)["released"].values()), "the person has rows outside the training too"
     asked = {"without": "subject:person-04", **arguments}
     changes = ({"epochs": 2}, {"seed": 1}, {"split_seed": 3}, {"category_buckets": 16}, {"without": "class:a"})
     for change in changes:
@@ -268,7 +270,7 @@ def test_a_finished_run_is_handed_back_when_its_rows_are_gone(table: Path, tmp_p
             train(source, **{**asked, **change})
     without_person(table, "person-04")
     again = train(source, **{**asked, "without": ["subject:person-04"]})
-    assert again.manifest == run.manifest
+    assert run_json(again) == run_json(run)
     assert train(source, **{**asked, "without": run.forget_set}).weights_digest == run.weights_digest
     by_recipe = train(source, without="subject:person-04", out=tmp_path / "run", recipe=run.recipe)
     assert by_recipe.weights_digest == run.weights_digest
@@ -276,7 +278,7 @@ def test_a_finished_run_is_handed_back_when_its_rows_are_gone(table: Path, tmp_p
         with pytest.raises(ExpungeError):
             train(source, **{**asked, **change})
     later = unlearn(run, "subject:person-05", out=tmp_path / "later")
-    assert set(run.manifest["tombstones"]) < set(later.manifest["tombstones"])
+    assert set(run_json(run)["tombstones"]) < set(run_json(later)["tombstones"])
 
 
 def test_other_data_are_not_answered_with_the_old_run(table: Path, tmp_path: Path) -> None:
@@ -344,8 +346,8 @@ def test_a_wholly_emptied_shard_stays_silent(pictures: Dataset, tmp_path: Path) 
     forget = ForgetSet(base.schedule.shard_slots(1), ("a shard",), base.root.hex())
     run = train(pictures, out=tmp_path / "run", without=forget, **fields)
     twin = unlearn(base, forget, method="retrain", out=tmp_path / "twin", data=pictures)
-    assert run.manifest["alive"] == twin.manifest["alive"] == [True, False, True]
-    assert (run.weights_digest, run.manifest["steps"]) == (twin.weights_digest, twin.manifest["steps"])
+    assert run_json(run)["alive"] == run_json(twin)["alive"] == [True, False, True]
+    assert (run.weights_digest, run_json(run)["steps"]) == (twin.weights_digest, run_json(twin)["steps"])
 
 
 def test_recipes_that_do_not_fit_are_refused_as_ever(pictures: Dataset, pictures_like: Any, tmp_path: Path) -> None:
@@ -384,9 +386,9 @@ def test_the_command_line(command: Callable[..., tuple[int, str, str]], tmp_path
     status, out, _ = command("train", *recipe, *named, "--out", tmp_path / "run")
     assert status == 0
     run = Run.open(tmp_path / "run")
-    left = run.manifest["data"]["counts"]["train"] - len(run.tombstones)
+    left = run_json(run)["data"]["counts"]["train"] - len(run.tombstones)
     assert f"trained mlp on {left} rows ({len(run.tombstones)} left out, " in out
-    assert run.manifest["rules"] == list(rules)
+    assert run_json(run)["rules"] == list(rules)
     twin = unlearn(tmp_path / "base", list(rules), method="retrain", out=tmp_path / "twin")
     assert run.weights_digest == twin.weights_digest
     status, _, said = command("train", *recipe, "--without", "subject:nobody", "--out", tmp_path / "none")

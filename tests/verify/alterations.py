@@ -20,9 +20,9 @@ from tests.verify.records import (
     with_files,
 )
 
+from expunge.core.clock import Time
 from expunge.core.hashing import sha256
 from expunge.records.draft import Draft
-from expunge.records.form import Time
 from expunge.records.record import (
     Beacon,
     Operation,

@@ -15,11 +15,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from tests.verify.lineages import OWNER
 from tests.verify.mutations import Target, signed_files
 
+from expunge.core.clock import Time
 from expunge.core.hashing import LARGEST_INTEGER, sha256
 from expunge.records.draft import Signed
 from expunge.records.envelope import envelope_digest, seal
-from expunge.records.form import Large, Time
 from expunge.records.record import Checkpoints, RunRecord, states_root
+from expunge.records.scalars import Large
 from expunge.records.statement import Statement, write_statement
 
 OTHER = sha256(b"another one")

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder, write_zip
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.draft import Draft, bundle_files, sign_and_log
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.log import writing
 from expunge.records.record import (

@@ -44,9 +44,9 @@ from tests.verify.alterations import (
 from tests.verify.lineages import Lineage, digest_of, small_recipe
 from tests.verify.records import Story, approximated, certified, forgot, trained, with_files
 
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.records.bundle import checkpoint_name
-from expunge.records.form import Time
 from expunge.records.record import (
     Guarantee,
     GuaranteeKind,

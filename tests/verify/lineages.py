@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, example_bytes, sha256, slot_bytes, text_bytes, u32, u64
 from expunge.core.merkle import tree_hash
 from expunge.core.streams import ZERO_BEACON
@@ -24,7 +25,6 @@ from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.bundle import checkpoint_name
 from expunge.records.claims import claims_of, not_claimed
-from expunge.records.form import Time
 from expunge.records.keys import Role, TrustedKey, signing_key
 from expunge.records.record import (
     Beacon,

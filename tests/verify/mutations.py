@@ -17,12 +17,12 @@ from typing import Any
 from tests.verify.lineages import ORIGIN, OWNER, RECORDED_AT, WITNESS
 from tests.verify.records import Story
 
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.records.archive import write_archive
 from expunge.records.bundle import Kind, kind_of
 from expunge.records.canonical import read_base64, write_base64
 from expunge.records.draft import Signed, bundle_files, sign
-from expunge.records.form import Time
 from expunge.records.log import Log
 from expunge.records.note import cosign, sign_checkpoint
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from tests.verify.certified import ORIGIN, commitment, digest, life, make_bundle, request, run_record
 
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError
 from expunge.core.hashing import plain_json, sha256
 from expunge.data.commitment import tombstones_digest
 from expunge.records.bundle import open_bundle
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
-from expunge.records.form import Time
 from expunge.records.keys import Role, SigningKey, TrustedKey
 from expunge.records.limits import Code
 from expunge.records.record import (

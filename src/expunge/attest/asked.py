@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError, RunError
 from expunge.core.wording import names_case
-from expunge.records.form import Time, from_json
+from expunge.records.form import from_json
 from expunge.records.record import Initiator, Request
 from expunge.train.run import Run
 
@@ -35,9 +36,9 @@ def asked_of(run: Run, now: Time) -> Asked:
 
     Runs of earlier versions logged none: theirs is made of the forget set, received ``now``, and says so.
     """
-    model = run.manifest["parent"] and str(run.manifest["parent"]["weights_digest"])
+    model = run.told.parent and run.told.parent.weights_digest
     found = [_read(run, event, model) for event in run.log.requests()]
-    if found or (run.manifest["operation"] == "train" and not len(run.tombstones)):
+    if found or (run.told.operation == "train" and not len(run.tombstones)):
         return Asked(requests=tuple(found))
     request = Request(
         cases=(),

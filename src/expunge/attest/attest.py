@@ -15,6 +15,7 @@ from expunge.attest.chain import Chain, Progress, ancestry, beginning, make_chai
 from expunge.attest.described import commit_statement, declared
 from expunge.attest.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
 from expunge.attest.office import Office, known_heads
+from expunge.core.clock import Time
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import canonical_json
@@ -24,7 +25,7 @@ from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder
 from expunge.records.declaration import read_declaration
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
-from expunge.records.form import Time, to_json
+from expunge.records.form import to_json
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import HEADER, read_log, writing
@@ -161,9 +162,9 @@ def commit_run(
     before the beacon was known. The same call on a folder that was committed gives the same envelope.
     """
     run = folder if isinstance(folder, Run) else Run.open_any(folder)
-    if run.manifest["status"] != COMMITTED:
+    if run.told.status != COMMITTED:
         raise RunError(
-            f"{run.path} is not waiting to be trained (its status is {run.manifest['status']!r}): a commitment comes "
+            f"{run.path} is not waiting to be trained (its status is {run.told.status!r}): a commitment comes "
             "before the training; `expunge attest` writes one afterwards and says so"
         )
     office = Office.of(key, log, origin)

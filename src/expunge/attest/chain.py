@@ -10,11 +10,12 @@ from expunge.attest.asked import Asked, asked_of
 from expunge.attest.described import Before, Lineage, commit_statement, run_statement
 from expunge.attest.kept import ANEW, COMMIT, ENVELOPE, Kept, kept_commit, kept_record, place_of
 from expunge.attest.trajectory import Trajectory, check_weights, recorded, states_on_disk, trajectory_of
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
 from expunge.records.declaration import INTENT
 from expunge.records.draft import Signed
-from expunge.records.form import Time, to_json
+from expunge.records.form import to_json
 from expunge.records.keys import SigningKey
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Request, RunRecord
@@ -68,7 +69,7 @@ class Chain:
 def ancestry(run: Run) -> list[Run]:
     """A run and all that it came from, the training first."""
     found = [run]
-    while found[0].manifest["operation"] != "train":
+    while found[0].told.operation != "train":
         found.insert(0, found[0].parent)
     return found
 
@@ -97,7 +98,7 @@ def make_chain(run: Run, key: SigningKey, at: Time, progress: Progress | None = 
         if found is not None and not last:
             link = Link(place=place_of(one, ENVELOPE), statement=found.statement, envelope=found.envelope)
         else:
-            lineage = lineages[one.manifest["lineage_seed"]] = _lineage(one, lineages)
+            lineage = lineages[one.lineage_seed] = _lineage(one, lineages)
             _check_settled(one)
             check_weights(one)
             trajectory, trace = _trajectory(one, lineage, moved)
@@ -127,7 +128,7 @@ def _check_beacon(run: Run, commit: Commit, record: RunRecord) -> None:
             f"{run.path} was trained from a beacon, and no commitment to its data and recipe was signed before"
             + (
                 ": run `expunge train … --commit-only --key FILE` first, then train with --beacon, or train without one"
-                if run.manifest["operation"] == "train"
+                if run.told.operation == "train"
                 else " (another training_seed makes another recipe): instead of this retraining, `expunge train … "
                 "--commit-only --key FILE` with that seed, then `expunge train … --without RULE --beacon FILE`"
             ),
@@ -179,7 +180,7 @@ def _in_time(statement: Statement, asked: Asked, links: list[Link]) -> Statement
 
 def _lineage(run: Run, known: Mapping[str, Lineage]) -> Lineage:
     """A schedule is long to compute, and runs of a chain share it."""
-    return known.get(run.manifest["lineage_seed"]) or Lineage.of(run)
+    return known.get(run.lineage_seed) or Lineage.of(run)
 
 
 def _trajectory(run: Run, lineage: Lineage, moved: Callable[[], None]) -> tuple[Trajectory | None, bytes | None]:

@@ -6,7 +6,7 @@ not first by an auditor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from expunge.attest import package
 from expunge.attest.asked import Asked
 from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
 from expunge.attest.trajectory import Trajectory, alive_shards
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
@@ -26,7 +27,6 @@ from expunge.methods.sources import method_source
 from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.declaration import read_declaration
-from expunge.records.form import Large, Time
 from expunge.records.limits import Code, refused
 from expunge.records.record import (
     Algorithm,
@@ -49,6 +49,8 @@ from expunge.records.record import (
     SplitRoot,
     preprocessing_digest,
 )
+from expunge.records.run_file import MethodFile, UnlearnRequest
+from expunge.records.scalars import Large
 from expunge.records.statement import LONGEST_NAME, Statement
 from expunge.schedule.recipe import Profile
 from expunge.schedule.schedule import Schedule
@@ -84,10 +86,7 @@ class Lineage:
     def check(self, run: Run) -> None:
         """The run's own recipe, data and beacon must give this very schedule."""
         seed = lineage_seed(run.recipe.digest, run.commitment.root, run.beacon)
-        if (
-            not seed.hex() == self.schedule.seed.hex() == run.manifest["lineage_seed"]
-            or run.root != run.commitment.root
-        ):
+        if not seed.hex() == self.schedule.seed.hex() == run.told.lineage_seed or run.root != run.commitment.root:
             raise RunError(f"{run.path}: recipe, data and beacon do not give the lineage seed of run.json: {ALTERED}")
 
 
@@ -108,9 +107,9 @@ def commit_statement(run: Run, *, at: Time, afterwards: bool) -> Statement:
 
 def committed_data(run: Run) -> CommittedData:
     """The data set of a run as a commitment names it."""
-    described, commitment = run.manifest["data"], run.commitment
+    described, commitment = run.told.data, run.commitment
     roots = commitment.roots
-    source: dict[str, Any] = dict(described["source"] or {})
+    source: dict[str, Any] = dict(described.source or {})
     source.pop("location", None)  # where files lie is nobody else's business, and may name people
     origins = _origins(run)
     return CommittedData(
@@ -120,7 +119,7 @@ def committed_data(run: Run) -> CommittedData:
         calibration=_split(run, Split.CALIBRATION, roots[Split.CALIBRATION]),
         holdout=_split(run, Split.HOLDOUT, roots[Split.HOLDOUT]),
         leaf_format=LEAF_FORMAT,
-        salts=Salts(described.get("salts", "open")),
+        salts=Salts.SECRET if described.secret else Salts.OPEN,
         units=_file_digest(run, "units.bin"),
         assignment=_file_digest(run, "assignment.bin"),
         preprocessing=preprocessing_digest(run.recipe.as_json(), origins),
@@ -138,10 +137,10 @@ def run_statement(
     when it is signed. It says that it was written afterwards; whoever knows better says so.
     """
     lineage.check(run)
-    manifest, recipe, alive = run.manifest, run.recipe, alive_shards(run)
+    recipe, alive = run.recipe, alive_shards(run)
     _check_tombstones(run, before, asked)
     _check_moved(run, lineage, before)
-    guarantee = guarantee_of(manifest, recipe, recorded=trajectory is not None, what=str(run.path))
+    guarantee = guarantee_of(run, recorded=trajectory is not None)
     operation = operation_of(run)
     retired, window = declared(run, at)
     record = RunRecord(
@@ -174,7 +173,7 @@ def run_statement(
         alive=alive,
         reuse=() if trajectory is None else _reuse(run, lineage.schedule, before, trajectory),
         retired=retired,
-        cost=Cost(thirds=round(3 * float(manifest["example_steps"])), seconds=float(manifest["seconds"])),
+        cost=Cost(thirds=round(3 * run.result.example_steps), seconds=float(run.result.seconds)),
         commit=NOT_LINKED,
         parent=NOT_LINKED,
         claim=claims_of(operation, guarantee.kind, emptied=len(run.tombstones) > 0, recorded=trajectory is not None),
@@ -189,7 +188,7 @@ def run_statement(
 
 def operation_of(run: Run) -> Operation:
     """Trained, retrained, or unlearned by another method."""
-    if run.manifest["operation"] == "train":
+    if run.told.operation == "train":
         return Operation.TRAIN
     return Operation.RETRAIN if run.method == "retrain" else Operation.UNLEARN
 
@@ -215,7 +214,7 @@ def _check_moved(run: Run, lineage: Lineage, before: Sequence[Before]) -> None:
 
     Steps of the schedule may come to the same weights by chance.
     """
-    exact = algorithm_of(run.manifest) in EXACT_METHODS
+    exact = algorithm_of(run) in EXACT_METHODS
     if exact or not before or before[-1].run.weights_digest != run.weights_digest:
         return
     parent, gone = before[-1].run, newly_emptied(run, before)
@@ -223,17 +222,17 @@ def _check_moved(run: Run, lineage: Lineage, before: Sequence[Before]) -> None:
         raise refused(
             Code.WEIGHTS_UNCHANGED,
             f"{run.path} holds the weights of its parent, although forgotten rows sat in steps of its training: "
-            f"{algorithm_of(run.manifest)} changed nothing; use exact-replay, or another method or budget",
+            f"{algorithm_of(run)} changed nothing; use exact-replay, or another method or budget",
         )
 
 
 def _algorithm(run: Run) -> Algorithm:
-    name, described = algorithm_of(run.manifest), run.manifest.get("method") or {}
-    budget = run.manifest.get("budget")
+    name, asked = algorithm_of(run), run.told.asked
+    budget = None if asked is None else asked.budget
     return Algorithm(
         name=name,
         version=__version__,
-        fields=_fields(name, described),
+        fields=_fields(name, run.told.method),
         package=package.package_digest(),
         source=None if name == TRAINING else method_source(name),
         tree=package.package_tree(),
@@ -241,19 +240,19 @@ def _algorithm(run: Run) -> Algorithm:
     )
 
 
-def _fields(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(name: str, told: MethodFile | None) -> dict[str, Any]:
     """Fields of the method. Those that a certificate repeats are reals, whichever way they were written."""
-    found: dict[str, Any] = dict(described.get("fields", {}))
+    found: dict[str, Any] = dict({} if told is None else told.fields)
     reals = ("epsilon", "delta", "decay") if name in CERTIFIED_METHODS else ()
     return {field: value if value is None or field not in reals else float(value) for field, value in found.items()}
 
 
 def _environment(run: Run) -> Environment:
-    found: dict[str, Any] = dict(run.manifest["environment"])
+    found: dict[str, Any] = dict(run.told.environment or {})
     if run.recipe.profile is not Profile.EXACT:
         profile = ProfileName.TOLERANT
     else:
-        on_gpu = str(run.manifest["device"]).startswith("cuda")
+        on_gpu = run.told.device.startswith("cuda")
         profile = ProfileName.EXACT_GPU_PINNED if on_gpu else ProfileName.EXACT_CPU
     return Environment(
         profile=profile,
@@ -261,7 +260,7 @@ def _environment(run: Run) -> Environment:
         self_test=bytes.fromhex(found["self_test"]),
         factory=str(found["factory"]),
         initial_weights=bytes.fromhex(found["initial_weights"]),
-        not_exact=lowered(run.manifest) or run.manifest.get("exact_refused"),
+        not_exact=lowered(run) or run.result.exact_refused,
     )
 
 
@@ -269,8 +268,9 @@ def _randomness(run: Run, lineage: Lineage, *, own_steps: bool) -> Randomness:
     seed: Large | None = None
     method_seed: bytes | None = None
     if own_steps:
-        seed = Large(int(run.manifest["seed"]))
-        parent = bytes.fromhex(run.manifest["parent"]["weights_digest"])
+        asked = run.told.request
+        assert isinstance(asked, UnlearnRequest)
+        seed, parent = asked.seed, bytes.fromhex(asked.parent)
         method_seed = lineage_seed(unlearning_digest(run.recipe.digest, parent, seed), run.root, run.beacon)
     return Randomness(
         beacon=beacon_of(run),
@@ -297,7 +297,7 @@ def _reuse(run: Run, schedule: Schedule, before: Sequence[Before], trajectory: T
     ancestor = next((item for item in reversed(before) if item.record.checkpoints is not None), None)
     if ancestor is None or ancestor.record.checkpoints is None:
         return ()
-    said = run.manifest.get("reused_steps") or {}
+    said = {} if run.told.forgetting is None else run.told.forgetting.reused_steps
     gone = np.setdiff1d(run.tombstones, ancestor.run.tombstones)
     here = {(state.shard, state.step): state.leaf for state in trajectory.checkpoints.states}
     there = {(state.shard, state.step): state.leaf for state in ancestor.record.checkpoints.states}
@@ -331,12 +331,12 @@ def declared(run: Run, at: Time) -> tuple[tuple[Retired, ...], AuditWindow | Non
 
 
 def _noise(run: Run) -> bytes | None:
-    announced = run.manifest.get("noise_commitment")
+    announced = run.told.noise_commitment
     return None if announced is None else bytes.fromhex(announced)
 
 
 def _origins(run: Run) -> tuple[Origin, ...]:
-    return tuple(Origin(name=item["name"], origin=item["from"]) for item in run.manifest["preprocessing"])
+    return tuple(Origin(name=item.name, origin=item.origin) for item in run.told.preprocessing)
 
 
 def _split(run: Run, split: Split, root: bytes) -> SplitRoot:

@@ -50,7 +50,7 @@ def kept_commit(run: Run, key: SigningKey) -> Kept | None:
     if not isinstance(commit, Commit):
         raise RunError(f"{path} is no commitment but the record of a run: put the right file back, or {ANEW}")
     said = (commit.recipe, to_json(commit.data), commit.noise_commitment)
-    announced = run.manifest.get("noise_commitment")
+    announced = run.told.noise_commitment
     noise = None if announced is None else bytes.fromhex(announced)
     if said != (run.recipe.digest, to_json(committed_data(run)), noise):
         raise RunError(f"{path} commits to another recipe, other data or other noise than those of {run.path}: {ANEW}")

@@ -51,14 +51,14 @@ class _Told:
 
 def alive_shards(run: Run) -> tuple[int, ...]:
     """The shards that have anybody left, ascending."""
-    return tuple(shard for shard, lives in enumerate(run.manifest["alive"]) if lives)
+    return tuple(shard for shard, lives in enumerate(run.result.alive) if lives)
 
 
 def recorded(run: Run) -> bool:
     """Whether the run's states and steps are on record: trainings and exact methods; approximate ones keep none."""
-    if run.manifest["operation"] == "train":
+    if run.told.operation == "train":
         return True
-    return run.manifest.get("trajectory") == "recorded" and run.method in EXACT_METHODS
+    return run.told.trajectory == "recorded" and run.method in EXACT_METHODS
 
 
 def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:
@@ -150,7 +150,7 @@ def _path(run: Run, checkpoint: Checkpoint) -> Path:
 
 def _interval(run: Run, schedule: Schedule) -> int:
     """Steps between states as asked for; where nothing was asked, the longest that any shard takes."""
-    said = run.manifest.get("checkpoint_interval")
+    said = run.told.checkpoint_interval
     return said or max(default_interval(schedule.total_steps(shard)) for shard in range(schedule.shards))
 
 

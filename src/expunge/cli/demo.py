@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from expunge.cli.shared import print_json, progress_bar
+from expunge.core.values import Measurement
+from expunge.records.evaluation import Evaluation
 
 EXAMPLE = "Example: expunge demo --out demo-out"
 PEOPLE = (3, 10, 17, 31, 36, 60, 63, 67, 104, 106, 112, 116)  # chosen by studies/demo_people.py
@@ -55,7 +58,7 @@ def demo(
     people = [f"subject:person-{number:03d}" for number in PEOPLE]
     with progress_bar("train") as progress:
         base = train("digits", out=out / "base", model="cnn", epochs=EPOCHS, progress=progress)
-    console.print(f"trained {base.path} on {base.manifest['data']['counts']['train']} images of digits")
+    console.print(f"trained {base.path} on {base.told.data.counts.train} images of digits")
     forgot = {}
     for method in ("exact-replay", *APPROXIMATE):
         with progress_bar(method) as progress:
@@ -68,7 +71,7 @@ def demo(
             references.append(unlearn(base, people, method=method, out=out / f"retrained-{number}", progress=progress))
     console.print(f"retrained {REFERENCES} references without them")
     same = forgot["exact-replay"].weights_digest == references[0].weights_digest
-    evaluations = {name: evaluate(run, references).as_json() for name, run in forgot.items()}
+    evaluations = {name: evaluate(run, references) for name, run in forgot.items()}
     with progress_bar("train in 4 shards of 3 slices") as progress:
         sharded = train(
             "digits", out=out / "sharded", model="cnn", epochs=EPOCHS, shards=4, slices=3, progress=progress
@@ -77,8 +80,8 @@ def demo(
         unlearn(sharded, PERSON, method=method, out=out / f"sharded-{method}") for method in ("exact-replay", "retrain")
     )
     console.print(f"forgot one person exactly from {sharded.recipe.shards} shards of {sharded.recipe.slices} slices")
-    fraction = one.manifest["example_steps"] / again.manifest["example_steps"]
-    price = _test_accuracy(evaluate(one, [again]).as_json()), _test_accuracy(evaluations["exact-replay"])
+    fraction = one.result.example_steps / again.result.example_steps
+    price = _test_accuracy(evaluate(one, [again])), _test_accuracy(evaluations["exact-replay"])
     folders = [run.path for run in (*forgot.values(), *references)]
     path = report(folders, out=out / "report.html", original=base.path)
     headers, table_rows = rows(load(folders))
@@ -106,8 +109,7 @@ def demo(
     printed = Console(emoji=False, highlight=False, width=None if console.is_terminal else 120)
     printed.print(table)
     for name, evaluation in evaluations.items():
-        verdict = evaluation["verdict"]
-        printed.print(f"{name}: {verdict['verdict']}, {verdict['detail']}", markup=False)
+        printed.print(f"{name}: {evaluation.verdict.word}, {evaluation.verdict.detail}", markup=False)
     printed.print(
         f"exact-replay and retraining have the same weights, bit for bit: {_yes(same)}; on a plain training it saves "
         "next to nothing, because every epoch holds everybody"
@@ -124,7 +126,7 @@ def _yes(holds: bool) -> str:
     return "yes" if holds else "NO"
 
 
-def _test_accuracy(evaluation: dict[str, Any]) -> float:
+def _test_accuracy(evaluation: Evaluation) -> float:
     """Test accuracy of the original of an evaluation."""
-    probe = next(probe for probe in evaluation["probes"] if probe["name"] == "test-accuracy")
-    return float(probe["original"]["value"])
+    probe = evaluation.probe("test-accuracy")
+    return probe.original.value if probe is not None and isinstance(probe.original, Measurement) else math.nan

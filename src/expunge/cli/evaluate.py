@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from expunge.cli.shared import print_json, progress_bar
+from expunge.core.values import Figure, Measurement
+from expunge.records.form import to_plain
 
 EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
 
@@ -33,39 +36,38 @@ def evaluate(
     from expunge.measure.evaluate import evaluate as evaluate_run
 
     with progress_bar("measure") as progress:
-        content = evaluate_run(
+        evaluation = evaluate_run(
             run, list(reference or []), original=original, data=data, device=device, out=out, progress=progress
-        ).as_json()
+        )
     if json:
-        print_json(content)
+        print_json(to_plain(evaluation))
         return
     table = Table(box=None)
     for header in ("probe", "original", "this run", "retrained", "verdict", "why"):
         table.add_column(header, overflow="fold")
-    for probe in content["probes"]:
-        mean = probe["reference_mean"]
-        verdict = probe["verdict"]
+    for probe in evaluation.probes:
+        mean = probe.reference_mean
         table.add_row(
-            probe["name"] + ("" if probe["required"] else " ·"),
-            shown(probe["original"]),
-            shown(probe["unlearned"]),
+            probe.name + ("" if probe.required else " ·"),
+            shown(probe.original),
+            shown(probe.unlearned),
             "–" if mean is None else f"{mean:.4g}",
-            verdict["verdict"],
-            verdict["detail"],
+            probe.verdict.word,
+            probe.verdict.detail,
         )
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
     console.print("· printed beside, decides nothing")
-    for notice in content["notices"]:
+    for notice in evaluation.notices:
         console.print(f"note: {notice}", markup=False)
-    console.print(f"verdict: {content['verdict']['verdict']} ({content['verdict']['detail']})", markup=False)
+    console.print(f"verdict: {evaluation.verdict.word} ({evaluation.verdict.detail})", markup=False)
 
 
-def shown(value: dict[str, Any]) -> str:
+def shown(figure: Figure | None) -> str:
     """A measurement with its interval; a dash where it is undecided."""
-    if "undecided" in value:
+    if not isinstance(figure, Measurement):
         return "–"
-    if value["low"] == value["high"]:
-        return f"{value['value']:.4g}"
-    low, high = (("∞" if bound is None else f"{bound:.3g}") for bound in (value["low"], value["high"]))
-    return f"{value['value']:.4g} [{low}, {high}]"
+    if figure.low == figure.high:
+        return f"{figure.value:.4g}"
+    low, high = (f"{bound:.3g}" if math.isfinite(bound) else "∞" for bound in (figure.low, figure.high))
+    return f"{figure.value:.4g} [{low}, {high}]"

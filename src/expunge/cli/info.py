@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from expunge.cli.shared import print_json
+from expunge.records.form import to_plain
+from expunge.records.run_file import DataFile
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
 EXAMPLE = "Example: expunge info runs/base --json"
@@ -26,45 +27,44 @@ def info(
     from expunge.train.run import Run
 
     opened = Run.open_any(run)
-    manifest = opened.manifest
+    told, result = opened.told, opened.told.result
     if json:
-        print_json(manifest)
+        print_json(to_plain(told))
         return
-    recipe = manifest["recipe"]
+    recipe, counts = told.recipe, told.data.counts
     for name, value in (
-        ("status", manifest["status"]),
+        ("status", told.status),
         ("retired", RETIRED if opened.retired else None),
-        ("operation", manifest["operation"]),
-        ("method", None if manifest["method"] is None else manifest["method"]["name"]),
-        ("guarantee", str(opened.guarantee) if "guarantee" in manifest else "not earned yet"),
-        ("not exact because", manifest.get("exact_refused")),
-        ("weights digest", manifest.get("weights_digest")),
-        ("dataset root", manifest["dataset_root"]),
-        ("recipe digest", manifest["recipe_digest"]),
-        ("lineage seed", manifest["lineage_seed"]),
-        ("rows", ", ".join(f"{count} {name}" for name, count in manifest["data"]["counts"].items())),
-        ("salts", _salts(manifest["data"])),
-        ("forgotten so far", len(manifest["tombstones"])),
+        ("operation", told.operation),
+        ("method", opened.method),
+        ("guarantee", "not earned yet" if result is None else str(result.guarantee)),
+        ("not exact because", None if result is None else result.exact_refused),
+        ("weights digest", told.weights_digest),
+        ("dataset root", told.dataset_root),
+        ("recipe digest", told.recipe_digest),
+        ("lineage seed", told.lineage_seed),
+        ("rows", f"{counts.calibration} calibration, {counts.holdout} holdout, {counts.train} train"),
+        ("salts", _salts(told.data)),
+        ("forgotten so far", len(told.tombstones)),
         (
             "recipe",
             f"{recipe['model']}, {recipe['epochs']} epochs, batch {recipe['batch_size']}, seed {recipe['seed']}",
         ),
         ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
-        ("example-steps", manifest.get("example_steps")),
-        ("seconds", manifest.get("seconds")),
-        ("parent", None if manifest["parent"] is None else manifest["parent"]["path"]),
-        ("schedule", manifest["beacon_note"]),
-        ("trace", manifest.get("trace")),
-        ("checkpoints", _interval(manifest.get("checkpoint_interval"))),
+        ("example-steps", None if result is None else result.example_steps),
+        ("seconds", None if result is None else result.seconds),
+        ("parent", None if told.parent is None else told.parent.path),
+        ("schedule", told.beacon_note),
+        ("trace", told.trace),
+        ("checkpoints", _interval(told.checkpoint_interval)),
     ):
         if value is not None:
             typer.echo(f"{name:<18} {value}")
 
 
-def _salts(data: Mapping[str, Any]) -> str:
+def _salts(data: DataFile) -> str:
     """Whether the leaves hide their rows, and where the salts are kept if so."""
-    place = data.get("salt_file")
-    return f"{data['salts']} ({data['note']})" if place is None else f"{data['salts']}, in {place} ({data['note']})"
+    return f"{data.salts}{'' if data.salt_file is None else f', in {data.salt_file}'} ({data.note})"
 
 
 def _interval(steps: int | None) -> str | None:

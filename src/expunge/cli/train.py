@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, short
+from expunge.records.form import to_plain
 
 if TYPE_CHECKING:
     from expunge.train.run import Run
@@ -184,19 +185,19 @@ def train(
         _say_committed(run, key, log, origin, json)
         return
     if json:
-        print_json(run.manifest)
+        print_json(to_plain(run.told))
         return
-    counts, left_out = run.manifest["data"]["counts"], len(run.tombstones)
+    counts, left_out = run.told.data.counts, len(run.tombstones)
     apart = f"{left_out} left out, " if left_out else ""
-    work = f"{run.manifest['example_steps']:g} example-steps in {run.manifest['seconds']:.1f} s"
+    work = f"{run.result.example_steps:g} example-steps in {run.result.seconds:.1f} s"
     typer.echo(
-        f"trained {model} on {counts['train'] - left_out} rows ({apart}{counts['calibration']} calibration, "
-        f"{counts['holdout']} holdout) with {work}"
+        f"trained {model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
+        f"{counts.holdout} holdout) with {work}"
     )
-    for notice in run.manifest.get("notices", []):
+    for notice in run.told.notices or ():
         typer.echo(f"note: {notice}")
-    if run.manifest["exact_refused"]:
-        typer.echo(f"not exact: {run.manifest['exact_refused']}")
+    if run.result.exact_refused:
+        typer.echo(f"not exact: {run.result.exact_refused}")
     typer.echo(f"weights {short(run.weights_digest)}  guarantee {run.guarantee}  run {out}")
 
 
@@ -208,13 +209,13 @@ def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | N
 
         signed = commit_run(run, key, log, origin)
     if json:
-        print_json({**run.manifest, "commitment": None if signed is None else signed.as_json()})
+        print_json({**to_plain(run.told), "commitment": None if signed is None else signed.as_json()})
         return
-    data = run.manifest["data"]
-    counts, place = data["counts"], data.get("salt_file")
+    data = run.told.data
+    counts, place = data.counts, data.salt_file
     typer.echo(
-        f"committed {counts['train']} rows ({counts['calibration']} calibration, {counts['holdout']} holdout), "
-        f"root {short(run.manifest['dataset_root'])}, recipe {short(run.manifest['recipe_digest'])}; nothing is trained"
+        f"committed {counts.train} rows ({counts.calibration} calibration, {counts.holdout} holdout), "
+        f"root {short(run.told.dataset_root)}, recipe {short(run.told.recipe_digest)}; nothing is trained"
     )
     typer.echo("salts are open: the leaves hide nothing" if place is None else f"salts are secret: keep {place} apart")
     if signed is None:

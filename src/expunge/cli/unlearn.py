@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, share, short
+from expunge.records.form import to_plain
 
 EXAMPLE = "Example: expunge unlearn runs/base --forget subject:person-017 --method exact-replay --out runs/forgot"
 
@@ -79,30 +81,31 @@ def unlearn(
             cases=case or (),
         )
     if json:
-        print_json(made.manifest)
+        print_json(to_plain(made.told))
         return
-    manifest = made.manifest
-    work = manifest["example_steps"] / manifest["training_example_steps"]
-    done = f"{manifest['example_steps']:g} example-steps ({work:.1%} of the training) in {manifest['seconds']:.1f} s"
-    if manifest["weights_digest"] == manifest["parent"]["weights_digest"]:
+    told, result, forgetting = made.told, made.result, made.forgetting
+    whole = told.training_example_steps or math.nan
+    work = f"{result.example_steps:g} example-steps ({result.example_steps / whole:.1%} of the training)"
+    done = f"{work} in {result.seconds:.1f} s"
+    if told.parent is not None and result.weights_digest == told.parent.weights_digest:
         typer.echo(f"{chosen.name} changed nothing: the weights are the original's; {done}")
     else:
-        typer.echo(f"forgot {manifest['forgotten']} examples by {chosen.name}: {done}")
-    if manifest["stopped"]:
-        typer.echo(f"stopped: {manifest['stopped']}")
-    for notice in manifest["notices"]:
+        typer.echo(f"forgot {told.forgotten} examples by {chosen.name}: {done}")
+    if forgetting.stopped:
+        typer.echo(f"stopped: {forgetting.stopped}")
+    for notice in told.notices or ():
         typer.echo(f"note: {notice}")
-    for line in _said_of_fields(manifest):
+    for line in _said_of_fields(told.tuning, forgetting.untuned):
         typer.echo(f"note: {line}")
-    if manifest["exact_refused"]:
-        typer.echo(f"not exact: {manifest['exact_refused']}")
+    if result.exact_refused:
+        typer.echo(f"not exact: {result.exact_refused}")
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")
 
 
-def _said_of_fields(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _said_of_fields(tuning: Mapping[str, Any] | None, untuned: bool) -> Iterator[str]:
     """Where the fields come from, and that no result is good for that alone."""
-    tuning, untested = manifest.get("tuning"), "evaluate it against retrained references before it is used"
-    if manifest["untuned"]:
+    untested = "evaluate it against retrained references before it is used"
+    if untuned:
         yield f"untuned fields, untested result: {untested}"
     elif tuning is not None and tuning["state"] == "nothing to tune":
         yield f"the method has nothing to tune; untested result: {untested}"

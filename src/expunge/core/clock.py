@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -22,3 +23,27 @@ def is_utc_second(text: str) -> bool:
         return datetime.strptime(text, FORM).strftime(FORM) == text
     except ValueError:
         return False
+
+
+@dataclass(frozen=True, order=True)
+class Time:
+    """A second in UTC, as somebody's clock told it."""
+
+    text: str
+
+    @classmethod
+    def now(cls) -> Time:
+        return cls(utc_now())
+
+    @classmethod
+    def at(cls, seconds: int) -> Time:
+        """Seconds since 1970."""
+        return cls(datetime.fromtimestamp(seconds, UTC).strftime(FORM))
+
+    @property
+    def seconds(self) -> int:
+        """Seconds since 1970."""
+        return int(datetime.strptime(self.text, FORM).replace(tzinfo=UTC).timestamp())
+
+    def __str__(self) -> str:
+        return self.text

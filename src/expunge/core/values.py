@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import ClassVar, Literal
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import InvalidArgument
+from expunge.core.wording import counted
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,8 @@ class Exact:
     """Bit-identical to training without the forget set, and replayable."""
 
     rank = 2
-
-    def as_json(self) -> dict[str, Any]:
-        return {"kind": "exact"}
+    word = "Exact"
+    detail = ""
 
     def __str__(self) -> str:
         return "Exact"
@@ -31,9 +30,12 @@ class Certified:
     epsilon: float
     delta: float
     rank = 1
+    word = "Certified"
 
-    def as_json(self) -> dict[str, Any]:
-        return {"kind": "certified", "epsilon": self.epsilon, "delta": self.delta}
+    @property
+    def detail(self) -> str:
+        """The bounds in words."""
+        return f"ε = {self.epsilon:g}, δ = {self.delta:g}"
 
     def __str__(self) -> str:
         return f"Certified(ε={self.epsilon:g}, δ={self.delta:g})"
@@ -46,28 +48,18 @@ class Empirical:
     passed: tuple[str, ...] = ()
     level: float | None = None
     rank = 0
+    word = "Empirical"
 
-    def as_json(self) -> dict[str, Any]:
-        return {"kind": "empirical", "passed": list(self.passed), "level": self.level}
+    @property
+    def detail(self) -> str:
+        """How many tests were passed."""
+        return f"{counted(len(self.passed), 'test')} passed" if self.passed else "no test passed"
 
     def __str__(self) -> str:
         return f"Empirical({', '.join(self.passed) or 'no test passed yet'})"
 
 
 Guarantee = Exact | Certified | Empirical
-
-
-def guarantee_from_json(value: Mapping[str, Any]) -> Guarantee:
-    """Read back what ``as_json`` wrote."""
-    match value:
-        case {"kind": "exact"}:
-            return Exact()
-        case {"kind": "certified", "epsilon": epsilon, "delta": delta}:
-            return Certified(float(epsilon), float(delta))
-        case {"kind": "empirical", "passed": passed, "level": level}:
-            return Empirical(tuple(str(name) for name in passed), None if level is None else float(level))
-        case _:
-            raise DataError(f"guarantee {value!r} is not one of exact, certified, empirical: the file was altered")
 
 
 class Direction(Enum):
@@ -101,19 +93,6 @@ class Measurement:
                 f"[{self.low}, {self.high}]; missing evidence is Undecided(reason)"
             )
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "value": self.value,
-            "low": finite_or_none(self.low),
-            "high": finite_or_none(self.high),
-            "level": self.level,
-            "n": self.n,
-            "unit": self.unit,
-            "direction": self.direction.value,
-            "reference": self.reference,
-            "scale": self.scale,
-        }
-
 
 def finite_or_none(bound: float) -> float | None:
     """JSON has no infinity: an unbounded side is null."""
@@ -125,9 +104,12 @@ class Undecided:
     """Missing evidence, with the reason and what would decide it. Never a default value."""
 
     reason: str
+    word: ClassVar[Literal["undecided"]] = "undecided"
+    p: ClassVar[None] = None
 
-    def as_json(self) -> dict[str, Any]:
-        return {"undecided": self.reason}
+    @property
+    def detail(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)
@@ -136,9 +118,7 @@ class Supported:
 
     p: float
     detail: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {"verdict": "supported", "p": self.p, "detail": self.detail}
+    word: ClassVar[Literal["supported"]] = "supported"
 
 
 @dataclass(frozen=True)
@@ -147,19 +127,15 @@ class Refuted:
 
     reason: str
     p: float | None = None
+    word: ClassVar[Literal["refuted"]] = "refuted"
 
-    def as_json(self) -> dict[str, Any]:
-        return {"verdict": "refuted", "p": self.p, "detail": self.reason}
+    @property
+    def detail(self) -> str:
+        return self.reason
 
 
 Verdict = Supported | Refuted | Undecided
-
-
-def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
-    """All three verdicts in one shape."""
-    if isinstance(verdict, Undecided):
-        return {"verdict": "undecided", "p": None, "detail": verdict.reason}
-    return verdict.as_json()
+Figure = Measurement | Undecided
 
 
 @dataclass(frozen=True)
@@ -170,11 +146,3 @@ class Cost:
     seconds: float
     allowed: float | None = None
     prepaid: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "example_steps": self.example_steps,
-            "seconds": self.seconds,
-            "allowed": self.allowed,
-            "prepaid": list(self.prepaid),
-        }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import Enum
@@ -12,6 +14,9 @@ from expunge.core.errors import InvalidArgument
 
 Choice = TypeVar("Choice", bound=Enum)
 LONGEST_CASE = 200
+LONGEST_TEXT = 400
+LONGEST_NAME = 80
+PLACE = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\:;,()'\"]+[/\\])*([^\s/\\:;,()'\"]+)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -54,3 +59,21 @@ def choice(table: type[Choice], text: str, option: str) -> Choice:
 def counted(number: int, what: str) -> str:
     """``1 step``, ``2 steps``."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def clean(text: str, longest: int = LONGEST_TEXT) -> str:
+    """A text that can stand on a page: no control or direction characters, not longer than it should be."""
+    kept = "".join(_harmless(character) for character in text[: longest + 1])
+    return kept if len(text) <= longest else kept[:longest].rstrip() + "…"
+
+
+def _harmless(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in ("Zl", "Zp") or character in "\t\n\r":
+        return " "
+    return "\ufffd" if category in ("Cc", "Cf", "Cs", "Co", "Cn") else character
+
+
+def without_places(text: str) -> str:
+    """Absolute paths cut to their last name: a page that travels does not describe the machine it was made on."""
+    return PLACE.sub(r"…/\1", text)

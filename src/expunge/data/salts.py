@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_with
 from expunge.core.hashing import sha256, u64
+from expunge.records.run_file import DataFile
 
 HEADER = b"expunge/salts/1\n"
 SALT_BYTES = 32
@@ -133,16 +134,16 @@ def read_salts(path: Path | str, rows: int) -> SecretSalts:
     return SecretSalts(place, content)
 
 
-def salts_of(described: Mapping[str, Any], moved: Path | str | None = None) -> Salts:
+def salts_of(described: DataFile, moved: Path | str | None = None) -> Salts:
     """The salts of a run, from what run.json says of its data; ``moved`` is where the salt file lies now."""
-    if described.get("salts", SaltMode.OPEN.value) == SaltMode.OPEN.value:
+    if not described.secret:
         if moved is not None:
             raise InvalidArgument(f"salt file {moved} has no use here: the run's salts are open; leave --salts out")
         return OPEN
-    place = described.get("salt_file") if moved is None else moved
-    if not isinstance(place, str | Path):
+    place = described.salt_file if moved is None else moved
+    if place is None:
         raise DataError("the run's salts are secret and run.json names no file of them: give it with --salts FILE")
-    return read_salts(place, int(described["rows"]))
+    return read_salts(place, described.rows)
 
 
 def draw_salts(path: Path | str, rows: int, draw: Callable[[int], bytes] = secrets.token_bytes) -> SecretSalts:

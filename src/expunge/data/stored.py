@@ -10,6 +10,7 @@ from expunge.core.errors import RunError
 from expunge.core.files import read_bytes, write_bytes
 from expunge.data.commitment import Commitment
 from expunge.data.splits import SPLITS, Split
+from expunge.records.run_file import Roots
 
 LEAVES = {Split.TRAIN: "leaves.bin", Split.CALIBRATION: "leaves-calibration.bin", Split.HOLDOUT: "leaves-holdout.bin"}
 
@@ -22,7 +23,7 @@ def write_commitment(path: Path, commitment: Commitment, units: np.ndarray) -> N
     write_bytes(path / "units.bin", units.astype("<u8").tobytes())
 
 
-def read_commitment(path: Path, roots: dict[str, str]) -> Commitment:
+def read_commitment(path: Path, roots: Roots) -> Commitment:
     """Leaves and splits; their roots must be those that were announced."""
     assignment = np.frombuffer(read_bytes(path / "assignment.bin", "the run"), dtype=np.uint8)
     leaves: list[tuple[bytes, ...]] = []
@@ -32,7 +33,11 @@ def read_commitment(path: Path, roots: dict[str, str]) -> Commitment:
     commitment = Commitment(assignment, tuple(leaves))
     counted = [int((assignment == split.code).sum()) for split in SPLITS]
     found = {split.value: root.hex() for split, root in commitment.roots.items()}
-    if found != roots or counted != [len(kept) for kept in leaves] or sum(counted) != len(assignment):
+    if (
+        found != {name: getattr(roots, name) for name in found}
+        or counted != [len(kept) for kept in leaves]
+        or sum(counted) != len(assignment)
+    ):
         raise RunError(f"{path}: the leaves do not match their roots: files of the run were altered; restore them")
     return commitment
 

@@ -28,7 +28,7 @@ class Found:
 
 def shown_place(run: Run, named: str | Dataset | None) -> str:
     """Where the data lie, as people name it."""
-    described = run.manifest["data"]["source"]
+    described = run.told.data.source
     location = "handed over in memory" if described is None else str(described["location"])
     return named if isinstance(named, str) and named != SOURCE else location
 
@@ -49,7 +49,7 @@ def _unknown_rows(run: Run, named: str | Dataset | None, salts: Path | None, sea
         return 0
     if isinstance(named, Dataset):
         return len(named) - seated
-    source = Source.from_json(run.manifest["data"]["source"] or {"location": named})
+    source = Source.from_json(run.told.data.source or {"location": named})
     if source.rows is not None:
         return None
     if named is not None:

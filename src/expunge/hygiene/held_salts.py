@@ -41,10 +41,10 @@ def needed_salts(run: Run, places: Sequence[Place], runs: Sequence[Run], moved: 
     """Forgotten rows whose salts runs still need after what can be ended is gone, and which runs these are."""
     found: dict[int, list[Path]] = {}
     gone, of = forgotten_rows(run), {place.path: place for place in places}
-    rows = run.manifest["data"]["rows"]
+    rows = run.told.data.rows
     for other in runs:
         living = lives_on(other, of.get(other.path)) or is_untrained(other)
-        if not living or not shares_salts(run, other, moved) or other.manifest["data"]["rows"] != rows:
+        if not living or not shares_salts(run, other, moved) or other.told.data.rows != rows:
             continue
         try:
             spared = set(forgotten_rows(other))

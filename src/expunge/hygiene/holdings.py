@@ -76,9 +76,8 @@ class Holding:
 
 def is_recorded(run: Run) -> bool:
     """Whether its states are those of a training, so that the schedule says what each has seen."""
-    if run.manifest["operation"] != "unlearn":
-        return True
-    return run.manifest.get("trajectory", "recorded") == "recorded" and run.method in EXACT_METHODS
+    told = run.told
+    return told.operation != "unlearn" or (told.trajectory != "none" and run.method in EXACT_METHODS)
 
 
 def held_by(run: Run, forgotten: np.ndarray) -> np.ndarray:
@@ -111,7 +110,7 @@ def digests_of(run: Run, forgotten: np.ndarray) -> dict[str, str]:
         for (shard, step), digest in logged_states(run).items()
         if touched is None or (shard in touched and int((touched[shard] < step).sum()))
     }
-    digest = run.manifest.get("weights_digest")
+    digest = run.told.weights_digest
     if digest is not None and (touched is None or _members(run, touched)):
         found[str(digest)] = f"the model of {run.path}"
     return found
@@ -149,7 +148,7 @@ def _touched(run: Run, held: np.ndarray) -> dict[int, np.ndarray]:
 
 def _members(run: Run, touched: dict[int, np.ndarray]) -> list[int]:
     """Shards of the model in which one of the slots sat."""
-    alive: list[bool] = run.manifest.get("alive") or [True] * len(touched)
+    alive = (True,) * len(touched) if run.told.result is None else run.told.result.alive
     return [shard for shard, steps in touched.items() if alive[shard] and len(steps)]
 
 
@@ -174,7 +173,7 @@ def _states(run: Run, why: str, count: int) -> Iterator[Holding]:
 
 
 def _traces(run: Run, touched: dict[int, np.ndarray]) -> Iterator[Holding]:
-    size = TRACE_BYTES.get(str(run.manifest.get("trace", "losses")), 64)
+    size = TRACE_BYTES.get(run.told.trace or "losses", 64)
     for path in _files(run.path / "trace"):
         named = TRACE.match(path.name)
         shard = int(named["shard"]) if named else -1
@@ -238,7 +237,7 @@ def shown_slots(evaluation: Any, forgotten: np.ndarray) -> int:
 
 def _model(run: Run, why: str, seen: int) -> Holding:
     path = run.path / "model.safetensors"
-    digest = run.manifest.get("weights_digest")
+    digest = run.told.weights_digest
     return _tensors(path, "model", why, seen, None if digest is None else str(digest))
 
 

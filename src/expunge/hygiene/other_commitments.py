@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +48,7 @@ def same_data(
                 continue
             if kin is None:
                 unclear.append(
-                    f"{other.path} may be of the same data, committed to anew ({other.manifest['data']['rows']} rows), "
+                    f"{other.path} may be of the same data, committed to anew ({other.told.data.rows} rows), "
                     "and nothing says which of its rows these are: look yourself, or give the data with --data"
                 )
             else:
@@ -85,16 +84,15 @@ def shares_salts(run: Run, other: Run, path: Path | None) -> bool:
     mine, theirs = _salt_file(run), _salt_file(other)
     if mine is None or theirs is None:
         return False
-    if run.manifest["dataset_root"] == other.manifest["dataset_root"]:
+    if run.told.dataset_root == other.told.dataset_root:
         return True  # leaves are made with the salts, so these are the same ones
     places = [place for place in (mine, path) if place is not None]
     return any(_one_file(place, theirs) for place in places)
 
 
 def _salt_file(run: Run) -> Path | None:
-    described: dict[str, Any] = run.manifest["data"]
-    named = described.get("salt_file")
-    return Path(named) if described.get("salts") == "secret" and isinstance(named, str) else None
+    named = run.told.data.salt_file
+    return Path(named) if run.told.data.secret and named is not None else None
 
 
 def _one_file(one: Path, other: Path) -> bool:
@@ -108,7 +106,7 @@ def _same_rows(run: Run, other: Run) -> bool | None:
     """Whether a row's place in the source names the same row for both; None where that is not known."""
     same_source, agreement = _same_source(run, other), _agreement(run, other)
     known = same_source is True or shares_salts(run, other, None)
-    if run.manifest["data"]["rows"] != other.manifest["data"]["rows"]:
+    if run.told.data.rows != other.told.data.rows:
         if agreement.compared and not agreement.equal and not known:
             return False
         return None
@@ -125,13 +123,13 @@ def _may_be_same(run: Run, other: Run) -> bool:
     if same_source is not None:
         return same_source or _agreement(run, other).equal > 0 or shares_salts(run, other, None)
     kept = ("classes", "inputs")
-    mine, theirs = run.manifest["recipe"], other.manifest["recipe"]
+    mine, theirs = run.told.recipe, other.told.recipe
     return all(mine.get(name) == theirs.get(name) for name in kept)
 
 
 def _same_source(run: Run, other: Run) -> bool | None:
     """Whether both name the same place; None where one was handed over in memory."""
-    mine, theirs = run.manifest["data"]["source"], other.manifest["data"]["source"]
+    mine, theirs = run.told.data.source, other.told.data.source
     if mine is None or theirs is None:
         return None
     return mine["split"] == theirs["split"] and (
@@ -141,8 +139,7 @@ def _same_source(run: Run, other: Run) -> bool | None:
 
 def _agreement(run: Run, other: Run) -> Agreement:
     """Compare the leaves of rows that sit in the same slot of both: they are made of slot, salt and content."""
-    open_ones = all(one.manifest["data"].get("salts", "open") == "open" for one in (run, other))
-    if not open_ones and not shares_salts(run, other, None):
+    if (run.told.data.secret or other.told.data.secret) and not shares_salts(run, other, None):
         return Agreement(0, 0)
     mine, theirs = _by_row(run.commitment), _by_row(other.commitment)
     pairs = [(a[1], b[1]) for a, b in zip(mine, theirs, strict=False) if a[0] == b[0]]

@@ -59,11 +59,11 @@ def lives_on(run: Run, place: Place | None) -> bool:
     ended = set() if place is None else {holding.path.name for holding in place.ours}
     if (run.path / "model.safetensors").is_file():
         return "model.safetensors" not in ended
-    begun = run.manifest["status"] != "finished"
+    begun = run.told.status != "finished"
     states = any(name.endswith(".safetensors") for name in ended)
     return begun and not states and not (run.path / "retired.json").is_file()
 
 
 def is_untrained(run: Run) -> bool:
     """Whether only data and recipe are fixed there."""
-    return run.manifest["status"] == COMMITTED
+    return run.told.status == COMMITTED

@@ -30,8 +30,8 @@ def check_recorded(found: Survey) -> None:
 
 def changed_nothing(run: Run) -> bool:
     """Whether a method left its parent's weights as they were, although what it forgot had sat in steps."""
-    parent = run.manifest["parent"]
-    if parent is None or parent["weights_digest"] != run.manifest.get("weights_digest"):
+    parent = run.told.parent
+    if parent is None or parent.weights_digest != run.told.weights_digest:
         return False
     newly = run.forget_set.slots.tolist()
     before = set(run.tombstones.tolist()) - set(newly)
@@ -55,7 +55,7 @@ def _refuse_parent(found: Survey, place: Place) -> None:
             f"{place.path}` first, or give --unrecorded if the chain of {found.run.path} needs no record"
         )
     at = "it" if idle.path == place.path else str(idle.path)
-    origin = idle.manifest["parent"]["path"]
+    origin = "" if idle.told.parent is None else idle.told.parent.path
     raise RunError(
         f"{place.path} has no signed record and can have none, since the method that made {at} changed nothing: give "
         f"--unrecorded, as no record of {found.run.path} can name it, or forget anew from {origin}"
@@ -67,20 +67,20 @@ def _unsigned_beside(found: Survey) -> Iterator[Run]:
     for place in found.places:
         if place.kinship is Kinship.BESIDE and place.path.parent not in tunings and _unsigned(place):
             run = Run.open_any(place.path)
-            if run.manifest["status"] == "finished" and _idle(run) is None:
+            if run.told.status == "finished" and _idle(run) is None:
                 yield run
 
 
 def _what_it_is(run: Run) -> str:
-    if run.manifest["operation"] != "unlearn":
+    if run.told.operation != "unlearn":
         return "a training of its own"
-    return f"which answers {', '.join(map(str, run.manifest['rules']))}"
+    return f"which answers {', '.join(run.told.rules or ())}"
 
 
 def _idle(run: Run) -> Run | None:
     """The run itself or its nearest ancestor that changed nothing: no record can be made of it or of what follows."""
     at = run
-    while at.manifest["operation"] == "unlearn":
+    while at.told.operation == "unlearn":
         try:
             if changed_nothing(at):
                 return at

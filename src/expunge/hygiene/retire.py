@@ -179,7 +179,7 @@ def _without_needed(step: Step, found: Survey) -> Step:
     """Salts that a living run needs by now stay, unless they are gone already."""
     if step.remedy is not Remedy.SALTS or not found.needed:
         return step
-    gone = set(read_salts(step.path, int(found.run.manifest["data"]["rows"])).destroyed)
+    gone = set(read_salts(step.path, found.run.told.data.rows).destroyed)
     rows = tuple(row for row in step.rows if row not in found.needed or row in gone)
     return step if rows == step.rows else replace(step, rows=rows, what=salts_of_rows(len(rows)))
 
@@ -292,7 +292,7 @@ def _of_same_data(folder: Path, run: Run) -> bool:
     if not folder.is_dir() or _is_bundle(folder):
         return True
     try:
-        return Run.open_any(folder).manifest.get("dataset_root") == run.manifest["dataset_root"]
+        return Run.open_any(folder).told.dataset_root == run.told.dataset_root
     except ExpungeError:
         return False
 

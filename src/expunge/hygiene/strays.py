@@ -71,7 +71,7 @@ def _announced(run: Run) -> dict[str, str]:
         f"checkpoints/shard-{shard}-step-{step:08d}{SUFFIX}": digest
         for (shard, step), digest in logged_states(run).items()
     }
-    digest = run.manifest.get("weights_digest")
+    digest = run.told.weights_digest
     return found if digest is None else {**found, MODEL: str(digest)}
 
 

@@ -61,10 +61,10 @@ def look_around(run: Run, folders: Sequence[Path] = ()) -> Surroundings:
 
 def _add_parents(found: Surroundings) -> None:
     at = found.run
-    while at.manifest["parent"] is not None:
+    while at.told.parent is not None:
         parent = _parent_of(at)
         if parent is None:
-            digest = str(at.manifest["parent"]["weights_digest"])
+            digest = at.told.parent.weights_digest
             found.unclear.append(
                 f"the parent of {at.path} with weights {digest[:12]}… is not where that run names it: wherever it is, "
                 "nothing of it was looked at"
@@ -76,11 +76,13 @@ def _add_parents(found: Surroundings) -> None:
 
 def _parent_of(run: Run) -> Run | None:
     """The folder that a run names as its parent, whatever is left in it."""
-    described = run.manifest["parent"]
-    for path in (Path(described["path"]), run.path / described["relative"]):
+    described = run.told.parent
+    if described is None:
+        return None
+    for path in (Path(described.path), run.path / described.relative):
         candidate = _open(path)
-        if candidate is not None and candidate.manifest.get("weights_digest") == described["weights_digest"]:
-            return Run(path.resolve(), candidate.manifest)
+        if candidate is not None and candidate.told.weights_digest == described.weights_digest:
+            return Run(path.resolve(), candidate.told)
     return None
 
 
@@ -88,15 +90,15 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
     if path in seen:
         return
     seen.add(path)
-    root = found.run.manifest["dataset_root"]
+    root = found.run.told.dataset_root
     if (path / "run.json").is_file():
         other = _open(path)
         if other is None:
             found.unclear.append(f"{path} has a run.json that cannot be read: nothing of it was looked at")
-        elif other.manifest["dataset_root"] != root:
+        elif other.told.dataset_root != root:
             found.strangers.append(other)
         else:
-            (found.committed if other.manifest["status"] == COMMITTED else found.others).append(other)
+            (found.committed if other.told.status == COMMITTED else found.others).append(other)
         return
     if (path / ENVELOPE).is_file():
         found.bundles.append(path)
@@ -108,12 +110,12 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
     for marker in STORES:
         if (path / marker).is_file():
             for other in _stored((path / marker).parent):
-                (found.stored if other.manifest["dataset_root"] == root else found.strangers).append(other)
+                (found.stored if other.told.dataset_root == root else found.strangers).append(other)
 
 
 def _stored(store: Path) -> Iterator[Run]:
-    for manifest in sorted(store.glob("??/*/run.json")):
-        other = _open(manifest.parent)
+    for found in sorted(store.glob("??/*/run.json")):
+        other = _open(found.parent)
         if other is not None:
             yield other
 
@@ -150,8 +152,6 @@ def _folders(place: Path, found: Surroundings) -> list[Path]:
 def _open(path: Path) -> Run | None:
     """A run whose run.json has what is read here; None for anything else."""
     try:
-        run = Run.open_any(path)
-        fields = ("operation", "dataset_root", "recipe", "tombstones", "parent", "status", "data")
-        return run if all(name in run.manifest for name in fields) else None
+        return Run.open_any(path)
     except ExpungeError:
         return None

@@ -119,7 +119,7 @@ def survey(
     source is read and compared as well; ``salts`` where the salt file lies, if it moved.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    run = Run(run.path.resolve(), run.manifest)
+    run = Run(run.path.resolve(), run.told)
     forgotten = run.tombstones
     if not len(forgotten):
         raise InvalidArgument(f"{run.path} has forgotten nothing: name a run that `expunge unlearn` made")
@@ -275,7 +275,7 @@ def _studies(found: Surroundings, forgotten: np.ndarray) -> Iterator[Place]:
         if not len(held):
             continue
         files = [path for path in run.path.rglob("*") if path.is_file()]
-        digest = run.manifest.get("weights_digest")
+        digest = run.told.weights_digest
         holding = Holding(
             path=run.path,
             what="a result of a study",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +11,26 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_text
-from expunge.core.hashing import canonical_json, plain_json, sha256, slot_bytes
+from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact, Measurement, Undecided, verdict_as_json
+from expunge.core.values import Empirical, Exact, Measurement, Undecided
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
 from expunge.measure.beliefs import Beliefs, ReadBeliefs, read_beliefs
 from expunge.measure.judgement import Judgement, Reading, judge
 from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
+from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
+from expunge.records.form import seal, to_plain, write_document
 from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device
 
-FORMAT = "expunge/evaluation/1"
 LEVEL = 0.95
 SHOWN = 24
 Known = dict[bytes, dict[tuple[object, str], Measurement | Undecided]]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured and concluded, as it is stored."""
-
-    content: Mapping[str, Any]
-
-    def as_json(self) -> dict[str, Any]:
-        return dict(self.content)
 
 
 def evaluate(
@@ -71,13 +62,13 @@ def evaluate(
     rows = unlearned.data(data)
 
     def ask(model: Run) -> Beliefs:
-        return read_beliefs(model, rows, find_device(device or str(unlearned.manifest["device"])))
+        return read_beliefs(model, rows, find_device(device or unlearned.told.device))
 
     with pinned(unlearned.recipe):
         trial = _trial(unlearned, first, retrained, forget.slots, rows, beliefs or ask, flags, progress, known)
         judged = judge(trial, [probe() for probe in PROBES])
-    evaluation = Evaluation(_content(unlearned, trial, judged, rows[Split.TRAIN]))
-    write_text(target, plain_json(evaluation.as_json()))
+    evaluation = _evaluation(unlearned, trial, judged, rows[Split.TRAIN])
+    write_text(target, write_document(evaluation))
     return evaluation
 
 
@@ -88,7 +79,7 @@ def _opened(run: Run | Path | str) -> Run:
 def _original(unlearned: Run, original: Run) -> Run:
     """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
     before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
-    if original.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
+    if original.told.dataset_root != unlearned.told.dataset_root:
         raise InvalidArgument(f"--original {original.path} was trained on other data: its root differs")
     if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
         raise InvalidArgument(f"--original {original.path} has another recipe than {unlearned.path}")
@@ -106,14 +97,14 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
     for reference in found:
         if reference.path.resolve() == unlearned.path.resolve():
             raise InvalidArgument(f"reference {reference.path} is the run itself: name other retrainings")
-        if reference.manifest["dataset_root"] != unlearned.manifest["dataset_root"]:
+        if reference.told.dataset_root != unlearned.told.dataset_root:
             raise InvalidArgument(f"reference {reference.path} was trained on other data: its root differs")
-        if reference.manifest["tombstones"] != unlearned.manifest["tombstones"]:
+        if reference.told.tombstones != unlearned.told.tombstones:
             raise InvalidArgument(
                 f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
                 "--forget"
             )
-        if reference.manifest.get("trajectory") != "recorded":
+        if not reference.told.recorded:
             raise InvalidArgument(
                 f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
                 "`exact-replay` made"
@@ -125,7 +116,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
                 f"reference {reference.path} was trained with another source of the model {reference.recipe.model!r} "
                 "than the run: retrain it with the source as it is now"
             )
-        kept.setdefault(str(reference.manifest["lineage_seed"]), reference)
+        kept.setdefault(reference.lineage_seed, reference)
     flags = ()
     if len(kept) < len(found):
         flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
@@ -134,7 +125,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
 
 def _factory(run: Run) -> str | None:
     """Digest of the source that makes the model; "zoo" for our own."""
-    return (run.manifest["environment"] or {}).get("factory")
+    return (run.told.environment or {}).get("factory")
 
 
 def _trial(
@@ -176,11 +167,11 @@ def _trial(
         labels = {where: (holdout if where is Rows.HOLDOUT else train).labels[slots[where]] for where in Rows}
         return Signals(
             weights_digest=run.weights_digest,
-            lineage_seed=str(run.manifest["lineage_seed"]),
+            lineage_seed=run.lineage_seed,
             logits=logits,
             labels=labels,
-            example_steps=float(run.manifest["example_steps"]),
-            seconds=float(run.manifest["seconds"]),
+            example_steps=run.result.example_steps,
+            seconds=run.result.seconds,
         )
 
     tuning_flags, unsupportable = _tuning(unlearned)
@@ -204,15 +195,15 @@ def _trial(
 
 def _rows_digest(run: Run, *slots: np.ndarray) -> bytes:
     """Which rows are looked at, in which role."""
-    roots = canonical_json(run.manifest["data"]["roots"])  # the holdout's too: it may be another beside equal rows
+    roots = canonical_json(to_plain(run.told.data.roots))  # the holdout's too: it may be another beside equal rows
     return sha256(sha256(roots), *(sha256(slot_bytes(found)) for found in slots))
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
     """What must be said of how the method's fields were chosen, and why that forbids support, if so."""
-    if run.manifest.get("untuned"):
+    if run.told.forgetting is not None and run.told.forgetting.untuned:
         return ("untuned: the method ran on the table's defaults or on fields set by hand",), None
-    tuning = run.manifest.get("tuning") or {}
+    tuning = run.told.tuning or {}
     if tuning.get("mode") == "oracle":
         return ("oracle-tuned: the fields were chosen on the retrained reference",), (
             "oracle-tuned: fields chosen on the reference can be refuted, never supported"
@@ -248,72 +239,66 @@ def _duplicates(train: Dataset, forgotten: np.ndarray, retained: np.ndarray) -> 
     return sum(content(int(slot)) in staying for slot in forgotten)
 
 
-def _content(run: Run, trial: Trial, judged: Judgement, train: Dataset) -> dict[str, Any]:
+def _evaluation(run: Run, trial: Trial, judged: Judgement, train: Dataset) -> Evaluation:
     guarantee = run.guarantee
     if isinstance(guarantee, Empirical) and judged.passed:
         guarantee = Empirical(judged.passed, LEVEL)
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "weights_digest": run.weights_digest,
-        "method": run.method,
-        "forget": {
-            "examples": trial.count(Rows.FORGET),
-            "share": trial.count(Rows.FORGET) / len(train),
-            "rules": list(run.forget_set.rules),
-        },
-        "trial": {
-            "forget": trial.count(Rows.FORGET),
-            "retain": trial.count(Rows.RETAIN),
-            "holdout": trial.count(Rows.HOLDOUT),
-            "attack": len(trial.attack),
-            "scored": len(trial.scored),
-            "excluded_holdout": trial.excluded_holdout,
-            "duplicates": trial.duplicates,
-            "dropped_classes": list(trial.dropped_classes),
-        },
-        "original": _model(trial.original, lineage=False),
-        "references": [_model(reference, lineage=True) for reference in trial.references],
-        "probes": [_probe(reading, trial) for reading in judged.readings],
-        "guards": [{"name": guard.name, "fired": guard.fired, "detail": guard.detail} for guard in judged.guards],
-        "notices": list(judged.notices),
-        "verdict": verdict_as_json(judged.verdict),
-        "guarantee": guarantee.as_json(),
-        "examples": _examples(trial, run, train),
-        "tolerances_version": TOLERANCES_VERSION,
-    }
-    content["digest"] = sha256(b"expunge/evaluation/1", canonical_json(content)).hex()
-    return content
+    forgotten = trial.count(Rows.FORGET)
+    return seal(
+        Evaluation(
+            weights_digest=run.weights_digest,
+            method=run.method,
+            forget=Forgotten(examples=forgotten, share=forgotten / len(train), rules=run.forget_set.rules),
+            trial=Looked(
+                forget=forgotten,
+                retain=trial.count(Rows.RETAIN),
+                holdout=trial.count(Rows.HOLDOUT),
+                attack=len(trial.attack),
+                scored=len(trial.scored),
+                excluded_holdout=trial.excluded_holdout,
+                duplicates=trial.duplicates,
+                dropped_classes=trial.dropped_classes,
+            ),
+            original=_compared(trial.original, lineage=False),
+            references=tuple(_compared(reference, lineage=True) for reference in trial.references),
+            probes=tuple(_probed(reading, trial) for reading in judged.readings),
+            guards=judged.guards,
+            notices=judged.notices,
+            verdict=judged.verdict,
+            guarantee=guarantee,
+            examples=_examples(trial, run, train),
+            tolerances_version=TOLERANCES_VERSION,
+        )
+    )
 
 
-def _model(signals: Signals, *, lineage: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "weights_digest": signals.weights_digest,
-        "example_steps": signals.example_steps,
-        "seconds": signals.seconds,
-    }
-    if lineage:
-        found["lineage_seed"] = signals.lineage_seed
-    return found
+def _compared(signals: Signals, *, lineage: bool) -> Compared:
+    return Compared(
+        weights_digest=signals.weights_digest,
+        lineage_seed=signals.lineage_seed if lineage else None,
+        example_steps=signals.example_steps,
+        seconds=signals.seconds,
+    )
 
 
-def _probe(reading: Reading, trial: Trial) -> dict[str, Any]:
-    return {
-        "name": reading.probe.name,
-        "role": reading.probe.role.value,
-        "required": reading.required,
-        "direction": reading.probe.direction.value,
-        "scale": reading.probe.scale,
-        "one_unit": reading.probe.unit(trial),
-        "summary": (reading.probe.__doc__ or "").strip().splitlines()[0],
-        "original": reading.original.as_json(),
-        "unlearned": reading.unlearned.as_json(),
-        "references": [reference.as_json() for reference in reading.references],
-        "reference_mean": reading.reference_mean,
-        "verdict": verdict_as_json(reading.verdict),
-    }
+def _probed(reading: Reading, trial: Trial) -> Probed:
+    return Probed(
+        name=reading.probe.name,
+        role=reading.probe.role.value,
+        required=reading.required,
+        direction=reading.probe.direction.value,
+        scale=reading.probe.scale,
+        one_unit=reading.probe.unit(trial),
+        summary=(reading.probe.__doc__ or "").strip().splitlines()[0],
+        original=reading.original,
+        unlearned=reading.unlearned,
+        references=reading.references,
+        reference_mean=reading.reference_mean,
+        verdict=reading.verdict,
+    )
 
 
-def _examples(trial: Trial, run: Run, train: Dataset) -> list[dict[str, Any]]:
+def _examples(trial: Trial, run: Run, train: Dataset) -> tuple[Shown, ...]:
     """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
     slots = run.forget_set.slots
     chosen = np.sort(stable_order(Stream(trial.seed, "probe/shown").words(len(slots)))[:SHOWN])
@@ -323,16 +308,16 @@ def _examples(trial: Trial, run: Run, train: Dataset) -> list[dict[str, Any]]:
         if trial.references
         else None
     )
-    return [
-        {
-            "slot": int(slots[index]),
-            "label": train.classes[int(train.labels[slots[index]])],
-            "before": _number(before[index]),
-            "after": _number(after[index]),
-            "retrained": None if retrained is None else _number(retrained[index]),
-        }
+    return tuple(
+        Shown(
+            slot=int(slots[index]),
+            label=train.classes[int(train.labels[slots[index]])],
+            before=_number(before[index]),
+            after=_number(after[index]),
+            retrained=None if retrained is None else _number(retrained[index]),
+        )
         for index in chosen
-    ]
+    )
 
 
 def _number(value: Any) -> float | None:

@@ -20,18 +20,10 @@ from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.trial import Trial
+from expunge.records.evaluation import Guard
 
 FEWEST_FORGETTING_PROBES = 2
 MOST_REFUTED_REFERENCES = 0.05
-
-
-@dataclass(frozen=True)
-class Guard:
-    """A way to fool an evaluation, and whether this trial shows it."""
-
-    name: str
-    fired: bool
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -159,24 +151,28 @@ def _controls(
     """Can this probe see anything here? It must refute the original and leave honest retrainings alone."""
     comparison = _compare(probe, trial, original, references)
     if isinstance(comparison, Undecided):
-        return [Guard("positive control", True, f"{probe.name}: probe is blind here ({comparison.reason})")]
+        return [
+            Guard(
+                name="positive control", fired=True, detail=f"{probe.name}: probe is blind here ({comparison.reason})"
+            )
+        ]
     inner, _ = comparison.margins
     difference = comparison.runs.value
     headroom = abs(difference) < 2 * inner
     positive = comparison.verdict()
     found = [
         Guard(
-            "headroom",
-            headroom,
-            f"{probe.name}: nothing to forget on this scale (original and references differ by {difference:.3g}, "
-            f"2δ = {2 * inner:.3g})"
+            name="headroom",
+            fired=headroom,
+            detail=f"{probe.name}: nothing to forget on this scale (original and references differ by "
+            f"{difference:.3g}, 2δ = {2 * inner:.3g})"
             if headroom
             else f"{probe.name}: original and references differ by {difference:.3g}, 2δ = {2 * inner:.3g}",
         ),
         Guard(
-            "positive control",
-            not isinstance(positive, Refuted),
-            f"{probe.name}: the original is refuted"
+            name="positive control",
+            fired=not isinstance(positive, Refuted),
+            detail=f"{probe.name}: the original is refuted"
             if isinstance(positive, Refuted)
             else f"{probe.name}: probe is blind here (it does not refute the original)",
         ),
@@ -188,7 +184,7 @@ def _negative_control(probe: Probe, trial: Trial, references: tuple[Measurement 
     """Each reference against the others: honest retrainings must not be refuted."""
     if len(references) <= MINIMUM:
         detail = f"{probe.name}: not possible with {len(references)} references, needs {MINIMUM + 1}"
-        return [Guard("negative control", False, detail)]
+        return [Guard(name="negative control", fired=False, detail=detail)]
     verdicts: list[Verdict] = []
     for index, reference in enumerate(references):
         compared = _compare(probe, trial, reference, references[:index] + references[index + 1 :])
@@ -198,7 +194,7 @@ def _negative_control(probe: Probe, trial: Trial, references: tuple[Measurement 
     count = len(verdicts)
     detail = f"{probe.name}: {refuted} of {count} references refuted by the others, {undecided} undecided"
     fired = refuted > MOST_REFUTED_REFERENCES * count or undecided == count
-    return [Guard("negative control", fired, detail + (": probe is disabled" if fired else ""))]
+    return [Guard(name="negative control", fired=fired, detail=detail + (": probe is disabled" if fired else ""))]
 
 
 def _sided(comparison: Comparison, original: Comparison | Undecided, probe: Probe) -> Verdict:
@@ -218,20 +214,20 @@ def _collapse(trial: Trial) -> Guard:
     probe = HoldoutAccuracy()
     own = probe.measure(trial.unlearned, trial)
     if isinstance(own, Undecided):
-        return Guard("collapse", not trial.unlearned.finite, own.reason)
+        return Guard(name="collapse", fired=not trial.unlearned.finite, detail=own.reason)
     found = [probe.measure(reference, trial) for reference in trial.references]
     values = [item.value for item in found if isinstance(item, Measurement)]
     if not values:
-        return Guard("collapse", False, "no reference to compare with")
+        return Guard(name="collapse", fired=False, detail="no reference to compare with")
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     least = float(np.mean(values)) - max(0.05, 5 * spread)
     if own.value < least:
-        return Guard("collapse", True, f"test accuracy {own.value:.3f} lies below {least:.3f}")
+        return Guard(name="collapse", fired=True, detail=f"test accuracy {own.value:.3f} lies below {least:.3f}")
     classes = float(np.mean([reference.effective_classes for reference in trial.references]))
     if trial.unlearned.effective_classes < classes / 2:
         detail = f"{trial.unlearned.effective_classes:.1f} effective classes, the references have {classes:.1f}"
-        return Guard("collapse", True, detail)
-    return Guard("collapse", False, f"test accuracy {own.value:.3f} is not below {least:.3f}")
+        return Guard(name="collapse", fired=True, detail=detail)
+    return Guard(name="collapse", fired=False, detail=f"test accuracy {own.value:.3f} is not below {least:.3f}")
 
 
 def _collapsed(reading: Reading) -> Reading:
@@ -246,7 +242,7 @@ def _collapsed(reading: Reading) -> Reading:
 def _same_weights(trial: Trial) -> Guard:
     same = trial.unlearned.weights_digest == trial.original.weights_digest
     detail = "the weights are the original's, bit for bit" if same else "the weights differ from the original's"
-    return Guard("same weights", same and not trial.exact, detail)
+    return Guard(name="same weights", fired=same and not trial.exact, detail=detail)
 
 
 def _over_forgetting(readings: Sequence[Reading]) -> Guard:
@@ -255,7 +251,7 @@ def _over_forgetting(readings: Sequence[Reading]) -> Guard:
         for reading in readings
         if isinstance(reading.verdict, Refuted) and reading.verdict.reason.startswith("over-forgotten")
     ]
-    return Guard("over-forgetting", bool(over), ", ".join(over) or "no probe lies beyond retraining")
+    return Guard(name="over-forgetting", fired=bool(over), detail=", ".join(over) or "no probe lies beyond retraining")
 
 
 def _notices(trial: Trial, guards: Sequence[Guard]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from expunge.core.wording import nearest
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
+from expunge.records.run_file import MethodFile
 
 
 @cache
@@ -57,6 +58,11 @@ def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
             )
         values[field] = _parse(text, kinds[field], f"{method.name} {field}")
     return method(**values)
+
+
+def read_method(told: MethodFile) -> Method:
+    """Read back what a run tells of its method."""
+    return made_from(find_method(told.name), told.fields)
 
 
 def method_from_json(described: Mapping[str, Any]) -> Method:

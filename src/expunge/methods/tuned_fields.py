@@ -82,18 +82,18 @@ def check_kind(tuning: Mapping[str, Any], forget: ForgetSet) -> None:
         )
 
 
-def said_of_fields(method: Method, tuning: Mapping[str, Any] | None) -> dict[str, Any]:
+def said_of_fields(method: Method, tuning: Mapping[str, Any] | None) -> tuple[bool, Mapping[str, Any] | None]:
     """What run.json says: whether the fields are untuned, and how they were tuned.
 
     A method without search ranges on its defaults has nothing to tune, and is not flagged for it.
     """
     if tuning is not None:
-        return {"untuned": False, "tuning": dict(tuning)}
+        return False, dict(tuning)
     if not method.takes_budget:
-        return {"untuned": False}
+        return False, None
     if not searches(type(method)) and method == type(method)():
-        return {"untuned": False, "tuning": dict(NOTHING_TO_TUNE)}
-    return {"untuned": True}
+        return False, NOTHING_TO_TUNE
+    return True, None
 
 
 def _named(described: Mapping[str, Any]) -> str:

@@ -24,18 +24,20 @@ from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlea
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
+from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, UnlearnRequest
+from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
-from expunge.train.folder import finished_or_other, sound, start_or_continue, writing
+from expunge.train.folder import continued, finished_or_other, sound, start_or_continue, writing
 from expunge.train.log import Log
 from expunge.train.loop import Progress
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
-from expunge.train.run import FORMAT, Run, write_manifest
+from expunge.train.run import Run, slots_by_split, write_run_file
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
@@ -96,7 +98,7 @@ def unlearn(
             f"{run.root.hex()[:12]}…: choose it from this run's rows"
         )
     ancestor = exact_ancestor(run) if Need.CHECKPOINTS in chosen.needs else run
-    named = device or str(run.manifest["device"])
+    named = device or run.told.device
     recipe = run.recipe
     folder = Path(out)
     if folder.resolve() in {run.path.resolve(), ancestor.path.resolve()}:
@@ -105,31 +107,29 @@ def unlearn(
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
     examples = Examples(recipe, train, find_device(named))
     with pinned(recipe), writing(folder):
-        manifest = _manifest(run, folder, chosen, forget_set, budget, seed, named, tuning)
-        manifest["released"] = released(forget_set.rules, rows, run.released)
+        told = _begun(run, folder, chosen, forget_set, budget, seed, named, tuning)
+        told = replace(told, released=slots_by_split(released(forget_set.rules, rows, run.released)))
         if salts is not None:
-            manifest["data"] = {**manifest["data"], "salt_file": str(run.salts(salts).place)}
-        done = finished_or_other(folder, manifest)
+            told = replace(told, data=replace(told.data, salt_file=str(run.salts(salts).place)))
+        done = finished_or_other(folder, told)
         if done is not None:
             return _of_cases(done, cases)
         empty = np.union1d(run.tombstones, forget_set.slots)
         made = _recipe(run, chosen)
-        key = key_of(run.path, run.manifest)
+        key = key_of(run.path, run.told)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
-        manifest["trace"] = chosen.traces(known, trace).value
+        told = replace(told, trace=chosen.traces(known, trace).value)
         if key is not None:
             keep_key(folder, key)
-        started = start_or_continue(folder, manifest)
+        started = start_or_continue(folder, told).told
         reveal_key(folder)
         write_commitment(folder, run.commitment, run.units)
         write_text(folder / "forget.json", plain_json(forget_set.as_json()))
-        if started.manifest["environment"] is not None and recipe.profile is Profile.EXACT:
-            require_same(
-                found.environment, started.manifest["environment"], f"{folder} was begun", "choose a new --out"
-            )
-        manifest = {**manifest, **started.manifest, "environment": found.environment}
-        write_manifest(folder, manifest)
+        if started.environment is not None and recipe.profile is Profile.EXACT:
+            require_same(found.environment, started.environment, f"{folder} was begun", "choose a new --out")
+        told = continued(told, started, environment=found.environment)
+        write_run_file(folder, told)
         Log(folder / "log.jsonl").add_request(
             slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest, cases=cases
         )
@@ -144,7 +144,7 @@ def unlearn(
             trace=trace,
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
-        return _finish(folder, manifest, run, chosen, result, tuning)
+        return _finish(folder, told, run, chosen, result, tuning)
 
 
 def _of_cases(run: Run, cases: Sequence[str]) -> Run:
@@ -175,18 +175,12 @@ def _answered(
     if not (folder / "run.json").is_file():
         return None
     found = Run.open_any(folder)
-    request = found.manifest["request"]
+    request = found.told.request
     same = (
-        found.manifest["status"] == "finished"
-        and request.get("operation") == "unlearn"
-        and request["parent"] == run.weights_digest
-        and request["parent_tombstones"] == tombstones_digest(run.tombstones).hex()
-        and found.manifest["rules"] == list(rules)
-        and request["method"] == method.as_json()
-        and request["budget"] == _budget(method, budget)
-        and request["seed"] == seed
-        and request["device"] == (device or str(run.manifest["device"]))
-        and request.get("tuning") == (None if tuning is None else tuning["digest"])
+        found.told.status == "finished"
+        and isinstance(request, UnlearnRequest)
+        and request == replace(_request(run, method, request.forget, budget, seed, device, tuning), rest=request.rest)
+        and found.told.rules == tuple(rules)
     )
     return sound(found) if same else None
 
@@ -202,16 +196,16 @@ def parent_of(
     Whatever is done with it belongs inside ``pinned(parent.recipe)``.
     """
     found = run if isinstance(run, Run) else Run.open(run)
-    named = device or str(found.manifest["device"])
+    named = device or found.told.device
     examples = Examples(found.recipe, found.data(data)[Split.TRAIN], find_device(named))
     with pinned(found.recipe):
-        key = key_of(found.path, found.manifest)
+        key = key_of(found.path, found.told)
         return _looked_at(found, exact_ancestor(found), examples, found.recipe, found.tombstones, named, key)[0]
 
 
 def exact_ancestor(run: Run) -> Run:
     """The nearest run that training or an exact method made: approximate weights are never replayed from."""
-    while run.manifest["operation"] == "unlearn" and run.manifest["trajectory"] != "recorded":
+    while not run.told.recorded:
         run = run.parent
     return run
 
@@ -243,9 +237,10 @@ def _parent(
     same_lineage: bool,
 ) -> Parent:
     """``noise`` is that of the lineage which the result belongs to: another training seed draws another."""
-    changed = differing(found.environment, ancestor.manifest["environment"])
+    environment = ancestor.told.environment or {}
+    changed = differing(found.environment, environment)
     replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else found.lossy
-    here, there = found.environment["initial_weights"], ancestor.manifest["environment"]["initial_weights"]
+    here, there = found.environment["initial_weights"], environment["initial_weights"]
     refused = found.refused
     if refused is None and same_lineage and here != there:
         refused = f"model {run.recipe.model!r} came out of its factory with other initial weights than in the training"
@@ -271,15 +266,36 @@ def _parent(
 
 def _account(run: Run) -> Any:
     """What certified removals have spent; a run that was certified has an account."""
-    account = run.manifest.get("account")
-    if account is not None and not isinstance(account, Mapping):
-        raise DataError(f"the account of {run.path} is no table: run.json was altered; use another run")
+    account = run.told.account
     if account is None and (isinstance(run.guarantee, Certified) or (run.method or "") == "certified-logistic"):
         raise DataError(f"{run.path} was certified, but its account is gone: run.json was altered; use another run")
     return account
 
 
-def _manifest(
+def _request(
+    run: Run,
+    method: Method,
+    forget: str,
+    budget: float | None,
+    seed: int,
+    device: str | None,
+    tuning: Mapping[str, Any] | None,
+) -> UnlearnRequest:
+    """What decides the result; ``forget`` is the digest of the slots."""
+    return UnlearnRequest(
+        parent=run.weights_digest,
+        root=run.told.dataset_root,
+        parent_tombstones=tombstones_digest(run.tombstones).hex(),
+        forget=forget,
+        method=method.told,
+        budget=_budget(method, budget),
+        seed=Large(seed),
+        device=device or run.told.device,
+        tuning=None if tuning is None else tuning["digest"],
+    )
+
+
+def _begun(
     run: Run,
     folder: Path,
     method: Method,
@@ -288,47 +304,39 @@ def _manifest(
     seed: int,
     device: str,
     tuning: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    tombstones = np.union1d(run.tombstones, forget_set.slots)
-    inherited = (
-        *("data", "dataset_root", "beacon", "beacon_described", "beacon_note", "preprocessing"),
-        "noise_commitment",
+) -> RunFile:
+    """run.json of an unlearning as it begins: data, beacon and preprocessing are the parent's."""
+    forget = tombstones_digest(forget_set.slots).hex()
+    request = _request(run, method, forget, budget, seed, device, tuning)
+    recipe, told = _recipe(run, method), run.told
+    return RunFile(
+        status="running",
+        operation="unlearn",
+        request=request,
+        recipe=recipe.as_json(),
+        recipe_digest=recipe.digest.hex(),
+        data=told.data,
+        dataset_root=told.dataset_root,
+        beacon=told.beacon,
+        beacon_described=told.beacon_described,
+        beacon_note=told.beacon_note,
+        lineage_seed=Schedule.of(recipe, run.commitment.root, run.units, run.beacon).seed.hex(),
+        tombstones=Slots(tuple(np.union1d(run.tombstones, forget_set.slots).tolist())),
+        released={},
+        method=request.method,
+        parent=ParentFile(
+            path=str(run.path.resolve()),
+            relative=os.path.relpath(run.path.resolve(), folder.resolve()),
+            weights_digest=run.weights_digest,
+        ),
+        preprocessing=told.preprocessing,
+        environment=None,
+        device=device,
+        noise_commitment=told.noise_commitment,
+        forgotten=len(forget_set),
+        rules=forget_set.rules,
+        asked=Asked(budget=request.budget, seed=request.seed),
     )
-    recipe = _recipe(run, method)
-    return {
-        **{name: run.manifest[name] for name in inherited if name in run.manifest},
-        "recipe": recipe.as_json(),
-        "recipe_digest": recipe.digest.hex(),
-        "lineage_seed": Schedule.of(recipe, run.commitment.root, run.units, run.beacon).seed.hex(),
-        "format": FORMAT,
-        "status": "running",
-        "operation": "unlearn",
-        "request": {
-            "operation": "unlearn",
-            "parent": run.weights_digest,
-            "root": run.manifest["dataset_root"],
-            "parent_tombstones": tombstones_digest(run.tombstones).hex(),
-            "forget": tombstones_digest(forget_set.slots).hex(),
-            "method": method.as_json(),
-            "budget": _budget(method, budget),
-            "seed": seed,
-            "device": device,
-            **({} if tuning is None else {"tuning": tuning["digest"]}),
-        },
-        "tombstones": [int(slot) for slot in tombstones],
-        "forgotten": len(forget_set),
-        "rules": list(forget_set.rules),
-        "method": method.as_json(),
-        "budget": _budget(method, budget),
-        "seed": seed,
-        "parent": {
-            "path": str(run.path.resolve()),
-            "relative": os.path.relpath(run.path.resolve(), folder.resolve()),
-            "weights_digest": run.weights_digest,
-        },
-        "environment": None,
-        "device": device,
-    }
 
 
 def _budget(method: Method, budget: float | None) -> float | None:
@@ -344,7 +352,7 @@ def _recipe(run: Run, method: Method) -> Recipe:
 
 def _finish(
     folder: Path,
-    manifest: Mapping[str, Any],
+    told: RunFile,
     run: Run,
     method: Method,
     result: Unlearned,
@@ -354,27 +362,34 @@ def _finish(
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
         for left in (folder / "checkpoints").glob("*"):  # also what a killed process was writing
             left.unlink()
+    untuned, fields = said_of_fields(method, tuning)
+    reused = {str(shard): steps for shard, steps in result.reused.items()} if Need.CHECKPOINTS in method.needs else {}
+    complete = replace(
+        told,
+        training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
+        notices=result.notices,
+        account=result.account,
+        trajectory="recorded" if recorded else "none",
+        checkpoint_interval=result.interval if recorded else None,
+        tuning=fields,
+        forgetting=Forgetting(
+            allowed=result.cost.allowed,
+            stopped=result.stopped,
+            prepaid=result.cost.prepaid,
+            seen=result.seen,
+            reused_steps=reused,
+            untuned=untuned,
+        ),
+        rest={**told.rest, **({} if recorded else {"checkpoint_interval": None})},
+    )
     return finish_model(
         folder,
-        manifest,
+        complete,
         result.model,
-        alive=list(result.alive),
+        alive=result.alive,
         guarantee=result.guarantee,
         exact_refused=result.exact_refused,
         example_steps=result.cost.example_steps,
-        allowed=result.cost.allowed,
         seconds=result.cost.seconds,
-        prepaid=list(result.cost.prepaid),
-        training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
         steps=result.steps,
-        stopped=result.stopped,
-        notices=list(result.notices),
-        seen=list(result.seen),
-        **({} if result.account is None else {"account": dict(result.account)}),
-        reused_steps={str(shard): steps for shard, steps in result.reused.items()}
-        if Need.CHECKPOINTS in method.needs
-        else {},
-        trajectory="recorded" if recorded else "none",
-        checkpoint_interval=result.interval if recorded else None,
-        **said_of_fields(method, tuning),
     )

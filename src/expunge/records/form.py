@@ -1,87 +1,191 @@
-"""Frozen dataclasses to canonical JSON and back: the types of the fields are the schema.
+"""Frozen dataclasses to JSON and back: the types of the fields are the schema of every file that is read again.
 
-Names are camelCase in JSON. ``bytes`` is a digest of 32 bytes in hexadecimal, ``float`` a C99 hex string, a tuple a
-list, an enum its value, ``Time`` a UTC second, ``Large`` a count that is text from 2⁵³ on. A field that is None is left
-out, so a value has one text; a null is refused. Whatever is not exactly of its type is refused with the place where it
-stands.
+Two forms. **Signed**: camelCase, reals as C99 hex strings, ``bytes`` as 64 hexadecimal digits; unknown keys and nulls
+are refused, so that one value has one text. **Plain**: names as they stand, ordinary numbers; keys that this version
+does not know are kept in ``rest`` and written back. In both a tuple is a list, an enum its value, and a field with the
+default None may be absent and is left out. Whatever is not exactly of its type is refused with the place where it
+stands; the method ``check`` of a class says what must hold between its fields.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 import types
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
-from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from expunge.core.hashing import LARGEST_INTEGER
-from expunge.records.canonical import (
-    checked_count,
-    checked_list,
-    checked_object,
-    checked_text,
-    malformed,
-    read_digest,
-    read_real,
-)
+from expunge.core.clock import Time
+from expunge.core.errors import DataError, ExpungeError, RecordError
+from expunge.core.hashing import LARGEST_INTEGER, canonical_json, parse_json, plain_json, sha256
+from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.canonical import checked_list, checked_object, checked_text, malformed
+from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, unfit
 
 Found = TypeVar("Found")
-TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
-FORM = "%Y-%m-%dT%H:%M:%SZ"
-DIGITS = re.compile(r"[1-9][0-9]{15,19}\Z")
-Large = NewType("Large", int)  # a whole number from 0 to 2⁶⁴ − 1
+MOST_ITEMS = 2000
+NULL = {"null": True}  # metadata of a field that may be absent and is written as null
+INLINE = {"inline": True}  # metadata of a part whose fields stand among those of its owner: all of them or none
 
 
-@dataclass(frozen=True, order=True)
-class Time:
-    """A second in UTC, as somebody's clock told it."""
+@dataclass(frozen=True)
+class Through:
+    """A type that is written as another: ``shape`` is a dataclass or a choice of some."""
 
-    text: str
+    shape: Any
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
 
-    @classmethod
-    def now(cls) -> Time:
-        return cls(datetime.now(UTC).strftime(FORM))
 
-    @classmethod
-    def at(cls, seconds: int) -> Time:
-        """Seconds since 1970."""
-        return cls(datetime.fromtimestamp(seconds, UTC).strftime(FORM))
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """Part of a plain document. ``rest`` is kept as it is: keys that are unknown, and nulls that may be left out."""
 
-    @property
-    def seconds(self) -> int:
-        """Seconds since 1970."""
-        return int(datetime.strptime(self.text, FORM).replace(tzinfo=UTC).timestamp())
+    rest: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
-    def __str__(self) -> str:
-        return self.text
+
+@dataclass(frozen=True, kw_only=True)
+class Document(Plain):
+    """A plain file. ``AGAIN`` ends the refusal of another format."""
+
+    FORMAT: ClassVar[str]
+    AGAIN: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed(Document):
+    """A plain file with a digest over all but itself."""
+
+    digest: Digest = ""
 
 
 def to_json(value: Any) -> Any:
-    """What ``canonical_json`` takes."""
+    """A signed value, as ``canonical_json`` takes it."""
+    return _written(type(value), value, True)
+
+
+def from_json(kind: type[Found], value: Any, what: str) -> Found:
+    """A signed value from untrusted JSON; ``what`` names the place in the refusal."""
+    return cast("Found", _reader(kind, True)(value, what))
+
+
+def to_plain(value: Any) -> Any:
+    """A plain value, as JSON takes it."""
+    return _written(type(value), value, False)
+
+
+def from_plain(kind: Any, value: Any, where: str) -> Any:
+    """A plain value from untrusted JSON; ``where`` names the place in the refusal."""
+    return _reader(kind, False)(value, where)
+
+
+def write_document(document: Document) -> str:
+    """The text of a plain file."""
+    return plain_json(to_plain(document))
+
+
+def seal(document: Found) -> Found:
+    """The document with its digest."""
+    return replace(cast("Any", document), digest=_digest(cast("Any", document).FORMAT, to_plain(document)))
+
+
+def _digest(tag: str, content: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in content.items() if name != "digest"}
+    return sha256(tag.encode(), canonical_json(told)).hex()
+
+
+def read_document(kind: type[Found], content: Any, where: str, refusal: type[ExpungeError] = DataError) -> Found:
+    """A plain file from its bytes, or from a value that was parsed; another format is a ``refusal`` of that class."""
+    document = cast("type[Document]", kind)
+    value = _parsed(content, where) if isinstance(content, bytes) else content
+    told = _object(value, where)
+    if (found := told.get("format")) != document.FORMAT:
+        shown = clean(repr(found), LONGEST_NAME)
+        raise refusal(
+            f"{where} has the format {shown}, not {document.FORMAT!r}: another version wrote it{document.AGAIN}"
+        )
+    if issubclass(document, Sealed):
+        digest = _reader(Digest, False)(_member(told, "digest", where), f"{where} digest")
+        try:
+            same = digest == _digest(document.FORMAT, told)
+        except ExpungeError:  # keys or numbers that no writer of ours leaves
+            same = False
+        if not same:
+            raise DataError(f"{where} does not match its digest: it was altered{document.AGAIN}")
+    return from_plain(kind, {name: inner for name, inner in told.items() if name != "format"}, where)
+
+
+def _parsed(content: bytes, where: str) -> Any:
+    try:
+        return parse_json(content)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _written(kind: Any, value: Any, signed: bool) -> Any:
+    """A value as JSON takes it. Of its type only ``Through`` matters, all else shows in the value."""
+    if value is None:
+        return None
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        through = next((mark for mark in inner[1:] if isinstance(mark, Through)), None)
+        return _written(inner[0], value, signed) if through is None else to_plain(through.write(value))
+    if origin in (Union, types.UnionType):
+        return _written(next(one for one in inner if one is not type(None)), value, signed)
+    if isinstance(value, list | tuple):
+        return [_written(inner[0] if inner else Any, item, signed) for item in cast("tuple[Any, ...]", value)]
+    if isinstance(value, Mapping):
+        told = cast("Mapping[str, Any]", value).items()
+        return {name: _written(inner[1] if inner else Any, item, signed) for name, item in told}
     if isinstance(value, Time):
         return value.text
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, int) and value > LARGEST_INTEGER:
-        return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {camel(item.name): getattr(value, item.name) for item in fields(value)}
-        return {name: to_json(inner) for name, inner in found.items() if inner is not None}
-    if isinstance(value, Mapping):
-        return {name: to_json(inner) for name, inner in cast("Mapping[str, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [to_json(inner) for inner in cast("tuple[Any, ...]", value)]
-    return value
+    if is_dataclass(value):
+        return _object_of(value, signed)
+    return str(value) if signed and isinstance(value, int) and value > LARGEST_INTEGER else value
 
 
-def from_json(kind: type[Found], value: Any, what: str) -> Found:
-    """A value of a dataclass from untrusted JSON; ``what`` names the place in the refusal."""
-    return cast("Found", _read(kind, value, what))
+def _object_of(value: Any, signed: bool) -> dict[str, Any]:
+    schema, rest = _schema(type(value), signed), getattr(value, "rest", {})
+    found: dict[str, Any] = {"format": value.FORMAT} if isinstance(value, Document) else {}
+    for name, (attribute, kind) in schema.known.items():
+        told = _written(kind, getattr(value, attribute), signed)
+        if told is not None or (name in schema.nulls and not signed):
+            found[name] = told
+    for attribute in schema.groups:
+        found |= {} if (group := getattr(value, attribute)) is None else _object_of(group, signed)
+    return {**rest, **found}
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """Of a dataclass: by JSON name the attribute and its type; names that must be there, or are written if null."""
+
+    known: Mapping[str, tuple[str, Any]]
+    needed: frozenset[str]
+    nulls: frozenset[str]
+    groups: Mapping[str, type]  # by attribute the inline parts
+
+
+@functools.cache
+def _schema(kind: type, signed: bool) -> _Schema:
+    hints = get_type_hints(kind, include_extras=True)
+    own = [item for item in fields(kind) if item.name != "rest" and "inline" not in item.metadata]
+    return _Schema(
+        known={_name(item, signed): (item.name, hints[item.name]) for item in own},
+        needed=frozenset(_name(item, signed) for item in own if item.default is not None),
+        nulls=frozenset(_name(item, signed) for item in own if item.default is not None or "null" in item.metadata),
+        groups={item.name: get_args(hints[item.name])[0] for item in fields(kind) if "inline" in item.metadata},
+    )
+
+
+def _name(item: Field[Any], signed: bool) -> str:
+    name = str(item.metadata.get("name", item.name))
+    return camel(name) if signed else name
 
 
 def camel(name: str) -> str:
@@ -91,68 +195,174 @@ def camel(name: str) -> str:
 
 
 @functools.cache
-def _schema(kind: type) -> tuple[dict[str, tuple[str, Any]], tuple[str, ...], tuple[str, ...]]:
-    """By JSON name the field and its type; which must be there; which may be missing."""
-    hints = get_type_hints(kind)
-    known = {camel(item.name): (item.name, hints[item.name]) for item in fields(kind)}
-    defaults = {camel(item.name): item.default for item in fields(kind)}
-    optional = tuple(name for name, default in defaults.items() if default is None)
-    assert all(default is None or default is MISSING for default in defaults.values()), kind
-    return known, tuple(name for name in known if name not in optional), optional
-
-
-def _read(kind: Any, value: Any, what: str) -> Any:
-    if get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (inner for inner in get_args(kind) if inner is not type(None))
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)[0]
-        return tuple(_read(inner, item, f"{what}[{at}]") for at, item in enumerate(checked_list(value, what)))
+def _reader(kind: Any, signed: bool) -> Read:
+    """How a value of a type is read."""
+    origin = get_origin(kind)
+    inner: tuple[Any, ...] = get_args(kind)
+    if origin is Annotated:
+        return _marked(inner[0], inner[1:], signed)
+    if origin in (Union, types.UnionType):
+        some: tuple[Any, ...] = tuple(one for one in inner if one is not type(None))
+        read = _chosen(some) if len(some) > 1 else _reader(*some, signed)
+        return read if signed or len(some) == len(inner) else lambda told, at: None if told is None else read(told, at)
+    if origin is tuple:
+        return _items(_reader(inner[0], signed), signed)
+    if origin is Literal:
+        return _word(inner, signed)
     if kind is Any:
-        return value
-    if get_origin(kind) is not None:  # a mapping of plain JSON; what it may hold is its reader's question
-        if not isinstance(value, dict):
-            raise malformed(what, "an object is expected")
-        return cast("dict[str, Any]", value)
-    if kind is Time:
-        return _time(value, what)
-    if kind is Large:
-        return _large(value, what)
-    if kind is bytes:
-        return read_digest(value, what)
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise malformed(what, "true or false is expected")
-        return value
-    if kind is int:
-        return checked_count(value, what)
-    if kind is float:
-        return read_real(value, what)
-    if kind is str:
-        return checked_text(value, what)
+        return lambda value, where: value
+    if origin is not None:
+        return _members(_reader(inner[1], signed), signed)
+    if kind in (SIGNED if signed else PLAIN):
+        return (SIGNED if signed else PLAIN)[kind]
     if issubclass(kind, Enum):
-        text = checked_text(value, what)
-        if text not in {item.value for item in kind}:
-            raise malformed(what, f"{text[:40]!r} is not one of {', '.join(item.value for item in kind)}")
-        return kind(text)
-    known, names, optional = _schema(kind)
-    found = checked_object(value, what, names, optional)
-    return kind(**{known[name][0]: _read(known[name][1], inner, f"{what}.{name}") for name, inner in found.items()})
+        word = _word(tuple(item.value for item in kind), signed)
+        return lambda value, where: kind(word(value, where))
+    return (_signed_fields if signed else _plain_fields)(kind)
 
 
-def _large(value: Any, what: str) -> int:
-    """Small ones are numbers and large ones text, so that one count has one form."""
-    if not isinstance(value, str):
-        return checked_count(value, what)
-    if not DIGITS.match(value) or not LARGEST_INTEGER < int(value) < 2**64:
-        raise malformed(what, f"{value[:40]!r} is no whole number from 2^53 to 2^64 − 1")
-    return int(value)
+def _marked(kind: Any, marks: tuple[Any, ...], signed: bool) -> Read:
+    if isinstance(marks[0], Through):
+        shape, make = _reader(marks[0].shape, signed), marks[0].read
+        return lambda value, where: _made(make, shape(value, where), where)
+    read, bounds = _reader(kind, signed), cast("tuple[Bound, ...]", marks)
+
+    def bounded(value: Any, where: str) -> Any:
+        found = read(value, where)
+        for bound in bounds:
+            if (kept := bound.fit(found)) is None:
+                raise malformed(where, f"{bound.needed} is expected") if signed else unfit(value, where, bound.needed)
+            found = kept
+        return found
+
+    return bounded
 
 
-def _time(value: Any, what: str) -> Time:
-    text = checked_text(value, what)
+def _made(make: Callable[[Any], Any], told: Any, where: str) -> Any:
+    """A value whose class has rules of its own: what they refuse is refused with the place."""
     try:
-        if TIME.match(text) and datetime.strptime(text, FORM).strftime(FORM) == text:
-            return Time(text)
-    except ValueError:
-        pass
-    raise malformed(what, f"{text[:40]!r} is no UTC second such as '2026-01-31T12:00:00Z'")
+        return make(told)
+    except (DataError, RecordError):
+        raise
+    except ExpungeError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _chosen(kinds: tuple[Any, ...]) -> Read:
+    """One of some plain dataclasses: by the word that each has as a literal, else by its first field."""
+    literals = {
+        name: get_args(told)[0] for kind in kinds for name, told in get_type_hints(kind).items() if _is_word(told)
+    }
+    tag = next(iter(literals), None)
+    words = {} if tag is None else {get_args(get_type_hints(kind)[tag])[0]: _reader(kind, False) for kind in kinds}
+    first = {next(iter(_schema(kind, False).known)): _reader(kind, False) for kind in kinds}
+    otherwise = _reader(kinds[0], False)
+
+    def read(value: Any, where: str) -> Any:
+        told = _object(value, where)
+        if tag is not None:
+            word = _word(tuple(words), False)(_member(told, tag, where), f"{where} {tag}")
+            return words[word](value, where)
+        return next((reader for name, reader in first.items() if name in told), otherwise)(value, where)
+
+    return read
+
+
+def _is_word(told: Any) -> bool:
+    return get_origin(told) is Literal and len(get_args(told)) == 1
+
+
+def _items(read: Read, signed: bool) -> Read:
+    def items(value: Any, where: str) -> tuple[Any, ...]:
+        if signed:
+            return tuple(read(item, f"{where}[{at}]") for at, item in enumerate(checked_list(value, where)))
+        if not isinstance(value, list):
+            raise unfit(value, where, "a list")
+        told = cast("list[Any]", value)
+        if len(told) > MOST_ITEMS:
+            raise DataError(f"{where} lists {len(told)} entries, at most {MOST_ITEMS} are ever written: it was altered")
+        return tuple(read(item, f"{where} [{at}]") for at, item in enumerate(told))
+
+    return items
+
+
+def _members(read: Read, signed: bool) -> Read:
+    """A mapping; in the signed form of plain JSON: what it may hold is its reader's question."""
+
+    def members(value: Any, where: str) -> Mapping[str, Any]:
+        if not signed:
+            return {name: read(inner, f"{where} {name}") for name, inner in _object(value, where).items()}
+        if not isinstance(value, dict):
+            raise malformed(where, "an object is expected")
+        return cast("dict[str, Any]", value)
+
+    return members
+
+
+def _word(words: tuple[str, ...], signed: bool) -> Read:
+    def word(value: Any, where: str) -> str:
+        if signed and (text := checked_text(value, where)) not in words:
+            raise malformed(where, f"{text[:40]!r} is not one of {', '.join(words)}")
+        if not isinstance(value, str) or value not in words:
+            raise unfit(value, where, f"one of {', '.join(words)}")
+        return value
+
+    return word
+
+
+def _signed_fields(kind: type) -> Read:
+    schema = _schema(kind, True)
+    optional = frozenset(schema.known) - schema.needed
+    assert not schema.groups, kind
+
+    def read(value: Any, where: str) -> Any:
+        told = checked_object(value, where, schema.needed, optional)
+        found = {name: _reader(schema.known[name][1], True)(inner, f"{where}.{name}") for name, inner in told.items()}
+        return kind(**{schema.known[name][0]: inner for name, inner in found.items()})
+
+    return read
+
+
+def _plain_fields(kind: type) -> Read:
+    schema, keeps, checked = _schema(kind, False), issubclass(kind, Plain), hasattr(kind, "check")
+    own = [(name, at, _reader(hint, False), name in schema.needed) for name, (at, hint) in schema.known.items()]
+    parts = [(at, _reader(part, False), tuple(_schema(part, False).known)) for at, part in schema.groups.items()]
+    names = {*schema.known, *(name for _, _, inside in parts for name in inside)}
+
+    def build(made: dict[str, Any]) -> Any:
+        return kind(**made)
+
+    def read(value: Any, where: str) -> Any:
+        told, made, rest = _object(value, where), dict[str, Any](), dict[str, Any]()
+        for name, attribute, reader, needed in own:
+            found = _member(told, name, where) if needed else told.get(name)
+            if found is not None or needed:
+                made[attribute] = reader(found, f"{where} {name}")
+            elif name in told and name not in schema.nulls:
+                rest[name] = None
+        for attribute, reader, inside in parts:
+            if group := {name: told[name] for name in inside if name in told}:
+                made[attribute] = reader(group, where)
+        rest |= {name: told[name] for name in told.keys() - names}
+        if rest and not keeps:
+            raise DataError(f"{where} has the unknown field {clean(repr(min(rest)), 60)}: the file was altered")
+        if rest:
+            made["rest"] = rest
+        found = _made(build, made, where)
+        if checked:
+            found.check(where)
+        return found
+
+    return read
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise unfit(value, where, "an object")
+    return cast("dict[str, Any]", value)
+
+
+def _member(told: Mapping[str, Any], name: str, where: str) -> Any:
+    if name not in told:
+        raise DataError(f"{where} has no {name!r}: the file was altered or another version wrote it")
+    return told[name]

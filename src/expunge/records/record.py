@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
-from expunge.records.form import Large, Time
+from expunge.records.scalars import Large
 
 
 class Operation(Enum):

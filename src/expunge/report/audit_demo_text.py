@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.report.numerals import count, shown
+from expunge.core.wording import counted
+from expunge.report.numerals import shown
 
 OPENING = (
     "Somebody trains a model, makes it forget a person, and signs a record of it. Then they cheat, and each time two "
@@ -64,11 +65,11 @@ def told(part: str, found: Any) -> list[str | Table]:
 
 def _story(story: Mapping[str, Any]) -> Part:
     yield (
-        f"The owner commits to {count(int(story['rows']), 'picture')} of handwritten digits and to a recipe, signs "
+        f"The owner commits to {counted(int(story['rows']), 'picture')} of handwritten digits and to a recipe, signs "
         "that and enters it in a log. Only then are 32 random bytes drawn, the beacon. Commitment and beacon together "
-        f"fix who sits in each of the {count(int(story['steps']), 'step')} of the training: the owner has nothing to "
-        f"choose. The model is trained; then it forgets {name_of(story)} ({count(int(story['forgotten']), 'picture')}) "
-        "exactly: the first step that held one of them, and all after it, are carried out again with their chairs "
+        f"fix who sits in each of the {counted(int(story['steps']), 'step')} of the training: the owner has nothing to "
+        f"choose. The model is trained; then it forgets {name_of(story)} ({counted(int(story['forgotten']), 'picture')}"
+        ") exactly: the first step that held one of them, and all after it, are carried out again with their chairs "
         "empty. Both runs are signed and logged."
     )
     yield (
@@ -92,9 +93,9 @@ def _forgeries(lines: Sequence[Mapping[str, Any]]) -> Part:
     first = lines[0]
     yield (
         f"The owner keeps the weights and rewrites the log: row {first['target']}, a picture of that person, is said "
-        f"to have been in none of the {count(int(first['steps']), 'step')} that held it, and others sit in its chairs. "
-        "Distance is l2 over all weights, between a forged step and the true one; of all steps, the median. Honest "
-        "repeats under other settings (threads, kernels, order of rows) differ by up to "
+        f"to have been in none of the {counted(int(first['steps']), 'step')} that held it, and others sit in its "
+        "chairs. Distance is l2 over all weights, between a forged step and the true one; of all steps, the median. "
+        "Honest repeats under other settings (threads, kernels, order of rows) differ by up to "
         f"{small(first['noise']['most'])}; Proof-of-Learning lets pass {small(first['tolerance'])}, which is 0.008 of "
         "the distance between trainings with other seeds."
     )

@@ -27,10 +27,10 @@ def cost_bars(section: Section) -> tuple[Bar, ...]:
     work, seconds = (cost_of_retraining(section, name) for name in ("example-steps", "seconds"))
     if work is None:
         return ()
-    runs = list(zip(section.labels, section.runs, strict=True))[:MOST_BARS]
-    longest = max([work, *(run.example_steps for _, run in runs)])
+    runs = section.named[:MOST_BARS]
+    longest = max([work, *(run.result.example_steps for _, run in runs)])
     bars = [_bar("retraining", "reference", work, work, seconds or 0.0, longest)]
-    bars += [_bar(label, "run", run.example_steps, work, run.seconds, longest) for label, run in runs]
+    bars += [_bar(label, "run", run.result.example_steps, work, run.result.seconds, longest) for label, run in runs]
     return tuple(bars)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.core.values import Undecided
-from expunge.report.comparison import Notes
-from expunge.report.entry import clean
-from expunge.report.numerals import SPACE, count
-from expunge.report.study_text import DASH, STYLES, between, number, signed
+from expunge.core.wording import clean, counted
+from expunge.report.comparison import TONES, Cell, Notes, own_reason
+from expunge.report.numerals import DASH, SPACE
+from expunge.report.study_text import STYLES, between, number, signed
 from expunge.report.study_values import (
     STATES,
     VERDICTS,
@@ -23,7 +23,6 @@ from expunge.report.study_values import (
     guarantee_rank,
 )
 
-TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
 WORTH = {"Supported": 1.0, "Refuted": -1.0, "Undecided": 0.0}
 BROKEN = ("collapsed", "failed", "changed nothing", "over-forgotten")
 LONGEST_SHOWN = 60
@@ -66,19 +65,6 @@ class Badge:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One field: a value with what stands beside and below it, or lines with their tones; ``sort`` orders it."""
-
-    value: str = ""
-    beside: str = ""
-    below: str = ""
-    note: int | None = None
-    tone: str = ""
-    lines: tuple[tuple[str, str], ...] = ()
-    sort: str | None = None
-
-
-@dataclass(frozen=True)
 class Line:
     """A row of a table. ``said`` takes the place of the cells where there is nothing to show."""
 
@@ -107,7 +93,7 @@ class Board:
 def setting_board(study: Study, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
     """All methods of one setting, in their order, below the original and the retrained references."""
     notes = Notes(start)
-    references = count(study.references, "model")
+    references = counted(study.references, "model")
     bands = (
         _band(
             "Retrained references", f"never saw them; mean of {references}", setting.retrained, notes, _known(setting)
@@ -268,21 +254,15 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
 
 def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
     if isinstance(figure, Undecided):
-        return Cell(DASH, note=notes.number(_own_reason(figure.reason)))
+        return Cell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
     style = STYLES[key]
     value = number(figure.mean, style)
     return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
 
 
-def _own_reason(reason: str) -> str:
-    """A reason that another figure gave, without that figure's name: both columns then share one note."""
-    name, _, rest = reason.partition(": ")
-    return rest if name in STYLES and rest else reason
-
-
 def _tuning(row: Row) -> Cell:
     state = row.tuning.state
-    trials = count(row.tuning.trials, "trial") if row.tuning.trials else ""
+    trials = counted(row.tuning.trials, "trial") if row.tuning.trials else ""
     tone = "open" if state in ("untuned", "oracle-tuned") else ""
     return Cell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
 

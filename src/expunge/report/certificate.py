@@ -15,6 +15,8 @@ from markupsafe import Markup
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
+from expunge.core.values import Certified
+from expunge.core.wording import clean, counted
 from expunge.report.certificate_facts import (
     LONGEST_LIST,
     Fact,
@@ -26,8 +28,7 @@ from expunge.report.certificate_facts import (
     time,
     words,
 )
-from expunge.report.entry import clean
-from expunge.report.numerals import count, listed
+from expunge.report.numerals import listed
 from expunge.report.templates import environment, resource
 
 FORMAT = "expunge/certificate/1"
@@ -113,9 +114,9 @@ def _lead(told: Facts) -> str:
 
 def _told(told: Facts) -> str:
     forgotten, algorithm, operation = told["forgotten"], words(told["algorithm"]["name"]), told["operation"]
-    rows = f"{forgotten['slots']:,} of {count(forgotten['of'], 'training row')}"
+    rows = f"{forgotten['slots']:,} of {counted(forgotten['of'], 'training row')}"
     if operation == "train":
-        without = f" without {rows}" if forgotten["slots"] else f" on {count(forgotten['of'], 'row')}"
+        without = f" without {rows}" if forgotten["slots"] else f" on {counted(forgotten['of'], 'row')}"
         return f"By this record the model was trained{without}."
     verb = "trained again" if operation == "retrain" else "changed"
     asked = f"so that {rows} {'is' if forgotten['slots'] == 1 else 'are'} forgotten"
@@ -158,7 +159,7 @@ def _verdict(checked: Facts) -> Banner:
 
 
 def _pending(window: Facts, over: bool) -> tuple[str, str]:
-    until, days = time(window["until"]), count(window["days"], "day")
+    until, days = time(window["until"]), counted(window["days"], "day")
     if over:
         return (
             "Erasure was pending",
@@ -172,10 +173,8 @@ def _pending(window: Facts, over: bool) -> tuple[str, str]:
 
 
 def _guarantee(found: Facts) -> str:
-    kind = str(found["kind"]).capitalize()
-    if found["epsilon"] is None or found["delta"] is None:
-        return kind
-    return f"{kind} (ε = {found['epsilon']:g}, δ = {found['delta']:g})"
+    kind, epsilon, delta = str(found["kind"]).capitalize(), found["epsilon"], found["delta"]
+    return kind if epsilon is None or delta is None else f"{kind} ({Certified(epsilon, delta).detail})"
 
 
 def _standing(told: Facts) -> str:
@@ -205,8 +204,8 @@ def _request(found: Facts) -> dict[str, str]:
         "case": clean(", ".join(found["cases"]), 48) or "no case named",
         "who": "a person" if found["initiator"] == "person" else "the owner",
         "received": time(found["received"]),
-        "rows": f"{count(found['slots'], 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
-        "receipts": count(found["receipts"], "receipt") if found["receipts"] else "no receipt",
+        "rows": f"{counted(found['slots'], 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
+        "receipts": counted(found["receipts"], "receipt") if found["receipts"] else "no receipt",
         "when": "answered here" if found["own"] else "earlier",
     }
 
@@ -233,7 +232,7 @@ def _findings(told: Facts) -> dict[str, Any]:
     return {
         "failed": [_finding(item, LONGEST_REASON) for item in failed[:MOST_REFUSALS]],
         "held": [_finding(item, LONGEST_DETAIL) for item in held[:room]],
-        "more": f"and {count(left, 'finding')} more, which expunge verify prints" if left else "",
+        "more": f"and {counted(left, 'finding')} more, which expunge verify prints" if left else "",
         "remarks": [clean(item["text"], LONGEST_REMARK) for item in remarks[:MOST_REMARKS]],
     }
 
@@ -263,5 +262,5 @@ def _chain(links: Sequence[Facts]) -> list[dict[str, str]]:
     if len(found) <= MOST_LINKS:
         return found
     hidden = len(found) - MOST_LINKS + 1
-    between = {"operation": f"{count(hidden, 'earlier record')} between", "at": "", "digest": ""}
+    between = {"operation": f"{counted(hidden, 'earlier record')} between", "at": "", "digest": ""}
     return [found[0], between, *found[hidden + 1 :]]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from expunge.report.entry import clean
-from expunge.report.numerals import count, listed, shown
+from expunge.core.wording import clean, counted
+from expunge.report.numerals import listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
 MOST_SIGNERS = 2
@@ -28,10 +28,10 @@ class Fact:
 
 def owners(forgotten: Facts) -> str:
     slots, own = forgotten["slots"], forgotten["owner_initiated"]
-    beside = f", and {count(forgotten['beside'], 'row')} of theirs that never trained" if forgotten["beside"] else ""
+    beside = f", and {counted(forgotten['beside'], 'row')} of theirs that never trained" if forgotten["beside"] else ""
     steered = "" if own == 0 else ": somebody who picks whom to forget can steer a little"
     emptied = f"{own or 'none'} of them emptied on the owner’s own initiative{steered}"
-    return f"{count(slots, 'chair')} empty in all{beside}; {emptied}."
+    return f"{counted(slots, 'chair')} empty in all{beside}; {emptied}."
 
 
 def record_facts(told: Facts) -> Iterator[Fact]:
@@ -46,7 +46,7 @@ def record_facts(told: Facts) -> Iterator[Fact]:
     yield Fact("Record", f"signed {time(recorded['at'])} by the owner’s clock{afterwards}", told["envelope"])
     data = told["data"]
     split = f"beside {data['calibration']:,} for calibration and {data['holdout']:,} held out"
-    yield Fact("Data", f"{count(data['count'], 'training row')} ({split}); {data['remark']}", data["root"])
+    yield Fact("Data", f"{counted(data['count'], 'training row')} ({split}); {data['remark']}", data["root"])
     yield Fact("Algorithm", _algorithm(told["algorithm"], told["cost"]))
     yield Fact("Recipe", _recipe(told["recipe"]["fields"]), told["recipe"]["digest"])
     yield Fact("Schedule", _schedule(told["schedule"], told["reuse"]), told["schedule"]["root"])
@@ -80,7 +80,7 @@ def _recipe(fields: Facts | None) -> str:
 
 def _schedule(found: Facts, reuse: Sequence[Facts]) -> str:
     shards = found["shards"]
-    text = count(found["steps"], "step")
+    text = counted(found["steps"], "step")
     if shards > 1:
         text += f" in {shards} shards, in {found['alive']} of which somebody is left"
     kept = [item for item in reuse if item["step"] > 0]
@@ -91,7 +91,7 @@ def _schedule(found: Facts, reuse: Sequence[Facts]) -> str:
     first = kept[0]
     touched = first["first_touched"]
     where = "nobody forgotten sat there" if touched is None else f"the first step with a forgotten row is {touched:,}"
-    more = f", and so in {count(len(kept) - 1, 'more shard')}" if len(kept) > 1 else ""
+    more = f", and so in {counted(len(kept) - 1, 'more shard')}" if len(kept) > 1 else ""
     return f"{text}; earlier states used again up to step {first['step']:,} of shard {first['shard']} ({where}){more}"
 
 
@@ -137,7 +137,7 @@ def erasure(told: Facts) -> Iterator[str]:
         named = [words(item["what"], 60) + (f" ({item['digest'][:12]}…)" if item["digest"] else "") for item in retired]
         more = more_than(named, MOST_RETIRED, "thing")
         shown_names = "; ".join(named[:MOST_RETIRED]) + (f"; {more}" if more else "")
-        held = f"{count(len(retired), 'thing')} that held forgotten rows"
+        held = f"{counted(len(retired), 'thing')} that held forgotten rows"
         yield f"Declared destroyed, not proven (N3): {held}: {shown_names}."
     elif told["nothing_retired"]:
         yield f"{told['nothing_retired'][0].upper()}{told['nothing_retired'][1:]}."
@@ -153,4 +153,4 @@ def time(text: str | None) -> str:
 
 
 def more_than(items: Sequence[Any], most: int, noun: str) -> str:
-    return f"and {count(len(items) - most, noun)} more" if len(items) > most else ""
+    return f"and {counted(len(items) - most, noun)} more" if len(items) > most else ""

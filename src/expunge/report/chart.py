@@ -1,69 +1,37 @@
-"""The drawing of forgetting against utility against cost, as geometry that a template writes down as SVG.
+"""The drawing of forgetting against utility against cost.
 
 Across: what the forgetting probe says, signed, with the retrained references' range as a band, because too little and
 too much are both leaks and a distance would hide which one it is. Up: test accuracy. A circle's area: work as a share
 of retraining. Two sizes are drawn, so that letters stay letters on a phone.
+
+The membership AUC of the loss is drawn first: .5 means the same on every data set and it needs nothing but losses.
+Where its own controls found it blind, or it could not be measured, the mean margin takes its place.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from expunge.core.values import Measurement
-from expunge.report.axis import Axis, axis, drawable
-from expunge.report.labels import Anchor, Box, Placed, place
+from expunge.core.values import Figure, Measurement
+from expunge.records.evaluation import Probed
+from expunge.report.axis import axis, drawable
+from expunge.report.comparison import cost_of_retraining
+from expunge.report.labels import Box
 from expunge.report.load import Section
-from expunge.report.numerals import listed, percent
-from expunge.report.points import Point, chosen_probe, described, points_of
+from expunge.report.numerals import bare, few, percent, shown
+from expunge.report.scatter import Axes, Chart, Point, Size, Spot, area, grouped, scatter, span, spot_of
 
-SIZES = (("wide", 680, 400), ("narrow", 350, 430))
-LEFT, TOP, RIGHT, BOTTOM = 52.0, 34.0, 10.0, 62.0  # room around the plot
-MOST_NAMES, MOST_LABELS = 10, 60
+ACROSS = (("loss-threshold", "Membership AUC on the forget set"), ("mean-margin", "Mean margin on the forget set"))
+UP = "test-accuracy"
+ROOM = (52.0, 34.0, 10.0, 62.0)
+SIZES = (Size("wide", 680, 400, ROOM), Size("narrow", 350, 430, ROOM))
+TICKS = (5, 5)
+MOST_NAMES, MOST_LABELS, MOST_MISSING, MOST_TOLD = 10, 60, 8, 40
 LONGEST_LABEL = 30
-CHARACTER, LINE = 6.9, 15.0
 SAME = 0.008  # marks closer than this share of both axes have one label
-BAND_LABEL = "retrained"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A mark and its intervals, in pixels."""
-
-    kind: str
-    x: float
-    y: float
-    radius: float
-    across: tuple[float, float] | None
-    up: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class Text:
-    """A line of text; ``anchor`` says which end of it stands at ``x``."""
-
-    x: float
-    y: float
-    anchor: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One size of the drawing."""
-
-    name: str
-    width: int
-    height: int
-    plot: Box
-    across_ticks: tuple[tuple[float, str], ...]
-    up_ticks: tuple[tuple[float, str], ...]
-    band: tuple[float, float] | None
-    band_label: Text | None
-    marks: tuple[Mark, ...]
-    leaders: tuple[tuple[float, ...], ...]
-    texts: tuple[Text, ...]
+INSET = 2.0
+LAYERS = ("reference", "run", "original")  # the last on top
 
 
 @dataclass(frozen=True)
@@ -80,132 +48,134 @@ class Drawing:
     labelled: int | None
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """A forgetting probe and every model that has both figures."""
+
+    name: str
+    title: str
+    scale: str
+    points: tuple[Point, ...]
+
+    def axes(self, plot: Box) -> Axes:
+        across = [end for point in self.points for end in (point.across.low, point.across.high)]
+        up = [end for point in self.points for end in (point.up.low, point.up.high)]
+        return (
+            axis(across, plot.left, plot.right, percent=self.scale == "fraction"),
+            axis(up, plot.bottom, plot.top, percent=True),
+        )
+
+
 def draw(section: Section) -> Drawing | None:
     """The section's drawing; none where no run has both figures."""
-    chosen = chosen_probe(section)
-    if chosen is None:
+    measured = _chosen(section)
+    if measured is None:
         return None
-    name, title = chosen
-    points = points_of(section, name)
-    groups = _grouped(points)
-    drawn = {point.name for point in points if point.kind == "run"}
-    absent = [label for label in section.labels if label not in drawn]
+    groups = _groups(measured)
+    drawn = {point.name for point in measured.points if point.kind == "run"}
     numbers = {label: at for at, label in enumerate(section.labels, 1)} if len(groups) > MOST_NAMES else None
-    first = section.evaluated[0].evaluation
     return Drawing(
-        title=title,
-        charts=tuple(_chart(size, points, groups, numbers) for size in SIZES),
-        description=described(points),
-        warnings=() if first is None else first.warnings(name),
-        missing=listed(absent[:8] + ([f"{len(absent) - 8} more"] if absent[8:] else [])),
-        references=sum(point.kind == "reference" for point in points),
+        title=measured.title,
+        charts=tuple(_chart(size, measured, groups, numbers) for size in SIZES),
+        description="; ".join(point.words for point in measured.points[:MOST_TOLD]),
+        warnings=_warnings(section, measured),
+        missing=few([label for label in section.labels if label not in drawn], MOST_MISSING),
+        references=sum(point.kind == "reference" for point in measured.points),
         numbered=numbers is not None,
         labelled=MOST_LABELS if len(groups) > MOST_LABELS else None,
     )
 
 
-def _ends(measured: Measurement) -> tuple[float, float]:
-    """The interval as far as it can be drawn."""
-    low = measured.low if drawable(measured.low) else measured.value
-    high = measured.high if drawable(measured.high) else measured.value
-    return low, high
+def _chosen(section: Section) -> _Measured | None:
+    """The first probe that can see something here, else the first that was measured at all."""
+    found = [_measured(section, name, title) for name, title in ACROSS]
+    measured = [one for one in found if any(point.kind == "run" for point in one.points)]
+    sighted = [one for one in measured if not _warnings(section, one)]
+    return next(iter(sighted + measured), None)
 
 
-def _axes(points: list[Point], plot: Box) -> tuple[Axis, Axis]:
-    across = [value for point in points for value in _ends(point.across)]
-    up = [value for point in points for value in _ends(point.up)]
-    return (
-        axis(across, plot.left, plot.right, percent=points[0].across.scale == "fraction"),
-        axis(up, plot.bottom, plot.top, percent=True),
-    )
+def _warnings(section: Section, measured: _Measured) -> tuple[str, ...]:
+    return () if section.evaluation is None else section.evaluation.warnings(measured.name)
 
 
-def _grouped(points: list[Point]) -> list[list[Point]]:
-    """Points that would lie on each other, the references apart."""
-    across, up = _axes(points, Box(0.0, 0.0, 1000.0, 1000.0))
-    groups: list[list[Point]] = []
-    for point in points:
-        if point.kind == "reference":
+def _measured(section: Section, name: str, title: str) -> _Measured:
+    retraining = cost_of_retraining(section, "example-steps")
+    scale, points = "", list[Point]()
+    for label, run in section.named:
+        across, up = (None, None) if run.evaluation is None else (run.evaluation.probe(name), run.evaluation.probe(UP))
+        if across is None or up is None:
             continue
-        for group in groups:
-            gaps = (
-                across.at(point.across.value) - across.at(group[0].across.value),
-                up.at(point.up.value) - up.at(group[0].up.value),
-            )
-            if max(map(abs, gaps)) <= 1000 * SAME:
-                group.append(point)
-                break
-        else:
-            groups.append([point])
-    return groups
+        if not points:
+            scale, points = across.scale, _others(across, up)
+        share = None if retraining is None else run.result.example_steps / retraining
+        points += _point("run", label, across.unlearned, up.unlearned, share)
+    return _Measured(name, title, scale, tuple(points))
+
+
+def _others(across: Probed, up: Probed) -> list[Point]:
+    pairs = zip(across.references, up.references, strict=True)
+    found = [point for pair in pairs for point in _point("reference", "retrained", *pair)]
+    if across.original is not None and up.original is not None:
+        found += _point("original", "original", across.original, up.original)
+    return found
+
+
+def _point(kind: str, name: str, across: Figure, up: Figure, share: float | None = None) -> list[Point]:
+    """References show their spread as a band, not their intervals."""
+    if not isinstance(across, Measurement) or not isinstance(up, Measurement):
+        return []
+    if not drawable(across.value, up.value):
+        return []
+    words = f"{name}: {bare(across.value, across.scale)} and {shown(up.value, up.scale)}"
+    spans = [span(one.value, one.low, one.high, whisker=kind != "reference") for one in (across, up)]
+    return [Point(kind, name, spans[0], spans[1], words, share)]
+
+
+def _groups(measured: _Measured) -> list[list[Point]]:
+    """Points that would lie on each other, the references apart."""
+    named = [point for point in measured.points if point.kind != "reference"]
+    axes = measured.axes(Box(0.0, 0.0, 1000.0, 1000.0))
+    places = [(axes[0].at(point.across.value), axes[1].at(point.up.value)) for point in named]
+    return [[named[at] for at in group] for group in grouped(places, 1000 * SAME)]
 
 
 def _chart(
-    size: tuple[str, int, int], points: list[Point], groups: list[list[Point]], numbers: Mapping[str, int] | None
+    size: Size, measured: _Measured, groups: Sequence[Sequence[Point]], numbers: Mapping[str, int] | None
 ) -> Chart:
-    name, width, height = size
-    plot = Box(LEFT, TOP, width - RIGHT, height - BOTTOM)
-    across, up = _axes(points, plot)
-    marks = [_mark(point, across, up) for point in sorted(points, key=_drawn_first)]
-    band = _band(marks)
-    label = None if band is None else _band_label(band, plot)
-    labelled = groups[:MOST_LABELS]
-    words = [_words(group, numbers, wide=name == "wide") for group in labelled]
-    anchors = [
-        _anchor(_mark(max(group, key=_radius), across, up), lines) for group, lines in zip(labelled, words, strict=True)
+    axes = measured.axes(size.plot)
+    spots = [_spot(point, axes) for point in sorted(measured.points, key=_drawn_first)]
+    labels = [
+        ([_spot(point, axes) for point in group], _words(group, numbers, wide=size.name == "wide"))
+        for group in groups[:MOST_LABELS]
     ]
-    placed = place(anchors, plot, [_box(mark) for mark in marks], _lines(marks))
-    return Chart(
-        name=name,
-        width=width,
-        height=height,
-        plot=plot,
-        across_ticks=tuple(across.ticks(5)),
-        up_ticks=tuple(up.ticks(5)),
-        band=band,
-        band_label=label,
-        marks=tuple(marks),
-        leaders=tuple(tuple(round(value, 1) for value in found.leader) for found in placed if found.leader is not None),
-        texts=tuple(
-            text
-            for found, anchor, lines in zip(placed, anchors, words, strict=True)
-            for text in _texts(found, anchor, lines)
-        ),
-    )
+    return scatter(size, axes, spots, labels, ticks=TICKS, band=_band(spots), inset=INSET)
+
+
+def _spot(point: Point, axes: Axes) -> Spot:
+    return spot_of(point, axes, _radius(point))
 
 
 def _drawn_first(point: Point) -> tuple[int, float]:
     """References below, then runs from the largest circle to the smallest, the original on top."""
-    return ("reference", "run", "original").index(point.kind), -_radius(point)
+    return LAYERS.index(point.kind), -_radius(point)
 
 
-def _band(marks: list[Mark]) -> tuple[float, float] | None:
+def _radius(point: Point) -> float:
+    if point.share is None:
+        return 5.0 if point.kind == "original" else 4.0
+    return area(point.share, 3.5)
+
+
+def _band(spots: Sequence[Spot]) -> tuple[float, float] | None:
     """Left edge and width, from the lowest to the highest reference; one reference is a line of two pixels."""
-    places = [mark.x for mark in marks if mark.kind == "reference"]
+    places = [spot.x for spot in spots if spot.kind == "reference"]
     if not places:
         return None
     width = max(2.0, round(max(places) - min(places), 1))
     return round((min(places) + max(places) - width) / 2, 1), width
 
 
-def _band_label(band: tuple[float, float], plot: Box) -> Text:
-    half = len(BAND_LABEL) * CHARACTER / 2 + 2
-    middle = min(max(band[0] + band[1] / 2, plot.left + half), plot.right - half)
-    return Text(round(middle, 1), plot.top - 5, "middle", BAND_LABEL)
-
-
-def _lines(marks: list[Mark]) -> list[Box]:
-    """What labels should not cross: the intervals' lines."""
-    found: list[Box] = []
-    for mark in marks:
-        if mark.across is not None:
-            found.append(Box(mark.across[0], mark.y - 1, mark.across[1], mark.y + 1))
-        if mark.up is not None:
-            found.append(Box(mark.x - 1, min(mark.up), mark.x + 1, max(mark.up)))
-    return found
-
-
-def _words(group: list[Point], numbers: Mapping[str, int] | None, *, wide: bool) -> list[str]:
+def _words(group: Sequence[Point], numbers: Mapping[str, int] | None, *, wide: bool) -> list[str]:
     if numbers is not None:
         return [" ".join(str(numbers.get(point.name, point.name)) for point in group[:6]) + ("…" if group[6:] else "")]
     lines: list[str] = []
@@ -217,45 +187,3 @@ def _words(group: list[Point], numbers: Mapping[str, int] | None, *, wide: bool)
         else:
             lines += [name, share]
     return lines + ([f"and {len(group) - 3} more"] if group[3:] else [])
-
-
-def _texts(found: Placed, anchor: Anchor, lines: list[str]) -> list[Text]:
-    """Lines of a label, flush with the side that faces the mark."""
-    if found.box.left >= anchor.x:
-        x, side = found.box.left, "start"
-    elif found.box.right <= anchor.x:
-        x, side = found.box.right, "end"
-    else:
-        x, side = (found.box.left + found.box.right) / 2, "middle"
-    return [
-        Text(round(x, 1), round(found.box.top + LINE * (at + 0.78), 1), side, line) for at, line in enumerate(lines)
-    ]
-
-
-def _anchor(mark: Mark, lines: list[str]) -> Anchor:
-    return Anchor(mark.x, mark.y, mark.radius, max(map(len, lines)) * CHARACTER, len(lines) * LINE)
-
-
-def _box(mark: Mark) -> Box:
-    return Box(mark.x - mark.radius, mark.y - mark.radius, mark.x + mark.radius, mark.y + mark.radius)
-
-
-def _radius(point: Point) -> float:
-    if point.share is None:
-        return 5.0 if point.kind == "original" else 4.0
-    return round(max(3.5, 13 * math.sqrt(min(point.share, 1.5))), 1)
-
-
-def _mark(point: Point, across: Axis, up: Axis) -> Mark:
-    """References show their spread as a band, not their intervals."""
-    is_reference = point.kind == "reference"
-    low, high = (across.at(value) for value in _ends(point.across))
-    bottom, top = (up.at(value) for value in _ends(point.up))
-    return Mark(
-        kind=point.kind,
-        x=across.at(point.across.value),
-        y=up.at(point.up.value),
-        radius=_radius(point),
-        across=None if is_reference else (low, high),
-        up=None if is_reference else (bottom, top),
-    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from expunge.core.values import Certified, Exact, Guarantee, Measurement, Supported, Undecided, Verdict
-from expunge.report.evaluation import Evaluation, Figure, Probe
+from expunge.core.values import Figure, Measurement, Supported, Undecided, Verdict
+from expunge.records.evaluation import Compared, Evaluation, Probed
+from expunge.records.run_file import Result
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import SPACE, bare, count, interval, percent, shown
+from expunge.report.numerals import DASH, SPACE, bare, interval, percent, shown
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
-DASH = "—"
 COLUMNS = (
     ("forget-accuracy", "Forget accuracy"),
     ("retain-accuracy", "Retain accuracy"),
@@ -23,17 +24,26 @@ COLUMNS = (
     ("example-steps", "Work (example-steps)"),
     ("seconds", "Time (seconds)"),
 )
+HEADINGS = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
+TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
+PROBES = tuple(name for name, _ in COLUMNS)
 COSTS = ("example-steps", "seconds")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one field: a value, what belongs below it, and the number of a note."""
+    """What stands in one field: a value with what stands beside and below it, or lines with their tones.
 
-    value: str
+    ``note`` is the number of a note; ``sort`` orders the fields of a column.
+    """
+
+    value: str = ""
     below: str = ""
     note: int | None = None
     tone: str = ""
+    beside: str = ""
+    lines: tuple[tuple[str, str], ...] = ()
+    sort: str | None = None
 
     def __str__(self) -> str:
         mark = "" if self.note is None else f"[{self.note}]"
@@ -65,7 +75,7 @@ class Table:
 
     def note(self, reason: str) -> int | None:
         """Number of the note that holds a reason, if one does."""
-        text = _own_reason(reason)
+        text = own_reason(reason)
         return self.notes.index(text) + self.start if text in self.notes else None
 
 
@@ -82,13 +92,22 @@ class Notes:
         return self.texts.index(text) + self.start
 
 
+def compared_sections(sections: Sequence[Section]) -> list[tuple[Section, Table]]:
+    """Every section with its table; notes are numbered through all of them."""
+    start, found = 1, list[tuple[Section, Table]]()
+    for section in sections:
+        table = compare(section, start)
+        found.append((section, table))
+        start += len(table.notes)
+    return found
+
+
 def compare(section: Section, start: int = 1) -> Table:
     """The section's table. Notes are numbered from ``start``."""
-    notes = Notes(start)
-    rows = [_original(section, notes), _references(section, notes)] if section.evaluated else []
+    notes, first = Notes(start), section.evaluation
+    rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    headings = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
-    return Table(headings, tuple(rows), tuple(notes.texts), start)
+    return Table(HEADINGS, tuple(rows), tuple(notes.texts), start)
 
 
 def cost_of_retraining(section: Section, name: str) -> float | None:
@@ -96,9 +115,14 @@ def cost_of_retraining(section: Section, name: str) -> float | None:
     models = section.references
     if not models:
         return None
-    values = [model.example_steps if name == "example-steps" else model.seconds for model in models]
+    values = [spent(model, name) for model in models]
     mean = sum(values) / len(values)
     return mean if mean > 0 else None
+
+
+def spent(model: Compared | Result, name: str) -> float:
+    """A model's example-steps or seconds."""
+    return model.example_steps if name == "example-steps" else model.seconds
 
 
 def mean_of(figures: tuple[Figure, ...]) -> float | None:
@@ -107,14 +131,12 @@ def mean_of(figures: tuple[Figure, ...]) -> float | None:
     return sum(values) / len(values) if values and len(values) == len(figures) else None
 
 
-def _original(section: Section, notes: Notes) -> Row:
-    evaluation = _evaluation(section)
+def _original(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
     cells: list[Cell] = []
     for name, _ in COLUMNS:
         probe = evaluation.probe(name)
         if name in COSTS:
-            value = evaluation.original.example_steps if name == "example-steps" else evaluation.original.seconds
-            cells.append(_cost(section, name, value))
+            cells.append(_cost(section, name, evaluation.original))
         elif probe is None or probe.original is None:
             cells.append(_dash("this probe was not applied to it", notes))
         else:
@@ -122,8 +144,7 @@ def _original(section: Section, notes: Notes) -> Row:
     return Row("original", "Original", ("nothing forgotten",), Cell(""), tuple(cells), Cell(""))
 
 
-def _references(section: Section, notes: Notes) -> Row:
-    evaluation = _evaluation(section)
+def _references(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
     number = len(section.references)
     below = ["never saw these"]
     below.append("mean, lowest to highest" if number > 1 else "one run" if number else "none was given")
@@ -132,11 +153,11 @@ def _references(section: Section, notes: Notes) -> Row:
     return Row("references", label, tuple(below), Cell(""), cells, Cell(""))
 
 
-def _reference_cell(section: Section, probe: Probe | None, name: str, notes: Notes) -> Cell:
+def _reference_cell(section: Section, probe: Probed | None, name: str, notes: Notes) -> Cell:
     if not section.references:
         return _dash("no retrained reference was given: run expunge evaluate again with --reference RETRAINED", notes)
     if name in COSTS:
-        values = [model.example_steps if name == "example-steps" else model.seconds for model in section.references]
+        values = [spent(model, name) for model in section.references]
         spread = "" if min(values) == max(values) else f", {_range(values, name)}"
         return Cell(percent(1.0), bare(sum(values) / len(values), name) + spread)
     if probe is None:
@@ -145,7 +166,7 @@ def _reference_cell(section: Section, probe: Probe | None, name: str, notes: Not
     mean = mean_of(probe.references)
     if mean is None:
         which = f"undecided for {len(reasons)} of {len(probe.references)} references"
-        return _dash(f"{which}: {_own_reason(reasons[0])}", notes)
+        return _dash(f"{which}: {own_reason(reasons[0])}", notes)
     first = probe.references[0]
     if len(probe.references) == 1 and isinstance(first, Measurement):
         return Cell(shown(mean, probe.scale), interval(first))
@@ -164,7 +185,7 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
     cells: list[Cell] = []
     for name, _ in COLUMNS:
         if name in COSTS:
-            cells.append(_cost(section, name, run.example_steps if name == "example-steps" else run.seconds))
+            cells.append(_cost(section, name, run.result))
             continue
         probe = None if evaluation is None else evaluation.probe(name)
         if evaluation is None:
@@ -178,61 +199,46 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
 
 
 def _guarantee(section: Section, run: Facts) -> Cell:
-    title, below = guarantee_words(run.earned)
     same = replayed(section, run)
-    if same is not None:
-        below = "same weights as retrained" if same else "weights differ from retrained"
-    return Cell(title, below, tone="bad" if same is False else "")
+    replay = {True: "same weights as retrained", False: "weights differ from retrained", None: run.earned.detail}
+    return Cell(run.earned.word, replay[same], tone="bad" if same is False else "")
 
 
 def disagreements(section: Section) -> tuple[str, ...]:
     """Probes that read the original or the references differently in another evaluation of the section."""
-    first = _evaluation(section)
-    others = [run.evaluation for run in section.evaluated[1:] if run.evaluation is not None]
-    found: list[str] = []
-    for probe in first.probes:
-        for other in others:
-            twin = other.probe(probe.name)
-            if twin is None or twin.original != probe.original or _sorted(other, twin) != _sorted(first, probe):
-                found.append(probe.name)
-                break
-    return tuple(found)
+    evaluations = [evaluation for _, evaluation in section.evaluations]
+    names = [probe.name for evaluation in evaluations[:1] for probe in evaluation.probes]
+    return tuple(name for name in names if len({_beside(evaluation, name) for evaluation in evaluations}) > 1)
 
 
-def _sorted(evaluation: Evaluation, probe: Probe) -> list[tuple[str, str]]:
+def _beside(evaluation: Evaluation, name: str) -> object:
+    """What a probe said of the original and of every reference."""
+    probe = evaluation.probe(name)
+    if probe is None:
+        return None
     digests = [model.weights_digest for model in evaluation.references]
-    return sorted((digest, repr(figure)) for digest, figure in zip(digests, probe.references, strict=True))
-
-
-def guarantee_words(guarantee: Guarantee) -> tuple[str, str]:
-    """Its name, and what belongs to it."""
-    if isinstance(guarantee, Exact):
-        return "Exact", ""
-    if isinstance(guarantee, Certified):
-        return "Certified", f"ε = {guarantee.epsilon:g}, δ = {guarantee.delta:g}"
-    passed = len(guarantee.passed)
-    return "Empirical", f"{count(passed, 'test')} passed" if passed else "no test passed"
+    references = sorted((digest, repr(figure)) for digest, figure in zip(digests, probe.references, strict=True))
+    return probe.original, tuple(references)
 
 
 def _figure(figure: Figure, notes: Notes) -> Cell:
     if isinstance(figure, Undecided):
-        return _dash(_own_reason(figure.reason), notes)
+        return _dash(own_reason(figure.reason), notes)
     return Cell(shown(figure.value, figure.scale), interval(figure))
 
 
-def _own_reason(reason: str) -> str:
-    """A reason that another probe gave, without that probe's name: two columns then share one note."""
-    for name, _ in COLUMNS:
-        reason = reason.removeprefix(f"{name}: ")
-    return reason
+def own_reason(reason: str, names: Collection[str] = PROBES) -> str:
+    """A reason that another column gave, without that column's name: both then share one note."""
+    name, _, rest = reason.partition(": ")
+    return rest if name in names and rest else reason
 
 
 def _dash(reason: str, notes: Notes) -> Cell:
     return Cell(DASH, note=notes.number(reason))
 
 
-def _cost(section: Section, name: str, value: float) -> Cell:
-    retraining = cost_of_retraining(section, name)
+def _cost(section: Section, name: str, model: Compared | Result) -> Cell:
+    value, retraining = spent(model, name), cost_of_retraining(section, name)
     if retraining is None:
         return Cell(bare(value, name), "" if section.references else "no reference to compare with")
     return Cell(percent(value / retraining), bare(value, name))
@@ -247,15 +253,9 @@ def _verdict(verdict: Verdict, notes: Notes) -> Cell:
 def verdict_words(verdict: Verdict) -> tuple[str, str]:
     """A verdict's word, and the tone it is printed in."""
     name = type(verdict).__name__
-    return name, {"Supported": "good", "Refuted": "bad"}.get(name, "open")
+    return name, TONES[name]
 
 
 def verdict_reason(verdict: Verdict) -> str:
     """Why, in the words of the evaluation."""
     return verdict.detail if isinstance(verdict, Supported) else verdict.reason
-
-
-def _evaluation(section: Section) -> Evaluation:
-    found = section.evaluated[0].evaluation
-    assert found is not None
-    return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from expunge.core.values import Measurement, Undecided
-from expunge.report.comparison import DASH, Table, mean_of, verdict_reason, verdict_words
-from expunge.report.evaluation import Evaluation, Figure, Probe
+from expunge.core.values import Figure, Measurement, Undecided
+from expunge.core.wording import counted
+from expunge.records.evaluation import Evaluation, Probed
+from expunge.report.comparison import Table, mean_of, verdict_reason, verdict_words
 from expunge.report.load import Section
-from expunge.report.numerals import SPACE, count, interval, listed, probability, shown
+from expunge.report.numerals import DASH, SPACE, few, interval, probability, shown
 
 MOST_LINES = 120
 MOST_PROBES = 60
@@ -63,16 +64,12 @@ class Details:
     left_out: int
 
 
-Named = list[tuple[str, Evaluation]]
+Named = Sequence[tuple[str, Evaluation]]
 
 
 def details(section: Section, table: Table) -> Details | None:
     """None where nothing was evaluated. Reasons that are notes of the table are referred to by their numbers."""
-    named = [
-        (label, run.evaluation)
-        for label, run in zip(section.labels, section.runs, strict=True)
-        if run.evaluation is not None
-    ]
+    named = section.evaluations
     if not named:
         return None
     fired = _told(named, lambda e: [(guard.name, guard.detail) for guard in e.guards if guard.fired])
@@ -102,23 +99,23 @@ def _told(named: Named, tell: Callable[[Evaluation], Iterable[tuple[str, str]]])
 def _who(runs: list[str], all_runs: int) -> str:
     if len(runs) == all_runs:
         return "all runs" if all_runs > 1 else ""
-    return listed(runs[:MOST_NAMED] + ([f"{len(runs) - MOST_NAMED} more"] if runs[MOST_NAMED:] else []))
+    return few(runs, MOST_NAMED)
 
 
 def _trial(evaluation: Evaluation) -> str:
-    counts = dict(evaluation.counts)
+    counts = evaluation.trial
     parts = [
-        f"{count(counts['forget'], 'example')} to forget",
-        f"{counts['retain']:,} retained",
-        f"{counts['holdout']:,} in the holdout ({counts['attack']:,} to fit attacks, {counts['scored']:,} scored)",
-        count(len(evaluation.references), "retrained reference"),
+        f"{counted(counts.forget, 'example')} to forget",
+        f"{counts.retain:,} retained",
+        f"{counts.holdout:,} in the holdout ({counts.attack:,} to fit attacks, {counts.scored:,} scored)",
+        counted(len(evaluation.references), "retrained reference"),
     ]
-    if counts["excluded_holdout"]:
-        parts.append(f"{count(counts['excluded_holdout'], 'holdout row')} of forgotten people left out")
-    if counts["duplicates"]:
-        parts.append(f"{count(counts['duplicates'], 'forgotten example')} with an exact duplicate that stays")
-    if evaluation.dropped_classes:
-        parts.append(f"classes left out of test accuracy: {', '.join(evaluation.dropped_classes)}")
+    if counts.excluded_holdout:
+        parts.append(f"{counted(counts.excluded_holdout, 'holdout row')} of forgotten people left out")
+    if counts.duplicates:
+        parts.append(f"{counted(counts.duplicates, 'forgotten example')} with an exact duplicate that stays")
+    if counts.dropped_classes:
+        parts.append(f"classes left out of test accuracy: {', '.join(counts.dropped_classes)}")
     return "; ".join(parts) + "."
 
 
@@ -137,7 +134,7 @@ def _test(name: str, named: Named, table: Table) -> Test:
     )
 
 
-def _lines(found: list[tuple[str, Probe]], table: Table) -> tuple[Line, ...]:
+def _lines(found: list[tuple[str, Probed]], table: Table) -> tuple[Line, ...]:
     """One line for each run; a reason that another run had before is not spelled out again."""
     lines: list[Line] = []
     first: dict[str, str] = {}
@@ -149,7 +146,7 @@ def _lines(found: list[tuple[str, Probe]], table: Table) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _line(label: str, probe: Probe, table: Table) -> Line:
+def _line(label: str, probe: Probed, table: Table) -> Line:
     verdict, tone = verdict_words(probe.verdict)
     reason = verdict_reason(probe.verdict).removeprefix(f"{probe.name}: ")
     p = None if isinstance(probe.verdict, Undecided) else probe.verdict.p
@@ -162,7 +159,7 @@ def _line(label: str, probe: Probe, table: Table) -> Line:
         run=label,
         value=DASH if note is not None else _said(figure),
         note=note,
-        counted=f"n{SPACE}={SPACE}{count(figure.n, figure.unit)}"
+        counted=f"n{SPACE}={SPACE}{counted(figure.n, figure.unit)}"
         if isinstance(figure, Measurement) and figure.n > 1
         else "",
         verdict=verdict if judged or verdict != "Undecided" else "",

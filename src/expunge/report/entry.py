@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,31 +12,11 @@ from typing import Any
 from expunge.core.errors import DataError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
+from expunge.core.wording import LONGEST_NAME, LONGEST_TEXT, clean, without_places
 
-LONGEST_TEXT = 400
-LONGEST_NAME = 80
 MOST_ITEMS = 2000
 LARGEST_AMOUNT = 1e18
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-PLACE = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\:;,()'\"]+[/\\])*([^\s/\\:;,()'\"]+)")
-
-
-def clean(text: str, longest: int = LONGEST_TEXT) -> str:
-    """A text that can stand on a page: no control or direction characters, not longer than it should be."""
-    kept = "".join(_harmless(character) for character in text[: longest + 1])
-    return kept if len(text) <= longest else kept[:longest].rstrip() + "…"
-
-
-def _harmless(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in ("Zl", "Zp") or character in "\t\n\r":
-        return " "
-    return "\ufffd" if category in ("Cc", "Cf", "Cs", "Co", "Cn") else character
-
-
-def without_places(text: str) -> str:
-    """Absolute paths cut to their last name: a page that travels does not describe the machine it was made on."""
-    return PLACE.sub(r"…/\1", text)
 
 
 @dataclass(frozen=True)

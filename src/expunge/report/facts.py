@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import DataError, ExpungeError, RunError
+from expunge.core.files import read_bytes
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Empirical, Exact, Guarantee, Supported
-from expunge.data.splits import Split
-from expunge.report.entry import LONGEST_NAME, Entry, clean, read_entry, without_places
-from expunge.report.evaluation import Evaluation, read_evaluation, read_guarantee
+from expunge.core.wording import LONGEST_NAME, clean, without_places
+from expunge.records.evaluation import NAME as EVALUATION
+from expunge.records.evaluation import Evaluation
+from expunge.records.form import read_document
+from expunge.records.run_file import NAME, Result, RunFile, TrainRequest, UnlearnRequest
 
-FORMAT = "expunge/run/1"
-MOST_SLOTS = 2**31
 AFRESH = "retrained from the start"  # what the table calls a training without the forget set that was evaluated
 
 
@@ -40,31 +40,30 @@ class Facts:
     """A finished run. ``folder`` serves to read the data again and to name the run in errors; no page shows it."""
 
     folder: Path
-    trained: bool
+    told: RunFile
+    result: Result
     unlearning: Unlearning | None
-    guarantee: Guarantee
-    recorded: bool
-    weights_digest: str
-    dataset_root: str
-    roots: Mapping[str, str]
-    training_rows: int
-    tombstones: tuple[int, ...]
-    released: Mapping[Split, tuple[int, ...]]
-    lineage_seed: str
-    recipe: Mapping[str, Any]
-    recipe_digest: str
-    source: Mapping[str, Any] | None
-    committed: Mapping[str, Any]  # what run.json says of the data: their salts among it
-    environment: Mapping[str, Any]
-    remarks: tuple[tuple[str, str], ...]
-    example_steps: float
-    seconds: float
-    parameters: int
     evaluation: Evaluation | None
+
+    @property
+    def trained(self) -> bool:
+        return self.told.operation == "train"
 
     @property
     def method(self) -> str:
         return "training" if self.unlearning is None else self.unlearning.method
+
+    @property
+    def weights_digest(self) -> str:
+        return self.result.weights_digest
+
+    @property
+    def tombstones(self) -> tuple[int, ...]:
+        return self.told.tombstones
+
+    @property
+    def guarantee(self) -> Guarantee:
+        return self.result.guarantee
 
     @property
     def earned(self) -> Guarantee:
@@ -72,97 +71,86 @@ class Facts:
         return self.guarantee if self.evaluation is None else self.evaluation.guarantee
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the run claims to be bit-identical to training without the forget set."""
+        return self.told.recorded and isinstance(self.guarantee, Exact)
+
+    @property
     def is_retraining(self) -> bool:
         """Whether these are the weights of training from the start without the forget set."""
         if self.trained:
             return bool(self.tombstones)
-        return self.unlearning is not None and self.unlearning.method == "retrain" and self.recorded
+        return self.unlearning is not None and self.unlearning.method == "retrain" and self.told.recorded
+
+    @property
+    def remarks(self) -> tuple[tuple[str, str], ...]:
+        """What run.json says about itself that a reader should know."""
+        forgetting = self.told.forgetting
+        found = (
+            ("not bit-exact", self.result.exact_refused),
+            ("stopped early", None if forgetting is None else forgetting.stopped),
+            ("beacon", self.told.beacon_note),
+            ("salts", self.told.data.note),
+        )
+        return tuple((name, without_places(clean(value))) for name, value in found if value is not None)
 
 
 def read_facts(folder: Path) -> Facts:
     """Open a run's folder; what is no run, unfinished, altered or measured on other weights is refused."""
-    if not (folder / "run.json").is_file():
+    if not (folder / NAME).is_file():
         raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
-    entry = read_entry(folder / "run.json", "the run", f"run.json in {folder}")
-    found = entry.optional("format")
-    if found is None or found.value != FORMAT:
-        shown = None if found is None else found.value
-        raise RunError(f"run.json in {folder} has the format {shown!r}, not {FORMAT!r}: another version wrote it")
-    if entry["status"].value != "finished":
+    told = read_document(RunFile, read_bytes(folder / NAME, "the run"), f"{NAME} in {folder}", RunError)
+    if told.status != "finished" or told.result is None:
         raise RunError(
             f"{folder} is not finished: it is running or was interrupted; run the command that made it again, it "
             "continues, then report"
         )
-    facts = _facts(folder, entry)
-    if facts.evaluation is not None:
-        _check_belongs(facts, facts.evaluation)
+    if isinstance(told.result.guarantee, Empirical) and told.result.guarantee.passed:
+        raise DataError(
+            f"{NAME} in {folder} guarantee claims tests passed, which only an evaluation can: run.json was altered"
+        )
+    _check_recipe(folder, told)
+    evaluation = read_evaluation(folder)
+    facts = Facts(folder, told, told.result, _unlearning(told, evaluation), evaluation)
+    if evaluation is not None:
+        _check_belongs(facts, evaluation)
     return facts
 
 
-def _facts(folder: Path, entry: Entry) -> Facts:
-    trained = entry["operation"].one_of("train", "unlearn") == "train"
-    tombstones, evaluation = _slots(entry["tombstones"]), read_evaluation(folder)
-    unlearning = None if trained else _unlearning(entry)
-    if trained and tombstones and evaluation is not None:
-        unlearning = _afresh(entry, evaluation)
-    environment, source = entry.optional("environment"), entry["data"].optional("source")
-    return Facts(
-        folder=folder,
-        trained=trained,
-        unlearning=unlearning,
-        guarantee=_guarantee(entry["guarantee"]),
-        recorded=trained or entry["trajectory"].value == "recorded",
-        weights_digest=entry["weights_digest"].digest(),
-        dataset_root=entry["dataset_root"].digest(),
-        roots={name: entry["data"]["roots"][name].digest() for name in ("train", "calibration", "holdout")},
-        training_rows=entry["data"]["counts"]["train"].count(),
-        tombstones=tombstones,
-        released=_released(entry.optional("released")),
-        lineage_seed=entry["lineage_seed"].digest(),
-        recipe=_recipe(folder, entry),
-        recipe_digest=entry["recipe_digest"].digest(),
-        source=None if source is None else source.items(),
-        committed=entry["data"].items(),
-        environment={} if environment is None else environment.items(),
-        remarks=_remarks(entry),
-        example_steps=entry["example_steps"].amount(),
-        seconds=entry["seconds"].amount(),
-        parameters=entry["parameters"].count(),
-        evaluation=evaluation,
-    )
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """The evaluation in a run's folder, none where there is none; a file that was altered is refused."""
+    path = folder / EVALUATION
+    if not path.exists():
+        return None
+    return read_document(Evaluation, read_bytes(path, "the evaluation"), f"{EVALUATION} in {folder}")
 
 
-def _guarantee(entry: Entry) -> Guarantee:
-    found = read_guarantee(entry)
-    if isinstance(found, Empirical) and found.passed:
-        raise DataError(f"{entry.where} claims tests passed, which only an evaluation can: run.json was altered")
-    return found
-
-
-def _unlearning(entry: Entry) -> Unlearning:
-    described, untuned = entry["method"], entry.optional("untuned")
-    settings = {**described["fields"].items(), "budget": entry.items().get("budget"), "seed": entry["seed"].value}
-    return Unlearning(
-        method=described["name"].name(),
-        settings=tuple((clean(name, LONGEST_NAME), plain(value)) for name, value in settings.items()),
-        parent=entry["parent"]["weights_digest"].digest(),
-        forgotten=entry["forgotten"].count(),
-        rules=tuple(rule.text() for rule in entry["rules"]),
-        forget_digest=entry["request"]["forget"].digest(),
-        untuned=untuned is not None and untuned.yes(),
-    )
-
-
-def _afresh(entry: Entry, evaluation: Evaluation) -> Unlearning:
-    return Unlearning(
-        method=AFRESH,
-        settings=(("seed", plain(entry["recipe"]["seed"].value)),),
-        parent=evaluation.original.weights_digest,
-        forgotten=entry["forgotten"].count(),
-        rules=tuple(rule.text() for rule in entry["rules"]),
-        forget_digest=entry["request"]["without"].digest(),
-        untuned=False,
-    )
+def _unlearning(told: RunFile, evaluation: Evaluation | None) -> Unlearning | None:
+    forgotten, rules = told.forgotten or 0, tuple(clean(rule) for rule in told.rules or ())
+    request, method, parent = told.request, told.method, told.parent
+    if isinstance(request, UnlearnRequest) and method is not None and parent is not None:
+        asked = {} if told.asked is None else {"budget": told.asked.budget, "seed": told.asked.seed}
+        settings = {**method.fields, **asked}
+        return Unlearning(
+            method=clean(method.name, LONGEST_NAME),
+            settings=tuple((clean(name, LONGEST_NAME), plain(value)) for name, value in settings.items()),
+            parent=parent.weights_digest,
+            forgotten=forgotten,
+            rules=rules,
+            forget_digest=request.forget,
+            untuned=told.forgetting is not None and told.forgetting.untuned,
+        )
+    if isinstance(request, TrainRequest) and request.without is not None and evaluation is not None:
+        return Unlearning(
+            method=AFRESH,
+            settings=(("seed", plain(told.recipe.get("seed"))),),
+            parent=evaluation.original.weights_digest,
+            forgotten=forgotten,
+            rules=rules,
+            forget_digest=request.without,
+            untuned=False,
+        )
+    return None
 
 
 def plain(value: Any) -> str:
@@ -177,38 +165,13 @@ def plain(value: Any) -> str:
     return clean(without_places(str(value)), LONGEST_NAME)
 
 
-def _slots(entry: Entry) -> tuple[int, ...]:
-    slots = entry.value
-    if not isinstance(slots, list) or not all(type(slot) is int and 0 <= slot < MOST_SLOTS for slot in slots):
-        raise DataError(f"{entry.where} is no list of slots (whole numbers from 0): the file was altered")
-    return tuple(slots)
-
-
-def _released(entry: Entry | None) -> Mapping[Split, tuple[int, ...]]:
-    names = [] if entry is None else [name for name in ("calibration", "holdout") if entry.optional(name) is not None]
-    return {} if entry is None else {Split(name): _slots(entry[name]) for name in names}
-
-
-def _recipe(folder: Path, entry: Entry) -> Mapping[str, Any]:
-    recipe = entry["recipe"].items()
+def _check_recipe(folder: Path, told: RunFile) -> None:
     try:
-        same = sha256(canonical_json(recipe)).hex() == entry["recipe_digest"].digest()
+        same = sha256(canonical_json(told.recipe)).hex() == told.recipe_digest
     except ExpungeError:  # a recipe that has no canonical form was never written by a training
         same = False
     if not same:
         raise RunError(f"{folder}: the recipe does not match its digest: run.json was altered; restore it")
-    return recipe
-
-
-def _remarks(entry: Entry) -> tuple[tuple[str, str], ...]:
-    """What run.json says about itself that a reader should know."""
-    found = [
-        ("not bit-exact", entry.optional("exact_refused")),
-        ("stopped early", entry.optional("stopped")),
-        ("beacon", entry.optional("beacon_note")),
-        ("salts", entry["data"].optional("note")),
-    ]
-    return tuple((name, value.remark()) for name, value in found if value is not None)
 
 
 def _check_belongs(facts: Facts, evaluation: Evaluation) -> None:
@@ -222,7 +185,7 @@ def _check_belongs(facts: Facts, evaluation: Evaluation) -> None:
         )
     method = None if facts.trained else facts.unlearning.method
     described = (method, facts.unlearning.forgotten, facts.unlearning.rules)
-    if (evaluation.method, evaluation.forgotten, evaluation.rules) != described:
+    if (evaluation.method, evaluation.forget.examples, evaluation.forget.rules) != described:
         raise DataError(f"evaluation.json in {facts.folder} names another method or forget set than run.json: {again}")
     foreign = {shown.slot for shown in evaluation.examples} - set(facts.tombstones)
     if foreign:
@@ -253,8 +216,3 @@ def _check_earned(facts: Facts, evaluation: Evaluation, again: str) -> None:
             f"evaluation.json in {facts.folder} concludes more than its probes and run.json say (it claims {claimed}): "
             f"{again}"
         )
-
-
-def is_exact(facts: Facts) -> bool:
-    """Whether the run claims to be bit-identical to training without the forget set."""
-    return facts.recorded and isinstance(facts.guarantee, Exact)

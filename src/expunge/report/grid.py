@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument
+from expunge.core.wording import clean
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.forms import read
@@ -15,11 +16,10 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.report.entry import clean
-from expunge.report.evaluation import Shown
+from expunge.records.evaluation import Shown
 from expunge.report.facts import Facts
 from expunge.report.load import Section
-from expunge.report.numerals import shown
+from expunge.report.numerals import DASH, shown
 from expunge.report.picture import is_picture, picture
 
 MOST_EXAMPLES = 24
@@ -61,19 +61,22 @@ class Grid:
 
 def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> Grid | None:
     """The section's grid; none where no evaluation holds examples. ``show`` false keeps every trace of them out."""
-    runs = [run for run in section.evaluated if run.evaluation is not None and run.evaluation.examples]
-    if not runs or most < 1:
+    answers = [
+        (label, run, run.evaluation.examples)
+        for label, run in section.named
+        if run.evaluation is not None and run.evaluation.examples
+    ]
+    if not answers or most < 1:
         return None
-    first = runs[0].evaluation
-    assert first is not None
-    chosen, remarks = first.examples[:most], list[str]()
-    rows, problem = _rows(runs[0], data) if show else (None, None)
+    _, first, chosen = answers[0]
+    remarks = list[str]()
+    rows, problem = _rows(first, data) if show else (None, None)
     if problem is not None:
         remarks.append(problem)
-    if len(runs) > MOST_RUNS:
-        remarks.append(f"The first {MOST_RUNS} of {len(runs)} runs are shown.")
-    named = [(section.labels[section.runs.index(run)], run) for run in runs[:MOST_RUNS]]
-    examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen, 1))
+    if len(answers) > MOST_RUNS:
+        remarks.append(f"The first {MOST_RUNS} of {len(answers)} runs are shown.")
+    named = [(label, shown_examples) for label, _, shown_examples in answers[:MOST_RUNS]]
+    examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen[:most], 1))
     drawn = [column for column in rows.columns if is_picture(column)] if rows is not None else []
     return Grid(
         examples=examples,
@@ -85,37 +88,41 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
 
 def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     """The training rows as they were committed, or a line that says why they are not shown."""
-    if run.source is None and data is None:
+    if run.told.data.source is None and data is None:
         return None, "The run was trained on data in memory, so the examples’ content is not shown, confidences only."
-    commitment = read_commitment(run.folder, dict(run.roots))
+    commitment = read_commitment(run.folder, run.told.data.roots)
     try:
-        source = Source.from_json(run.source) if run.source is not None else Source(location=str(data))
+        source = (
+            Source.from_json(run.told.data.source) if run.told.data.source is not None else Source(location=str(data))
+        )
         if data is not None:
             source = replace(source, location=data)
-        inputs: dict[str, Any] = run.recipe["inputs"]
+        inputs: dict[str, Any] = run.told.recipe["inputs"]
         columns = tuple(Column.from_json(column) for column in inputs["columns"])
-        found = read(source, columns=columns, classes=tuple(run.recipe["classes"]))
+        found = read(source, columns=columns, classes=tuple(run.told.recipe["classes"]))
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
     except ExpungeError:
         return None, "The data can no longer be read as the run read it, so confidences only are shown."
     try:
-        salts = salts_of(run.committed)
+        salts = salts_of(run.told.data)
     except (DataError, KeyError, TypeError, ValueError):
         return None, "The run’s secret salts are no longer where they were, so confidences only are shown."
     try:
+        released = {Split(name): slots for name, slots in run.told.released.items()}
         forgotten = np.array(run.tombstones, dtype=np.int64)
         cut = source.rows is not None
-        seated = open_again(found, commitment, forgotten, run.released, cut=cut, salts=salts)
+        seated = open_again(found, commitment, forgotten, released, cut=cut, salts=salts)
     except DataError:
         return None, "The data no longer matches the run’s commitment, so confidences only are shown."
     return seated[Split.TRAIN], None
 
 
-def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Dataset | None, show: bool) -> Example:
+def _example(
+    number: int, item: Shown, named: list[tuple[str, tuple[Shown, ...]]], rows: Dataset | None, show: bool
+) -> Example:
     confidences = [_confidence("before", "original", item.before)]
-    for label, run in runs:
-        answers = () if run.evaluation is None else run.evaluation.examples
+    for label, answers in named:
         own = next((other for other in answers if other.slot == item.slot), None)
         confidences.append(_confidence(label, "run", None if own is None else own.after))
     confidences.append(_confidence("retrained", "reference", item.retrained))
@@ -136,7 +143,7 @@ def _example(number: int, item: Shown, runs: list[tuple[str, Facts]], rows: Data
 
 def _confidence(name: str, kind: str, value: float | None) -> Confidence:
     if value is None:
-        return Confidence(name, kind, "—", "0")
+        return Confidence(name, kind, DASH, "0")
     return Confidence(name, kind, shown(value, "fraction"), f"{100 * value:.1f}%")
 
 

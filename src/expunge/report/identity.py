@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expunge.report.entry import LONGEST_NAME, clean, without_places
+from expunge.core.wording import LONGEST_NAME, clean, counted, without_places
 from expunge.report.facts import Facts, plain
 from expunge.report.load import Loaded
-from expunge.report.numerals import count, listed, shown
+from expunge.report.numerals import few, listed, shown
 
 MOST_FACTS = 80
 KINDS = {"numeric": "numeric", "category": "categorical", "text": "text", "array": "array", "image": "image"}
@@ -54,7 +54,7 @@ def identify(loaded: Loaded, *, each: bool = True) -> Identity:
         common=common,
         runs=tuple(own) if each else (),
         recipes=_grouped("Recipe", [(name, _recipe(run)) for name, run in named]),
-        environments=_grouped("Environment", [(name, _flat(run.environment)) for name, run in named]),
+        environments=_grouped("Environment", [(name, _flat(run.told.environment or {})) for name, run in named]),
     )
 
 
@@ -76,7 +76,7 @@ def _named(loaded: Loaded) -> list[tuple[str, Facts]]:
         behind = f" (set {at})" if several else ""
         if section.training is not None:
             found.setdefault(str(section.training.folder), ("original", section.training))
-        for run, label in zip(section.runs, section.labels, strict=True):
+        for label, run in section.named:
             found.setdefault(str(run.folder), (label + behind, run))
         for number, run in enumerate(section.retrained, 1):
             found.setdefault(str(run.folder), (f"retrained reference {number}{behind}", run))
@@ -93,8 +93,8 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
             Fact("forget set", run.unlearning.forget_digest, True),
         ]
     found += [
-        Fact("dataset root", run.dataset_root, True),
-        Fact("lineage seed", run.lineage_seed, True),
+        Fact("dataset root", run.told.dataset_root, True),
+        Fact("lineage seed", run.told.lineage_seed or "", True),
     ]
     if run.evaluation is not None:
         found.append(Fact("evaluation", run.evaluation.digest, True))
@@ -103,23 +103,24 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
         found.append(Fact("settings", ", ".join(f"{name} {value}" for name, value in run.unlearning.settings)))
         if run.unlearning.untuned:
             found.append(Fact("tuning", "none: the table’s defaults or fields set by hand"))
-    found.append(Fact("work", f"{shown(run.example_steps, 'example-steps')} in {shown(run.seconds, 'seconds')}"))
+    work, seconds = shown(run.result.example_steps, "example-steps"), shown(run.result.seconds, "seconds")
+    found.append(Fact("work", f"{work} in {seconds}"))
     found.append(Fact("as made", str(run.guarantee)))
     found += [Fact(name, remark) for name, remark in run.remarks]
     return tuple(found)
 
 
 def _recipe(run: Facts) -> tuple[Fact, ...]:
-    inputs: Any = run.recipe.get("inputs")
-    classes: Any = run.recipe.get("classes")
+    inputs: Any = run.told.recipe.get("inputs")
+    classes: Any = run.told.recipe.get("classes")
     found = [
-        Fact("digest", run.recipe_digest, True),
-        Fact("data", f"{_place(run.source)}, {count(run.training_rows, 'training row')}"),
+        Fact("digest", run.told.recipe_digest, True),
+        Fact("data", f"{_place(run.told.data.source)}, {counted(run.told.data.counts.train, 'training row')}"),
         Fact("columns", _columns(inputs)),
         Fact("classes", f"{len(classes)}: {plain(classes)}" if isinstance(classes, list) else plain(classes)),
-        Fact("parameters", f"{run.parameters:,}"),
+        Fact("parameters", f"{run.result.parameters:,}"),
     ]
-    others = {name: value for name, value in run.recipe.items() if name not in ("inputs", "classes")}
+    others = {name: value for name, value in run.told.recipe.items() if name not in ("inputs", "classes")}
     return (*found, *_flat(others))
 
 
@@ -165,7 +166,7 @@ def _grouped(title: str, named: list[tuple[str, tuple[Fact, ...]]]) -> tuple[Sha
         groups.setdefault(facts, []).append(name)
     found: list[Shared] = []
     for at, (facts, names) in enumerate(groups.items(), 1):
-        who = "all runs" if len(groups) == 1 else listed(names[:6] + ([f"{len(names) - 6} more"] if names[6:] else []))
+        who = "all runs" if len(groups) == 1 else few(names, 6)
         shown_facts = facts or (Fact("not recorded", ""),)
         if at > 1:
             first = next(iter(groups))

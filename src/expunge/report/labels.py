@@ -42,6 +42,11 @@ class Box:
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
 
+def around(x: float, y: float, radius: float) -> Box:
+    """The box of a round mark."""
+    return Box(x - radius, y - radius, x + radius, y + radius)
+
+
 @dataclass(frozen=True)
 class Anchor:
     """A mark that wants a label of this size."""
@@ -54,7 +59,7 @@ class Anchor:
 
     @property
     def box(self) -> Box:
-        return Box(self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius)
+        return around(self.x, self.y, self.radius)
 
 
 @dataclass(frozen=True)

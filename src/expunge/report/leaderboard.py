@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
+from expunge.core.wording import clean, counted
 from expunge.report.board import mark_words, overview, setting_board, verdict_words
-from expunge.report.entry import clean
 from expunge.report.method_page import method_view
-from expunge.report.numerals import count, listed
+from expunge.report.numerals import DASH, listed, wrapped
+from expunge.report.scatter import Size
 from expunge.report.study_results import Results, find_setting, read_results
-from expunge.report.study_text import DASH, STYLES, number, told
+from expunge.report.study_text import STYLES, number, told
 from expunge.report.study_values import Estimate, Figure, Study
 from expunge.report.study_wording import (
     allowance,
@@ -48,7 +49,7 @@ class Extent:
     """How much is drawn; the first extent that stays below 1 MB is taken."""
 
     against: tuple[str, ...]
-    sizes: tuple[tuple[str, int, int], ...]
+    sizes: tuple[Size, ...]
     said: str
 
 
@@ -184,7 +185,7 @@ def _numbers(drawings: list[Tradeoff]) -> list[tuple[int, str]]:
 def _problem_count(study: Study) -> str:
     numbers = [(word, sum(problem.status == word for problem in study.problems)) for word in ("refused", "failed")]
     words = listed([f"{number} {word}" for word, number in numbers if number])
-    return f"{count(len(study.problems), 'job')} gave no result: {words}"
+    return f"{counted(len(study.problems), 'job')} gave no result: {words}"
 
 
 def _page(template: str, view: dict[str, Any]) -> bytes:
@@ -217,7 +218,7 @@ def _checked(page: bytes, name: str) -> bytes:
 
 
 def _text(figure: Figure, key: str) -> str:
-    return told(figure, STYLES[key]).replace("\u00a0", " ") if isinstance(figure, Estimate) else DASH
+    return wrapped(told(figure, STYLES[key])) if isinstance(figure, Estimate) else DASH
 
 
 __all__ = ["PAGE", "Ranked", "file_names", "leaderboard", "ranking_table", "render"]

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from expunge.core.errors import InvalidArgument
-from expunge.report.evaluation import Model
-from expunge.report.facts import Facts, Unlearning, is_exact, read_facts
+from expunge.records.evaluation import Compared, Evaluation
+from expunge.report.facts import Facts, Unlearning, read_facts
 
 MOST_RUNS = 400
 
@@ -35,22 +35,33 @@ class Section:
         assert found is not None
         return found
 
+    @property
+    def named(self) -> tuple[tuple[str, Facts], ...]:
+        """Every run of the table with its label."""
+        return tuple(zip(self.labels, self.runs, strict=True))
+
     @cached_property
-    def evaluated(self) -> tuple[Facts, ...]:
-        return tuple(run for run in self.runs if run.evaluation is not None)
+    def evaluations(self) -> tuple[tuple[str, Evaluation], ...]:
+        """Every evaluation with the label of its run."""
+        return tuple((label, run.evaluation) for label, run in self.named if run.evaluation is not None)
 
     @property
-    def references(self) -> tuple[Model, ...]:
+    def evaluation(self) -> Evaluation | None:
+        """The first of them: what it says of the original and of the references holds for all."""
+        return self.evaluations[0][1] if self.evaluations else None
+
+    @property
+    def references(self) -> tuple[Compared, ...]:
         """The references that every evaluation of the section measured."""
-        return references_of(self.evaluated[0]) if self.evaluated else ()
+        return () if self.evaluation is None else self.evaluation.references
 
     def twin(self, run: Facts) -> str | None:
         """Digest of the retrained model of the same lineage, where the evaluation or a folder given holds one."""
         for model in references_of(run):
-            if model.lineage_seed == run.lineage_seed:
+            if model.lineage_seed == run.told.lineage_seed:
                 return model.weights_digest
         for other in (*self.retrained, *self.runs):
-            same = (other.lineage_seed, other.tombstones) == (run.lineage_seed, run.tombstones)
+            same = (other.told.lineage_seed, other.tombstones) == (run.told.lineage_seed, run.tombstones)
             if other is not run and other.is_retraining and same:
                 return other.weights_digest
         return None
@@ -73,7 +84,7 @@ class Loaded:
         return tuple(unique.values())
 
 
-def references_of(run: Facts) -> tuple[Model, ...]:
+def references_of(run: Facts) -> tuple[Compared, ...]:
     return () if run.evaluation is None else run.evaluation.references
 
 
@@ -134,7 +145,7 @@ def _sections(runs: list[Facts], trainings: list[Facts]) -> tuple[Section, ...]:
 def _asked(run: Facts) -> tuple[str, str, str]:
     """Data, parent and forget set: what must be the same in one table."""
     assert run.unlearning is not None
-    return run.dataset_root, run.unlearning.parent, run.unlearning.forget_digest
+    return run.told.dataset_root, run.unlearning.parent, run.unlearning.forget_digest
 
 
 def _section(group: list[Facts], trainings: list[Facts]) -> Section:
@@ -154,8 +165,8 @@ def _section(group: list[Facts], trainings: list[Facts]) -> Section:
 
 def _same_rows(training: Facts, run: Facts) -> bool:
     """Whether a training left out what a run has forgotten."""
-    asked = (run.dataset_root, run.tombstones)
-    return training.is_retraining and (training.dataset_root, training.tombstones) == asked
+    asked = (run.told.dataset_root, run.tombstones)
+    return training.is_retraining and (training.told.dataset_root, training.tombstones) == asked
 
 
 def _labels(runs: tuple[Facts, ...]) -> tuple[str, ...]:
@@ -182,7 +193,7 @@ def _numbered(labels: list[str]) -> list[str]:
 
 def replayed(section: Section, run: Facts) -> bool | None:
     """Whether an exact run's weights are those of its retrained twin; none where there is no twin to compare with."""
-    twin = section.twin(run) if is_exact(run) else None
+    twin = section.twin(run) if run.is_exact else None
     return None if twin is None else twin == run.weights_digest
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from expunge.report.board import TONES, guarantee_words, mark_words, method_board, why_not
-from expunge.report.entry import clean
-from expunge.report.numerals import bare, count, listed, shown
-from expunge.report.study_text import DASH, number
+from expunge.core.wording import clean, counted
+from expunge.report.board import guarantee_words, mark_words, method_board, why_not
+from expunge.report.comparison import TONES
+from expunge.report.numerals import DASH, bare, listed, short, shown
+from expunge.report.study_text import number
 from expunge.report.study_values import Row, Seed, Setting, Study, Tuning
 from expunge.report.study_wording import MEANINGS, guarantee_meaning
 
-LONGEST_DIGEST = 12
 MOST_FAILURES = 100
 
 
@@ -60,7 +60,7 @@ def _part(setting: Setting, row: Row, at: int, name: str) -> dict[str, Any]:
         "scores": _scores(tuning),
         "notices": tuning.notices,
         "failures": tuning.failures[:MOST_FAILURES],
-        "failed": f"{count(len(tuning.failures), 'trial')} of the search failed",
+        "failed": f"{counted(len(tuning.failures), 'trial')} of the search failed",
     }
 
 
@@ -87,7 +87,7 @@ def _seed(seed: Seed) -> dict[str, Any]:
         "work": DASH if seed.example_steps is None else bare(seed.example_steps, "example-steps"),
         "allowed": "" if seed.allowed is None else f"of {bare(seed.allowed, 'example-steps')} allowed",
         "seconds": DASH if seed.seconds is None else shown(seed.seconds, "seconds"),
-        "weights": f"{seed.weights_digest[:LONGEST_DIGEST]}…" if seed.weights_digest else DASH,
+        "weights": short(seed.weights_digest) if seed.weights_digest else DASH,
     }
 
 
@@ -133,5 +133,5 @@ def _scores(tuning: Tuning) -> list[tuple[str, str]]:
     if tuning.example_steps:
         facts.append(("cost of the search", shown(tuning.example_steps, "example-steps")))
     if tuning.digest:
-        facts.append(("digest of the search", f"{tuning.digest[:LONGEST_DIGEST]}…"))
+        facts.append(("digest of the search", short(tuning.digest)))
     return facts

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from expunge.core.values import Measurement
 
+DASH = "—"
 SPACE = "\u00a0"
 LARGE = 1e15
 
@@ -15,6 +17,11 @@ def _signed(text: str) -> str:
     if text.startswith("-"):
         return text[1:] if not any(digit in "123456789" for digit in text.split("e")[0]) else "−" + text[1:]
     return text
+
+
+def wrapped(text: str) -> str:
+    """Ordinary spaces, which terminals wrap at."""
+    return text.replace(SPACE, " ")
 
 
 def bare(value: float, scale: str) -> str:
@@ -35,6 +42,8 @@ def _digits(value: float, scale: str) -> int | None:
         return 0 if value == math.floor(value) else 1
     if scale == "seconds":
         return 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    if scale == "spreads":
+        return 3 if abs(value) < 0.0995 else 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return {"fraction": 1, "auc": 3, "margin": 2, "ratio": 2}.get(scale)
 
 
@@ -72,14 +81,14 @@ def probability(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def count(number: int, noun: str) -> str:
-    """``1 example``, ``1,438 examples``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def short(digest: str) -> str:
     """The first twelve digits of a digest, as errors and info show it."""
     return f"{digest[:12]}…"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first names as a list, the others counted."""
+    return listed([*names[:most], *([f"{len(names) - most} more"] if names[most:] else [])])
 
 
 def listed(names: list[str]) -> str:

@@ -11,15 +11,16 @@ from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_bytes
+from expunge.core.wording import counted
 from expunge.report.bars import cost_bars
 from expunge.report.chart import draw
-from expunge.report.comparison import compare, disagreements
+from expunge.report.comparison import compared_sections, disagreements
 from expunge.report.details import details
 from expunge.report.facts import Facts, plain
 from expunge.report.grid import MOST_EXAMPLES, Grid, grid
 from expunge.report.identity import identify
 from expunge.report.load import Loaded, load, without_names
-from expunge.report.numerals import count, listed, shown
+from expunge.report.numerals import few, listed, shown
 from expunge.report.templates import environment, resource
 from expunge.report.wording import LIMITS, headline, meaning, outcomes, rules
 
@@ -80,8 +81,8 @@ def render(loaded: Loaded, *, examples: bool = True) -> bytes:
         if len(page) < LARGEST:
             return page
     raise InvalidArgument(
-        f"{count(len(loaded.runs), 'run')} make a page above {LARGEST:,} bytes even without details: report fewer at a "
-        "time"
+        f"{counted(len(loaded.runs), 'run')} make a page above {LARGEST:,} bytes even without details: report fewer at "
+        "a time"
     )
 
 
@@ -94,10 +95,9 @@ def _grids(loaded: Loaded, examples: bool) -> list[Grid | None]:
 
 def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
     """What the page says of every section, in full; notes are numbered through the page."""
-    start, found = 1, list[dict[str, Any]]()
-    for number, (section, cards) in enumerate(zip(loaded.sections, grids, strict=True), 1):
-        table = compare(section, start)
-        start += len(table.notes)
+    found: list[dict[str, Any]] = []
+    tables = compared_sections(loaded.sections)
+    for number, ((section, table), cards) in enumerate(zip(tables, grids, strict=True), 1):
         found.append(
             {
                 "number": number,
@@ -105,8 +105,8 @@ def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
                 "rules": rules(section),
                 "outcomes": outcomes(section),
                 "table": table,
-                "disagreements": listed(list(disagreements(section))) if section.evaluated else "",
-                "retrained": len(section.retrained) if section.evaluated else 0,
+                "disagreements": listed(list(disagreements(section))),
+                "retrained": len(section.retrained) if section.evaluation else 0,
                 "drawing": draw(section),
                 "bars": cost_bars(section),
                 "grid": cards,
@@ -136,11 +136,11 @@ def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: Extent, exampl
 
 def _training(run: Facts) -> dict[str, Any]:
     return {
-        "rows": count(run.training_rows - len(run.tombstones), "training row"),
-        "left_out": count(len(run.tombstones), "row") if run.tombstones else "",
-        "model": plain(run.recipe.get("model")),
-        "work": shown(run.example_steps, "example-steps"),
-        "seconds": shown(run.seconds, "seconds"),
+        "rows": counted(run.told.data.counts.train - len(run.tombstones), "training row"),
+        "left_out": counted(len(run.tombstones), "row") if run.tombstones else "",
+        "model": plain(run.told.recipe.get("model")),
+        "work": shown(run.result.example_steps, "example-steps"),
+        "seconds": shown(run.result.seconds, "seconds"),
         "guarantee": str(run.guarantee),
         "meaning": meaning(run.guarantee),
     }
@@ -150,5 +150,4 @@ def _title(loaded: Loaded) -> str:
     if not loaded.sections:
         return "Training report"
     methods = list(dict.fromkeys(run.method for section in loaded.sections for run in section.runs))
-    shown_methods = methods[:3] + ([f"{len(methods) - 3} more"] if len(methods) > 3 else [])
-    return f"Forgetting report: {listed(shown_methods)}" if methods else "Forgetting report"
+    return f"Forgetting report: {few(methods, 3)}" if methods else "Forgetting report"

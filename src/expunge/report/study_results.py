@@ -9,7 +9,8 @@ from typing import Any
 
 from expunge.core.errors import DataError
 from expunge.core.hashing import parse_json
-from expunge.report.entry import LONGEST_NAME, Entry, clean, read_entry
+from expunge.core.wording import LONGEST_NAME, clean
+from expunge.report.entry import Entry, read_entry
 from expunge.report.facts import plain
 from expunge.report.study_values import (
     FIGURES,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from expunge.core.values import Undecided
-from expunge.report.numerals import LARGE, SPACE, bare
+from expunge.report.numerals import SPACE, bare
 from expunge.report.study_values import Estimate, Figure
 
-DASH = "—"
 STYLES = {
     "forget-accuracy": "percent",
     "retain-accuracy": "percent",
@@ -24,15 +23,7 @@ STYLES = {
 
 def number(value: float, style: str) -> str:
     """A figure without its unit. ``percent`` and ``points`` are shares times a hundred."""
-    if style in ("percent", "points"):
-        return bare(value, "fraction")
-    if style == "spreads":
-        size = abs(value)
-        digits = 3 if size < 0.0995 else 2 if size < 9.995 else 1 if size < 99.95 else 0
-        text = f"{value:,.{digits}f}" if abs(value) < LARGE else f"{value:.2e}"
-        zero = not any(digit in "123456789" for digit in text.split("e")[0])
-        return text.lstrip("-") if zero else text.replace("-", "−")
-    return bare(value, style)
+    return bare(value, "fraction" if style in ("percent", "points") else style)
 
 
 def signed(value: float, style: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expunge.core.wording import clean, counted
 from expunge.report.board import guarantee_words
-from expunge.report.entry import clean
-from expunge.report.numerals import SPACE, count, listed, percent, shown
+from expunge.report.numerals import SPACE, few, listed, percent, shown
 from expunge.report.study_text import number
 from expunge.report.study_values import MARKS, Problem, Row, Setting, Study, guarantee_rank
 
@@ -40,9 +40,9 @@ def headline(study: Study) -> str:
     data = listed(list(dict.fromkeys(setting.data for setting in study.settings)))
     where = "" if len(study.settings) == 1 else f", in {len(study.settings)} settings"
     return (
-        f"{count(len(study.methods), 'method')} had to forget parts of {data}{where}. Each ran with "
-        f"{count(len(study.seeds), 'seed')} and is read against {count(study.references, 'model')} retrained without "
-        "the forgotten examples."
+        f"{counted(len(study.methods), 'method')} had to forget parts of {data}{where}. Each ran with "
+        f"{counted(len(study.seeds), 'seed')} and is read against {counted(study.references, 'model')} retrained "
+        "without the forgotten examples."
     )
 
 
@@ -61,7 +61,7 @@ def incomplete(study: Study) -> str:
     if study.complete:
         return ""
     missing = sum(row.count("missing") for setting in study.settings for row in setting.rows)
-    known = f" ({count(missing, 'result')} so far)" if missing else ""
+    known = f" ({counted(missing, 'result')} so far)" if missing else ""
     return f"This study is not complete: jobs are still missing{known}. Every figure stands on the seeds that are done."
 
 
@@ -114,14 +114,15 @@ def asked(setting: Setting) -> str:
     took = "" if steps is None else f" Training took {shown(steps, 'example-steps')}."
     return (
         f"On {setting.data} with the model {setting.model or 'not trained so far'}{recipe}, {setting.forgotten:,} of "
-        f"{count(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be forgotten.{took}{budget}"
+        f"{counted(setting.training_rows, 'training row')} ({percent(setting.share)}) had to be "
+        f"forgotten.{took}{budget}"
     )
 
 
 def findings(setting: Setting) -> tuple[str, ...]:
     """What came out, in plain words."""
     ran = [row for row in setting.ranked if row.took_part]
-    found = [f"{len(ran)} of {count(len(setting.rows), 'method')} could be run."]
+    found = [f"{len(ran)} of {counted(len(setting.rows), 'method')} could be run."]
     supported = [row.label for row in ran if row.verdicts["Supported"] == sum(row.verdicts.values()) > 0]
     found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
     blind = blindness(setting)
@@ -172,7 +173,7 @@ def grouped(problems: Sequence[Problem]) -> tuple[Group, ...]:
 def provenance(study: Study) -> tuple[tuple[str, str, bool], ...]:
     """Name, value, and whether the value is code."""
     cost = study.cost
-    jobs = f"{count(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
+    jobs = f"{counted(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
     jobs += f", {cost.left_out:,} left out" if cost.left_out else ""
     work = (
         f"{shown(cost.example_steps, 'example-steps')}; {shown(cost.seconds, 'seconds')} by the clock, "
@@ -206,7 +207,7 @@ def guarantee_meaning(guarantee: str) -> str:
 
 
 def _some(names: list[str]) -> str:
-    return listed(names[:MOST_LISTED] + ([f"{len(names) - MOST_LISTED} more"] if names[MOST_LISTED:] else []))
+    return few(names, MOST_LISTED)
 
 
 def _told(pairs: Sequence[tuple[str, str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -10,10 +9,15 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 HERE = "expunge.report"
 
 
-def environment(package: str = HERE) -> Environment:
-    """Templates of a package. Everything is escaped, and a name that is missing is an error."""
+def environment(*packages: str) -> Environment:
+    """Templates of packages, and those of this folder. All is escaped, and a name that is missing is an error."""
+
+    def find(name: str) -> str | None:
+        places = (files(package).joinpath(name) for package in (*packages, HERE))
+        return next((place.read_text(encoding="utf-8") for place in places if place.is_file()), None)
+
     return Environment(
-        loader=FunctionLoader(partial(resource, package=package)),
+        loader=FunctionLoader(find),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, Cell, Table, compare
-from expunge.report.load import Loaded, Section, load
-from expunge.report.numerals import bare
+from expunge.report.comparison import COLUMNS, HEADINGS, Table, compared_sections
+from expunge.report.load import Loaded, load
+from expunge.report.numerals import bare, wrapped
 
 __all__ = ["Loaded", "load", "notes", "rows", "table"]
 
@@ -15,23 +15,22 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
     A dash carries the number of its reason in ``notes``. Where several forget sets are reported, the first column says
     which one a row belongs to.
     """
-    headings = ["Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict"]
     several = len(loaded.sections) > 1
     found: list[list[str]] = []
-    for section, compared in _tables(loaded):
+    for section, compared in compared_sections(loaded.sections):
         forgot = ", ".join(section.unlearning.rules)
         found += [[forgot, *row] if several else row for row in _texts(compared)]
     for training in loaded.trainings:
-        costs = (bare(training.example_steps, "example-steps"), bare(training.seconds, "seconds"))
+        costs = (bare(training.result.example_steps, "example-steps"), bare(training.result.seconds, "seconds"))
         left_out = f"{len(training.tombstones)} left out" if training.tombstones else "nothing forgotten"
         row = ["training", str(training.guarantee), *[""] * (len(COLUMNS) - 2), *costs, left_out]
         found.append(["", *row] if several else row)
-    return (["Forgot", *headings] if several else headings), found
+    return (["Forgot", *HEADINGS] if several else list(HEADINGS)), found
 
 
 def notes(loaded: Loaded) -> list[str]:
     """The reasons behind dashes and verdicts, in the order of their numbers from 1."""
-    return [text for _, compared in _tables(loaded) for text in compared.notes]
+    return [text for _, compared in compared_sections(loaded.sections) for text in compared.notes]
 
 
 def table(loaded: Loaded) -> str:
@@ -45,27 +44,8 @@ def table(loaded: Loaded) -> str:
     return "\n".join([*printed, *(f"[{at}] {text}" for at, text in enumerate(notes(loaded), 1))]) + "\n"
 
 
-def _tables(loaded: Loaded) -> list[tuple[Section, Table]]:
-    found: list[tuple[Section, Table]] = []
-    start = 1
-    for section in loaded.sections:
-        compared = compare(section, start)
-        found.append((section, compared))
-        start += len(compared.notes)
-    return found
-
-
 def _texts(compared: Table) -> list[list[str]]:
     return [
-        [_plain(row.label), *(_text(cell) for cell in (row.guarantee, *row.cells, row.verdict))]
+        [wrapped(row.label), *(wrapped(str(cell)) for cell in (row.guarantee, *row.cells, row.verdict))]
         for row in compared.rows
     ]
-
-
-def _text(cell: Cell) -> str:
-    return _plain(str(cell))
-
-
-def _plain(text: str) -> str:
-    """Ordinary spaces, which terminals wrap at."""
-    return text.replace("\u00a0", " ")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported, Verdict
-from expunge.report.comparison import NOT_EVALUATED, guarantee_words, verdict_reason, verdict_words
-from expunge.report.facts import Facts, is_exact
+from expunge.core.wording import counted
+from expunge.report.comparison import NOT_EVALUATED, verdict_reason, verdict_words
+from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import SPACE, count, listed, percent, short
+from expunge.report.numerals import SPACE, few, percent, short
 
 MOST_CARDS = 8
 MOST_RULES = 6
@@ -43,11 +44,11 @@ class Outcome:
 def headline(section: Section) -> str:
     """What was to be forgotten, in one sentence."""
     asked = section.unlearning
-    share = asked.forgotten / section.first.training_rows if section.first.training_rows else 0.0
+    share = asked.forgotten / section.first.told.data.counts.train if section.first.told.data.counts.train else 0.0
     earlier = len(section.first.tombstones) - asked.forgotten
-    before = f", after {count(earlier, 'other')} forgotten earlier" if earlier > 0 else ""
+    before = f", after {counted(earlier, 'other')} forgotten earlier" if earlier > 0 else ""
     return (
-        f"{count(asked.forgotten, 'example')} of {section.first.training_rows:,} training rows "
+        f"{counted(asked.forgotten, 'example')} of {section.first.told.data.counts.train:,} training rows "
         f"({percent(share)}) had to be forgotten{before}."
     )
 
@@ -60,7 +61,7 @@ def rules(section: Section) -> tuple[str, ...]:
 
 def outcomes(section: Section) -> tuple[Outcome, ...]:
     """A card for runs of which the same is to be said; beyond eight cards, reasons are left to the table's notes."""
-    found = [_outcome(section, run, label) for run, label in zip(section.runs, section.labels, strict=True)]
+    found = [_outcome(section, run, label) for label, run in section.named]
     cards = _merged(found)
     if len(cards) > MOST_CARDS:
         cards = _merged([replace(card, replay=_shorter(card), reason=NOTED) for card in found])
@@ -71,8 +72,7 @@ def _merged(cards: list[Outcome]) -> tuple[Outcome, ...]:
     groups: dict[Outcome, list[str]] = {}
     for card in cards:
         groups.setdefault(replace(card, title=""), []).append(card.title)
-    named = {card: titles[:6] + ([f"{len(titles) - 6} more"] if titles[6:] else []) for card, titles in groups.items()}
-    return tuple(replace(card, title=listed(titles)) for card, titles in named.items())
+    return tuple(replace(card, title=few(titles, 6)) for card, titles in groups.items())
 
 
 def _shorter(card: Outcome) -> str:
@@ -84,7 +84,7 @@ def _shorter(card: Outcome) -> str:
 
 def _outcome(section: Section, run: Facts, label: str) -> Outcome:
     guarantee = run.earned
-    word = guarantee_words(guarantee)[0]
+    word = guarantee.word
     replay, replay_tone = _replay(section, run)
     if run.evaluation is None:
         verdict, tone, reason = "Not evaluated", "open", NOT_EVALUATED.split(": ", 1)[1] + "."
@@ -116,7 +116,7 @@ def meaning(guarantee: Guarantee) -> str:
 
 def _replay(section: Section, run: Facts) -> tuple[str, str]:
     """What comparing digests says of an exact run."""
-    if not is_exact(run):
+    if not run.is_exact:
         return "", ""
     if run.is_retraining:
         return "This is itself a retraining from the start without these examples.", ""

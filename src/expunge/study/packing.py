@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from expunge.core.errors import RunError
-from expunge.core.files import write_text
-from expunge.core.hashing import parse_json, plain_json
 from expunge.study.job import Job, Work
 from expunge.study.store import Entry, Store
+from expunge.train.run import Run, write_run_file
 
 OWN = "entry.json"  # written by whoever keeps the entry, and last
 
@@ -121,9 +121,8 @@ def settle(folder: Path, home: Path) -> None:
     path = folder / "run.json"
     if not path.is_file():
         return
-    manifest = parse_json(path.read_bytes())
-    parent = manifest.get("parent") if isinstance(manifest, dict) else None
-    if parent is not None:
-        at = Path(parent["path"])
-        parent["path"] = str(home / at.parent.name / at.name)
-        write_text(path, plain_json(manifest))
+    told = Run.open_any(folder).told
+    if told.parent is not None:
+        at = Path(told.parent.path)
+        parent = replace(told.parent, path=str(home / at.parent.name / at.name))
+        write_run_file(folder, replace(told, parent=parent))

@@ -285,7 +285,7 @@ def _left_out(
             raise InvalidArgument(f"the twin {twin.path} was trained on other data than {run.path}: its root differs")
         if replace(twin.recipe, seed=0) != replace(run.recipe, seed=0):
             raise InvalidArgument(f"the twin {twin.path} has another recipe than {run.path}: only the seed may differ")
-        if twin.manifest.get("trajectory") != "recorded":
+        if twin.told.trajectory != "recorded":
             raise InvalidArgument(
                 f"the twin {twin.path} was made by {twin.method or 'a training on everybody'!r}: a twin is a training "
                 "or an exact retraining without its pseudo-forget set"
@@ -318,8 +318,8 @@ def _twin(rehearsal: Rehearsal, run: Run, stage: Stage) -> Twin:
     return Twin(
         weights_digest=run.weights_digest,
         training_seed=run.recipe.seed,
-        example_steps=float(run.manifest["example_steps"]),
-        seconds=float(run.manifest["seconds"]),
+        example_steps=run.result.example_steps,
+        seconds=run.result.seconds,
         accuracy=_accuracy(read),
         means={part: float(found.mean()) for part, (found, _) in read.items()},
         units=units,

@@ -12,10 +12,12 @@ from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.statistics.comparison import LEVEL
 from expunge.core.statistics.multiplicity import holm
-from expunge.core.values import guarantee_from_json
+from expunge.core.values import Guarantee, Undecided
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import method_from_json
+from expunge.records.form import from_plain
+from expunge.records.values import WrittenGuarantee
 from expunge.study.digests import read_result
 from expunge.study.figures import (
     Figure,
@@ -238,7 +240,7 @@ class Results:
             "example_steps": run["example_steps"],
             "allowed": run["allowed"],
             "seconds": run["seconds"],
-            "guarantee": str(guarantee_from_json(evaluation["guarantee"])),
+            "guarantee": str(_earned(evaluation["guarantee"])),
             "stopped": run["stopped"],
             "notices": [*run["notices"], *evaluation["notices"]],
         }
@@ -349,11 +351,15 @@ def _difference(probe: Mapping[str, Any], sign: float) -> Mapping[str, Any]:
 
 def _guarantee(done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str | None:
     """The lowest that any seed earned."""
-    earned = [guarantee_from_json(evaluation["guarantee"]) for _, evaluation in done]
+    earned = [_earned(evaluation["guarantee"]) for _, evaluation in done]
     if not earned:
         return None
     lowest = min(earned, key=lambda guarantee: (guarantee.rank, str(guarantee) != "Empirical(no test passed yet)"))
     return str(lowest)
+
+
+def _earned(told: Mapping[str, Any]) -> Guarantee:
+    return from_plain(WrittenGuarantee, told, "an evaluation's guarantee")
 
 
 def _defaults(method: type[Method]) -> dict[str, Any]:
@@ -364,4 +370,7 @@ def _defaults(method: type[Method]) -> dict[str, Any]:
 
 
 def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
-    return {name: found.as_json() for name, found in figures.items()}
+    return {
+        name: {"undecided": found.reason} if isinstance(found, Undecided) else found.as_json()
+        for name, found in figures.items()
+    }

@@ -85,7 +85,7 @@ def tune(
         "budget": float(budget),
         "trials": trials,
         "seed": seed,
-        "device": device or str(found.manifest["device"]),
+        "device": device or found.told.device,
         "software": {"optuna": optuna_version(), "torch": version("torch"), "numpy": version("numpy")},
     }
     if oracle is not None:

@@ -30,6 +30,7 @@ from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
 from expunge.study.job import Job, Work
@@ -131,7 +132,7 @@ def _ready(job: Job, at: At) -> None:
         devices = {str(job.spec["device"])} if "device" in job.spec else set[str]()
         for key in job.needs:
             if (at.input(key) / "run.json").is_file():
-                devices.add(str(Run.open(at.input(key)).manifest["device"]))
+                devices.add(Run.open(at.input(key)).told.device)
         for device in devices:
             find_device(device)
         if job.work is Work.TUNE:
@@ -205,7 +206,7 @@ def _train(job: Job, at: At) -> Result:
         trace=Trace.OFF,
         progress=at.progress,
     )
-    if run.manifest["data"]["roots"] != spec["roots"]:
+    if run.told.data.roots != spec["roots"]:
         location = means["data"]["source"]["location"]
         raise DataError(f"the data at {location} changed while the study ran: start it again")
     if slots is not None:  # a reference is never replayed from
@@ -237,11 +238,10 @@ def _unlearn(job: Job, at: At) -> Result:
 
 def _remember(run: Run, job: Job, at: At) -> Result:
     """Ask the model what it answers to every row, once."""
-    manifest = run.manifest
     with pinned(run.recipe):
         rows = at.data.rows(job.means["data"])
-        write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(manifest["device"])))
-    return Result(digest_of(job.work, manifest), float(manifest["example_steps"]))
+        write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(run.told.device)))
+    return Result(digest_of(job.work, to_plain(run.told)), float(run.result.example_steps))
 
 
 def _evaluate(job: Job, at: At) -> Result:
@@ -259,8 +259,8 @@ def _evaluate(job: Job, at: At) -> Result:
         progress=at.progress,
         beliefs=stored,
         known=at.data.measured,
-    ).as_json()
-    return Result(digest_of(job.work, evaluation), 0.0)
+    )
+    return Result(digest_of(job.work, to_plain(evaluation)), 0.0)
 
 
 def _tune(job: Job, at: At) -> Result:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,11 +12,12 @@ from expunge.core.beacon import ZERO, Beacon, read_beacon
 from expunge.core.clock import utc_now
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.commitment import Commitment
-from expunge.data.salts import OPEN, SaltMode, Salts, SecretSalts, check_apart, draw_salts, read_salts
+from expunge.data.salts import OPEN, Salts, SecretSalts, check_apart, draw_salts, read_salts
 from expunge.data.stored import write_commitment
+from expunge.records.run_file import NAME, RunFile
 from expunge.train.folder import check_free, finished_or_other, writing
 from expunge.train.perturbation import keep_key, reveal_key
-from expunge.train.run import COMMITTED, Run, write_manifest
+from expunge.train.run import COMMITTED, Run, write_run_file
 
 
 def chosen_beacon(given: Beacon | Path | str | None) -> Beacon:
@@ -65,32 +65,30 @@ def _secret(salts: SecretSalts) -> SecretSalts:
 
 
 def _check_kind(folder: Path, given: Path | str | None) -> None:
-    described = Run.open_any(folder).manifest["data"]
-    secret = described.get("salts") == SaltMode.SECRET.value
-    if secret and given is None:
+    described = Run.open_any(folder).told.data
+    if described.secret and given is None:
         raise RunError(
             f"{folder} was committed under secret salts, open ones are asked for: give their file with --salts "
-            f"{described.get('salt_file')}, or choose another --out"
+            f"{described.salt_file}, or choose another --out"
         )
-    if not secret and given is not None:
+    if not described.secret and given is not None:
         raise RunError(
             f"{folder} was committed under open salts, those of {given} are asked for: leave --salts out, or choose "
             "another --out"
         )
 
 
-def hold(
-    folder: Path, manifest: Mapping[str, Any], commitment: Commitment, units: np.ndarray, key: bytes | None
-) -> Run:
+def hold(folder: Path, told: RunFile, commitment: Commitment, units: np.ndarray, key: bytes | None) -> Run:
     """Write the commitment and train nothing; the same command gives the same folder, where the training goes on."""
     with writing(folder):
-        finished_or_other(folder, manifest)
+        finished_or_other(folder, told)
         if key is not None:
             keep_key(folder, key)
-        if not (folder / "run.json").exists():
-            write_manifest(folder, manifest)
+        if not (folder / NAME).exists():
+            write_run_file(folder, told)
         reveal_key(folder)
         write_commitment(folder, commitment, units)
-        committed = {"committed_at": utc_now(), **Run.open_any(folder).manifest, "status": COMMITTED}
-        write_manifest(folder, committed)
+        there = Run.open_any(folder).told
+        committed = replace(there, status=COMMITTED, committed_at=there.committed_at or utc_now())
+        write_run_file(folder, committed)
         return Run(folder, committed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -188,7 +189,7 @@ def _shown(value: object, depth: int = 4) -> str:
     return repr(value)
 
 
-def differing(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+def differing(here: dict[str, Any], there: Mapping[str, Any]) -> list[str]:
     """Fields in which two environments differ, as a person reads them."""
     return [
         f"{name.replace('_', ' ')} {there.get(name)!r} then, {here.get(name)!r} now"
@@ -197,7 +198,7 @@ def differing(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
     ]
 
 
-def require_same(here: dict[str, Any], there: dict[str, Any], what: str, way_out: str) -> None:
+def require_same(here: dict[str, Any], there: Mapping[str, Any], what: str, way_out: str) -> None:
     """A prefix computed elsewhere and a rest computed here equal neither machine's training: refuse."""
     found = differing(here, there)
     if found:

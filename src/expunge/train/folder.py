@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunError
-from expunge.train.run import COMMITTED, Run, write_manifest
+from expunge.records.run_file import NAME, CommitRequest, RunFile, TrainRequest
+from expunge.train.run import COMMITTED, Run, write_run_file
 from expunge.train.state import read_tensors, tensors_digest
 
 try:
     import fcntl
 except ImportError:  # no advisory locks on this system: two writers are not told apart
     fcntl = None
-
-BOUND = ("recipe", "roots", "noise_commitment")  # what a commitment fixes of a training's request
 
 
 @contextmanager
@@ -52,34 +52,34 @@ def sound(run: Run) -> Run:
     return run
 
 
-def finished_or_other(path: Path, manifest: Mapping[str, Any]) -> Run | None:
+def finished_or_other(path: Path, told: RunFile) -> Run | None:
     """The finished run that the same command made, if there is one; a folder with anything else in it is refused.
 
-    ``manifest["request"]`` is what decides the result, and what is compared. A folder that was committed is open to
-    the trainings that keep to what was committed.
+    The request is what decides the result, and what is compared. A folder that was committed is open to the trainings
+    that keep to what was committed.
     """
-    if (path / "run.json").exists():
+    if (path / NAME).exists():
         found = Run.open_any(path)
-        there, asked = found.manifest["request"], manifest["request"]
-        if (there.get("operation"), asked["operation"]) == ("train", "commit"):
+        there, asked = found.told.request, told.request
+        if isinstance(there, TrainRequest) and isinstance(asked, CommitRequest):
             raise RunError(
                 f"the training in {path} has begun already: a commitment comes before it; choose another --out"
             )
-        if found.manifest["status"] == COMMITTED and asked["operation"] == "train":
-            _check_beacon(found, manifest)
-            there, asked = ({name: request.get(name) for name in BOUND} for request in (there, asked))
-        if there != asked:
-            raise RunError(
-                f"{path} holds another run ({_difference(there, asked)}): choose another --out, or remove that folder"
-            )
-        return sound(found) if found.manifest["status"] == "finished" else None
+        if found.told.status == COMMITTED and isinstance(asked, TrainRequest):
+            _check_beacon(found, told)
+            asked = asked.committed
+        difference = there.difference(asked)
+        if difference is not None:
+            raise RunError(f"{path} holds another run ({difference}): choose another --out, or remove that folder")
+        return sound(found) if found.told.status == "finished" else None
     check_free(path)
     return None
 
 
-def _check_beacon(found: Run, manifest: Mapping[str, Any]) -> None:
+def _check_beacon(found: Run, told: RunFile) -> None:
     """A beacon that was known by the commitment orders nothing; no record of the training could be signed."""
-    since, made = (manifest["beacon_described"] or {}).get("not_before"), found.manifest.get("committed_at")
+    since = None if told.beacon_described is None else told.beacon_described.not_before
+    made = found.told.committed_at
     if since is not None and made is not None and since < made:
         raise RunError(
             f"the beacon is of {since}, {found.path} was committed at {made}: a beacon must come after the commitment; "
@@ -94,37 +94,27 @@ def check_free(path: Path) -> None:
         raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")
 
 
-def start_or_continue(path: Path, manifest: Mapping[str, Any]) -> Run:
+def start_or_continue(path: Path, told: RunFile) -> Run:
     """A new run, in a committed folder too, or the interrupted one of the same command; all else was refused before."""
-    if (path / "run.json").exists():
+    if (path / NAME).exists():
         found = Run.open_any(path)
-        if found.manifest["status"] != COMMITTED:
-            _check_trace(found, manifest)
+        if found.told.status != COMMITTED:
+            _check_trace(found, told)
             return found
-    write_manifest(path, manifest)
-    return Run(path, manifest)
+    write_run_file(path, told)
+    return Run(path, told)
 
 
-def _check_trace(found: Run, manifest: Mapping[str, Any]) -> None:
-    there, asked = found.manifest.get("trace"), manifest.get("trace")
+def continued(told: RunFile, there: RunFile, **changes: Any) -> RunFile:
+    """run.json of a run that goes on: what stands there counts, and what an older version did not write is added."""
+    beacon = there.beacon_described or told.beacon_described
+    return replace(there, trace=there.trace or told.trace, beacon_described=beacon, **changes)
+
+
+def _check_trace(found: Run, told: RunFile) -> None:
+    there, asked = found.told.trace, told.trace
     if there is not None and there != asked:
         raise RunError(
             f"{found.path} was begun with --trace {there}, {asked} is asked for: a trace is of one kind from the first "
             f"step; say --trace {there}, or choose another --out"
         )
-
-
-def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:
-    for name in sorted(set(there) | set(here), key=lambda name: (name not in ("name", "method"), name)):
-        before, now = there.get(name, "nothing"), here.get(name, "nothing")
-        if before == now:
-            continue
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            return _difference(before, now, f"{prefix}{name} ")
-        return f"{prefix}{name.replace('_', ' ')} {_short(before)} there, {_short(now)} asked for"
-    return "the same request"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.models.linear import head_of
 from expunge.models.resolver import build_empty
+from expunge.records.run_file import RunFile
 from expunge.schedule.plan import Role
 from expunge.schedule.recipe import Recipe
 from expunge.train.objective import Loss, Objective, StepBatch, Term
@@ -57,15 +56,15 @@ def read_key(path: Path | str) -> bytes:
     return found
 
 
-def key_of(folder: Path, manifest: Mapping[str, Any]) -> bytes | None:
+def key_of(folder: Path, told: RunFile) -> bytes | None:
     """The key of a run; None where it was trained without noise. It must be the one that run.json announces."""
-    announced = manifest.get("noise_commitment")
+    announced = told.noise_commitment
     if announced is None:
         return None
     key = read_key(_waiting(folder) if _waiting(folder).exists() else folder / KEY_NAME)
     if commitment_of(key) != announced:
         raise RunError(
-            f"{folder / KEY_NAME} is not the key that run.json announces (SHA-256 {str(announced)[:12]}…): it was "
+            f"{folder / KEY_NAME} is not the key that run.json announces (SHA-256 {announced[:12]}…): it was "
             "exchanged; put the right one back"
         )
     return key

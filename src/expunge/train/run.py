@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from torch import nn
 from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
-from expunge.core.hashing import parse_json, plain_json
-from expunge.core.values import Guarantee, guarantee_from_json
+from expunge.core.hashing import parse_json
+from expunge.core.values import Guarantee
 from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
@@ -28,13 +27,15 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
+from expunge.records.form import read_document, write_document
+from expunge.records.run_file import NAME, Counts, DataFile, Forgetting, Result, Roots, RunFile
+from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.log import Log
 from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
 
-FORMAT = "expunge/run/1"
 COMMITTED = "committed"  # status of a folder that holds data and recipe, fixed, and no training yet
 
 
@@ -43,31 +44,27 @@ class Run:
     """A folder and what its run.json says."""
 
     path: Path
-    manifest: Mapping[str, Any]
+    told: RunFile
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
         """Open a finished run; anything missing or altered is refused in one sentence."""
         run = cls.open_any(path)
-        if run.manifest["status"] == COMMITTED:
+        if run.told.status == COMMITTED:
             raise run._untrained()
-        if run.manifest["status"] != "finished":
-            raise RunError(
-                f"{run.path} was interrupted or failed: run its command again, and it continues or says why not"
-            )
+        if run.told.status != "finished":
+            raise run._unfinished()
         return run
 
     @classmethod
     def open_any(cls, path: Path | str) -> Run:
         """Open a run whatever its state."""
         folder = Path(path)
-        if not (folder / "run.json").is_file():
+        if not (folder / NAME).is_file():
             raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
-        manifest = parse_json(read_bytes(folder / "run.json", "the run"))
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            found = manifest.get("format") if isinstance(manifest, dict) else manifest
-            raise RunError(f"{folder / 'run.json'} has the format {found!r}, not {FORMAT!r}: another version wrote it")
-        return cls(folder, manifest)
+        content = parse_json(read_bytes(folder / NAME, "the run"))
+        told = content if isinstance(content, dict) else {"format": content}
+        return cls(folder, read_document(RunFile, told, str(folder / NAME), RunError))
 
     def _untrained(self) -> RunError:
         return RunError(
@@ -75,21 +72,36 @@ class Run:
             "with --beacon if one was drawn since"
         )
 
+    def _forgot_nothing(self) -> InvalidArgument:
+        return InvalidArgument(f"{self.path} is a training, it forgot nothing: name a run that `expunge unlearn` made")
+
+    def _unfinished(self) -> RunError:
+        return RunError(
+            f"{self.path} was interrupted or failed: run its command again, and it continues or says why not"
+        )
+
     @cached_property
     def recipe(self) -> Recipe:
-        recipe = Recipe.from_json(self.manifest["recipe"])
-        if recipe.digest.hex() != self.manifest["recipe_digest"]:
+        recipe = Recipe.from_json(self.told.recipe)
+        if recipe.digest.hex() != self.told.recipe_digest:
             raise RunError(f"{self.path}: the recipe does not match its digest: run.json was altered")
         return recipe
 
     @cached_property
     def commitment(self) -> Commitment:
         """Leaves and splits; their roots must be those in run.json."""
-        return read_commitment(self.path, self.manifest["data"]["roots"])
+        return read_commitment(self.path, self.told.data.roots)
 
     @property
     def root(self) -> bytes:
-        return bytes.fromhex(self.manifest["dataset_root"])
+        return bytes.fromhex(self.told.dataset_root)
+
+    @property
+    def lineage_seed(self) -> str:
+        """Of the schedule, in hexadecimal."""
+        if self.told.lineage_seed is None:
+            raise self._untrained()
+        return self.told.lineage_seed
 
     @property
     def beacon(self) -> bytes:
@@ -98,23 +110,22 @@ class Run:
     @cached_property
     def beacon_described(self) -> Beacon:
         """The beacon and where it is from; a run of an older version says the value alone."""
-        if self.manifest["status"] == COMMITTED:
+        value, described = self.told.beacon, self.told.beacon_described
+        if value is None:
             raise self._untrained()
-        value, described = str(self.manifest["beacon"]), self.manifest.get("beacon_described")
         if described is None:
             return ZERO if value == ZERO.value.hex() else Beacon(value=bytes.fromhex(value), source=GIVEN)
-        found = Beacon.from_json(described)
-        if found.value.hex() != value:
+        if described.value.hex() != value:
             raise RunError(f"{self.path}: two beacons are named: run.json was altered; restore it")
-        return found
+        return described
 
     @property
     def trace(self) -> Trace:
         """What was recorded of every step; a run of an older version has losses or nothing."""
-        named = self.manifest.get("trace")
+        named = self.told.trace
         if named is None:
             return Trace.LOSSES if (self.path / "trace").is_dir() else Trace.OFF
-        return choice(Trace, str(named), f"{self.path / 'run.json'}: trace")
+        return choice(Trace, named, f"{self.path / 'run.json'}: trace")
 
     @cached_property
     def units(self) -> np.ndarray:
@@ -127,51 +138,62 @@ class Run:
     @cached_property
     def tombstones(self) -> np.ndarray:
         """Every slot that this run has forgotten, its ancestors' included."""
-        return np.array(self.manifest["tombstones"], dtype=np.int64)
+        return np.array(self.told.tombstones, dtype=np.int64)
 
     @property
     def released(self) -> dict[Split, list[int]]:
         """Calibration and holdout slots of people forgotten by name: their rows may be gone as well."""
-        return {Split(name): [int(slot) for slot in slots] for name, slots in self.manifest["released"].items()}
+        return {Split(name): list(slots) for name, slots in self.told.released.items()}
+
+    @property
+    def result(self) -> Result:
+        """What it came to; a run that is not finished has come to nothing."""
+        if self.told.result is None:
+            raise self._unfinished()
+        return self.told.result
+
+    @property
+    def forgetting(self) -> Forgetting:
+        """How it forgot; a training forgot nothing."""
+        if self.told.forgetting is None:
+            raise self._forgot_nothing()
+        return self.told.forgetting
 
     @property
     def guarantee(self) -> Guarantee:
-        return guarantee_from_json(self.manifest["guarantee"])
+        return self.result.guarantee
 
     @property
     def weights_digest(self) -> str:
-        return str(self.manifest["weights_digest"])
+        return self.result.weights_digest
 
     @property
     def method(self) -> str | None:
         """Name of the method that made it; None for a training."""
-        described = self.manifest.get("method")
-        return None if described is None else str(described["name"])
+        return None if self.told.method is None else self.told.method.name
 
     @cached_property
     def forget_set(self) -> ForgetSet:
         """What this run forgot, or was trained without; a plain training forgot nothing."""
-        if self.manifest["operation"] != "unlearn" and not self.manifest["tombstones"]:
-            raise InvalidArgument(
-                f"{self.path} is a training, it forgot nothing: name a run that `expunge unlearn` made"
-            )
+        if self.told.operation != "unlearn" and not self.told.tombstones:
+            raise self._forgot_nothing()
         return ForgetSet.from_json(parse_json(read_bytes(self.path / "forget.json", "the forget set")))
 
     @cached_property
     def parent(self) -> Run:
         """The run that this one came from; it must still be the one it was."""
-        described = self.manifest["parent"]
+        described = self.told.parent
         if described is None:
             raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with --original")
-        candidates = (Path(described["path"]), self.path / described["relative"])
+        candidates = (Path(described.path), self.path / described.relative)
         for candidate in candidates:
             if (candidate / "run.json").is_file():
                 parent = Run.open(candidate)
-                if parent.weights_digest == described["weights_digest"]:
+                if parent.weights_digest == described.weights_digest:
                     return parent
         raise RunError(
-            f"the parent of {self.path} is no longer at {described['path']} with weights "
-            f"{described['weights_digest'][:12]}…: put it back there, or name it where a command takes --original"
+            f"the parent of {self.path} is no longer at {described.path} with weights "
+            f"{described.weights_digest[:12]}…: put it back there, or name it where a command takes --original"
         )
 
     @property
@@ -180,7 +202,7 @@ class Run:
 
     def salts(self, moved: Path | str | None = None) -> Salts:
         """Open ones, or those of the salt file; ``moved`` is where it lies now."""
-        return salts_of(self.manifest["data"], moved)
+        return salts_of(self.told.data, moved)
 
     def data(
         self,
@@ -201,7 +223,7 @@ class Run:
         if isinstance(override, Dataset):
             found = override
         else:
-            described = self.manifest["data"]["source"]
+            described = self.told.data.source
             if described is None and override is None:
                 raise DataError(f"{self.path} was trained on data in memory: hand the same data set over again")
             source = Source.from_json(described) if described else Source(location=str(override))
@@ -213,7 +235,7 @@ class Run:
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
-        return load_model(self.recipe, self.model_file, self.weights_digest, self.manifest["alive"], device)
+        return load_model(self.recipe, self.model_file, self.weights_digest, self.result.alive, device)
 
     @property
     def retired(self) -> bool:
@@ -232,7 +254,7 @@ class Run:
         return path
 
 
-def load_model(recipe: Recipe, path: Path, digest: str, alive: list[bool], device: torch.device | str) -> nn.Module:
+def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], device: torch.device | str) -> nn.Module:
     """Read model.safetensors; the digest must be the one that was announced."""
     model = assemble(recipe, [build_empty(recipe) if lives else None for lives in alive])
     load_weights(model, read_tensors(path), path)
@@ -250,23 +272,30 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
     return Ensemble([member for member in members if member is not None], recipe.voting)
 
 
-def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+def write_run_file(path: Path, told: RunFile) -> None:
     """run.json, whole or not at all."""
-    write_text(path / "run.json", plain_json(dict(manifest)))
+    write_text(path / NAME, write_document(told))
 
 
-def data_manifest(
+def described_data(
     source: Source | None, commitment: Commitment, salts: Salts, *, split_seed: int, split_by: str
-) -> dict[str, Any]:
+) -> DataFile:
     """The data as run.json describes them: where they came from and what they were committed to."""
-    described = {
-        "source": None if source is None else source.as_json(),
-        "rows": len(commitment.assignment),
-        "counts": {split.value: len(commitment.leaves[split.code]) for split in SPLITS},
-        "roots": {split.value: root.hex() for split, root in commitment.roots.items()},
-        "split_seed": split_seed,
-        "split_by": split_by,
-        "salts": salts.mode.value,
-        "note": salts.mode.note,
-    }
-    return described if salts.place is None else {**described, "salt_file": str(salts.place)}
+    train, calibration, holdout = (len(commitment.leaves[split.code]) for split in SPLITS)
+    roots = {split: root.hex() for split, root in commitment.roots.items()}
+    return DataFile(
+        source=None if source is None else source.as_json(),
+        rows=len(commitment.assignment),
+        counts=Counts(train=train, calibration=calibration, holdout=holdout),
+        roots=Roots(train=roots[Split.TRAIN], calibration=roots[Split.CALIBRATION], holdout=roots[Split.HOLDOUT]),
+        split_seed=Large(split_seed),
+        split_by=split_by,
+        salts=salts.mode.value,
+        note=salts.mode.note,
+        salt_file=None if salts.place is None else str(salts.place),
+    )
+
+
+def slots_by_split(found: Mapping[str, Sequence[int]]) -> dict[str, Slots]:
+    """Slots as run.json lists them."""
+    return {name: Slots(tuple(slots)) for name, slots in found.items()}

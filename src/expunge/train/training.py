@@ -21,6 +21,8 @@ from expunge.data.source import Source
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty, holds_batch_norm
+from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
+from expunge.records.scalars import Slots
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
@@ -29,7 +31,7 @@ from expunge.train.answers import check_answers
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
-from expunge.train.folder import finished_or_other, start_or_continue, writing
+from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
 from expunge.train.loop import Progress
 from expunge.train.perturbation import (
     commitment_of,
@@ -41,13 +43,7 @@ from expunge.train.perturbation import (
     reveal_key,
 )
 from expunge.train.profile import pinned
-from expunge.train.run import (
-    FORMAT,
-    Run,
-    assemble,
-    data_manifest,
-    write_manifest,
-)
+from expunge.train.run import Run, assemble, described_data, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 from expunge.train.trace import Trace
@@ -166,14 +162,13 @@ def train(
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
     commitment = commit(dataset, assignment, salted)
-    described = data_manifest(source, commitment, salted, split_seed=split_seed, split_by=split_by.value)
+    described = described_data(source, commitment, salted, split_seed=split_seed, split_by=split_by.value)
     training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     units = number_units(training_rows.subjects)
     schedule = Schedule.of(recipe, commitment.root, units, drawn.value)
     if commit_only:
-        fixed = _fixed(recipe, described, device)
-        key = _announce(recipe, folder, noise_key, fixed)
-        return hold(folder, fixed, commitment, units, key)
+        key = _noise_key(recipe, folder, noise_key)
+        return hold(folder, _fixed(recipe, described, device, key), commitment, units, key)
     examples = Examples(recipe, training_rows, find_device(device))
     task = TASKS[recipe.task]
     left_out = leave_out(without, dataset, commitment)
@@ -184,25 +179,25 @@ def train(
         examples = examples.only(present)
     with pinned(recipe), writing(folder):
         interval = interval_of(schedule, checkpoint_interval)
-        manifest = {
-            **_manifest(recipe, described, schedule, drawn, device, left_out),
-            "trace": trace.value,
-            "checkpoint_interval": interval,
-        }
-        key = _announce(recipe, folder, noise_key, manifest)
-        run = finished_or_other(folder, manifest)
+        key = _noise_key(recipe, folder, noise_key)
+        told = replace(
+            _begun(_fixed(recipe, described, device, key), schedule, drawn, left_out),
+            trace=trace.value,
+            checkpoint_interval=interval,
+        )
+        run = finished_or_other(folder, told)
         if run is not None:
             return run
         found = examine(recipe, schedule, examples, emptied, task)
         if key is not None:
             keep_key(folder, key)
-        run = start_or_continue(folder, manifest)
+        run = start_or_continue(folder, told)
         reveal_key(folder)
         write_commitment(folder, commitment, units)
         left_out.write(folder)
         _same_environment(run, found)
-        begun = {**manifest, **run.manifest, "checkpoint_interval": interval, "environment": found.environment}
-        write_manifest(folder, begun)
+        told = continued(told, run.told, checkpoint_interval=interval, environment=found.environment)
+        write_run_file(folder, told)
         left_out.ask(folder, commitment)
         recording = Recording(folder, interval, trace, found.lossy is None)
         carried = carry_out_shards(
@@ -218,7 +213,7 @@ def train(
         check_answers(recipe, assemble(recipe, carried.members), examples, present)
         return finish(
             folder,
-            begun,
+            left_out.earned(told, recipe, schedule, noise_key is not None),
             recipe,
             carried,
             guarantee=Exact() if found.refused is None else Empirical(),
@@ -226,57 +221,58 @@ def train(
             steps=sum(
                 schedule.total_steps(shard) for shard, member in enumerate(carried.members) if member is not None
             ),
-            **left_out.earned(recipe, schedule, noise_key is not None),
         )
 
 
-def _fixed(recipe: Recipe, described: Mapping[str, Any], device: str) -> dict[str, Any]:
+def _fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) -> RunFile:
     """run.json of a commitment: what a training adds to is still to come."""
-    return {
-        "format": FORMAT,
-        "status": "running",
-        "operation": "train",
-        "request": {"operation": "commit", "recipe": recipe.as_json(), "roots": described["roots"]},
-        "recipe": recipe.as_json(),
-        "recipe_digest": recipe.digest.hex(),
-        "data": described,
-        "dataset_root": described["roots"][Split.TRAIN.value],
-        "beacon": None,
-        "beacon_described": None,
-        "beacon_note": "no beacon so far: data and recipe are fixed, nothing is trained",
-        "lineage_seed": None,
-        **LeftOut(None, {}).described,
-        "method": None,
-        "parent": None,
-        "preprocessing": [{"name": name, "from": origin} for name, origin in PREPROCESSING],
-        "environment": None,
-        "device": device,
-    }
+    noise = None if key is None else commitment_of(key)
+    return LeftOut(None, {}).begun(
+        RunFile(
+            status="running",
+            operation="train",
+            request=CommitRequest(recipe=recipe.as_json(), roots=described.roots, noise_commitment=noise),
+            recipe=recipe.as_json(),
+            recipe_digest=recipe.digest.hex(),
+            data=described,
+            dataset_root=described.roots.train,
+            beacon=None,
+            beacon_note="no beacon so far: data and recipe are fixed, nothing is trained",
+            lineage_seed=None,
+            tombstones=Slots(()),
+            released={},
+            method=None,
+            parent=None,
+            preprocessing=tuple(OriginFile(name=name, origin=origin) for name, origin in PREPROCESSING),
+            environment=None,
+            device=device,
+            noise_commitment=noise,
+            rest={"beacon_described": None},
+        )
+    )
 
 
-def _manifest(
-    recipe: Recipe, described: Mapping[str, Any], schedule: Schedule, beacon: Beacon, device: str, left_out: LeftOut
-) -> dict[str, Any]:
+def _begun(fixed: RunFile, schedule: Schedule, beacon: Beacon, left_out: LeftOut) -> RunFile:
     """run.json of a training as it begins."""
-    fixed = _fixed(recipe, described, device)
-    asked = {"operation": "train", "beacon": beacon.value.hex(), "device": device, **left_out.request}
-    return {
-        **fixed,
-        "request": {**fixed["request"], **asked},
-        "beacon": beacon.value.hex(),
-        "beacon_described": beacon.as_json(),
-        "beacon_note": beacon.note,
-        "lineage_seed": schedule.seed.hex(),
-        **left_out.described,
-    }
-
-
-def _announce(recipe: Recipe, folder: Path, given: Path | str | None, manifest: dict[str, Any]) -> bytes | None:
-    """The key of the noise, and its digest in run.json and in the request."""
-    key = _noise_key(recipe, folder, given)
-    if key is not None:
-        manifest["noise_commitment"] = manifest["request"]["noise_commitment"] = commitment_of(key)
-    return key
+    request = TrainRequest(
+        recipe=fixed.recipe,
+        roots=fixed.data.roots,
+        beacon=beacon.value.hex(),
+        device=fixed.device,
+        without=left_out.request,
+        noise_commitment=fixed.noise_commitment,
+    )
+    return left_out.begun(
+        replace(
+            fixed,
+            request=request,
+            beacon=request.beacon,
+            beacon_described=beacon,
+            beacon_note=beacon.note,
+            lineage_seed=schedule.seed.hex(),
+            rest={},
+        )
+    )
 
 
 def _noise_key(recipe: Recipe, folder: Path, given: Path | str | None) -> bytes | None:
@@ -288,66 +284,70 @@ def _noise_key(recipe: Recipe, folder: Path, given: Path | str | None) -> bytes 
     if given is not None:
         return read_key(given)
     if (folder / "run.json").exists():
-        kept = key_of(folder, Run.open_any(folder).manifest)
+        kept = key_of(folder, Run.open_any(folder).told)
         if kept is not None:
             return kept
     return new_key()
 
 
 def _same_environment(run: Run, found: Exactness) -> None:
-    before = run.manifest["environment"]
+    before = run.told.environment
     if before is not None and run.recipe.profile is Profile.EXACT:
         require_same(found.environment, before, f"{run.path} was begun", "choose a new --out to start afresh")
 
 
 def finish(
     folder: Path,
-    manifest: Mapping[str, Any],
+    told: RunFile,
     recipe: Recipe,
     carried: Carried,
     *,
     guarantee: Guarantee,
     exact_refused: str | None,
-    **more: Any,
+    steps: int,
 ) -> Run:
     """Write the weights and complete run.json."""
-    model = assemble(recipe, carried.members)
     return finish_model(
         folder,
-        manifest,
-        model,
-        alive=[member is not None for member in carried.members],
+        told,
+        assemble(recipe, carried.members),
+        alive=tuple(member is not None for member in carried.members),
         guarantee=guarantee,
         exact_refused=exact_refused,
         example_steps=carried.thirds / 3,
         seconds=round(carried.seconds, 3),
-        **more,
+        steps=steps,
     )
 
 
 def finish_model(
     folder: Path,
-    manifest: Mapping[str, Any],
+    told: RunFile,
     model: torch.nn.Module,
     *,
-    alive: list[bool],
+    alive: tuple[bool, ...],
     guarantee: Guarantee,
-    **more: Any,
+    exact_refused: str | None,
+    example_steps: float,
+    seconds: float,
+    steps: int,
 ) -> Run:
     """Write a model's weights, then run.json with status finished."""
     weights = copied(weights_of(model))
     check_finite(weights)
     write_tensors(folder / "model.safetensors", weights)
-    complete = {
-        **manifest,
-        "status": "finished",
-        "weights_digest": weights_digest(model),
-        "parameters": sum(value.numel() for value in model.parameters()),
-        "alive": alive,
-        "guarantee": guarantee.as_json(),
-        **more,
-    }
-    write_manifest(folder, complete)
+    result = Result(
+        weights_digest=weights_digest(model),
+        parameters=sum(value.numel() for value in model.parameters()),
+        alive=alive,
+        guarantee=guarantee,
+        exact_refused=exact_refused,
+        example_steps=example_steps,
+        seconds=seconds,
+        steps=steps,
+    )
+    complete = replace(told, status="finished", result=result)
+    write_run_file(folder, complete)
     return Run(folder, complete)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,19 +15,19 @@ from expunge.core.hashing import plain_json
 from expunge.data.commitment import Commitment, tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose, released
-from expunge.data.salts import SaltMode
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS
+from expunge.records.run_file import RunFile, TrainRequest
+from expunge.records.scalars import Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import sound
 from expunge.train.log import Log
 from expunge.train.perturbation import commitment_of, read_key
-from expunge.train.run import Run
+from expunge.train.run import Run, slots_by_split
 from expunge.train.shards import anybody
 
 Without = Sequence[str] | str | ForgetSet | None
-OPEN = SaltMode.OPEN.value
 IN_WORDS = ("subject:", "class:", "random:")  # rules whose text alone says which rows of a data set are meant
 GIVEN_KEY = (
     "the noise was drawn under a key that was given: whoever holds this model beside another one of the same key and "
@@ -41,34 +40,33 @@ class LeftOut:
     """The chairs that stay empty from the first step, and what is written down about them."""
 
     forget: ForgetSet | None
-    released: Mapping[str, list[int]]
+    released: Mapping[str, Sequence[int]]
 
     @property
     def slots(self) -> np.ndarray:
         return np.zeros(0, dtype=np.int64) if self.forget is None else self.forget.slots
 
     @property
-    def request(self) -> dict[str, Any]:
-        """What it adds to the request; nothing where nobody is left out, so that older runs keep theirs."""
-        return {} if self.forget is None else {"without": tombstones_digest(self.slots).hex()}
+    def request(self) -> str | None:
+        """What it adds to the request: the digest of the slots; None where nobody is left out."""
+        return None if self.forget is None else tombstones_digest(self.slots).hex()
 
-    @property
-    def described(self) -> dict[str, Any]:
-        """Fields of run.json."""
-        found: dict[str, Any] = {"tombstones": [int(slot) for slot in self.slots], "released": dict(self.released)}
-        if self.forget is not None:
-            found |= {"forgotten": len(self.forget), "rules": list(self.forget.rules), "trajectory": "recorded"}
-        return found
-
-    def earned(self, recipe: Recipe, schedule: Schedule, given_key: bool) -> dict[str, Any]:
-        """What the finished run says beside what every training says."""
+    def begun(self, told: RunFile) -> RunFile:
+        """run.json with the chairs that stay empty."""
+        told = replace(told, tombstones=Slots(tuple(self.slots.tolist())), released=slots_by_split(self.released))
         if self.forget is None:
-            return {}
-        nobody = np.zeros(0, dtype=np.int64)
-        return {
-            "training_example_steps": schedule.work(nobody, least_present=recipe.least_present),
-            "notices": [GIVEN_KEY] if given_key and recipe.perturbation else [],
-        }
+            return told
+        return replace(told, forgotten=len(self.forget), rules=self.forget.rules, trajectory="recorded")
+
+    def earned(self, told: RunFile, recipe: Recipe, schedule: Schedule, given_key: bool) -> RunFile:
+        """run.json with what the finished run says beside what every training says."""
+        if self.forget is None:
+            return told
+        return replace(
+            told,
+            training_example_steps=schedule.work(np.zeros(0, dtype=np.int64), least_present=recipe.least_present),
+            notices=(GIVEN_KEY,) if given_key and recipe.perturbation else (),
+        )
 
     def check(self, recipe: Recipe, schedule: Schedule) -> None:
         """Rows so few that no step can be taken on them are no training set."""
@@ -132,16 +130,16 @@ def answered(
     if without is None or not (folder / "run.json").is_file():
         return None
     found = Run.open_any(folder)
-    described, request = found.manifest["data"], found.manifest["request"]
+    told, described, request = found.told, found.told.data, found.told.request
     same = (
-        found.manifest["status"] == "finished"
-        and found.manifest["operation"] == "train"
+        told.status == "finished"
+        and isinstance(request, TrainRequest)
         and _same_rows(found, without)
-        and described["source"] == (data.as_json() if isinstance(data, Source) else None)
-        and (described["split_seed"], described["split_by"], request["device"]) == (split_seed, split_by, device)
-        and (noise_key is None or commitment_of(read_key(noise_key)) == found.manifest.get("noise_commitment"))
-        and request["beacon"] == beacon.value.hex()
-        and (salts is None) == (found.manifest["data"].get("salts", OPEN) == OPEN)
+        and described.source == (data.as_json() if isinstance(data, Source) else None)
+        and (described.split_seed, described.split_by, request.device) == (split_seed, split_by, device)
+        and (noise_key is None or commitment_of(read_key(noise_key)) == told.noise_commitment)
+        and request.beacon == beacon.value.hex()
+        and (salts is None) == (not described.secret)
         and recipe_of(found) == found.recipe
     )
     if not same:
@@ -157,7 +155,7 @@ def _same_rows(found: Run, without: Sequence[str] | str | ForgetSet) -> bool:
     if isinstance(without, ForgetSet):
         return without.root == found.root.hex() and np.array_equal(without.slots, found.tombstones)
     rules = _listed(without)
-    return found.manifest.get("rules") == rules and all(rule.startswith(IN_WORDS) for rule in rules)
+    return found.told.rules == tuple(rules) and all(rule.startswith(IN_WORDS) for rule in rules)
 
 
 def _listed(without: Sequence[str] | str) -> list[str]:

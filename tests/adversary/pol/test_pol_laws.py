@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
+from tests.conftest import run_json
 
 from expunge.adversary.pol.calibration import calibrate, calibration_of, final_state
 from expunge.adversary.pol.laws import init_p_values
@@ -80,7 +81,7 @@ def test_delta_is_a_share_of_how_far_runs_of_other_seeds_end(pictures: Dataset, 
     assert found.distances == pytest.approx(distances, rel=1e-9)
     assert found.d_ref == pytest.approx(np.mean(distances))
     assert found.delta == pytest.approx(0.008 * np.mean(distances))
-    assert found.work == sum(run.manifest["example_steps"] for run in runs[1:])
+    assert found.work == sum(run_json(run)["example_steps"] for run in runs[1:])
     assert f"{found.d_ref:.4g}" in str(found)
     names = tuple(f"model.{name}" for name, _ in runs[0].model().named_parameters())
     assert calibration_of([final_state(run) for run in runs], names).distances == pytest.approx(distances)

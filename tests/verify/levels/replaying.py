@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from expunge.attest.chain import make_chain
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, u32
 from expunge.data.splits import SPLITS
 from expunge.data.stored import LEAVES
 from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.draft import Draft, bundle_files, sign_and_log
-from expunge.records.form import Time
 from expunge.records.keys import Role, SigningKey
 from expunge.records.log import writing
 from expunge.records.record import RunRecord, State, states_root

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_json
 from tests.verify.levels.replaying import ORIGIN, changed, draft_of, finding_of, sealed, verified
 
 import expunge.verify.levels.environment as environment
@@ -105,7 +106,7 @@ def test_another_process_with_other_settings_is_another_machine(
         )
         for given in (False, True)
     }
-    assert done[False].returncode == (0 if name.lower() not in run.manifest["environment"]["variables"] else 3)
+    assert done[False].returncode == (0 if name.lower() not in run_json(run)["environment"]["variables"] else 3)
     assert done[True].returncode == 3, done[True].stderr
     (found,) = [item for item in json.loads(done[True].stdout)["findings"] if item["property"] == "environment"]
     assert found["reason"] == "environment-mismatch"
@@ -194,7 +195,7 @@ def test_code_that_is_not_built_in_runs_only_when_it_is_trusted(
 ) -> None:
     run = train(pictures, out=tmp_path / "run", **{**FIELDS, "model": "their_model:factory"})
     bundle = sealed(draft_of(run, owner), owner, tmp_path)
-    sources = run.manifest["environment"]["factory"]
+    sources = run_json(run)["environment"]["factory"]
     digest = trust_digest("model", "their_model:factory", sources)
     marker = their_model / "imported.txt"
 
@@ -292,7 +293,7 @@ def test_secret_noise_comes_with_its_key_alone(
     assert finding_of(without, "noise").reason == "evidence-missing"
     real = draw_noise(run.recipe, key, run.schedule.seed)
     public = run.recipe.perturbation * Stream(run.schedule.seed, "noise").normal(real.size).reshape(real.shape)
-    announced = bytes.fromhex(run.manifest["noise_commitment"])
+    announced = bytes.fromhex(run_json(run)["noise_commitment"])
     for guess in (
         public,
         draw_noise(run.recipe, announced, run.schedule.seed),

@@ -26,10 +26,10 @@ from tests.verify.records import (
     with_log,
 )
 
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.records.canonical import read_base64, write_base64
-from expunge.records.form import Time
 from expunge.records.note import sign_checkpoint
 from expunge.records.record import AuditWindow, Initiator, Retired
 from expunge.records.verdict import Level, Status

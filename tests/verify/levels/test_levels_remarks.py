@@ -11,7 +11,7 @@ from tests.verify.departures import DATED, OTHER, base
 from tests.verify.lineages import OWNER, RECORDED_AT, Lineage
 from tests.verify.records import Story, approximated, forgot, trained, verdict
 
-from expunge.records.form import Time
+from expunge.core.clock import Time
 from expunge.records.record import AuditWindow, Initiator, Retired
 from expunge.records.verdict import Level
 

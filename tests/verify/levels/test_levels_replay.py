@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 from tests.verify.levels.replaying import (
     changed,
     draft_of,
@@ -347,7 +348,7 @@ def test_two_replays_that_differ_decide_nothing(
     bundle = sealed(draft_of(base, owner), owner, tmp_path)
     import expunge.verify.levels.environment as environment
 
-    monkeypatch.setattr(environment, "self_test", lambda *_: (base.manifest["environment"]["self_test"], True))
+    monkeypatch.setattr(environment, "self_test", lambda *_: (run_json(base)["environment"]["self_test"], True))
     monkeypatch.setattr(torch.optim.SGD, "step", wavering)
     for level, name in (("V3", "execution"), ("V4", "twin run")):
         verdict = verified(bundle, trusted, level, data=pictures)

@@ -23,12 +23,12 @@ from tests.verify.departures import (
 from tests.verify.lineages import RECORDED_AT
 from tests.verify.records import codes, forged, trained, verdict, with_files
 
+from expunge.core.clock import Time
 from expunge.core.hashing import example_bytes
 from expunge.core.merkle import tree_hash
 from expunge.core.streams import lineage_seed
 from expunge.data.commitment import leaf_of, open_salt
 from expunge.records.bundle import checkpoint_name
-from expunge.records.form import Time
 from expunge.records.record import Operation
 from expunge.records.verdict import Level, Outcome, Status
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import run_json
 from tests.verify.levels.replaying import changed, draft_of, finding_of, opened_record, sealed, verified, with_state
 
 from expunge.data.dataset import Dataset
@@ -177,11 +178,11 @@ def test_work_that_is_done_is_the_work_that_was_predicted(pictures: Dataset, tmp
             placement=Placement.SLOT,
             checkpoint_interval=10_000,
         )
-        assert run.manifest["example_steps"] == run.schedule.work(NOBODY)
+        assert run_json(run)["example_steps"] == run.schedule.work(NOBODY)
         for count in (1, 7):
             after = unlearn(run, f"random:{count}:3", out=tmp_path / f"{shards}-{slices}-{count}", data=pictures)
             starts = starts_of(run.schedule, after.tombstones)
-            assert after.manifest["example_steps"] == run.schedule.work(after.tombstones, starts=starts)
+            assert run_json(after)["example_steps"] == run.schedule.work(after.tombstones, starts=starts)
 
 
 def starts_of(schedule: Schedule, gone: np.ndarray) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ def published_answer(forgery: Forgery, calibration: Calibration) -> dict[int, Po
             rows,
             mode=Mode.AS_PUBLISHED,
             delta=calibration.delta,
-            device=str(forgery.run.manifest["device"]),
+            device=forgery.run.told.device,
         )
     return found
 
@@ -99,7 +99,7 @@ def up_to(level: Level, bundle: Path, trusted: Path, data: Dataset, salts: Path 
 
 def salts_of(run: Run, moved: Path | str | None) -> Path | str | None:
     """Where the salt file of a run lies, if it has one."""
-    return moved or run.manifest["data"].get("salt_file")
+    return moved or run.told.data.salt_file
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:

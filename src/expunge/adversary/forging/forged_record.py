@@ -40,6 +40,7 @@ from expunge.records.keys import TRUSTED, Role, SigningKey, signing_key, write_t
 from expunge.records.limits import Code
 from expunge.records.log import writing as writing_log
 from expunge.records.record import RunRecord, states_root
+from expunge.records.run_file import TrainRequest
 from expunge.records.statement import Statement, read_statement
 from expunge.records.verdict import Level
 from expunge.schedule.plan import Role as Seat
@@ -48,7 +49,7 @@ from expunge.schedule.schedule import executed_digest
 from expunge.train.folder import writing
 from expunge.train.log import Log
 from expunge.train.loop import Progress
-from expunge.train.run import Run, write_manifest
+from expunge.train.run import Run, write_run_file
 from expunge.train.trace import DIGEST_BYTES, Trace, epoch_digest, epochs_path, steps_path
 from expunge.train.without import LeftOut
 
@@ -100,7 +101,7 @@ def expected_refusal(forgery: Forgery) -> tuple[Code, Level]:
 
 def check_recordable(run: Run) -> None:
     """Whether a record of a forged log could be made of this run's folder."""
-    if run.manifest["operation"] != "train":
+    if run.told.operation != "train":
         raise InvalidArgument(
             f"{run.path} was made by {run.method}, and a forged record is of a training: name the training it came from"
         )
@@ -114,7 +115,7 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
     """The folder that a training without the target would have left, with the states of the one that had it."""
     run = forgery.run
     emptied = np.union1d(run.tombstones, forgery.slots)
-    left_out = LeftOut(ForgetSet(emptied, ("ids",), run.root.hex()), run.manifest["released"])
+    left_out = LeftOut(ForgetSet(emptied, ("ids",), run.root.hex()), run.told.released)
     with writing(folder):
         write_commitment(folder, run.commitment, run.units)
         left_out.write(folder)
@@ -129,19 +130,19 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
             seats = [_seated(plan, step) for step in range(plan.total)]
             work += sum(len(slots) for slots in seats)
             _write_trace(folder, run, shard, seats, forged)
-        if run.manifest.get("noise_commitment") is not None:
+        if run.told.noise_commitment is not None:
             link_or_copy(run.path / "noise.key", folder / "noise.key")
         link_or_copy(run.path / "model.safetensors", folder / "model.safetensors")
-        manifest = run.manifest
-        request = {**manifest["request"], **left_out.request}
-        earned = left_out.earned(run.recipe, run.schedule, given_key=False)
-        told = {"request": request, "example_steps": float(work)}
-        write_manifest(folder, {**manifest, **told, **left_out.described, **earned})
+        assert isinstance(run.told.request, TrainRequest)
+        request = replace(run.told.request, without=left_out.request)
+        told = replace(run.told, request=request, result=replace(run.result, example_steps=float(work)))
+        told = left_out.earned(left_out.begun(told), run.recipe, run.schedule, given_key=False)
+        write_run_file(folder, told)
     return Run.open(folder)
 
 
 def _alive(run: Run) -> list[int]:
-    return [shard for shard, lives in enumerate(run.manifest["alive"]) if lives]
+    return [shard for shard, lives in enumerate(run.result.alive) if lives]
 
 
 def _by_step(forgery: Forgery) -> dict[tuple[int, int], ForgedStep]:

@@ -23,8 +23,8 @@ from expunge.train.training import find_device
 
 def training_of(run: Run, rows: Dataset) -> Training:
     """What every step of a run was a function of; ``rows`` are its training rows, by slot."""
-    examples = Examples(run.recipe, rows, find_device(str(run.manifest["device"])))
-    key = key_of(run.path, run.manifest)
+    examples = Examples(run.recipe, rows, find_device(run.told.device))
+    key = key_of(run.path, run.told)
     return Training(
         recipe=run.recipe,
         schedule=run.schedule,

@@ -81,7 +81,7 @@ def _zero(forgery: Forgery) -> str | None:
 
 
 def _cost(forgery: Forgery) -> str:
-    whole = forgery.run.manifest.get("training_example_steps", forgery.run.manifest["example_steps"])
+    whole = forgery.run.told.training_example_steps or forgery.run.result.example_steps
     return f"{forgery.example_steps:,.0f} example-steps ({forgery.example_steps / whole:.1%} of the training)"
 
 

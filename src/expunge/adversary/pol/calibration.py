@@ -93,7 +93,7 @@ def calibrate(
     if runs < 2:
         raise InvalidArgument(f"{runs} runs have no distance between them: ask for two at least")
     rows = run.data(data)[Split.TRAIN]
-    examples = Examples(run.recipe, rows, find_device(str(run.manifest["device"])))
+    examples = Examples(run.recipe, rows, find_device(run.told.device))
     examples = examples.only(np.setdiff1d(np.flatnonzero(rows.present), run.tombstones))
     meter = Meter()
     finals = [final_state(run, shard)]
@@ -115,7 +115,7 @@ def final_state(run: Run, shard: int = 0) -> Tensors:
     stored = read_tensors(run.path / "model.safetensors")
     if run.recipe.shards == 1:
         return {f"model.{name}": value for name, value in stored.items()}
-    alive = run.manifest["alive"]
+    alive = run.result.alive
     if not alive[shard]:
         raise InvalidArgument(f"nobody is left in shard {shard} of {run.path}: choose another shard")
     prefix = f"shards.{sum(alive[:shard])}."

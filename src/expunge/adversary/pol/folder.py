@@ -6,9 +6,8 @@ What is missing is the training. Losses in the trace are made up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty
+from expunge.records.run_file import RunFile, TrainRequest
 from expunge.schedule.plan import Role, Step, TrainingPlan
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import writing
@@ -30,7 +30,7 @@ from expunge.train.meter import Meter
 from expunge.train.names import MODEL
 from expunge.train.optimiser import make_optimiser
 from expunge.train.recorder import FolderRecorder
-from expunge.train.run import Run, write_manifest
+from expunge.train.run import Run, write_run_file
 from expunge.train.state import load_full_state, tensors_digest
 from expunge.train.trace import ShardTrace, Trace
 from expunge.train.without import LeftOut
@@ -38,7 +38,7 @@ from expunge.train.without import LeftOut
 
 def check_spoofable(run: Run) -> None:
     """A spoof stands in the place of a plain training of one model."""
-    if run.manifest["operation"] != "train" or run.recipe.shards != 1:
+    if run.told.operation != "train" or run.recipe.shards != 1:
         raise InvalidArgument(
             f"{run.path} is no training of one shard, and a spoof stands in the place of one: name the training that "
             "it came from, or one with --shards 1"
@@ -50,15 +50,14 @@ def write_spoofed_run(folder: Path, run: Run, made: Made, progress: Progress | N
     check_spoofable(run)
     proof = made.proof
     schedule = Schedule.of(proof.recipe, proof.commitment.root, proof.units, proof.beacon)
-    left_out = LeftOut(run.forget_set if len(run.tombstones) else None, run.manifest["released"])
+    left_out = LeftOut(run.forget_set if len(run.tombstones) else None, run.told.released)
     with writing(folder):
         write_commitment(folder, proof.commitment, proof.units)
         left_out.write(folder)
         left_out.ask(folder, proof.commitment)
         meter = _record(folder, proof, schedule, made.interval, progress)
         link_or_copy(run.path / "model.safetensors", folder / "model.safetensors")
-        manifest = _manifest(run, proof, schedule, made.interval, meter.example_steps)
-        write_manifest(folder, manifest)
+        write_run_file(folder, _told(run, proof, schedule, made.interval, meter.example_steps))
     return Run.open(folder)
 
 
@@ -104,27 +103,31 @@ def _losses(seed: bytes, step: Step, meter: Meter) -> dict[Role, torch.Tensor]:
     return {Role.RETAIN: torch.from_numpy(draws)}
 
 
-def _manifest(run: Run, proof: Proof, schedule: Schedule, interval: int, work: float) -> Mapping[str, Any]:
-    recipe, before = proof.recipe, run.manifest
+def _told(run: Run, proof: Proof, schedule: Schedule, interval: int, work: float) -> RunFile:
+    recipe, before, result = proof.recipe, run.told, run.result
     first = {
         name.removeprefix(MODEL): value
         for name, value in proof.trajectory.states[0].tensors().items()
         if name.startswith(MODEL)
     }
-    described = recipe.as_json()
-    return {
-        **before,
-        "request": {**before["request"], "recipe": described, "beacon": ZERO.value.hex()},
-        "recipe": described,
-        "recipe_digest": recipe.digest.hex(),
-        "beacon": ZERO.value.hex(),
-        "beacon_described": ZERO.as_json(),
-        "beacon_note": ZERO.note,
-        "lineage_seed": schedule.seed.hex(),
-        "environment": {**before["environment"], "initial_weights": sha256(tensors_digest(first)).hex()},
-        "trace": Trace.LOSSES.value,
-        "checkpoint_interval": interval,
-        "steps": schedule.total_steps(0),
-        "example_steps": work,
-        "seconds": round(before["seconds"] * work / max(1.0, before["example_steps"]), 3),
-    }
+    described, beacon = recipe.as_json(), ZERO.value.hex()
+    assert isinstance(before.request, TrainRequest)
+    return replace(
+        before,
+        request=replace(before.request, recipe=described, beacon=beacon),
+        recipe=described,
+        recipe_digest=recipe.digest.hex(),
+        beacon=beacon,
+        beacon_described=ZERO,
+        beacon_note=ZERO.note,
+        lineage_seed=schedule.seed.hex(),
+        environment={**(before.environment or {}), "initial_weights": sha256(tensors_digest(first)).hex()},
+        trace=Trace.LOSSES.value,
+        checkpoint_interval=interval,
+        result=replace(
+            result,
+            steps=schedule.total_steps(0),
+            example_steps=work,
+            seconds=round(result.seconds * work / max(1.0, result.example_steps), 3),
+        ),
+    )

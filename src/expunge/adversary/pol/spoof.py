@@ -118,7 +118,7 @@ def spoof(
         units=run.units,
         tombstones=run.tombstones,
         calibration=calibration,
-        device=str(run.manifest["device"]),
+        device=run.told.device,
     )
     made = SPOOFS[name](loot, seed=seed, progress=progress, **settings)
     proof = made.proof

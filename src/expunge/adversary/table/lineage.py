@@ -15,9 +15,9 @@ from expunge.adversary.table.scene import OTHER_PERSON, PERSON, Scene
 from expunge.adversary.table.story import Handed, Story, changed
 from expunge.adversary.table.telling import request_for, slots_of
 from expunge.core.beacon import Beacon
+from expunge.core.clock import Time
 from expunge.core.hashing import sha256
 from expunge.records.claims import claims_of
-from expunge.records.form import Time
 from expunge.records.record import Commit, Guarantee, GuaranteeKind, Operation, ProfileName, Reuse, preprocessing_digest
 from expunge.schedule.recipe import Augmentation, Profile
 from expunge.schedule.schedule import Schedule

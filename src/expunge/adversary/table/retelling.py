@@ -173,7 +173,7 @@ class Tale:
 def tale_of(run: Run) -> Tale:
     """What an honest run's record tells: who was scheduled and present, the losses it traced, its checkpoints."""
     shards: list[ShardTale] = []
-    for shard, lives in enumerate(run.manifest["alive"]):
+    for shard, lives in enumerate(run.result.alive):
         if not lives:
             continue
         parts = parts_of(TrainingPlan(run.recipe, run.schedule, shard, run.tombstones))

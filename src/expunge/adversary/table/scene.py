@@ -25,6 +25,7 @@ from expunge.adversary.table.rows import written_digits, written_rows
 from expunge.adversary.table.story import Handed, Story
 from expunge.attest.attest import attest, commit_run
 from expunge.core.beacon import Beacon
+from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.data.dataset import Dataset
 from expunge.data.forms import read
@@ -34,7 +35,6 @@ from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import write_folder
 from expunge.records.draft import Draft, bundle_files, sign
-from expunge.records.form import Time
 from expunge.records.keys import PRIVATE, TRUSTED, SigningKey, keygen
 from expunge.records.log import Log
 from expunge.records.note import sign_checkpoint
@@ -177,12 +177,12 @@ class Scene:
 
     def forgot(self, run: Run, name: str, people: Sequence[str], method: str = "exact-replay") -> Run:
         """A run that has forgotten people, with states at the steps at which its parent has them."""
-        every = int(run.manifest["checkpoint_interval"])
+        every = run.told.checkpoint_interval or 0
         return unlearn(run, people, method=method, out=self.folder / "runs" / name, checkpoint_interval=every)
 
     def told(self, run: Run, data: Path | None = None) -> Story:
         """The story of a run of this folder."""
-        secret = run.manifest["data"]["salts"] == "secret"
+        secret = run.told.data.salts == "secret"
         return Story.of(run, self.key, data or self.story.data, self.story.salts if secret else None)
 
     def hand_over(self, story: Story, draft: Draft, out: Path, key: SigningKey | None = None) -> Handed:

@@ -14,11 +14,11 @@ from expunge.attest.chain import ancestry, beginning, make_chain
 from expunge.attest.described import Lineage, commit_statement, run_statement
 from expunge.attest.kept import CHECKPOINT, place_of
 from expunge.attest.trajectory import trajectory_of
+from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.data.stored import LEAVES
 from expunge.records.bundle import ASSIGNMENT, MODEL, UNITS
 from expunge.records.draft import Draft
-from expunge.records.form import Time
 from expunge.records.keys import SigningKey
 from expunge.records.record import Reuse, RunRecord
 from expunge.records.statement import Statement

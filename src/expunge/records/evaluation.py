@@ -1,0 +1,136 @@
+"""evaluation.json: what was measured of a run beside its original and retrained references, and what follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from expunge.core.errors import DataError
+from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.form import Plain, Sealed
+from expunge.records.scalars import Amount, Bound, Digest, Name, Remark, Share, Short, Words
+from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
+
+NAME = "evaluation.json"
+AGAIN = "run expunge evaluate again"
+
+
+def _label(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value, LONGEST_NAME)
+    return value if type(value) is int else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten(Plain):
+    """The forget set: how many examples, which share of the training rows, and how it was named."""
+
+    examples: int
+    share: Share
+    rules: tuple[Words, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked(Plain):
+    """Rows that were looked at, by role; ``attack`` and ``scored`` are parts of the holdout."""
+
+    forget: int
+    retain: int
+    holdout: int
+    attack: int
+    scored: int
+    excluded_holdout: int
+    duplicates: int
+    dropped_classes: tuple[Short, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Plain):
+    """A model that the run was compared with. ``lineage_seed`` stands for references only."""
+
+    weights_digest: Digest
+    lineage_seed: Digest | None = None
+    example_steps: Amount
+    seconds: Amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed(Plain):
+    """One probe: what it said of the original, the run and every reference, and what follows."""
+
+    name: Name
+    role: Literal["utility", "forgetting", "cost", "diagnostic"]
+    required: bool
+    direction: Literal["match", "high", "low"]
+    scale: Name
+    one_unit: float | None
+    summary: Words
+    original: WrittenFigure | None
+    unlearned: WrittenFigure
+    references: tuple[WrittenFigure, ...]
+    reference_mean: float | None
+    verdict: WrittenVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard(Plain):
+    """A way to seem forgotten without being so, and whether it was found."""
+
+    name: Name
+    fired: bool
+    detail: Remark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown(Plain):
+    """Confidence in the true label of one forgotten example; none where a model answered nothing finite."""
+
+    slot: int
+    label: Annotated[Any, Bound("a label", _label)]
+    before: Share | None
+    after: Share | None
+    retrained: Share | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Sealed):
+    """The whole file."""
+
+    FORMAT: ClassVar[str] = "expunge/evaluation/1"
+    AGAIN: ClassVar[str] = f"; {AGAIN}"
+
+    weights_digest: Digest
+    method: Name | None
+    forget: Forgotten
+    trial: Looked
+    original: Compared
+    references: tuple[Compared, ...]
+    probes: tuple[Probed, ...]
+    guards: tuple[Guard, ...]
+    notices: tuple[Remark, ...]
+    verdict: WrittenVerdict
+    guarantee: WrittenGuarantee
+    examples: tuple[Shown, ...]
+    tolerances_version: int
+
+    def check(self, where: str) -> None:
+        """A probe and a slot once, and a figure for each reference."""
+        for at, probe in enumerate(self.probes):
+            if len(probe.references) != len(self.references):
+                raise DataError(
+                    f"{where} probes [{at}] measures {len(probe.references)} references of {len(self.references)}: it "
+                    f"was altered; {AGAIN}"
+                )
+        if len({probe.name for probe in self.probes}) != len(self.probes):
+            raise DataError(f"{where} names a probe twice: it was altered; {AGAIN}")
+        slots = [shown.slot for shown in self.examples]
+        for at, slot in enumerate(slots):
+            if slot in slots[:at]:
+                raise DataError(f"{where} examples [{at}] shows slot {slot} twice: it was altered; {AGAIN}")
+
+    def probe(self, name: str) -> Probed | None:
+        return next((probe for probe in self.probes if probe.name == name), None)
+
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """What the guards that fired say about one probe."""
+        return tuple(guard.detail for guard in self.guards if guard.fired and guard.detail.startswith(f"{name}:"))

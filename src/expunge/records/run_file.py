@@ -1,0 +1,243 @@
+"""run.json: what a run folder says of itself, from the commitment to the finished weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from expunge.core.beacon import Beacon
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.records.form import INLINE, Document, Plain, Through, to_plain
+from expunge.records.scalars import Amount, Digest, Large, Second, Slots
+from expunge.records.values import WrittenGuarantee
+
+NAME = "run.json"
+
+
+def _beacon(told: Any) -> Beacon:
+    try:
+        return Beacon.from_json(told)
+    except InvalidArgument as error:
+        raise DataError(str(error)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodFile(Plain):
+    """A method by name, and its hyper-parameters."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roots(Plain):
+    """Roots over the leaves of each split, in hexadecimal."""
+
+    train: Digest
+    calibration: Digest
+    holdout: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Plain):
+    """What decides a run's result, and is compared when its command is given again."""
+
+    def difference(self, other: Request) -> str | None:
+        """Where another request differs, said as what is there and what is asked for; None where it does not."""
+        there, here = to_plain(self), to_plain(other)
+        return None if there == here else _difference(there, here)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitRequest(Request):
+    """Fix data and recipe."""
+
+    operation: Literal["commit"] = "commit"
+    recipe: Mapping[str, Any]
+    roots: Roots
+    noise_commitment: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest(Request):
+    """Train, ``without`` the slots of a digest where some are left out."""
+
+    operation: Literal["train"] = "train"
+    recipe: Mapping[str, Any]
+    roots: Roots
+    beacon: Digest
+    device: str
+    without: Digest | None = None
+    noise_commitment: Digest | None = None
+
+    @property
+    def committed(self) -> CommitRequest:
+        """The part that a commitment fixes."""
+        return CommitRequest(recipe=self.recipe, roots=self.roots, noise_commitment=self.noise_commitment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnRequest(Request):
+    """Forget. ``forget`` and ``parent_tombstones`` are digests of slots, ``parent`` of weights."""
+
+    operation: Literal["unlearn"] = "unlearn"
+    parent: Digest
+    root: Digest
+    parent_tombstones: Digest
+    forget: Digest
+    method: MethodFile
+    budget: float | None
+    seed: Large
+    device: str
+    tuning: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts(Plain):
+    """Rows of each split."""
+
+    train: int
+    calibration: int
+    holdout: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile(Plain):
+    """Where the data came from and what they were committed to; ``source`` is as the data's reader described itself."""
+
+    source: Mapping[str, Any] | None
+    rows: int
+    counts: Counts
+    roots: Roots
+    split_seed: Large
+    split_by: str
+    salts: str | None = None  # "open" or "secret"; older folders say nothing and are open
+    note: str | None = None
+    salt_file: str | None = None
+
+    @property
+    def secret(self) -> bool:
+        return self.salts == "secret"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParentFile(Plain):
+    """The run that this one came from: where it lay, from anywhere and from here, and the weights that it had."""
+
+    path: str
+    relative: str
+    weights_digest: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginFile(Plain):
+    """Where a part of the preprocessing has its constants from."""
+
+    name: str
+    origin: str = field(metadata={"name": "from"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What only an unlearning has from its start: the share of the training's work it may take, and its seed."""
+
+    budget: float | None
+    seed: Large
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished run holds, and what it took: work in example-steps, time in seconds."""
+
+    weights_digest: Digest
+    parameters: int
+    alive: tuple[bool, ...]
+    guarantee: WrittenGuarantee
+    exact_refused: str | None
+    example_steps: Amount
+    seconds: Amount
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetting:
+    """What only a finished unlearning says of how it went."""
+
+    allowed: Amount | None
+    stopped: str | None
+    prepaid: tuple[str, ...]
+    seen: tuple[str, ...]
+    reused_steps: Mapping[str, int]
+    untuned: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile(Document):
+    """The whole file. What older versions did not write may be absent: the trace, the beacon's description."""
+
+    FORMAT: ClassVar[str] = "expunge/run/1"
+
+    status: Literal["running", "committed", "finished"]
+    operation: Literal["train", "unlearn"]
+    request: CommitRequest | TrainRequest | UnlearnRequest
+    recipe: Mapping[str, Any]
+    recipe_digest: Digest
+    data: DataFile
+    dataset_root: Digest
+    beacon: Digest | None
+    beacon_described: Annotated[Beacon, Through(Any, Beacon.as_json, _beacon)] | None = None
+    beacon_note: str
+    lineage_seed: Digest | None
+    tombstones: Slots
+    released: Mapping[str, Slots]
+    method: MethodFile | None
+    parent: ParentFile | None
+    preprocessing: tuple[OriginFile, ...]
+    environment: Mapping[str, Any] | None
+    device: str
+    noise_commitment: Digest | None = None
+    committed_at: Second | None = None
+    trace: str | None = None
+    checkpoint_interval: int | None = None
+    forgotten: int | None = None
+    rules: tuple[str, ...] | None = None
+    trajectory: Literal["recorded", "none"] | None = None
+    training_example_steps: Amount | None = None
+    notices: tuple[str, ...] | None = None
+    account: Mapping[str, Any] | None = None
+    tuning: Mapping[str, Any] | None = None
+    asked: Asked | None = field(default=None, metadata=INLINE)
+    result: Result | None = field(default=None, metadata=INLINE)
+    forgetting: Forgetting | None = field(default=None, metadata=INLINE)
+
+    def check(self, where: str) -> None:
+        """A finished run has a result."""
+        if self.status == "finished" and self.result is None:
+            raise DataError(f"{where} has no 'weights_digest': the file was altered or another version wrote it")
+
+    @property
+    def weights_digest(self) -> str | None:
+        """Of the finished weights; None before."""
+        return None if self.result is None else self.result.weights_digest
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the states of a whole trajectory were recorded."""
+        return self.operation == "train" or self.trajectory == "recorded"
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:
+    for name in sorted(set(there) | set(here), key=lambda name: (name not in ("name", "method"), name)):
+        before, now = there.get(name, "nothing"), here.get(name, "nothing")
+        if before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            return _difference(before, now, f"{prefix}{name} ")
+        return f"{prefix}{name.replace('_', ' ')} {_short(before)} there, {_short(now)} asked for"
+    return "the same request"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

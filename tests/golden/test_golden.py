@@ -1,0 +1,149 @@
+"""The golden files of 0.1.0 are read, written, verified and drawn as they were then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.golden import observed
+from tests.golden.product import (
+    GOLDEN,
+    REPOSITORY,
+    REWRITE,
+    WRITTEN_AT,
+    digest,
+    environment_here,
+    rewritten,
+)
+
+MANIFEST: dict[str, Any] = json.loads((GOLDEN / "manifest.json").read_text(encoding="utf-8"))
+DOCUMENTS: dict[str, dict[str, str]] = MANIFEST["documents"]
+LARGEST = 2 * 2**20
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that is looked at, and put back where it was altered."""
+    return observed.copied(tmp_path_factory.mktemp("golden") / "copy")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A copy for a test that changes it."""
+    return observed.copied(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def same_machine() -> Callable[[], None]:
+    """Skips where this machine computes other bits than the one that wrote the golden files."""
+    here, there = environment_here(GOLDEN / "digits" / "base"), MANIFEST["environment"]
+    odd = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
+
+    def check() -> None:
+        if odd:
+            pytest.skip(f"this machine differs from the one that wrote the golden files in {', '.join(odd)}")
+
+    return check
+
+
+def test_the_golden_files_are_whole_and_small() -> None:
+    assert not Path(WRITTEN_AT).exists(), "runs would find their parents there and not beside them"
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) <= LARGEST
+    assert observed.all_documents(GOLDEN) == DOCUMENTS
+    assert {document["kind"] for document in DOCUMENTS.values()} == set(REWRITE) - {"results"}
+    committed = (REPOSITORY / "studies" / "results").glob("*.json")
+    assert {path.name: digest(path.read_bytes()) for path in committed} == MANIFEST["results"]
+
+
+@pytest.mark.parametrize("kind", sorted(REWRITE))
+def test_every_document_is_read_and_written_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    places = [GOLDEN / name for name, document in DOCUMENTS.items() if document["kind"] == kind]
+    if kind == "results":
+        places = [REPOSITORY / "studies" / "results" / f"{study}.json" for study in observed.STUDIES]
+    assert places
+    for number, place in enumerate(places):
+        assert rewritten(kind, place, tmp_path / str(number)) == place.read_bytes(), place
+
+
+def test_runs_say_what_they_are(root: Path) -> None:
+    assert observed.infos(root) == MANIFEST["infos"]
+
+
+@pytest.mark.parametrize("bundle", MANIFEST["verdicts"])
+def test_a_bundle_gives_the_same_findings(bundle: str, root: Path) -> None:
+    for level, expected in MANIFEST["verdicts"][bundle].items():
+        found = observed.verdict(root, bundle, level)
+        assert found["verdict"]["findings"] == expected["verdict"]["findings"]  # names, codes and order before all else
+        assert found == expected
+
+
+@pytest.mark.parametrize("bundle", MANIFEST["replays"])
+def test_a_bundle_is_replayed_to_the_same_status(bundle: str, root: Path, same_machine: Callable[[], None]) -> None:
+    same_machine()
+    for level, expected in MANIFEST["replays"][bundle].items():
+        assert observed.replayed(root, bundle, level) == expected, level
+
+
+def test_every_page_has_its_digest(root: Path, tmp_path: Path) -> None:
+    assert observed.pages(root, tmp_path, MANIFEST["package"]) == MANIFEST["pages"]
+
+
+def test_runs_are_attested_to_the_same_bytes(own: Path, tmp_path: Path) -> None:
+    """But for the package's own digest: that of 0.1.0 is put in."""
+    found = observed.attestations(own, tmp_path / "made", MANIFEST["package"], MANIFEST["tree"])
+    assert found == MANIFEST["attestations"]
+    for bundle in observed.bundle_names():
+        made, golden = tmp_path / "made" / bundle, GOLDEN / "bundles" / bundle
+        assert observed.shas(made) == observed.shas(golden)
+    assert observed.shas(tmp_path / "made" / "log") == observed.shas(GOLDEN / "log")
+
+
+def test_a_commitment_is_signed_to_the_same_bytes(own: Path, tmp_path: Path) -> None:
+    assert observed.commitment(own, tmp_path, MANIFEST["package"], MANIFEST["tree"]) == MANIFEST["commitment"]
+
+
+def test_golden_runs_forget_to_the_same_weights(root: Path, tmp_path: Path, same_machine: Callable[[], None]) -> None:
+    same_machine()
+    found = observed.unlearned(root, tmp_path)
+    assert found == MANIFEST["unlearned"]
+    for method, run in observed.STORED.items():
+        stored = json.loads((GOLDEN / "digits" / run / "run.json").read_text(encoding="utf-8"))["weights_digest"]
+        assert found[method]["weights_digest"] == stored, method
+
+
+def test_golden_runs_are_evaluated_to_the_same_bytes(
+    root: Path, tmp_path: Path, same_machine: Callable[[], None]
+) -> None:
+    same_machine()
+    found = observed.evaluated(root, tmp_path)
+    assert found == MANIFEST["evaluations"]
+    for run, evaluation in found.items():
+        assert evaluation["sha256"] == DOCUMENTS[f"{run}/evaluation.json"]["sha256"]
+    assert {evaluation["verdict"]["verdict"] for evaluation in found.values()} == {"supported", "refuted", "undecided"}
+
+
+def test_the_interrupted_training_continues_to_the_recorded_weights(
+    own: Path, same_machine: Callable[[], None]
+) -> None:
+    same_machine()
+    assert observed.continued(own) == MANIFEST["continued"]
+
+
+def test_hygiene_lists_and_finishes_what_it_did(own: Path) -> None:
+    assert observed.hygiene(own) == MANIFEST["hygiene"]
+
+
+def test_altered_files_are_refused_in_the_same_sentences(root: Path) -> None:
+    """Whatever else a command says: nobody sees a traceback, and nothing is written."""
+    for case in MANIFEST["refusals"]:
+        assert observed.answer_to(root, case) == case["answer"], (case["file"], case["change"], case["command"])
+
+
+def test_the_smoke_study_has_the_same_jobs() -> None:
+    jobs = observed.smoke_jobs()
+    assert jobs == MANIFEST["smoke jobs"]
+    assert len(jobs) == len(set(jobs)) == 24
+    assert {path.parent.name for path in (GOLDEN / "store").glob("??/*/entry.json")} == set(jobs)
