@@ -234,7 +234,7 @@ def test_two_studies_at_once_do_no_harm(write_study: Write, tmp_path: Path) -> N
     one, other = write_study(SMALL), write_study(SMALL, "other.toml")
     process = started(one, tmp_path / "a", tmp_path / "store")
     study(other, out=tmp_path / "b", store=tmp_path / "store", jobs=1)
-    _, error = process.communicate(timeout=200)
+    _, error = process.communicate(timeout=280)
     assert process.returncode == 0, error.decode()
     found = [json.loads((tmp_path / name / "results.json").read_text()) for name in "ab"]
     assert found[0]["digest"] == found[1]["digest"]
@@ -337,7 +337,7 @@ def test_a_job_that_always_kills_its_worker_fails_alone(
 
 def test_workers_end_with_their_study(write_study: Write, tmp_path: Path) -> None:
     process = started(write_study(TUNED), tmp_path / "out", tmp_path / "store")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (found := children(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert found
@@ -379,11 +379,11 @@ def test_an_interrupt_from_the_keyboard_can_be_continued(write_study: Write, tmp
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 240
     while not list(out.glob("store/??/*/entry.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=280)
     if process.returncode == 0:
         pytest.skip("the machine is so fast that the study ended")
     assert process.returncode == 130
@@ -404,6 +404,6 @@ def test_studies_in_threads_of_one_process(write_study: Write, tmp_path: Path) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(100)
+        thread.join(240)
     assert len(found) == 2
     assert found[0] == found[1]
