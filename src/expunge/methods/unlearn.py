@@ -24,7 +24,7 @@ from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlea
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
-from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, UnlearnRequest
+from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
@@ -56,7 +56,7 @@ def unlearn(
     trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
     cases: Sequence[str] = (),
-    tuning: Mapping[str, Any] | None = None,
+    tuning: TunedFields | None = None,
     salts: Path | str | None = None,
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
@@ -167,7 +167,7 @@ def _answered(
     budget: float | None,
     seed: int,
     device: str | None,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> Run | None:
     """The finished run of the very same words; it needs no data, which may rightly be gone by then."""
     if isinstance(rules, ForgetSet) or not all(rule.startswith(("subject:", "class:", "random:")) for rule in rules):
@@ -279,7 +279,7 @@ def _request(
     budget: float | None,
     seed: int,
     device: str | None,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> UnlearnRequest:
     """What decides the result; ``forget`` is the digest of the slots."""
     return UnlearnRequest(
@@ -291,7 +291,7 @@ def _request(
         budget=_budget(method, budget),
         seed=Large(seed),
         device=device or run.told.device,
-        tuning=None if tuning is None else tuning["digest"],
+        tuning=None if tuning is None else tuning.digest,
     )
 
 
@@ -303,7 +303,7 @@ def _begun(
     budget: float | None,
     seed: int,
     device: str,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> RunFile:
     """run.json of an unlearning as it begins: data, beacon and preprocessing are the parent's."""
     forget = tombstones_digest(forget_set.slots).hex()
@@ -356,7 +356,7 @@ def _finish(
     run: Run,
     method: Method,
     result: Unlearned,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished

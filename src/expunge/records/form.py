@@ -21,7 +21,7 @@ from expunge.core.errors import DataError, ExpungeError, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, canonical_json, parse_json, plain_json, sha256
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.canonical import checked_list, checked_object, checked_text, malformed
-from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, unfit
+from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, raw, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
@@ -38,6 +38,13 @@ class Through:
     read: Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class Many:
+    """Marks a list that may be longer than others."""
+
+    most: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plain:
     """Part of a plain document. ``rest`` is kept as it is: keys that are unknown, and nulls that may be left out."""
@@ -47,15 +54,19 @@ class Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Document(Plain):
-    """A plain file. ``AGAIN`` ends the refusal of another format."""
+    """A plain file. ``OTHER`` refuses another format, and ``AGAIN`` ends that refusal."""
 
     FORMAT: ClassVar[str]
+    OTHER: ClassVar[str] = "{where} has the format {told}, not {wanted!r}: another version wrote it"
     AGAIN: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed(Document):
-    """A plain file with a digest over all but itself."""
+    """A plain file with a digest over all but itself, and over nothing that is called ``CLOCK``, wherever it stands."""
+
+    CLOCK: ClassVar[str] = ""
+    ALTERED: ClassVar[str] = "{where} does not match its digest: it was altered"
 
     digest: Digest = ""
 
@@ -87,12 +98,20 @@ def write_document(document: Document) -> str:
 
 def seal(document: Found) -> Found:
     """The document with its digest."""
-    return replace(cast("Any", document), digest=_digest(cast("Any", document).FORMAT, to_plain(document)))
+    return replace(cast("Any", document), digest=_digest(cast("Any", document), to_plain(document)))
 
 
-def _digest(tag: str, content: Mapping[str, Any]) -> str:
+def _digest(kind: Sealed | type[Sealed], content: Mapping[str, Any]) -> str:
     told = {name: value for name, value in content.items() if name != "digest"}
-    return sha256(tag.encode(), canonical_json(told)).hex()
+    return sha256(kind.FORMAT.encode(), canonical_json(without(told, kind.CLOCK))).hex()
+
+
+def without(value: Any, name: str) -> Any:
+    """Plain JSON without what is called so, wherever it stands."""
+    if isinstance(value, Mapping):
+        told = cast("Mapping[str, Any]", value).items()
+        return {key: without(inner, name) for key, inner in told if key != name}
+    return [without(inner, name) for inner in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def read_document(kind: type[Found], content: Any, where: str, refusal: type[ExpungeError] = DataError) -> Found:
@@ -102,17 +121,15 @@ def read_document(kind: type[Found], content: Any, where: str, refusal: type[Exp
     told = _object(value, where)
     if (found := told.get("format")) != document.FORMAT:
         shown = clean(repr(found), LONGEST_NAME)
-        raise refusal(
-            f"{where} has the format {shown}, not {document.FORMAT!r}: another version wrote it{document.AGAIN}"
-        )
+        raise refusal(document.OTHER.format(where=where, told=shown, wanted=document.FORMAT) + document.AGAIN)
     if issubclass(document, Sealed):
         digest = _reader(Digest, False)(_member(told, "digest", where), f"{where} digest")
         try:
-            same = digest == _digest(document.FORMAT, told)
+            same = digest == _digest(document, told)
         except ExpungeError:  # keys or numbers that no writer of ours leaves
             same = False
         if not same:
-            raise DataError(f"{where} does not match its digest: it was altered{document.AGAIN}")
+            raise DataError(document.ALTERED.format(where=where) + document.AGAIN)
     return from_plain(kind, {name: inner for name, inner in told.items() if name != "format"}, where)
 
 
@@ -142,6 +159,8 @@ def _written(kind: Any, value: Any, signed: bool) -> Any:
         return value.text
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, str):
+        return raw(value)
     if isinstance(value, bytes):
         return value.hex()
     if is_dataclass(value):
@@ -225,13 +244,15 @@ def _marked(kind: Any, marks: tuple[Any, ...], signed: bool) -> Read:
     if isinstance(marks[0], Through):
         shape, make = _reader(marks[0].shape, signed), marks[0].read
         return lambda value, where: _made(make, shape(value, where), where)
+    if isinstance(marks[0], Many):
+        return _items(_reader(get_args(kind)[0], signed), signed, marks[0].most)
     read, bounds = _reader(kind, signed), cast("tuple[Bound, ...]", marks)
 
     def bounded(value: Any, where: str) -> Any:
         found = read(value, where)
         for bound in bounds:
             if (kept := bound.fit(found)) is None:
-                raise malformed(where, f"{bound.needed} is expected") if signed else unfit(value, where, bound.needed)
+                raise malformed(where, f"{bound.needed} is expected") if signed else bound.refusal(value, where)
             found = kept
         return found
 
@@ -272,15 +293,15 @@ def _is_word(told: Any) -> bool:
     return get_origin(told) is Literal and len(get_args(told)) == 1
 
 
-def _items(read: Read, signed: bool) -> Read:
+def _items(read: Read, signed: bool, most: int = MOST_ITEMS) -> Read:
     def items(value: Any, where: str) -> tuple[Any, ...]:
         if signed:
             return tuple(read(item, f"{where}[{at}]") for at, item in enumerate(checked_list(value, where)))
         if not isinstance(value, list):
             raise unfit(value, where, "a list")
         told = cast("list[Any]", value)
-        if len(told) > MOST_ITEMS:
-            raise DataError(f"{where} lists {len(told)} entries, at most {MOST_ITEMS} are ever written: it was altered")
+        if len(told) > most:
+            raise DataError(f"{where} lists {len(told)} entries, at most {most} are ever written: it was altered")
         return tuple(read(item, f"{where} [{at}]") for at, item in enumerate(told))
 
     return items

@@ -28,6 +28,10 @@ class Bound:
 
     needed: str
     fit: Callable[[Any], Any]
+    said: str = ""  # in the place of the usual refusal
+
+    def refusal(self, value: Any, where: str) -> DataError:
+        return DataError(f"{where} {self.said}") if self.said else unfit(value, where, self.needed)
 
 
 def between(low: float, high: float) -> Bound:
@@ -39,9 +43,27 @@ def sized(least: int, longest: int, what: str = "a text") -> Bound:
     return Bound(needed, lambda value: value if least <= len(value) <= longest else None)
 
 
+class Cleaned(str):
+    """A text as it can stand on a page, which is written again as it was read."""
+
+    __slots__ = ("raw",)
+    raw: str
+
+    @classmethod
+    def of(cls, raw: str, cleaned: str) -> str:
+        found = cls(cleaned)
+        found.raw = raw
+        return raw if cleaned == raw else found
+
+
+def raw(text: str) -> str:
+    """A text as it was read."""
+    return text.raw if isinstance(text, Cleaned) else text
+
+
 def shown(longest: int) -> Bound:
     """Cleaned and cut, so that it can stand on a page."""
-    return Bound("a text", lambda value: clean(value, longest))
+    return Bound("a text", lambda value: Cleaned.of(value, clean(value, longest)))
 
 
 Large = NewType("Large", int)  # a whole number from 0 to 2⁶⁴ − 1; text from 2⁵³ on
@@ -56,7 +78,9 @@ Second = Annotated[str, Bound("a UTC second", lambda value: value if is_utc_seco
 Words = Annotated[str, shown(LONGEST_TEXT)]
 Short = Annotated[str, shown(LONGEST_NAME)]
 Name = Annotated[str, sized(1, LONGEST_NAME, "a name"), shown(LONGEST_TEXT)]
-Remark = Annotated[str, Bound("a text", lambda value: without_places(clean(value)))]  # a program's: paths are cut short
+Remark = Annotated[  # a program's: paths are cut short
+    str, Bound("a text", lambda value: Cleaned.of(value, without_places(clean(value))))
+]
 
 
 def unfit(value: Any, where: str, needed: str) -> DataError:
