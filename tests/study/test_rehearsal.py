@@ -159,8 +159,8 @@ def test_the_score_is_what_the_slow_twin_says(played: Play, stage: Stage) -> Non
     for part, rows in parts.items():
         margins = []
         for model in (played.run.model(), twin):
-            batches = [examples.plain(np.array([slot])) for examples, slot in rows]
-            margins.append([slow_margin(model, batch.inputs[0], int(batch.labels[0])) for batch in batches])
+            batches = [examples.batch(np.array([slot])) for examples, slot in rows]
+            margins.append([slow_margin(model, batch["inputs"][0], int(batch["labels"][0])) for batch in batches])
         own, other = (sum(values) / len(values) for values in margins)
         spread = math.sqrt(sum((value - other) ** 2 for value in margins[1]) / (len(margins[1]) - 1))
         expected[part] = abs(own - other) / spread
@@ -258,7 +258,7 @@ def test_rows_to_avoid_are_never_read(spared: Play, method: FineTune) -> None:
     assert first.score is not None
     for slot in (avoid[0], avoid[-1]):
         with pytest.raises(InvalidArgument, match="may not be read"):
-            plain.parent.examples.plain(np.array([slot]))
+            plain.parent.examples.batch(np.array([slot]))
 
 
 def test_poison_would_be_seen(played: Play, spared: Play) -> None:

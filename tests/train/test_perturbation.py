@@ -50,10 +50,10 @@ def run(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def rows(run: Run, data: Dataset, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features and one-hot targets in float64."""
-    batch = Examples(run.recipe, run.data(data)[Split.TRAIN], torch.device("cpu")).plain(slots)
+    batch = Examples(run.recipe, run.data(data)[Split.TRAIN], torch.device("cpu")).batch(slots)
     with torch.no_grad():
-        features = features_of(run.model(), batch.inputs).double().numpy()
-    return features, np.eye(3)[batch.labels.numpy()]
+        features = features_of(run.model(), batch["inputs"]).double().numpy()
+    return features, np.eye(3)[batch["labels"].numpy()]
 
 
 def ridge(run: Run, data: Dataset, slots: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ class Parent:
 def in_batches(examples: Examples, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
     """Some rows as they are, a few at a time."""
     for start in range(0, len(slots), size):
-        yield examples.plain(slots[start : start + size])
+        yield examples.batch(slots[start : start + size])
 
 
 class Given:

@@ -17,7 +17,6 @@ from torch import nn
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError, UnsupportedYet
 from expunge.core.hashing import sha256, u64
-from expunge.core.statistics.margins import correct, margins
 from expunge.core.streams import Stream, stable_order
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
@@ -28,7 +27,7 @@ from expunge.methods.unlearn import parent_of
 from expunge.records.tuning import Attempt, Described, Rehearsed, Score, TwinRead, attempted
 from expunge.study.pseudo_sets import Kind, pseudo_sets
 from expunge.study.score import Mode, Part, Stage
-from expunge.train.answers import beliefs
+from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import Run
@@ -152,8 +151,8 @@ class Rehearsal:
         }
         found: dict[Part, tuple[np.ndarray, np.ndarray]] = {}
         for part, (examples, chosen) in rows.items():
-            logits, labels = beliefs(recipe, model, examples, chosen), examples.plain(chosen).labels.cpu().numpy()
-            found[part] = margins(logits, labels), correct(logits, labels)
+            read = signals(recipe, model, examples, chosen)
+            found[part] = read["margin"], read["correct"]
             bad = int((~np.isfinite(found[part][0])).sum())
             if bad:
                 raise RunError(

@@ -205,7 +205,7 @@ def test_a_training_that_was_executed_differently_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fixture 14 b, and its like: the record states recipe and schedule rightly, the machine did something else."""
-    rate_at, plain = Optimiser.rate_at, Examples.plain
+    rate_at, plain = Optimiser.rate_at, Examples.batch
 
     def faster(self: Optimiser, at: int, total: int) -> float:
         return 1.001 * rate_at(self, at, total)
@@ -222,7 +222,7 @@ def test_a_training_that_was_executed_differently_is_refused(
         elif what == "momentum":
             otherwise.setattr(shards, "make_optimiser", lighter)
         else:
-            otherwise.setattr(Examples, "plain", neighbours)
+            otherwise.setattr(Examples, "batch", neighbours)
         other = train(pictures, out=tmp_path / "other", recipe=base.recipe, checkpoint_interval=8)
     bundle = sealed(draft_of(other, owner), owner, tmp_path / "sealed")
     assert other.weights_digest != base.weights_digest

@@ -21,7 +21,7 @@ from expunge.schedule.plan import Part, Role, Step
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
 from expunge.tasks.gradients import ENTRIES, per_example_gradients
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import INPUTS, Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.loop import NoRecorder, carry_out
 from expunge.train.meter import Meter
@@ -241,9 +241,9 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 def with_contents(examples: Examples, contents: Mapping[int, np.ndarray]) -> Examples:
     """The same rows, but for the encoded contents that are given by slot; labels stay."""
     slots = np.flatnonzero(examples.allowed)
-    rows = examples.plain(slots)
-    inputs = rows.inputs.new_zeros((len(examples), *rows.inputs.shape[1:]))
-    inputs[torch.from_numpy(slots).to(inputs.device)] = rows.inputs
+    rows = examples.batch(slots)[INPUTS]
+    inputs = rows.new_zeros((len(examples), *rows.shape[1:]))
+    inputs[torch.from_numpy(slots).to(inputs.device)] = rows
     for slot, content in contents.items():
         inputs[slot] = torch.from_numpy(content).to(inputs)
     altered = examples.only(slots)
@@ -253,7 +253,7 @@ def with_contents(examples: Examples, contents: Mapping[int, np.ndarray]) -> Exa
 
 def rows_of(training: Training, shard: int, part: Part) -> Batch:
     """A batch as the loop gathers it."""
-    return training.examples.batch(part, seed=training.schedule.seed, purpose="augment", shard=shard)
+    return training.examples.augmented(part, seed=training.schedule.seed, purpose="augment", shard=shard)
 
 
 def last_dense(model: nn.Module, name: str) -> nn.Linear:
