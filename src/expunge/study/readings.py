@@ -80,7 +80,7 @@ def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:
     """A softmax's logits for every row of these weights, by split."""
     path = folder / BELIEFS
     found, _ = _stored(path, weights_digest)
-    if found.keys() != {split.value for split in READ}:
+    if set(found) != {split.value for split in READ}:
         raise RunError(f"{path} could not be read (it does not hold both splits): remove it, and it is made again")
     return found
 
