@@ -19,8 +19,11 @@ from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
 from expunge.records.results import Results, Setting
+from expunge.records.verdict import Level
 from expunge.report.leaderboard import ranking_table
 from expunge.report.study_results import read_results
+from expunge.verify.checks import CHECKS, Replayed
+from expunge.verify.levels.replay import Replay
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
@@ -104,6 +107,34 @@ def attacks_page() -> str:
         fixtures_table(),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def checks_page() -> str:
+    """The table of checks from which the verifier runs."""
+    lines = [
+        HEAD,
+        "# Checks",
+        "",
+        "What `expunge verify` carries out, in this order, from `CHECKS` in `src/expunge/verify/checks.py`. A check is",
+        "left alone where one that it needs was refused, is open, or was not carried out; a level there stands for all",
+        "that was found at it so far. A row with several findings has one for each file or code. Those marked † are",
+        "left to a full replay where the run took the schedule's steps. [The guide](auditing.md) says what each level",
+        "is worth.",
+        "",
+        "| level | check | what it looks at | needs |",
+        "|---|---|---|---|",
+    ]
+    for check in CHECKS:
+        needs = ", ".join(need.name if isinstance(need, Level) else need for need in check.needs) or "–"
+        name = f"{check.name}{' (several)' if check.each else ''}{' †' if check.until_replayed else ''}"
+        lines.append(f"| {check.level.name} | {name} | {_about(check.look)} | {needs} |")
+    return "\n".join(lines) + "\n"
+
+
+def _about(look: Any) -> str:
+    """The first sentence of who looks."""
+    text = (getattr(Replay, look.name) if isinstance(look, Replayed) else look).__doc__ or ""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def speed_page() -> str:
@@ -228,6 +259,7 @@ PAGES = {
     "leaderboard.md": leaderboard_page,
     "forging.md": forged_page,
     "attacks.md": attacks_page,
+    "checks.md": checks_page,
 }
 
 

@@ -24,7 +24,6 @@ from expunge.tasks.task import Batch, labelled
 from expunge.train.meter import Meter
 from expunge.train.objective import Answer, Loss
 from expunge.train.state import weights_digest
-from expunge.train.trace import Trace
 
 Problem = Callable[[str], Parent]
 MakeParent = Callable[..., Parent]
@@ -55,10 +54,6 @@ def given_of(
         needs,
         seed=0,
         meter=Meter(allowed),
-        workspace=None,
-        progress=None,
-        checkpoint_interval=None,
-        trace=Trace.OFF,
     )
 
 

@@ -239,7 +239,7 @@ def resigned(content: dict[str, Any]) -> dict[str, Any]:
     ("text", "words"),
     [
         ("", "not readable"),
-        ("[]", "not a tuning"),
+        ("[]", "an object"),
         ("{}", "not a tuning"),
         ('{"format": "expunge/tuning/1"}', "digest"),
         ('{"format": "expunge/tuning/1", "Bad key": 1}', "altered"),

@@ -11,7 +11,7 @@ from expunge.models.resolver import build
 from expunge.schedule.placement import number_units
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.classification import TASKS
+from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.objective import Extras, StepBatch
 from expunge.train.training import make_recipe

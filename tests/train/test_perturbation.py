@@ -221,7 +221,7 @@ def test_a_key_without_noise_and_noise_without_a_key_are_refused(run: Run, pictu
     examples = Examples(run.recipe, run.data(pictures)[Split.TRAIN], torch.device("cpu"))
     nobody = np.zeros(0, dtype=np.int64)
     with pytest.raises(RunError, match="its secret key is not at hand"):
-        carry_out_shards(run.recipe, run.schedule, examples, nobody, TASKS["squared"])
+        carry_out_shards(run.recipe, run.schedule, examples, nobody)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json, sha256
 from expunge.records.catalogue import EXACT_METHODS
 from expunge.records.tensors import TensorFile
+from expunge.records.trace_file import TraceMode
 from expunge.schedule.seats import first_steps
 from expunge.train.log import Log
 from expunge.train.run import Run
 
 CHECKPOINT = re.compile(r"shard-(?P<shard>0|[1-9][0-9]*)-step-(?P<step>[0-9]{8,16})\.safetensors\Z")
 TRACE = re.compile(r"shard-(?P<shard>0|[1-9][0-9]*)\.bin\Z")
-TRACE_BYTES = {"losses": 64, "gradients": 96}  # of one step
 NOTES = frozenset(  # files of a run in which nothing of any row stands
     [
         *("run.json", "log.jsonl", "forget.json", "entry.json", "noise.key", "assignment.bin", "units.bin"),
@@ -173,7 +173,7 @@ def _states(run: Run, why: str, count: int) -> Iterator[Holding]:
 
 
 def _traces(run: Run, touched: dict[int, np.ndarray]) -> Iterator[Holding]:
-    size = TRACE_BYTES.get(run.told.trace or "losses", 64)
+    size = run.trace.width or TraceMode.LOSSES.width
     for path in _files(run.path / "trace"):
         named = TRACE.match(path.name)
         shard = int(named["shard"]) if named else -1

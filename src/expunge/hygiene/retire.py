@@ -7,7 +7,7 @@ destruction which was cut short is known and finished by the same command. Every
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from expunge.core.clock import FORM, utc_now
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_bytes, write_text
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
+from expunge.core.values import Progress
 from expunge.data.salts import LEFTOVER, destroy_salts, read_salts, remove_leftover
 from expunge.hygiene.held_salts import check_salts, salts_of_rows
 from expunge.hygiene.holdings import Remedy, is_recorded
@@ -48,7 +49,6 @@ STATES = re.compile(  # what holdings are called inside their folder
 )
 TUNED = frozenset({"tuning.json", "trials.jsonl"})
 OLD = frozenset({Kinship.PARENT, Kinship.BESIDE, Kinship.BUNDLE})  # what an auditor can replay lies there
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from expunge.core.files import write_text
 from expunge.core.hashing import sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact
+from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
@@ -26,7 +26,6 @@ from expunge.measure.trial import Answers, Asked, Ground, Rows, Trial, probe_see
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
 from expunge.records.form import seal, write_document
 from expunge.records.run_file import TunedFields
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device

@@ -13,7 +13,7 @@ import numpy as np
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
-from expunge.core.values import Certified
+from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
@@ -28,13 +28,11 @@ from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, Tun
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, sound, start_or_continue, writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
 from expunge.train.run import Run, slots_by_split, write_run_file
@@ -62,7 +60,7 @@ def unlearn(
     """Forget and record. The same call on an interrupted folder continues it.
 
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
-    ``tuning`` tells where the method's fields come from: what ``expunge.study.tuning.chosen`` gives beside the method.
+    ``tuning`` tells where the method's fields come from: what ``study.tuning.chosen_entry`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
 
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
@@ -221,7 +219,7 @@ def _looked_at(
 ) -> tuple[Parent, Exactness]:
     """Examine what the result may be called; ``made`` is the recipe it belongs to. Call it pinned."""
     schedule = run.schedule if made == run.recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
-    found = examine(made, schedule, examples, emptied, TASKS[made.task])
+    found = examine(made, schedule, examples, emptied)
     noise = None if key is None else draw_noise(made, key, schedule.seed)
     return _parent(run, ancestor, examples, found, device, noise, same_lineage=made == run.recipe), found
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.figures import NOT_MEASURED, Estimate, Figure, Figures, Means
-from expunge.records.form import INLINE, Document, Plain
+from expunge.records.form import INLINE, NULL, Document, Plain
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 NAME = "results.json"
@@ -94,10 +94,10 @@ class Done:
     verdict: Word | None
     weights_digest: Remark
     example_steps: Amount
-    allowed: Amount | None
+    allowed: Amount | None = field(default=None, metadata=NULL)
     seconds: Amount
     guarantee: Remark
-    stopped: Remark | None
+    stopped: Remark | None = field(default=None, metadata=NULL)
     notices: tuple[Remark, ...] | None = None
 
 
@@ -196,7 +196,7 @@ class Read(Plain):
 class Noise(Plain):
     """How far honest retrainings lie from each other, in units of the forgetting gap."""
 
-    forgetting_gap: Amount | None
+    forgetting_gap: Amount | None = field(default=None, metadata=NULL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,11 +213,11 @@ class Setting(Plain):
     forgotten: int
     share: Share
     training_rows: int
-    training_example_steps: Amount | None
-    budget: Amount | None
+    training_example_steps: Amount | None = field(default=None, metadata=NULL)
+    budget: Amount | None = field(default=None, metadata=NULL)
     originals: Read = field(metadata={"name": "original"})
     references: Read = field(metadata={"name": "retrained"})
-    likeness: Noise | None = field(metadata={"name": "noise"})
+    likeness: Noise | None = field(default=None, metadata={"name": "noise", **NULL})
     rows: tuple[Row, ...]
 
     @property

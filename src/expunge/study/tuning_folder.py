@@ -15,6 +15,7 @@ import numpy as np
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import append_bytes, write_text
 from expunge.core.hashing import parse_json
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
 from expunge.methods.contract import DEFAULT_BUDGET
@@ -28,7 +29,6 @@ from expunge.study.rehearsal import Data, Rehearsal, check_rehearsable, describe
 from expunge.study.search import check_trials, optuna_version
 from expunge.study.tuning import TRIALS, check_budget, tune_method, tuning_of
 from expunge.train.folder import writing
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 from expunge.train.trace import Trace
 

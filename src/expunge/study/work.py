@@ -24,6 +24,7 @@ from expunge.core.errors import (
 )
 from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
@@ -48,7 +49,6 @@ from expunge.study.store import Store, ended
 from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of
 from expunge.study.tuning_folder import TrialBook
 from expunge.train.folder import sound
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.trace import Trace

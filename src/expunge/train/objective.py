@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,10 +12,11 @@ from torch import nn
 
 from expunge.core.errors import RunError
 from expunge.models.dropout import DropoutAddress, addressed
-from expunge.schedule.plan import Plan, Role, Step
+from expunge.schedule.plan import Part, Plan, Role, Step
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 
+Watching = Callable[[nn.Module, Part], AbstractContextManager[None]]
 Relabel = Callable[[Batch, int], Batch]  # of the rows of a step in an epoch
 
 
@@ -115,13 +116,23 @@ class _Gathered:
 class StepBatch:
     """What an objective sees of one step: losses of its retain and forget members, as terms."""
 
-    def __init__(self, step: Step, plan: Plan, examples: Examples, task: Task, extras: Extras | None = None) -> None:
+    def __init__(
+        self,
+        step: Step,
+        plan: Plan,
+        examples: Examples,
+        task: Task,
+        extras: Extras | None = None,
+        watching: Watching | None = None,
+    ) -> None:
         self.step = step
+        self.watched = ExitStack()  # of the passes that were begun, until they have gone backward
         self.losses: dict[Role, torch.Tensor] = {}
         self._plan = plan
         self._examples = examples
         self._task = task
         self._extras = extras or Extras()
+        self._watching = watching
         self._gathered = _Gathered()
 
     def retain_loss(self, student: nn.Module) -> Loss:
@@ -176,6 +187,8 @@ class StepBatch:
 
     def _train_pass(self, item: Pass, batch: Batch) -> torch.Tensor:
         part = self.step.parts[item.role]
+        if item.gradient and self._watching is not None:
+            self.watched.enter_context(self._watching(item.model, part))
         address = DropoutAddress(
             self._plan.seed,
             self._plan.purpose("dropout", item.role),
