@@ -17,7 +17,6 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
-from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate, trial_of
 from expunge.measure.judgement import judge
 from expunge.measure.readings import Kept
@@ -254,7 +253,7 @@ def test_two_runs_in_one_trial_are_measured_as_each_alone(
 ) -> None:
     pair, rows = [runs["fine-tune"], runs["exact"]], runs["base"].data(noisy)
     with pinned(runs["base"].recipe):
-        trial = trial_of(pair, runs["base"], runs["references"], readings_of(PROBES), rows)
+        trial = trial_of(pair, runs["base"], runs["references"], rows)
         together = judge(trial, [probe() for probe in PROBES])
     assert len(openings) == 10
     for run, judgement in zip(pair, together, strict=True):
@@ -264,4 +263,4 @@ def test_two_runs_in_one_trial_are_measured_as_each_alone(
         assert (judgement.verdict, judgement.guards) == (alone.verdict, alone.guards)
     other = unlearn(runs["base"], "random:10%:8", method="fine-tune", out=tmp_path / "other", data=noisy)
     with pytest.raises(InvalidArgument, match="a trial is of one request"):
-        trial_of([*pair, other], runs["base"], [], readings_of(PROBES), rows)
+        trial_of([*pair, other], runs["base"], [], rows)

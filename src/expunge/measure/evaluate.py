@@ -18,7 +18,7 @@ from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
-from expunge.measure import PROBES
+from expunge.measure import PROBES, Probe
 from expunge.measure.contract import readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
@@ -61,17 +61,7 @@ def evaluate(
     retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
     rows = unlearned.data(data)
     with pinned(unlearned.recipe):
-        trial = trial_of(
-            [unlearned],
-            first,
-            retrained,
-            readings_of(PROBES),
-            rows,
-            device=device,
-            flags=flags,
-            progress=progress,
-            kept=kept,
-        )
+        trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
         (judged,) = judge(trial, [probe() for probe in PROBES])
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
@@ -138,15 +128,15 @@ def trial_of(
     unlearned: Sequence[Run],
     original: Run,
     references: Sequence[Run],
-    readings: Sequence[Reading],
     rows: Mapping[Split, Dataset],
+    probes: Sequence[type[Probe]] = PROBES,
     *,
     device: str | None = None,
     flags: tuple[str, ...] = (),
     progress: Progress | None = None,
     kept: Kept | None = None,
 ) -> Trial:
-    """Take the readings of all models. Unlearned runs answer one request; call it pinned to their recipe.
+    """Ask all models what the probes read. Unlearned runs answer one request; call it pinned to their recipe.
 
     No model is opened of which ``kept`` knows the answers. ``flags`` must be said of every unlearned run.
     """
@@ -174,6 +164,7 @@ def trial_of(
         Rows.RETAIN: (Split.TRAIN, retained),
         Rows.HOLDOUT: (Split.HOLDOUT, held_out),
     }
+    readings = readings_of(probes)
     total, asked = len(unlearned) + len(references) + 1, 0
 
     def ask(model: Run) -> Asked:

@@ -38,11 +38,9 @@ from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
 
-FURTHER_PROBES = {  # with what they read: evaluations are made again where others are asked for
-    probe.name: [repr(reading) for reading in probe.reads]
-    for probe in PROBES
-    if probe.name not in FIGURES and probe is not ExampleSteps
-}
+FURTHER_PROBES = [  # with what they read: evaluations are made again where others are asked for
+    [probe.name, *map(repr, probe.reads)] for probe in PROBES if probe.name not in FIGURES and probe is not ExampleSteps
+]
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 Value = TypeVar("Value")
 

@@ -37,12 +37,10 @@ class StoredReadings:
         if reading == SIGNALS:
             beliefs = stored_beliefs(folder, weights_digest)
             return {split: self._signals(split, beliefs[split.value]) for split in READ}
-        path = folder / file_name(reading)
+        path = folder / file_name(reading, looked)
         if not path.is_file():
             return None
-        arrays, told = _stored(path, weights_digest)
-        if told.get("rows") != looked.hex():
-            return None
+        arrays = _stored(path, weights_digest)
         found: dict[Split, dict[str, np.ndarray]] = {split: {} for split in READ}
         for name, values in arrays.items():
             split, _, inner = name.partition(".")
@@ -51,15 +49,13 @@ class StoredReadings:
 
     def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
         reading, weights_digest, looked = key
-        told = {"weights_digest": weights_digest}
         if reading == SIGNALS:
             arrays = {split.value: found["beliefs"] for split, found in answered.items()}
         else:
-            told["rows"] = looked.hex()
             each = [(split, *item) for split, found in answered.items() for item in found.items()]
             arrays = {f"{split.value}.{name}": values for split, name, values in each}
-        path = self.folders[weights_digest] / file_name(reading)
-        write_with(path, lambda temporary: save_file(arrays, temporary, told))
+        path = self.folders[weights_digest] / file_name(reading, looked)
+        write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": weights_digest}))
 
     def _signals(self, split: Split, beliefs: np.ndarray) -> Arrays:
         """NaN where a row is no longer there, as are its beliefs."""
@@ -71,21 +67,22 @@ class StoredReadings:
         return found
 
 
-def file_name(reading: Reading) -> str:
-    """Where a reading lies in a run's folder; with other settings it is another reading."""
-    return BELIEFS if reading == SIGNALS else f"{reading.name}-{sha256(repr(reading).encode()).hex()[:8]}.safetensors"
+def file_name(reading: Reading, looked: bytes) -> str:
+    """Where a reading of these rows lies in a run's folder; with other settings it is another reading."""
+    told = sha256(repr(reading).encode(), looked).hex()
+    return BELIEFS if reading == SIGNALS else f"{reading.name}-{told[:16]}.safetensors"
 
 
 def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:
     """A softmax's logits for every row of these weights, by split."""
     path = folder / BELIEFS
-    found, _ = _stored(path, weights_digest)
+    found = _stored(path, weights_digest)
     if set(found) != {split.value for split in READ}:
         raise RunError(f"{path} could not be read (it does not hold both splits): remove it, and it is made again")
     return found
 
 
-def _stored(path: Path, weights_digest: str) -> tuple[Arrays, Mapping[str, str]]:
+def _stored(path: Path, weights_digest: str) -> Arrays:
     try:
         with safe_open(path, "numpy") as stored:
             told = stored.metadata() or {}
@@ -95,4 +92,4 @@ def _stored(path: Path, weights_digest: str) -> tuple[Arrays, Mapping[str, str]]
         raise RunError(f"{path} could not be read ({reason}): remove it, and it is made again") from None
     if told.get("weights_digest") != weights_digest:
         raise RunError(f"{path} holds the answers of other weights than {weights_digest[:12]}…: remove it")
-    return arrays, told
+    return arrays
