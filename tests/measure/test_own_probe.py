@@ -68,7 +68,7 @@ jobs = lay_out(read_study("own.toml")).jobs
 Path("jobs.txt").write_text("".join(f"{job.key} {job.work.value}\\n" for job in jobs))
 store = Store(Path("out/store"))
 forgot = next(job for job in jobs if job.work.value == "unlearn")
-(kept,) = store.place(forgot.key).glob("shifted-margins-*.safetensors")
+(kept,) = store.place(forgot.key).glob("reading-shifted-margins-*.safetensors")
 content = kept.read_bytes()
 kept.unlink()
 for job in jobs:

@@ -70,7 +70,7 @@ class StoredReadings:
 def file_name(reading: Reading, looked: bytes) -> str:
     """Where a reading of these rows lies in a run's folder; with other settings it is another reading."""
     told = sha256(repr(reading).encode(), looked).hex()
-    return BELIEFS if reading == SIGNALS else f"{reading.name}-{told[:16]}.safetensors"
+    return BELIEFS if reading == SIGNALS else f"reading-{reading.name}-{told[:16]}.safetensors"
 
 
 def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:
