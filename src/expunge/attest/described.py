@@ -173,7 +173,7 @@ def run_statement(
         alive=alive,
         reuse=() if trajectory is None else _reuse(run, lineage.schedule, before, trajectory),
         retired=retired,
-        cost=Cost(thirds=round(3 * run.result.example_steps), seconds=run.result.seconds),
+        cost=Cost(thirds=round(3 * run.result.example_steps), seconds=float(run.result.seconds)),
         commit=NOT_LINKED,
         parent=NOT_LINKED,
         claim=claims_of(operation, guarantee.kind, emptied=len(run.tombstones) > 0, recorded=trajectory is not None),

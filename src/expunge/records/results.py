@@ -251,6 +251,11 @@ class Setting(Plain):
             return self.original
         return replace(self.original, utility_gap=Estimate(mean - own.mean, mean - own.high, mean - own.low, own.n))
 
+    @cached_property
+    def further(self) -> tuple[str, ...]:
+        """Names of the probes whose figures have no place of their own."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.figures.further))
+
     def difference(self, row: Row, name: str) -> Figure:
         """Own figure minus the references' mean; without an interval where the study wrote none."""
         found = NOT_MEASURED if row.figures.differences is None else row.figures.differences[name]
