@@ -86,12 +86,19 @@ def alterations(target: Target) -> Iterator[Alteration]:
                     )
                 continue
             for place, detail, new in _changes(hint, value, f"{owner}.{item.name}"):
+                if item.name == "execution" and _same_word(link.predicate, new):
+                    continue
                 yield Alteration(target, at, place, detail, _telling(item.name, new))
                 if isinstance(new, Checkpoints) and all(state.shard < 2**32 for state in new.states):
                     mended = replace(new, count=len(new.states), root=states_root(new.states))
                     if mended not in (new, value):
                         told = f"{detail}, count and root to fit"
                         yield Alteration(target, at, f"{place} mended", told, _telling(item.name, mended))
+
+
+def _same_word(record: Any, execution: Any) -> bool:
+    """Whether a record of the other form, with the word or without it, says the same of how the run came about."""
+    return replace(record, execution=execution).came_about is record.came_about
 
 
 def _setting(name: str, new: Any) -> Callable[[Statement], Statement]:
