@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_json
 from tests.study.conftest import SMALL, contents, pictures, study
 
 from expunge.core.errors import InvalidArgument
@@ -65,18 +66,18 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
             for number in range(2)
         ]
         run = unlearn(original, "random:5%:1", method="fine-tune", seed=seed, out=tmp_path / f"run-{seed}")
-        told = to_plain(evaluate(run, references))
+        found = to_plain(evaluate(run, references))
         done = row(results, "fine-tune")["seeds"][seed]
         assert done["weights_digest"] == run.weights_digest
-        assert (done["verdict"].lower(), done["reason"]) == (told["verdict"]["verdict"], told["verdict"]["detail"])
-        probes = {probe["name"]: probe for probe in told["probes"]}
+        assert (done["verdict"].lower(), done["reason"]) == (found["verdict"]["verdict"], found["verdict"]["detail"])
+        probes = {probe["name"]: probe for probe in found["probes"]}
         margin, accuracy = probes["mean-margin"], probes["test-accuracy"]
         own = margin["unlearned"]["value"] - np.mean([reference["value"] for reference in margin["references"]])
         values["gap"].append(abs(own) / margin["one_unit"])
         values["utility"].append(
             np.mean([reference["value"] for reference in accuracy["references"]]) - accuracy["unlearned"]["value"]
         )
-        values["cost"].append(told(run)["example_steps"] / told(original)["example_steps"])
+        values["cost"].append(run_json(run)["example_steps"] / run_json(original)["example_steps"])
     figures = row(results, "fine-tune")["figures"]
     assert figures["forgetting-gap"]["values"] == pytest.approx(values["gap"], rel=1e-9)
     assert figures["utility-gap"]["values"] == pytest.approx(values["utility"], abs=1e-12)
