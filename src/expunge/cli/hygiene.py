@@ -40,7 +40,9 @@ def hygiene(
         str | None, typer.Option(help="Compare the data too: where they lie now, or `source` for where the run says.")
     ] = None,
     salts: Annotated[Path | None, typer.Option(help="Where the salt file lies now, if it moved.")] = None,
-    folder: Annotated[list[Path] | None, typer.Option(help="One more folder to look for runs in (repeatable).")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Option("--folder", help="One more folder to look for runs in (repeatable).")
+    ] = None,
     keep: Annotated[
         list[Path] | None,
         typer.Option(help="A run to list and leave alone, for example one still in use (repeatable)."),
@@ -66,7 +68,7 @@ def hygiene(
         raise InvalidArgument("--yes has no use without --destroy: nothing else asks")
 
     def look() -> Survey:
-        return survey(run, folders=folder or (), keep=keep or (), data=data, salts=salts)
+        return survey(run, folders=folders or (), keep=keep or (), data=data, salts=salts)
 
     found, status = look(), None
     if window is not None:
