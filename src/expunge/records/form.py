@@ -56,10 +56,7 @@ class Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Document(Plain):
-    """A plain file. ``NAME`` is what it is called, ``HOLDS`` what of forgotten rows may stand in it, and how that ends.
-
-    ``OTHER`` refuses another format, and ``AGAIN`` ends that refusal.
-    """
+    """A plain file. ``HOLDS`` says what of forgotten rows may be in it, ``OTHER`` with ``AGAIN`` refuse other formats."""
 
     FORMAT: ClassVar[str]
     NAME: ClassVar[str]
@@ -110,7 +107,7 @@ def sealed(kind: type[Document], content: Mapping[str, Any]) -> Mapping[str, Any
 
 def seal(document: Found) -> Found:
     """The document with its digest."""
-    return replace(cast("Any", document), digest=_digest(cast("Any", document), to_plain(document)))
+    return replace(cast("Any", document), digest=sealed(type(cast("Any", document)), to_plain(document))["digest"])
 
 
 def _digest(kind: Sealed | type[Sealed], content: Mapping[str, Any]) -> str:
@@ -208,7 +205,7 @@ def _schema(kind: type, signed: bool) -> _Schema:
     own = [item for item in fields(kind) if item.name != "rest" and "inline" not in item.metadata]
     return _Schema(
         known={_name(item, signed): (item.name, hints[item.name]) for item in own},
-        needed=frozenset(_name(item, signed) for item in own if item.default is not None or "needed" in item.metadata),
+        needed=frozenset(_name(one, signed) for one in own if one.default is not None or "needed" in one.metadata),
         nulls=frozenset(_name(item, signed) for item in own if item.default is not None or "null" in item.metadata),
         groups={item.name: get_args(hints[item.name])[0] for item in fields(kind) if "inline" in item.metadata},
     )
