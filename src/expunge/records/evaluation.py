@@ -9,7 +9,7 @@ from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.form import Plain, Sealed
 from expunge.records.holds import Holds, listed
-from expunge.records.scalars import Amount, Bound, Digest, Name, Remark, Share, Short, Words
+from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
 AGAIN = "run expunge evaluate again"
@@ -17,7 +17,7 @@ AGAIN = "run expunge evaluate again"
 
 def _label(value: Any) -> Any:
     if isinstance(value, str):
-        return clean(value, LONGEST_NAME)
+        return Cleaned.of(value, clean(value, LONGEST_NAME))
     return value if type(value) is int else None
 
 

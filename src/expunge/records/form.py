@@ -56,7 +56,7 @@ class Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Document(Plain):
-    """A plain file. ``HOLDS`` says what of forgotten rows may be in it, ``OTHER`` with ``AGAIN`` refuse other formats."""
+    """A plain file. ``HOLDS`` says what of forgotten rows is in it, ``OTHER`` and ``AGAIN`` refuse other formats."""
 
     FORMAT: ClassVar[str]
     NAME: ClassVar[str]
