@@ -11,7 +11,7 @@ from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
 from expunge.records.bundle import ENVELOPE, PACKED
-from expunge.records.documents import STORE, TRIALS, TUNING
+from expunge.records.documents import ENTRIES, STORES, TRIALS, TUNING
 from expunge.records.run_file import RunFile
 from expunge.train.run import COMMITTED, Run
 
@@ -107,14 +107,14 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
         found.tunings.append(path)
         for inner in _folders(path, found):
             _add(found, inner, seen)
-    for store in (path, path / "store"):
-        if (store / STORE).is_file():
-            for other in _stored(store):
+    for marker in STORES:
+        if (path / marker).is_file():
+            for other in _stored((path / marker).parent):
                 (found.stored if other.told.dataset_root == root else found.strangers).append(other)
 
 
 def _stored(store: Path) -> Iterator[Run]:
-    for found in sorted(store.glob(f"??/*/{RunFile.NAME}")):
+    for found in sorted(store.glob(f"{ENTRIES}/{RunFile.NAME}")):
         other = _open(found.parent)
         if other is not None:
             yield other

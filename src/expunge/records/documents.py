@@ -20,7 +20,9 @@ from expunge.records.tensors import TENSORS
 DOCUMENTS: tuple[type[Document], ...] = (RunFile, ForgetFile, Evaluation, Declaration, Intent, Retired)
 
 STATES, TRACE, SIGNED = "checkpoints", "trace", "record"  # folders inside a run's
-LOG, TRIALS, TUNING, STORE = "log.jsonl", "trials.jsonl", "tuning.json", "store.json"
+LOG, TRIALS, TUNING = "log.jsonl", "trials.jsonl", "tuning.json"
+STORES = ("store.json", "store/store.json")  # what marks a store, or a study with one
+ENTRIES = "??/*"  # of a store
 RECORD = f"{SIGNED}/{ENVELOPE}"
 SHARD = r"(?P<shard>0|[1-9][0-9]*)"
 TUNED = rows("tuning history: scores and the fields that they chose", "its rehearsals read these rows")
@@ -43,7 +45,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"(?:envelope|commit)\.json|commit-checkpoint", NOTHING, SIGNED),
     Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING),
     Layout(r"log\.jsonl|\.?noise\.key|\.lock", NOTHING),
-    Layout(r"(?:store|entry)\.json", NOTHING),
+    Layout(r"entry\.json", NOTHING),
 )
 
 

@@ -10,7 +10,7 @@ from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Sealed
 from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
-from expunge.records.scalars import Amount, Bound, Digest, Name, Remark, Share, Short, Words
+from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
 AGAIN = "run expunge evaluate again"
@@ -18,7 +18,7 @@ AGAIN = "run expunge evaluate again"
 
 def _label(value: Any) -> Any:
     if isinstance(value, str):
-        return clean(value, LONGEST_NAME)
+        return Cleaned.of(value, clean(value, LONGEST_NAME))
     return value if type(value) is int else None
 
 

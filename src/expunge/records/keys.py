@@ -99,8 +99,8 @@ def check_name(name: str) -> None:
     """A name that fits every place where keys are named, signature lines of notes included."""
     if not NAME.match(name):
         raise InvalidArgument(
-            f"key name {name!r} must be 1–200 letters, digits or . _ : @ / - and start with a letter or digit, for "
-            "example 'example.com/unlearning'"
+            f"key name {name[:99]!r} must be 1–200 letters, digits or . _ : @ / - and start with a letter or digit, "
+            "for example 'example.com/unlearning'"
         )
 
 

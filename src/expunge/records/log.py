@@ -26,7 +26,7 @@ from expunge.core.merkle import (
     leaf_hash,
     tree_hash,
 )
-from expunge.records.canonical import checked_count, checked_list, read_digest, read_object
+from expunge.records.canonical import checked_count, checked_list, checked_text, read_digest, read_object
 from expunge.records.keys import Role, SigningKey, check_name
 from expunge.records.limits import LIMITS, Code, Limits, refused
 from expunge.records.note import Checkpoint, open_checkpoint, read_checkpoint, read_note, sign_checkpoint
@@ -269,11 +269,11 @@ def _read(folder: Path, limits: Limits) -> tuple[Log, int]:
     what = str(folder / HEADER)
     header = read_object(read_bytes(folder / HEADER, "the log"), what, ("format", "origin"), limits=limits)
     _check_format(header, FORMAT, what)
-    origin = str(header["origin"])
+    origin = checked_text(header["origin"], f"{what}, origin")
     try:
         check_name(origin)
     except InvalidArgument as error:
-        raise refused(Code.MALFORMED_JSON, f"{what}: {error}") from None
+        raise refused(Code.MALFORMED_JSON, f"{what}, origin: {error}") from None
     path = folder / ENTRIES
     content = read_bytes(path, "the log") if path.exists() else b""
     good = len(content) - len(content) % LINE_BYTES

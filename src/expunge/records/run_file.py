@@ -216,7 +216,7 @@ class RunFile(Document):
     data: DataFile
     dataset_root: Digest
     beacon: Digest | None
-    beacon_described: Annotated[Beacon, Through(Any, Beacon.as_json, _beacon)] | None = None
+    beacon_described: Annotated[Beacon, Through(Mapping[str, Any], Beacon.as_json, _beacon)] | None = None
     beacon_note: str
     lineage_seed: Digest | None
     tombstones: Slots
