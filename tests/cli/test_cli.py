@@ -419,7 +419,9 @@ def test_shares_and_pairs() -> None:
         pairs(["a=1", "a=2"], "--set")
 
 
-def test_demo(expunge: Expunge, tmp_path: Path) -> None:
+def test_demo(expunge: Expunge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tenth of its epochs; at its full length ``python -m benchmarks`` runs and times it."""
+    monkeypatch.setattr("expunge.cli.demo.EPOCHS", 3)
     done = expunge("demo", "--out", tmp_path / "demo", "--json")
     assert done.status == 0, done.err
     found = done.json
