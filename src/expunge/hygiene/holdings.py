@@ -11,7 +11,7 @@ import numpy as np
 from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes, unfinished_name
 from expunge.core.hashing import sha256
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution, execution_of
 from expunge.records.documents import LOG, declared, lying, shown_rows
 from expunge.records.holds import Held, Named, Remedy
 from expunge.records.tensors import TensorFile
@@ -67,7 +67,12 @@ class _Seen:
 def is_recorded(run: Run) -> bool:
     """Whether its states are those of a training, so that the schedule says what each has seen."""
     told = run.told
-    return told.operation != "unlearn" or (told.trajectory != "none" and run.method in EXACT_METHODS)
+    return told.operation != "unlearn" or (told.trajectory != "none" and by_schedule(run))
+
+
+def by_schedule(run: Run) -> bool:
+    """Whether the steps that made it are those of the schedule."""
+    return execution_of(run.method or "train", foreign=False) is Execution.SCHEDULE
 
 
 def held_by(run: Run, forgotten: np.ndarray) -> np.ndarray:
