@@ -123,7 +123,7 @@ def attest(
         _check_committed(first, chain)
         draft = Draft(
             chain=tuple(link.statement if link.envelope is None else link.envelope for link in chain.links),
-            files=_files(found, chain, model=model, checkpoints=checkpoints),
+            files=files_of(found, chain, model=model, checkpoints=checkpoints),
         )
         signed = sign(draft, office.key)
         chain.check_links(signed)
@@ -219,12 +219,15 @@ def _check_committed(first: Run, chain: Chain) -> None:
         )
 
 
-def _files(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[str, bytes | Path]:
-    """Everything of a bundle that is no envelope and no proof."""
-    states = chain.record.checkpoints
+def lineage_files(run: Run) -> dict[str, bytes | Path]:
+    """What all bundles of a lineage hold: recipe, leaves, splits and units."""
     found: dict[str, bytes | Path] = {"recipe.json": canonical_json(run.recipe.as_json())}
-    for name in (*LEAVES.values(), ASSIGNMENT, UNITS):
-        found[name] = run.path / name
+    return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
+
+
+def files_of(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[str, bytes | Path]:
+    """Everything of a bundle that is no envelope and no proof."""
+    states, found = chain.record.checkpoints, lineage_files(run)
     if chain.trace is not None:
         found[TRACE] = chain.trace
     if model:

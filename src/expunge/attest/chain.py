@@ -14,7 +14,7 @@ from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Progress
-from expunge.records.declaration import INTENT
+from expunge.records.declaration import Intent
 from expunge.records.draft import Signed
 from expunge.records.form import to_json
 from expunge.records.keys import SigningKey
@@ -187,10 +187,10 @@ def _trajectory(run: Run, lineage: Lineage, moved: Callable[[], None]) -> tuple[
 
 
 def _check_settled(run: Run) -> None:
-    if (run.path / INTENT).is_file():
+    if (run.path / Intent.NAME).is_file():
         raise RunError(
-            f"{run.path / INTENT} says that a destruction was cut short: finish it with `expunge hygiene {run.path}` "
-            "and `destroy`, so that the record can name what is gone"
+            f"{run.path / Intent.NAME} says that a destruction was cut short: finish it with `expunge hygiene "
+            f"{run.path}` and `destroy`, so that the record can name what is gone"
         )
 
 

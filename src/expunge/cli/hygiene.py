@@ -125,7 +125,7 @@ def _show(found: Survey) -> None:
     if declared is not None and declared.window is not None:
         typer.echo(f"erasure pending: the old state is kept for auditors until {declared.window.until}")
     elif declared is not None:
-        typer.echo(f"declared destroyed: {len(declared.retired)} (hygiene.json)")
+        typer.echo(f"declared destroyed: {len(declared.retired)} ({declared.NAME})")
     if found.ours and found.unchanged is None and (declared is None or declared.window is None):
         typer.echo(f"to end what can be ended: expunge hygiene {_near(found.run.path)} --destroy")
 

@@ -19,11 +19,17 @@ from typing import Protocol
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_with
 from expunge.core.hashing import sha256, u64
+from expunge.records.holds import Remedy, rows
 from expunge.records.run_file import DataFile
 
 HEADER = b"expunge/salts/1\n"
 SALT_BYTES = 32
 DESTROYED = bytes(SALT_BYTES)
+GUESSED = "with its salt, a guess of a row can be tested against its leaf"
+HOLDS = rows("salts of", GUESSED, remedy=Remedy.SALTS)
+HOLDS_LEFT = rows(
+    "what a killed process left of a salt file", f"{GUESSED}; nothing is opened with it", remedy=Remedy.LEFTOVER
+)
 LEFTOVER = re.compile(r"\.(?P<of>.+?)(?:\.[0-9a-f]{16})?\.part\Z")
 
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.files import write_text
-from expunge.core.hashing import plain_json
 from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
@@ -123,7 +121,7 @@ def unlearn(
         started = start_or_continue(folder, told).told
         reveal_key(folder)
         write_commitment(folder, run.commitment, run.units)
-        write_text(folder / "forget.json", plain_json(forget_set.as_json()))
+        forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
             require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
         told = continued(told, started, environment=found.environment)

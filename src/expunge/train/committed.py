@@ -14,7 +14,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.commitment import Commitment
 from expunge.data.salts import OPEN, Salts, SecretSalts, check_apart, draw_salts, read_salts
 from expunge.data.stored import write_commitment
-from expunge.records.run_file import NAME, RunFile
+from expunge.records.run_file import RunFile
 from expunge.train.folder import check_free, finished_or_other, writing
 from expunge.train.perturbation import keep_key, reveal_key
 from expunge.train.run import COMMITTED, Run, write_run_file
@@ -84,7 +84,7 @@ def hold(folder: Path, told: RunFile, commitment: Commitment, units: np.ndarray,
         finished_or_other(folder, told)
         if key is not None:
             keep_key(folder, key)
-        if not (folder / NAME).exists():
+        if not (folder / RunFile.NAME).exists():
             write_run_file(folder, told)
         reveal_key(folder)
         write_commitment(folder, commitment, units)

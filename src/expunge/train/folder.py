@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunError
-from expunge.records.run_file import NAME, CommitRequest, RunFile, TrainRequest
+from expunge.records.run_file import CommitRequest, RunFile, TrainRequest
 from expunge.train.run import COMMITTED, Run, write_run_file
 from expunge.train.state import read_tensors, tensors_digest
 
@@ -58,7 +58,7 @@ def finished_or_other(path: Path, told: RunFile) -> Run | None:
     The request is what decides the result, and what is compared. A folder that was committed is open to the trainings
     that keep to what was committed.
     """
-    if (path / NAME).exists():
+    if (path / RunFile.NAME).exists():
         found = Run.open_any(path)
         there, asked = found.told.request, told.request
         if isinstance(there, TrainRequest) and isinstance(asked, CommitRequest):
@@ -96,7 +96,7 @@ def check_free(path: Path) -> None:
 
 def start_or_continue(path: Path, told: RunFile) -> Run:
     """A new run, in a committed folder too, or the interrupted one of the same command; all else was refused before."""
-    if (path / NAME).exists():
+    if (path / RunFile.NAME).exists():
         found = Run.open_any(path)
         if found.told.status != COMMITTED:
             _check_trace(found, told)
