@@ -35,7 +35,7 @@ def test_nothing_named(refused):
 
 
 def test_a_folder_that_is_no_run(tmp_path, refused):
-    with refused(RunError, "is not a run", "expunge train"):
+    with refused(RunError, "is not a run", "`expunge.train(…, out="):
         load([tmp_path])
 
 
