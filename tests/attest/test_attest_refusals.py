@@ -118,7 +118,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "exact by fine-tune": (told(method={"name": "fine-tune", "fields": {}}), "GUARANTEE_TOO_HIGH"),
     "certified by replay": (told(guarantee={"kind": "certified", "epsilon": 1.0, "delta": 1e-4}), "can earn exact"),
     "tests passed": (told(guarantee={**EMPIRICAL, "passed": ["loss"], "level": 0.95}), "no method can say of itself"),
-    "no guarantee": (told(guarantee={"kind": "sworn"}), "not one of exact, certified, empirical"),
+    "no guarantee": (told(guarantee={"kind": "sworn"}), "one of exact, certified, empirical is needed"),
     "parent missing": (told(parent={"path": "/nowhere", "relative": "x", "weights_digest": "00" * 32}), "/nowhere"),
     "method unknown": (told(method={"name": "magic", "fields": {}}), "'magic' is not one of"),
     "destruction cut short": (lambda folder: write_text(folder / "hygiene-intent.json", "{}"), "was cut short"),

@@ -33,6 +33,7 @@ from expunge.data.salts import (
     salts_of,
 )
 from expunge.data.splits import SPLITS, Split, split_rows
+from expunge.records.run_file import Counts, DataFile, Roots
 
 
 def test_the_file_is_a_header_and_32_bytes_per_row_for_its_owner_alone(tmp_path):
@@ -104,20 +105,26 @@ def test_a_folder_is_no_salt_file(tmp_path, refused):
         read_salts(tmp_path, 3)
 
 
+def described_as(**fields):
+    """What run.json says of the data of four rows."""
+    parts = {"counts": Counts(train=4, calibration=0, holdout=0), "roots": Roots(train="", calibration="", holdout="")}
+    return DataFile(source=None, rows=4, split_seed=0, split_by="rows", **parts, **fields)
+
+
 def test_what_run_json_says_is_what_is_read(tmp_path, refused):
     drawn = draw_salts(tmp_path / "a.salts", 4)
-    described = {"salts": "secret", "salt_file": str(tmp_path / "a.salts"), "rows": 4}
+    described = described_as(salts="secret", salt_file=str(tmp_path / "a.salts"))
     assert salts_of(described) == drawn
     os.rename(tmp_path / "a.salts", tmp_path / "b.salts")
     with refused(DataError, "a.salts is missing", "`salts` FILE"):
         salts_of(described)
     assert salts_of(described, tmp_path / "b.salts").of(3, 0) == drawn.of(3, 0)
-    assert salts_of({"salts": "open", "rows": 4}) is OPEN
-    assert salts_of({"rows": 4}) is OPEN, "runs of an older version say nothing"
+    assert salts_of(described_as(salts="open")) is OPEN
+    assert salts_of(described_as()) is OPEN, "runs of an older version say nothing"
     with refused(InvalidArgument, "b.salts", "salts are open", "leave `salts` out"):
-        salts_of({"salts": "open", "rows": 4}, tmp_path / "b.salts")
+        salts_of(described_as(salts="open"), tmp_path / "b.salts")
     with refused(DataError, "names no file", "`salts` FILE"):
-        salts_of({"salts": "secret", "rows": 4})
+        salts_of(described_as(salts="secret"))
 
 
 def test_open_salts_are_what_they_were():

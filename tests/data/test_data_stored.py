@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from expunge.core.errors import RunError
 from expunge.data.commitment import commit
 from expunge.data.splits import split_rows
 from expunge.data.stored import read_commitment, read_units, write_commitment
+from expunge.records.run_file import Roots
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def committed(people):
 
 @pytest.fixture
 def roots(committed):
-    return {split.value: root.hex() for split, root in committed.roots.items()}
+    return Roots(**{split.value: root.hex() for split, root in committed.roots.items()})
 
 
 def test_it_comes_back(tmp_path, committed, roots):
@@ -47,7 +50,7 @@ def test_altered_files_are_refused(refused, tmp_path, committed, roots, name, ch
 def test_other_roots_and_missing_files_are_refused(refused, tmp_path, committed, roots):
     write_commitment(tmp_path, committed, np.arange(32))
     with refused(RunError, "do not match their roots"):
-        read_commitment(tmp_path, roots | {"holdout": "00" * 32})
+        read_commitment(tmp_path, replace(roots, holdout="00" * 32))
     (tmp_path / "units.bin").write_bytes(b"\0" * 12)
     with refused(RunError, "units.bin", "12 bytes"):
         read_units(tmp_path)

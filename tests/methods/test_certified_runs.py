@@ -148,7 +148,7 @@ def test_an_account_that_was_altered_is_refused(base: Run, pictures: Dataset, tm
         ({**honest["account"], "spent": spent[:2]}, "not one of 3 classes"),
         ({**honest["account"], "spent": "abc"}, "cannot be read"),
         ({**honest["account"], "removals": []}, "not one of 3 classes"),
-        ("x", "is no table"),
+        ("x", "account holds 'x' where an object is needed"),
         (None, "its account is gone"),
     ]
     for number, (account, words) in enumerate(wrong):
