@@ -26,6 +26,7 @@ from expunge.data.forms import read
 from expunge.data.source import Source
 from expunge.data.splits import Split, split_rows
 from expunge.models.resolver import build_empty
+from expunge.records.form import to_plain
 from expunge.schedule.digests import executed_digest
 from expunge.schedule.placement import number_units
 from expunge.schedule.plan import Part, Role, TrainingPlan
@@ -240,7 +241,7 @@ def _part(part: Part, slots: np.ndarray) -> Part:
 
 
 def _noise(state: StepState) -> dict[str, dict[str, float]]:
-    return replay_noise(state).as_json()
+    return to_plain(replay_noise(state).kinds)
 
 
 def _absorbed(state: StepState) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.data.splits import Split
+from expunge.records.form import to_plain
 from expunge.records.keys import TRUSTED, keygen
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
 from expunge.train.profile import pinned
@@ -355,7 +356,7 @@ def honest_unit(unit: Unit, folder: Path) -> dict[str, Any]:
         "ours": verdict.status.value,
         "reached": None if verdict.reached is None else verdict.reached.name,
         "ours_findings": [
-            finding.as_json() for finding in verdict.findings if finding.outcome.value in ("refused", "undecided")
+            to_plain(finding) for finding in verdict.findings if finding.outcome.value in ("refused", "undecided")
         ],
         "published": all(one.accepted for one in published),
         "published_reasons": [reason for one in published for reason in one.reasons],

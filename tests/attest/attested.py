@@ -17,6 +17,7 @@ from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle
 from expunge.records.envelope import open_envelope
+from expunge.records.form import to_plain
 from expunge.records.keys import Role, SigningKey, TrustedKey
 from expunge.records.record import Commit, RunRecord
 from expunge.records.statement import Statement, read_statement
@@ -63,7 +64,7 @@ class Desk:
     def accepts(self, bundle: Path) -> bool:
         """Whether the verifier accepts a bundle at V1; what it refuses is shown."""
         verdict = verify(bundle, keys=self.trusted, level="V1")
-        assert verdict.status is Status.ACCEPTED, [finding.as_json() for finding in verdict.refusals]
+        assert verdict.status is Status.ACCEPTED, [to_plain(finding) for finding in verdict.refusals]
         return True
 
     def opened(self, bundle: Path) -> tuple[Statement, ...]:

@@ -88,7 +88,7 @@ def test_an_exact_unlearning_gives_the_whole_chain(desk: Desk, base: Run, forgot
     assert isinstance(unlearn, RunRecord)
     assert (train.operation, unlearn.operation) == (Operation.TRAIN, Operation.UNLEARN)
     assert (train.execution, unlearn.execution) == (Execution.SCHEDULE, Execution.SCHEDULE)
-    assert (made.signed, len(made.chain), made.entries) == (3, 3, read_log(desk.log).size)
+    assert (made.signed, len(made.chain), made.log.entries) == (3, 3, read_log(desk.log).size)
     assert made.afterwards
     assert all(record.recorded_afterwards for record in (commit, train, unlearn))
     inclusion = {f"log/inclusion-{digest.hex()}.json" for digest in made.chain}

@@ -176,7 +176,7 @@ def test_a_second_time_gives_the_same_envelopes(other: Desk) -> None:
     run = other.folder / "forgot"
     first = other.attest(run, "first")
     second = other.attest(run, "second", checkpoints=True)
-    assert (second.chain, second.signed, second.entries) == (first.chain, 0, first.entries)
+    assert (second.chain, second.signed, second.log) == (first.chain, 0, first.log)
     for name in names(first.bundle):
         assert (second.bundle / name).read_bytes() == (first.bundle / name).read_bytes(), name
     assert (run / "record" / "envelope.json").read_bytes() == (first.bundle / "envelope.json").read_bytes()
@@ -229,7 +229,7 @@ def test_what_was_cut_short_is_finished_by_the_same_call(
     made = other.attest(run)
     assert other.accepts(made.bundle)
     assert kept <= set(made.chain) == set(read_log(other.log).digests)
-    assert made.entries == 3
+    assert made.log.entries == 3
 
 
 def test_another_key_is_refused_by_name(other: Desk, stranger: SigningKey) -> None:

@@ -205,7 +205,7 @@ def test_log_and_name_come_from_beside_the_key(other: Desk, tmp_path: Path) -> N
     keygen(tmp_path / "keys", "example.org/own")
     made = attest(other.folder / "forgot", key=tmp_path / "keys" / "private.pem")
     assert made.bundle == other.folder / "forgot-bundle"
-    assert made.origin == "example.org/own"
+    assert made.log.origin == "example.org/own"
     assert read_log(tmp_path / "keys" / "log").digests == made.chain
     assert verify(made.bundle, keys=tmp_path / "keys" / "trusted.json").status is Status.ACCEPTED
     (tmp_path / "keys" / "private.pem").chmod(0o644)

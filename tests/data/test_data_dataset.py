@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from expunge.core.errors import DataError
 from expunge.data.dataset import Column, ColumnKind, make_dataset
+from expunge.records.form import from_plain, to_plain
 
 NUMBER = Column("n", ColumnKind.NUMERIC)
 
@@ -84,4 +85,4 @@ def test_take_keeps_ids_and_example_names_the_fields(people):
     )
 )
 def test_a_column_survives_json(column):
-    assert Column.from_json(json.loads(json.dumps(column.as_json()))) == column
+    assert from_plain(Column, json.loads(json.dumps(to_plain(column))), "column") == column

@@ -11,6 +11,7 @@ import pytest
 from expunge.core.errors import DataError, UnsupportedYet
 from expunge.data.dataset import Column, ColumnKind, make_dataset
 from expunge.data.encoding import Encoding, bucket, image_layout, make_encoding, words_of
+from expunge.records.form import from_plain, to_plain
 
 IMAGE, ARRAY = ColumnKind.IMAGE, ColumnKind.ARRAY
 
@@ -157,4 +158,4 @@ def test_other_columns_than_the_recipe_has_are_refused(refused, people):
 
 def test_an_encoding_survives_json(people):
     encoding = make_encoding(people(4), category_buckets=8, text_buckets=16)
-    assert Encoding.from_json(json.loads(json.dumps(encoding.as_json()))) == encoding
+    assert from_plain(Encoding, json.loads(json.dumps(to_plain(encoding))), "inputs") == encoding

@@ -23,7 +23,7 @@ from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
 from expunge.data.forget_set import read_forget_set
 from expunge.hygiene import retire
 from expunge.hygiene.survey import survey
-from expunge.records.declaration import Intent, Retired, read_declaration, write_declaration
+from expunge.records.declaration import Intent, RetiredFile, read_declaration, write_declaration
 from expunge.records.demo import DemoResult
 from expunge.records.document import Document, read_document, without, write_document
 from expunge.records.envelope import open_envelope
@@ -200,7 +200,7 @@ REWRITE: dict[str, Callable[[Path, Path], bytes]] = {
     "tuning": _tuning,
     "declaration": _declaration,
     "intent": _document(Intent),
-    "retired": _document(Retired),
+    "retired": _document(RetiredFile),
     "entry": _entry,
     "store": _plain,
     "recipe": _recipe,

@@ -18,9 +18,11 @@ from expunge.core.values import Certified, Empirical
 from expunge.data.dataset import Dataset
 from expunge.methods.certified_logistic import CertifiedLogistic
 from expunge.methods.contract import Given, Need, Parent
-from expunge.methods.lookup import make_method, method_from_json
+from expunge.methods.lookup import make_method, read_method
 from expunge.methods.removal_account import allowance
 from expunge.models.linear import features_of, head_of
+from expunge.records.form import from_plain, to_plain
+from expunge.records.run_file import MethodFile
 from expunge.schedule.recipe import Optimiser
 from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask, Squared
@@ -74,7 +76,7 @@ def test_the_contract(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.seen == ("original weights", "forget examples")
     method = make_method("newton", {"bound": "worst-case", "steps": "2", "epsilon": "0.5", "decay": "none"})
     assert method == CertifiedLogistic(bound=Bound.WORST_CASE, steps=2, epsilon=0.5)
-    assert method_from_json(json.loads(json.dumps(method.as_json()))) == method
+    assert read_method(from_plain(MethodFile, json.loads(json.dumps(to_plain(method.told))), "method")) == method
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -22,7 +22,9 @@ from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent, Unlearned
 from expunge.methods.fine_tune import FineTune
-from expunge.methods.lookup import find_method, make_method, method_from_json
+from expunge.methods.lookup import find_method, make_method, read_method
+from expunge.records.form import from_plain, to_plain
+from expunge.records.run_file import MethodFile
 from expunge.tasks import TASKS
 from expunge.tasks.classification import Classification
 from expunge.train.examples import Examples
@@ -189,7 +191,7 @@ def test_no_budget_is_the_identity(row: Row, name: str, problem: Problem) -> Non
 @pytest.mark.parametrize("row", [*ROWS, Row("exact-replay")], ids=lambda row: row.name)
 def test_specs_read_back(row: Row) -> None:
     method = method_of(row)
-    assert method_from_json(json.loads(json.dumps(method.as_json()))) == method
+    assert read_method(from_plain(MethodFile, json.loads(json.dumps(to_plain(method.told))), "method")) == method
     with pytest.raises(InvalidArgument, match="has no field 'magic'"):
         make_method(row.name, {"magic": "1"})
 

@@ -17,7 +17,7 @@ from expunge.methods.batch_norm import batch_norms
 from expunge.methods.contract import Method, Parent
 from expunge.methods.fine_tune import FineTune
 from expunge.methods.last_layers import FineTuneLastLayers, LastLayers, RetrainLastLayers, Share, StepsOf, layers_of
-from expunge.methods.lookup import make_method, method_from_json
+from expunge.methods.lookup import make_method, read_method
 from expunge.methods.objective_method import ObjectiveMethod
 from expunge.methods.retrain import Retrain
 from expunge.schedule.recipe import Calendar, OptimiserName
@@ -165,8 +165,8 @@ def test_settings_are_checked(name: str, settings: dict[str, str], words: str) -
 @pytest.mark.parametrize("layers", ["2", "half", "all"])
 def test_layers_read_back(layers: str) -> None:
     method = make_method("eu-k", {"layers": layers, "schedule": "recipe"})
-    assert method.as_json()["fields"]["layers"] == (2 if layers == "2" else layers)
-    assert method_from_json(method.as_json()) == method
+    assert method.told.fields["layers"] == (2 if layers == "2" else layers)
+    assert read_method(method.told) == method
 
 
 def test_more_layers_than_there_are_is_refused(parent: Parent) -> None:

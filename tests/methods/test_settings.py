@@ -8,7 +8,9 @@ import pytest
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.methods import METHODS
-from expunge.methods.lookup import find_method, make_method, method_from_json, method_rows
+from expunge.methods.lookup import find_method, make_method, method_rows, read_method
+from expunge.records.form import from_plain, to_plain
+from expunge.records.run_file import MethodFile
 
 
 @pytest.mark.parametrize(
@@ -50,15 +52,15 @@ def test_aliases_and_the_table() -> None:
 
 def test_infinite_fields_are_written_as_words() -> None:
     method = make_method("ssd", {"selection": "inf"})
-    described = json.loads(json.dumps(method.as_json(), allow_nan=False))
+    described = json.loads(json.dumps(to_plain(method.told), allow_nan=False))
     assert described["fields"]["selection"] == "inf"
-    assert method_from_json(described) == method
+    assert read_method(from_plain(MethodFile, described, "method")) == method
 
 
 @pytest.mark.parametrize("name", ["name", "needs", "citation", "edits", "takes_budget", "aliases", "ceiling"])
 def test_what_a_class_says_of_itself_is_no_field(name: str) -> None:
     """Its types stand beside those of the fields, and a record that sets one is refused like any unknown field."""
     with pytest.raises(DataError, match=f"method 'fine-tune' has no field '{name}': another version wrote this"):
-        method_from_json({"name": "fine-tune", "fields": {name: "x"}})
+        read_method(MethodFile(name="fine-tune", fields={name: "x"}))
     with pytest.raises(InvalidArgument, match=f"method 'fine-tune' has no field '{name}'"):
         make_method("fine-tune", {name: "x"})

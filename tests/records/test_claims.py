@@ -24,6 +24,7 @@ from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.last_layers import RetrainLastLayers, Share, StepsOf
 from expunge.records.claims import CLAIMS, NOT_CLAIMED, claims_of, highest, not_claimed
+from expunge.records.form import to_plain
 from expunge.records.keys import SigningKey
 from expunge.records.record import Guarantee, GuaranteeKind, Operation, RunRecord
 from expunge.records.run_file import MethodFile
@@ -123,7 +124,7 @@ def test_no_run_json_earns_more_than_its_method_profile_and_trajectory(
 ) -> None:
     recipe = replace(RECIPE, profile=profile, threads=threads)
     changes = {"guarantee": STATED[stated], "exact_refused": refused, "noise_commitment": noise}
-    run = retold(runs[0], method=None if method is None else method.as_json(), **changes)
+    run = retold(runs[0], method=None if method is None else to_plain(method.told), **changes)
     run.__dict__["recipe"] = recipe
     found = earned(lambda: guarantee_of(run, recorded=recorded))
     if not isinstance(found, Guarantee):
@@ -162,7 +163,7 @@ def test_no_record_of_any_method_says_more_than_it_may(
     for run in runs:
         reused = {} if run.told.forgetting is None else {"reused_steps": {}}
         for stated in STATED.values():
-            found = retold(run, method=method().as_json(), guarantee=stated, **reused)
+            found = retold(run, method=to_plain(method().told), guarantee=stated, **reused)
             record = earned(lambda found=found: make_chain(found, owner, Time.now()).record)
             if not isinstance(record, RunRecord):
                 continue

@@ -24,6 +24,7 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import without, write_document
 from expunge.records.form import from_plain, to_plain
+from expunge.records.run_file import MethodFile
 from expunge.records.tuning import KeptTrial, Tuning
 from expunge.study.rehearsal import Rehearsal
 from expunge.study.score import Part, Stage
@@ -219,7 +220,7 @@ def test_it_is_read_back_as_written(tuning: Tuning, rehearsal: Rehearsal, tmp_pa
     assert resigned(late)["digest"] != tuning.digest
     method, told = chosen_entry(tuning, "salun")
     entry = tuning.methods[0]
-    assert method.as_json() == to_plain(told.method) == {"name": "saliency-unlearning", "fields": entry.chosen.fields}
+    assert method.told == told.method == MethodFile(name="saliency-unlearning", fields=entry.chosen.fields)
     assert entry.chosen.choice.score is not None
     assert told.score == entry.chosen.choice.score.value
     assert told.score <= (told.default_score or 0.0)

@@ -7,9 +7,9 @@ attestation that was cut short is finished by the same call, and a second one gi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from expunge.attest.chain import Chain, ancestry, beginning, make_chain
 from expunge.attest.described import commit_statement, declared
@@ -26,7 +26,7 @@ from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder
 from expunge.records.declaration import read_declaration
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
-from expunge.records.form import to_json
+from expunge.records.form import UNWRITTEN, Through, from_json, to_json
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import HEADER, read_log, writing
@@ -34,6 +34,14 @@ from expunge.records.record import Guarantee, Salts
 from expunge.records.statement import write_statement
 from expunge.train.folder import writing as holding
 from expunge.train.run import COMMITTED, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class InLog:
+    """A log by name, and how many entries it has now."""
+
+    origin: str
+    entries: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +53,11 @@ class Attested:
     record: bytes
     chain: tuple[bytes, ...]
     signed: int
-    guarantee: Guarantee
-    afterwards: bool
+    guarantee: Annotated[Guarantee, Through(Any, to_json, lambda told: from_json(Guarantee, told, "the guarantee"))]
+    afterwards: bool = field(metadata={"name": "recorded_afterwards"})
     keyid: str
-    origin: str
-    entries: int
+    log: InLog
     notices: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "run": str(self.run),
-            "bundle": str(self.bundle),
-            "record": self.record.hex(),
-            "chain": [digest.hex() for digest in self.chain],
-            "signed": self.signed,
-            "guarantee": to_json(self.guarantee),
-            "recorded_afterwards": self.afterwards,
-            "keyid": self.keyid,
-            "log": {"origin": self.origin, "entries": self.entries},
-            "notices": list(self.notices),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +67,9 @@ class Committed:
     run: Path
     record: bytes
     root: bytes
-    origin: str
-    entries: int
-    note: bytes
+    log: InLog
+    note: bytes = field(metadata=UNWRITTEN)
     notices: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "run": str(self.run),
-            "record": self.record.hex(),
-            "root": self.root.hex(),
-            "log": {"origin": self.origin, "entries": self.entries},
-            "notices": list(self.notices),
-        }
 
 
 def attest(
@@ -145,8 +128,7 @@ def attest(
         guarantee=chain.record.guarantee,
         afterwards=chain.record.recorded_afterwards,
         keyid=office.key.keyid,
-        origin=entered.origin,
-        entries=entered.size,
+        log=InLog(origin=entered.origin, entries=entered.size),
         notices=(*office.notices(entered.origin), *_notices(found, chain)),
     )
 
@@ -187,8 +169,7 @@ def commit_run(
         run=run.path,
         record=envelope_digest(envelope),
         root=run.root,
-        origin=entered.origin,
-        entries=entered.size,
+        log=InLog(origin=entered.origin, entries=entered.size),
         note=head if note is None else note,
         notices=office.notices(entered.origin),
     )

@@ -29,6 +29,8 @@ from expunge.records.claims import claims_of, not_claimed
 from expunge.records.declaration import read_declaration
 from expunge.records.limits import Code, refused
 from expunge.records.record import (
+    DERIVATION,
+    LEAF_FORMAT,
     Algorithm,
     AuditWindow,
     Beacon,
@@ -57,8 +59,6 @@ from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import sat_anywhere
 from expunge.train.run import Run
 
-LEAF_FORMAT = "expunge/leaf/1"
-DERIVATION = "expunge/seed/1"
 NOT_LINKED = bytes(32)  # stands for commitment and parent until they are signed
 SPECIAL = ("self_test", "factory", "initial_weights")  # fields of the environment that have a place of their own
 ALTERED = "it was altered; restore it from a copy, or make the run again"

@@ -46,6 +46,7 @@ def attest(
 ) -> None:
     """Sign what ran on which data, enter it into the log, and write a bundle for whoever checks it."""
     from expunge.attest.attest import attest as attest_run
+    from expunge.records.form import to_plain
     from expunge.records.keys import TRUSTED
 
     with progress_bar("attest") as progress:
@@ -61,13 +62,13 @@ def attest(
             progress=progress,
         )
     if json:
-        print_json(made.as_json())
+        print_json(to_plain(made))
         return
     typer.echo(
         f"{len(made.chain)} records, {made.signed} signed now: {made.guarantee.kind.value} is claimed, not verified"
     )
     for notice in made.notices:
         say(f"note: {notice}")
-    typer.echo(f"log {made.origin} with {made.entries} entries")
+    typer.echo(f"log {made.log.origin} with {made.log.entries} entries")
     typer.echo(f"record {short(made.record.hex())}  key {short(made.keyid)}  bundle {made.bundle}")
     typer.echo(f"check it as others will: expunge verify {made.bundle} --level V1 --keys {key.with_name(TRUSTED)}")

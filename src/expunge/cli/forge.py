@@ -48,10 +48,12 @@ def forge(
     """Attack a recorded training: forge its log, and hear what verifiers say of it."""
     from expunge.adversary.forging import forge as forging
     from expunge.adversary.forging.text import forging_lines, spoofing_lines
+    from expunge.adversary.forging.told import told_forging, told_spoofing
     from expunge.adversary.pol.attacks import SPOOFS
     from expunge.adversary.pol.calibration import Calibration
     from expunge.core.errors import InvalidArgument
     from expunge.core.wording import nearest
+    from expunge.records.form import to_plain
 
     if distance is not None and not distance > 0:
         raise InvalidArgument(f"--distance {distance} must be above 0: it is how far honest runs lie apart")
@@ -68,7 +70,7 @@ def forge(
             spoofing = forging.make_up(
                 run, method, out=out, seed=seed, data=data, salts=salts, calibration=calibration, progress=progress
             )
-            found, lines = spoofing.as_json(), spoofing_lines(spoofing)
+            found, lines = to_plain(told_spoofing(spoofing)), spoofing_lines(spoofing)
         elif target is None:
             raise InvalidArgument(f"{method} needs --target, whom to deny: the id of a training row, or subject:NAME")
         else:
@@ -85,7 +87,7 @@ def forge(
                 calibration=calibration,
                 progress=progress,
             )
-            found, lines = forged.as_json(), forging_lines(forged)
+            found, lines = to_plain(told_forging(forged)), forging_lines(forged)
     if json:
         print_json(found)
         return

@@ -211,7 +211,7 @@ def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | N
 
         signed = commit_run(run, key, log, origin)
     if json:
-        print_json({**to_plain(run.told), "commitment": None if signed is None else signed.as_json()})
+        print_json({**to_plain(run.told), "commitment": None if signed is None else to_plain(signed)})
         return
     data = run.told.data
     counts, place = data.counts, data.salt_file
@@ -223,7 +223,9 @@ def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | N
     if signed is None:
         typer.echo("nothing was signed or logged: a commitment that nobody else has seen orders nothing; give --key")
     else:
-        typer.echo(f"signed as record {short(signed.record.hex())}, entry {signed.entries} of log {signed.origin}")
+        typer.echo(
+            f"signed as record {short(signed.record.hex())}, entry {signed.log.entries} of log {signed.log.origin}"
+        )
         for notice in signed.notices:
             say(f"note: {notice}")
     typer.echo(f"train from it with the same command, without --commit-only and with --beacon  run {run.path}")

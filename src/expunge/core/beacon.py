@@ -69,6 +69,7 @@ class Beacon:
         return f"{origin}{number}{since}"
 
     def as_json(self) -> dict[str, Any]:
+        """Not by the form, which lies in ``records``, above this folder."""
         return {
             "source": self.source,
             "value": self.value.hex(),

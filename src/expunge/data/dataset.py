@@ -34,24 +34,8 @@ class Column:
     layout: str = ""
     scale: float = 1.0
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "kind": self.kind.value,
-            "shape": list(self.shape),
-            "layout": self.layout,
-            "scale": self.scale,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Column:
-        return cls(
-            name=str(value["name"]),
-            kind=ColumnKind(value["kind"]),
-            shape=tuple(int(size) for size in value["shape"]),
-            layout=str(value["layout"]),
-            scale=float(value["scale"]),
-        )
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", float(self.scale))  # a real under the recipe's digest, however it was written
 
 
 @dataclass(frozen=True)

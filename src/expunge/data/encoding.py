@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import text_bytes
 from expunge.data.dataset import Column, ColumnKind, Dataset
+from expunge.records.form import Many
 
 MOST_BUCKETS = 1_000_000
 WORD = re.compile(r"\w+")
@@ -27,7 +28,7 @@ WORD = re.compile(r"\w+")
 class Encoding:
     """Columns in order, and how many buckets a category and a text are hashed into."""
 
-    columns: tuple[Column, ...]
+    columns: Annotated[tuple[Column, ...], Many(MOST_BUCKETS)]
     category_buckets: int = 32
     text_buckets: int = 1024
 
@@ -118,21 +119,6 @@ class Encoding:
                 return (channels, height, width)
             case _:
                 return ()
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "columns": [column.as_json() for column in self.columns],
-            "category_buckets": self.category_buckets,
-            "text_buckets": self.text_buckets,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Encoding:
-        return cls(
-            columns=tuple(Column.from_json(column) for column in value["columns"]),
-            category_buckets=int(value["category_buckets"]),
-            text_buckets=int(value["text_buckets"]),
-        )
 
 
 def make_encoding(dataset: Dataset, *, category_buckets: int = 32, text_buckets: int = 1024) -> Encoding:

@@ -81,11 +81,13 @@ class Source:
         return min(self.rows, there)
 
     def as_json(self) -> dict[str, Any]:
+        """Not by the form, as its reader is not."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if name in LISTS else value for name, value in values.items()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Source:
+        """Not by the form: fields were added one by one, and older files lack those that came later."""
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(value) - set(known))
         if unknown:

@@ -11,7 +11,7 @@ import numpy as np
 from expunge.data.splits import SPLITS, Split
 from expunge.hygiene.holdings import Holding
 from expunge.records.bundle import MODEL
-from expunge.records.declaration import Retired
+from expunge.records.declaration import RetiredFile
 from expunge.records.holds import Remedy
 from expunge.records.tensors import TENSORS
 from expunge.train.run import COMMITTED, Run
@@ -65,7 +65,7 @@ def lives_on(run: Run, place: Place | None) -> bool:
         return MODEL not in ended
     begun = run.told.status != "finished"
     states = any(name.endswith(TENSORS) for name in ended)
-    return begun and not states and not (run.path / Retired.NAME).is_file()
+    return begun and not states and not (run.path / RetiredFile.NAME).is_file()
 
 
 def is_untrained(run: Run) -> bool:

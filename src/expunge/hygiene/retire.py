@@ -31,7 +31,7 @@ from expunge.records.declaration import (
     Destroyed,
     Gone,
     Intent,
-    Retired,
+    RetiredFile,
     Step,
     Window,
     read_declaration,
@@ -275,7 +275,7 @@ def _was_ours(step: Step, run: Run) -> bool:
     """Whether a file that is gone went by our hand: its folder is still there and says so, or needs not to."""
     if step.folder is None:
         return step.remedy is Remedy.LEFTOVER
-    return step.folder == run.path or _is_bundle(step.folder) or (step.folder / Retired.NAME).is_file()
+    return step.folder == run.path or _is_bundle(step.folder) or (step.folder / RetiredFile.NAME).is_file()
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -285,13 +285,13 @@ def _is_bundle(folder: Path) -> bool:
 
 def _mark(folder: Path, run: Run, steps: Sequence[Step]) -> None:
     """Say in the old folder what went and for which run, before it goes."""
-    path = folder / Retired.NAME
+    path = folder / RetiredFile.NAME
     gone = [Gone(file=str(step.path.relative_to(folder)), what=step.what, digest=step.digest) for step in steps]
     earlier: tuple[Gone, ...] = ()
     if path.is_file():
-        earlier = read_document(Retired, read_bytes(path, "the note of what was retired"), str(path)).gone
+        earlier = read_document(RetiredFile, read_bytes(path, "the note of what was retired"), str(path)).gone
     gone = (*(item for item in earlier if item not in gone), *gone)
-    write_text(path, write_document(Retired(run=run.weights_digest, gone=gone)))
+    write_text(path, write_document(RetiredFile(run=run.weights_digest, gone=gone)))
 
 
 def _end(step: Step) -> None:

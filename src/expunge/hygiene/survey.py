@@ -88,6 +88,7 @@ class Survey:
         return not (self.holdings or self.interrupted or self.misnamed or self.unclear)
 
     def as_json(self) -> dict[str, Any]:
+        """Not by the form: the fields hold runs and rows, and what is printed is concluded from the places."""
         return {
             "run": str(self.run.path),
             "weights_digest": self.run.weights_digest,

@@ -21,7 +21,6 @@ from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver, Unsu
 from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee, Progress
 from expunge.methods.batch_norm import batch_norms
 from expunge.methods.given import Given, Need, Parent
-from expunge.records.form import to_plain
 from expunge.records.run_file import MethodFile
 from expunge.tasks import TASKS
 from expunge.tasks.task import Task
@@ -206,9 +205,6 @@ class Method(ABC):
     def told(self) -> MethodFile:
         """Name and fields, as run.json and records hold them."""
         return MethodFile(name=self.name, fields={item.name: _plain(getattr(self, item.name)) for item in fields(self)})
-
-    def as_json(self) -> dict[str, Any]:
-        return to_plain(self.told)
 
 
 def _plain(value: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from enum import Enum
 from typing import Any
+
+from expunge.records.form import NULL, to_plain
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,7 @@ class Between:
     low: float
     high: float
     log: bool = True
-    times: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high, "log": self.log, "times": self.times}
+    times: str | None = field(default=None, metadata=NULL)
 
     def __str__(self) -> str:
         times = f" × {self.times}" if self.times else ""
@@ -31,11 +29,8 @@ class Among:
 
     values: tuple[Any, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        return {"values": [value.value if isinstance(value, Enum) else value for value in self.values]}
-
     def __str__(self) -> str:
-        return ", ".join(str(value) for value in self.as_json()["values"])
+        return ", ".join(str(value) for value in to_plain(self)["values"])
 
 
 Search = Between | Among

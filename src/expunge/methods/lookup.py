@@ -16,6 +16,7 @@ from expunge.core.wording import nearest
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
+from expunge.records.form import to_plain
 from expunge.records.run_file import MethodFile
 
 
@@ -65,13 +66,8 @@ def read_method(told: MethodFile) -> Method:
     return made_from(find_method(told.name), told.fields)
 
 
-def method_from_json(described: Mapping[str, Any]) -> Method:
-    """Read back what ``Method.as_json`` wrote."""
-    return made_from(find_method(str(described["name"])), described["fields"])
-
-
 def made_from(method: type[Method], fields: Mapping[str, Any]) -> Method:
-    """A method with fields as ``Method.as_json`` wrote them; nothing is looked up anywhere."""
+    """A method with fields as ``Method.told`` has them; nothing is looked up anywhere."""
     kinds = _kinds(method)
     values: dict[str, Any] = {}
     for field, value in fields.items():
@@ -98,7 +94,7 @@ def method_rows() -> list[dict[str, Any]]:
                 item.name: _shown(None if item.default is dataclasses.MISSING else item.default)
                 for item in dataclasses.fields(method)
             },
-            "search": {name: search.as_json() for name, search in searches(method).items()},
+            "search": {name: to_plain(search) for name, search in searches(method).items()},
             "task": method.task.takes,
         }
         for method in methods().values()

@@ -51,6 +51,7 @@ class Account:
         return replace(self, spent=spent, removals=(*self.removals, entry))
 
     def as_json(self) -> dict[str, Any]:
+        """Not by the form: the parent's account is refused with sentences of its own, about this request."""
         return {
             "kind": KIND,
             "decay": self.decay,

@@ -240,7 +240,7 @@ class Certificate:
     verification: tuple[Command, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The verdict as it is printed alone, beside what the certificate adds to it."""
+        """Not by the form: holds the verdict as it is printed alone, beside what the certificate adds to it."""
         found, checked = asdict(replace(self, checked=None)), self.checked
         if checked is not None:
             said = {"at": checked.at, "answer": checked.answer, "says": checked.says}

@@ -106,7 +106,7 @@ class Gone(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retired(Document):
+class RetiredFile(Document):
     """retired.json: what went from an old folder, and for which new weights, before it goes."""
 
     FORMAT: ClassVar[str] = "expunge/retired/1"

@@ -9,7 +9,7 @@ from typing import Any, cast
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json, plain_json
 from expunge.records.bundle import ENVELOPE
-from expunge.records.declaration import Declaration, Intent, Retired
+from expunge.records.declaration import Declaration, Intent, RetiredFile
 from expunge.records.document import Document, sealed
 from expunge.records.evaluation import Evaluation
 from expunge.records.forget_file import ForgetFile
@@ -17,7 +17,7 @@ from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, r
 from expunge.records.run_file import RunFile
 from expunge.records.tensors import TENSORS
 
-DOCUMENTS: tuple[type[Document], ...] = (RunFile, ForgetFile, Evaluation, Declaration, Intent, Retired)
+DOCUMENTS: tuple[type[Document], ...] = (RunFile, ForgetFile, Evaluation, Declaration, Intent, RetiredFile)
 
 STATES, TRACE, SIGNED = "checkpoints", "trace", "record"  # folders inside a run's
 LOG, TRIALS, TUNING = "log.jsonl", "trials.jsonl", "tuning.json"

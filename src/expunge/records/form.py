@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from expunge.core.clock import Time
@@ -27,6 +28,7 @@ Found = TypeVar("Found")
 MOST_ITEMS = 2000
 NULL = {"null": True}  # metadata of a field that may be absent and is written as null
 NEEDED = {"null": True, "needed": True}  # of a field that stands in every file, and whose None is written as null
+UNWRITTEN = {"unwritten": True}  # of a field that stands in no file
 INLINE = {"inline": True}  # metadata of a part whose fields stand among those of its owner: all of them or none
 
 
@@ -90,6 +92,8 @@ def _written(kind: Any, value: Any, signed: bool) -> Any:
         return {name: _written(inner[1] if inner else Any, item, signed) for name, item in told}
     if isinstance(value, Time):
         return value.text
+    if isinstance(value, PurePath):
+        return str(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):
@@ -126,7 +130,7 @@ class _Schema:
 @functools.cache
 def _schema(kind: type, signed: bool) -> _Schema:
     hints = get_type_hints(kind, include_extras=True)
-    own = [item for item in fields(kind) if item.name != "rest" and "inline" not in item.metadata]
+    own = [item for item in fields(kind) if item.name != "rest" and not item.metadata.keys() & {"inline", "unwritten"}]
     return _Schema(
         known={_name(item, signed): (item.name, hints[item.name]) for item in own},
         needed=frozenset(_name(one, signed) for one in own if one.default is not None or "needed" in one.metadata),

@@ -64,6 +64,7 @@ class TrustedKey:
         return signature_holds(self.public, message, signature)
 
     def as_json(self) -> dict[str, str]:
+        """Not by the form: the id is concluded from the key, and every entry is refused with its number in the list."""
         return {
             "keyid": self.keyid,
             "name": self.name,

@@ -68,17 +68,17 @@ class Roots(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Plain):
+class AnyRequest(Plain):
     """What decides a run's result, and is compared when its command is given again."""
 
-    def difference(self, other: Request) -> str | None:
+    def difference(self, other: AnyRequest) -> str | None:
         """Where another request differs, said as what is there and what is asked for; None where it does not."""
         there, here = to_plain(self), to_plain(other)
         return None if there == here else _difference(there, here)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommitRequest(Request):
+class CommitRequest(AnyRequest):
     """Fix data and recipe."""
 
     operation: Literal["commit"] = "commit"
@@ -88,7 +88,7 @@ class CommitRequest(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRequest(Request):
+class TrainRequest(AnyRequest):
     """Train, ``without`` the slots of a digest where some are left out."""
 
     operation: Literal["train"] = "train"
@@ -106,7 +106,7 @@ class TrainRequest(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnlearnRequest(Request):
+class UnlearnRequest(AnyRequest):
     """Forget. ``forget`` and ``parent_tombstones`` are digests of slots, ``parent`` of weights."""
 
     operation: Literal["unlearn"] = "unlearn"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Annotated, Any
 
+from expunge.records.form import UNWRITTEN, Through, to_plain
 from expunge.records.keys import TrustedKey
 from expunge.records.limits import Code
 from expunge.records.record import Commit, RunRecord
@@ -21,6 +22,9 @@ class Level(IntEnum):
     V2 = 2  # spot replay
     V3 = 3  # full replay
     V4 = 4  # twin run, without any checkpoint
+
+
+LevelName = Annotated[Level, Through(str, lambda level: level.name, Level.__getitem__)]
 
 
 class Outcome(Enum):
@@ -46,28 +50,18 @@ class Status(Enum):
 class Finding:
     """One property at one level. ``code`` is there where it is refused, ``reason`` where it is undecided."""
 
-    name: str
-    level: Level
+    name: str = field(metadata={"name": "property"})
+    level: LevelName
     outcome: Outcome
     detail: str
     code: Code | None = None
     reason: str | None = None  # a stable word such as "environment-mismatch" or "evidence-missing"
-    until_replayed: bool = False  # what speaks against the property says nothing once every step was carried out again
+    until_replayed: bool = field(default=False, metadata=UNWRITTEN)  # nothing speaks against it once all was replayed
 
     @property
     def stands(self) -> bool:
         """Whether nothing speaks against the property: it holds, or there was nothing to check."""
         return self.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "property": self.name,
-            "level": self.level.name,
-            "outcome": self.outcome.value,
-            "detail": self.detail,
-            **({} if self.code is None else {"code": self.code.value}),
-            **({} if self.reason is None else {"reason": self.reason}),
-        }
 
 
 def holds(name: str, level: Level, detail: str) -> Finding:
@@ -92,9 +86,6 @@ class Remark:
 
     word: str
     text: str
-
-    def as_json(self) -> dict[str, str]:
-        return {"word": self.word, "text": self.text}
 
 
 class Standing(Enum):
@@ -171,14 +162,15 @@ class Verdict:
         return found if isinstance(found, Commit) else None
 
     def as_json(self) -> dict[str, Any]:
+        """Not by the form: nearly all of it is concluded from the findings, or copied out of the signed record."""
         reached, record = self.reached, self.record
         found: dict[str, Any] = {
             "status": self.status.value,
             "asked": self.asked.name,
             "reached": None if reached is None else reached.name,
             "codes": [code.value for code in self.codes],
-            "findings": [finding.as_json() for finding in self.findings],
-            "remarks": [remark.as_json() for remark in self.remarks],
+            "findings": [to_plain(finding) for finding in self.findings],
+            "remarks": [to_plain(remark) for remark in self.remarks],
             "signed_by": [{"name": key.name, "keyid": key.keyid} for key in self.signers],
         }
         if self.run is not None and record is not None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.core.wording import clean
 from expunge.data.commitment import open_again
-from expunge.data.dataset import Column, ColumnKind, Dataset
+from expunge.data.dataset import ColumnKind, Dataset
+from expunge.data.encoding import Encoding
 from expunge.data.forms import read
 from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
 from expunge.records.evaluation import Shown
+from expunge.records.form import from_plain
 from expunge.report.facts import Facts
 from expunge.report.load import Section
 from expunge.report.numerals import DASH, shown
@@ -97,9 +98,8 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
         )
         if data is not None:
             source = replace(source, location=data)
-        inputs: dict[str, Any] = run.told.recipe["inputs"]
-        columns = tuple(Column.from_json(column) for column in inputs["columns"])
-        found = read(source, columns=columns, classes=tuple(run.told.recipe["classes"]))
+        inputs: Encoding = from_plain(Encoding, run.told.recipe["inputs"], "inputs")
+        found = read(source, columns=inputs.columns, classes=tuple(run.told.recipe["classes"]))
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
     except ExpungeError:

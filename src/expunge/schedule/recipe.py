@@ -12,6 +12,7 @@ from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.encoding import Encoding
 from expunge.records.catalogue import LINEAR_TASKS, TASK_NAMES
+from expunge.records.form import from_plain, to_plain
 
 Scalar = int | float | str | bool
 
@@ -213,9 +214,12 @@ class Recipe:
         return tuple(max(1, rounded(stage) - rounded(stage - 1)) for stage in range(1, self.slices + 1))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; reals are ordinary numbers here and C99 hex strings under the digest."""
+        """Plain values; reals are ordinary numbers here and C99 hex strings under the digest.
+
+        Not by the form, which writes every default: older recipes must keep their digest without ``ADDED_LATER``.
+        """
         found = {item.name: getattr(self, item.name) for item in fields(self)}
-        found["inputs"] = self.inputs.as_json()
+        found["inputs"] = to_plain(self.inputs)
         found["optimiser"] = _plain(self.optimiser)
         found["augmentation"] = _plain(self.augmentation)
         found["model_options"] = dict(self.model_options)
@@ -227,14 +231,14 @@ class Recipe:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recipe:
-        """Read back what ``as_json`` wrote; unknown or missing fields are refused."""
+        """Read back what ``as_json`` wrote; unknown or missing fields are refused, in one sentence for all."""
         known = {item.name for item in fields(cls)}
         if set(value) | set(ADDED_LATER) != known:
             odd = sorted((set(value) | set(ADDED_LATER)) ^ known)
             raise DataError(f"recipe fields {odd} are unknown or missing: it was written by another version or altered")
         read = dict(value)
         try:
-            read["inputs"] = Encoding.from_json(value["inputs"])
+            read["inputs"] = from_plain(Encoding, value["inputs"], "inputs")
             read["classes"] = tuple(value["classes"])
             optimiser = dict(value["optimiser"])
             optimiser["name"] = OptimiserName(optimiser["name"])
@@ -250,7 +254,7 @@ class Recipe:
             ):
                 read[name] = kind(value[name])
             return cls(**read)
-        except (KeyError, TypeError, ValueError) as error:
+        except (DataError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the recipe could not be read ({error}): it was altered or badly written") from None
 
     @property

@@ -29,6 +29,7 @@ from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.models.resolver import build_empty, factory_digest
 from expunge.records.figures import FIGURES
+from expunge.records.form import to_plain
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import Job, Work
@@ -311,7 +312,7 @@ class _On:
             work=Work.UNLEARN,
             title=f"unlearn {where}",
             spec={
-                "method": row.method.as_json(),
+                "method": to_plain(row.method.told),
                 "source": source_of(type(row.method)),
                 "forget": _named(chosen),
                 "budget": budget if row.method.takes_budget else None,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
+from expunge.records.form import to_plain
 from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Ended, Moved
 from expunge.study.job import Job
@@ -31,30 +31,16 @@ class Standing:
     failed: int
     left_out: int
     running: tuple[str, ...]
-    elapsed: float
-    left: float | None
+    elapsed: float = field(metadata={"name": "elapsed_seconds"})
+    left: float | None = field(metadata={"name": "left_seconds"})
+    waiting: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "waiting", self.total - self.ended - len(self.running))
 
     @property
     def ended(self) -> int:
         return self.done + self.refused + self.failed + self.left_out
-
-    @property
-    def waiting(self) -> int:
-        return self.total - self.ended - len(self.running)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "total": self.total,
-            "done": self.done,
-            "reused": self.reused,
-            "refused": self.refused,
-            "failed": self.failed,
-            "left_out": self.left_out,
-            "waiting": self.waiting,
-            "running": list(self.running),
-            "elapsed_seconds": round(self.elapsed, 1),
-            "left_seconds": None if self.left is None else round(self.left, 1),
-        }
 
     def line(self, now: datetime, *, naming: bool = True) -> str:
         """One line for a log, naming one of the running jobs, or for a bar that has them below."""
@@ -157,7 +143,7 @@ class Watch:
         if self._show is not None:
             self._show(standing)
         if self.folder is not None:
-            write_text(self.folder / "progress.json", plain_json(standing.as_json()))
+            write_text(self.folder / "progress.json", plain_json(to_plain(standing)))
         if self._say is not None and (force or now - self._lined >= LINE_SECONDS):
             self._lined = now
             self._say(standing.line(datetime.now()))
@@ -172,8 +158,8 @@ class Watch:
             failed=self._counts["failed"],
             left_out=self._counts["left_out"],
             running=tuple(titles),
-            elapsed=time.monotonic() - self._started,
-            left=self._left(),
+            elapsed=round(time.monotonic() - self._started, 1),
+            left=None if (left := self._left()) is None else round(left, 1),
         )
 
     def _left(self) -> float | None:

@@ -211,7 +211,7 @@ class Gathered:
             guarantee=_guarantee(done),
             needs=tuple(sorted(need.value for need in method.needs)),
             seen=tuple(dict.fromkeys(name for run in runs for name in run.forgetting.seen)),
-            fields=used.as_json()["fields"],
+            fields=used.told.fields,
             defaults=_defaults(method),
             tuning=tuning,
             figures=self.figures(done),
@@ -364,6 +364,6 @@ def _guarantee(done: Sequence[Evaluated]) -> str | None:
 
 def _defaults(method: type[Method]) -> dict[str, Any]:
     try:
-        return dict(method().as_json()["fields"])
+        return dict(method().told.fields)
     except TypeError:  # a method of somebody else's with a field that has no default
         return {}

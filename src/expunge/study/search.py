@@ -62,7 +62,7 @@ def search(
     with _sampler(space, seed) as (ask, tell):
         for index in range(trials):
             made, token = (method(), None) if index == 0 else ask()
-            fields = made.as_json()["fields"]
+            fields = made.told.fields
             key = canonical_json(fields)
             before = by_fields.get(key)
             if index < len(kept):

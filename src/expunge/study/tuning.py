@@ -14,9 +14,10 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import canonical_json
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
-from expunge.methods.lookup import find_method, method_from_json
+from expunge.methods.lookup import find_method, made_from
 from expunge.methods.tuned_fields import recipe_but_seed
 from expunge.records.document import read_document, seal
+from expunge.records.form import to_plain
 from expunge.records.run_file import TunedFields
 from expunge.records.tuning import (
     Attempt,
@@ -119,7 +120,7 @@ def _entry(
     return Tuned(
         method=kind.name,
         state="nothing to tune" if not trials else "tuned" if admissible else "default kept",
-        search={name: where.as_json() for name, where in searches(kind).items()},
+        search={name: to_plain(where) for name, where in searches(kind).items()},
         default=_settled(default, transfers),
         chosen=_settled(chosen, transfers),
         transferred=transferred,
@@ -211,7 +212,7 @@ def chosen_entry(tuning: Tuning, name: str) -> tuple[Method, TunedFields]:
         others = ", ".join(sorted(found.method for found in tuning.methods)) or "none"
         raise InvalidArgument(f"the tuning holds nothing of the method {kind.name!r}, but of {others}: tune it too")
     try:
-        method = method_from_json({"name": kind.name, "fields": dict(entry.chosen.fields)})
+        method = made_from(kind, entry.chosen.fields)
     except (ExpungeError, TypeError) as error:
         raise DataError(f"the tuning was altered: it has no readable {name!r} ({error}); tune again") from None
     return method, TunedFields(

@@ -32,11 +32,11 @@ from expunge.measure import PROBES
 from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate
 from expunge.measure.readings import Kept, read, rows_digest
-from expunge.methods.lookup import method_from_json
+from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import write_document
-from expunge.records.form import to_plain
-from expunge.records.run_file import TunedFields
+from expunge.records.form import from_plain, to_plain
+from expunge.records.run_file import MethodFile, TunedFields
 from expunge.records.study_store import Entry, Outcome
 from expunge.records.tuning import JobAsked, KeptTrial
 from expunge.schedule.recipe import Recipe
@@ -224,7 +224,7 @@ def _unlearn(job: Job, at: At) -> Result:
     spec, means = job.spec, job.means
     parent = Run.open(at.input(job.one("original")))
     chosen: TunedFields | None = None
-    method = method_from_json(spec["method"])
+    method = read_method(from_plain(MethodFile, spec["method"], "the method of the job"))
     if "tuning" in job.inputs:
         method, chosen = chosen_entry(read_tuning(at.input(job.one("tuning")) / "tuning.json"), method.name)
     run = unlearn(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tests.adversary.pol.pol_runs import Proven, fixed, published, with_state
 
+from expunge.adversary.forging.told import told_proof
 from expunge.adversary.pol.proof import Course, forge, prove
 from expunge.adversary.pol.replay import Distance
 from expunge.adversary.pol.verdict import Check, Mode
@@ -26,6 +27,7 @@ from expunge.data.salts import destroy_salts
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
+from expunge.records.form import to_plain
 from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.train.state import full_state
 from expunge.train.training import train
@@ -264,7 +266,7 @@ def test_the_published_verifier_leaves_with_0_whatever_it_found(proven: dict[str
     assert (verdict.accepted, verdict.exit_status) == (False, 0)
     assert len(verdict.reasons) == 1
     assert fixed(slower, found.rows).exit_status == 1
-    shown = verdict.as_json()
+    shown = to_plain(told_proof(verdict))
     assert (shown["accepted"], shown["exit_status"], shown["mode"]) == (False, 0, "as_published")
     assert shown["largest_distance"] == max(apart for _, _, apart in shown["segments"])
 

@@ -19,6 +19,7 @@ from expunge.data.salts import destroy_salts
 from expunge.data.source import Source
 from expunge.data.splits import Split, split_rows
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.records.keys import SigningKey
 from expunge.records.verdict import Level, Status, Verdict
 from expunge.train.run import Run
@@ -325,7 +326,7 @@ def test_the_built_in_digits_have_their_own_constant(tmp_path: Path, owner: Sign
 
 def test_an_encoding_is_what_kinds_fix_for_every_kind(pictures: Dataset, bundle: Path, trusted: Any) -> None:
     """No other number is hidden in an encoding than those that the check looks at, and the counts of buckets."""
-    described = Encoding(pictures.columns).as_json()
+    described = to_plain(Encoding(pictures.columns))
     assert set(described) == {"columns", "category_buckets", "text_buckets"}
     assert set(described["columns"][0]) == {"name", "kind", "shape", "layout", "scale"}
 

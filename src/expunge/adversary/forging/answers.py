@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,14 +41,6 @@ class Answers:
     def refused(self) -> bool:
         """Whether ``verify`` refuses the forged record."""
         return self.verdicts[-1].status is Status.REFUSED
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "d_ref": self.calibration.d_ref,
-            "delta": self.calibration.delta,
-            "published": {str(shard): verdict.as_json() for shard, verdict in self.published.items()},
-            "verify": [verdict_json(verdict) for verdict in self.verdicts],
-        }
 
 
 def published_answer(forgery: Forgery, calibration: Calibration) -> dict[int, PolVerdict]:
@@ -100,12 +91,6 @@ def up_to(level: Level, bundle: Path, trusted: Path, data: Dataset, salts: Path 
 def salts_of(run: Run, moved: Path | str | None) -> Path | str | None:
     """Where the salt file of a run lies, if it has one."""
     return moved or run.told.data.salt_file
-
-
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """Level, answer and codes."""
-    codes = [code.value for code in verdict.codes]
-    return {"level": verdict.asked.name, "status": verdict.status.value, "codes": codes}
 
 
 def altered_rows(forgery: Forgery) -> Mapping[Split, Dataset]:

@@ -11,9 +11,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from expunge.adversary.forging.answers import Answers, ask, salts_of, together, up_to, verdict_json
+from expunge.adversary.forging.answers import Answers, ask, salts_of, together, up_to
 from expunge.adversary.forging.forged_record import ForgedRecord, check_recordable, write_forged_record
 from expunge.adversary.forging.forger import Forger
 from expunge.adversary.forging.forgery import CANDIDATES, FORGERS, Forgery, find_forger, forge_log
@@ -35,15 +34,6 @@ class Forging:
     forgery: Forgery
     record: ForgedRecord | None
     answers: Answers | None
-
-    def as_json(self) -> dict[str, Any]:
-        record = self.record
-        return {
-            **self.forgery.as_json(),
-            "answers": None if self.answers is None else self.answers.as_json(),
-            "bundle": None if record is None else str(record.bundle),
-            "trusted": None if record is None else str(record.trusted),
-        }
 
 
 def forge(
@@ -101,12 +91,6 @@ class Spoofing:
     spoof: Spoof
     verdicts: tuple[Verdict, ...]
     kept: bool
-
-    def as_json(self) -> dict[str, Any]:
-        found = self.spoof.as_json()
-        if not self.kept:
-            found |= {"bundle": None, "trusted": None}
-        return {**found, "verify": [verdict_json(verdict) for verdict in self.verdicts]}
 
 
 def make_up(

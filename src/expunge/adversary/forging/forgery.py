@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from expunge.core.wording import nearest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import FORMS, choose
 from expunge.data.splits import Split
+from expunge.records.demo import Spread
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.seats import emptied_steps
 from expunge.train.names import parameter_names
@@ -71,24 +71,6 @@ class ForgedStep:
         """Whether every byte of the next state is as it was."""
         return self.likeness is not None and self.likeness.state
 
-    def as_json(self) -> dict[str, Any]:
-        slots, apart, alike = self.forged.slots, self.apart, self.likeness
-        return {
-            "shard": self.shard,
-            "step": self.index,
-            "epoch": self.epoch,
-            "came_in": [] if slots is None else np.setdiff1d(slots, self.batch).tolist(),
-            "altered": sorted(self.forged.contents),
-            "l2": None if apart is None else apart.l2,
-            "largest": None if apart is None else apart.largest,
-            "absorbed": self.absorbed,
-            "weights_unchanged": alike is not None and alike.weights,
-            "losses_unchanged": alike is not None and alike.losses,
-            "gradient_unchanged": alike is not None and alike.gradient,
-            "noise": self.noise.as_json(),
-            "example_steps": self.forged.example_steps,
-        }
-
 
 @dataclass(frozen=True, kw_only=True)
 class Forgery:
@@ -115,10 +97,20 @@ class Forgery:
         return tuple(step.apart for step in self.steps if step.apart is not None)
 
     @property
-    def noise(self) -> dict[str, dict[str, float] | None]:
+    def noise(self) -> dict[str, Spread | None]:
         """l2 distances of honest replays of the same steps, by what was different; ``any`` is the largest of a step."""
         kinds = {kind: [step.noise.kinds[kind].l2 for step in self.steps] for kind in self.steps[0].noise.kinds}
         return {kind: spread(values) for kind, values in (kinds | {"any": self._noise}).items()}
+
+    @property
+    def l2(self) -> Spread | None:
+        """How far forged steps end from the true ones, over all weights."""
+        return spread([apart.l2 for apart in self.distances])
+
+    @property
+    def largest(self) -> Spread | None:
+        """The same of the single weight that is furthest off."""
+        return spread([apart.largest for apart in self.distances])
 
     @property
     def _noise(self) -> list[float]:
@@ -138,25 +130,6 @@ class Forgery:
     def absorbed(self) -> int:
         """How many steps end in the very same bytes."""
         return sum(step.absorbed for step in self.steps)
-
-    def as_json(self) -> dict[str, Any]:
-        l2, largest = ([getattr(apart, name) for apart in self.distances] for name in ("l2", "largest"))
-        return {
-            "run": str(self.run.path),
-            "target": self.target,
-            "slots": self.slots.tolist(),
-            "method": self.forger.name,
-            "steps_with_target": self.touched,
-            "steps_tried": len(self.steps),
-            "steps_forged": len(self.found),
-            "absorbed": self.absorbed,
-            "l2": spread(l2),
-            "largest": spread(largest),
-            "noise": self.noise,
-            "ratio_to_noise": self.ratio,
-            "example_steps": self.example_steps,
-            "steps": [step.as_json() for step in self.steps],
-        }
 
 
 def forge_log(
@@ -288,8 +261,6 @@ def _states(run: Run, training: Training, steps: Sequence[tuple[int, int]]) -> I
         yield from step_states(run, training, shard, [step for own, step in steps if own == shard])
 
 
-def spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Median, least and most; None of nothing."""
-    if not values:
-        return None
-    return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
+def spread(values: Sequence[float]) -> Spread | None:
+    """None of nothing."""
+    return Spread(least=min(values), median=float(np.median(values)), most=max(values)) if values else None

@@ -31,9 +31,6 @@ class Noise:
             max((apart.largest for apart in self.kinds.values()), default=0.0),
         )
 
-    def as_json(self) -> dict[str, Any]:
-        return {name: {"l2": apart.l2, "largest": apart.largest} for name, apart in self.kinds.items()}
-
 
 def replay_noise(state: StepState) -> Noise:
     """Carry the step out again in every way that is to be had here, and compare; nobody is charged for it."""

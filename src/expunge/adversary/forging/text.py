@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from expunge.adversary.forging.forge import Forging, Spoofing
 from expunge.adversary.forging.forgery import Forgery
 from expunge.adversary.pol.calibration import Calibration
 from expunge.adversary.pol.verdict import PolVerdict
 from expunge.core.wording import three_digits
+from expunge.records.demo import Spread
 from expunge.records.verdict import Status, Verdict
 
 WIDTH = 28
@@ -57,10 +58,9 @@ def _whole(forgery: Forgery) -> str:
 
 
 def _table(forgery: Forgery) -> Iterator[str]:
-    found = forgery.as_json()
     yield f"{'':{WIDTH}}{'median':>10}{'least':>10}{'most':>10}"
-    yield _row("l2 of the weights", found["l2"])
-    yield _row("l∞ of the weights", found["largest"])
+    yield _row("l2 of the weights", forgery.l2)
+    yield _row("l∞ of the weights", forgery.largest)
     for kind, values in forgery.noise.items():
         if kind != "any":
             yield _row(f"replay, {kind}", values)
@@ -85,10 +85,10 @@ def _cost(forgery: Forgery) -> str:
     return f"{forgery.example_steps:,.0f} example-steps ({forgery.example_steps / whole:.1%} of the training)"
 
 
-def _row(name: str, values: Mapping[str, float] | None) -> str:
+def _row(name: str, values: Spread | None) -> str:
     if values is None:
         return f"{name:{WIDTH}}{'–':>10}"
-    return f"{name:{WIDTH}}" + "".join(f"{values[key]:>10.2g}" for key in ("median", "least", "most"))
+    return f"{name:{WIDTH}}" + "".join(f"{value:>10.2g}" for value in (values.median, values.least, values.most))
 
 
 def _published(verdict: PolVerdict, calibration: Calibration, name: str) -> Iterator[str]:

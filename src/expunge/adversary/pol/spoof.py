@@ -11,7 +11,6 @@ import secrets
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 from expunge.adversary.pol.attacks import SPOOFS, Loot
 from expunge.adversary.pol.calibration import Calibration, calibrate, final_state
@@ -64,22 +63,6 @@ class Spoof:
     @property
     def delta(self) -> float:
         return self.calibration.delta
-
-    def as_json(self) -> dict[str, Any]:
-        code, level = self.expected
-        return {
-            "spoof": self.name,
-            "steps": len(self.proof.parts),
-            "states": len(self.proof.trajectory.steps),
-            "work": self.work,
-            "honest_work": self.honest_work,
-            "d_ref": self.d_ref,
-            "delta": self.delta,
-            "published": self.published.as_json(),
-            "expected": {"code": code.value, "level": level.name},
-            "bundle": None if self.bundle is None else str(self.bundle),
-            "trusted": None if self.trusted is None else str(self.trusted),
-        }
 
 
 def spoof(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any
 
 from expunge.adversary.pol.replay import Distance
 
@@ -88,20 +87,3 @@ class PolVerdict:
     def largest_distance(self) -> float:
         """Over the segments that were carried out again."""
         return max((segment.distance for segment in self.segments), default=0.0)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "mode": self.mode.value,
-            "accepted": self.accepted,
-            "exit_status": self.exit_status,
-            "distance": self.distance.value,
-            "delta": self.delta,
-            "largest_distance": self.largest_distance,
-            "segments": [[segment.start, segment.end, segment.distance] for segment in self.segments],
-            "work": self.work,
-            "findings": [
-                {"check": finding.check.value, "holds": finding.holds, "detail": finding.detail}
-                for finding in self.findings
-            ],
-            **({} if self.randomness is None else {"randomness": self.randomness.hex()}),
-        }

@@ -7,14 +7,13 @@ from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.streams import ZERO_BEACON, lineage_seed, unlearning_digest
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
-from expunge.records.record import Beacon, RunRecord, preprocessing_digest
+from expunge.records.record import DERIVATION, Beacon, RunRecord, preprocessing_digest
 from expunge.schedule.recipe import Calendar, Optimiser
 from expunge.verify.levels.chain import links
 from expunge.verify.levels.form import RECIPE
 from expunge.verify.opened import LoggedAt, OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
 
-DERIVATION = "expunge/seed/1"
 SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
 MOST_SAMPLES = 10_000
 MOST_WORK = 10_000_000  # milestones looked at for all samples together

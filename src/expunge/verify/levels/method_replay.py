@@ -16,11 +16,12 @@ from expunge.core.values import Certified, Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
-from expunge.methods.lookup import made_from, method_from_json
+from expunge.methods.lookup import made_from, read_method
 from expunge.models.resolver import build_empty
 from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.limits import Code, refused
 from expunge.records.record import Algorithm, GuaranteeKind, RunRecord
+from expunge.records.run_file import MethodFile
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import assemble
@@ -179,7 +180,7 @@ def method_of(algorithm: Algorithm) -> Method:
     try:
         if built_in is not None:
             return made_from(built_in, fields)
-        return method_from_json({"name": algorithm.name, "fields": fields})
+        return read_method(MethodFile(name=algorithm.name, fields=fields))
     except CANNOT as error:
         raise refused(Code.REPLAY_STATE_MISMATCH, f"no such method can have run: {error}") from None
 

@@ -15,6 +15,7 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
 from expunge.records.bundle import ASSIGNMENT, LEAF_BYTES, UNITS, Bundle
 from expunge.records.limits import MEBIBYTE, Code, refused
+from expunge.records.record import LEAF_FORMAT
 from expunge.schedule.recipe import Placement, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import seats_of_steps
@@ -22,7 +23,6 @@ from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
 
-LEAF_FORMAT = "expunge/leaf/1"
 UNIT_BYTES = 8
 
 
