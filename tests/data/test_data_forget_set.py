@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.data.forget_set import FORMAT, ForgetSet, choose
+from expunge.data.forget_set import ForgetSet, choose, read_forget_set
+from expunge.records.document import write_document
+from expunge.records.forget_file import ForgetFile
+from expunge.records.form import to_plain
 
 NOBODY = np.array([], dtype=np.int64)
 ROOT = "ab" * 32
@@ -77,12 +80,12 @@ def test_random_is_uniform_enough(train):
 def test_a_saved_set_comes_back(train, tmp_path):
     chosen = choose(["subject:person-3", "random:2:1"], train, root=ROOT, forgotten=NOBODY)
     file = tmp_path / "set.json"
-    file.write_text(json.dumps(chosen.as_json()))
+    file.write_text(write_document(chosen.file))
     again = choose([str(file)], train, root=ROOT, forgotten=NOBODY)
     assert again.slots.tolist() == chosen.slots.tolist()
     assert again.rules == ("saved",)
     assert len(again) == len(chosen.slots)
-    read = ForgetSet.from_json(json.loads(file.read_text()))
+    read = read_forget_set(file.read_bytes())
     assert (read.slots.tolist(), read.rules, read.root) == (chosen.slots.tolist(), chosen.rules, ROOT)
 
 
@@ -154,7 +157,7 @@ def test_a_class_that_nobody_has_is_refused(refused, train):
 
 
 def test_nothing_and_everything_are_refused(refused, train):
-    with refused(InvalidArgument, "--forget", "subject:NAME"):
+    with refused(InvalidArgument, "`forget`", "subject:NAME"):
         slots(train)
     with refused(InvalidArgument, "leaves none of the 40", "delete the model"):
         slots(train, "class:0", "class:1")
@@ -186,12 +189,16 @@ def test_an_ids_file_that_names_nobody_or_strangers_is_refused(refused, train, t
         ({"slots": [2**63]}, DataError, ["list of slots"]),
         ({"slots": "1,2"}, DataError, ["list of slots"]),
         ({"rules": 7}, DataError, ["list of rules"]),
-        ({"format": "expunge/forget-set/9"}, DataError, ["not a forget set", "expunge/forget-set/9", FORMAT]),
+        (
+            {"format": "expunge/forget-set/9"},
+            DataError,
+            ["not a forget set", "expunge/forget-set/9", ForgetFile.FORMAT],
+        ),
     ],
 )
 def test_saved_sets_that_are_wrong_are_refused(refused, train, tmp_path, change, kind, parts):
     file = tmp_path / "set.json"
-    file.write_text(json.dumps(ForgetSet(np.array([1, 2]), ("class:1",), ROOT).as_json() | change))
+    file.write_text(json.dumps(to_plain(ForgetSet(np.array([1, 2]), ("class:1",), ROOT).file) | change))
     with refused(kind, *parts):
         slots(train, str(file))
 

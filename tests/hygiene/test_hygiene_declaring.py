@@ -17,6 +17,7 @@ from expunge.hygiene.retire import declare_window, destroy, open_window
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.declaration import Declaration, Destroyed, Window, read_declaration, write_declaration
+from expunge.records.form import to_plain
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -66,7 +67,7 @@ def test_an_altered_declaration_is_refused(change: dict[str, Any], tmp_path: Pat
     declaration = Declaration((Destroyed("model", "00" * 32), Destroyed("salts of 2 rows")))
     write_declaration(tmp_path, declaration)
     assert read_declaration(tmp_path) == declaration
-    (tmp_path / "hygiene.json").write_text(plain_json({**declaration.as_json(), **change}))
+    (tmp_path / "hygiene.json").write_text(plain_json({**to_plain(declaration), **change}))
     with refused(DataError, "no declaration of hygiene"):
         read_declaration(tmp_path)
 

@@ -18,11 +18,11 @@ from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
 from expunge.hygiene import retire
-from expunge.hygiene.holdings import Remedy
 from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.declaration import Destroyed, read_declaration
+from expunge.records.holds import Remedy
 from expunge.records.keys import keygen
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -192,7 +192,7 @@ def test_nothing_is_destroyed_while_the_new_run_is_not_sound(forgot: Run, damage
 
 def test_a_parent_without_a_signed_record_is_destroyed_only_when_that_is_said(forgot: Run, refused: Any) -> None:
     shutil.rmtree(forgot.path.parent / "base" / "record")
-    with refused(RunError, "has no signed record", "expunge attest", "--unrecorded"):
+    with refused(RunError, "has no signed record", "expunge attest", "`unrecorded`"):
         destroy(survey(forgot))
     destroy(survey(forgot), unrecorded=True)
     assert survey(forgot).clean
@@ -216,5 +216,5 @@ def test_runs_that_are_kept_stay_listed_and_whole(forgot: Run, pictures: Dataset
     assert {place.path.name for place in found.places} == {"other"}
     assert not found.ours
     assert all(holding.why.endswith("kept as you asked") for holding in found.holdings)
-    with refused(InvalidArgument, "--keep", "none of the folders"):
+    with refused(InvalidArgument, "`keep`", "none of the folders"):
         survey(forgot, keep=[forgot.path.parent / "nowhere"])

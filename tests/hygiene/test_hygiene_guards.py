@@ -17,12 +17,12 @@ from tests.hygiene.worlds import ANOTHER, PERSON, THIRD, WHOLE, files, signed
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
 from expunge.data.salts import draw_salts, read_salts
-from expunge.hygiene.holdings import Remedy
 from expunge.hygiene.places import Kinship, forgotten_rows
 from expunge.hygiene.retire import declare_window, destroy
 from expunge.hygiene.survey import Survey, survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.declaration import Destroyed
+from expunge.records.holds import Remedy
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -52,7 +52,7 @@ def test_salts_of_another_data_set_are_never_destroyed(
 
 def test_salts_that_cannot_be_tested_are_not_destroyed(secret: Run, pictures: Dataset, refused: Any) -> None:
     path, before = Path(run_json(secret)["data"]["salt_file"]), files(secret.path.parent)
-    with refused(RunError, "none of them may go", "--data PATH", "remove the salt file yourself"):
+    with refused(RunError, "none of them may go", "`data` PATH", "remove the salt file yourself"):
         destroy(survey(secret))
     assert files(secret.path.parent) == before
     nothing = pictures.take(np.array(forgotten_rows(secret)))
@@ -126,12 +126,12 @@ def test_an_unsigned_answer_beside_is_ended_only_when_that_is_said(
     other = unlearn(runs / "base", ANOTHER, out=runs / "other", data=pictures)
     third = unlearn(runs / "base", THIRD, out=runs / "third", data=pictures)
     before = files(runs)
-    ways = ("expunge attest", f"--keep {other.path}", "--unrecorded")
+    ways = ("expunge attest", f"`keep` {other.path}", "`unrecorded`")
     with refused(RunError, f"{other.path} (which answers {ANOTHER})", f"{third.path} (which answers {THIRD})", *ways):
         destroy(survey(forgot))
     assert files(runs) == before
     signed(other.path)
-    with refused(RunError, f"{third.path} (which answers {THIRD}) has no signed record", f"--keep {third.path}"):
+    with refused(RunError, f"{third.path} (which answers {THIRD}) has no signed record", f"`keep` {third.path}"):
         destroy(survey(forgot))
     destroy(survey(forgot, keep=[third.path]))
     assert third.model() is not None
@@ -165,7 +165,7 @@ def test_a_parent_that_changed_nothing_needs_no_record_since_it_can_have_none(
     idle: Run, pictures: Dataset, refused: Any
 ) -> None:
     child = unlearn(idle, ANOTHER, out=idle.path.parent / "child", data=pictures)
-    with refused(RunError, str(idle.path), "can have none", "changed nothing", "--unrecorded", "forget anew from"):
+    with refused(RunError, str(idle.path), "can have none", "changed nothing", "`unrecorded`", "forget anew from"):
         destroy(survey(child))
     destroy(survey(child), unrecorded=True)
     assert survey(child).clean
@@ -173,7 +173,7 @@ def test_a_parent_that_changed_nothing_needs_no_record_since_it_can_have_none(
 
 def test_a_window_over_nothing_is_refused(forgot: Run, refused: Any) -> None:
     destroyed = destroy(survey(forgot))
-    with refused(InvalidArgument, "would keep nothing", "--window", "--folder"):
+    with refused(InvalidArgument, "would keep nothing", "`window`", "`folders`"):
         declare_window(survey(forgot), 30)
     assert survey(forgot).declared == destroyed, "nothing false was written"
 

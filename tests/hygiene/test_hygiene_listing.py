@@ -20,12 +20,13 @@ from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import canonical_json, plain_json, sha256
 from expunge.data.dataset import Dataset
-from expunge.hygiene.holdings import Remedy, holdings_of
+from expunge.hygiene.holdings import holdings_of
 from expunge.hygiene.places import Kinship
 from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle
+from expunge.records.holds import Remedy
 from expunge.records.keys import Role, keygen
 from expunge.records.verdict import Level
 from expunge.schedule.seats import first_steps

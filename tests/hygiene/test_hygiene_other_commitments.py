@@ -15,11 +15,11 @@ from expunge.data.dataset import Dataset
 from expunge.data.salts import draw_salts
 from expunge.data.source import Source
 from expunge.data.splits import Split
-from expunge.hygiene.holdings import Remedy
 from expunge.hygiene.places import Kinship, Place, forgotten_rows
 from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
+from expunge.records.holds import Remedy
 from expunge.records.keys import keygen
 from expunge.train.run import Run
 from expunge.train.training import train

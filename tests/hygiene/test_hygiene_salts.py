@@ -11,12 +11,12 @@ from tests.hygiene.worlds import ANOTHER, PERSON, WHOLE
 
 from expunge.data.dataset import Dataset
 from expunge.data.salts import draw_salts, read_salts
-from expunge.hygiene.holdings import Remedy
 from expunge.hygiene.places import Kinship, forgotten_rows
 from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.declaration import Destroyed
+from expunge.records.holds import Remedy
 from expunge.train.run import Run
 from expunge.train.training import train
 

@@ -10,11 +10,11 @@ import pytest
 from tests.hygiene.worlds import ANOTHER, files, signed
 
 from expunge.data.dataset import Dataset
-from expunge.hygiene.holdings import Remedy
 from expunge.hygiene.places import Kinship
 from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
+from expunge.records.holds import Remedy
 from expunge.train.run import Run
 
 STRAYS = ("old.safetensors", "record/old.safetensors", "trace/old.safetensors", "deep/er/old.safetensors")

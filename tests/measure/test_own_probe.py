@@ -16,9 +16,9 @@ from examples.own_probe import ShiftedMargin
 from expunge.core.statistics.margins import margins
 from expunge.core.values import Measurement
 from expunge.data.splits import Split
+from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
 from expunge.records.figures import Estimate
-from expunge.records.form import read_document
 from expunge.records.results import Results
 from expunge.report.numerals import bare
 from expunge.study.grid import lay_out

@@ -16,8 +16,9 @@ from tests.study.conftest import SMALL, contents, pictures
 
 from expunge.core.errors import RunError
 from expunge.core.values import Refuted
+from expunge.records.document import read_document, seal, write_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document, seal, to_plain, write_document
+from expunge.records.form import to_plain
 from expunge.study.digests import digest_of
 from expunge.study.grid import Grid, lay_out
 from expunge.study.job import Job, Work

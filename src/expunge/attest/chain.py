@@ -14,7 +14,7 @@ from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Progress
-from expunge.records.declaration import INTENT
+from expunge.records.declaration import Intent
 from expunge.records.draft import Signed
 from expunge.records.form import to_json
 from expunge.records.keys import SigningKey
@@ -126,10 +126,10 @@ def _check_beacon(run: Run, commit: Commit, record: RunRecord) -> None:
             Code.BEACON_NOT_AFTER_COMMIT,
             f"{run.path} was trained from a beacon, and no commitment to its data and recipe was signed before"
             + (
-                ": run `expunge train … --commit-only --key FILE` first, then train with --beacon, or train without one"
+                ": commit first, with `commit_only` and `key`, then train with `beacon`, or train without one"
                 if run.told.operation == "train"
-                else " (another training_seed makes another recipe): instead of this retraining, `expunge train … "
-                "--commit-only --key FILE` with that seed, then `expunge train … --without RULE --beacon FILE`"
+                else " (another training_seed makes another recipe): instead of this retraining, commit with that "
+                "seed, `commit_only` and `key`, then train with `without` and `beacon`"
             ),
         )
     if beacon.not_before is not None and beacon.not_before.seconds <= commit.recorded_at.seconds:
@@ -187,10 +187,10 @@ def _trajectory(run: Run, lineage: Lineage, moved: Callable[[], None]) -> tuple[
 
 
 def _check_settled(run: Run) -> None:
-    if (run.path / INTENT).is_file():
+    if (run.path / Intent.NAME).is_file():
         raise RunError(
-            f"{run.path / INTENT} says that a destruction was cut short: finish it with `expunge hygiene {run.path} "
-            "--destroy`, so that the record can name what is gone"
+            f"{run.path / Intent.NAME} says that a destruction was cut short: finish it with `expunge hygiene "
+            f"{run.path}` and `destroy`, so that the record can name what is gone"
         )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, progress_bar, short
+from expunge.cli.shared import progress_bar, say, short
 from expunge.core.errors import InvalidArgument
+from expunge.core.hashing import plain_json
 
 if TYPE_CHECKING:
     from expunge.hygiene.survey import Survey
@@ -39,7 +40,9 @@ def hygiene(
         str | None, typer.Option(help="Compare the data too: where they lie now, or `source` for where the run says.")
     ] = None,
     salts: Annotated[Path | None, typer.Option(help="Where the salt file lies now, if it moved.")] = None,
-    folder: Annotated[list[Path] | None, typer.Option(help="One more folder to look for runs in (repeatable).")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Option("--folder", help="One more folder to look for runs in (repeatable).")
+    ] = None,
     keep: Annotated[
         list[Path] | None,
         typer.Option(help="A run to list and leave alone, for example one still in use (repeatable)."),
@@ -65,7 +68,7 @@ def hygiene(
         raise InvalidArgument("--yes has no use without --destroy: nothing else asks")
 
     def look() -> Survey:
-        return survey(run, folders=folder or (), keep=keep or (), data=data, salts=salts)
+        return survey(run, folders=folders or (), keep=keep or (), data=data, salts=salts)
 
     found, status = look(), None
     if window is not None:
@@ -77,7 +80,7 @@ def hygiene(
             destroy_listed(found, unrecorded=unrecorded, progress=progress)
         found = look()
     if json:
-        print_json(found.as_json())
+        say(plain_json(found.as_json()).removesuffix("\n"))
     else:
         _show(found)
     raise typer.Exit(_status(found) if status is None else status)
@@ -113,16 +116,16 @@ def _ask(found: Survey, yes: bool, json: bool, unrecorded: bool) -> None:
 def _show(found: Survey) -> None:
     _list(found)
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     for place in found.unseen:
-        typer.echo(f"not looked at: {place}")
+        say(f"not looked at: {place}")
     if found.interrupted:
         typer.echo("a destruction was begun and not finished: give --destroy again")
     declared = found.declared
     if declared is not None and declared.window is not None:
         typer.echo(f"erasure pending: the old state is kept for auditors until {declared.window.until}")
     elif declared is not None:
-        typer.echo(f"declared destroyed: {len(declared.retired)} (hygiene.json)")
+        typer.echo(f"declared destroyed: {len(declared.retired)} ({declared.NAME})")
     if found.ours and found.unchanged is None and (declared is None or declared.window is None):
         typer.echo(f"to end what can be ended: expunge hygiene {_near(found.run.path)} --destroy")
 
@@ -145,7 +148,7 @@ def _list(found: Survey) -> None:
             size = f"{_size(holding.bytes)}  " if holding.bytes else ""
             rows = f"{holding.slots} of {forgotten}" if holding.slots <= forgotten else f"{holding.slots}"
             typer.echo(f"  {inner}  {size}{rows} rows{digest}")
-            typer.echo(f"    {holding.what}; {holding.why}")
+            say(f"    {holding.what}; {holding.why}")
 
 
 def _near(path: Path) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from expunge.core.errors import RunError
 
+PART = ".part"  # what is not finished is called .NAME.part
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write to a temporary name, sync, rename."""
@@ -27,7 +29,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_with(path: Path, writer: Callable[[Path], None]) -> None:
     """Let ``writer`` fill a temporary file beside ``path``, then sync and rename it."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         writer(temporary)
@@ -41,6 +43,11 @@ def write_with(path: Path, writer: Callable[[Path], None]) -> None:
             f"{path} could not be written ({error.strerror or error}): nothing that was there is lost; "
             "make room or choose another place, then run the same command again"
         ) from error
+
+
+def unfinished_name(name: str) -> str | None:
+    """What the file was to be called that a killed process left under this name; None for any other name."""
+    return name[1 : -len(PART)] if name.startswith(".") and name.endswith(PART) else None
 
 
 def append_bytes(path: Path, content: bytes) -> None:

@@ -8,18 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
+from expunge.records.document import read_document, write_document
+from expunge.records.forget_file import ForgetFile
 
 FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
-FORMAT = "expunge/forget-set/1"
 RANDOM = re.compile(r"random:(?P<amount>\d{1,20}(?:\.\d{1,20})?)(?P<percent>%?):(?P<seed>\d{1,20})\Z", re.ASCII)
 
 
@@ -34,31 +35,27 @@ class ForgetSet:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "slots": [int(slot) for slot in self.slots],
-            "rules": list(self.rules),
-            "root": self.root,
-        }
+    @property
+    def file(self) -> ForgetFile:
+        """As a file says it."""
+        return ForgetFile(slots=tuple(int(slot) for slot in self.slots), rules=self.rules, root=self.root)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ForgetSet:
-        form = value.get("format") if isinstance(value, Mapping) else None
-        if form != FORMAT:
-            raise DataError(f"this is not a forget set: its format is {form!r}, not {FORMAT!r}")
-        slots, rules = value.get("slots"), value.get("rules", [])
-        if not isinstance(slots, list) or not all(type(slot) is int and 0 <= slot < 2**63 for slot in slots):
-            raise DataError("the forget-set file has no list of slots (whole numbers from 0): it was altered")
-        if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
-            raise DataError("the forget-set file has no list of rules (texts): it was altered")
-        return cls(np.unique(np.array(slots, dtype=np.int64)), tuple(rules), str(value.get("root", "")))
+    def write(self, folder: Path) -> None:
+        """Into a run folder, whole or not at all."""
+        write_text(folder / ForgetFile.NAME, write_document(self.file))
+
+
+def read_forget_set(content: bytes) -> ForgetSet:
+    """A saved one; what is no forget set, or an altered one, is refused."""
+    told = parse_json(content)
+    found = read_document(ForgetFile, told if isinstance(told, dict) else {}, "the forget-set file")
+    return ForgetSet(np.unique(np.array(found.slots, dtype=np.int64)), found.rules or (), found.root)
 
 
 def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.ndarray) -> ForgetSet:
     """Resolve one or more rules against the training rows; rows already forgotten are not forgotten twice."""
     if not rules:
-        raise InvalidArgument(f"nothing to forget was named: give --forget with one of {FORMS}")
+        raise InvalidArgument(f"nothing to forget was named: give `forget` with one of {FORMS}")
     chosen = [_slots(rule, train, root, forgotten) for rule in rules]
     slots = np.setdiff1d(np.unique(np.concatenate(chosen)), forgotten)
     if len(slots) == 0:
@@ -170,7 +167,7 @@ def _random(rule: str, train: Dataset, forgotten: np.ndarray) -> np.ndarray:
         if amount != int(amount) or not 0 < amount < len(left):
             raise InvalidArgument(f"random count {parsed['amount']} must be a whole number from 1 to {len(left) - 1}")
         count = int(amount)
-    seed = sha256(b"expunge/forget-set/1", u64(int(parsed["seed"])))
+    seed = sha256(ForgetFile.FORMAT.encode(), u64(int(parsed["seed"])))
     keys = Stream(seed, "forget-set/random").words(len(train))
     return np.sort(left[stable_order(keys[left])[:count]])
 
@@ -180,7 +177,7 @@ def _saved(path: Path, train: Dataset, root: str) -> np.ndarray:
         content = path.read_bytes()
     except OSError as error:
         raise InvalidArgument(f"forget set {path} could not be read ({error.strerror or error})") from None
-    saved = ForgetSet.from_json(parse_json(content))
+    saved = read_forget_set(content)
     if saved.root != root:
         raise InvalidArgument(
             f"{path} names slots of the data set {saved.root[:12]}…, this run was trained on {root[:12]}…: "

@@ -11,11 +11,12 @@ from expunge.data.forms import read
 from expunge.data.salts import SecretSalts
 from expunge.data.source import Source
 from expunge.data.splits import Split
-from expunge.hygiene.holdings import Holding, Remedy
+from expunge.hygiene.holdings import Holding
 from expunge.hygiene.places import Kinship, Place
+from expunge.records.holds import Remedy
 from expunge.train.run import Run
 
-SOURCE = "source"  # what --data calls the place that the run itself names
+SOURCE = "source"  # what `data` calls the place that the run itself names
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def data_place(
         misnamed.append(f"the data ({place}): {error}")
         return None
     if found.unknown is None:
-        unclear.append(f"the data ({place}): with their salts gone and --rows cutting it, what is left cannot be told")
+        unclear.append(f"the data ({place}): with their salts gone and `rows` cutting it, what is left cannot be told")
         return None
     count = found.there + found.unknown
     if not count:
@@ -79,7 +80,6 @@ def data_place(
         what="rows themselves",
         why=f"{why}; nothing here writes into your data, so remove them yourself",
         slots=count,
-        digest=None,
         bytes=0,
         remedy=Remedy.OWNER,
     )

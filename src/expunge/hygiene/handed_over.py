@@ -12,18 +12,16 @@ import numpy as np
 
 from expunge.core.errors import ExpungeError
 from expunge.data.splits import Split
-from expunge.hygiene.holdings import CHECKPOINT, Holding, Remedy
+from expunge.hygiene.holdings import Holding, whole
 from expunge.hygiene.places import forgotten_rows
-from expunge.records.bundle import ENVELOPE, Bundle, open_bundle
+from expunge.records.bundle import ENVELOPE, MODEL, RECIPE, TRAINED, Bundle, holding_rows, open_bundle
+from expunge.records.holds import Named, Remedy
 from expunge.records.record import RunRecord
 from expunge.records.statement import read_unchecked
 from expunge.schedule.recipe_file import read_recipe
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import first_steps
 from expunge.train.run import Run
-
-MODEL, TRACE, RECIPE, STATES = "model.safetensors", "trace.bin", "recipe.json", "checkpoints/"
-WHY = "the run that it is of was trained on them"
 
 
 def bundle_holdings(
@@ -43,57 +41,43 @@ def bundle_holdings(
                 yield from _of_kin(path, bundle, record, run, kin[record.data.root])
             return
         held = np.setdiff1d(forgotten, np.array(record.data.tombstones, dtype=np.int64))
-        names = _holding(bundle, record, run, held) if len(held) else []
-        if names and path.is_file():
+        files = _holding(bundle, record, run, held) if len(held) else []
+        if files and path.is_file():
+            names = [named.name for named in files]
             yield Holding(
                 path=path,
                 what=f"a bundle as a zip: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}",
-                why=f"{WHY}; remove the zip yourself, or write it again without them",
+                why=f"{TRAINED}; remove the zip yourself, or write it again without them",
                 slots=len(held),
-                digest=None,
                 bytes=path.stat().st_size,
                 remedy=Remedy.OWNER,
             )
             return
-        for name in names:
-            yield Holding(
-                path=path / name,
-                what={MODEL: "model in a bundle: weights", TRACE: "trace in a bundle: digests of losses"}.get(
-                    name, f"state in a bundle: {Path(name).stem}"
-                ),
-                why=WHY,
-                slots=len(held),
-                digest=statement.digest.hex() if name == MODEL else bundle.digest(name).hex(),
-                bytes=bundle.size(name),
-                remedy=Remedy.REMOVE,
-            )
+        for named in files:
+            digest = statement.digest if named.name == MODEL else bundle.digest(named.name)
+            yield whole(path / named.name, named, len(held), digest.hex())
 
 
 def _of_kin(path: Path, bundle: Bundle, record: RunRecord, run: Run, other: Run) -> Iterator[Holding]:
     """A bundle of the same rows under another commitment."""
     seats = other.commitment.source_rows(Split.TRAIN, np.arange(len(other.commitment.leaves[Split.TRAIN.code])))
     held = np.setdiff1d(np.intersect1d(seats, forgotten_rows(run)), seats[list(record.data.tombstones)])
-    if len(held) and any(name in (MODEL, TRACE) or name.startswith(STATES) for name in bundle.names):
+    if len(held) and any(holding_rows(bundle.names)):
         yield Holding(
             path=path,
             what="a bundle of another commitment of the same data",
-            why=f"{WHY}; remove its weights, states and trace yourself",
+            why=f"{TRAINED}; remove its weights, states and trace yourself",
             slots=len(held),
-            digest=None,
             bytes=sum(bundle.size(name) for name in bundle.names),
             remedy=Remedy.OWNER,
         )
 
 
-def _holding(bundle: Bundle, record: RunRecord, run: Run, held: np.ndarray) -> list[str]:
-    """Names of the files that came after the first step with one of the slots; all states where that is not known."""
-    found = [name for name in (MODEL, TRACE) if name in bundle]
+def _holding(bundle: Bundle, record: RunRecord, run: Run, held: np.ndarray) -> list[Named]:
+    """The files that came after the first step with one of the slots; all states where that is not known."""
     first = _first_steps(bundle, record, run, held)
-    for name in bundle.names:
-        named = CHECKPOINT.match(name.removeprefix(STATES)) if name.startswith(STATES) else None
-        if named is not None and int(named["step"]) > first.get(int(named["shard"]), -1):
-            found.append(name)
-    return found
+    found = holding_rows(bundle.names)
+    return [named for named in found if named.step is None or named.step > first.get(named.shard or 0, -1)]
 
 
 def _first_steps(bundle: Bundle, record: RunRecord, run: Run, held: np.ndarray) -> dict[int, int]:

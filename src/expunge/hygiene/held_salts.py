@@ -7,14 +7,13 @@ from pathlib import Path
 
 from expunge.core.errors import ExpungeError, RunError
 from expunge.data.dataset import Dataset
-from expunge.data.salts import SALT_BYTES, SecretSalts, leftovers, read_salts
+from expunge.data.salts import HOLDS, HOLDS_LEFT, SALT_BYTES, SecretSalts, leftovers, read_salts
 from expunge.hygiene.data_rows import SOURCE
-from expunge.hygiene.holdings import Holding, Remedy
+from expunge.hygiene.holdings import Holding, whole
 from expunge.hygiene.other_commitments import shares_salts
 from expunge.hygiene.places import Kinship, Place, forgotten_rows, is_untrained, lives_on
+from expunge.records.holds import Named, Remedy
 from expunge.train.run import Run
-
-WHY = "with its salt, a guess of a row can be tested against its leaf"
 
 
 def salts_place(run: Run, moved: Path | None, needed: Mapping[int, list[Path]]) -> Place | None:
@@ -24,12 +23,12 @@ def salts_place(run: Run, moved: Path | None, needed: Mapping[int, list[Path]]) 
         return None
     there = sorted(set(forgotten_rows(run)) - set(found.destroyed))
     free = tuple(row for row in there if row not in needed)
-    holdings = [_salts(found.path, free, WHY, Remedy.SALTS)] if free else []
+    holdings = [_salts(found.path, free, HOLDS.why, HOLDS.remedy)] if free else []
     if len(free) < len(there):
         bound = tuple(row for row in there if row in needed)
         runs = list(dict.fromkeys(path for row in bound for path in needed[row]))
         why = (
-            f"{WHY}; {', '.join(map(str, runs))} still need{'s' if len(runs) == 1 else ''} them to read its "
+            f"{HOLDS.why}; {', '.join(map(str, runs))} still need{'s' if len(runs) == 1 else ''} them to read its "
             "data, also to forget these rows: forget them there first, then run this again"
         )
         holdings.append(_salts(found.path, bound, why, Remedy.OWNER))
@@ -63,13 +62,13 @@ def check_salts(run: Run, path: Path, data: str | Dataset | None) -> None:
     except ExpungeError as error:
         raise RunError(
             f"salt file {path} is not shown to open the leaves of {run.path} ({str(error).partition(': ')[0]}): it may "
-            "hold another data set's salts, and none of them may go; give the run's own with --salts FILE, or the data "
-            "with --data PATH, or, if no data are left, remove the salt file yourself"
+            "hold another data set's salts, and none of them may go; give the run's own with `salts` FILE, or the data "
+            "with `data` PATH, or, if no data are left, remove the salt file yourself"
         ) from None
     if not opened:
         raise RunError(
             f"salt file {path} opens no leaf of {run.path}, since none of its rows is in the data any more: give the "
-            "data with --data PATH, or, if no data are left, remove the salt file yourself"
+            "data with `data` PATH, or, if no data are left, remove the salt file yourself"
         )
 
 
@@ -79,7 +78,6 @@ def _salts(path: Path, rows: tuple[int, ...], why: str, remedy: Remedy) -> Holdi
         what=salts_of_rows(len(rows)),
         why=why,
         slots=len(rows),
-        digest=None,
         bytes=SALT_BYTES * len(rows),
         remedy=remedy,
         rows=rows,
@@ -88,7 +86,7 @@ def _salts(path: Path, rows: tuple[int, ...], why: str, remedy: Remedy) -> Holdi
 
 def salts_of_rows(count: int) -> str:
     """How a declaration names them."""
-    return f"salts of {count} row" + ("" if count == 1 else "s")
+    return f"{HOLDS.what} {count} row" + ("" if count == 1 else "s")
 
 
 def _left_over(run: Run, salts: SecretSalts) -> Iterator[Holding]:
@@ -99,12 +97,4 @@ def _left_over(run: Run, salts: SecretSalts) -> Iterator[Holding]:
         except ExpungeError:
             there = len(forgotten_rows(run))  # half of a file
         if there:
-            yield Holding(
-                path=path,
-                what="what a killed process left of a salt file",
-                why=f"{WHY}; nothing is opened with it",
-                slots=there,
-                digest=None,
-                bytes=path.stat().st_size,
-                remedy=Remedy.LEFTOVER,
-            )
+            yield whole(path, Named(path.name, HOLDS_LEFT), there)

@@ -1,51 +1,26 @@
-"""What a run folder still holds of forgotten rows: states, weights, traces and what was read off them.
-
-A state holds a row from the first step that the row sat in: every step after it depends on it, in the weights, in the
-optimiser's moments and in running statistics alike. Before that step nothing of it is there, so such states may stay.
-"""
+"""What a run folder still holds of forgotten rows, as its files are declared: states, weights, traces and readings."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from expunge.core.errors import ExpungeError
-from expunge.core.files import read_bytes
-from expunge.core.hashing import parse_json, sha256
+from expunge.core.files import read_bytes, unfinished_name
+from expunge.core.hashing import sha256
 from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.documents import LOG, declared, lying, shown_rows
+from expunge.records.holds import Held, Named, Remedy
 from expunge.records.tensors import TensorFile
-from expunge.records.trace_file import TraceMode
 from expunge.schedule.seats import first_steps
 from expunge.train.log import Log
 from expunge.train.run import Run
+from expunge.train.trace import Trace
 
-CHECKPOINT = re.compile(r"shard-(?P<shard>0|[1-9][0-9]*)-step-(?P<step>[0-9]{8,16})\.safetensors\Z")
-TRACE = re.compile(r"shard-(?P<shard>0|[1-9][0-9]*)\.bin\Z")
-NOTES = frozenset(  # files of a run in which nothing of any row stands
-    [
-        *("run.json", "log.jsonl", "forget.json", "entry.json", "noise.key", "assignment.bin", "units.bin"),
-        *("leaves.bin", "leaves-calibration.bin", "leaves-holdout.bin"),
-        *("hygiene.json", "hygiene-intent.json", "retired.json"),
-    ]
-)
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-
-class Remedy(Enum):
-    """What ends it."""
-
-    REMOVE = "remove"  # the file goes
-    CUT = "cut"  # the file is cut to its first ``keep`` bytes, which came before the first touched step
-    REDACT = "redact"  # the examples of an evaluation go, its figures stay
-    SALTS = "salts"  # the salts of these rows are overwritten
-    LEFTOVER = "leftover"  # what a killed process left of a salt file is overwritten and removed
-    OWNER = "owner"  # not ours to touch: whoever owns it removes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +31,37 @@ class Holding:
     what: str
     why: str
     slots: int
-    digest: str | None
+    digest: str | None = None
     bytes: int
     remedy: Remedy
-    keep: int = 0
+    keep: int = 0  # bytes that stay, where it is cut
     rows: tuple[int, ...] = ()  # of the source, where salts go
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "path": str(self.path),
-            "what": self.what,
-            "why": self.why,
-            "slots": self.slots,
-            "digest": self.digest,
-            "bytes": self.bytes,
-            "remedy": self.remedy.value,
-        }
+
+@dataclass(frozen=True)
+class _Seen:
+    """Which of the slots the states of a run have seen.
+
+    ``first`` has by shard the first steps of those that sit there, ``members`` are the shards of its model. Both are
+    None where steps tell nothing: every state may have seen all ``count``.
+    """
+
+    why: str
+    count: int
+    model: bool = True
+    first: Mapping[int, np.ndarray] | None = None
+    members: tuple[int, ...] | None = None
+
+    def by(self, shard: int, step: float) -> int:
+        """How many the state of a shard after a step has seen."""
+        if self.first is None:
+            return self.count
+        return int((self.first[shard] < step).sum()) if shard in self.first else 0
+
+    def since(self, shard: int) -> str:
+        if self.first is None:
+            return self.why
+        return f"{self.why}, first in step {int(self.first[shard].min())} of shard {shard}"
 
 
 def is_recorded(run: Run) -> bool:
@@ -87,162 +77,104 @@ def held_by(run: Run, forgotten: np.ndarray) -> np.ndarray:
 
 def holdings_of(run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
     """Every file of a run's folder that holds some of these slots."""
-    held = held_by(run, forgotten)
-    if len(held) and is_recorded(run):
-        yield from _trained(run, held)
-    elif len(held):
-        yield from _descended(run, held)
-    elif not is_recorded(run):
-        why = "the method looked at them while it forgot them"
-        yield from _states(run, why, len(forgotten))
-    yield from _beliefs(run, forgotten)
-    yield from _evaluation(run, forgotten)
+    seen = _seen(run, forgotten)
+    logged = {} if seen is None else logged_states(run)
+    for path, named in lying(run.path):
+        if named is None:
+            if seen is not None and not is_note(run, path):
+                yield unfinished(path, seen.count)
+        elif named.holds.held is Held.ROWS:
+            yield from _read_off(path, named, forgotten)
+        elif seen is not None and named.holds.remedy is Remedy.CUT:
+            yield from _cut(run, path, named, seen)
+        elif seen is not None and named.shard is not None and named.step is not None:
+            if seen.first is not None and named.shard not in seen.first:
+                yield unfinished(path, seen.count)
+            elif count := seen.by(named.shard, named.step):
+                digest = logged.get((named.shard, named.step))
+                yield _tensors(path, named.what, seen.since(named.shard), count, digest)
+        elif seen is not None and seen.model:
+            yield from _model(run, path, named, seen)
 
 
 def digests_of(run: Run, forgotten: np.ndarray) -> dict[str, str]:
     """Digests of the states and weights of a run that hold some of these slots, and what each is, there or not."""
-    held = held_by(run, forgotten)
-    if not len(held):
+    seen = _seen(run, forgotten)
+    if seen is None or not seen.model:
         return {}
-    touched = _touched(run, held) if is_recorded(run) else None
     found = {
         digest: f"the state of {run.path} after step {step}"
         for (shard, step), digest in logged_states(run).items()
-        if touched is None or (shard in touched and int((touched[shard] < step).sum()))
+        if seen.by(shard, step)
     }
     digest = run.told.weights_digest
-    if digest is not None and (touched is None or _members(run, touched)):
-        found[str(digest)] = f"the model of {run.path}"
+    if digest is not None and seen.members != ():
+        found[digest] = f"the model of {run.path}"
     return found
 
 
-def _trained(run: Run, held: np.ndarray) -> Iterator[Holding]:
-    """Files of a training: states after the first touched step, the weights, and the trace from that step on."""
-    touched = _touched(run, held)
-    logged = logged_states(run)
-    for path in _files(run.path / "checkpoints"):
-        named = CHECKPOINT.match(path.name)
-        shard, step = (int(named["shard"]), int(named["step"])) if named else (-1, 0)
-        if shard in touched:
-            seen = int((touched[shard] < step).sum())
-            if seen:
-                yield _state(path, shard, step, _since(touched[shard], shard), seen, logged.get((shard, step)))
-        elif not is_note(path):
-            yield unfinished(path, len(held))
-    members = _members(run, touched)
-    if members and (run.path / "model.safetensors").is_file():
-        first = min(members, key=lambda shard: int(touched[shard].min()))
-        seen = sum(len(touched[shard]) for shard in members)
-        yield _model(run, _since(touched[first], first), seen)
-    yield from _traces(run, touched)
-
-
-def _touched(run: Run, held: np.ndarray) -> dict[int, np.ndarray]:
-    """By shard the first steps of the slots that it holds."""
+def _seen(run: Run, forgotten: np.ndarray) -> _Seen | None:
+    held = held_by(run, forgotten)
+    if not len(held):
+        looked = "the method looked at them while it forgot them"
+        return None if is_recorded(run) else _Seen(looked, len(forgotten), model=False)
+    if not is_recorded(run):
+        return _Seen("its weights came from a model that was trained on them", len(held))
     schedule = run.schedule
-    touched = {shard: first_steps(schedule, shard, held) for shard in range(schedule.shards)}
+    first = {shard: first_steps(schedule, shard, held) for shard in range(schedule.shards)}
     if run.recipe.perturbation:  # noise in the loss weighs 1/n, so every step knows how many rows there were
-        return {shard: np.zeros_like(steps) for shard, steps in touched.items()}
-    return touched
+        first = {shard: np.zeros_like(steps) for shard, steps in first.items()}
+    alive = (True,) * len(first) if run.told.result is None else run.told.result.alive
+    members = tuple(shard for shard, steps in first.items() if alive[shard] and len(steps))
+    return _Seen("trained on them", len(held), first=first, members=members)
 
 
-def _members(run: Run, touched: dict[int, np.ndarray]) -> list[int]:
-    """Shards of the model in which one of the slots sat."""
-    alive = (True,) * len(touched) if run.told.result is None else run.told.result.alive
-    return [shard for shard, steps in touched.items() if alive[shard] and len(steps)]
+def _model(run: Run, path: Path, named: Named, seen: _Seen) -> Iterator[Holding]:
+    why, count = seen.why, seen.count
+    if seen.first is not None and seen.members is not None:
+        if not seen.members:
+            return
+        steps = {shard: seen.first[shard] for shard in seen.members}
+        why = seen.since(min(steps, key=lambda shard: int(steps[shard].min())))
+        count = sum(map(len, steps.values()))
+    yield _tensors(path, named.what, why, count, run.told.weights_digest)
 
 
-def _descended(run: Run, held: np.ndarray) -> Iterator[Holding]:
-    """Files of a run whose weights came from a model that was trained on the rows and never let go of them."""
-    why = "its weights came from a model that was trained on them"
-    yield from _states(run, why, len(held))
-    if (run.path / "model.safetensors").is_file():
-        yield _model(run, why, len(held))
-
-
-def _states(run: Run, why: str, count: int) -> Iterator[Holding]:
-    """States of a method that takes steps of its own: each of them may have seen everything."""
-    logged = logged_states(run)
-    for path in _files(run.path / "checkpoints"):
-        named = CHECKPOINT.match(path.name)
-        if named is None:
-            yield unfinished(path, count)
-            continue
-        shard, step = int(named["shard"]), int(named["step"])
-        yield _state(path, shard, step, why, count, logged.get((shard, step)))
-
-
-def _traces(run: Run, touched: dict[int, np.ndarray]) -> Iterator[Holding]:
-    size = run.trace.width or TraceMode.LOSSES.width
-    for path in _files(run.path / "trace"):
-        named = TRACE.match(path.name)
-        shard = int(named["shard"]) if named else -1
-        if shard not in touched or not len(touched[shard]):
-            continue
-        keep, there = int(touched[shard].min()) * size, path.stat().st_size
-        if there > keep:
-            seen = int((touched[shard] < there // size).sum())
-            yield Holding(
-                path=path,
-                what=f"trace of shard {shard} from step {keep // size} on: digests of losses",
-                why=_since(touched[shard], shard),
-                slots=max(1, seen),
-                digest=sha256(read_bytes(path, "the trace")).hex(),
-                bytes=there - keep,
-                remedy=Remedy.CUT,
-                keep=keep,
-            )
-
-
-def _beliefs(run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
-    path = run.path / "beliefs.safetensors"
-    if path.is_file():
-        yield Holding(
-            path=path,
-            what="a model's answers to every row, kept for measuring",
-            why="they were read off the rows themselves",
-            slots=len(forgotten),
-            digest=None,
-            bytes=path.stat().st_size,
-            remedy=Remedy.REMOVE,
-        )
-
-
-def _evaluation(run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
-    path = run.path / "evaluation.json"
-    if not path.is_file():
+def _cut(run: Run, path: Path, named: Named, seen: _Seen) -> Iterator[Holding]:
+    """A record for each step: those from the first step of one of the slots on."""
+    steps = None if seen.first is None or named.shard is None else seen.first.get(named.shard)
+    if steps is None or named.shard is None or not len(steps):
         return
-    content = read_bytes(path, "the evaluation")
-    shown = shown_slots(parse_json(content), forgotten)
-    if shown:
+    size = run.trace.width or Trace.LOSSES.width
+    keep, there = int(steps.min()) * size, path.stat().st_size
+    if there > keep:
         yield Holding(
             path=path,
-            what="examples of an evaluation: labels and confidences",
-            why="they describe single rows",
-            slots=shown,
-            digest=sha256(content).hex(),
-            bytes=len(content),
-            remedy=Remedy.REDACT,
+            what=f"{named.what} from step {keep // size} on: digests of losses",
+            why=seen.since(named.shard),
+            slots=max(1, seen.by(named.shard, there // size)),
+            digest=sha256(read_bytes(path, "the trace")).hex(),
+            bytes=there - keep,
+            remedy=named.holds.remedy,
+            keep=keep,
         )
 
 
-def shown_slots(evaluation: Any, forgotten: np.ndarray) -> int:
-    """How many of the slots an evaluation shows as examples."""
-    examples = cast("dict[str, Any]", evaluation).get("examples") if isinstance(evaluation, dict) else None
-    if not isinstance(examples, list):
-        return 0
-    found = {item.get("slot") for item in cast("list[Any]", examples) if isinstance(item, dict)}
-    return len(found & {int(slot) for slot in forgotten})
+def _read_off(path: Path, named: Named, forgotten: np.ndarray) -> Iterator[Holding]:
+    count, digest = len(forgotten), None
+    if named.holds.shown is not None:
+        content = read_bytes(path, "the document")
+        count, digest = len(shown_rows(content, named.holds) & set(forgotten.tolist())), sha256(content).hex()
+    if count:
+        yield whole(path, named, count, digest)
 
 
-def _model(run: Run, why: str, seen: int) -> Holding:
-    path = run.path / "model.safetensors"
-    digest = run.told.weights_digest
-    return _tensors(path, "model", why, seen, None if digest is None else str(digest))
-
-
-def _state(path: Path, shard: int, step: int, why: str, seen: int, digest: str | None) -> Holding:
-    return _tensors(path, f"state of shard {shard} after step {step}", why, seen, digest)
+def whole(path: Path, named: Named, slots: int, digest: str | None = None) -> Holding:
+    """A file that ends as it is declared."""
+    holds, size = named.holds, path.stat().st_size
+    return Holding(
+        path=path, what=named.what, why=holds.why, slots=slots, digest=digest, bytes=size, remedy=holds.remedy
+    )
 
 
 def _tensors(path: Path, what: str, why: str, seen: int, named: str | None) -> Holding:
@@ -250,14 +182,9 @@ def _tensors(path: Path, what: str, why: str, seen: int, named: str | None) -> H
     inside, digest = inside_of(path)
     if named is not None and digest != named:
         why += "; it is not what the run says any more"
+    size = path.stat().st_size
     return Holding(
-        path=path,
-        what=f"{what}: {inside}",
-        why=why,
-        slots=seen,
-        digest=digest,
-        bytes=path.stat().st_size,
-        remedy=Remedy.REMOVE,
+        path=path, what=f"{what}: {inside}", why=why, slots=seen, digest=digest, bytes=size, remedy=Remedy.REMOVE
     )
 
 
@@ -277,32 +204,26 @@ def inside_of(path: Path) -> tuple[str, str | None]:
     return ", ".join(parts), digest
 
 
-def is_note(path: Path) -> bool:
+def is_note(run: Run, path: Path) -> bool:
     """Whether it is the unfinished copy of a file in which nothing of any row stands."""
-    return path.name.startswith(".") and path.name.endswith(".part") and path.name[1:-5] in NOTES
+    name = path.relative_to(run.path).as_posix()
+    named = declared(name.removesuffix(path.name) + (unfinished_name(path.name) or ""))
+    return named is not None and named.holds.held is Held.NOTHING
 
 
 def unfinished(path: Path, count: int) -> Holding:
+    """What nobody finished writing."""
     return Holding(
         path=path,
         what="a file that nobody finished writing",
         why="what it holds cannot be told",
         slots=count,
-        digest=None,
         bytes=path.stat().st_size,
         remedy=Remedy.REMOVE,
     )
 
 
-def _since(steps: np.ndarray, shard: int) -> str:
-    return f"trained on them, first in step {int(steps.min())} of shard {shard}" if len(steps) else "trained on them"
-
-
 def logged_states(run: Run) -> dict[tuple[int, int], str]:
     """Digests of states by shard and step, as the run's log names them."""
-    log = Log(run.path / "log.jsonl", writer=False)
+    log = Log(run.path / LOG, writer=False)
     return {(shard, item.step): item.digest for shard in range(run.recipe.shards) for item in log.checkpoints(shard)}
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []

@@ -18,8 +18,9 @@ from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import SPLITS, Split
 from expunge.hygiene.data_rows import SOURCE, read_again
-from expunge.hygiene.holdings import Holding, Remedy, holdings_of
+from expunge.hygiene.holdings import Holding, holdings_of
 from expunge.hygiene.places import Kinship, Place, forgotten_rows, lives_on
+from expunge.records.holds import Remedy
 from expunge.train.run import Run
 
 ELSEWHERE = "under another commitment: forget them there with `expunge unlearn`, then run hygiene of what that makes"
@@ -49,7 +50,7 @@ def same_data(
             if kin is None:
                 unclear.append(
                     f"{other.path} may be of the same data, committed to anew ({other.told.data.rows} rows), "
-                    "and nothing says which of its rows these are: look yourself, or give the data with --data"
+                    "and nothing says which of its rows these are: look yourself, or give the data with `data`"
                 )
             else:
                 held = tuple(sorted(set(gone) - set(forgotten_rows(other))))
@@ -72,7 +73,6 @@ def place_of(other: Run, held: tuple[int, ...]) -> Place:
         what="a run that seats them",
         why=f"they wait there for a training, or to measure it; {ELSEWHERE}",
         slots=len(held),
-        digest=None,
         bytes=0,
         remedy=Remedy.OWNER,
     )

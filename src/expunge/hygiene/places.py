@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from expunge.data.splits import SPLITS, Split
-from expunge.hygiene.holdings import Holding, Remedy
+from expunge.hygiene.holdings import Holding
+from expunge.records.bundle import MODEL
+from expunge.records.declaration import Retired
+from expunge.records.holds import Remedy
+from expunge.records.tensors import TENSORS
 from expunge.train.run import COMMITTED, Run
 
 
@@ -57,11 +61,11 @@ def forgotten_rows(run: Run) -> tuple[int, ...]:
 def lives_on(run: Run, place: Place | None) -> bool:
     """Whether a run has a model, or is still to have one, once what can be ended in its place is gone."""
     ended = set() if place is None else {holding.path.name for holding in place.ours}
-    if (run.path / "model.safetensors").is_file():
-        return "model.safetensors" not in ended
+    if (run.path / MODEL).is_file():
+        return MODEL not in ended
     begun = run.told.status != "finished"
-    states = any(name.endswith(".safetensors") for name in ended)
-    return begun and not states and not (run.path / "retired.json").is_file()
+    states = any(name.endswith(TENSORS) for name in ended)
+    return begun and not states and not (run.path / Retired.NAME).is_file()
 
 
 def is_untrained(run: Run) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from expunge.core.errors import ExpungeError, RunError
 from expunge.hygiene.places import Kinship, Place
-from expunge.hygiene.strays import READ_OFF, may_stray
+from expunge.hygiene.strays import is_read_off, may_stray
 from expunge.hygiene.survey import Survey
+from expunge.records.bundle import MODEL
+from expunge.records.documents import RECORD
 from expunge.schedule.seats import sat_anywhere
 from expunge.train.run import Run
 
@@ -23,8 +25,8 @@ def check_recorded(found: Survey) -> None:
         all_of_them = ", ".join(f"{run.path} ({_what_it_is(run)})" for run in beside)
         raise RunError(
             f"{all_of_them} {'have' if several else 'has'} no signed record, and none can be made without states: run "
-            f"`expunge attest {one.path}`{' and so on' if several else ''} first, or leave it alone with --keep "
-            f"{one.path}, or give --unrecorded if no record is needed"
+            f"`expunge attest {one.path}`{' and so on' if several else ''} first, or leave it alone with `keep` "
+            f"{one.path}, or give `unrecorded` if no record is needed"
         )
 
 
@@ -40,11 +42,11 @@ def changed_nothing(run: Run) -> bool:
 
 def _unsigned(place: Place) -> bool:
     """Whether something would go that a record can still be made of."""
-    if (place.path / "record" / "envelope.json").is_file() or not (place.path / "model.safetensors").is_file():
+    if (place.path / RECORD).is_file() or not (place.path / MODEL).is_file():
         return False
     run = Run.open_any(place.path)
     names = [holding.path.relative_to(place.path).as_posix() for holding in place.ours]
-    return any(name not in READ_OFF and not may_stray(run, name) for name in names)
+    return any(not is_read_off(name) and not may_stray(run, name) for name in names)
 
 
 def _refuse_parent(found: Survey, place: Place) -> None:
@@ -52,13 +54,13 @@ def _refuse_parent(found: Survey, place: Place) -> None:
     if idle is None:
         raise RunError(
             f"{place.path} has no signed record, and none can be made without its states: run `expunge attest "
-            f"{place.path}` first, or give --unrecorded if the chain of {found.run.path} needs no record"
+            f"{place.path}` first, or give `unrecorded` if the chain of {found.run.path} needs no record"
         )
     at = "it" if idle.path == place.path else str(idle.path)
     origin = "" if idle.told.parent is None else idle.told.parent.path
     raise RunError(
         f"{place.path} has no signed record and can have none, since the method that made {at} changed nothing: give "
-        f"--unrecorded, as no record of {found.run.path} can name it, or forget anew from {origin}"
+        f"`unrecorded`, as no record of {found.run.path} can name it, or forget anew from {origin}"
     )
 
 

@@ -6,94 +6,73 @@ destruction which was cut short is known and finished by the same command. Every
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
 
 from expunge.core.clock import FORM, utc_now
-from expunge.core.errors import ExpungeError, InvalidArgument, RunError
-from expunge.core.files import read_bytes, write_bytes, write_text
-from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError
+from expunge.core.files import read_bytes, unfinished_name, write_bytes, write_text
+from expunge.core.hashing import parse_json
 from expunge.core.values import Progress
 from expunge.data.salts import LEFTOVER, destroy_salts, read_salts, remove_leftover
 from expunge.hygiene.held_salts import check_salts, salts_of_rows
-from expunge.hygiene.holdings import Remedy, is_recorded
+from expunge.hygiene.holdings import is_recorded
 from expunge.hygiene.places import Kinship, forgotten_rows
 from expunge.hygiene.recordable import check_recorded
-from expunge.hygiene.strays import READ_OFF, may_stray
+from expunge.hygiene.strays import is_read_off, may_stray
+from expunge.hygiene.surroundings import tuned_on
 from expunge.hygiene.survey import Survey
-from expunge.records.bundle import ENVELOPE
+from expunge.records.bundle import ENVELOPE, holding_rows
 from expunge.records.declaration import (
-    INTENT,
     Declaration,
     Destroyed,
+    Gone,
+    Intent,
+    Retired,
+    Step,
     Window,
     read_declaration,
     together,
     write_declaration,
 )
+from expunge.records.document import read_document, write_document
+from expunge.records.documents import RECORD, STATES, declared, redacted, state_name
+from expunge.records.holds import Held, Remedy
+from expunge.records.run_file import RunFile
+from expunge.records.scalars import Slots
+from expunge.records.tensors import TENSORS
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.folder import sound, writing
 from expunge.train.run import Run
 
-FORMAT = "expunge/hygiene-intent/1"
-RETIRED, RETIRED_FORMAT = "retired.json", "expunge/retired/1"
 LONGEST_WINDOW = 3650
-STATES = re.compile(  # what holdings are called inside their folder
-    r"(?:[^/]+/)*(?:[^/]+\.safetensors|\.[^/]+\.part)\Z|trace(?:\.bin|/[^/]+\.bin)\Z"
-    r"|(?:evaluation|tuning)\.json\Z|trials\.jsonl\Z"
-)
-TUNED = frozenset({"tuning.json", "trials.jsonl"})
 OLD = frozenset({Kinship.PARENT, Kinship.BESIDE, Kinship.BUNDLE})  # what an auditor can replay lies there
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One thing to end; ``folder`` is the run or tuning that it lies in, None for salts."""
-
-    path: Path
-    folder: Path | None
-    what: str
-    digest: str | None
-    remedy: Remedy
-    keep: int
-    rows: tuple[int, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "path": str(self.path),
-            "folder": None if self.folder is None else str(self.folder),
-            "what": self.what,
-            "digest": self.digest,
-            "remedy": self.remedy.value,
-            "keep": self.keep,
-            "rows": list(self.rows),
-        }
-
-
-def declare_window(found: Survey, days: int, *, now: str | None = None) -> Declaration:
-    """Destroy nothing for so many days: the old state stays for auditors, and the record says until when."""
+def declare_window(found: Survey, window: int, *, now: str | None = None) -> Declaration:
+    """Destroy nothing for a ``window`` of days: the old state stays for auditors, and the record says until when."""
     run = found.run
-    if type(days) is not int or not 1 <= days <= LONGEST_WINDOW:
-        raise InvalidArgument(f"an audit window of {days} days must last 1 to {LONGEST_WINDOW} days")
-    if (run.path / "record" / "envelope.json").is_file():
+    if type(window) is not int or not 1 <= window <= LONGEST_WINDOW:
+        raise InvalidArgument(f"an audit window of {window} days must last 1 to {LONGEST_WINDOW} days")
+    if (run.path / RECORD).is_file():
         raise RunError(
             f"the record of {run.path} is signed and cannot name a window any more: declare it before `expunge attest`"
         )
-    if (run.path / INTENT).is_file():
-        raise RunError(f"a destruction of {run.path} was begun: finish it with `expunge hygiene {run.path} --destroy`")
+    if (run.path / Intent.NAME).is_file():
+        raise RunError(
+            f"a destruction of {run.path} was begun: finish it with `expunge hygiene {run.path}` and `destroy`"
+        )
     if not any(place.kinship in OLD and place.holdings for place in found.places):
         raise InvalidArgument(
-            f"an audit window of {days} days would keep nothing: no old state of {run.path} is left where it was "
-            "looked for, so leave --window out, or name the folder that it lies in with --folder"
+            f"an audit window of {window} days would keep nothing: no old state of {run.path} is left where it was "
+            "looked for, so leave `window` out, or name the folder that it lies in with `folders`"
         )
     before = read_declaration(run.path)
-    until = datetime.strptime(now or utc_now(), FORM).replace(tzinfo=UTC) + timedelta(days=days)
-    declared = Declaration(() if before is None else before.retired, Window(days, until.strftime(FORM)))
+    until = datetime.strptime(now or utc_now(), FORM).replace(tzinfo=UTC) + timedelta(days=window)
+    declared = Declaration(() if before is None else before.retired, Window(window, until.strftime(FORM)))
     write_declaration(run.path, declared)
     return declared
 
@@ -148,7 +127,7 @@ def destroy(found: Survey, *, unrecorded: bool = False, progress: Progress | Non
                 progress(done + 1, len(steps))
         declared = Declaration(together(before, [Destroyed(step.what, step.digest) for step in steps]))
         write_declaration(run.path, declared)
-        (run.path / INTENT).unlink(missing_ok=True)
+        (run.path / Intent.NAME).unlink(missing_ok=True)
     return declared
 
 
@@ -158,7 +137,7 @@ def _together(found: Survey, begun: Sequence[Step]) -> list[Step]:
     for step in _steps(found):
         known = steps.setdefault((step.path, step.remedy), step)
         if step.remedy is Remedy.SALTS and not set(step.rows) <= set(known.rows):
-            rows = tuple(sorted({*step.rows, *known.rows}))
+            rows = Slots(tuple(sorted({*step.rows, *known.rows})))
             steps[step.path, step.remedy] = replace(step, rows=rows, what=salts_of_rows(len(rows)))
     meant = [step for step in steps.values() if step.remedy is not Remedy.SALTS or step.rows]
     return sorted(meant, key=lambda step: step.remedy in (Remedy.SALTS, Remedy.LEFTOVER))
@@ -180,7 +159,7 @@ def _without_needed(step: Step, found: Survey) -> Step:
     if step.remedy is not Remedy.SALTS or not found.needed:
         return step
     gone = set(read_salts(step.path, found.run.told.data.rows).destroyed)
-    rows = tuple(row for row in step.rows if row not in found.needed or row in gone)
+    rows = Slots(tuple(row for row in step.rows if row not in found.needed or row in gone))
     return step if rows == step.rows else replace(step, rows=rows, what=salts_of_rows(len(rows)))
 
 
@@ -191,7 +170,7 @@ def _check_sound(run: Run) -> None:
         return
     for shard in range(run.recipe.shards):
         for checkpoint in run.log.checkpoints(shard):
-            path = run.path / "checkpoints" / checkpoint.name
+            path = run.path / state_name(shard, checkpoint.step)
             if read_checkpoint(path, checkpoint) is None:
                 raise RunError(
                     f"{path} is missing or not what the log of {run.path} says: nothing is destroyed while the new run "
@@ -210,46 +189,36 @@ def _steps(found: Survey) -> Iterator[Step]:
                 digest=holding.digest,
                 remedy=holding.remedy,
                 keep=holding.keep,
-                rows=holding.rows,
+                rows=Slots(holding.rows),
             )
 
 
 def _intend(run: Run, steps: Sequence[Step], before: Sequence[Destroyed]) -> None:
-    content = {
-        "format": FORMAT,
-        "run": run.weights_digest,
-        "before": [{"what": item.what, "digest": item.digest} for item in before],
-        "steps": [step.as_json() for step in steps],
-    }
-    write_text(run.path / INTENT, plain_json(content))
+    intent = Intent(run=run.weights_digest, before=tuple(before), steps=tuple(steps))
+    write_text(run.path / Intent.NAME, write_document(intent))
 
 
-def _unfinished(run: Run) -> tuple[list[Step], tuple[Destroyed, ...]]:
+def _unfinished(run: Run) -> tuple[Sequence[Step], tuple[Destroyed, ...]]:
     """Steps of a destruction that was cut short, and what was declared before it; else none, and what is declared.
 
     What is gone must have been ended by it, not moved away.
     """
     declared = read_declaration(run.path)
     retired = () if declared is None else declared.retired
-    path = run.path / INTENT
+    path = run.path / Intent.NAME
     if not path.is_file():
-        return [], retired
+        return (), retired
     value = parse_json(read_bytes(path, "the intent"))
     try:
-        found = cast("dict[str, Any]", value)
-        if (found["format"], found["run"]) != (FORMAT, run.weights_digest):
-            raise ValueError
-        steps = [_step(item) for item in found["steps"]]
-        before = retired
-        if "before" in found:
-            before = tuple(Destroyed(item["what"], item["digest"]) for item in found["before"])
-        if retired[: len(before)] != before:
-            raise ValueError
-    except (LookupError, TypeError, ValueError):
+        intent = read_document(Intent, value, str(path))
+    except DataError:
+        intent = None
+    before = retired if intent is None or intent.before is None else intent.before
+    if intent is None or intent.run != run.weights_digest or retired[: len(before)] != before:
         raise RunError(
             f"{path} is not the intent of a destruction for this run: it was altered; remove it and look again"
-        ) from None
-    for step in steps:
+        )
+    for step in intent.steps:
         if not _may_end(step, run):
             raise RunError(
                 f"{path} names {step.path}, which is no old state of this run's data: it was altered; remove it and "
@@ -260,7 +229,7 @@ def _unfinished(run: Run) -> tuple[list[Step], tuple[Destroyed, ...]]:
                 f"{step.path} was to be destroyed, is not there, and nothing says that it was: put it back, or remove "
                 f"{path} and look again"
             )
-    return steps, before
+    return intent.steps, before
 
 
 def _may_end(step: Step, run: Run) -> bool:
@@ -276,23 +245,28 @@ def _may_end(step: Step, run: Run) -> bool:
         return False
     inner = step.path.relative_to(step.folder).as_posix()
     if step.folder == run.path:  # the new run itself must stay sound
-        own: set[str] = set() if is_recorded(run) else _own_states(run)
-        return inner in READ_OFF or inner in own or may_stray(run, inner)
-    return STATES.match(inner) is not None and (inner in TUNED or _of_same_data(step.folder, run))
+        own = not is_recorded(run) and inner.startswith(f"{STATES}/")
+        return own or is_read_off(inner) or may_stray(run, inner)
+    return _may_hold(inner) and _of_same_data(step, step.folder, run)
 
 
-def _own_states(run: Run) -> set[str]:
-    """States of a method that takes steps of its own; what it came to is the model, not they."""
-    folder = run.path / "checkpoints"
-    return {f"checkpoints/{path.name}" for path in folder.iterdir()} if folder.is_dir() else set()
+def _may_hold(inner: str) -> bool:
+    """Whether what lies under this name in an old folder can hold rows, by its declaration; any tensors can."""
+    if unfinished_name(inner.rpartition("/")[2]) is not None or inner.endswith(TENSORS):
+        return True
+    named = declared(inner)
+    return any(holding_rows([inner])) or (named is not None and named.holds.held is not Held.NOTHING)
 
 
-def _of_same_data(folder: Path, run: Run) -> bool:
-    """A bundle, or a run of the same data; of a folder that is gone nothing can be ended."""
+def _of_same_data(step: Step, folder: Path, run: Run) -> bool:
+    """A bundle, a run or a tuning of the same data; where nothing is left, nothing can be ended."""
     if not folder.is_dir() or _is_bundle(folder):
         return True
+    root = run.told.dataset_root
+    if not (folder / RunFile.NAME).is_file():
+        return tuned_on(folder) == root or not step.path.exists()
     try:
-        return Run.open_any(folder).told.dataset_root == run.told.dataset_root
+        return Run.open_any(folder).told.dataset_root == root
     except ExpungeError:
         return False
 
@@ -301,35 +275,23 @@ def _was_ours(step: Step, run: Run) -> bool:
     """Whether a file that is gone went by our hand: its folder is still there and says so, or needs not to."""
     if step.folder is None:
         return step.remedy is Remedy.LEFTOVER
-    return step.folder == run.path or _is_bundle(step.folder) or (step.folder / RETIRED).is_file()
+    return step.folder == run.path or _is_bundle(step.folder) or (step.folder / Retired.NAME).is_file()
 
 
 def _is_bundle(folder: Path) -> bool:
     """A bundle holds files of a fixed list: no lock and no note can be laid into it."""
-    return (folder / ENVELOPE).is_file() and not (folder / "run.json").exists()
-
-
-def _step(item: Mapping[str, Any]) -> Step:
-    return Step(
-        path=Path(item["path"]),
-        folder=None if item["folder"] is None else Path(item["folder"]),
-        what=str(item["what"]),
-        digest=None if item["digest"] is None else str(item["digest"]),
-        remedy=Remedy(item["remedy"]),
-        keep=int(item["keep"]),
-        rows=tuple(int(row) for row in item["rows"]),
-    )
+    return (folder / ENVELOPE).is_file() and not (folder / RunFile.NAME).exists()
 
 
 def _mark(folder: Path, run: Run, steps: Sequence[Step]) -> None:
     """Say in the old folder what went and for which run, before it goes."""
-    path = folder / RETIRED
-    gone = [{"file": str(step.path.relative_to(folder)), "what": step.what, "digest": step.digest} for step in steps]
+    path = folder / Retired.NAME
+    gone = [Gone(file=str(step.path.relative_to(folder)), what=step.what, digest=step.digest) for step in steps]
+    earlier: tuple[Gone, ...] = ()
     if path.is_file():
-        value = parse_json(read_bytes(path, "the note of what was retired"))
-        earlier: list[Any] = cast("dict[str, Any]", value).get("gone", []) if isinstance(value, dict) else []
-        gone = [*(item for item in earlier if item not in gone), *gone]
-    write_text(path, plain_json({"format": RETIRED_FORMAT, "for": run.weights_digest, "gone": gone}))
+        earlier = read_document(Retired, read_bytes(path, "the note of what was retired"), str(path)).gone
+    gone = (*(item for item in earlier if item not in gone), *gone)
+    write_text(path, write_document(Retired(run=run.weights_digest, gone=gone)))
 
 
 def _end(step: Step) -> None:
@@ -339,7 +301,9 @@ def _end(step: Step) -> None:
         case Remedy.CUT:
             _cut(step)
         case Remedy.REDACT:
-            _redact(step)
+            left = redacted(step.path)
+            if left is not None:
+                write_text(step.path, left)
         case Remedy.SALTS:
             destroy_salts(step.path, step.rows)
         case Remedy.LEFTOVER:
@@ -353,16 +317,3 @@ def _cut(step: Step) -> None:
         with step.path.open("rb") as handle:
             kept = handle.read(step.keep)
         write_bytes(step.path, kept)
-
-
-def _redact(step: Step) -> None:
-    """An evaluation without its examples; its digest is that of what is left."""
-    if not step.path.is_file():
-        return
-    value = parse_json(read_bytes(step.path, "the evaluation"))
-    if not isinstance(value, dict):
-        return
-    found = cast("dict[str, Any]", value)
-    left = {name: inner for name, inner in found.items() if name != "digest"} | {"examples": []}
-    digest = sha256(b"expunge/evaluation/1", canonical_json(left)).hex()
-    write_text(step.path, plain_json({**left, "digest": digest}))

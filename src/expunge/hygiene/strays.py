@@ -6,31 +6,18 @@ states that hold the forgotten rows. What nothing can be told of is said, never 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from expunge.hygiene.holdings import (
-    CHECKPOINT,
-    NOTES,
-    Holding,
-    Remedy,
-    held_by,
-    inside_of,
-    is_note,
-    is_recorded,
-    logged_states,
-    unfinished,
-)
+from expunge.core.files import unfinished_name
+from expunge.hygiene.holdings import Holding, held_by, inside_of, is_note, is_recorded, logged_states, unfinished
+from expunge.records.bundle import MODEL
+from expunge.records.documents import declared, state_name
+from expunge.records.holds import Held, Remedy
+from expunge.records.tensors import TENSORS
 from expunge.train.run import Run
-
-MODEL, SUFFIX = "model.safetensors", ".safetensors"
-READ_OFF = frozenset({"beliefs.safetensors", "evaluation.json"})  # no record needs them
-OWN = NOTES | READ_OFF | {".lock", ".noise.key", "tuning.json", "trials.jsonl"}
-RECORD = frozenset(["record/commit.json", "record/envelope.json", "record/commit-checkpoint"])
-TRACES = re.compile(r"trace/(?:shard|epochs)-(?P<shard>0|[1-9][0-9]*)\.bin\Z")
 
 
 def strays(
@@ -45,13 +32,13 @@ def strays(
         name = path.relative_to(run.path).as_posix()
         if path.is_symlink():
             yield f"{path} is a link and was not followed: look where it leads, and remove it yourself"
-        elif path in listed or not path.is_file() or _is_own(name, run) or is_note(path):
+        elif path in listed or not path.is_file() or _is_own(name, run) or is_note(run, path):
             continue
-        elif path.name.startswith(".") and path.name.endswith(".part"):
+        elif unfinished_name(path.name) is not None:
             yield unfinished(path, len(forgotten))
         elif name in announced:
             yield from _compared(run, path, announced[name], tainted, forgotten)
-        elif path.suffix == SUFFIX:
+        elif path.suffix == TENSORS:
             yield _stray(path, name, tainted, forgotten)
         else:
             yield f"{path}: not written by Expunge, so look yourself, and move it elsewhere if it holds nothing"
@@ -59,26 +46,30 @@ def strays(
 
 def may_stray(run: Run, name: str) -> bool:
     """Whether a file of this name in the run's own folder could be a stray: nothing that the run itself needs."""
-    part = name.rsplit("/", 1)[-1]
-    if part.startswith(".") and part.endswith(".part"):
+    if unfinished_name(name.rpartition("/")[2]) is not None:
         return True
-    return part.endswith(SUFFIX) and name not in _announced(run) and not _is_own(name, run)
+    return name.endswith(TENSORS) and name not in _announced(run) and not _is_own(name, run)
+
+
+def is_read_off(name: str) -> bool:
+    """Whether a file was read off rows: no record needs it."""
+    named = declared(name)
+    return named is not None and named.holds.held is Held.ROWS
 
 
 def _announced(run: Run) -> dict[str, str]:
     """Files of tensors that the run needs, by name, with the digests that it gives them."""
-    found = {
-        f"checkpoints/shard-{shard}-step-{step:08d}{SUFFIX}": digest
-        for (shard, step), digest in logged_states(run).items()
-    }
+    found = {state_name(shard, step): digest for (shard, step), digest in logged_states(run).items()}
     digest = run.told.weights_digest
-    return found if digest is None else {**found, MODEL: str(digest)}
+    return found if digest is None else {**found, MODEL: digest}
 
 
 def _is_own(name: str, run: Run) -> bool:
-    """A file that Expunge writes there and that was looked into, or has nothing to look for."""
-    trace = TRACES.match(name)
-    return name in OWN or name in RECORD or (trace is not None and int(trace["shard"]) < run.recipe.shards)
+    """A file that is declared, and was looked into or has nothing to look for. Weights and states are compared."""
+    named = declared(name)
+    if named is None or (named.shard or 0) >= run.recipe.shards:
+        return False
+    return named.holds.held is not Held.STATES or named.holds.remedy is Remedy.CUT
 
 
 def _compared(run: Run, path: Path, named: str, tainted: Mapping[str, str], forgotten: np.ndarray) -> Iterator[Holding]:
@@ -101,7 +92,8 @@ def _stray(path: Path, name: str, tainted: Mapping[str, str], forgotten: np.ndar
     if digest is not None and digest in tainted:
         why = f"it is {tainted[digest]}"
         return _holding(path, f"copy of an old state: {inside}", why, digest, Remedy.REMOVE, forgotten)
-    if name.startswith("checkpoints/") and CHECKPOINT.match(path.name):
+    named = declared(name)
+    if named is not None and named.step is not None:
         why = "the run's log does not name it, so what it holds cannot be told"
         return _holding(path, f"state that no log names: {inside}", why, digest, Remedy.REMOVE, forgotten)
     return f"{path}: weights that Expunge did not write, so look yourself, and move them elsewhere if they hold nothing"

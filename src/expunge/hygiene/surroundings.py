@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -10,10 +10,10 @@ from typing import Any, cast
 from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
-from expunge.records.bundle import ENVELOPE
+from expunge.records.bundle import ENVELOPE, PACKED
+from expunge.records.documents import STORE, TRIALS, TUNING
+from expunge.records.run_file import RunFile
 from expunge.train.run import COMMITTED, Run
-
-STORES = ("store.json", "store/store.json")
 
 
 @dataclass
@@ -50,9 +50,9 @@ def look_around(run: Run, folders: Sequence[Path] = ()) -> Surroundings:
     for place in sorted({*(path.parent for path in seen), *named}):
         for path in [place, *_folders(place, found)] if place in named else _folders(place, found):
             _add(found, path, seen)
-        found.bundles += sorted(path.resolve() for path in place.glob("*.zip") if path.is_file())
+        found.bundles += sorted(path.resolve() for path in place.glob(f"*{PACKED}") if path.is_file())
     found.unclear += [
-        f"{link} is a link to a run and was not followed: name its folder with --folder"
+        f"{link} is a link to a run and was not followed: name its folder in `folders`"
         for link in found.links
         if link.resolve() not in seen
     ]
@@ -91,10 +91,10 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
         return
     seen.add(path)
     root = found.run.told.dataset_root
-    if (path / "run.json").is_file():
+    if (path / RunFile.NAME).is_file():
         other = _open(path)
         if other is None:
-            found.unclear.append(f"{path} has a run.json that cannot be read: nothing of it was looked at")
+            found.unclear.append(f"{path} has a {RunFile.NAME} that cannot be read: nothing of it was looked at")
         elif other.told.dataset_root != root:
             found.strangers.append(other)
         else:
@@ -103,39 +103,45 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
     if (path / ENVELOPE).is_file():
         found.bundles.append(path)
         return
-    if _tuned_on(path) == root:
+    if tuned_on(path) == root:
         found.tunings.append(path)
         for inner in _folders(path, found):
             _add(found, inner, seen)
-    for marker in STORES:
-        if (path / marker).is_file():
-            for other in _stored((path / marker).parent):
+    for store in (path, path / "store"):
+        if (store / STORE).is_file():
+            for other in _stored(store):
                 (found.stored if other.told.dataset_root == root else found.strangers).append(other)
 
 
 def _stored(store: Path) -> Iterator[Run]:
-    for found in sorted(store.glob("??/*/run.json")):
+    for found in sorted(store.glob(f"??/*/{RunFile.NAME}")):
         other = _open(found.parent)
         if other is not None:
             yield other
 
 
-def _tuned_on(path: Path) -> str | None:
+def tuned_on(path: Path) -> str | None:
     """Root of the data set that a tuning was made on; None for a folder that is none."""
-    if (path / "tuning.json").is_file():
-        return _root_in(path / "tuning.json")
-    return _root_in(path / "trials.jsonl") if (path / "trials.jsonl").is_file() else None
+    asked = asked_first(path)
+    told = next((found for found in (_object_in(path / TUNING), asked) if found is not None), {})
+    root = told.get("data_root")
+    return root if isinstance(root, str) else None
 
 
-def _root_in(path: Path) -> str | None:
+def asked_first(path: Path) -> Mapping[str, Any] | None:
+    """The request of a tuning, from the first line of its trials; None where there is none."""
+    request = (_object_in(path / TRIALS) or {}).get("request")
+    return cast("dict[str, Any]", request) if isinstance(request, dict) else None
+
+
+def _object_in(path: Path) -> Mapping[str, Any] | None:
+    """What a file or its first line holds, if that is an object."""
     try:
         content = read_bytes(path, "the tuning")
-        value: Any = parse_json(content.splitlines()[0] if path.suffix == ".jsonl" and content else content)
+        value: Any = parse_json(content.splitlines()[0] if path.name == TRIALS and content else content)
     except ExpungeError:
         return None
-    request = cast("dict[str, Any]", value).get("request", value) if isinstance(value, dict) else None
-    root = cast("dict[str, Any]", request).get("data_root") if isinstance(request, dict) else None
-    return root if isinstance(root, str) else None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _folders(place: Path, found: Surroundings) -> list[Path]:
@@ -145,7 +151,7 @@ def _folders(place: Path, found: Surroundings) -> list[Path]:
     except OSError as error:
         found.unclear.append(f"{place} could not be read ({error.strerror or error})")
         return []
-    found.links += [item for item in items if item.is_symlink() and (item / "run.json").is_file()]
+    found.links += [item for item in items if item.is_symlink() and (item / RunFile.NAME).is_file()]
     return [item.resolve() for item in items if item.is_dir() and not item.is_symlink()]
 
 

@@ -9,26 +9,28 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from expunge.core.errors import ExpungeError, InvalidArgument
-from expunge.core.files import read_bytes
-from expunge.core.hashing import parse_json
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.hygiene.data_rows import SOURCE, data_place, shown_place
 from expunge.hygiene.handed_over import bundle_holdings
 from expunge.hygiene.held_salts import check_salts, needed_salts, salts_place
-from expunge.hygiene.holdings import Holding, Remedy, digests_of, held_by, holdings_of
+from expunge.hygiene.holdings import Holding, digests_of, held_by, holdings_of, whole
 from expunge.hygiene.other_commitments import place_of, same_data
 from expunge.hygiene.places import Kinship, Place
 from expunge.hygiene.strays import strays
-from expunge.hygiene.surroundings import Surroundings, look_around
-from expunge.records.bundle import Repacked
+from expunge.hygiene.surroundings import Surroundings, asked_first, look_around
+from expunge.records.bundle import MODEL, Repacked
 from expunge.records.catalogue import EXACT_METHODS
-from expunge.records.declaration import INTENT, Declaration, read_declaration
+from expunge.records.declaration import Declaration, Intent, read_declaration
+from expunge.records.documents import RECORD, lying
+from expunge.records.evaluation import Evaluation
+from expunge.records.form import to_plain
+from expunge.records.holds import Remedy
 from expunge.train.run import Run
 
 KEPT = "kept as you asked"
@@ -67,7 +69,7 @@ class Survey:
 
     @property
     def ours(self) -> tuple[Holding, ...]:
-        """What ``--destroy`` ends."""
+        """What ``destroy`` ends."""
         return tuple(holding for place in self.places for holding in place.ours)
 
     @property
@@ -94,14 +96,20 @@ class Survey:
             "clean": self.clean,
             "interrupted": self.interrupted,
             "holds": [
-                {"of": str(place.path), "kinship": place.kinship.value, **holding.as_json()}
+                {
+                    "of": str(place.path),
+                    "kinship": place.kinship.value,
+                    "path": str(holding.path),
+                    "remedy": holding.remedy.value,
+                    **{name: getattr(holding, name) for name in ("what", "why", "slots", "digest", "bytes")},
+                }
                 for place in self.places
                 for holding in place.holdings
             ],
             "unclear": [*self.misnamed, *self.unclear],
             "unseen": list(self.unseen),
             "notes": list(self.notes),
-            "declared": None if self.declared is None else self.declared.as_json(),
+            "declared": None if self.declared is None else to_plain(self.declared),
         }
 
 
@@ -125,7 +133,7 @@ def survey(
     if not len(forgotten):
         raise InvalidArgument(f"{run.path} has forgotten nothing: name a run that `expunge unlearn` made")
     strange = [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK) or not folder.is_dir()]
-    misnamed = [f"{folder} is no folder that can be read: check what --folder names" for folder in strange]
+    misnamed = [f"{folder} is no folder that can be read: check what `folders` names" for folder in strange]
     found = look_around(run, [folder for folder in folders if folder not in strange])
     unclear, caveats = list(found.unclear), list[str](ELSEWHERE)
     kin = list(same_data(run, found.strangers, data, salts, unclear))
@@ -134,7 +142,7 @@ def survey(
     places += [*_tunings(found, forgotten), *_studies(found, forgotten)]
     if data is None:
         where = shown_place(run, None)
-        caveats.insert(0, f"the data ({where}): --data PATH, or --data {SOURCE}, compares them row by row")
+        caveats.insert(0, f"the data ({where}): `data` PATH, or `data` {SOURCE}, compares them row by row")
     else:
         places += _some(data_place(run, data, salts, unclear, misnamed))
     kept = frozenset(path.resolve() for path in keep)
@@ -160,7 +168,7 @@ def survey(
         caveats=tuple(caveats),
         notes=tuple(_notes(found, places)),
         declared=read_declaration(run.path),
-        interrupted=(run.path / INTENT).is_file(),
+        interrupted=(run.path / Intent.NAME).is_file(),
         kept=kept,
         needed=needed,
         data=data,
@@ -239,22 +247,9 @@ def _tunings(found: Surroundings, forgotten: np.ndarray) -> Iterator[Place]:
     """A tuning's trials and choice come from its twins, and hold what these were trained on."""
     for folder in found.tunings:
         held = _held_by_tuning(folder, found, forgotten)
-        files = [folder / name for name in ("trials.jsonl", "tuning.json") if (folder / name).is_file()]
-        if not held:
-            continue
-        holdings = tuple(
-            Holding(
-                path=path,
-                what="tuning history: scores and the fields that they chose",
-                why="its rehearsals read these rows",
-                slots=held,
-                digest=None,
-                bytes=path.stat().st_size,
-                remedy=Remedy.REMOVE,
-            )
-            for path in files
-        )
-        yield Place(path=folder, kinship=Kinship.TUNING, holdings=holdings)
+        if held:
+            holdings = tuple(whole(path, named, held) for path, named in lying(folder) if named is not None)
+            yield Place(path=folder, kinship=Kinship.TUNING, holdings=holdings)
 
 
 def _held_by_tuning(folder: Path, found: Surroundings, forgotten: np.ndarray) -> int:
@@ -265,12 +260,9 @@ def _held_by_tuning(folder: Path, found: Surroundings, forgotten: np.ndarray) ->
         for twin in twins[1:]:
             spared = np.intersect1d(spared, twin.tombstones)
         return len(np.setdiff1d(forgotten, spared))
-    try:
-        first = read_bytes(folder / "trials.jsonl", "the tuning").splitlines()[0]
-        avoided = cast("dict[str, Any]", parse_json(first))["request"]["avoid"]["digest"]
-    except (ExpungeError, LookupError, TypeError):
-        return len(forgotten)
-    return 0 if avoided == tombstones_digest(forgotten).hex() else len(forgotten)
+    avoided = (asked_first(folder) or {}).get("avoid")
+    spared = isinstance(avoided, dict) and avoided.get("digest") == tombstones_digest(forgotten).hex()
+    return 0 if spared else len(forgotten)
 
 
 def _studies(found: Surroundings, forgotten: np.ndarray) -> Iterator[Place]:
@@ -285,7 +277,7 @@ def _studies(found: Surroundings, forgotten: np.ndarray) -> Iterator[Place]:
             what="a result of a study",
             why="trained on them; the study would make it again, so remove its folder yourself",
             slots=len(held),
-            digest=None if digest is None else str(digest),
+            digest=digest,
             bytes=sum(path.stat().st_size for path in files),
             remedy=Remedy.OWNER,
         )
@@ -295,12 +287,12 @@ def _studies(found: Surroundings, forgotten: np.ndarray) -> Iterator[Place]:
 def _check_kept(kept: frozenset[Path], places: Sequence[Place]) -> None:
     strange = sorted(str(path) for path in kept - {place.path for place in places})
     if strange:
-        raise InvalidArgument(f"--keep {strange[0]} is none of the folders that were looked into: check its name")
+        raise InvalidArgument(f"`keep` {strange[0]} is none of the folders that were looked into: check its name")
 
 
 def _notes(found: Surroundings, places: Sequence[Place]) -> Iterator[str]:
     """What is no file and still belongs beside the list."""
-    holding = {place.path for place in places if any(item.path.name == "model.safetensors" for item in place.holdings)}
+    holding = {place.path for place in places if any(item.path.name == MODEL for item in place.holdings)}
     for one in (found.run, *found.others):
         method = one.method
         if (
@@ -313,11 +305,11 @@ def _notes(found: Surroundings, places: Sequence[Place]) -> Iterator[str]:
                 f"{one.path} was made by {method}: whether its weights still hold them is no question of files, and "
                 "nothing here answers it (N5)"
             )
-    if (found.run.path / "record" / "envelope.json").is_file():
+    if (found.run.path / RECORD).is_file():
         yield (
             "the record of this run is signed already: it does not list what is destroyed from now on; hand "
-            "hygiene.json over beside the bundle"
+            f"{Declaration.NAME} over beside the bundle"
         )
     parents = [place for place in places if place.kinship is Kinship.PARENT and place.ours]
-    if parents and found.run.method is not None and not (found.run.path / "evaluation.json").is_file():
+    if parents and found.run.method is not None and not (found.run.path / Evaluation.NAME).is_file():
         yield "once the parent's weights are gone, `expunge evaluate` cannot compare with them: evaluate before"

@@ -23,8 +23,8 @@ from expunge.measure.contract import readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Asked, Ground, Rows, Trial, probe_seed, split_holdout
+from expunge.records.document import seal, write_document
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
-from expunge.records.form import seal, write_document
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
@@ -54,7 +54,7 @@ def evaluate(
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
         raise InvalidArgument(
-            f"--out {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
+            f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
         )
     forget = unlearned.forget_set
     first = unlearned.parent if original is None else _original(unlearned, _opened(original))
@@ -76,12 +76,12 @@ def _original(unlearned: Run, original: Run) -> Run:
     """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
     before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
     if original.told.dataset_root != unlearned.told.dataset_root:
-        raise InvalidArgument(f"--original {original.path} was trained on other data: its root differs")
+        raise InvalidArgument(f"`original` {original.path} was trained on other data: its root differs")
     if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
-        raise InvalidArgument(f"--original {original.path} has another recipe than {unlearned.path}")
+        raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
     if not np.array_equal(original.tombstones, before):
         raise InvalidArgument(
-            f"--original {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
+            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
             f"were {len(before)}: name the run that was unlearned"
         )
     return original
@@ -98,7 +98,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
         if reference.told.tombstones != unlearned.told.tombstones:
             raise InvalidArgument(
                 f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
-                "--forget"
+                "`forget`"
             )
         if not reference.told.recorded:
             raise InvalidArgument(
@@ -150,7 +150,7 @@ def trial_of(
         gone = int((~train.present[forgotten]).sum())
         raise DataError(
             f"{gone} of {len(forgotten)} forgotten rows are no longer in the data: an evaluation must see them; give "
-            "the data as they were with --data"
+            "the data as they were with `data`"
         )
     retained = np.setdiff1d(np.arange(len(train)), run.tombstones)
     held_out = _holdout_rows(train, holdout, run.tombstones)

@@ -7,7 +7,6 @@ nothing is executed, no link is followed; sizes are checked before and while byt
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -25,10 +24,13 @@ from expunge.core.errors import InvalidArgument, RecordError, RunError
 from expunge.core.files import link_or_copy, write_bytes, write_with
 from expunge.records.archive import Member, open_member, read_directory, write_archive
 from expunge.records.canonical import read_json
+from expunge.records.holds import NOTHING, Held, Layout, Named, states
 from expunge.records.limits import LIMITS, MEBIBYTE, Code, Limits, refused
 from expunge.records.tensors import TensorFile
 
 ENVELOPE = "envelope.json"
+RECIPE = "recipe.json"
+PACKED = ".zip"  # how names of bundles in one file end
 MODEL = "model.safetensors"
 TRACE = "trace.bin"
 UNITS = "units.bin"
@@ -48,32 +50,39 @@ class Kind(Enum):
     TENSORS = "a safetensors file"
 
 
-PLACES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
-    (re.compile(pattern + r"\Z"), kind)
-    for pattern, kind in (
-        (r"(?:envelope|commit|recipe)\.json", Kind.JSON),
-        (r"(?:leaves(?:-calibration|-holdout)?|assignment|units|trace)\.bin", Kind.BYTES),
-        (r"model\.safetensors", Kind.TENSORS),
-        (r"checkpoints/shard-(?:0|[1-9][0-9]{0,3})-step-(?:[0-9]{8}|[1-9][0-9]{8,15})\.safetensors", Kind.TENSORS),
-        (r"log/checkpoint(?:-(?:0|[1-9][0-9]{0,15}))?", Kind.NOTE),  # the last one; earlier ones by their size
-        (r"log/inclusion-[0-9a-f]{64}\.json", Kind.JSON),  # by the digest of the envelope that is included
-        (r"log/consistency-(?:0|[1-9][0-9]{0,15})\.json", Kind.JSON),  # from that earlier size to the last one
-        (r"parents/[0-9a-f]{64}\.json", Kind.JSON),  # by the digest of the envelope
-    )
+TRAINED = "the run that it is of was trained on them"
+STATE_NAME = r"shard-(?P<shard>0|[1-9][0-9]{0,3})-step-(?P<step>[0-9]{8}|[1-9][0-9]{8,15})\.safetensors"
+PLACES: tuple[tuple[Layout, Kind], ...] = (  # what holds rows in the order in which hygiene lists it
+    (Layout(r"(?:envelope|commit|recipe)\.json", NOTHING), Kind.JSON),
+    (Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING), Kind.BYTES),
+    (Layout(r"model\.safetensors", states("model in a bundle: weights", TRAINED)), Kind.TENSORS),
+    (Layout(r"trace\.bin", states("trace in a bundle: digests of losses", TRAINED)), Kind.BYTES),
+    (Layout(STATE_NAME, states("state in a bundle: {name}", TRAINED), "checkpoints"), Kind.TENSORS),
+    (Layout(r"checkpoint(?:-(?:0|[1-9][0-9]{0,15}))?", NOTHING, "log"), Kind.NOTE),  # the last; earlier by their size
+    (Layout(r"inclusion-[0-9a-f]{64}\.json", NOTHING, "log"), Kind.JSON),  # by the digest of the envelope included
+    (Layout(r"consistency-(?:0|[1-9][0-9]{0,15})\.json", NOTHING, "log"), Kind.JSON),  # from that size to the last
+    (Layout(r"[0-9a-f]{64}\.json", NOTHING, "parents"), Kind.JSON),  # by the digest of the envelope
 )
 
 
 def kind_of(name: str) -> Kind:
     """What the file of that name holds; a name that is not on the list is refused."""
     check_path(name)
-    for pattern, kind in PLACES:
-        if pattern.match(name):
+    for layout, kind in PLACES:
+        if layout.named(name) is not None:
             return kind
     raise refused(
         Code.UNSAFE_FILE,
         f"{name!r} is no file of a bundle (envelope, commit and recipe.json; leaves, assignment, units and trace.bin; "
         "model.safetensors; checkpoints/, log/, parents/): take it out, nothing but the list is opened",
     )
+
+
+def holding_rows(names: Iterable[str]) -> Iterator[Named]:
+    """Those files of a bundle that hold rows which its run was trained on."""
+    for layout, _ in PLACES:
+        found = (layout.named(name) for name in names if layout.holds.held is not Held.NOTHING)
+        yield from (named for named in found if named is not None)
 
 
 def check_path(name: str) -> None:

@@ -1,20 +1,37 @@
-"""hygiene.json: what a run declares destroyed, or until when the old state is kept for auditors. Records repeat it."""
+"""What hygiene writes: what a run declares destroyed, what a destruction is about to end, and what left an old folder.
+
+Records repeat ``hygiene.json``, so nothing that is not known may stand in it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, ClassVar
 
-from expunge.core.clock import is_utc_second
 from expunge.core.errors import DataError
 from expunge.core.files import read_bytes, write_text
-from expunge.core.hashing import parse_json, plain_json
+from expunge.core.hashing import parse_json
+from expunge.records.document import Document, read_document, write_document
+from expunge.records.form import NEEDED, Many, Plain, Through
+from expunge.records.holds import NOTHING, Holds, Remedy
+from expunge.records.scalars import Bound, Digest, Second, Slots, sized
 
-FORMAT = "expunge/hygiene/1"
-NAME = "hygiene.json"
-INTENT = "hygiene-intent.json"
+LONGEST_PLACE = 4096
+MOST = 2**20
+Place = Annotated[
+    Path,
+    Through(
+        Annotated[
+            str,
+            sized(1, LONGEST_PLACE, "a path"),
+            Bound("a path", lambda value: value if value.isprintable() else None),
+        ],
+        str,
+        Path,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -22,30 +39,83 @@ class Destroyed:
     """One thing that is gone: what it was, and its digest if it had one, in hexadecimal."""
 
     what: str
-    digest: str | None = None
+    digest: Digest | None = field(default=None, metadata=NEEDED)
 
 
 @dataclass(frozen=True)
 class Window:
-    """The old state is kept for so many days; ``until`` is a second in UTC."""
+    """The old state is kept for so many days."""
 
-    days: int
-    until: str
+    days: Annotated[int, Bound("a number of days from 1", lambda value: value or None)]
+    until: Second
 
 
 @dataclass(frozen=True)
-class Declaration:
-    """What hygiene.json says."""
+class Declaration(Document):
+    """hygiene.json: what is gone, or until when the old state is kept for auditors."""
 
-    retired: tuple[Destroyed, ...] = ()
-    window: Window | None = None
+    FORMAT: ClassVar[str] = "expunge/hygiene/1"
+    NAME: ClassVar[str] = "hygiene.json"
+    HOLDS: ClassVar[Holds] = NOTHING
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "retired": [{"what": item.what, "digest": item.digest} for item in self.retired],
-            "window": None if self.window is None else {"days": self.window.days, "until": self.window.until},
-        }
+    retired: Annotated[tuple[Destroyed, ...], Many(MOST)] = ()
+    window: Window | None = field(default=None, metadata=NEEDED)
+
+    def check(self, where: str) -> None:
+        """A record repeats it: what is not known cannot be repeated."""
+        if self.rest:
+            raise DataError(f"{where} has the unknown field {min(self.rest)[:40]!r}: the file was altered")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Plain):
+    """One thing to end; ``folder`` is the run or tuning that it lies in, None for salts."""
+
+    path: Place
+    folder: Place | None
+    what: str
+    digest: Digest | None
+    remedy: Remedy
+    keep: int
+    rows: Slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent(Document):
+    """hygiene-intent.json: what a destruction is about to end, for the run with these weights.
+
+    ``before`` is what was declared when it began; older files do not say.
+    """
+
+    FORMAT: ClassVar[str] = "expunge/hygiene-intent/1"
+    NAME: ClassVar[str] = "hygiene-intent.json"
+    HOLDS: ClassVar[Holds] = NOTHING
+
+    run: Digest
+    before: Annotated[tuple[Destroyed, ...], Many(MOST)] | None = None
+    steps: Annotated[tuple[Step, ...], Many(MOST)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone(Plain):
+    """A file that went from an old folder."""
+
+    file: str
+    what: str
+    digest: Digest | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retired(Document):
+    """retired.json: what went from an old folder, and for which new weights, before it goes."""
+
+    FORMAT: ClassVar[str] = "expunge/retired/1"
+    NAME: ClassVar[str] = "retired.json"
+    HOLDS: ClassVar[Holds] = NOTHING
+    AGAIN: ClassVar[str] = "; remove it and look again"
+
+    run: Digest = field(metadata={"name": "for"})
+    gone: Annotated[tuple[Gone, ...], Many(MOST)]
 
 
 def together(before: Sequence[Destroyed], now: Sequence[Destroyed]) -> tuple[Destroyed, ...]:
@@ -55,41 +125,18 @@ def together(before: Sequence[Destroyed], now: Sequence[Destroyed]) -> tuple[Des
 
 def write_declaration(folder: Path, declaration: Declaration) -> None:
     """Into the run folder, whole or not at all."""
-    write_text(folder / NAME, plain_json(declaration.as_json()))
+    write_text(folder / Declaration.NAME, write_document(declaration))
 
 
 def read_declaration(folder: Path) -> Declaration | None:
     """What the run declares; None where nothing was declared."""
-    path = folder / NAME
+    path = folder / Declaration.NAME
     if not path.is_file():
         return None
-    value = parse_json(read_bytes(path, "the declaration"))
-    broken = DataError(f"{path} is no declaration of hygiene: it was altered; run `expunge hygiene {folder}` again")
-    if not isinstance(value, dict):
-        raise broken
-    found = cast("dict[str, Any]", value)
-    if set(found) != {"format", "retired", "window"} or found["format"] != FORMAT:
-        raise broken
-    if not isinstance(found["retired"], list):
-        raise broken
-    retired: list[Destroyed] = []
-    for item in cast("list[Any]", found["retired"]):
-        if not isinstance(item, dict) or set(cast("dict[str, Any]", item)) != {"what", "digest"}:
-            raise broken
-        entry = cast("dict[str, Any]", item)
-        if not isinstance(entry["what"], str) or not (entry["digest"] is None or _is_digest(entry["digest"])):
-            raise broken
-        retired.append(Destroyed(entry["what"], entry["digest"]))
-    window = found["window"]
-    if window is None:
-        return Declaration(tuple(retired))
-    if not isinstance(window, dict) or set(cast("dict[str, Any]", window)) != {"days", "until"}:
-        raise broken
-    named = cast("dict[str, Any]", window)
-    if type(named["days"]) is not int or named["days"] < 1 or not is_utc_second(str(named["until"])):
-        raise broken
-    return Declaration(tuple(retired), Window(named["days"], str(named["until"])))
-
-
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+    told: Any = parse_json(read_bytes(path, "the declaration"))
+    try:
+        return read_document(Declaration, told, str(path))
+    except DataError:
+        raise DataError(
+            f"{path} is no declaration of hygiene: it was altered; run `expunge hygiene {folder}` again"
+        ) from None

@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
-from expunge.records.form import Plain, Sealed
+from expunge.records.document import Sealed
+from expunge.records.form import Plain
+from expunge.records.holds import Holds, listed
 from expunge.records.scalars import Amount, Bound, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
-NAME = "evaluation.json"
 AGAIN = "run expunge evaluate again"
 
 
@@ -97,6 +98,10 @@ class Evaluation(Sealed):
     """The whole file."""
 
     FORMAT: ClassVar[str] = "expunge/evaluation/1"
+    NAME: ClassVar[str] = "evaluation.json"
+    HOLDS: ClassVar[Holds] = listed(
+        "examples of an evaluation: labels and confidences", "they describe single rows", "examples"
+    )
     AGAIN: ClassVar[str] = f"; {AGAIN}"
 
     weights_digest: Digest

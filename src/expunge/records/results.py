@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figure, Figures, Means
-from expunge.records.form import INLINE, NULL, Document, Plain
+from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 NAME = "results.json"

@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.records.form import INLINE, Document, Plain, Through, to_plain
+from expunge.records.document import Document
+from expunge.records.form import INLINE, Plain, Through, to_plain
+from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Amount, Digest, Large, Second, Slots
 from expunge.records.values import WrittenGuarantee
-
-NAME = "run.json"
 
 
 def _beacon(told: Any) -> Beacon:
@@ -205,6 +205,8 @@ class RunFile(Document):
     """The whole file. What older versions did not write may be absent: the trace, the beacon's description."""
 
     FORMAT: ClassVar[str] = "expunge/run/1"
+    NAME: ClassVar[str] = "run.json"
+    HOLDS: ClassVar[Holds] = NOTHING
 
     status: Literal["running", "committed", "finished"]
     operation: Literal["train", "unlearn"]

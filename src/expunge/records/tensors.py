@@ -19,6 +19,7 @@ from expunge.core.errors import DataError, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, parse_json, text_bytes, u32, u64
 from expunge.records.limits import LIMITS, MEBIBYTE, Code, Limits, refused
 
+TENSORS = ".safetensors"  # how names of such files end
 LENGTH_BYTES = 8
 MOST_AXES = 64
 FIELDS = ("dtype", "shape", "data_offsets")

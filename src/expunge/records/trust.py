@@ -11,7 +11,7 @@ from expunge.records.record import RunRecord
 
 
 def trust_digest(kind: str, name: str, sources: str) -> str:
-    """What a verifier's ``trust`` names. ``kind`` is "model" or "method", ``sources`` their digest in hexadecimal."""
+    """What ``trust`` names. ``kind`` is "model" or "method", ``sources`` their digest in hexadecimal."""
     return sha256(b"expunge/trust/1", text_bytes(kind), text_bytes(name), text_bytes(sources)).hex()
 
 

@@ -11,10 +11,9 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Empirical, Exact, Guarantee, Supported
 from expunge.core.wording import LONGEST_NAME, clean, without_places
-from expunge.records.evaluation import NAME as EVALUATION
+from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document
-from expunge.records.run_file import NAME, Result, RunFile, TrainRequest, UnlearnRequest
+from expunge.records.run_file import Result, RunFile, TrainRequest, UnlearnRequest
 
 AFRESH = "retrained from the start"  # what the table calls a training without the forget set that was evaluated
 
@@ -97,9 +96,9 @@ class Facts:
 
 def read_facts(folder: Path) -> Facts:
     """Open a run's folder; what is no run, unfinished, altered or measured on other weights is refused."""
-    if not (folder / NAME).is_file():
-        raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
-    told = read_document(RunFile, read_bytes(folder / NAME, "the run"), f"{NAME} in {folder}", RunError)
+    if not (folder / RunFile.NAME).is_file():
+        raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
+    told = read_document(RunFile, read_bytes(folder / RunFile.NAME, "the run"), f"{RunFile.NAME} in {folder}", RunError)
     if told.status != "finished" or told.result is None:
         raise RunError(
             f"{folder} is not finished: it is running or was interrupted; run the command that made it again, it "
@@ -107,7 +106,8 @@ def read_facts(folder: Path) -> Facts:
         )
     if isinstance(told.result.guarantee, Empirical) and told.result.guarantee.passed:
         raise DataError(
-            f"{NAME} in {folder} guarantee claims tests passed, which only an evaluation can: run.json was altered"
+            f"{RunFile.NAME} in {folder} guarantee claims tests passed, which only an evaluation can: "
+            "run.json was altered"
         )
     _check_recipe(folder, told)
     evaluation = read_evaluation(folder)
@@ -119,10 +119,10 @@ def read_facts(folder: Path) -> Facts:
 
 def read_evaluation(folder: Path) -> Evaluation | None:
     """The evaluation in a run's folder, none where there is none; a file that was altered is refused."""
-    path = folder / EVALUATION
+    path = folder / Evaluation.NAME
     if not path.exists():
         return None
-    return read_document(Evaluation, read_bytes(path, "the evaluation"), f"{EVALUATION} in {folder}")
+    return read_document(Evaluation, read_bytes(path, "the evaluation"), f"{Evaluation.NAME} in {folder}")
 
 
 def _unlearning(told: RunFile, evaluation: Evaluation | None) -> Unlearning | None:

@@ -20,7 +20,7 @@ from expunge.core.errors import RunError
 from expunge.core.files import write_text
 from expunge.measure import PROBES
 from expunge.measure.contract import readings_of
-from expunge.records.form import read_document, write_document
+from expunge.records.document import read_document, write_document
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry
 from expunge.study.job import Job, Work

@@ -19,9 +19,9 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.values import Undecided
 from expunge.core.version import __version__
+from expunge.records.document import read_document, write_document
 from expunge.records.figures import FIGURES as MEASURED
 from expunge.records.figures import Figure
-from expunge.records.form import read_document, write_document
 from expunge.records.results import NAME, Results, StudyCost
 from expunge.records.study_store import Outcome, StudyFile
 from expunge.study.axes import Axis

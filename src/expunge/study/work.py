@@ -34,7 +34,8 @@ from expunge.measure.evaluate import evaluate
 from expunge.measure.readings import Kept, read, rows_digest
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import to_plain, write_document
+from expunge.records.document import write_document
+from expunge.records.form import to_plain
 from expunge.records.run_file import TunedFields
 from expunge.records.study_store import Entry, Outcome
 from expunge.records.tuning import JobAsked, KeptTrial
@@ -248,7 +249,7 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     with pinned(run.recipe):
         for reading, answered in read(run, readings_of(PROBES), rows, find_device(run.told.device)).items():
             kept[reading, run.weights_digest, rows_digest(run, rows)] = answered
-    return Result(digest_of(run.told), float(run.result.example_steps))
+    return Result(digest_of(run.told), run.result.example_steps)
 
 
 def _evaluate(job: Job, at: At) -> Result:

@@ -14,7 +14,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.commitment import Commitment
 from expunge.data.salts import OPEN, Salts, SecretSalts, check_apart, draw_salts, read_salts
 from expunge.data.stored import write_commitment
-from expunge.records.run_file import NAME, RunFile
+from expunge.records.run_file import RunFile
 from expunge.train.folder import check_free, finished_or_other, writing
 from expunge.train.perturbation import keep_key, reveal_key
 from expunge.train.run import COMMITTED, Run, write_run_file
@@ -46,7 +46,7 @@ def chosen_salts(folder: Path, given: Path | str | None, rows: int, *, draw: boo
         return _secret(read_salts(given, rows))
     if not draw:
         raise InvalidArgument(
-            f"salt file {given} does not exist: `expunge train … --commit-only --salts {given}` draws one"
+            f"salt file {given} does not exist: `expunge.train(…, commit_only=True, salts={given})` draws one"
         )
     check_free(folder)
     return draw_salts(given, rows)
@@ -58,8 +58,8 @@ def _secret(salts: SecretSalts) -> SecretSalts:
     if odd:
         raise InvalidArgument(
             f"salt file {salts.place} hides nothing of row {odd[0]}: its salt is an open one that everybody can "
-            "compute, or that of another row; name a file that does not exist, and --commit-only draws secret salts "
-            "into it, or leave --salts out"
+            "compute, or that of another row; name a file that does not exist, and `commit_only` draws secret salts "
+            "into it, or leave `salts` out"
         )
     return salts
 
@@ -68,13 +68,13 @@ def _check_kind(folder: Path, given: Path | str | None) -> None:
     described = Run.open_any(folder).told.data
     if described.secret and given is None:
         raise RunError(
-            f"{folder} was committed under secret salts, open ones are asked for: give their file with --salts "
-            f"{described.salt_file}, or choose another --out"
+            f"{folder} was committed under secret salts, open ones are asked for: give their file with `salts` "
+            f"{described.salt_file}, or choose another `out`"
         )
     if not described.secret and given is not None:
         raise RunError(
-            f"{folder} was committed under open salts, those of {given} are asked for: leave --salts out, or choose "
-            "another --out"
+            f"{folder} was committed under open salts, those of {given} are asked for: leave `salts` out, or choose "
+            "another `out`"
         )
 
 
@@ -84,7 +84,7 @@ def hold(folder: Path, told: RunFile, commitment: Commitment, units: np.ndarray,
         finished_or_other(folder, told)
         if key is not None:
             keep_key(folder, key)
-        if not (folder / NAME).exists():
+        if not (folder / RunFile.NAME).exists():
             write_run_file(folder, told)
         reveal_key(folder)
         write_commitment(folder, commitment, units)

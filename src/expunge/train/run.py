@@ -19,7 +19,7 @@ from expunge.core.values import Guarantee
 from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
-from expunge.data.forget_set import ForgetSet
+from expunge.data.forget_set import ForgetSet, read_forget_set
 from expunge.data.forms import read
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
@@ -27,8 +27,9 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
-from expunge.records.form import read_document, write_document
-from expunge.records.run_file import NAME, Counts, DataFile, Forgetting, Result, Roots, RunFile
+from expunge.records.document import read_document, write_document
+from expunge.records.forget_file import ForgetFile
+from expunge.records.run_file import Counts, DataFile, Forgetting, Result, Roots, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -60,16 +61,16 @@ class Run:
     def open_any(cls, path: Path | str) -> Run:
         """Open a run whatever its state."""
         folder = Path(path)
-        if not (folder / NAME).is_file():
-            raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
-        content = parse_json(read_bytes(folder / NAME, "the run"))
+        if not (folder / RunFile.NAME).is_file():
+            raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
+        content = parse_json(read_bytes(folder / RunFile.NAME, "the run"))
         told = content if isinstance(content, dict) else {"format": content}
-        return cls(folder, read_document(RunFile, told, str(folder / NAME), RunError))
+        return cls(folder, read_document(RunFile, told, str(folder / RunFile.NAME), RunError))
 
     def _untrained(self) -> RunError:
         return RunError(
-            f"{self.path} holds a commitment and no model so far: run its training command without --commit-only, and "
-            "with --beacon if one was drawn since"
+            f"{self.path} holds a commitment and no model so far: run its training command without `commit_only`, and "
+            "with `beacon` if one was drawn since"
         )
 
     def _forgot_nothing(self) -> InvalidArgument:
@@ -177,14 +178,14 @@ class Run:
         """What this run forgot, or was trained without; a plain training forgot nothing."""
         if self.told.operation != "unlearn" and not self.told.tombstones:
             raise self._forgot_nothing()
-        return ForgetSet.from_json(parse_json(read_bytes(self.path / "forget.json", "the forget set")))
+        return read_forget_set(read_bytes(self.path / ForgetFile.NAME, "the forget set"))
 
     @cached_property
     def parent(self) -> Run:
         """The run that this one came from; it must still be the one it was."""
         described = self.told.parent
         if described is None:
-            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with --original")
+            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with `original`")
         candidates = (Path(described.path), self.path / described.relative)
         for candidate in candidates:
             if (candidate / "run.json").is_file():
@@ -193,7 +194,7 @@ class Run:
                     return parent
         raise RunError(
             f"the parent of {self.path} is no longer at {described.path} with weights "
-            f"{described.weights_digest[:12]}…: put it back there, or name it where a command takes --original"
+            f"{described.weights_digest[:12]}…: put it back there, or name it where a command takes `original`"
         )
 
     @property
@@ -274,7 +275,7 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
 
 def write_run_file(path: Path, told: RunFile) -> None:
     """run.json, whole or not at all."""
-    write_text(path / NAME, write_document(told))
+    write_text(path / RunFile.NAME, write_document(told))
 
 
 def described_data(

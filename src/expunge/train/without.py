@@ -10,8 +10,6 @@ import numpy as np
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.files import write_text
-from expunge.core.hashing import plain_json
 from expunge.data.commitment import Commitment, tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose, released
@@ -79,7 +77,7 @@ class LeftOut:
 
     def write(self, folder: Path) -> None:
         if self.forget is not None:
-            write_text(folder / "forget.json", plain_json(self.forget.as_json()))
+            self.forget.write(folder)
 
     def ask(self, folder: Path, commitment: Commitment) -> None:
         """The request that these chairs are emptied for, into the run's log; before any training no model is asked."""
