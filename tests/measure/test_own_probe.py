@@ -11,17 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from examples.own_probe import ShiftedMargin
+from examples.own_probe import ShiftedMargin, ShiftedMargins
 
 from expunge.core.statistics.margins import margins
 from expunge.core.values import Measurement
 from expunge.data.splits import Split
 from expunge.records.document import read_document
+from expunge.records.documents import declared
 from expunge.records.evaluation import Evaluation
 from expunge.records.figures import Estimate
+from expunge.records.holds import Held, Remedy
 from expunge.records.results import Results
 from expunge.report.numerals import bare
 from expunge.study.grid import lay_out
+from expunge.study.readings import file_name
 from expunge.study.study_file import read_study
 from expunge.train.run import Run
 
@@ -137,6 +140,14 @@ def test_it_has_its_figures_in_a_study(made: Path) -> None:
     assert float(line[f"{NAME} mean"]) == pytest.approx(mean, rel=1e-5)
     for page in ("leaderboard.html", "methods/fine-tune.html"):
         assert f'data-key="{NAME}"' in (made / "out" / page).read_text(encoding="utf-8")
+
+
+def test_what_it_reads_is_declared_to_hold_rows() -> None:
+    """Hygiene lists and removes it with everything else that was read off forgotten rows."""
+    named = declared(file_name(ShiftedMargins(), bytes(32)))
+    assert named is not None
+    assert (named.holds.held, named.holds.remedy) == (Held.ROWS, Remedy.REMOVE)
+    assert file_name(ShiftedMargins(), bytes(32)) != file_name(ShiftedMargins(shift=0.1), bytes(32))
 
 
 def test_evaluations_alone_are_jobs_of_their_own(made: Path) -> None:

@@ -36,7 +36,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"model\.safetensors", states("model")),
     Layout(rf"shard-{SHARD}\.bin", states("trace of shard {shard}", remedy=Remedy.CUT), TRACE),
     Layout(
-        r"beliefs\.safetensors",
+        r"(?:beliefs|reading-[a-z0-9-]+)\.safetensors",
         rows("a model's answers to every row, kept for measuring", "they were read off the rows themselves"),
     ),
     Layout(r"trials\.jsonl", TUNED),

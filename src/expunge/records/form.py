@@ -79,30 +79,38 @@ def _written(kind: Any, value: Any, signed: bool) -> Any:
     """A value as JSON takes it. Of its type only ``Through`` matters, all else shows in the value."""
     if value is None:
         return None
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        through = next((mark for mark in inner[1:] if isinstance(mark, Through)), None)
-        return _written(inner[0], value, signed) if through is None else to_plain(through.write(value))
-    if origin in (Union, types.UnionType):
-        return _written(next(one for one in inner if one is not type(None)), value, signed)
+    through, inside = _shape(kind)
+    if through is not None:
+        return to_plain(through.write(value))
+    if isinstance(value, str):
+        return value.value if isinstance(value, Enum) else raw(value)
+    if isinstance(value, int | float):
+        return str(value) if signed and isinstance(value, int) and value > LARGEST_INTEGER else value
     if isinstance(value, list | tuple):
-        return [_written(inner[0] if inner else Any, item, signed) for item in cast("tuple[Any, ...]", value)]
+        return [_written(inside, item, signed) for item in cast("tuple[Any, ...]", value)]
     if isinstance(value, Mapping):
-        told = cast("Mapping[str, Any]", value).items()
-        return {name: _written(inner[1] if inner else Any, item, signed) for name, item in told}
+        return {name: _written(inside, item, signed) for name, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, Time):
         return value.text
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, str):
-        return raw(value)
     if isinstance(value, bytes):
         return value.hex()
-    if is_dataclass(value):
-        return _object_of(value, signed)
-    return str(value) if signed and isinstance(value, int) and value > LARGEST_INTEGER else value
+    return _object_of(value, signed) if is_dataclass(value) else value
+
+
+@functools.cache
+def _shape(kind: Any) -> tuple[Through | None, Any]:
+    """How values of a type are written, if not as they are; and the type of what they hold."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        through = next((mark for mark in inner[1:] if isinstance(mark, Through)), None)
+        return _shape(inner[0]) if through is None else (through, Any)
+    if origin in (Union, types.UnionType):
+        return _shape(next(one for one in inner if one is not type(None)))
+    return None, inner[-1 if origin is Mapping else 0] if inner else Any
 
 
 def _object_of(value: Any, signed: bool) -> dict[str, Any]:

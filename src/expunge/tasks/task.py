@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.core.statistics.margins import correct, losses, margins
+from expunge.core.statistics.margins import correct, losses_at, margins
 
 INPUTS, LABELS = "inputs", "labels"
 
@@ -114,8 +114,5 @@ class ClassTask(Task):
 
 def signals_of(beliefs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Of beliefs (rows, classes) that were read before: −log p_y, log(p_y / (1 − p_y)), and whether the answer is y."""
-    return {
-        "loss": losses(beliefs, labels),
-        "margin": margins(beliefs, labels),
-        "correct": correct(beliefs, labels),
-    }
+    margin = margins(beliefs, labels)
+    return {"loss": losses_at(margin), "margin": margin, "correct": correct(beliefs, labels)}

@@ -31,8 +31,13 @@ def margins(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
 
 def losses(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     """ℓ = −log p_y = log(1 + e^−φ), in nats; lower = more like a member. Keeps its digits near p_y = 1."""
+    return losses_at(margins(logits, labels))
+
+
+def losses_at(margin: Array) -> Array:
+    """ℓ at margins that are known."""
     with np.errstate(invalid="ignore"):
-        return np.logaddexp(0.0, -margins(logits, labels))
+        return np.logaddexp(0.0, -margin)
 
 
 def probabilities(logits: npt.ArrayLike) -> Array:
