@@ -356,7 +356,7 @@ def test_a_tuning_serves_its_own_request_alone(
 
     with refused(InvalidArgument, "budget of 0.1, asked for is 0.05"):
         forget(budget=0.05)
-    with refused(InvalidArgument, "kind 'random', this one is of the kind 'class'", "--kind class"):
+    with refused(InvalidArgument, "kind 'random', this one is of the kind 'class'", "`kind` class"):
         forget(rules="class:1")
     with refused(InvalidArgument, "take the method from the tuning"):
         forget(method=replace(method, rate=0.5))  # pyright: ignore[reportCallIssue]
