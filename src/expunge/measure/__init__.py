@@ -1,4 +1,4 @@
-"""Probes and verdicts. ``PROBES`` is the one visible table."""
+"""Readings, probes and verdicts. ``PROBES`` is the one visible table."""
 
 from __future__ import annotations
 
