@@ -62,8 +62,9 @@ from expunge.records.record import (
     states_root,
 )
 from expunge.records.statement import Statement
+from expunge.schedule.digests import executed_digest
 from expunge.schedule.recipe import Recipe
-from expunge.schedule.schedule import Schedule, executed_digest
+from expunge.schedule.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results" / "verify.json"
 ORIGIN = "example.com/benchmark"

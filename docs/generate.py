@@ -18,7 +18,12 @@ from expunge.adversary.table.table import fixtures_table
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
+from expunge.records.results import Results, Setting
+from expunge.records.verdict import Level
 from expunge.report.leaderboard import ranking_table
+from expunge.report.study_results import read_results
+from expunge.verify.checks import CHECKS, Replayed
+from expunge.verify.levels.replay import Replay
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
@@ -27,7 +32,6 @@ STUDIES = DOCS.parent / "studies" / "results"
 FORGING = STUDIES / "forging.json"
 PROOFS = STUDIES / "proof_of_learning.json"
 PICTURES = "pictures"
-FORMAT = "expunge/study-results/1"
 HEAD = "<!-- written by docs/generate.py: change the code, then say `make docs` -->\n"
 
 
@@ -105,6 +109,34 @@ def attacks_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def checks_page() -> str:
+    """The table of checks from which the verifier runs."""
+    lines = [
+        HEAD,
+        "# Checks",
+        "",
+        "What `expunge verify` carries out, in this order, from `CHECKS` in `src/expunge/verify/checks.py`. A check is",
+        "left alone where one that it needs was refused, is open, or was not carried out; a level there stands for all",
+        "that was found at it so far. A row with several findings has one for each file or code. Those marked † are",
+        "left to a full replay where the run took the schedule's steps. [The guide](auditing.md) says what each level",
+        "is worth.",
+        "",
+        "| level | check | what it looks at | needs |",
+        "|---|---|---|---|",
+    ]
+    for check in CHECKS:
+        needs = ", ".join(need.name if isinstance(need, Level) else need for need in check.needs) or "–"
+        name = f"{check.name}{' (several)' if check.each else ''}{' †' if check.until_replayed else ''}"
+        lines.append(f"| {check.level.name} | {name} | {_about(check.look)} | {needs} |")
+    return "\n".join(lines) + "\n"
+
+
+def _about(look: Any) -> str:
+    """The first sentence of who looks."""
+    text = (getattr(Replay, look.name) if isinstance(look, Replayed) else look).__doc__ or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
 def speed_page() -> str:
     """The committed speed figures with their bounds."""
     found = json.loads(SPEED.read_text(encoding="utf-8"))
@@ -155,32 +187,32 @@ def leaderboard_page() -> str:
         "Intervals are Student's 95 % over seeds. A dash is a figure that is undecided; the report says why.",
     ]
     for results in studies():
-        cost, machine = results["cost"], results["machine"]
+        cost, machine = results.cost, results.machine
         lines += [
             "",
-            f"## {results['title']}",
+            f"## {results.title}",
             "",
-            f"{results['date']}, `{results['command']}`, {machine['processor']}, torch {results['versions']['torch']},",
-            f"{results['engine']['jobs']} jobs at once: {cost['jobs']} jobs in {cost['seconds'] / 60:.1f} minutes",
-            f"({cost['refused']} refused). Seeds {', '.join(map(str, results['seeds']))}, {results['references']}",
-            f"references for each forget set. Results `{results['digest'][:16]}`.",
+            f"{results.date}, `{results.command}`, {machine['processor']}, torch {results.versions['torch']},",
+            f"{results.engine['jobs']} jobs at once: {cost.jobs} jobs in {cost.seconds / 60:.1f} minutes",
+            f"({cost.refused} refused). Seeds {', '.join(map(str, results.seeds))}, {results.references}",
+            f"references for each forget set. Results `{results.digest[:16]}`.",
         ]
-        for setting in results["settings"]:
+        for setting in results.settings:
             lines += setting_lines(results, setting)
     return "\n".join(lines) + "\n"
 
 
-def setting_lines(results: dict[str, Any], setting: dict[str, Any]) -> list[str]:
+def setting_lines(results: Results, setting: Setting) -> list[str]:
     lines = [
         "",
-        f"### {setting['title']}: {setting['forgotten']} of {setting['training_rows']} rows, `{setting['model']}`",
+        f"### {setting.title}: {setting.forgotten} of {setting.training_rows} rows, `{setting.model}`",
         "",
-        f"![forgetting gap against utility gap]({PICTURES}/{results['name']}-{setting['id']}.svg)",
+        f"![forgetting gap against utility gap]({PICTURES}/{results.name}-{setting.id}.svg)",
         "",
         "| row | forgetting gap | utility gap | average gap | test accuracy | cost | verdicts | marks |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    return lines + ["| " + " | ".join(row) + " |" for row in ranking_table(results, setting["id"])]
+    return lines + ["| " + " | ".join(row) + " |" for row in ranking_table(results, setting.id)]
 
 
 def forged_page() -> str:
@@ -199,19 +231,18 @@ def other_forging() -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDIES.glob("forging-*.json"))]
 
 
-def studies() -> list[dict[str, Any]]:
+def studies() -> list[Results]:
     """The committed results of studies, the smallest first."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STUDIES.glob("*.json"))]
-    told = [results for results in found if results.get("format") == FORMAT]
-    return sorted(told, key=lambda results: (results["cost"]["example_steps"], results["name"]))
+    told = [path for path in sorted(STUDIES.glob("*.json")) if Results.FORMAT in path.read_text(encoding="utf-8")]
+    return sorted(map(read_results, told), key=lambda results: (results.cost.example_steps, results.name))
 
 
 def pictures() -> dict[str, str]:
     """The trade-off of every setting, and every axis of the forging study, by its path below docs/."""
     drawn = {
-        f"{results['name']}-{setting['id']}.svg": tradeoff_svg(results, setting["id"])
+        f"{results.name}-{setting.id}.svg": tradeoff_svg(results, setting.id)
         for results in studies()
-        for setting in results["settings"]
+        for setting in results.settings
     }
     drawn |= forging_pictures(forging_results())
     return {f"{PICTURES}/{name}": text for name, text in drawn.items()}
@@ -228,6 +259,7 @@ PAGES = {
     "leaderboard.md": leaderboard_page,
     "forging.md": forged_page,
     "attacks.md": attacks_page,
+    "checks.md": checks_page,
 }
 
 

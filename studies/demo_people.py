@@ -19,11 +19,10 @@ import numpy as np
 import torch
 
 from expunge.core.hashing import sha256
-from expunge.core.statistics.margins import margins
 from expunge.core.streams import Stream, stable_order
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
-from expunge.train.answers import beliefs
+from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.training import train
 
@@ -46,7 +45,7 @@ def main() -> None:
                 rules = [f"subject:{name}" for name in left_out]
                 run = unlearn(base, rules, method="retrain", out=Path(folder) / f"{deal}-{group}")
                 slots = run.forget_set.slots
-                sure = margins(beliefs(base.recipe, run.model(), examples, slots), rows.labels[slots])
+                sure = signals(base.recipe, run.model(), examples, slots)["margin"]
                 for name in left_out:
                     found[str(name)].append(float(sure[subjects[slots] == name].mean()))
     ranked = sorted((float(np.mean(values)), name) for name, values in found.items())

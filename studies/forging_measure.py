@@ -26,9 +26,10 @@ from expunge.data.forms import read
 from expunge.data.source import Source
 from expunge.data.splits import Split, split_rows
 from expunge.models.resolver import build_empty
+from expunge.schedule.digests import executed_digest
 from expunge.schedule.placement import number_units
 from expunge.schedule.plan import Part, Role, TrainingPlan
-from expunge.schedule.schedule import Schedule, executed_digest
+from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.names import parameter_names
 from expunge.train.profile import pinned

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +39,13 @@ def test_the_method_of_the_page_is_the_example() -> None:
     assert (ROOT / "examples" / "own_method.py").read_text(encoding="utf-8").startswith(block.rstrip())
 
 
+def test_the_document_of_the_page_is_the_example_and_has_20_lines() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = page.split("## A document in 20 lines")[1].split("```python\n")[1].split("```")[0]
+    assert block in (ROOT / "examples" / "own_document.py").read_text(encoding="utf-8")
+    assert len(block.strip().splitlines()) <= 20
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
@@ -59,6 +69,61 @@ def test_the_demo_forgets_whom_the_study_chose() -> None:
     found = json.loads((ROOT / "studies" / "results" / "demo_people.json").read_text(encoding="utf-8"))
     chosen = {row["subject"] for row in found["people"][:12]}
     assert {f"person-{number:03d}" for number in PEOPLE} == chosen
+
+
+SOURCE = ROOT / "src" / "expunge"
+DOTTED = re.compile(r"``(?:expunge\.)?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?:\(\))?``")
+ENDINGS = {"json", "jsonl", "csv", "log", "bin", "toml", "html"}  # ``study.log`` is a file and no name
+
+
+def docstrings(path: Path) -> list[str]:
+    """Docstrings of a module and of everything in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def leads_somewhere(parts: list[str]) -> bool:
+    """Whether there is such a module of the package, or such a name in one."""
+    for cut in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(["expunge", *parts[:cut]]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            for name in parts[cut:]:
+                found = getattr(found, name)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in SOURCE.iterdir() if (path / "__init__.py").is_file()))
+def test_names_in_docstrings_resolve(folder: str) -> None:
+    """A dotted name that begins with a folder of the package, or with a module beside the one that says it."""
+    houses = {path.name for path in SOURCE.iterdir() if path.is_dir()} | {"audit"}  # which is gone
+    wrong: list[str] = []
+    for path in sorted((SOURCE / folder).rglob("*.py")):
+        beside = {file.stem for file in path.parent.glob("*.py")}
+        here = list(path.parent.relative_to(SOURCE).parts)
+        for name in (name for text in docstrings(path) for name in DOTTED.findall(text)):
+            parts = name.split(".")
+            if parts[-1] in ENDINGS or parts[0] not in houses | beside:
+                continue
+            if not (leads_somewhere(parts) or leads_somewhere([*here, *parts])):
+                wrong.append(f"{path.relative_to(SOURCE)}: {name}")
+    assert not wrong
+
+
+def test_a_name_that_is_gone_does_not_resolve() -> None:
+    assert leads_somewhere(["train", "state", "tensors_digest"])
+    assert not leads_somewhere(["train", "state", "tensor_digest"])
+    assert not leads_somewhere(["audit", "forge"])
+    assert DOTTED.findall("see ``expunge.audit.forge`` and ``adversary.pol.spoof``") == [
+        "audit.forge",
+        "adversary.pol.spoof",
+    ]
 
 
 OPEN = {  # missed in the committed measurement, and shown so on the page: the bound stands, the work is open

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
+from expunge.records.results import Results
 from expunge.report.entry import clean
 from expunge.report.scatter import CHARACTER, Chart, Size, Text
-from expunge.report.study_results import Results, find_setting, read_results
+from expunge.report.study_results import find_setting, read_results
 from expunge.report.templates import environment, resource
 from expunge.report.tradeoff import LONGEST_LABEL, ROOM, TITLES, UTILITY, Tradeoff, tradeoff
 from studies.pages.own_style import coloured

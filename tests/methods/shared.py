@@ -20,11 +20,10 @@ from expunge.schedule.plan import UnlearningPlan
 from expunge.schedule.recipe import Calendar
 from expunge.tasks import TASKS
 from expunge.tasks.classification import Classification
-from expunge.tasks.task import Batch
+from expunge.tasks.task import Batch, labelled
 from expunge.train.meter import Meter
 from expunge.train.objective import Answer, Loss
 from expunge.train.state import weights_digest
-from expunge.train.trace import Trace
 
 Problem = Callable[[str], Parent]
 MakeParent = Callable[..., Parent]
@@ -55,10 +54,6 @@ def given_of(
         needs,
         seed=0,
         meter=Meter(allowed),
-        workspace=None,
-        progress=None,
-        checkpoint_interval=None,
-        trace=Trace.OFF,
     )
 
 
@@ -154,7 +149,7 @@ def continues(
 
 
 def answer(outputs: torch.Tensor) -> Answer:
-    return Answer(outputs, Batch(torch.zeros(len(outputs), 1), torch.zeros(len(outputs), dtype=torch.int64)))
+    return Answer(outputs, labelled(torch.zeros(len(outputs), 1), torch.zeros(len(outputs), dtype=torch.int64)))
 
 
 def value_of(loss: Loss) -> torch.Tensor:
@@ -204,7 +199,7 @@ class Columns(Classification):
     targets: torch.Tensor | None = None
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        targets = batch.labels.double()[:, None] if self.targets is None else self.targets
+        targets = batch["labels"].double()[:, None] if self.targets is None else self.targets
         return 0.5 * (outputs - targets).square().sum(1)
 
 

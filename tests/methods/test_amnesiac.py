@@ -21,8 +21,8 @@ from expunge.tasks.task import Batch
 
 def labelled(parent: Parent, method: RandomLabels, epoch: int = 0) -> torch.Tensor:
     """The labels that the method gives to every row in an epoch."""
-    slots = torch.arange(len(parent.examples))
-    return method.relabel(given_of(parent, method.needs))(slots, parent.examples.labels, epoch)
+    rows = parent.examples.batch(np.arange(len(parent.examples)))
+    return method.relabel(given_of(parent, method.needs))(rows, epoch)["labels"]
 
 
 def test_no_drawn_label_is_right(parent: Parent) -> None:
@@ -66,7 +66,7 @@ def test_amnesiac_trains_on_the_labels_that_it_drew(parent: Parent, monkeypatch:
 
     class Watching(Classification):
         def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-            for row, label in zip(batch.inputs, batch.labels, strict=True):
+            for row, label in zip(batch["inputs"], batch["labels"], strict=True):
                 seen.setdefault(row.numpy().tobytes(), set()).add(int(label))
             return super().loss_of(outputs, batch)
 

@@ -51,7 +51,7 @@ def test_objective_gradients(parent_of: MakeParent) -> None:
         batch = StepBatch(step, plan, parent.examples, Classification(), prepared.extras)
         found = torch.autograd.grad(value_of(method.objective(student, batch, None)), list(student.parameters()))
         slots = step.parts[Role.FORGET].slots
-        x = parent.examples.plain(slots).inputs
+        x = parent.examples.batch(slots)["inputs"]
         wanted = np.full(150, 3) if classes == 4 else np.full(150, -1)
         if classes == 3:
             wanted[np.sort(FORGET)] = nearest(parent, 0.3)

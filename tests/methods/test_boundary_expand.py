@@ -28,7 +28,7 @@ def test_the_extra_class_is_gone_at_the_end(name: str, problem: Problem) -> None
     assert [type(m) for m in result.model.modules()] == [type(m) for m in parent.model.modules()]
     assert str(result.model) == str(parent.model)
     with torch.no_grad():
-        assert result.model(parent.examples.plain(FORGET).inputs).shape == (len(FORGET), 3)
+        assert result.model(parent.examples.batch(FORGET)["inputs"]).shape == (len(FORGET), 3)
     assert digest(BoundaryExpand(rate=0.01), parent, 1.0) != parent.weights_digest
 
 
@@ -43,7 +43,7 @@ def test_without_its_end_there_would_be_a_column_more(parent: Parent) -> None:
 
     result = Unfinished(rate=0.01)(parent, FORGET, budget=1.0)
     with torch.no_grad():
-        assert result.model(parent.examples.plain(FORGET).inputs).shape == (len(FORGET), 4)
+        assert result.model(parent.examples.batch(FORGET)["inputs"]).shape == (len(FORGET), 4)
 
 
 @pytest.mark.parametrize("budget", [0.01, 1.0])
@@ -62,7 +62,7 @@ def test_expanding_by_hand(parent_of: MakeParent) -> None:
     drawn = (2 * np.concatenate([stream.uniform(5), stream.uniform(1)]) - 1) / np.sqrt(5)
     weight, bias = (value.detach().numpy().copy() for value in parent.model.parameters())
     weight, bias = np.vstack([weight, drawn[:5]]), np.append(bias, drawn[5])
-    x = parent.examples.plain(np.sort(FORGET)).inputs.numpy()
+    x = parent.examples.batch(np.sort(FORGET))["inputs"].numpy()
     for _ in range(7):
         z = x @ weight.T + bias
         p = np.exp(z - z.max(1, keepdims=True))

@@ -28,17 +28,17 @@ from expunge.tasks.task import Batch
 def test_at_radius_zero_it_is_the_originals_answer(name: str, problem: Problem) -> None:
     parent = problem(name)
     with torch.no_grad():
-        expected = parent.model.eval()(parent.examples.plain(np.sort(FORGET)).inputs).argmax(1).numpy()
+        expected = parent.model.eval()(parent.examples.batch(np.sort(FORGET))["inputs"]).argmax(1).numpy()
     assert np.array_equal(nearest(parent, 0.0), expected)
 
 
 def test_of_a_linear_model_by_its_closed_form(parent_of: MakeParent) -> None:
     """z + ε·W·sign(Wᵀ(p − y)), and real numbers have no range that they would be kept in."""
     parent = linear_of(parent_of)
-    rows = parent.examples.plain(np.sort(FORGET))
+    rows = parent.examples.batch(np.sort(FORGET))
     weight, bias = (value.detach() for value in parent.model.parameters())
-    z = rows.inputs @ weight.T + bias
-    error = torch.softmax(z, 1) - one_hot(rows.labels, 3)
+    z = rows["inputs"] @ weight.T + bias
+    error = torch.softmax(z, 1) - one_hot(rows["labels"], 3)
     moved = 0
     for radius in (0.05, 0.3, 2.0):
         shifted = z + radius * torch.sign(error @ weight) @ weight.T
@@ -67,7 +67,7 @@ class Watching(Classification):
 
     def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         if not torch.is_grad_enabled():
-            self.asked.append(batch.inputs)
+            self.asked.append(batch["inputs"])
         return super().outputs(model, batch)
 
 
@@ -82,9 +82,9 @@ def across(parent: Parent, radius: float, monkeypatch: pytest.MonkeyPatch) -> to
 def test_pixels_have_their_range_and_are_not_rounded(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     """The radius is a share of 0 … 255 here; a range of 0 … 1, or rounding to 1/255, would give other rows."""
     parent = problem("plain")
-    rows = parent.examples.plain(np.sort(FORGET))
-    pixels = rows.inputs.float().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(cross_entropy(parent.model.eval()(pixels), rows.labels), [pixels])
+    rows = parent.examples.batch(np.sort(FORGET))
+    pixels = rows["inputs"].float().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(cross_entropy(parent.model.eval()(pixels), rows["labels"]), [pixels])
     shifted = pixels.detach() + 0.1 * 255 * gradient.sign()
     found = across(parent, 0.1, monkeypatch)
     torch.testing.assert_close(found, shifted.clamp(0, 255), rtol=0, atol=1e-4)
@@ -101,7 +101,7 @@ def test_numbers_are_measured_in_standard_deviations(parent_of: MakeParent, monk
     """A column a thousand times as large is moved a thousand times as far, for the model sees neither."""
     parents = [numbers_of(parent_of, None, scale) for scale in (1.0, 1000.0)]
     for parent, scale in zip(parents, (1.0, 1000.0), strict=True):
-        rows = parent.examples.plain(np.sort(FORGET)).inputs
+        rows = parent.examples.batch(np.sort(FORGET))["inputs"]
         step = (across(parent, 0.5, monkeypatch) - rows).abs()
         norm = parent.model.front.norm  # type: ignore[union-attr]
         expected = 0.5 * torch.sqrt(norm.running_var + norm.eps).expand_as(step)  # type: ignore[union-attr, operator]
@@ -178,9 +178,9 @@ def test_it_is_found_once_on_rows_as_they_are(pictures: Dataset, parent_of: Make
             relabel = prepared.extras.relabel
             assert relabel is not None
 
-            def noted(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
-                found = relabel(slots, labels, epoch)
-                seen.extend(zip(slots.tolist(), found.tolist(), strict=True))
+            def noted(batch: Batch, epoch: int) -> Batch:
+                found = relabel(batch, epoch)
+                seen.extend(zip(found.slots.tolist(), found["labels"].tolist(), strict=True))  # type: ignore[union-attr]
                 return found
 
             return replace(prepared, extras=replace(prepared.extras, relabel=noted))

@@ -42,7 +42,7 @@ def test_the_method_in_float64_is_the_solvers_retrain(pictures: Dataset) -> None
     parent = certified_parent(pictures, task="squared", perturbation=0.0, double=True)
     result = CertifiedLogistic()(parent, FORGET)
     retain = np.setdiff1d(np.arange(150), FORGET)
-    features = features_of(parent.model, parent.examples.plain(retain).inputs)
+    features = features_of(parent.model, parent.examples.batch(retain)["inputs"])
     wanted = optimum(Squared(), Rows(features, parent.examples.labels[retain]), DECAY)
     torch.testing.assert_close(head_of(result.model).weight.detach(), wanted, rtol=0, atol=1e-10)
     assert result.steps == 1
@@ -52,7 +52,7 @@ def test_the_contract(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the table's rows are held to: untouched parents, same bytes, declared data only, counted work."""
     given: list[Given] = []
     read: list[np.ndarray] = []
-    real_init, real_plain = Given.__init__, Examples.plain
+    real_init, real_plain = Given.__init__, Examples.batch
 
     def remember(self: Given, *arguments: Any, **named: Any) -> None:
         real_init(self, *arguments, **named)
@@ -63,7 +63,7 @@ def test_the_contract(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
         return real_plain(self, slots)
 
     monkeypatch.setattr(Given, "__init__", remember)
-    monkeypatch.setattr(Examples, "plain", plain)
+    monkeypatch.setattr(Examples, "batch", plain)
     before = weights_digest(parent.model), parent.model.training
     first, again, other = (CertifiedLogistic()(parent, FORGET, seed=seed) for seed in (1, 1, 2))
     assert weights_digest(first.model) == weights_digest(again.model) == weights_digest(other.model) != before[0]
@@ -107,10 +107,10 @@ def test_the_gradient_left_is_what_the_account_says_at_most(name: str, pictures:
         result = CertifiedLogistic()(current, slots)
         assert result.guarantee == Certified(1.0, 1e-4)
         gone = np.union1d(gone, slots)
-        rows = parent.examples.plain(np.setdiff1d(np.arange(150), gone))
-        features = features_of(result.model, rows.inputs).detach().double()
+        rows = parent.examples.batch(np.setdiff1d(np.arange(150), gone))
+        features = features_of(result.model, rows["inputs"]).detach().double()
         weights = head_of(result.model).weight.detach().double()
-        left = gradient(task, weights, Rows(features, rows.labels), DECAY) + torch.from_numpy(parent.noise)
+        left = gradient(task, weights, Rows(features, rows["labels"]), DECAY) + torch.from_numpy(parent.noise)
         assert result.account is not None
         measured, stated = torch.linalg.vector_norm(left, dim=1), torch.tensor(result.account["spent"])
         assert bool((measured <= stated + 1e-12).all())
@@ -234,9 +234,9 @@ def test_numbers_need_to_pass_as_they_are(refused: Any) -> None:
 def test_the_minimum_is_what_a_general_optimiser_finds(parent: Parent) -> None:
     """The fixture's own solver against SciPy, with the mean objective as the recipe states it."""
     assert parent.noise is not None
-    rows = parent.examples.plain(np.arange(150))
-    features = features_of(parent.model, rows.inputs).detach().double().numpy()
-    sign = 2.0 * (rows.labels.numpy() == 1) - 1
+    rows = parent.examples.batch(np.arange(150))
+    features = features_of(parent.model, rows["inputs"]).detach().double().numpy()
+    sign = 2.0 * (rows["labels"].numpy() == 1) - 1
 
     def objective(w: np.ndarray) -> float:
         losses = np.logaddexp(0, -sign * (features @ w)).mean()

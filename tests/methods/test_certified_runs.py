@@ -73,11 +73,11 @@ def test_float32_training_alone_leaves_little(base: Run, pictures: Dataset, tmp_
     child = unlearn(base, PERSON, method="newton", out=tmp_path / "child", data=pictures)
     left = max(run_json(child)["account"]["training"])
     assert 0 < left < 0.01 * allowance(SIGMA, 1.0, 1e-4, 3)
-    rows = Examples(base.recipe, base.data(pictures)[Split.TRAIN], torch.device("cpu")).plain(np.arange(120))
-    features = features_of(base.model(), rows.inputs).detach().double()
+    rows = Examples(base.recipe, base.data(pictures)[Split.TRAIN], torch.device("cpu")).batch(np.arange(120))
+    features = features_of(base.model(), rows["inputs"]).detach().double()
     noise = draw_noise(base.recipe, read_key(base.path / KEY_NAME), base.schedule.seed)
     weights = torch.from_numpy(weights_of(base))
-    found = gradient(Logistic(), weights, Rows(features, rows.labels), DECAY) + torch.from_numpy(noise)
+    found = gradient(Logistic(), weights, Rows(features, rows["labels"]), DECAY) + torch.from_numpy(noise)
     expected = torch.linalg.vector_norm(found, dim=1).tolist()
     for said, true in zip(run_json(child)["account"]["training"], expected, strict=True):
         assert true <= said <= 1.1 * true  # two digits, rounded up: what is published tells no more

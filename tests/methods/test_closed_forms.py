@@ -31,8 +31,8 @@ class Squared(Classification):
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         if outputs.shape[1] == 1:
-            return 0.5 * (outputs[:, 0] - batch.labels.double()) ** 2
-        return 0.5 * ((outputs - nn.functional.one_hot(batch.labels, outputs.shape[1])) ** 2).sum(dim=1)
+            return 0.5 * (outputs[:, 0] - batch["labels"].double()) ** 2
+        return 0.5 * ((outputs - nn.functional.one_hot(batch["labels"], outputs.shape[1])) ** 2).sum(dim=1)
 
 
 def made(parent_of: Callable[..., Parent], outputs: int, **fields: Any) -> Parent:

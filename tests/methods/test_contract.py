@@ -98,14 +98,14 @@ def test_only_declared_data_are_seen_and_all_declared_are_used(
         real_init(self, *arguments, **named)
         used.append(self)
 
-    real_plain = Examples.plain
+    real_plain = Examples.batch
 
     def plain(self: Examples, slots: np.ndarray) -> Any:
         read.append(slots)
         return real_plain(self, slots)
 
     monkeypatch.setattr(Given, "__init__", remember)
-    monkeypatch.setattr(Examples, "plain", plain)
+    monkeypatch.setattr(Examples, "batch", plain)
     method = method_of(row)
     method(parent, forget, budget=budget_of(row))
     assert used[0].used == method.needs
@@ -138,7 +138,7 @@ def test_undeclared_rows_are_behind_a_guard(parent: Parent) -> None:
         needs = frozenset({Need.RETAIN})
 
         def unlearn(self, given: Given) -> Outcome:
-            given.examples.plain(FORGET[:1])
+            given.examples.batch(FORGET[:1])
             return Outcome(model=given.student(), steps=0)
 
     with pytest.raises(InvalidArgument, match="slot 3 was asked for"):
@@ -250,11 +250,11 @@ def test_guarantees_never_exceed_the_ceiling(row: Row, name: str, problem: Probl
 @pytest.mark.parametrize("row", [row for row in ROWS if row.raises_forget_loss], ids=lambda row: row.name)
 def test_the_forget_loss_rises(row: Row, problem: Problem) -> None:
     parent = problem(row.problems[0])
-    rows = parent.examples.plain(forgotten(row, parent))
+    rows = parent.examples.batch(forgotten(row, parent))
     result = method_of(row)(parent, forgotten(row, parent), budget=1.0)
     with torch.no_grad():
         before, after = (
-            nn.functional.cross_entropy(model(rows.inputs), rows.labels) for model in (parent.model, result.model)
+            nn.functional.cross_entropy(model(rows["inputs"]), rows["labels"]) for model in (parent.model, result.model)
         )
     assert after > before
 

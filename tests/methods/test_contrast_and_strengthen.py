@@ -92,7 +92,7 @@ def test_the_retained_side_of_the_contrast_has_no_gradient(problem: Problem) -> 
     found = torch.autograd.grad(value_of(method.objective(model, batch, None)), list(model.parameters()))
     parts = plan.step(0).parts
     forgotten, retained = (
-        model(parent.examples.plain(parts[role].slots).inputs) for role in (Role.FORGET, Role.RETAIN)
+        model(parent.examples.batch(parts[role].slots)["inputs"]) for role in (Role.FORGET, Role.RETAIN)
     )
     alone, both = (-torch.log_softmax(forgotten @ other.T / 1.15, 1).mean() for other in (retained.detach(), retained))
     expected = torch.autograd.grad(alone, list(model.parameters()), retain_graph=True)
@@ -103,10 +103,10 @@ def test_the_retained_side_of_the_contrast_has_no_gradient(problem: Problem) -> 
 
 def test_the_forget_passes_flatten_beliefs(problem: Problem) -> None:
     parent = problem("plain")
-    rows = parent.examples.plain(FORGET)
+    rows = parent.examples.batch(FORGET)
     flatter = ContrastAndStrengthen(epochs=0, uniform_epochs=20)(parent, FORGET, budget=3.0).model
     with torch.no_grad():
-        before, after = (flatness(answer(model(rows.inputs))) for model in (parent.model, flatter))
+        before, after = (flatness(answer(model(rows["inputs"]))) for model in (parent.model, flatter))
     assert after < before
 
 
@@ -116,7 +116,7 @@ def test_the_contrast_falls(problem: Problem) -> None:
     result = method(parent, FORGET, budget=4.0)
 
     def contrast(model: nn.Module) -> float:
-        parts = (parent.examples.plain(slots).inputs for slots in (np.sort(FORGET), RETAIN))
+        parts = (parent.examples.batch(slots)["inputs"] for slots in (np.sort(FORGET), RETAIN))
         return method.contrast(*(answer(model(inputs)) for inputs in parts)).item()
 
     assert contrast(result.model) < contrast(parent.model)

@@ -43,10 +43,10 @@ def test_decoupled_distillation_keeps_the_rest_of_the_belief(problem: Problem) -
     parent = problem("double")
     method = DecoupledDistillation(rate=0.05, epochs=400, calendar=Calendar.CONSTANT, weight_decay=0)
     model = method(parent, FORGET[:2], budget=10.0).model
-    rows = parent.examples.plain(FORGET[:2])
+    rows = parent.examples.batch(FORGET[:2])
     with torch.no_grad():
-        before, after = (one(rows.inputs).softmax(1) for one in (parent.model, model))
-    wrong = functional.one_hot(rows.labels, 3) == 0
+        before, after = (one(rows["inputs"]).softmax(1) for one in (parent.model, model))
+    wrong = functional.one_hot(rows["labels"], 3) == 0
     rest = before[wrong].reshape(2, 2)
     assert float(after[~wrong].max()) < 0.05 < float(before[~wrong].min())
     found = after[wrong].reshape(2, 2)

@@ -86,7 +86,7 @@ def test_only_what_is_declared_is_read_and_counted(
     given: list[Given] = []
     read: list[np.ndarray] = []
     counted: list[int] = []
-    real_init, real_plain = Given.__init__, Examples.plain
+    real_init, real_plain = Given.__init__, Examples.batch
 
     def remember(self: Given, *arguments: Any, **named: Any) -> None:
         real_init(self, *arguments, **named)
@@ -102,7 +102,7 @@ def test_only_what_is_declared_is_read_and_counted(
             return super().outputs(model, batch)
 
     monkeypatch.setattr(Given, "__init__", remember)
-    monkeypatch.setattr(Examples, "plain", plain)
+    monkeypatch.setattr(Examples, "batch", plain)
     monkeypatch.setitem(TASKS, "classification", Counting())
     result = ExactReplay()(parent, late)
     assert given[0].used == ExactReplay.needs == {Need.RETAIN, Need.INIT, Need.CHECKPOINTS}

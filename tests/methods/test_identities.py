@@ -91,9 +91,9 @@ def test_masked_weights_keep_their_bits(optimiser: OptimiserName, normed: Parent
     method = SaliencyUnlearning(keep=0.3, rate=0.01, optimiser=optimiser, weight_decay=0.1)
     result = method(normed, FORGET, budget=1.0).model
     model = normed.model
-    rows = normed.examples.plain(np.sort(FORGET))
+    rows = normed.examples.batch(np.sort(FORGET))
     gradients = torch.autograd.grad(
-        nn.functional.cross_entropy(model(rows.inputs), rows.labels, reduction="sum"), list(model.parameters())
+        nn.functional.cross_entropy(model(rows["inputs"]), rows["labels"], reduction="sum"), list(model.parameters())
     )
     flat = torch.cat([gradient.abs().reshape(-1) for gradient in gradients])
     kept = round(0.3 * flat.numel())
@@ -143,7 +143,7 @@ def test_forget_then_retain_uses_drawn_labels_for_forget_rows_only(
 
     class Watching(Classification):
         def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-            for row, label in zip(batch.inputs, batch.labels, strict=True):
+            for row, label in zip(batch["inputs"], batch["labels"], strict=True):
                 seen.setdefault(hash(row.numpy().tobytes()), set()).add(int(label))
             return super().loss_of(outputs, batch)
 
@@ -174,10 +174,10 @@ def test_objective_gradients(pictures: Dataset, parent_of: MakeParent) -> None:
         return StepBatch(step, plan, parent.examples, Classification())
 
     def by_hand(slots: np.ndarray) -> torch.Tensor:
-        rows = parent.examples.plain(slots)
-        flat = rows.inputs.flatten(1)
+        rows = parent.examples.batch(slots)
+        flat = rows["inputs"].flatten(1)
         p = torch.softmax(model[1](flat), 1)
-        delta = (p - nn.functional.one_hot(rows.labels, 3)) / len(slots)
+        delta = (p - nn.functional.one_hot(rows["labels"], 3)) / len(slots)
         return torch.cat([(delta.T @ flat).reshape(-1), delta.sum(0)]).detach()
 
     retain, forget = (by_hand(step.parts[role].slots) for role in (Role.RETAIN, Role.FORGET))
@@ -208,7 +208,7 @@ class Squared(Classification):
     """½ (x·w − y)², so that descent and ascent are linear recursions."""
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return 0.5 * (outputs[:, 0] - batch.labels.double()) ** 2
+        return 0.5 * (outputs[:, 0] - batch["labels"].double()) ** 2
 
 
 ROWS, WIDTH = 40, 4

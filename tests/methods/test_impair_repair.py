@@ -171,8 +171,8 @@ def test_objective_gradients(problem: Problem) -> None:
         step = plan.step(index)
         batch = StepBatch(step, plan, given.examples, Classification())
         found = torch.autograd.grad(value_of(method.objective(student, batch, teacher)), [student[3].weight])[0]  # type: ignore[index, union-attr]
-        rows = parent.examples.plain(step.parts[Role.RETAIN].slots)
-        inputs, labels = rows.inputs, rows.labels
+        rows = parent.examples.batch(step.parts[Role.RETAIN].slots)
+        inputs, labels = rows["inputs"], rows["labels"]
         if index == 0:
             chosen = teacher.taken(step)
             assert len(chosen) > 0
@@ -201,7 +201,7 @@ def test_what_is_trained_on_is_noise_and_retained_rows(parent: Parent, monkeypat
 
     class Watching(Classification):
         def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-            for row, label in zip(batch.inputs, batch.labels, strict=True):
+            for row, label in zip(batch["inputs"], batch["labels"], strict=True):
                 seen.append((known.get(row.detach().numpy().tobytes()), int(label)))
             return super().outputs(model, batch)
 
@@ -282,9 +282,9 @@ def test_at_a_tenth_of_the_work_the_class_is_forgotten(parent_of: MakeParent) ->
     result = ImpairRepair(rate=0.01, batch_size=32)(parent, forget, budget=0.1)
 
     def accuracy(model: nn.Module, slots: np.ndarray) -> float:
-        rows = parent.examples.plain(slots)
+        rows = parent.examples.batch(slots)
         with torch.no_grad():
-            return float((model.eval()(rows.inputs).argmax(1) == rows.labels).double().mean())
+            return float((model.eval()(rows["inputs"]).argmax(1) == rows["labels"]).double().mean())
 
     assert accuracy(parent.model, forget) > 0.95
     assert accuracy(result.model, forget) < 0.5

@@ -20,7 +20,7 @@ from expunge.train.state import weights_digest
 
 def by_hand(parent: Parent, given: Given, label: int, rows: int, learning: Learning, unit: float) -> torch.Tensor:
     """Adam from its formula, in the units that the model sees."""
-    plain = parent.examples.plain(rows_of(parent, label)[:1]).inputs
+    plain = parent.examples.batch(rows_of(parent, label)[:1])["inputs"]
     shape = (rows, *plain.shape[1:])
     dtype = plain.dtype if plain.is_floating_point() else torch.float32
     values = torch.from_numpy(given.stream("noise", label).normal(math.prod(shape)).reshape(shape)).to(dtype)

@@ -70,8 +70,8 @@ def contrast_gradient(parent: Parent, size: int) -> dict[str, torch.Tensor]:
         for start in range(0, len(slots), size):
             part = slots[start : start + size]
             for slot in part:
-                row = parent.examples.plain(np.array([slot]))
-                loss = nn.functional.cross_entropy(model(row.inputs), row.labels)
+                row = parent.examples.batch(np.array([slot]))
+                loss = nn.functional.cross_entropy(model(row["inputs"]), row["labels"])
                 for name, g in zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True):
                     sums[name] += sign * g / len(part)
     return sums

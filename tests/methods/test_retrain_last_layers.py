@@ -168,9 +168,9 @@ def own_loop(parent: Parent, epochs: int, *, anew_each_epoch: bool) -> torch.Ten
             optimiser = torch.optim.SGD(
                 head.parameters(), lr=0.05, momentum=0.9, weight_decay=parent.recipe.optimiser.weight_decay
             )
-        rows = parent.examples.plain(step.parts[Role.RETAIN].slots)
+        rows = parent.examples.batch(step.parts[Role.RETAIN].slots)
         optimiser.zero_grad()
-        nn.functional.cross_entropy(model(rows.inputs), rows.labels).backward()
+        nn.functional.cross_entropy(model(rows["inputs"]), rows["labels"]).backward()
         optimiser.step()
     return head.weight.detach()
 

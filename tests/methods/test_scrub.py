@@ -82,12 +82,12 @@ def test_what_else_moves_a_student_that_is_its_teacher(problem: Problem) -> None
 def test_the_forget_pass_of_scrub_climbs(problem: Problem) -> None:
     """Once a retain pass has moved the student."""
     parent = problem("double")
-    rows = parent.examples.plain(FORGET)
+    rows = parent.examples.batch(FORGET)
 
     def distance(method: Scrub) -> float:
         moved = method(parent, FORGET, budget=10.0).model
         with torch.no_grad():
-            return float(divergence(parent.model(rows.inputs), moved(rows.inputs)).mean())
+            return float(divergence(parent.model(rows["inputs"]), moved(rows["inputs"])).mean())
 
     settings: dict[str, Any] = {"epochs": 6, "batch_size": 150, "weight_decay": 0, "rate": 2e-3}
     assert distance(Scrub(forget_epochs=6, **settings)) > 2 * distance(Scrub(forget_epochs=0, **settings))
@@ -151,12 +151,12 @@ def test_scrub_keeps_one_optimiser_through_its_passes(parent: Parent) -> None:
     by_hand, teacher = deepcopy(parent.model).train(), parent.model
     descent = torch.optim.Adam(by_hand.parameters(), lr=5e-4, weight_decay=0.1, foreach=False)
     for slots, forget in ((np.sort(FORGET), True), (RETAIN, False)):
-        rows = parent.examples.plain(slots)
-        answered = by_hand(rows.inputs)
+        rows = parent.examples.batch(slots)
+        answered = by_hand(rows["inputs"])
         with torch.no_grad():
-            taught = teacher(rows.inputs)
+            taught = teacher(rows["inputs"])
         soft = 4 * divergence(taught / 2, answered / 2).mean()
-        loss = -soft if forget else functional.cross_entropy(answered, rows.labels) + 0.5 * soft
+        loss = -soft if forget else functional.cross_entropy(answered, rows["labels"]) + 0.5 * soft
         descent.zero_grad()
         loss.backward()
         descent.step()

@@ -62,10 +62,12 @@ Delta = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 def pulled_back(parent: Parent, student: nn.Module, teacher: nn.Module, slots: np.ndarray, delta: Delta) -> Any:
     """The gradient of the weights from that of each row's logits, given z, the teacher's z and one-hot labels."""
-    rows = parent.examples.plain(slots)
+    rows = parent.examples.batch(slots)
     with torch.no_grad():
-        on_logits = delta(student(rows.inputs), teacher(rows.inputs), functional.one_hot(rows.labels, 3).double())
-        return torch.cat([(on_logits.T @ rows.inputs.flatten(1)).reshape(-1), on_logits.sum(0)])
+        on_logits = delta(
+            student(rows["inputs"]), teacher(rows["inputs"]), functional.one_hot(rows["labels"], 3).double()
+        )
+        return torch.cat([(on_logits.T @ rows["inputs"].flatten(1)).reshape(-1), on_logits.sum(0)])
 
 
 def slope_of(method: ObjectiveMethod, parent: Parent, student: nn.Module, index: int) -> tuple[Any, Any, Any]:
@@ -140,8 +142,8 @@ def test_decoupled_distillation_begins_at_the_surprise_of_a_miss(pictures: Datas
         plan, teacher = plan_and_teacher(method, parent)
         step = plan.step(0)
         loss = method.objective(parent.model, StepBatch(step, plan, parent.examples, Classification()), teacher)
-        rows = parent.examples.plain(step.parts[Role.FORGET].slots)
-        right = parent.model(rows.inputs).softmax(1).gather(1, rows.labels[:, None])
+        rows = parent.examples.batch(step.parts[Role.FORGET].slots)
+        right = parent.model(rows["inputs"]).softmax(1).gather(1, rows["labels"][:, None])
         torch.testing.assert_close(value_of(loss), -torch.log1p(-right).mean(), rtol=1e-12, atol=1e-12)
 
 

@@ -35,7 +35,7 @@ class Squared(Classification):
     """½ (x·w − y)² on the only output."""
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return 0.5 * (outputs[:, 0] - batch.labels.double()) ** 2
+        return 0.5 * (outputs[:, 0] - batch["labels"].double()) ** 2
 
 
 def table(parent_of: Callable[..., Parent], model: nn.Module, x: np.ndarray, **fields: Any) -> Parent:
@@ -203,7 +203,7 @@ def test_standardised_noise_is_normal(parent: Parent) -> None:
 
     forget = np.arange(12)
     result = FisherNoise(strength=1e-6)(parent, forget, budget=10.0)
-    batch = parent.examples.plain(np.arange(12, 150))
+    batch = parent.examples.batch(np.arange(12, 150))
     parts = label_squared_gradients(Classification(), parent.model, batch)
     fisher = np.concatenate([part.detach().numpy().reshape(-1) for part in parts]) / len(batch)
     sd = np.sqrt(1e-6 / (fisher + 1e-8))
@@ -248,7 +248,7 @@ def test_statistics_are_taken_anew_after_an_edit_before_a_norm(normed: Parent) -
     )
     retain = np.arange(12, 150)
     slots = np.sort(retain[stable_order(Stream(seed, "unlearn/sample").words(150)[retain])][:rows])
-    hidden = auto.model.body[1](auto.model.body[0](auto.model.front(normed.examples.plain(slots).inputs)))  # type: ignore
+    hidden = auto.model.body[1](auto.model.body[0](auto.model.front(normed.examples.batch(slots)["inputs"])))  # type: ignore
     batches = hidden.detach().reshape(-1, 16, hidden.shape[1])
     mean, variance = statistics(auto)
     np.testing.assert_allclose(mean, batches.mean(dim=1).mean(dim=0).numpy(), rtol=1e-5, atol=1e-6)

@@ -76,7 +76,6 @@ def test_what_is_written_is_read(tmp_path: Path, write: Callable[..., None]) -> 
     write(tmp_path / "bundle", {**FILES, "model.safetensors": tmp_path / "source"})
     assert read_all(tmp_path / "bundle") == FILES
     with open_bundle(tmp_path / "bundle") as bundle:
-        assert bundle.exact
         assert bundle.names == tuple(sorted(FILES))
         assert "model.safetensors" in bundle
         assert "optimiser.safetensors" not in bundle
@@ -107,10 +106,7 @@ def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
     entry = zipfile.ZipInfo("x" if "\0" in name else name or "x")
     entry.filename = entry.orig_filename = name  # as a forger would write it
     path = zip_of(tmp_path / "forged.zip", (entry, b""))
-    if name == "log/":  # a folder of a bundle
-        assert set(read_all(path)) == {ENVELOPE}
-    else:
-        refused(path, "UNSAFE_FILE" if name == "envelope.json/" or len(name) > 255 else "UNSAFE_PATH")
+    refused(path, "UNSAFE_FILE" if name in ("log/", "envelope.json/") or len(name) > 255 else "UNSAFE_PATH")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["forged.zip"]
 
 

@@ -14,6 +14,8 @@ from expunge.records.catalogue import (
     EXACT_FIELDS,
     EXACT_METHODS,
     METHOD_ROWS,
+    Execution,
+    execution_of,
 )
 
 
@@ -21,6 +23,15 @@ def test_the_lists_hold_the_methods_of_the_table_and_training() -> None:
     assert {method.name for method in METHODS if method.ceiling is Exact} | {"train"} == EXACT_METHODS
     assert {method.name for method in METHODS if method.ceiling is Certified} == CERTIFIED_METHODS
     assert len(METHOD_ROWS) == len(EXACT_METHODS) + len(CERTIFIED_METHODS)
+
+
+def test_exact_methods_that_are_built_in_take_the_schedules_steps_and_all_others_their_own() -> None:
+    for method in METHODS:
+        exact = method.ceiling is Exact
+        assert execution_of(method.name, foreign=False) is (Execution.SCHEDULE if exact else Execution.OWN_STEPS)
+        assert execution_of(method.name, foreign=True) is Execution.OWN_STEPS
+    assert execution_of("train", foreign=False) is Execution.SCHEDULE
+    assert execution_of("somebody-elses", foreign=True) is Execution.OWN_STEPS
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method.ceiling is not Empirical])

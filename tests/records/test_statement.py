@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ from expunge.core.hashing import canonical_json
 from expunge.data.dataset import Dataset
 from expunge.records.keys import SigningKey
 from expunge.records.limits import Limits
-from expunge.records.record import Commit, Operation, RunRecord, states_root
-from expunge.records.statement import LONGEST_NAME, PREDICATE, STATEMENT, Statement, read_statement, write_statement
+from expunge.records.record import Commit, Execution, Operation, RunRecord, states_root
+from expunge.records.statement import (
+    FIRST_PREDICATE,
+    LONGEST_NAME,
+    PREDICATE,
+    STATEMENT,
+    Statement,
+    read_statement,
+    write_statement,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("commit", "train", "unlearn")
@@ -87,8 +96,35 @@ def test_the_same_runs_made_today_give_records_of_the_same_form(
     made = desk.opened(desk.attest(forgot).bundle)
     assert len(made) == len(NAMES)
     for statement, name in zip(made, NAMES, strict=True):
-        assert neutral(write_statement(statement)) == neutral(golden(name)), name
+        written = json.loads(write_statement(statement))
+        if name != "commit":  # since 0.1.0 runs name their execution, and nothing else is new
+            assert written.pop("predicateType") == PREDICATE
+            assert written["predicate"].pop("execution") == "schedule"
+            written["predicateType"] = FIRST_PREDICATE
+        assert neutral(canonical_json(written)) == neutral(golden(name)), name
     assert FIELDS["slices"] == 3  # the recipe of the golden runs
+
+
+def test_a_run_without_an_execution_is_of_the_first_form_and_one_with_it_of_the_second() -> None:
+    first = read_statement(golden("train"))
+    assert isinstance(first.predicate, RunRecord)
+    assert (first.predicate.execution, first.predicate.came_about) == (None, Execution.SCHEDULE)
+    for execution in Execution:
+        second = replace(first, predicate=replace(first.predicate, execution=execution))
+        written = write_statement(second)
+        assert read_statement(written) == second
+        assert second.predicate.came_about is execution
+        assert json.loads(written)["predicateType"] == PREDICATE
+        assert written.replace(PREDICATE.encode(), FIRST_PREDICATE.encode()).replace(
+            f'"execution":"{execution.value}",'.encode(), b""
+        ) == golden("train"), "nothing else is new"
+    for spoilt in (
+        changed(lambda v: v.update(predicateType=PREDICATE), "train"),
+        changed(lambda v: v["predicate"].update(execution="schedule"), "train"),
+        changed(lambda v: (v.update(predicateType=PREDICATE), v["predicate"].update(execution="magic")), "train"),
+    ):
+        with pytest.raises(RecordError, match=r"is expected|'magic' is not one of schedule, own-steps, solve"):
+            read_statement(spoilt)
 
 
 def changed(change: Callable[[dict[str, Any]], Any], name: str = "commit") -> bytes:
@@ -101,7 +137,10 @@ def changed(change: Callable[[dict[str, Any]], Any], name: str = "commit") -> by
     ("change", "said"),
     [
         (lambda v: v.update(_type="https://in-toto.io/Statement/v0.1"), STATEMENT),
-        (lambda v: v.update(predicateType="https://slsa.dev/provenance/v1"), PREDICATE),
+        (lambda v: v.update(predicateType="https://slsa.dev/provenance/v1"), FIRST_PREDICATE),
+        (lambda v: v.update(predicateType=PREDICATE), FIRST_PREDICATE),
+        (lambda v: v["predicate"].update(execution="schedule"), FIRST_PREDICATE),
+        (lambda v: (v.update(predicateType=PREDICATE), v["predicate"].update(execution="schedule")), "is unknown"),
         (lambda v: v.pop("subject"), "'subject' is missing"),
         (lambda v: v.update(more=1), "'more' is unknown"),
         (lambda v: v["subject"].append(v["subject"][0]), "2 subjects"),

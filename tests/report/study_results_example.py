@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from expunge.records.form import read_document
+from expunge.records.results import NAME, Results
+
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 FORMAT = "expunge/study-results/1"
 RATE = {"rate": 0.01, "epochs": None, "batch_size": None, "momentum": 0.9, "calendar": "cosine", "optimiser": "sgd"}
@@ -318,6 +321,11 @@ def example(*, settings: int = 3, methods: int = 30, seeds: Sequence[int] = (0, 
     }
 
 
+def opened(told: dict[str, Any]) -> Results:
+    """Results as they are read from a file that holds these values."""
+    return read_document(Results, json.dumps(told).encode(), NAME)
+
+
 def status(entry: dict[str, Any]) -> dict[str, Any]:
     return {"status": entry["status"], "reason": entry["reason"]}
 
@@ -332,7 +340,7 @@ def main(folder: Path) -> None:
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     leaderboard(folder / "results.json", out=folder)
     for one in results["settings"]:
-        (folder / f"{one['id']}.svg").write_text(tradeoff_svg(results, one["id"]), encoding="utf-8")
+        (folder / f"{one['id']}.svg").write_text(tradeoff_svg(opened(results), one["id"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

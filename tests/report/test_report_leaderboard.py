@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.study_results_example import example, figure, undecided
+from tests.report.study_results_example import example, figure, opened, undecided
 
 import expunge.report.leaderboard as module
 from expunge.core.errors import DataError
 from expunge.report.leaderboard import PAGE, file_names, leaderboard, ranking_table, render
-from expunge.report.study_results import read_results
 from expunge.report.templates import resource
 
 HOSTILE = '<script>alert("x")</script>'
@@ -71,7 +70,7 @@ def results() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pages(results: dict[str, Any]) -> dict[str, bytes]:
-    return render(read_results(results))
+    return render(opened(results))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_a_collapsed_row_stands_last_however_small_its_gap():
     results = example(settings=1, methods=6)
     ascent = results["settings"][0]["rows"][5]
     ascent["figures"]["forgetting-gap"] = figure([0.01, 0.02, 0.03])
-    assert list(lines(Tables(render(read_results(results))[PAGE]).boards["1"]))[-2:] == [
+    assert list(lines(Tables(render(opened(results))[PAGE]).boards["1"]))[-2:] == [
         "gradient-ascent",
         "certified-logistic",
     ]
@@ -148,7 +147,7 @@ def test_what_is_undecided_is_never_a_number():
         for name in list(row["figures"]):
             reasons.append(f"because {row['label']} {name} could not be read")
             row["figures"][name] = undecided(reasons[-1]) if name != "differences" else {}
-    page = render(read_results(results))[PAGE]
+    page = render(opened(results))[PAGE]
     for row in lines(Tables(page).boards["1"]).values():
         for cell in row[3:11]:
             assert re.fullmatch(r"—\d+", cell["text"])
@@ -159,7 +158,7 @@ def test_what_is_undecided_is_never_a_number():
     for reason in reasons:
         assert (reason in text) == (reason.split()[2] in (*shown, "membership-classifier"))
     assert "<svg" not in text
-    assert all(row.forgetting_gap == row.cost == "—" for row in ranking_table(results, "digits-mlp-random"))
+    assert all(row.forgetting_gap == row.cost == "—" for row in ranking_table(opened(results), "digits-mlp-random"))
 
 
 def test_every_dash_has_a_note_that_exists(pages):
@@ -203,7 +202,7 @@ def test_a_certified_row_shows_its_bound():
     row["guarantee"] = "Certified(ε=1, δ=0.0001)"
     for seed in row["seeds"]:
         seed["guarantee"] = row["guarantee"]
-    cells = lines(Tables(render(read_results(results))[PAGE]).boards["1"])["fine-tune"]
+    cells = lines(Tables(render(opened(results))[PAGE]).boards["1"])["fine-tune"]
     assert cells[1]["text"] == "Certifiedε=1, δ=0.0001"
 
 
@@ -214,7 +213,7 @@ def test_the_overview_has_every_method_in_every_setting(results, boards):
     assert shown["impair-repair"][1]["sort"] is None
     assert shown["retrain"][1]["text"].endswith("Supported 3")
     assert "collapsed" in shown["gradient-ascent"][2]["text"]
-    one = render(read_results(example(settings=1)))[PAGE].decode()
+    one = render(opened(example(settings=1)))[PAGE].decode()
     assert "All settings" not in one
     assert 'data-board="0"' not in one
 
@@ -244,7 +243,7 @@ def test_where_all_are_refuted_none_is_called_near(words):
     for row in results["settings"][0]["rows"]:
         if row["guarantee"] and row["guarantee"].startswith("Empirical") and row["verdicts"]:
             concluded(results, row["label"], "Refuted")
-    text = words(render(read_results(results))[PAGE])
+    text = words(render(opened(results))[PAGE])
     assert "Every method without a guarantee was Refuted on every seed" in text
     assert "Nearest to retraining" not in text
 
@@ -252,11 +251,11 @@ def test_where_all_are_refuted_none_is_called_near(words):
 def test_where_even_the_original_looks_forgotten_it_is_said(words):
     results = example(settings=1, methods=6)
     concluded(results, "fine-tune", "Undecided")
-    text = words(render(read_results(results))[PAGE])
+    text = words(render(opened(results))[PAGE])
     assert "Nearest to retraining without a guarantee: fine-tune" in text
     assert "no sign of forgetting" not in text
     results["settings"][0]["noise"] = {"forgetting_gap": 2.5}
-    text = words(render(read_results(results))[PAGE])
+    text = words(render(opened(results))[PAGE])
     assert "here a small forgetting gap is no sign of forgetting" in text
     assert "Nearest to retraining" not in text
 
@@ -266,7 +265,7 @@ def test_one_reason_in_two_columns_is_one_note():
     figures = results["settings"][0]["rows"][3]["figures"]
     figures["membership-classifier"] = undecided("needs 50 forgotten examples: has 21")
     figures["average-gap"] = undecided("membership-classifier: needs 50 forgotten examples: has 21")
-    page = render(read_results(results))[PAGE]
+    page = render(opened(results))[PAGE]
     cells = lines(Tables(page).boards["1"])["fine-tune"]
     assert cells[5]["text"] == cells[8]["text"]
     assert page.decode().count("needs 50 forgotten examples: has 21") == 1
@@ -278,7 +277,7 @@ def test_an_incomplete_study_says_so(words):
     row = results["settings"][0]["rows"][2]
     row["seeds"] = [{"seed": seed, "status": "missing", "reason": ""} for seed in (0, 1, 2)]
     row["marks"] = []
-    text = words(render(read_results(results))[PAGE])
+    text = words(render(opened(results))[PAGE])
     assert "This study is not complete: jobs are still missing (3 results so far)." in text
     assert "no result so far" in text
 
@@ -365,7 +364,7 @@ def test_pages_are_small(pages):
 
 
 def test_what_does_not_fit_is_left_out_and_said_and_then_refused(monkeypatch, refused, words):
-    study = read_results(example(settings=1, methods=12))
+    study = opened(example(settings=1, methods=12))
     sizes = [len(render(study)[PAGE])]
     for said, drawings in (("drawings of cost are left out", 1), ("the drawings are left out", 0)):
         monkeypatch.setattr(module, "LARGEST", sizes[-1])
@@ -393,7 +392,7 @@ def hostile() -> dict[str, Any]:
             row["marks"].append({"mark": "untuned", "count": 1, "of": 3, "detail": f'"{HOSTILE}'})
             row["tuning"]["failures"] = [{"fields": {HOSTILE: 1}, "reason": HOSTILE}]
             for seed in row["seeds"]:
-                seed.update(reason=HOSTILE, weights_digest=HOSTILE)
+                seed.update(reason=HOSTILE, **({"weights_digest": HOSTILE} if seed["status"] == "done" else {}))
             if row["figures"]:
                 row["figures"]["membership-classifier"] = undecided(HOSTILE)
                 row["seeds"][0].update(stopped=HOSTILE, notices=[HOSTILE])
@@ -404,7 +403,7 @@ def hostile() -> dict[str, Any]:
 
 
 def test_hostile_texts_are_words_and_never_tags(parsed, tmp_path):
-    leaderboard(hostile(), out=tmp_path / "deep" / "out")
+    leaderboard(opened(hostile()), out=tmp_path / "deep" / "out")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 9
     assert all((tmp_path / "deep" / "out") in path.parents for path in files)
@@ -451,7 +450,7 @@ def test_two_names_for_one_page_are_refused(monkeypatch, refused):
 
 
 def test_the_ranking_for_the_docs_is_the_page_in_plain_text(results, boards):
-    rows = ranking_table(results, "digits-mlp-class")
+    rows = ranking_table(opened(results), "digits-mlp-class")
     assert [row.method for row in rows] == list(lines(boards["2"]))
     scrub = next(row for row in rows if row.method == "scrub")
     gap = next(r for r in results["settings"][1]["rows"] if r["method"] == "scrub")["figures"]["forgetting-gap"]
@@ -468,7 +467,7 @@ def test_a_method_with_two_rows_in_a_setting_has_one_page_and_two_names(words):
     twin["label"] = "fine-tune (defaults)"
     twin["figures"]["forgetting-gap"] = figure([7.0, 7.5, 8.0])
     results["settings"][0]["rows"].append(twin)
-    pages = render(read_results(results))
+    pages = render(opened(results))
     assert len(pages) == 5
     assert {"fine-tune", "fine-tune (defaults)"} <= set(lines(Tables(pages[PAGE]).boards["1"]))
     assert "Listed as fine-tune (defaults)." in words(pages["methods/fine-tune.html"])

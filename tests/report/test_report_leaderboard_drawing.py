@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.report.study_results_example import example, figure, undecided
+from tests.report.study_results_example import example, figure, opened, undecided
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -22,13 +22,13 @@ from studies.pages.tradeoff_picture import STANDALONE, tradeoff_svg
 
 import expunge.report.scatter as module
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.values import Undecided
+from expunge.records.figures import Estimate
 from expunge.report.bent_axis import BentAxis, gap_axis
 from expunge.report.labels import Box, Placed
 from expunge.report.leaderboard import PAGE, render
 from expunge.report.scatter import Chart
-from expunge.report.study_results import read_results
 from expunge.report.study_text import between, number, signed, told
-from expunge.report.study_values import Estimate, Undecided
 from expunge.report.tradeoff import COST, SIZES, UTILITY, tradeoff
 
 TWINS = ("retrain", "exact-replay", "fine-tune")
@@ -36,7 +36,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawing(results: dict[str, Any], at: int = 0, against: str = UTILITY, sizes: Any = SIZES) -> Any:
-    found = tradeoff(read_results(results).settings[at], against, sizes)
+    found = tradeoff(opened(results).settings[at], against, sizes)
     assert found is not None
     return found
 
@@ -148,7 +148,7 @@ def test_marks_are_drawn_differently():
     assert kinds["masked-small-gradients"] == "oracle"
     assert kinds["scrub"] == "run"
     assert kinds["original"] == "original"
-    svg = tradeoff_svg(example(), "digits-mlp-random")
+    svg = tradeoff_svg(opened(example()), "digits-mlp-random")
     for kind in set(kinds.values()):
         assert f'class="spot {kind}"' in svg
 
@@ -161,7 +161,7 @@ def test_front_worst_and_original_are_named_the_others_numbered():
     assert {"gradient-ascent ↑", "fisher-noise"} <= names, "the first stands at the edge"
     assert "l1-sparse" not in names
     numbers = dict(found.numbers)
-    ranked = read_results(results).settings[0].ranked
+    ranked = opened(results).settings[0].ranked
     assert [numbers[at] for at in sorted(numbers)] == [row.label for row in ranked if row.took_part]
     assert {label.words for label in found.charts[1].labels if not label.words[0].isdigit()} == {"original"}
 
@@ -208,7 +208,7 @@ def test_training_anew_is_a_line_in_the_drawing_of_cost():
 
 @pytest.mark.parametrize("against", [UTILITY, COST])
 def test_a_file_stands_alone(against):
-    svg = tradeoff_svg(example(), "digits-mlp-class", against=against)
+    svg = tradeoff_svg(opened(example()), "digits-mlp-class", against=against)
     root = ElementTree.fromstring(svg)
     width, height = (float(x) for x in (root.get("width") or "0", root.get("height") or "0"))
     assert root.get("viewBox") == f"0 0 {width:g} {height:g}"
@@ -231,11 +231,11 @@ def test_a_file_stands_alone(against):
             assert left + length <= width, "".join(element.itertext())
         assert float(element.get("y") or 0) <= height
     assert root.find(f"{SVG}title") is not None
-    assert tradeoff_svg(example(), "digits-mlp-class", against=against) == svg
+    assert tradeoff_svg(opened(example()), "digits-mlp-class", against=against) == svg
 
 
 def test_an_element_for_a_page_has_no_style_of_its_own():
-    page = render(read_results(example()))[PAGE].decode()
+    page = render(opened(example()))[PAGE].decode()
     svg = page[page.index('<svg class="tradeoff') :].partition("</svg>")[0]
     assert "<style>" not in svg
     assert "xmlns" not in svg
@@ -245,7 +245,7 @@ def test_hostile_names_are_words_in_the_drawing():
     results = example(settings=1, methods=4)
     for row in results["settings"][0]["rows"]:
         row["label"] = f"<script>alert(1)</script>\u202e{row['label']}"
-    svg = tradeoff_svg(results, "digits-mlp-random")
+    svg = tradeoff_svg(opened(results), "digits-mlp-random")
     ElementTree.fromstring(svg)
     assert "<script" not in svg
     assert "\u202e" not in svg
@@ -255,13 +255,13 @@ def test_nothing_to_draw_is_said_and_wrong_asking_refused(refused):
     results = example(settings=1, methods=4)
     for row in results["settings"][0]["rows"]:
         row["figures"] = {}
-    svg = tradeoff_svg(results, "digits-mlp-random")
+    svg = tradeoff_svg(opened(results), "digits-mlp-random")
     ElementTree.fromstring(svg)
     assert "Nothing can be drawn" in svg
     with refused(DataError, "no setting"):
-        tradeoff_svg(results, "elsewhere")
+        tradeoff_svg(opened(results), "elsewhere")
     with refused(InvalidArgument, "utility-gap"):
-        tradeoff_svg(results, "digits-mlp-random", against="beauty")
+        tradeoff_svg(opened(results), "digits-mlp-random", against="beauty")
 
 
 @given(

@@ -11,9 +11,10 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
 from expunge.core.merkle import leaf_hash
 from expunge.core.streams import Stream, lineage_seed
+from expunge.schedule.digests import executed_digest, step_bytes
 from expunge.schedule.placement import number_units, place
 from expunge.schedule.recipe import Placement
-from expunge.schedule.schedule import Schedule, executed_digest, step_bytes
+from expunge.schedule.schedule import Schedule
 
 SEED = lineage_seed(sha256(b"recipe"), sha256(b"dataset"))
 FORGOTTEN = np.array([3, 17, 42])

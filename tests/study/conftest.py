@@ -13,10 +13,19 @@ import pytest
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.digits import read
 from expunge.data.source import Source
-from expunge.study.digests import without_clock
+from expunge.records.evaluation import Evaluation
+from expunge.records.form import read_document, to_plain
+from expunge.records.tuning import Tuning
+from expunge.study.digests import digest_of
 from expunge.study.store import Store
-from expunge.study.tuning import timeless
+from expunge.study.study import study as run_study
 from expunge.train.state import read_tensors, tensors_digest
+
+
+def study(path: Path, **told: Any) -> dict[str, Any]:
+    """A study's results as ``--json`` prints them."""
+    return to_plain(run_study(path, **told))
+
 
 SMALL = """
 title = "Small"
@@ -68,12 +77,9 @@ def digests_of(folder: Path) -> list[str]:
     for name in ("model.safetensors", "beliefs.safetensors"):
         if (folder / name).is_file():
             found.append(tensors_digest(read_tensors(folder / name)).hex())
-    for name, kept in (("forget.json", dict), ("evaluation.json", without_clock), ("tuning.json", _tuning)):
+    for name, kind in (("evaluation.json", Evaluation), ("tuning.json", Tuning)):
         if (folder / name).is_file():
-            told: Any = kept(json.loads((folder / name).read_text()))
-            found.append(sha256(canonical_json(told)).hex())
+            found.append(digest_of(read_document(kind, (folder / name).read_bytes(), name)))
+    if (folder / "forget.json").is_file():
+        found.append(sha256(canonical_json(json.loads((folder / "forget.json").read_text()))).hex())
     return found
-
-
-def _tuning(content: dict[str, Any]) -> Any:
-    return timeless(content)

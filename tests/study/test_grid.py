@@ -79,7 +79,7 @@ def test_tuning_never_sees_the_forget_set(write_study: Write) -> None:
     for setting in grid.settings:
         tune = by_key[setting.tunings["fine-tune"]]
         forgotten = {
-            slot for cells in setting.cells.values() for cell in cells for slot in by_key[cell.unlearn].means["slots"]
+            slot for runs in setting.runs.values() for run in runs for slot in by_key[run.unlearn].means["slots"]
         }
         assert forgotten <= set(tune.means["avoid"])
         references = {key for keys in setting.references.values() for key in keys}

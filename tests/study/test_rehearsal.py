@@ -24,9 +24,11 @@ from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.retrain import Retrain
 from expunge.methods.saliency_unlearning import SaliencyUnlearning
 from expunge.methods.unlearn import parent_of, unlearn
+from expunge.records.form import from_plain, to_plain
+from expunge.records.tuning import Attempt
 from expunge.study.pseudo_sets import pseudo_sets, twin_seeds
 from expunge.study.rehearsal import prepare, prepare_oracle
-from expunge.study.score import Attempt, Mode, Stage
+from expunge.study.score import Mode, Stage
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.state import weights_digest
@@ -157,8 +159,8 @@ def test_the_score_is_what_the_slow_twin_says(played: Play, stage: Stage) -> Non
     for part, rows in parts.items():
         margins = []
         for model in (played.run.model(), twin):
-            batches = [examples.plain(np.array([slot])) for examples, slot in rows]
-            margins.append([slow_margin(model, batch.inputs[0], int(batch.labels[0])) for batch in batches])
+            batches = [examples.batch(np.array([slot])) for examples, slot in rows]
+            margins.append([slow_margin(model, batch["inputs"][0], int(batch["labels"][0])) for batch in batches])
         own, other = (sum(values) / len(values) for values in margins)
         spread = math.sqrt(sum((value - other) ** 2 for value in margins[1]) / (len(margins[1]) - 1))
         expected[part] = abs(own - other) / spread
@@ -181,7 +183,7 @@ def test_how_far_the_twins_lie_apart(played: Play) -> None:
     with pinned(played.run.recipe):
         found = rehearsal.score(played.twins[1].model())
     assert rehearsal.twins_apart == pytest.approx(found.parts["retain"])
-    assert rehearsal.as_json()["twins_apart"] == rehearsal.twins_apart > 0
+    assert rehearsal.told().twins_apart == rehearsal.twins_apart > 0
 
 
 def test_what_the_sample_holds(played: Play) -> None:
@@ -209,9 +211,9 @@ def test_a_spoilt_model_is_inadmissible_and_a_broken_one_has_no_score(played: Pl
             rehearsal.score(spoilt)
     failed = rehearsal.attempt(GradientAscent(rate=1e12), Stage.CHOICE, budget=0.5, seed=0)
     assert failed.state == "failed"
-    assert failed.failure is not None
+    assert failed.reason is not None
     for attempt in (failed, rehearsal.attempt(FineTune(), Stage.CHOICE, budget=0.1, seed=0)):
-        assert Attempt.from_json(attempt.as_json()) == attempt
+        assert from_plain(Attempt, to_plain(attempt), "it") == attempt
 
 
 def test_one_point_of_accuracy_is_allowed(played: Play) -> None:
@@ -247,7 +249,7 @@ def poisoned(rows: Mapping[Split, Dataset], slots: np.ndarray) -> dict[Split, Da
 def test_rows_to_avoid_are_never_read(spared: Play, method: FineTune) -> None:
     avoid = spared.asked["avoid"]
     plain, other = spared.prepare(), spared.prepare(poisoned(spared.rows, avoid))
-    assert plain.as_json() == other.as_json()
+    assert plain.told() == other.told()
     assert plain.untouched(Stage.CHOICE) == other.untouched(Stage.CHOICE)
     first, second = (
         replace(found.attempt(method, Stage.CHOICE, budget=0.3, seed=0), seconds=0.0) for found in (plain, other)
@@ -256,7 +258,7 @@ def test_rows_to_avoid_are_never_read(spared: Play, method: FineTune) -> None:
     assert first.score is not None
     for slot in (avoid[0], avoid[-1]):
         with pytest.raises(InvalidArgument, match="may not be read"):
-            plain.parent.examples.plain(np.array([slot]))
+            plain.parent.examples.batch(np.array([slot]))
 
 
 def test_poison_would_be_seen(played: Play, spared: Play) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
-from expunge.study.study import study
+from tests.study.conftest import study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 

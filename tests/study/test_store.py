@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from expunge.core.errors import InvalidArgument, RunError
+from expunge.records.form import from_plain, to_plain
 from expunge.study.job import Job, Work
 from expunge.study.store import Entry, Outcome, Store
 
@@ -43,7 +44,7 @@ def test_the_key_is_pinned() -> None:
 
 def test_a_job_reads_the_same_elsewhere() -> None:
     one = Job(work=Work.TUNE, title="a", spec={"x": 0.1}, inputs={"twins": ("k", "l")}, means={"slots": [1, 2]})
-    again = Job.from_json(one.as_json())
+    again = from_plain(Job, to_plain(one), "a job")
     assert again.key == one.key
     assert again.needs == ("k", "l")
     assert again.means == one.means
@@ -135,7 +136,7 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"format": "expunge/store/99"}')
-    with pytest.raises(RunError, match="is none of a store 'expunge/store/1'"):
+    with pytest.raises(RunError, match="not 'expunge/store/1': another version wrote it; choose another `store`"):
         Store(tmp_path)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.study.conftest import SMALL, contents, pictures
+from tests.study.conftest import SMALL, contents, pictures, study
 
 from expunge.core.errors import InvalidArgument
 from expunge.measure.evaluate import evaluate
@@ -30,7 +30,6 @@ from expunge.records.form import to_plain
 from expunge.study.grid import REFERENCE_SEEDS
 from expunge.study.progress import Standing
 from expunge.study.store import Store
-from expunge.study.study import study
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -158,7 +157,7 @@ def test_drawing_computes_nothing(small: tuple[dict[str, Any], Path], tmp_path: 
     results, folder = small
     drawn = study(folder / "small.toml", out=folder / "out", draw_only=True)
     assert drawn["settings"] == results["settings"]
-    with pytest.raises(InvalidArgument, match="--draw finds no store at"):
+    with pytest.raises(InvalidArgument, match="`draw_only` finds no store at"):
         study(folder / "small.toml", out=tmp_path / "out", draw_only=True)
     assert not (tmp_path / "out" / "store").exists()
     Store(tmp_path / "empty")
@@ -249,11 +248,11 @@ def test_one_folder_is_one_studys(write_study: Write, tmp_path: Path, small: tup
     (tmp_path / "mine" / "x").write_text("x")
     with pytest.raises(InvalidArgument, match=r"is not empty and no study \(it holds 'x'\)"):
         study(write_study(), out=tmp_path / "mine")
-    with pytest.raises(InvalidArgument, match="--engine 'rai' is not one of local, ray"):
+    with pytest.raises(InvalidArgument, match="`engine` 'rai' is not one of local, ray"):
         study(write_study(), out=tmp_path / "out", engine="rai")
-    with pytest.raises(InvalidArgument, match="--jobs 0 must be a whole number from 1 to 1024"):
+    with pytest.raises(InvalidArgument, match="`jobs` 0 must be a whole number from 1 to 1024"):
         study(write_study(), out=tmp_path / "out", jobs=0)
-    with pytest.raises(InvalidArgument, match="--address auto is for --engine ray"):
+    with pytest.raises(InvalidArgument, match="`address` auto is for `engine` ray"):
         study(write_study(), out=tmp_path / "out", address="auto")
 
 
@@ -326,7 +325,7 @@ def test_a_job_that_always_kills_its_worker_fails_alone(
     assert results["cost"]["failed"] == 4  # two originals and two references of the fatal model
     assert not results["complete"]
     reasons = {problem["reason"] for problem in results["problems"] if problem["status"] == "failed"}
-    assert reasons == {"the worker process died 2 times (signal 9): perhaps for want of memory; use fewer --jobs"}
+    assert reasons == {"the worker process died 2 times (signal 9): perhaps for want of memory; use fewer `jobs`"}
     fatal, sound = sorted(results["settings"], key=lambda setting: setting["recipe"])
     assert {seed["status"] for row in fatal["rows"] for seed in row["seeds"]} == {"missing"}
     assert {seed["status"] for row in sound["rows"] for seed in row["seeds"]} == {"done", "refused"}

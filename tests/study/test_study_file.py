@@ -223,5 +223,5 @@ def test_the_place_of_the_data_can_be_given(write_study: Write) -> None:
     study = read_study(write_study(REST.replace('"digits"\n', '"somewhere.npz"\n', 1)), location="digits")
     assert study.data[0].source.location == "digits"
     two = write_study('[data.b]\nlocation = "digits"\n' + REST)
-    with pytest.raises(InvalidArgument, match=r"--data digits is for a study with one data set, .* has 2"):
+    with pytest.raises(InvalidArgument, match=r"`data` digits is for a study with one data set, .* has 2"):
         read_study(two, location="digits")

@@ -23,11 +23,10 @@ import pytest
 from tests.conftest import run_json
 
 from expunge.core.errors import InvalidArgument, RunError
-from expunge.core.hashing import canonical_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.measure.evaluate import evaluate
 from expunge.study import ray_cluster, ray_engine
-from expunge.study.digests import without_clock
+from expunge.study.digests import digest_of
 from expunge.study.engine import Ended, Engine
 from expunge.study.grid import Grid, lay_out, software
 from expunge.study.job import Job, Work
@@ -312,7 +311,7 @@ class TestOnTwoNodes:
             if job.work is Work.EVALUATE:
                 references = [store.place(key) for key in job.inputs["references"]]
                 again = evaluate(store.place(job.one("run")), references, out=store.folder.parent / "again.json")
-                assert sha256(canonical_json(without_clock(again.as_json()))).hex() == digests(store)[job.key][1]
+                assert digest_of(again) == digests(store)[job.key][1]
 
 
 class TestAddresses:
@@ -320,13 +319,13 @@ class TestAddresses:
 
     @pytest.mark.parametrize("address", ["nonsense", "ray://127.0.0.1:10001", "127.0.0.1:x"])
     def test_what_is_no_address_is_said(self, address: str, refused: Any) -> None:
-        with refused(InvalidArgument, f"--address {address}", "HOST:PORT"):
+        with refused(InvalidArgument, f"`address` {address}", "HOST:PORT"):
             ray_cluster.join(address, None)
 
     def test_nothing_there(self, refused: Any) -> None:
         with socket.socket() as taken:  # bound, and nobody listens
             taken.bind(("127.0.0.1", 0))
-            with refused(RunError, "does not answer", "ray start --head"):
+            with refused(RunError, "does not answer", "start the head of a cluster there"):
                 ray_cluster.join(f"127.0.0.1:{taken.getsockname()[1]}", None)
 
     def test_something_else_there(self, monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
@@ -340,11 +339,11 @@ class TestAddresses:
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: Any) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with refused(InvalidArgument, "--engine ray", "pip install 'expunge[cluster]'"):
+    with refused(InvalidArgument, "`engine` ray", "pip install 'expunge[cluster]'"):
         RayEngine(Store(tmp_path / "store"), {})
 
 
-@pytest.mark.parametrize(("options", "part"), [({"jobs": 0}, "--jobs 0"), ({"gpu_share": 1.5}, "GPU share 1.5")])
+@pytest.mark.parametrize(("options", "part"), [({"jobs": 0}, "`jobs` 0"), ({"gpu_share": 1.5}, "GPU share 1.5")])
 def test_options_are_checked(options: dict[str, Any], part: str, tmp_path: Path, refused: Any) -> None:
     with refused(InvalidArgument, part):
         RayEngine(Store(tmp_path / "store"), {}, **options)
@@ -433,12 +432,11 @@ class TestPacking:
 
 class TestTasks:
     def order(self, planted: Planted, software: dict[str, str]) -> Order:
-        return Order(planted.grid.jobs[0].as_json(), "/home/store", [], variables(), software)
+        return Order(planted.grid.jobs[0], "/home/store", [], variables(), software)
 
     def test_a_node_with_other_versions_computes_nothing(self, planted: Planted) -> None:
         order = self.order(planted, {**software(), "torch": "1.0"})
-        told, parts = carry_out_order(order, None, lambda done, total: None, [])
-        entry = Entry.from_json(told)
+        entry, parts = carry_out_order(order, None, lambda done, total: None, [])
         assert entry.outcome is Outcome.FAILED
         assert f"this node has torch {software()['torch']}" in entry.reason
         assert parts == [{}, {}, {}]

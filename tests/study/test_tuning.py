@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conftest import Refused
+from tests.conftest import Refused, run_json
 from tests.study.rehearsed import Pictures, Play, play
 
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
-from expunge.core.hashing import plain_json
+from expunge.core.hashing import canonical_json, plain_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.methods.contract import Given, Method, Need, Outcome
 from expunge.methods.fields import Between, tuned
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import from_plain, to_plain, without, write_document
+from expunge.records.tuning import KeptTrial, Tuning
 from expunge.study.rehearsal import Rehearsal
 from expunge.study.score import Part, Stage
 from expunge.study.tuning import (
     NO_TRANSFER,
     chosen_entry,
-    digest_of,
     read_tuning,
-    timeless,
     tune_method,
     tuning_of,
-    write_tuning,
 )
 from expunge.study.tuning_folder import Oracle, tune
 from expunge.train.profile import pinned
@@ -94,6 +92,15 @@ def towards(rehearsal: Rehearsal, first: float, second: float) -> Rehearsal:
     return replace(rehearsal, twins=twins)
 
 
+def entry_of(*told: Any, **more: Any) -> Any:
+    """What ``tune_method`` finds, as it is written."""
+    return to_plain(tune_method(*told, **more))
+
+
+def timeless(value: Any) -> Any:
+    return without(value, "seconds")
+
+
 def unchanged(rehearsal: Rehearsal) -> torch.nn.Module:
     from copy import deepcopy
 
@@ -104,7 +111,7 @@ def unchanged(rehearsal: Rehearsal) -> torch.nn.Module:
 
 
 def test_a_planted_optimum_is_found_and_carries_over(rehearsal: Rehearsal) -> None:
-    entry = tune_method(Stretched, towards(rehearsal, 3.0, 3.0), budget=0.1, trials=30, seed=0)
+    entry = entry_of(Stretched, towards(rehearsal, 3.0, 3.0), budget=0.1, trials=30, seed=0)
     assert entry["state"] == "tuned"
     assert entry["chosen"]["fields"]["factor"] == pytest.approx(3.0, rel=0.1)
     scores = {who: entry[who]["choice"]["score"]["value"] for who in ("default", "chosen")}
@@ -116,12 +123,12 @@ def test_a_planted_optimum_is_found_and_carries_over(rehearsal: Rehearsal) -> No
 
 
 def test_it_says_when_it_did_not_transfer(rehearsal: Rehearsal) -> None:
-    entry = tune_method(Stretched, towards(rehearsal, 3.0, 0.3), budget=0.1, trials=12, seed=0)
+    entry = entry_of(Stretched, towards(rehearsal, 3.0, 0.3), budget=0.1, trials=12, seed=0)
     assert entry["transferred"] is False
     assert NO_TRANSFER in entry["notices"]
     first, second = (entry["chosen"][stage]["score"]["value"] for stage in ("choice", "transfer"))
     assert second > 2 * first
-    carried = tune_method(Stretched, towards(rehearsal, 30.0, 28.0), budget=0.1, trials=12, seed=0)
+    carried = entry_of(Stretched, towards(rehearsal, 30.0, 28.0), budget=0.1, trials=12, seed=0)
     assert carried["transferred"] is True  # the range ends far from both
     assert NO_TRANSFER not in carried["notices"]
 
@@ -129,7 +136,7 @@ def test_it_says_when_it_did_not_transfer(rehearsal: Rehearsal) -> None:
 def test_where_nothing_is_admissible_the_default_is_kept(rehearsal: Rehearsal) -> None:
     aim = towards(rehearsal, 3.0, 3.0)
     hard = replace(aim, twins={stage: replace(twin, accuracy=2.0) for stage, twin in aim.twins.items()})
-    entry = tune_method(Stretched, hard, budget=0.1, trials=5, seed=0)
+    entry = entry_of(Stretched, hard, budget=0.1, trials=5, seed=0)
     assert entry["state"] == "default kept"
     assert entry["chosen"]["trial"] == 0
     assert entry["chosen"]["fields"] == {"factor": 1.0}
@@ -137,19 +144,19 @@ def test_where_nothing_is_admissible_the_default_is_kept(rehearsal: Rehearsal) -
 
 
 def test_failures_are_recorded_with_their_reason(rehearsal: Rehearsal) -> None:
-    entry = tune_method("fine-tune-last-layers", rehearsal, budget=0.1, trials=25, seed=0)
+    entry = entry_of("fine-tune-last-layers", rehearsal, budget=0.1, trials=25, seed=0)
     failed = [trial for trial in entry["trials"] if trial["state"] == "failed"]
     assert failed
     assert all(trial["score"] is None and "of a model that has" in trial["reason"] for trial in failed)
     assert f"{len(failed)} of 25 trials failed" in entry["notices"]
-    refused = tune_method("impair-repair", rehearsal, budget=0.1, trials=2, seed=0)  # forgets whole classes alone
+    refused = entry_of("impair-repair", rehearsal, budget=0.1, trials=2, seed=0)  # forgets whole classes alone
     assert refused["state"] == "default kept"
     assert refused["transferred"] is False
     assert "whole class" in refused["notices"][0]
 
 
 def test_what_has_no_ranges_is_scored_and_not_searched(rehearsal: Rehearsal) -> None:
-    entry = tune_method("neural-tangent-kernel", rehearsal, budget=2.0, trials=30, seed=0)
+    entry = entry_of("neural-tangent-kernel", rehearsal, budget=2.0, trials=30, seed=0)
     assert entry["state"] == "nothing to tune"
     assert entry["trials"] == []
     assert entry["chosen"] == entry["default"]
@@ -170,64 +177,69 @@ def test_what_cannot_be_tuned(rehearsal: Rehearsal, refused: Refused) -> None:
 @pytest.mark.parametrize("cut", range(9))
 def test_one_method_goes_on_where_it_was_cut(rehearsal: Rehearsal, cut: int) -> None:
     rehearsal = towards(rehearsal, 3.0, 3.0)
-    told: list[dict[str, Any]] = []
-    whole = tune_method(Stretched, rehearsal, budget=0.1, trials=6, seed=2, on_trial=told.append)
+    told: list[KeptTrial] = []
+    whole = entry_of(Stretched, rehearsal, budget=0.1, trials=6, seed=2, on_trial=told.append)
     assert len(told) == 8  # six trials, and two on the second set
-    again: list[dict[str, Any]] = []
-    entry = tune_method(Stretched, rehearsal, budget=0.1, trials=6, seed=2, kept=told[:cut], on_trial=again.append)
+    again: list[KeptTrial] = []
+    entry = entry_of(Stretched, rehearsal, budget=0.1, trials=6, seed=2, kept=told[:cut], on_trial=again.append)
     assert timeless(entry) == timeless(whole)
-    assert timeless(again) == timeless(told[cut:])
+    assert timeless(list(map(to_plain, again))) == timeless(list(map(to_plain, told[cut:])))
 
 
 def test_kept_trials_of_others_are_refused(rehearsal: Rehearsal, refused: Refused) -> None:
-    told: list[dict[str, Any]] = []
+    told: list[KeptTrial] = []
     tune_method(Stretched, rehearsal, budget=0.1, trials=2, seed=0, on_trial=told.append)
     with refused(DataError, "of the method 'scrub'"):
-        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[{**told[0], "method": "scrub"}])
-    with refused(DataError, "cannot be read"):
-        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[{**told[0], "stage": "third"}])
+        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[replace(told[0], method="scrub")])
+    with refused(DataError, "'third'"):
+        from_plain(KeptTrial, {**to_plain(told[0]), "stage": "third"}, "a trial")
     with refused(RunError, "kept with the fields"):
-        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[{**told[0], "fields": {"factor": 2.0}}])
+        tune_method(Stretched, rehearsal, budget=0.1, trials=2, kept=[replace(told[0], fields={"factor": 2.0})])
 
 
 # The file.
 
 
 @pytest.fixture(scope="module")
-def tuning(rehearsal: Rehearsal) -> dict[str, Any]:
+def tuning(rehearsal: Rehearsal) -> Tuning:
     names = ("saliency-unlearning", "fine-tune", "neural-tangent-kernel")
     entries = [tune_method(name, rehearsal, budget=0.1, trials=5, seed=0) for name in names]
     return tuning_of(rehearsal, entries, budget=0.1, trials=5, seed=0)
 
 
-def test_it_is_read_back_as_written(tuning: dict[str, Any], rehearsal: Rehearsal, tmp_path: Path) -> None:
-    write_tuning(tmp_path / "tuning.json", tuning)
+def test_it_is_read_back_as_written(tuning: Tuning, rehearsal: Rehearsal, tmp_path: Path) -> None:
+    (tmp_path / "tuning.json").write_text(write_document(tuning))
     assert read_tuning(tmp_path / "tuning.json") == tuning
-    late = json.loads(json.dumps(tuning))
+    late = json.loads(write_document(tuning))
     late["methods"][0]["trials"][0]["seconds"] += 1.0
     late["cost"]["seconds"] = 99.0
-    assert digest_of(late) == tuning["digest"]
+    assert resigned(late)["digest"] == tuning.digest
     late["methods"][0]["trials"][0]["example_steps"] += 1.0
-    assert digest_of(late) != tuning["digest"]
+    assert resigned(late)["digest"] != tuning.digest
     method, told = chosen_entry(tuning, "salun")
-    entry = tuning["methods"][0]
-    assert method.as_json() == told["method"] == {"name": "saliency-unlearning", "fields": entry["chosen"]["fields"]}
-    assert told["score"] == entry["chosen"]["choice"]["score"]["value"] <= told["default_score"]
-    assert told["transfer_score"] == entry["chosen"]["transfer"]["score"]["value"]
-    assert (told["trials"], told["size"], told["kind"], told["mode"]) == (5, 80, "random", "rehearsal")
-    assert tuning["cost"]["twins"] == sum(twin.example_steps for twin in rehearsal.twins.values())
-    assert str(tmp_path) not in plain_json(tuning)
+    entry = tuning.methods[0]
+    assert method.as_json() == to_plain(told.method) == {"name": "saliency-unlearning", "fields": entry.chosen.fields}
+    assert entry.chosen.choice.score is not None
+    assert told.score == entry.chosen.choice.score.value
+    assert told.score <= (told.default_score or 0.0)
+    assert entry.chosen.transfer is not None
+    assert entry.chosen.transfer.score is not None
+    assert told.transfer_score == entry.chosen.transfer.score.value
+    assert (told.trials, told.size, told.kind, told.mode) == (5, 80, "random", "rehearsal")
+    assert tuning.cost.twins == sum(twin.example_steps for twin in rehearsal.twins.values())
+    assert str(tmp_path) not in write_document(tuning)
 
 
 def resigned(content: dict[str, Any]) -> dict[str, Any]:
-    return {**content, "digest": digest_of(content)}
+    told = timeless({name: value for name, value in content.items() if name != "digest"})
+    return {**content, "digest": sha256(Tuning.FORMAT.encode(), canonical_json(told)).hex()}
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "not readable"),
-        ("[]", "not a tuning"),
+        ("[]", "an object"),
         ("{}", "not a tuning"),
         ('{"format": "expunge/tuning/1"}', "digest"),
         ('{"format": "expunge/tuning/1", "Bad key": 1}', "altered"),
@@ -243,8 +255,8 @@ def test_files_that_are_no_tuning(text: str, words: str, refused: Refused, tmp_p
         read_tuning(tmp_path / "tuning.json")
 
 
-def altered(tuning: Mapping[str, Any], *where: str | int, value: Any) -> dict[str, Any]:
-    found = json.loads(json.dumps(tuning))
+def altered(tuning: Tuning, *where: str | int, value: Any) -> dict[str, Any]:
+    found = json.loads(write_document(tuning))
     inner = found
     for step in where[:-1]:
         inner = inner[step]
@@ -252,12 +264,12 @@ def altered(tuning: Mapping[str, Any], *where: str | int, value: Any) -> dict[st
     return found
 
 
-def test_altered_files_are_refused(tuning: dict[str, Any], refused: Refused, tmp_path: Path) -> None:
+def test_altered_files_are_refused(tuning: Tuning, refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "tuning.json"
-    write_tuning(path, altered(tuning, "methods", 0, "chosen", "fields", "keep", value=0.9))
+    path.write_text(plain_json(altered(tuning, "methods", 0, "chosen", "fields", "keep", value=0.9)))
     with refused(DataError, "its digest is not that of its content"):
         read_tuning(path)
-    write_tuning(path, resigned(altered(tuning, "mode", value="guess")))
+    path.write_text(plain_json(resigned(altered(tuning, "mode", value="guess"))))
     with refused(DataError, "mode 'guess'"):
         read_tuning(path)
 
@@ -278,12 +290,22 @@ def test_altered_files_are_refused(tuning: dict[str, Any], refused: Refused, tmp
         (("budget",), "a tenth"),
     ],
 )
-def test_files_with_holes_are_refused(tuning: dict[str, Any], where: tuple, value: Any, refused: Refused) -> None:
+def test_files_with_holes_are_refused(
+    tuning: Tuning, where: tuple, value: Any, refused: Refused, tmp_path: Path
+) -> None:
+    (tmp_path / "tuning.json").write_text(plain_json(resigned(altered(tuning, *where, value=value))))
+    with refused(DataError, "tuning.json", str(where[0]), "the file was altered"):
+        read_tuning(tmp_path / "tuning.json")
+
+
+def test_chosen_fields_that_are_none_are_refused(tuning: Tuning, refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "tuning.json"
+    path.write_text(plain_json(resigned(altered(tuning, "methods", 0, "chosen", "fields", value={"kept": 1}))))
     with refused(DataError, "the tuning was altered", "'saliency-unlearning'"):
-        chosen_entry(altered(tuning, *where, value=value), "saliency-unlearning")
+        chosen_entry(read_tuning(path), "saliency-unlearning")
 
 
-def test_a_method_that_was_not_tuned(tuning: dict[str, Any], refused: Refused) -> None:
+def test_a_method_that_was_not_tuned(tuning: Tuning, refused: Refused) -> None:
     with refused(InvalidArgument, "nothing of the method 'scrub'", "fine-tune"):
         chosen_entry(tuning, "scrub")
 
@@ -291,7 +313,7 @@ def test_a_method_that_was_not_tuned(tuning: dict[str, Any], refused: Refused) -
 # Unlearning with tuned fields.
 
 
-def test_the_run_says_how_its_fields_were_chosen(played: Play, tuning: dict[str, Any], tmp_path: Path) -> None:
+def test_the_run_says_how_its_fields_were_chosen(played: Play, tuning: Tuning, tmp_path: Path) -> None:
     method, told = chosen_entry(tuning, "salun")
 
     def forget(out: str, **more: Any) -> Run:
@@ -299,30 +321,30 @@ def test_the_run_says_how_its_fields_were_chosen(played: Play, tuning: dict[str,
         return unlearn(played.run, "random:10%:1", **given)
 
     run = forget("tuned", tuning=told)
-    assert told(run)["untuned"] is False
-    assert told(run)["tuning"] == told
-    assert told(run)["request"]["tuning"] == tuning["digest"]
+    assert run_json(run)["untuned"] is False
+    assert run.told.tuning == told
+    assert run_json(run)["request"]["tuning"] == tuning.digest
     by_hand = forget("by-hand")
-    assert told(by_hand)["untuned"] is True
-    assert "tuning" not in told(by_hand)
+    assert run_json(by_hand)["untuned"] is True
+    assert "tuning" not in run_json(by_hand)
     assert by_hand.weights_digest == run.weights_digest  # fields are fields
-    assert told(forget("tuned", tuning=told)) == told(run)
+    assert run_json(forget("tuned", tuning=told)) == run_json(run)
     with pytest.raises(RunError, match="holds another run"):
         forget("tuned")
     with pytest.raises(RunError, match="holds another run"):
-        forget("tuned", tuning={**told, "digest": "0" * 64})
+        forget("tuned", tuning=replace(told, digest="0" * 64))
     still = unlearn(
         played.run, "random:3:1", method="neural-tangent-kernel", data=played.rows, out=tmp_path / "ntk", budget=2.0
     )
-    assert told(still)["untuned"] is False
-    assert told(still)["tuning"] == {"state": "nothing to tune"}
+    assert run_json(still)["untuned"] is False
+    assert run_json(still)["tuning"] == {"state": "nothing to tune"}
     exact = unlearn(played.run, "random:3:1", data=played.rows, out=tmp_path / "exact")
-    assert told(exact)["untuned"] is False
-    assert "tuning" not in told(exact)
+    assert run_json(exact)["untuned"] is False
+    assert "tuning" not in run_json(exact)
 
 
 def test_a_tuning_serves_its_own_request_alone(
-    played: Play, data: Dataset, tuning: dict[str, Any], tmp_path: Path, refused: Refused, pictures_like: Pictures
+    played: Play, data: Dataset, tuning: Tuning, tmp_path: Path, refused: Refused, pictures_like: Pictures
 ) -> None:
     method, told = chosen_entry(tuning, "salun")
     out = tmp_path / "out"
@@ -336,8 +358,6 @@ def test_a_tuning_serves_its_own_request_alone(
         forget(rules="class:1")
     with refused(InvalidArgument, "take the method from the tuning"):
         forget(method=replace(method, rate=0.5))  # pyright: ignore[reportCallIssue]
-    with refused(InvalidArgument, "does not say 'score'"):
-        forget(tuning={name: value for name, value in told.items() if name != "score"})
     longer = train(data, out=tmp_path / "longer", recipe=replace(played.run.recipe, epochs=5))
     with refused(InvalidArgument, "made for the recipe"):
         forget(longer)
@@ -347,7 +367,7 @@ def test_a_tuning_serves_its_own_request_alone(
         forget(elsewhere, rows=other)
     assert not out.exists()
     sibling = train(data, out=tmp_path / "sibling", recipe=replace(played.run.recipe, seed=1))
-    assert told(forget(sibling))["untuned"] is False  # the seed of the training is left aside
+    assert run_json(forget(sibling))["untuned"] is False  # the seed of the training is left aside
 
 
 # The folder.
@@ -368,8 +388,8 @@ def killed(folder: Path, target: Path, size: int) -> Path:
 
 
 def test_killed_at_any_byte_it_ends_in_the_same(played: Play, tmp_path: Path) -> None:
-    def go(folder: Path) -> dict[str, Any]:
-        return tune(
+    def go(folder: Path) -> Any:
+        made = tune(
             played.run,
             ["scrub", "salun"],
             out=folder,
@@ -379,6 +399,7 @@ def test_killed_at_any_byte_it_ends_in_the_same(played: Play, tmp_path: Path) ->
             seed=5,
             data=played.rows,
         )
+        return to_plain(made)
 
     whole = go(tmp_path / "whole")
     content = (tmp_path / "whole" / "trials.jsonl").read_bytes()
@@ -387,7 +408,7 @@ def test_killed_at_any_byte_it_ends_in_the_same(played: Play, tmp_path: Path) ->
     for number, size in enumerate((0, 9, ends[0], ends[2], ends[2] + 31, ends[4], ends[5] + 1, ends[-1] - 1, ends[-1])):
         folder = killed(tmp_path / "whole", tmp_path / f"killed-{number}", size)
         assert timeless(go(folder)) == timeless(whole)
-        written = read_tuning(folder / "tuning.json")
+        written = to_plain(read_tuning(folder / "tuning.json"))
         assert (written["digest"], timeless(written)) == (whole["digest"], timeless(whole))
         lines = [timeless(json.loads(line)) for line in (folder / "trials.jsonl").read_bytes().splitlines()]
         assert lines == [timeless(json.loads(line)) for line in content.splitlines()]
@@ -416,7 +437,7 @@ def test_folders_that_are_not_its_own(played: Play, tmp_path: Path, refused: Ref
         with refused(RunError, "holds another tuning", f"another {named} than"):
             go(out, **change)
     go(out, named=["fine-tune", "ft", "scrub"])  # more methods may be added
-    assert [entry["method"] for entry in read_tuning(out / "tuning.json")["methods"]] == ["fine-tune", "scrub"]
+    assert [entry.method for entry in read_tuning(out / "tuning.json").methods] == ["fine-tune", "scrub"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with refused(RunError, "'notes.txt'", "not a tuning"):
@@ -436,7 +457,7 @@ def test_methods_that_are_named(played: Play, tmp_path: Path, refused: Refused) 
         with refused(InvalidArgument, words):
             tune(played.run, named, out=tmp_path / "out", data=played.rows)
     found = tune(played.run, "all", out=tmp_path / "out", data=played.rows, trials=1)
-    names = [entry["method"] for entry in found["methods"]]
+    names = [entry.method for entry in found.methods]
     assert "retrain" not in names
     assert {"scrub", "neural-tangent-kernel", "impair-repair"} <= set(names)
 
@@ -456,12 +477,12 @@ def test_tuned_on_the_reference(played: Play, tmp_path: Path) -> None:
     found = tune(
         played.run, "salun", out=tmp_path / "tuning", data=played.rows, trials=3, oracle=Oracle(reference, rules)
     )
-    assert found["mode"] == "oracle"
-    assert len(found["twins"]) == 1
-    (entry,) = found["methods"]
-    assert entry["transferred"] is None
-    assert entry["chosen"]["transfer"] is None
+    assert found.mode == "oracle"
+    assert len(found.twins) == 1
+    (entry,) = found.methods
+    assert entry.transferred is None
+    assert entry.chosen.transfer is None
     method, told = chosen_entry(found, "salun")
     run = unlearn(played.run, rules, method=method, tuning=told, out=tmp_path / "run", data=played.rows)
-    assert told(run)["untuned"] is False
-    assert told(run)["tuning"]["mode"] == "oracle"
+    assert run_json(run)["untuned"] is False
+    assert run_json(run)["tuning"]["mode"] == "oracle"

@@ -15,6 +15,9 @@ import pytest
 from tests.study.conftest import SMALL, contents, pictures
 
 from expunge.core.errors import RunError
+from expunge.core.values import Refuted
+from expunge.records.evaluation import Evaluation
+from expunge.records.form import read_document, seal, to_plain, write_document
 from expunge.study.digests import digest_of
 from expunge.study.grid import Grid, lay_out
 from expunge.study.job import Job, Work
@@ -112,7 +115,7 @@ def test_a_saved_set_is_kept_without_its_place(write_study: Write, tmp_path: Pat
     row = int(np.flatnonzero(split_rows(digits, seed=0) == Split.TRAIN.code)[0])
     (tmp_path / "secret-list.txt").write_text(f"{digits.ids[row]}\n")
     grid = laid(write_study, SMALL.replace("random:5%:1", f"ids:{tmp_path / 'secret-list.txt'}"))
-    assert not any("secret" in json.dumps(job.as_json()) for job in grid.jobs)
+    assert not any("secret" in json.dumps(to_plain(job)) for job in grid.jobs)
 
 
 def test_a_device_that_is_not_here_may_be_elsewhere(write_study: Write, tmp_path: Path) -> None:
@@ -223,7 +226,7 @@ def test_the_unforeseen_is_told_with_its_line(
 
 def test_holm_over_methods(write_study: Write, tmp_path: Path) -> None:
     """A refutation that stands alone at p = .02 does not among two methods, if the other is no clearer."""
-    from expunge.study.results import Results
+    from expunge.study.results import Gathered
     from expunge.study.scheduler import known_outcomes
 
     study = read_study(write_study(SMALL.replace('"certified-logistic"', '"scrub"')))
@@ -233,15 +236,15 @@ def test_holm_over_methods(write_study: Write, tmp_path: Path) -> None:
 
     def verdicts(p_values: dict[str, float]) -> dict[str, str]:
         for label, p in p_values.items():
-            path = store.place(setting.cells[label][0].evaluate) / "evaluation.json"
-            told = json.loads(path.read_text())
-            told["verdict"] = {"verdict": "refuted", "p": p, "detail": "mean-margin: far off"}
-            path.write_text(json.dumps(told))
-            entry = store.entry(setting.cells[label][0].evaluate)
+            path = store.place(setting.runs[label][0].evaluate) / "evaluation.json"
+            told = read_document(Evaluation, path.read_bytes(), path.name)
+            told = seal(replace(told, verdict=Refuted("mean-margin: far off", p)))
+            path.write_text(write_document(told))
+            entry = store.entry(setting.runs[label][0].evaluate)
             assert entry is not None
-            store.keep(replace(entry, digest=digest_of(Work.EVALUATE, told)))
-        results = Results(study, grid, store, known_outcomes(grid.jobs, store))
-        return {label: results.verdict(setting, setting.cells[label][0])[0] for label in p_values}
+            store.keep(replace(entry, digest=digest_of(told)))
+        results = Gathered(study, grid, store, known_outcomes(grid.jobs, store))
+        return {label: results.verdict(setting, setting.runs[label][0])[0] for label in p_values}
 
     assert verdicts({"fine-tune": 0.02, "scrub": 0.04}) == {"fine-tune": "Refuted", "scrub": "Refuted"}
     assert verdicts({"fine-tune": 0.03, "scrub": 0.04}) == {"fine-tune": "Undecided", "scrub": "Undecided"}

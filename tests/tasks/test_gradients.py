@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ from expunge.tasks.gradients import (
     summed_gradient,
 )
 from expunge.tasks.linear import Logistic
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import Batch, Task, labelled
 
 TASK = Classification()
 Patch = pytest.MonkeyPatch
@@ -38,12 +39,12 @@ class HalfSquare(Task):
     name = "half-square"
 
     def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        return model(batch.inputs)
+        return model(batch["inputs"])
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return 0.5 * (outputs[:, 0] - batch.labels).square()
+        return 0.5 * (outputs[:, 0] - batch["labels"]).square()
 
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         raise NotImplementedError
 
 
@@ -248,7 +249,7 @@ def made(name: str, rows: int = 5, dtype: torch.dtype = torch.float64) -> tuple[
             module.running_var.uniform_(0.5, 2.0)
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
-    return model, Batch(torch.randn(rows, *shape, dtype=dtype), torch.arange(rows) % 3)
+    return model, labelled(torch.randn(rows, *shape, dtype=dtype), torch.arange(rows) % 3)
 
 
 # The slow twins.
@@ -260,7 +261,7 @@ def loop(model: nn.Module, batch: Batch, values: Callable[[nn.Module, Batch], to
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     rows: list[torch.Tensor] = []
     for row in range(len(batch)):
-        one = Batch(batch.inputs[row : row + 1], batch.labels[row : row + 1])
+        one = labelled(batch["inputs"][row : row + 1], batch["labels"][row : row + 1])
         count = values(model, one).shape[1]
         found: list[torch.Tensor] = []
         for column in range(count):
@@ -276,7 +277,7 @@ def losses(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 def log_chances(model: nn.Module, batch: Batch) -> torch.Tensor:
-    return torch.log_softmax(model(batch.inputs), dim=1)
+    return torch.log_softmax(model(batch["inputs"]), dim=1)
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor, slack: float = 1e-10) -> None:
@@ -308,10 +309,10 @@ def test_squared_gradients_are_those_of_a_loop(name: str, rows: int) -> None:
 @pytest.mark.parametrize("name", ["mlp batch norm", "cnn", "resnet18 batch norm", "sequences", "tied", "own function"])
 def test_label_squares_are_expectations_over_all_labels(name: str) -> None:
     model, batch = made(name, 3)
-    chances = torch.softmax(model(batch.inputs), dim=1).detach()[:, :, None]
+    chances = torch.softmax(model(batch["inputs"]), dim=1).detach()[:, :, None]
     wanted = (chances * loop(model, batch, log_chances).square()).sum((0, 1))
     close(flat(label_squared_gradients(TASK, model, batch)), wanted)
-    unread = Batch(batch.inputs, torch.zeros_like(batch.labels))
+    unread = labelled(batch["inputs"], torch.zeros_like(batch["labels"]))
     close(flat(label_squared_gradients(TASK, model, unread)), wanted)
 
 
@@ -319,7 +320,7 @@ def test_label_squares_follow_the_beliefs_of_the_task() -> None:
     model, batch = made("mlp")
 
     def beliefs(model: nn.Module, batch: Batch) -> torch.Tensor:
-        return torch.log_softmax(nn.functional.logsigmoid(model(batch.inputs)), dim=1)
+        return torch.log_softmax(nn.functional.logsigmoid(model(batch["inputs"])), dim=1)
 
     chances = beliefs(model, batch).exp().detach()[:, :, None]
     wanted = (chances * loop(model, batch, beliefs).square()).sum((0, 1))
@@ -390,7 +391,7 @@ def test_the_rest_is(name: str, monkeypatch: Patch) -> None:
 
 def test_an_error_of_the_model_itself_is_not_swallowed() -> None:
     model, batch = made("mlp")
-    wrong = Batch(batch.inputs[:, :5], batch.labels)
+    wrong = labelled(batch["inputs"][:, :5], batch["labels"])
     for compute in (per_example_gradients, squared_gradients, output_gradients):
         with pytest.raises(RuntimeError, match="shapes"):
             compute(TASK, model, wrong)
@@ -431,7 +432,7 @@ def test_modes_come_back_after_an_error() -> None:
     model, batch = made("mlp batch norm")
     model.train()
     with pytest.raises(RuntimeError):
-        squared_gradients(TASK, model, Batch(batch.inputs[:, :5], batch.labels))
+        squared_gradients(TASK, model, labelled(batch["inputs"][:, :5], batch["labels"]))
     assert all(module.training for module in model.modules())
 
 
@@ -447,7 +448,7 @@ def test_summed_and_mean_gradients_over_batches() -> None:
 
 def test_what_has_no_gradient_is_refused() -> None:
     model, batch = made("mlp")
-    nothing = Batch(batch.inputs[:0], batch.labels[:0])
+    nothing = labelled(batch["inputs"][:0], batch["labels"][:0])
     for compute in (per_example_gradients, output_gradients, squared_gradients):
         with pytest.raises(InvalidArgument, match="no rows"):
             compute(TASK, model, nothing)
@@ -467,7 +468,7 @@ def test_fisher_information_of_a_softmax_layer() -> None:
     inputs = torch.randn(9, 5, dtype=torch.float64)
     chances = torch.softmax(model(inputs), dim=1).detach()
     wanted = (chances * (1 - chances)).T @ inputs.square()
-    close(label_squared_gradients(TASK, model, Batch(inputs, torch.zeros(9, dtype=torch.long)))[0], wanted, 1e-12)
+    close(label_squared_gradients(TASK, model, labelled(inputs, torch.zeros(9, dtype=torch.long)))[0], wanted, 1e-12)
 
 
 def test_squared_loss_with_unit_noise() -> None:
@@ -476,5 +477,5 @@ def test_squared_loss_with_unit_noise() -> None:
     nn.init.constant_(model.weight, 0.25)
     inputs = torch.tensor([[1.0, 2.0, 0.0], [3.0, -1.0, 1.0]], dtype=torch.float64)
     labels = model(inputs).detach()[:, 0] + torch.tensor([1.0, -1.0], dtype=torch.float64)
-    (found,) = squared_gradients(HalfSquare(), model, Batch(inputs, labels))
+    (found,) = squared_gradients(HalfSquare(), model, labelled(inputs, labels))
     close(found / 2, torch.tensor([[5.0, 2.5, 0.5]], dtype=torch.float64), 1e-12)

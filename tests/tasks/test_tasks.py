@@ -17,11 +17,11 @@ from expunge.records.catalogue import LINEAR_TASKS, TASK_NAMES
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask, Logistic, Squared
-from expunge.tasks.task import Batch, ClassTask
+from expunge.tasks.task import ClassTask, labelled
 
 SCORES = torch.from_numpy(np.random.default_rng(5).normal(0, 3, (20, 4)))
 LABELS = torch.from_numpy(np.random.default_rng(6).integers(0, 4, 20))
-ROWS = Batch(SCORES, LABELS)
+ROWS = labelled(SCORES, LABELS)
 LINEAR = [TASKS[name] for name in LINEAR_TASKS]
 
 
@@ -50,7 +50,7 @@ def test_losses_by_hand(task: ClassTask) -> None:
     expected = [slow(task.name, row, label) for row, label in zip(SCORES.tolist(), LABELS.tolist(), strict=True)]
     assert task.losses(nn.Identity(), ROWS).tolist() == pytest.approx(expected, abs=1e-12)
     assert task.loss_of(SCORES.bfloat16(), ROWS).dtype == torch.float32
-    moved = task.at(nn.Identity(), Batch(torch.zeros(20, 4), LABELS), SCORES)
+    moved = task.at(nn.Identity(), labelled(torch.zeros(20, 4), LABELS), SCORES)
     assert moved.tolist() == pytest.approx(expected, abs=1e-12)
 
 
@@ -74,19 +74,29 @@ def test_the_second_derivative_moves_no_faster_than_stated(task: LinearTask) -> 
 
 
 def test_extreme_scores_stay_finite() -> None:
-    rows = Batch(torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64), torch.tensor([0, 0]))
+    rows = labelled(torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64), torch.tensor([0, 0]))
     for task in TASKS.values():
         assert bool(torch.isfinite(task.losses(nn.Identity(), rows)).all())
-        assert bool(torch.isfinite(task.margins(nn.Identity(), rows)).all())
+        assert all(np.isfinite(values).all() for values in task.signals(nn.Identity(), rows).values())
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=by_name)
-def test_margins_are_those_of_the_beliefs(task: ClassTask) -> None:
-    """What a probe computes from the beliefs in NumPy is what the task says itself."""
-    found = task.margins(nn.Identity(), Batch(SCORES.float(), LABELS))
-    beliefs = task.beliefs(SCORES.float().double()).numpy()
-    assert found.dtype == torch.float64
-    assert found.tolist() == pytest.approx(signals.margins(beliefs, LABELS.numpy()).tolist(), abs=1e-10)
+def test_signals_are_those_of_the_beliefs(task: ClassTask) -> None:
+    """What a probe computes from the beliefs in NumPy is what the task says, bit for bit, of any of the rows."""
+    rows, labels = labelled(SCORES.float(), LABELS), LABELS.numpy()
+    told = task.signals(nn.Identity(), rows)
+    found, beliefs = told["margin"], task.beliefs(SCORES.float().double()).numpy()
+    assert {name: values.dtype for name, values in told.items()} == dict.fromkeys(told, np.dtype(np.float64))
+    wanted = {
+        "beliefs": beliefs,
+        "loss": signals.losses(beliefs, labels),
+        "margin": signals.margins(beliefs, labels),
+        "correct": signals.correct(beliefs, labels),
+    }
+    assert told.keys() == wanted.keys()
+    for start, end in ((0, 20), (3, 4), (5, 18)):
+        part = task.signals(nn.Identity(), rows.take(slice(start, end)))
+        assert all(np.array_equal(part[name], values[start:end]) for name, values in wanted.items())
     probabilities = signals.probabilities(beliefs)
     own = probabilities[np.arange(20), LABELS.numpy()]
     assert found.tolist() == pytest.approx(np.log(own / (1 - own)).tolist(), abs=1e-8)
@@ -110,3 +120,21 @@ def test_shards_are_refused_where_softmax_means_nothing(name: str) -> None:
     with pytest.raises(UnsupportedYet, match=r"with 2 shards.*mean of softmax.*use one shard"):
         Recipe(inputs=inputs, classes=(0, 1), task=name, shards=2)
     assert Recipe(inputs=inputs, classes=(0, 1), task=name, slices=3).slices == 3
+
+
+def test_a_batch_takes_and_replaces_with_its_slots() -> None:
+    rows = labelled(SCORES, LABELS, torch.arange(20) + 100)
+    some = rows.take(torch.tensor([7, 3, 3]))
+    assert torch.equal(some["inputs"], SCORES[[7, 3, 3]])
+    assert torch.equal(ClassTask.labels(some), LABELS[[7, 3, 3]])
+    assert some.slots is not None
+    assert some.slots.tolist() == [107, 103, 103]
+    cut = rows.take(slice(18, 25))
+    assert (len(cut), cut.of_slots(torch.arange(200.0)).tolist()) == (2, [118.0, 119.0])
+    other = rows.replace(labels=torch.zeros_like(LABELS))
+    assert other.slots is rows.slots
+    assert other["inputs"] is SCORES
+    assert not ClassTask.labels(other).any()
+    assert torch.equal(ClassTask.labels(rows), LABELS)
+    with pytest.raises(AssertionError, match="no data set"):
+        labelled(SCORES, LABELS).of_slots(torch.zeros(20))

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.train import newton_twin as newton
@@ -20,7 +21,7 @@ from expunge.models.zoo import cnn, mlp
 from expunge.tasks import gradients
 from expunge.tasks.classification import Classification
 from expunge.tasks.gradients import per_example_gradients, pieces
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import Batch, Task, labelled
 from expunge.train.curvature import tangent_kernel, woodfisher
 from expunge.train.curvature.conjugate_gradient import conjugate_gradient
 from expunge.train.curvature.products import gauss_newton_product, hessian_product
@@ -37,12 +38,12 @@ class HalfSquares(Task):
     name = "half-squares"
 
     def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        return model(batch.inputs)
+        return model(batch["inputs"])
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return 0.5 * (outputs - batch.labels).square().sum(1)
+        return 0.5 * (outputs - batch["labels"]).square().sum(1)
 
-    def margins(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         raise NotImplementedError
 
 
@@ -50,7 +51,7 @@ class Linear(HalfSquares):
     """Output × label: no curvature in the outputs at all."""
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return (outputs * batch.labels).sum(1)
+        return (outputs * batch["labels"]).sum(1)
 
 
 class Tied(nn.Module):
@@ -70,7 +71,7 @@ def smooth(seed: int = 0) -> tuple[nn.Module, Batch]:
     model[1].running_mean.normal_()
     model[1].running_var.uniform_(0.5, 2)
     model[1].bias.requires_grad_(False)
-    return model, Batch(torch.randn(7, 4, dtype=torch.float64), torch.arange(7) % 3)
+    return model, labelled(torch.randn(7, 4, dtype=torch.float64), torch.arange(7) % 3)
 
 
 def of_vector(model: nn.Module, ask: Callable[[nn.Module], torch.Tensor]) -> tuple[Any, torch.Tensor]:
@@ -106,7 +107,7 @@ def close(found: torch.Tensor, wanted: torch.Tensor, slack: float = 1e-10) -> No
 def dense_gauss_newton(task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
     value, weights = of_vector(model, lambda one: task.outputs(one, batch))
     jacobian = dense_jacobian(value, weights).flatten(0, 1)
-    outputs = model(batch.inputs).detach()
+    outputs = model(batch["inputs"]).detach()
     middle = dense_hessian(lambda flat: task.loss_of(flat.view_as(outputs), batch).mean(), outputs.flatten())
     return jacobian.T @ middle @ jacobian
 
@@ -142,7 +143,7 @@ def test_both_products_agree_where_the_model_is_linear() -> None:
 
 def test_no_curvature_is_zero_and_no_error() -> None:
     model, vector = nn.Linear(4, 3).double(), torch.ones(15, dtype=torch.float64)
-    batch = Batch(torch.ones(2, 4, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64))
+    batch = labelled(torch.ones(2, 4, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64))
     for product in (hessian_product, gauss_newton_product):
         assert not bool(product(Linear(), model, [batch], vector).any())
         assert bool(product(HalfSquares(), model, [batch], vector).any())
@@ -155,7 +156,7 @@ def test_products_leave_the_model_alone_and_keep_its_dtype(product: Product) -> 
     before = copy.deepcopy(model.state_dict())
     size = sum(one.numel() for one in model.parameters() if one.requires_grad)
     with torch.no_grad():
-        found = product(TASK, model, [Batch(batch.inputs.float(), batch.labels)], torch.ones(size))
+        found = product(TASK, model, [labelled(batch["inputs"].float(), batch["labels"])], torch.ones(size))
     assert found.dtype == torch.float32
     assert not found.requires_grad
     assert all(module.training for module in model.modules())
@@ -280,16 +281,16 @@ def ridge(rows: torch.Tensor, wanted: torch.Tensor, start: torch.Tensor, damping
 def linear_case(rows: int, width: int) -> tuple[nn.Module, Batch, torch.Tensor]:
     torch.manual_seed(3)
     inputs, targets = torch.randn(rows, width, dtype=torch.float64), torch.randn(rows, 1, dtype=torch.float64)
-    return nn.Linear(width, 1, bias=False).double(), Batch(inputs, targets[:, 0]), targets
+    return nn.Linear(width, 1, bias=False).double(), labelled(inputs, targets[:, 0]), targets
 
 
 @pytest.mark.parametrize(("rows", "width"), [(20, 6), (6, 20)])
 def test_a_linear_model_trains_to_ridge_around_its_start(rows: int, width: int) -> None:
     model, batch, targets = linear_case(rows, width)
     start, kept = model.weight.detach()[0], torch.arange(rows) % 5 != 1
-    whole = ridge(batch.inputs, targets[:, 0], start, 0.3)
+    whole = ridge(batch["inputs"], targets[:, 0], start, 0.3)
     close(tangent_weights(HalfSquares(), model, batch, targets, 0.3), whole)
-    without = ridge(batch.inputs[kept], targets[kept, 0], start, 0.3)
+    without = ridge(batch["inputs"][kept], targets[kept, 0], start, 0.3)
     moved = whole + tangent_difference(HalfSquares(), model, batch, targets, 0.3, kept)
     close(moved, without)
     assert float((whole - without).abs().max()) > 1e-3
@@ -298,10 +299,10 @@ def test_a_linear_model_trains_to_ridge_around_its_start(rows: int, width: int) 
 def test_one_forgotten_row_is_a_rank_one_update() -> None:
     model, batch, targets = linear_case(20, 6)
     kept = torch.arange(20) != 4
-    whole = ridge(batch.inputs, targets[:, 0], model.weight.detach()[0], 0.3)
-    image = torch.linalg.solve(batch.inputs.T @ batch.inputs + 0.3 * torch.eye(6).double(), batch.inputs[4])
-    error = batch.inputs[4] @ whole - targets[4, 0]
-    wanted = image * error / (1 - batch.inputs[4] @ image)
+    whole = ridge(batch["inputs"], targets[:, 0], model.weight.detach()[0], 0.3)
+    image = torch.linalg.solve(batch["inputs"].T @ batch["inputs"] + 0.3 * torch.eye(6).double(), batch["inputs"][4])
+    error = batch["inputs"][4] @ whole - targets[4, 0]
+    wanted = image * error / (1 - batch["inputs"][4] @ image)
     close(tangent_difference(HalfSquares(), model, batch, targets, 0.3, kept), wanted)
 
 
@@ -319,10 +320,10 @@ def test_the_tangent_of_a_net_is_that_of_its_dense_jacobian(name: str) -> None:
     torch.manual_seed(5)
     make, shape = NETS[name]
     model = make().double().eval()
-    batch = Batch(torch.randn(8, *shape, dtype=torch.float64), torch.arange(8) % 3)
+    batch = labelled(torch.randn(8, *shape, dtype=torch.float64), torch.arange(8) % 3)
     value, weights = of_vector(model, lambda one: TASK.outputs(one, batch))
     rows = dense_jacobian(value, weights).flatten(0, 1)
-    outputs = model(batch.inputs).detach()
+    outputs = model(batch["inputs"]).detach()
     targets = torch.randn_like(outputs)
     close(output_kernel(TASK, model, batch), rows @ rows.T)
 

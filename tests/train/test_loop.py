@@ -151,7 +151,7 @@ def test_augmentation_is_addressed_by_slot_and_epoch(pictures: Dataset) -> None:
 
     def rows(slots: list[int], epoch: int) -> torch.Tensor:
         part = Part(np.array(slots), np.arange(len(slots)), len(slots), epoch, epoch)
-        return examples.batch(part, seed=bytes(32), purpose="augment", shard=0).inputs
+        return examples.augmented(part, seed=bytes(32), purpose="augment", shard=0)["inputs"]
 
     assert torch.equal(rows([3, 9, 40], 0)[[0, 2]], rows([3, 40], 0))
     assert not torch.equal(rows(list(range(50)), 0), rows(list(range(50)), 1))
@@ -160,9 +160,9 @@ def test_augmentation_is_addressed_by_slot_and_epoch(pictures: Dataset) -> None:
 def test_rows_outside_the_guard_are_refused(pictures: Dataset, pictures_like: Callable[..., Dataset]) -> None:
     recipe = make_recipe(pictures, model="mlp")
     examples = Examples(recipe, pictures, CPU).only(np.array([1, 2, 3]))
-    assert len(examples.plain(np.array([1, 3]))) == 2
+    assert len(examples.batch(np.array([1, 3]))) == 2
     with pytest.raises(InvalidArgument, match="slot 4 was asked for but may not be read here"):
-        examples.plain(np.array([1, 4]))
+        examples.batch(np.array([1, 4]))
 
 
 def test_flips_need_images(tmp_path: object) -> None:
@@ -185,15 +185,17 @@ def test_margins_of_the_task_equal_their_definition(pictures: Dataset) -> None:
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return inputs
 
-    from expunge.tasks.task import Batch
+    from expunge.tasks.task import labelled
 
     logits = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(20) % 4
     task = Classification()
-    found = task.margins(Echo(), Batch(logits, labels))
+    found = task.signals(Echo(), labelled(logits, labels))
     p = torch.softmax(logits, 1).gather(1, labels[:, None])[:, 0]
-    torch.testing.assert_close(found, torch.log(p / (1 - p)), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(task.losses(Echo(), Batch(logits, labels)), -torch.log(p))
-    other = task.at(Echo(), Batch(torch.zeros_like(logits), labels), logits)
+    torch.testing.assert_close(torch.from_numpy(found["margin"]), torch.log(p / (1 - p)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.from_numpy(found["loss"]), -torch.log(p), rtol=1e-12, atol=1e-12)
+    assert (found["correct"] == (logits.argmax(1) == labels).numpy()).all()
+    torch.testing.assert_close(task.losses(Echo(), labelled(logits, labels)), -torch.log(p))
+    other = task.at(Echo(), labelled(torch.zeros_like(logits), labels), logits)
     torch.testing.assert_close(other, -torch.log(p))
     assert Role.RETAIN.value == "retain"

@@ -50,10 +50,10 @@ def run(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def rows(run: Run, data: Dataset, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features and one-hot targets in float64."""
-    batch = Examples(run.recipe, run.data(data)[Split.TRAIN], torch.device("cpu")).plain(slots)
+    batch = Examples(run.recipe, run.data(data)[Split.TRAIN], torch.device("cpu")).batch(slots)
     with torch.no_grad():
-        features = features_of(run.model(), batch.inputs).double().numpy()
-    return features, np.eye(3)[batch.labels.numpy()]
+        features = features_of(run.model(), batch["inputs"]).double().numpy()
+    return features, np.eye(3)[batch["labels"].numpy()]
 
 
 def ridge(run: Run, data: Dataset, slots: np.ndarray) -> np.ndarray:
@@ -221,7 +221,7 @@ def test_a_key_without_noise_and_noise_without_a_key_are_refused(run: Run, pictu
     examples = Examples(run.recipe, run.data(pictures)[Split.TRAIN], torch.device("cpu"))
     nobody = np.zeros(0, dtype=np.int64)
     with pytest.raises(RunError, match="its secret key is not at hand"):
-        carry_out_shards(run.recipe, run.schedule, examples, nobody, TASKS["squared"])
+        carry_out_shards(run.recipe, run.schedule, examples, nobody)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
+from expunge.schedule.digests import epoch_digest
 from expunge.schedule.plan import Step, TrainingPlan
 from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.schedule.schedule import Schedule
@@ -36,7 +37,7 @@ from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import pinned
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import Run
-from expunge.train.trace import ShardTrace, Trace, epoch_digest
+from expunge.train.trace import ShardTrace, Trace
 from expunge.train.training import train
 
 EMPTY = hashlib.sha256(b"").digest()

@@ -131,13 +131,13 @@ def test_left_out_rows_are_never_read(pictures: Dataset, tmp_path: Path, monkeyp
     from expunge.train.examples import Examples
 
     read: list[np.ndarray] = []
-    plain = Examples.plain
+    plain = Examples.batch
 
     def remember(self: Examples, slots: np.ndarray) -> Any:
         read.append(slots)
         return plain(self, slots)
 
-    monkeypatch.setattr(Examples, "plain", remember)
+    monkeypatch.setattr(Examples, "batch", remember)
     run = train(pictures, out=tmp_path / "run", without=RULES, **FIELDS)
     assert not np.isin(run.tombstones, np.concatenate(read)).any()
     assert set(np.concatenate(read)) == set(range(len(run.schedule.cells))) - set(run.tombstones)

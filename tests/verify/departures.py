@@ -13,7 +13,6 @@ from tests.verify.alterations import (
     OTHER,
     SHARDED,
     all_skipped,
-    asked,
     base,
     called_dead,
     dropped_member,
@@ -21,28 +20,22 @@ from tests.verify.alterations import (
     foreign_member,
     moved_step,
     no_op,
-    not_honoured,
     occupied,
     other_member,
-    reuse_of_nothing,
     reused_and_changed,
     reused_too_late,
-    revived,
+    seated,
     shard_slots,
     shorter,
     swapped_batches,
     turned_batch,
-    unrequested,
-    with_environment,
+    with_model,
     with_only_first_states,
-    with_randomness,
-    with_schedule,
     with_states,
     without_a_member,
-    without_checkpoints,
 )
-from tests.verify.lineages import Lineage, digest_of, small_recipe
-from tests.verify.records import Story, approximated, certified, forgot, trained, with_files
+from tests.verify.lineages import Lineage, small_recipe
+from tests.verify.records import MadeUpStory, approximated, certified, forgot, trained
 
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, slot_bytes
@@ -52,294 +45,194 @@ from expunge.records.record import (
     GuaranteeKind,
     Operation,
     ProfileName,
-    states_root,
 )
 from expunge.schedule.recipe import Optimiser, Profile
 
-REFUSED: dict[str, tuple[str, Callable[[], Story]]] = {
-    # recipe
-    "run names another recipe": ("RECIPE_DIGEST_MISMATCH", lambda: base().changed(recipe=OTHER)),
-    "parent names another recipe": ("RECIPE_DIGEST_MISMATCH", lambda: base().changed(1, recipe=OTHER)),
-    "recipe.json has another rate": (
-        "RECIPE_DIGEST_MISMATCH",
-        lambda: base().with_files(recipe_json=canonical_json(small_recipe(optimiser=Optimiser(rate=0.04)).as_json())),
-    ),
-    "rate of nearly nothing": (
-        "RECIPE_DEGENERATE",
-        lambda: base(Lineage(recipe=small_recipe(optimiser=Optimiser(rate=1e-9)))),
-    ),
-    "every step skipped": ("RECIPE_DEGENERATE", all_skipped),
-    "other preprocessing in the run": (
-        "PREPROCESSING_MISMATCH",
-        lambda: base().changed(data=replace(base().record.data, preprocessing=OTHER)),
-    ),
-    "other preprocessing committed": (
-        "PREPROCESSING_MISMATCH",
-        lambda: base().changed(0, data=replace(Lineage().commit.predicate.data, preprocessing=OTHER)),  # type: ignore[union-attr]
-    ),
-    # data
-    "a leaf more": (
-        "DATASET_ROOT_CHANGED",
-        lambda: (
+BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
+    "RECIPE_DIGEST_MISMATCH": {
+        "run names another recipe": lambda: base().changed(recipe=OTHER),
+        "parent names another recipe": lambda: base().changed(1, recipe=OTHER),
+        "recipe.json has another rate": lambda: base().with_files(
+            {"recipe.json": canonical_json(small_recipe(optimiser=Optimiser(rate=0.04)).as_json())}
+        ),
+    },
+    "RECIPE_DEGENERATE": {
+        "rate of nearly nothing": lambda: base(Lineage(recipe=small_recipe(optimiser=Optimiser(rate=1e-9)))),
+        "every step skipped": all_skipped,
+    },
+    "PREPROCESSING_MISMATCH": {
+        "other preprocessing in the run": lambda: base().changed(data__preprocessing=OTHER),
+        "other preprocessing committed": lambda: base().changed(0, data__preprocessing=OTHER),
+    },
+    "DATASET_ROOT_CHANGED": {
+        "a leaf more": lambda: (
             base()
-            .changed(data=replace(base().record.data, count=31, root=OTHER))
-            .with_files(leaves_bin=base().draft.files["leaves.bin"] + OTHER)
-        ),  # type: ignore[operator]
-    ),
-    "another root alone": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().changed(data=replace(base().record.data, root=OTHER)),
-    ),
-    "another count alone": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().changed(1, data=replace(trained().record.data, count=29)),
-    ),
-    "a leaf exchanged": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().with_files(leaves_bin=OTHER + base().draft.files["leaves.bin"][32:]),  # type: ignore[index]
-    ),
-    "a holdout leaf exchanged": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().with_files(leaves_holdout_bin=b"".join([OTHER] * 5)),
-    ),
-    "a row in another split": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().with_files(assignment_bin=bytes([0] * 29 + [1] * 3 + [2] * 5)),
-    ),
-    "two rows change their splits": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().with_files(assignment_bin=bytes([0] * 29 + [1, 0, 1] + [2] * 5)),
-    ),
-    "another leaf format": (
-        "DATASET_ROOT_CHANGED",
-        lambda: base().changed(0, data=replace(Lineage().commit.predicate.data, leaf_format="other")),  # type: ignore[union-attr]
-    ),
-    # beacon and seeds
-    "beacon of the day before": ("BEACON_NOT_AFTER_COMMIT", lambda: early(not_before=Time("2025-12-31T00:00:00Z"))),
-    "beacon and a commitment afterwards": (
-        "BEACON_NOT_AFTER_COMMIT",
-        lambda: base(replace(DATED, afterwards=True)),
-    ),
-    "a value under the name of none": ("BEACON_NOT_AFTER_COMMIT", lambda: early(source="zero")),
-    "another lineage seed": ("LINEAGE_SEED_MISMATCH", lambda: with_randomness(base(), lineage_seed=OTHER)),
-    "another derivation": ("LINEAGE_SEED_MISMATCH", lambda: with_randomness(base(), derivation="other/1")),
-    "another seed of the method": (
-        "LINEAGE_SEED_MISMATCH",
-        lambda: with_randomness(approximated(trained(), (3,)), method_seed=OTHER),
-    ),
-    "no seed of the method": (
-        "LINEAGE_SEED_MISMATCH",
-        lambda: with_randomness(approximated(trained(), (3,)), method_seed=None, request_seed=None),
-    ),
-    "another noise key": ("LINEAGE_SEED_MISMATCH", lambda: certified().changed(1, noise_commitment=OTHER)),
-    # schedule
-    "units exchanged": ("SHARD_MAP_MISMATCH", lambda: base().with_files(units_bin=slot_bytes(np.arange(30)))),
-    "a unit missing": ("SHARD_MAP_MISMATCH", lambda: base().with_files(units_bin=slot_bytes(np.arange(29)))),
-    "units that skip a number": (
-        "SHARD_MAP_MISMATCH",
-        lambda: (
+            .changed(data__count=31, data__root=OTHER)
+            .with_files({"leaves.bin": base().draft.files["leaves.bin"] + OTHER})
+        ),
+        "another root alone": lambda: base().changed(data__root=OTHER),
+        "another count alone": lambda: base().changed(1, data__count=29),
+        "a leaf exchanged": lambda: base().with_files({"leaves.bin": OTHER + base().draft.files["leaves.bin"][32:]}),
+        "a holdout leaf exchanged": lambda: base().with_files({"leaves-holdout.bin": b"".join([OTHER] * 5)}),
+        "a row in another split": lambda: base().with_files({"assignment.bin": bytes([0] * 29 + [1] * 3 + [2] * 5)}),
+        "two rows change their splits": lambda: base().with_files(
+            {"assignment.bin": bytes([0] * 29 + [1, 0, 1] + [2] * 5)}
+        ),
+        "another leaf format": lambda: base().changed(0, data__leaf_format="other"),
+    },
+    "BEACON_NOT_AFTER_COMMIT": {
+        "beacon of the day before": lambda: early(not_before=Time("2025-12-31T00:00:00Z")),
+        "beacon and a commitment afterwards": lambda: base(replace(DATED, afterwards=True)),
+        "a value under the name of none": lambda: early(source="zero"),
+    },
+    "LINEAGE_SEED_MISMATCH": {
+        "another lineage seed": lambda: base().changed(randomness__lineage_seed=OTHER),
+        "another derivation": lambda: base().changed(randomness__derivation="other/1"),
+        "another seed of the method": lambda: approximated(trained(), (3,)).changed(randomness__method_seed=OTHER),
+        "no seed of the method": lambda: approximated(trained(), (3,)).changed(
+            randomness__method_seed=None, randomness__request_seed=None
+        ),
+        "another noise key": lambda: certified().changed(1, noise_commitment=OTHER),
+    },
+    "SHARD_MAP_MISMATCH": {
+        "units exchanged": lambda: base().with_files({"units.bin": slot_bytes(np.arange(30))}),
+        "a unit missing": lambda: base().with_files({"units.bin": slot_bytes(np.arange(29))}),
+        "units that skip a number": lambda: (
             base()
-            .changed(0, data=replace(Lineage().commit.predicate.data, units=sha256(slot_bytes(2 * np.arange(30)))))  # type: ignore[union-attr]
-            .with_files(units_bin=slot_bytes(2 * np.arange(30)))
+            .changed(0, data__units=sha256(slot_bytes(2 * np.arange(30))))
+            .with_files({"units.bin": slot_bytes(2 * np.arange(30))})
         ),
-    ),
-    "other shards": ("SHARD_MAP_MISMATCH", lambda: with_schedule(base(), shards=2)),
-    "another schedule": ("SCHEDULE_ROOT_MISMATCH", lambda: with_schedule(base(), root=OTHER)),
-    "another batch size": ("SCHEDULE_ROOT_MISMATCH", lambda: with_schedule(base(), batch_size=5)),
-    "drop last": ("SCHEDULE_ROOT_MISMATCH", lambda: with_schedule(base(), drop_last=True)),
-    "fewer steps named": ("SCHEDULE_LENGTH_MISMATCH", lambda: with_schedule(base(), steps=(15,))),
-    "fewer steps traced": ("SCHEDULE_LENGTH_MISMATCH", lambda: shorter(base())),
-    "a step in another's place": ("SCHEDULE_LENGTH_MISMATCH", lambda: moved_step(base())),
-    "a member exchanged": ("SCHEDULE_BATCH_MISMATCH", lambda: foreign_member(base())),
-    "a member left out": ("SCHEDULE_BATCH_MISMATCH", lambda: without_a_member(base())),
-    "a chair of the forgotten occupied": ("SCHEDULE_BATCH_MISMATCH", lambda: occupied(base())),
-    "batches in another order": ("SCHEDULE_ORDER_MISMATCH", lambda: swapped_batches(base())),
-    "chairs in another order": ("SCHEDULE_ORDER_MISMATCH", lambda: turned_batch(base())),
-    "a trace that was not signed": (
-        "TRACE_DIGEST_MISMATCH",
-        lambda: base().with_files(trace_bin=base().last.trace[:-1] + b"\0"),
-    ),
-    "states along another trace": (
-        "TRACE_DIGEST_MISMATCH",
-        lambda: without_checkpoints(with_states(base(), lambda s: replace(s, trace=OTHER) if s.step == 5 else s)),
-    ),
-    "a trace of a run without one": (
-        "TRACE_DIGEST_MISMATCH",
-        lambda: approximated(trained(), (3,)).with_files(trace_bin=b""),
-    ),
-    # states
-    "another root of states": (
-        "CHECKPOINT_LEAF_MISMATCH",
-        lambda: base().changed(checkpoints=replace(base().last.checkpoints, root=OTHER)),
-    ),
-    "another count of states": (
-        "CHECKPOINT_LEAF_MISMATCH",
-        lambda: base().changed(checkpoints=replace(base().last.checkpoints, count=5)),
-    ),
-    "states in another order": (
-        "CHECKPOINT_LEAF_MISMATCH",
-        lambda: base().changed(
-            checkpoints=replace(
-                base().last.checkpoints,
-                states=tuple(reversed(base().last.states)),
-                root=states_root(tuple(reversed(base().last.states))),
-            )
+        "other shards": lambda: base().changed(schedule__shards=2),
+    },
+    "SCHEDULE_ROOT_MISMATCH": {
+        "another schedule": lambda: base().changed(schedule__root=OTHER),
+        "another batch size": lambda: base().changed(schedule__batch_size=5),
+        "drop last": lambda: base().changed(schedule__drop_last=True),
+    },
+    "SCHEDULE_LENGTH_MISMATCH": {
+        "fewer steps named": lambda: base().changed(schedule__steps=(15,)),
+        "fewer steps traced": lambda: shorter(base()),
+        "a step in another's place": lambda: moved_step(base()),
+        "the last state is early": with_only_first_states,
+    },
+    "SCHEDULE_BATCH_MISMATCH": {
+        "a member exchanged": lambda: foreign_member(base()),
+        "a member left out": lambda: without_a_member(base()),
+        "a chair of the forgotten occupied": lambda: occupied(base()),
+    },
+    "SCHEDULE_ORDER_MISMATCH": {
+        "batches in another order": lambda: swapped_batches(base()),
+        "chairs in another order": lambda: turned_batch(base()),
+    },
+    "TRACE_DIGEST_MISMATCH": {
+        "a trace that was not signed": lambda: base().with_files({"trace.bin": base().last.trace[:-1] + b"\0"}),
+        "states along another trace": lambda: with_states(
+            base(), lambda s: replace(s, trace=OTHER) if s.step == 5 else s
+        ).without_states(),
+        "a trace of a run without one": lambda: approximated(trained(), (3,)).with_files({"trace.bin": b""}),
+    },
+    "CHECKPOINT_LEAF_MISMATCH": {
+        "another root of states": lambda: base().changed(checkpoints__root=OTHER),
+        "another count of states": lambda: base().changed(checkpoints__count=5),
+        "states in another order": lambda: base().with_states(base().last.states[::-1]),
+        "a checkpoint nobody listed": lambda: base().with_files(
+            {checkpoint_name(0, 7): save(base().last.tensors(0, 7))}
         ),
-    ),
-    "the last state is early": (
-        "SCHEDULE_LENGTH_MISMATCH",
-        lambda: with_only_first_states(),
-    ),
-    "a checkpoint nobody listed": (
-        "CHECKPOINT_LEAF_MISMATCH",
-        lambda: replace(
-            base(), draft=with_files(base().draft, {checkpoint_name(0, 7): save(base().last.tensors(0, 7))})
-        ),
-    ),
-    "reuse after the touch": ("REUSE_AFTER_TOUCH", reused_too_late),
-    "another first touched step": (
-        "REUSE_AFTER_TOUCH",
-        lambda: HONEST["reused"]().changed(reuse=(replace(HONEST["reused"]().record.reuse[0], first_touched=16),)),
-    ),
-    "reuse of a state of nobody": ("CHECKPOINT_LEAF_MISMATCH", reuse_of_nothing),
-    "another state before the reused": ("CHECKPOINT_LEAF_MISMATCH", reused_and_changed),
-    "the old member kept": (
-        "ENSEMBLE_MEMBER_MISMATCH",
-        lambda: other_member(forgot(trained(SHARDED), (shard_slots(0)[0], shard_slots(1)[0]))),
-    ),
-    "a member dropped": ("ENSEMBLE_MEMBER_MISMATCH", lambda: dropped_member(forgot(trained(SHARDED), (1, 2)))),
-    "a shard called dead": (
-        "ENSEMBLE_MEMBER_MISMATCH",
-        lambda: called_dead(),
-    ),
-    "no-op": ("WEIGHTS_UNCHANGED", no_op),
-    "approximate no-op": (
-        "WEIGHTS_UNCHANGED",
-        lambda: (
-            approximated(trained(), (3,))
-            .changed(digest=digest_of(trained().last.model))
-            .with_files(model_safetensors=save(trained().last.model))
-        ),
-    ),
-    # requests
-    "a row is back": ("TOMBSTONE_REVIVED", revived),
-    "a released slot is back": (
-        "TOMBSTONE_REVIVED",
-        lambda: forgot(base(), (4,)).changed(2, data=replace(base().record.data, released_holdout=(2,))),
-    ),
-    "an empty chair nobody asked for": ("TOMBSTONE_UNREQUESTED", unrequested),
-    "a request not honoured": ("REQUEST_MISSING", not_honoured),
-    "a request for another model": ("REQUEST_BINDING_MISMATCH", lambda: asked(model=OTHER)),
-    "a request for no model": ("REQUEST_BINDING_MISMATCH", lambda: asked(model=None)),
-    "a request about other data": ("REQUEST_BINDING_MISMATCH", lambda: asked(root=OTHER)),
-    "a training asked by model": (
-        "REQUEST_BINDING_MISMATCH",
-        lambda: trained(without=(2, 3)).changed(
-            requests=(replace(trained(without=(2, 3)).record.requests[0], model=OTHER),)
-        ),
-    ),
-    "a slot released that is not there": (
-        "REQUEST_BINDING_MISMATCH",
-        lambda: base().changed(data=replace(base().record.data, released_calibration=(2,))),
-    ),
-    # claims
-    "tolerant and exact": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: base(Lineage(recipe=small_recipe(profile=Profile.SPEED))).changed(
+        "reuse of a state of nobody": lambda: HONEST["reused"]().changed(reuse__0__leaf=OTHER),
+        "another state before the reused": reused_and_changed,
+    },
+    "REUSE_AFTER_TOUCH": {
+        "reuse after the touch": reused_too_late,
+        "another first touched step": lambda: HONEST["reused"]().changed(reuse__0__first_touched=16),
+    },
+    "ENSEMBLE_MEMBER_MISMATCH": {
+        "the old member kept": lambda: other_member(forgot(trained(SHARDED), (shard_slots(0)[0], shard_slots(1)[0]))),
+        "a member dropped": lambda: dropped_member(forgot(trained(SHARDED), (1, 2))),
+        "a shard called dead": called_dead,
+    },
+    "WEIGHTS_UNCHANGED": {
+        "no-op": no_op,
+        "approximate no-op": lambda: with_model(approximated(trained(), (3,)), trained().last.model),
+    },
+    "TOMBSTONE_REVIVED": {
+        "a row is back": lambda: seated(forgot(base(), (5,)), 5, 17),
+        "a released slot is back": lambda: forgot(base(), (4,)).changed(2, data__released_holdout=(2,)),
+    },
+    "TOMBSTONE_UNREQUESTED": {
+        "an empty chair nobody asked for": lambda: seated(base(), 3, 9, 17),
+    },
+    "REQUEST_MISSING": {
+        "a request not honoured": lambda: seated(base(), 17),
+    },
+    "REQUEST_BINDING_MISMATCH": {
+        "a request for another model": lambda: base().changed(requests__0__model=OTHER),
+        "a request for no model": lambda: base().changed(requests__0__model=None),
+        "a request about other data": lambda: base().changed(requests__0__root=OTHER),
+        "a training asked by model": lambda: trained(without=(2, 3)).changed(requests__0__model=OTHER),
+        "a slot released that is not there": lambda: base().changed(data__released_calibration=(2,)),
+    },
+    "PROFILE_CLAIM_MISMATCH": {
+        "tolerant and exact": lambda: base(Lineage(recipe=small_recipe(profile=Profile.SPEED))).changed(
             guarantee=Guarantee(kind=GuaranteeKind.EXACT), claim=("C2", "C3", "C4")
         ),
-    ),
-    "a pinned profile over a speed recipe": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: with_environment(base(), profile=ProfileName.TOLERANT).changed(
-            guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3")
+        "a pinned profile over a speed recipe": lambda: (
+            base()
+            .changed(environment__profile=ProfileName.TOLERANT)
+            .changed(guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3"))
         ),
-    ),
-    "exact, and why it is not": ("PROFILE_CLAIM_MISMATCH", lambda: with_environment(base(), not_exact="two threads")),
-    "exact at four threads": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: base(Lineage(recipe=small_recipe(threads=4))).changed(
+        "exact, and why it is not": lambda: base().changed(environment__not_exact="two threads"),
+        "exact at four threads": lambda: base(Lineage(recipe=small_recipe(threads=4))).changed(
             guarantee=Guarantee(kind=GuaranteeKind.EXACT), claim=("C2", "C3", "C4")
         ),
-    ),
-    "threads of another recipe": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: with_environment(base(), fingerprint={"threads": 2, "device": "cpu"}),
-    ),
-    "no threads named": ("PROFILE_CLAIM_MISMATCH", lambda: with_environment(base(), fingerprint={"device": "cpu"})),
-    "a graphics card under the profile of the processor": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: with_environment(base(), fingerprint={"threads": 1, "device": "cuda"}),
-    ),
-    "a graphics card without a name": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: with_environment(
-            base(), profile=ProfileName.EXACT_GPU_PINNED, fingerprint={"threads": 1, "device": "cuda"}
+        "threads of another recipe": lambda: base().changed(environment__fingerprint={"threads": 2, "device": "cpu"}),
+        "no threads named": lambda: base().changed(environment__fingerprint={"device": "cpu"}),
+        "a graphics card under the profile of the processor": lambda: base().changed(
+            environment__fingerprint={"threads": 1, "device": "cuda"}
         ),
-    ),
-    "exact from states of another machine": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: with_environment(HONEST["reused"](), fingerprint={"threads": 1, "device": "cpu", "torch": "2.12.0"}),
-    ),
-    "exact from states of another self-test": (
-        "PROFILE_CLAIM_MISMATCH",
-        lambda: with_environment(HONEST["reused"](), self_test=OTHER),
-    ),
-    "exact from states that are not": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: HONEST["reused"]().changed(1, guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL)),
-    ),
-    "approximate called exact": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: approximated(trained(), (3,)).changed(
+        "a graphics card without a name": lambda: base().changed(
+            environment__profile=ProfileName.EXACT_GPU_PINNED, environment__fingerprint={"threads": 1, "device": "cuda"}
+        ),
+        "exact from states of another machine": lambda: HONEST["reused"]().changed(
+            environment__fingerprint={"threads": 1, "device": "cpu", "torch": "2.12.0"}
+        ),
+        "exact from states of another self-test": lambda: HONEST["reused"]().changed(environment__self_test=OTHER),
+    },
+    "GUARANTEE_TOO_HIGH": {
+        "exact from states that are not": lambda: HONEST["reused"]().changed(
+            1, guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL)
+        ),
+        "approximate called exact": lambda: approximated(trained(), (3,)).changed(
             guarantee=Guarantee(kind=GuaranteeKind.EXACT), claim=("C6", "C4")
         ),
-    ),
-    "a foreign method under the name of ours": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: base().changed(algorithm=replace(base().record.algorithm, source=OTHER)),
-    ),
-    "certified without a delta": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: certified().changed(guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0)),
-    ),
-    "certified at another epsilon than it ran with": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: certified().changed(guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=0.1, delta=1e-4)),
-    ),
-    "certified without noise": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: approximated(
+        "a foreign method under the name of ours": lambda: base().changed(algorithm__source=OTHER),
+        "certified without a delta": lambda: certified().changed(
+            guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0)
+        ),
+        "certified at another epsilon than it ran with": lambda: certified().changed(
+            guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=0.1, delta=1e-4)
+        ),
+        "certified without noise": lambda: approximated(
             trained(),
             (3,),
             algorithm="certified-logistic",
             guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4),
         ),
-    ),
-    "certified by a method that cannot": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: base().changed(
+        "certified by a method that cannot": lambda: base().changed(
             guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4), claim=("C2", "C3", "C5")
         ),
-    ),
-    "a claim too many": ("GUARANTEE_TOO_HIGH", lambda: base().changed(claim=("C1", "C2", "C3", "C4"))),
-    "a claim too few": ("GUARANTEE_TOO_HIGH", lambda: base().changed(claim=("C2",))),
-    "nothing that is not claimed": ("GUARANTEE_TOO_HIGH", lambda: base().changed(not_claimed=())),
-    "the commitment claims more": ("GUARANTEE_TOO_HIGH", lambda: base().changed(0, claim=("C1", "C4"))),
-    "an approximate trajectory": (
-        "GUARANTEE_TOO_HIGH",
-        lambda: base().changed(
-            algorithm=replace(base().record.algorithm, name="fine-tune"),
-            guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL),
-            claim=("C2", "C3"),
+        "a claim too many": lambda: base().changed(claim=("C1", "C2", "C3", "C4")),
+        "a claim too few": lambda: base().changed(claim=("C2",)),
+        "nothing that is not claimed": lambda: base().changed(not_claimed=()),
+        "the commitment claims more": lambda: base().changed(0, claim=("C1", "C4")),
+        "an approximate trajectory": lambda: base().changed(
+            algorithm__name="fine-tune", guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3")
         ),
-    ),
-    # chain
-    "an unlearning of nothing": (
-        "CHAIN_BROKEN",
-        lambda: trained(without=(2,)).changed(operation=Operation.UNLEARN),
-    ),
-    "a second training": ("CHAIN_BROKEN", lambda: base().changed(operation=Operation.TRAIN)),
-    "a retraining by another method": ("CHAIN_BROKEN", lambda: base().changed(operation=Operation.RETRAIN)),
-    "called earlier than its commitment": ("CHAIN_BROKEN", lambda: base().changed(recorded_afterwards=False)),
+    },
+    "CHAIN_BROKEN": {
+        "an unlearning of nothing": lambda: trained(without=(2,)).changed(operation=Operation.UNLEARN),
+        "a second training": lambda: base().changed(operation=Operation.TRAIN),
+        "a retraining by another method": lambda: base().changed(operation=Operation.RETRAIN),
+        "called earlier than its commitment": lambda: base().changed(recorded_afterwards=False),
+    },
 }
+REFUSED = {name: (code, story) for code, stories in BY_CODE.items() for name, story in stories.items()}

@@ -8,7 +8,7 @@ What is computed here is written out the slow way, step by step, and shares no c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,7 @@ from expunge.records.record import (
     Operation,
     Origin,
     ProfileName,
+    Reuse,
     Salts,
     SplitRoot,
     State,
@@ -269,6 +270,20 @@ class MadeUp:
             buffers=BUFFERS,
             states=self.states,
         )
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        return BUFFERS
+
+    @property
+    def digest(self) -> bytes:
+        return digest_of(self.model)
+
+    def thirds(self, reuse: Sequence[Reuse]) -> int:
+        """Three times the example-steps from the reused states to the end."""
+        starts = {item.shard: item.step for item in reuse}
+        every = ((shard, step) for shard in self.alive for step in self._all_steps(shard))
+        return 3 * sum(len(self.present(*place)) for place in every if place[1] >= starts.get(place[0], 0))
 
     @cached_property
     def model(self) -> dict[str, np.ndarray]:

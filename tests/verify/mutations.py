@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from tests.verify.lineages import ORIGIN, OWNER, RECORDED_AT, WITNESS
-from tests.verify.records import Story
+from tests.verify.records import MadeUpStory
 
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
@@ -35,12 +35,12 @@ class Target:
     """An honest bundle that is to be mutated."""
 
     name: str
-    story: Story
+    story: MadeUpStory
     files: Mapping[str, bytes]
     witnesses: int = 0  # how many the auditor asks for
 
     @classmethod
-    def of(cls, name: str, story: Story, *, witnessed: bool = False) -> Target:
+    def of(cls, name: str, story: MadeUpStory, *, witnessed: bool = False) -> Target:
         """Signed and logged in memory: the commitment first, whose head is kept, then the runs."""
         return cls(name, story, signed_files(sign(story.draft, OWNER), witnessed=witnessed), int(witnessed))
 

@@ -16,14 +16,14 @@ from tests.verify.lineages import (
     WITNESS,
     Lineage,
     MadeUp,
-    digest_of,
     environment_of,
     small_recipe,
 )
 
+from expunge.adversary.table.story import Story
 from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
-from expunge.records.bundle import write_folder
+from expunge.records.bundle import TRACE, write_folder
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.draft import Draft, bundle_files, sign_and_log
 from expunge.records.envelope import envelope_digest, seal
@@ -111,7 +111,7 @@ def statement_of(
         alive=made.alive,
         reuse=tuple(reuse),
         retired=(),
-        cost=Cost(thirds=3 * (1 if own_steps else work_of(made, reuse)), seconds=1.5),
+        cost=Cost(thirds=3 if own_steps else made.thirds(reuse), seconds=1.5),
         commit=bytes(32),
         parent=bytes(32),
         claim=claims_of(operation, earned.kind, emptied=bool(made.emptied), recorded=not own_steps),
@@ -120,17 +120,7 @@ def statement_of(
         trace=None if own_steps else Trace(mode=lineage.mode, digest=sha256(made.trace)),
         noise_commitment=lineage.noise,
     )
-    return Statement(name=recipe.model, digest=digest_of(made.model), predicate=record)
-
-
-def work_of(made: MadeUp, reuse: Sequence[Reuse]) -> int:
-    """Example-steps from the reused states to the end."""
-    starts = {item.shard: item.step for item in reuse}
-    return sum(
-        len(made.present(shard, step))
-        for shard in made.alive
-        for step in range(starts.get(shard, 0), made.lineage.schedule.total_steps(shard))
-    )
+    return Statement(name=recipe.model, digest=made.digest, predicate=record)
 
 
 def request_for(slots: Sequence[int], root: bytes, model: bytes | None, **fields: Any) -> Request:
@@ -152,51 +142,39 @@ def reuse_of(made: MadeUp, before: MadeUp, *, most: int | None = None) -> tuple[
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Story:
-    """A chain of made-up runs and the draft of its bundle; ``made`` has one run for each link after the commitment."""
+@dataclass(frozen=True, kw_only=True)
+class MadeUpStory(Story):
+    """A chain of made-up runs; ``made`` has one of them for each link after the commitment."""
 
     lineage: Lineage
     made: tuple[MadeUp, ...]
-    draft: Draft
 
     @property
     def last(self) -> MadeUp:
         return self.made[-1]
 
-    @property
-    def record(self) -> RunRecord:
-        return record_in(self.draft)
+    def and_then(self, made: MadeUp, run: Statement) -> MadeUpStory:
+        """The story with one more run."""
+        return replace(self.then(run, made), made=(*self.made, made))
 
-    def changed(self, at: int = -1, *, name: str | None = None, digest: bytes | None = None, **fields: Any) -> Story:
-        """The story with other fields in the record at ``at`` of the chain, which is signed again."""
-        return replace(self, draft=changed(self.draft, at, name=name, digest=digest, **fields))
-
-    def with_files(self, **files: bytes | None) -> Story:
-        """The story with other files, named as ``trace_bin``; None leaves one out."""
-        return replace(self, draft=with_files(self.draft, {_file_name(name): it for name, it in files.items()}))
+    def remade(self, made: MadeUp, **fields: Any) -> MadeUpStory:
+        """The story whose last run is another, which its record fits; its work stays what it was said to be."""
+        return replace(self.retold(made, cost=self.record.cost, **fields), made=(*self.made[:-1], made))
 
 
-def _file_name(name: str) -> str:
-    for ending in ("bin", "json", "safetensors"):
-        if name.endswith(f"_{ending}"):
-            return name.removesuffix(f"_{ending}").replace("_", "-") + f".{ending}"
-    raise ValueError(name)
-
-
-def trained(lineage: Lineage | None = None, *, without: Sequence[int] = ()) -> Story:
+def trained(lineage: Lineage | None = None, *, without: Sequence[int] = ()) -> MadeUpStory:
     """commit → train; ``without`` are rows that were left out from the first step."""
     lineage = lineage or Lineage()
     made = MadeUp(lineage=lineage, emptied=tuple(sorted(without)))
     requests = [request_for(without, lineage.root, None)] if without else []
     run = statement_of(made, operation=Operation.TRAIN, algorithm="train", requests=requests)
-    return Story(lineage, (made,), Draft(chain=(lineage.commit, run), files={**lineage.files, **made.files}))
+    draft = Draft(chain=(lineage.commit, run), files={**lineage.files, **made.files})
+    return MadeUpStory(lineage=lineage, made=(made,), draft=draft)
 
 
-def forgot(story: Story, slots: Sequence[int], *, algorithm: str = "exact-replay", **fields: Any) -> Story:
+def forgot(story: MadeUpStory, slots: Sequence[int], *, algorithm: str = "exact-replay", **fields: Any) -> MadeUpStory:
     """A story with one more run, which forgot these slots by exact-replay or retrain."""
-    parent = story.draft.run
-    assert isinstance(parent, Statement)
+    parent = story.link()
     made = MadeUp(lineage=story.lineage, emptied=tuple(sorted({*story.last.emptied, *slots})))
     reuse = reuse_of(made, story.last)
     if algorithm == "retrain":
@@ -210,14 +188,14 @@ def forgot(story: Story, slots: Sequence[int], *, algorithm: str = "exact-replay
         reuse=reuse,
         **fields,
     )
-    chain = (*story.draft.chain, run)
-    return Story(story.lineage, (*story.made, made), Draft(chain=chain, files={**story.lineage.files, **made.files}))
+    return story.and_then(made, run)
 
 
-def approximated(story: Story, slots: Sequence[int], *, algorithm: str = "fine-tune", **fields: Any) -> Story:
+def approximated(
+    story: MadeUpStory, slots: Sequence[int], *, algorithm: str = "fine-tune", **fields: Any
+) -> MadeUpStory:
     """A story with one more run, by a method that took steps of its own."""
-    parent = story.draft.run
-    assert isinstance(parent, Statement)
+    parent = story.link()
     emptied = tuple(sorted({*story.last.emptied, *slots}))
     made = MadeUp(lineage=story.lineage, emptied=emptied, flavour=algorithm.encode())
     run = statement_of(
@@ -229,11 +207,10 @@ def approximated(story: Story, slots: Sequence[int], *, algorithm: str = "fine-t
         own_steps=True,
         **fields,
     )
-    files = {**story.lineage.files, "model.safetensors": made.files["model.safetensors"]}
-    return Story(story.lineage, (*story.made, made), Draft(chain=(*story.draft.chain, run), files=files))
+    return story.and_then(made, run).without_states().with_files({TRACE: None})
 
 
-def certified() -> Story:
+def certified() -> MadeUpStory:
     """A training under noise, and a certified removal from it."""
     optimiser = Optimiser(calendar=Calendar.CONSTANT, momentum=0.0)
     recipe = small_recipe(task="logistic", model="linear", optimiser=optimiser, perturbation=1.5)
@@ -244,43 +221,9 @@ def certified() -> Story:
     )
 
 
-def record_in(draft: Draft, at: int = -1) -> RunRecord:
-    """The record of a run in a chain that is not signed yet."""
-    link = draft.chain[at]
-    assert isinstance(link, Statement)
-    assert isinstance(link.predicate, RunRecord)
-    return link.predicate
-
-
-def changed(
-    draft: Draft, at: int = -1, *, name: str | None = None, digest: bytes | None = None, **fields: Any
-) -> Draft:
-    """A draft with other fields in one statement: ``name`` and ``digest`` of the subject, the rest of the predicate."""
-    chain = list(draft.chain)
-    link = chain[at]
-    assert isinstance(link, Statement)
-    link = replace(link, predicate=replace(link.predicate, **fields))
-    chain[at] = replace(link, name=name or link.name, digest=digest or link.digest)
-    return replace(draft, chain=tuple(chain))
-
-
-def with_files(draft: Draft, files: Mapping[str, bytes | Path | None]) -> Draft:
-    """A draft with other files; None leaves one out."""
-    merged = {**draft.files, **files}
-    return replace(draft, files={name: content for name, content in merged.items() if content is not None})
-
-
-def forged(story: Story, steps: Mapping[tuple[int, int], Sequence[int]], at: int = -1) -> Story:
+def forged(story: MadeUpStory, steps: Mapping[tuple[int, int], Sequence[int]]) -> MadeUpStory:
     """The story whose last run states that these (shard, step) were carried out with these members, and fits that."""
-    made = replace(story.last, steps={place: tuple(members) for place, members in steps.items()})
-    draft = changed(
-        story.draft,
-        at,
-        digest=digest_of(made.model),
-        checkpoints=made.checkpoints,
-        trace=Trace(mode=story.lineage.mode, digest=sha256(made.trace)),
-    )
-    return Story(story.lineage, (*story.made[:-1], made), with_files(draft, made.files))
+    return story.remade(replace(story.last, steps={place: tuple(members) for place, members in steps.items()}))
 
 
 def bundle(

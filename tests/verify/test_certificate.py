@@ -44,7 +44,7 @@ Facts = dict[str, Any]
 
 def facts_of(path: Path, verdict: Verdict | None = None, keys: Sequence[TrustedKey] = (), **more: Any) -> Facts:
     with open_bundle(path) as bundle:
-        return certificate(bundle, verdict, keys, **more)
+        return json.loads(plain_json(certificate(bundle, verdict, keys, **more).as_json()))
 
 
 def reached(level: Level) -> Verdict:
@@ -90,7 +90,7 @@ def test_the_facts_are_those_of_the_record(name: str, tmp_path: Path, owner: Sig
     assert facts["checked"] is None
     assert {item["id"]: item["text"] for item in facts["not_claimed"]} == NOT_CLAIMED
     assert all(CLAIMS[item["id"]] == item["text"] for item in facts["claims"])
-    assert json.loads(plain_json(facts)) == facts, "it is plain JSON"
+    assert facts["format"] == "expunge/certificate/1"
 
 
 def test_owners_requests_are_counted_over_the_whole_chain_and_slots_are_few(tmp_path: Path, owner: SigningKey) -> None:

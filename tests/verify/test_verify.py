@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from tests.verify.departures import REFUSED, base, no_op
@@ -17,7 +15,10 @@ from tests.verify.records import bundle, certified, refusals, trained, verdict
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.records.keys import Role, write_trusted
 from expunge.records.limits import LIMITS, Code, Limits
-from expunge.records.verdict import Finding, Level, Standing, Status, holds, undecided
+from expunge.records.verdict import Level, Standing, Status
+from expunge.verify import checks
+from expunge.verify.checks import Check
+from expunge.verify.outcomes import Undecided
 from expunge.verify.verify import verify
 
 V0 = Level.V0
@@ -86,29 +87,20 @@ def test_limits_of_the_schedule_are_the_verifiers_own(tmp_path: Path) -> None:
 # Replay, as the verdict sees it
 
 
-Replayed = Callable[..., Iterator[Finding]]
-
-
 @pytest.fixture
-def replaying(monkeypatch: pytest.MonkeyPatch) -> Callable[[Replayed], None]:
-    """Put a replay in the place of the real one."""
-
-    def put(found: Replayed) -> None:
-        module = ModuleType("expunge.verify.levels.replay")
-        module.replay_findings = found  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "expunge.verify.levels.replay", module)
-
-    return put
+def replaying(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Check]], None]:
+    """Put other checks in the place of those that replay."""
+    below = tuple(check for check in checks.CHECKS if check.level < Level.V2)
+    return lambda rows: monkeypatch.setattr(checks, "CHECKS", (*below, *rows))
 
 
-def all_replayed(opened: object, *, level: Level, **options: object) -> Iterator[Finding]:
-    for at in (Level.V2, Level.V3):
-        if at <= level:
-            yield holds("segments", at, "all of them")
+ALL_REPLAYED = [Check("segments", level, lambda opened: "all of them") for level in (Level.V2, Level.V3)]
 
 
-def test_a_guarantee_is_verified_by_a_full_replay_only(replaying: Callable[[Replayed], None], tmp_path: Path) -> None:
-    replaying(all_replayed)
+def test_a_guarantee_is_verified_by_a_full_replay_only(
+    replaying: Callable[[Sequence[Check]], None], tmp_path: Path
+) -> None:
+    replaying(ALL_REPLAYED)
     path = bundle(base(), tmp_path)
     found = {level: verify(path, keys=TRUSTED, level=level) for level in (Level.V1, Level.V2, Level.V3)}
     assert [one.status for one in found.values()] == [Status.ACCEPTED] * 3
@@ -116,11 +108,11 @@ def test_a_guarantee_is_verified_by_a_full_replay_only(replaying: Callable[[Repl
 
 
 def test_unchanged_weights_and_a_missing_trace_are_decided_by_a_full_replay(
-    replaying: Callable[[Replayed], None], tmp_path: Path
+    replaying: Callable[[Sequence[Check]], None], tmp_path: Path
 ) -> None:
-    replaying(all_replayed)
+    replaying(ALL_REPLAYED)
     same = bundle(no_op(), tmp_path / "same")
-    untraced = bundle(base().changed(trace=None).with_files(trace_bin=None), tmp_path / "untraced")
+    untraced = bundle(base().changed(trace=None).with_files({"trace.bin": None}), tmp_path / "untraced")
     for path, spot in ((same, Status.REFUSED), (untraced, Status.UNDECIDED)):
         assert verify(path, keys=TRUSTED, level=Level.V2).status is spot
         full = verify(path, keys=TRUSTED, level=Level.V3)
@@ -128,12 +120,12 @@ def test_unchanged_weights_and_a_missing_trace_are_decided_by_a_full_replay(
 
 
 def test_a_replay_that_does_not_confirm_leaves_the_rest_as_it_was(
-    replaying: Callable[[Replayed], None], tmp_path: Path
+    replaying: Callable[[Sequence[Check]], None], tmp_path: Path
 ) -> None:
-    def elsewhere(opened: object, *, level: Level, **options: object) -> Iterator[Finding]:
-        yield undecided("environment", Level.V2, "environment-mismatch", "threads 2 there, 1 here")
+    def elsewhere(opened: object) -> str:
+        raise Undecided("environment-mismatch", "threads 2 there, 1 here")
 
-    replaying(elsewhere)
+    replaying([Check("environment", Level.V2, elsewhere)])
     found = verify(bundle(no_op(), tmp_path / "same"), keys=TRUSTED, level=Level.V3)
     assert found.codes == (Code.WEIGHTS_UNCHANGED,)
     found = verify(bundle(base(), tmp_path / "honest"), keys=TRUSTED, level=Level.V3)
@@ -141,11 +133,11 @@ def test_a_replay_that_does_not_confirm_leaves_the_rest_as_it_was(
 
 
 def test_nothing_is_carried_out_for_a_record_that_is_refused(
-    replaying: Callable[[Replayed], None], tmp_path: Path
+    replaying: Callable[[Sequence[Check]], None], tmp_path: Path
 ) -> None:
-    def never(opened: object, **options: object) -> Iterator[Finding]:
+    def never(opened: object) -> str:
         raise AssertionError("a refused record was replayed")
 
-    replaying(never)
+    replaying([Check("never", Level.V2, never)])
     path = bundle(REFUSED["a member exchanged"][1](), tmp_path)
     assert verify(path, keys=TRUSTED, level=Level.V3).codes == (Code.SCHEDULE_BATCH_MISMATCH,)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from expunge.adversary.demo_lines import Absorbed, ForgedLog, Honest, MadeUp
+import numpy as np
+
 from expunge.adversary.forging.absorption import Absorb
 from expunge.adversary.forging.answers import published_answer
 from expunge.adversary.forging.forged_record import expected_refusal
@@ -24,22 +24,24 @@ from expunge.adversary.pol.calibration import Calibration, calibrate
 from expunge.adversary.pol.proof import forge, prove
 from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
-from expunge.adversary.table.attempt import Attempt, attempt, shown
+from expunge.adversary.table.attempt import attempt, shown, told_as
 from expunge.adversary.table.scene import PERSON, TRIES, Scene
 from expunge.adversary.table.schedule import denied, target_of
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.table import FIXTURES
 from expunge.core.errors import RunError
+from expunge.core.values import Progress
 from expunge.data.splits import Split
-from expunge.records.verdict import Level
-from expunge.train.loop import Progress
+from expunge.records.demo import AbsorbedSwap, DemoResult, ForgedLog, Honest, MadeUp, Played, Spread
+from expunge.records.limits import Code
+from expunge.records.verdict import Level, Standing, Status, Verdict
 
 FORGERS = ("greedy", "nearest", "swap", "matching", "content")
 CANDIDATES = 100  # batches that greedy draws for each step, and steps of content's descent
 SPOOFS = ("resorted-init", "infinitesimal", "blindfold")
 Item = TypeVar("Item")
 Stage = Callable[[str], AbstractContextManager[Progress]]
-Show = Callable[[Mapping[str, Any]], None]
+Show = Callable[[str, object], None]
 
 
 @contextmanager
@@ -48,46 +50,17 @@ def unseen(what: str) -> Generator[Progress]:
     yield lambda done, total: None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demonstration:
-    """Everything that was shown. ``as_documented`` says whether every line came out as it must."""
-
-    scene: Scene
-    honest: tuple[Honest, ...]
-    forged: tuple[ForgedLog, ...]
-    absorbed: Absorbed
-    made_up: tuple[MadeUp, ...]
-    attempts: tuple[Attempt, ...]
-    seconds: float
-
-    @property
-    def as_documented(self) -> bool:
-        lines = (*self.honest, *self.forged, self.absorbed, *self.made_up, *self.attempts)
-        return all(line.as_documented for line in lines)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **_story(self.scene),
-            **_honest(self.honest),
-            **_forged(self.forged),
-            **_absorbed(self.absorbed),
-            **_made_up(self.made_up),
-            **_attacks(self.attempts),
-            "as_documented": self.as_documented,
-            "seconds": round(self.seconds, 1),
-        }
-
-
-def demonstrate(out: Path, *, stage: Stage = unseen, show: Show = lambda part: None) -> Demonstration:
+def demonstrate(out: Path, *, stage: Stage = unseen, show: Show = lambda part, found: None) -> DemoResult:
     """Play the whole story in a new folder, which keeps every bundle of it; an interruption leaves no folder behind.
 
-    ``stage`` opens a bar for what is under way; ``show`` is handed every part of the result as soon as it is there.
+    ``stage`` opens a bar for what is under way; ``show`` is handed every part of the result, by its name in
+    ``DemoResult``, as soon as it is there.
     """
     try:
         out.mkdir(parents=True)
     except FileExistsError:
         raise RunError(
-            f"{out} exists, and a demonstration is only played in a folder of its own: give another --out, or remove it"
+            f"{out} exists, and a demonstration is only played in a folder of its own: give another `out`, or remove it"
         ) from None
     try:
         return _played(out, stage, show)
@@ -96,36 +69,38 @@ def demonstrate(out: Path, *, stage: Stage = unseen, show: Show = lambda part: N
         raise
 
 
-def _played(out: Path, stage: Stage, show: Show) -> Demonstration:
+def _played(out: Path, stage: Stage, show: Show) -> DemoResult:
     started = time.perf_counter()
     with stage("commit, train, forget, sign"):
         scene = Scene.make(out)
-    show(_story(scene))
+    show("story", story := _story(scene))
     with stage("verify the honest record") as moved:
         honest = tuple(_verified(scene, level) for level in _each(tuple(Level), moved))
-    show(_honest(honest))
+    show("honest", honest)
     with stage("forge logs") as moved:
-        forged = _forged_logs(scene, moved)
-    show(_forged(forged))
+        forgeries, last = _forged_logs(scene, moved)
+    show("forgeries", forgeries)
     with stage("replay the absorbed swap"):
-        absorbed = _replayed(forged[-1])
-    show(_absorbed(absorbed))
+        absorbed = _replayed(forgeries[-1], last)
+    show("absorbed", absorbed)
     with stage("make trainings up") as moved:
         made_up = tuple(_spoofed(scene, name) for name in _each(SPOOFS, moved))
-    show(_made_up(made_up))
+    show("made_up", made_up)
     with stage("attack records") as moved:
-        attempts = tuple(
-            attempt(fixture, scene, out / "attacks" / fixture.number) for fixture in _each(FIXTURES, moved)
+        attacks = tuple(
+            attempt(fixture, scene, out / "attacks" / fixture.number).told for fixture in _each(FIXTURES, moved)
         )
-    show(_attacks(attempts))
-    return Demonstration(
-        scene=scene,
+    show("attacks", attacks)
+    return DemoResult(
+        folder=str(out),
+        story=story,
         honest=honest,
-        forged=forged,
+        forgeries=forgeries,
         absorbed=absorbed,
         made_up=made_up,
-        attempts=attempts,
-        seconds=time.perf_counter() - started,
+        attacks=attacks,
+        as_documented=all(line.as_documented for line in (*honest, *forgeries, absorbed, *made_up, *attacks)),
+        seconds=round(time.perf_counter() - started, 1),
     )
 
 
@@ -136,43 +111,101 @@ def _each(items: Sequence[Item], moved: Progress) -> Generator[Item]:
         yield item
 
 
-def _verified(scene: Scene, level: Level) -> Honest:
-    story, started = scene.story, time.perf_counter()
-    handed = Handed(bundle=scene.bundle, keys=scene.trusted, data=story.data, salts=story.salts)
-    return Honest(verdict=shown(handed, level), seconds=time.perf_counter() - started)
-
-
-def _forged_logs(scene: Scene, moved: Progress) -> tuple[ForgedLog, ...]:
-    """The training's log by every forger, and last that of a training at whose end rounding swallows a swap."""
-    calibration = calibrate(scene.base.run)
-    names = (*FORGERS, Absorb.name)
-    found: list[ForgedLog] = []
-    for name in _each(names, moved):
-        if name == Absorb.name:
-            late = scene.saturated
-            forger, target = Absorb(candidates=TRIES), scene.absorbed.target
-            found.append(_forged_log(scene, late, target, forger, calibrate(late.run)))
-        else:
-            target = target_of(scene.base)
-            found.append(_forged_log(scene, scene.base, target, find_forger(name, CANDIDATES), calibration))
-    return tuple(found)
-
-
-def _forged_log(scene: Scene, story: Story, target: str, forger: Forger, calibration: Calibration) -> ForgedLog:
-    forgery = forge_log(story.run, target, forger)
-    handed = denied(scene, story, forgery, scene.folder / "forged" / forger.name)
-    return ForgedLog(
-        forgery=forgery,
-        calibration=calibration,
-        published=published_answer(forgery, calibration)[0],
-        handed=handed,
-        verdict=shown(handed, expected_refusal(forgery)[1]),
+def _story(scene: Scene) -> Played:
+    run = scene.story.run
+    return Played(
+        model=run.recipe.model,
+        rows=len(run.commitment.leaves[0]),
+        person=PERSON,
+        forgotten=len(run.tombstones),
+        steps=run.schedule.total_steps(0),
+        bundle=str(scene.bundle),
+        keys=str(scene.trusted),
+        data=str(scene.story.data),
+        salts=str(scene.story.salts),
     )
 
 
-def _replayed(forged: ForgedLog) -> Absorbed:
-    replayed = replayed_whole(forged.forgery)
-    return Absorbed(forged=forged, replayed=replayed, steps=forged.forgery.run.schedule.total_steps(0))
+def _verified(scene: Scene, level: Level) -> Honest:
+    """Accepted as deep as it was asked; a whole replay verifies the guarantee."""
+    story, started = scene.story, time.perf_counter()
+    verdict = shown(Handed(bundle=scene.bundle, keys=scene.trusted, data=story.data, salts=story.salts), level)
+    verified = verdict.standing is Standing.VERIFIED
+    return Honest(
+        level=level.name,
+        status=verdict.status.value,
+        standing=verdict.standing.value,
+        seconds=round(time.perf_counter() - started, 3),
+        as_documented=verdict.status is Status.ACCEPTED and verified == (level >= Level.V3),
+    )
+
+
+def _forged_logs(scene: Scene, moved: Progress) -> tuple[tuple[ForgedLog, ...], Forgery]:
+    """The training's log by every forger, and last that of a training at whose end rounding swallows a swap."""
+    calibration, late = calibrate(scene.base.run), scene.saturated
+    target, found = target_of(scene.base), list[ForgedLog]()
+    for name in _each((*FORGERS, Absorb.name), moved):
+        if name != Absorb.name:
+            found.append(_forged_log(scene, scene.base, target, find_forger(name, CANDIDATES), calibration)[0])
+    told, forgery = _forged_log(scene, late, scene.absorbed.target, Absorb(candidates=TRIES), calibrate(late.run))
+    return (*found, told), forgery
+
+
+def _forged_log(
+    scene: Scene, story: RunStory, target: str, forger: Forger, calibration: Calibration
+) -> tuple[ForgedLog, Forgery]:
+    """As documented: every step forged, the published verifier deceived, ours refusing as such a log must be."""
+    forgery = forge_log(story.run, target, forger)
+    handed, expected = denied(scene, story, forgery, scene.folder / "forged" / forger.name), expected_refusal(forgery)
+    published, verdict = published_answer(forgery, calibration)[0], shown(handed, expected[1])
+    complete = len(forgery.found) == forgery.touched
+    told = told_as(
+        ForgedLog,
+        handed,
+        verdict,
+        *expected,
+        forger=forger.name,
+        target=forgery.target,
+        steps=forgery.touched,
+        steps_forged=len(forgery.found),
+        absorbed=forgery.absorbed,
+        l2=_spread([apart.l2 for apart in forgery.distances]),
+        noise=_spread([step.noise.largest.l2 for step in forgery.steps]),
+        tolerance=calibration.delta,
+        example_steps=forgery.example_steps,
+        published=answer(published.accepted),
+        reached=_reached(verdict),
+        as_documented=complete and published.accepted and _refused_as(verdict, *expected),
+    )
+    return told, forgery
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(least=min(values), median=float(np.median(values)), most=max(values))
+
+
+def _replayed(told: ForgedLog, forgery: Forgery) -> AbsorbedSwap:
+    """As documented: no replay of any step finds a difference, and the schedule does."""
+    replayed, steps = replayed_whole(forgery), forgery.run.schedule.total_steps(0)
+    (step,) = forgery.found
+    whole = sum(segment.end - segment.start for segment in replayed.segments) == steps
+    same = replayed.accepted and replayed.largest_distance == 0.0
+    return AbsorbedSwap(
+        target=told.target,
+        step=step.index,
+        steps=steps,
+        tolerance=replayed.delta,
+        largest_distance=replayed.largest_distance,
+        replay=answer(replayed.accepted),
+        expected=told.expected,
+        level=told.level,
+        status=told.status,
+        codes=told.codes,
+        reached=told.reached,
+        detail=told.detail,
+        bundle=told.bundle,
+        as_documented=whole and same and told.as_documented,
+    )
 
 
 def replayed_whole(forgery: Forgery) -> PolVerdict:
@@ -184,46 +217,41 @@ def replayed_whole(forgery: Forgery) -> PolVerdict:
 
 
 def _spoofed(scene: Scene, name: str) -> MadeUp:
+    """What ours says of it stands in the table of attacks as well."""
     spoof = scene.spoof(name)
     assert spoof.bundle is not None
     assert spoof.trusted is not None
     handed = Handed(bundle=spoof.bundle, keys=spoof.trusted, data=scene.plain.data)
-    return MadeUp(spoof=spoof, verdict=shown(handed, spoof.expected[1]))
+    verdict = shown(handed, spoof.expected[1])
+    return told_as(
+        MadeUp,
+        handed,
+        verdict,
+        *spoof.expected,
+        spoof=spoof.name,
+        steps=len(spoof.proof.parts),
+        example_steps=spoof.work,
+        claimed=spoof.honest_work,
+        largest_distance=spoof.published.largest_distance,
+        tolerance=spoof.delta,
+        published=answer(spoof.published.accepted),
+        reached=_reached(verdict),
+        as_documented=spoof.published.accepted and _refused_as(verdict, *spoof.expected),
+    )
 
 
-def _story(scene: Scene) -> dict[str, Any]:
-    run = scene.story.run
-    return {
-        "folder": str(scene.folder),
-        "story": {
-            "model": run.recipe.model,
-            "rows": len(run.commitment.leaves[0]),
-            "person": PERSON,
-            "forgotten": len(run.tombstones),
-            "steps": run.schedule.total_steps(0),
-            "bundle": str(scene.bundle),
-            "keys": str(scene.trusted),
-            "data": str(scene.story.data),
-            "salts": str(scene.story.salts),
-        },
-    }
+def answer(accepted: bool) -> str:
+    """The answer of a verifier of proofs of learning, in a word."""
+    return "accepted" if accepted else "refused"
 
 
-def _honest(lines: Sequence[Honest]) -> dict[str, Any]:
-    return {"honest": [line.as_json() for line in lines]}
+def _refused_as(verdict: Verdict, code: Code, level: Level) -> bool:
+    """Refused with this code alone, at this level and at none below."""
+    below = None if level is Level.V0 else Level(level - 1)
+    found = verdict.asked, verdict.status, verdict.codes, verdict.reached
+    return found == (level, Status.REFUSED, (code,), below)
 
 
-def _forged(lines: Sequence[ForgedLog]) -> dict[str, Any]:
-    return {"forgeries": [line.as_json() for line in lines]}
-
-
-def _absorbed(line: Absorbed) -> dict[str, Any]:
-    return {"absorbed": line.as_json()}
-
-
-def _made_up(lines: Sequence[MadeUp]) -> dict[str, Any]:
-    return {"made_up": [line.as_json() for line in lines]}
-
-
-def _attacks(lines: Sequence[Attempt]) -> dict[str, Any]:
-    return {"attacks": [line.as_json() for line in lines]}
+def _reached(verdict: Verdict) -> str | None:
+    """The highest level that accepts."""
+    return None if verdict.reached is None else verdict.reached.name

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.attest.chain import Chain, Progress, ancestry, beginning, make_chain
+from expunge.attest.chain import Chain, ancestry, beginning, make_chain
 from expunge.attest.described import commit_statement, declared
 from expunge.attest.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
 from expunge.attest.office import Office, known_heads
@@ -20,6 +20,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import canonical_json
 from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Progress
 from expunge.data.stored import LEAVES
 from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder, write_zip
 from expunge.records.declaration import read_declaration

@@ -13,6 +13,7 @@ from expunge.attest.trajectory import Trajectory, check_weights, recorded, state
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Progress
 from expunge.records.declaration import Intent
 from expunge.records.draft import Signed
 from expunge.records.form import to_json
@@ -21,8 +22,6 @@ from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Request, RunRecord
 from expunge.records.statement import Statement
 from expunge.train.run import Run
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from expunge.attest import package
 from expunge.attest.asked import Asked
-from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
+from expunge.attest.guarantee import TRAINING, algorithm_of, execution_by, guarantee_of, lowered
 from expunge.attest.trajectory import Trajectory, alive_shards
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
@@ -24,7 +24,7 @@ from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.core.version import __version__
 from expunge.data.splits import Split
 from expunge.methods.sources import method_source
-from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
+from expunge.records.catalogue import CERTIFIED_METHODS, Execution
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.declaration import read_declaration
 from expunge.records.limits import Code, refused
@@ -182,6 +182,7 @@ def run_statement(
         trace=None if trajectory is None else trajectory.trace,
         audit_window=window,
         noise_commitment=_noise(run),
+        execution=execution_by(run),
     )
     return Statement(name=recipe.model[:LONGEST_NAME], digest=bytes.fromhex(run.weights_digest), predicate=record)
 
@@ -214,8 +215,8 @@ def _check_moved(run: Run, lineage: Lineage, before: Sequence[Before]) -> None:
 
     Steps of the schedule may come to the same weights by chance.
     """
-    exact = algorithm_of(run) in EXACT_METHODS
-    if exact or not before or before[-1].run.weights_digest != run.weights_digest:
+    scheduled = execution_by(run) is Execution.SCHEDULE
+    if scheduled or not before or before[-1].run.weights_digest != run.weights_digest:
         return
     parent, gone = before[-1].run, newly_emptied(run, before)
     if sat_anywhere(lineage.schedule, run.recipe.least_present, parent.tombstones, gone):

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from hashlib import sha256 as begin_sha256
 from pathlib import Path
 
 import numpy as np
 
+from expunge.attest.guarantee import execution_by
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
-from expunge.core.hashing import sha256, u32
-from expunge.records.catalogue import EXACT_METHODS
-from expunge.records.record import Checkpoints, State, Trace, TraceMode, states_root
+from expunge.core.hashing import sha256
+from expunge.records.catalogue import Execution
+from expunge.records.record import Checkpoints, State, Trace, states_root
 from expunge.records.states import StateDigests, state_digests
 from expunge.records.tensors import TensorFile
+from expunge.records.trace_file import RunningDigest, TraceMode, step_records
+from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Role, TrainingPlan
-from expunge.schedule.schedule import Schedule, executed_digest
+from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import Checkpoint
 from expunge.train.names import buffer_names
 from expunge.train.recorder import default_interval
 from expunge.train.run import Run
-from expunge.train.trace import DIGEST_BYTES, epoch_digest, epochs_path, steps_path
 from expunge.train.trace import Trace as Traced
+from expunge.train.trace import epochs_path, steps_path
 
-Moved = Callable[[], None]
 ALTERED = "it was altered; restore it from a copy, or make the run again"
 
 
@@ -58,7 +59,7 @@ def recorded(run: Run) -> bool:
     """Whether the run's states and steps are on record: trainings and exact methods; approximate ones keep none."""
     if run.told.operation == "train":
         return True
-    return run.told.trajectory == "recorded" and run.method in EXACT_METHODS
+    return run.told.trajectory == "recorded" and execution_by(run) is Execution.SCHEDULE
 
 
 def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:
@@ -67,7 +68,7 @@ def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:
     return {shard: [item for item in logged if _path(run, item).is_file()] for shard, logged in found.items()}
 
 
-def trajectory_of(run: Run, schedule: Schedule, moved: Moved | None = None) -> tuple[Trajectory, bytes]:
+def trajectory_of(run: Run, schedule: Schedule, moved: Callable[[], None] | None = None) -> tuple[Trajectory, bytes]:
     """The trajectory and ``trace.bin``; ``moved`` is called after each checkpoint that was read."""
     mode = trace_mode(run)
     buffers = buffer_names(run.recipe)
@@ -162,24 +163,23 @@ def _check_member(run: Run, place: int, shard: int, model: bytes) -> None:
 
 
 def _trace(run: Run, schedule: Schedule, shard: int, mode: TraceMode, wanted: Collection[int]) -> _Told:
-    path, size = steps_path(run.path, shard), Traced(mode.value).width
+    path, size = steps_path(run.path, shard), mode.width
     content, total = read_bytes(path, "the trace"), schedule.total_steps(shard)
     if len(content) != total * size:
         raise RunError(f"{path} holds {len(content)} bytes, {total} steps have {total * size}: {ALTERED}")
     plan = TrainingPlan(run.recipe, schedule, shard, run.tombstones)
-    running = begin_sha256(b"expunge/trace/1" + u32(shard))
+    running = RunningDigest(shard)
     before: dict[int, bytes] = {}
     epochs: list[bytes] = []
     seated: list[np.ndarray] = []
-    for step in range(total):
+    for step, record in enumerate(step_records(content, mode)):
         if step in wanted:
             before[step] = running.digest()
         part = plan.step(step).parts.get(Role.RETAIN)
         present = np.zeros(0, dtype=np.int64) if part is None else part.slots
-        record = content[step * size : (step + 1) * size]
-        if record[:DIGEST_BYTES] != executed_digest(shard, step, present):
+        if record[0] != executed_digest(shard, step, present):
             raise RunError(f"{path} names other members at step {step} than the schedule gives: {ALTERED}")
-        running.update(record)
+        running.update(b"".join(record))
         seated.append(present)
         epoch = schedule.locate(shard, step)[0]
         if step + 1 == total or schedule.locate(shard, step + 1)[0] != epoch:

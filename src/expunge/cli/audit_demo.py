@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from expunge.cli.shared import print_json, progress_bar
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from expunge.report.audit_demo_text import Table
+    from expunge.records.demo import Forged, ForgedLog, MadeUp
 
 EXAMPLE = "Example: expunge audit-demo --out audit-demo-out"
 REPORT = "report.html"
@@ -38,43 +38,86 @@ def audit_demo(
 
     Exit status: 0 if every line came out as documented, 1 if not.
     """
+    from dataclasses import asdict
+
     from rich.console import Console
 
     from expunge.adversary.demo import demonstrate
     from expunge.report.audit_demo import commands, write_audit_demo
-    from expunge.report.audit_demo_text import lines_of
 
     console = Console(emoji=False, highlight=False, stderr=json)
     if not console.is_terminal:
         console = Console(emoji=False, highlight=False, stderr=json, width=PIPED)
-    found = demonstrate(out, stage=progress_bar, show=lambda part: _print(console, part))
-    told = found.as_json()
+    told = demonstrate(out, stage=progress_bar, show=lambda part, found: print_part(console, part, found))
     page = write_audit_demo(told, out / REPORT)
-    lines = lines_of(told)
-    wrong = sum(not line["as_documented"] for line in lines)
-    _heading(console, f"{len(lines)} answers, " + (f"{wrong} NOT as documented" if wrong else "all as documented"))
-    _paragraph(console, f"Took {told['seconds']:.0f} s. Every bundle is kept; check them yourself:")
-    for command in commands(told, out):
+    _heading(
+        console,
+        f"{len(told.lines)} answers, " + (f"{told.wrong} NOT as documented" if told.wrong else "all as documented"),
+    )
+    _paragraph(console, f"Took {told.seconds:.0f} s. Every bundle is kept; check them yourself:")
+    for command in commands(told):
         console.print(f"  {command}", soft_wrap=True, markup=False)
     console.print(f"\npage: {page.resolve()}", soft_wrap=True, markup=False)
     if json:
-        print_json({**told, "report": str(page)})
-    raise typer.Exit(0 if found.as_documented else 1)
+        print_json({**asdict(told), "report": str(page)})
+    raise typer.Exit(0 if told.as_documented else 1)
 
 
-def _print(console: Console, part: Mapping[str, Any]) -> None:
-    from expunge.report.audit_demo_text import OPENING, heading_of, told
+def print_part(console: Console, part: str, found: Any) -> None:
+    """A part of the result: its heading, what it means, a table where there is one, and what came of it."""
+    from expunge.report import audit_demo as page
 
-    if "story" in part:
-        _paragraph(console, OPENING)
-    for name, found in part.items():
-        if heading_of(name):
-            _heading(console, heading_of(name))
-        for block in told(name, found):
-            if isinstance(block, str):
-                _paragraph(console, block)
-            else:
-                print_table(console, block)
+    if part == "story":
+        _paragraph(console, page.OPENING)
+    if part in page.HEADINGS:
+        _heading(console, f"{list(page.HEADINGS).index(part) + 1}. {page.HEADINGS[part]}")
+    words: Sequence[str] = ()
+    match part:
+        case "story":
+            words = page.story_words(found)
+        case "honest":
+            rows = [(one.level, page.LEVELS[one.level], page.answered(one), page.took(one)) for one in found]
+            print_table(console, ("Level", "What is looked at", "Answer", "Time"), rows, flexible=1)
+        case "forgeries":
+            before, *words = page.forged_words(found)
+            _paragraph(console, before)
+            headings = ("Who takes the chairs", "Steps", "Distance", "PoL", "Expunge refuses")
+            print_table(console, headings, [_log_row(one) for one in found])
+        case "absorbed":
+            words = page.absorbed_words(found)
+        case "made_up":
+            before, *words = page.made_up_words(found)
+            _paragraph(console, before)
+            headings = ("Made-up training", "Work done", "PoL", "Expunge refuses")
+            print_table(console, headings, [_made_up_row(one) for one in found])
+        case _:
+            _paragraph(console, page.ATTACKS)
+            rows = [(one.number, one.title, _briefly(one)) for one in found]
+            print_table(console, ("No.", "What the attacker does", "Expunge refuses"), rows, flexible=1)
+    for paragraph in words:
+        _paragraph(console, paragraph)
+
+
+def _log_row(line: ForgedLog) -> tuple[str, ...]:
+    from expunge.report.audit_demo import small
+    from expunge.report.audit_demo_chart import FORGERS
+
+    steps = f"{line.steps_forged} of {line.steps}"
+    return FORGERS.get(line.forger, line.forger), steps, small(line.l2.median), line.published, _briefly(line)
+
+
+def _made_up_row(line: MadeUp) -> tuple[str, ...]:
+    from expunge.report.audit_demo import SPOOFS
+
+    done = f"{line.example_steps:,.0f} of {line.claimed:,.0f}"
+    return f"{line.spoof}: {SPOOFS.get(line.spoof, '')}", done, line.published, _briefly(line)
+
+
+def _briefly(line: Forged) -> str:
+    """What Expunge said, under a heading that says that it is a refusal."""
+    from expunge.report.audit_demo import ours
+
+    return ours(line).removeprefix("refused at ") if line.as_documented else ours(line)
 
 
 def _heading(console: Console, text: str) -> None:
@@ -85,28 +128,23 @@ def _paragraph(console: Console, text: str) -> None:
     console.print(text, markup=False, width=min(console.width, LONGEST))
 
 
-def print_table(console: Console, table: Table) -> None:
-    """A table, with nothing cut off."""
+def print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int = 0) -> None:
+    """A table, with nothing cut off; where lines are short, the ``flexible`` column is the one that folds."""
     from rich.markup import escape
-    from rich.table import Table as Drawn
+    from rich.table import Table
 
-    drawn = Drawn(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-    for heading, width in zip(table.headings, widths_of(table, console.width), strict=True):
+    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    widths = [max(len(heading), *(len(row[at]) for row in rows), 0) for at, heading in enumerate(headings)]
+    room = console.width - GAP * len(widths)
+    if sum(widths) > room:
+        folded = [min(width, WIDEST) for width in widths]
+        rest = room - sum(folded) + folded[flexible]
+        folded[flexible] = min(widths[flexible], max(rest, NARROWEST))
+        widths = folded
+    for heading, width in zip(headings, widths, strict=True):
         drawn.add_column(heading, overflow="fold", width=width)
-    for row in table.rows:
+    for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
     console.print()
     console.print(drawn)
     console.print()
-
-
-def widths_of(table: Table, whole: int) -> list[int]:
-    """Letters of each column: all of its own where that fits; else one column folds, and others beyond WIDEST."""
-    widths = [max(len(heading), *(len(row[at]) for row in table.rows), 0) for at, heading in enumerate(table.headings)]
-    room = whole - GAP * len(widths)
-    if sum(widths) <= room:
-        return widths
-    folded = [min(width, WIDEST) for width in widths]
-    rest = room - sum(folded) + folded[table.flexible]
-    folded[table.flexible] = min(widths[table.flexible], max(rest, NARROWEST))
-    return folded

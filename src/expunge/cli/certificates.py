@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from expunge.records.certificate import Certificate
     from expunge.records.verdict import Verdict
 
 
-def write_certificate_of(bundle: Path, verdict: Verdict | None, keys: Path | None, out: Path) -> dict[str, Any]:
-    """Write the page and return its facts; without a verdict it says that nothing was checked."""
+def write_certificate_of(bundle: Path, verdict: Verdict | None, keys: Path | None, out: Path) -> Certificate:
+    """Write the page and return what it says; without a verdict it says that nothing was checked."""
     from expunge.core.clock import utc_now
     from expunge.records.bundle import open_bundle
     from expunge.records.keys import load_trusted
@@ -19,6 +20,6 @@ def write_certificate_of(bundle: Path, verdict: Verdict | None, keys: Path | Non
 
     trusted = () if keys is None else load_trusted(keys)
     with open_bundle(bundle) as opened:
-        facts = certificate(opened, verdict, trusted, at=None if verdict is None else utc_now())
-    write_certificate(facts, out)
-    return facts
+        told = certificate(opened, verdict, trusted, at=None if verdict is None else utc_now())
+    write_certificate(told, out)
+    return told

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import html_file, print_json
+from expunge.cli.shared import flagged, html_file, print_json
 from expunge.core.errors import InvalidArgument, RunError
 
 EXAMPLE = """Example: expunge report runs/forgot runs/salun --out report.html
@@ -68,10 +68,10 @@ def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None
     from expunge.verify.verdict_text import answer
     from expunge.verify.verify import verify
 
-    verdict = None if keys is None else verify(bundle, keys=keys)
-    facts = write_certificate_of(bundle, verdict, keys, out)
+    verdict = None if keys is None else flagged(verify(bundle, keys=keys))
+    told = write_certificate_of(bundle, verdict, keys, out)
     if json:
-        print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": facts})
+        print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": told.as_json()})
         return
     if verdict is None:
         typer.echo("not checked: no list of keys was given, so the page is the bundle's own word (--keys)")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +18,10 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import plain_json
 from expunge.core.wording import choice, share
 
-__all__ = ["choice", "html_file", "pairs", "print_json", "progress_bar", "share", "short"]
+__all__ = ["choice", "flagged", "html_file", "pairs", "print_json", "progress_bar", "share", "short", "with_flags"]
+
+if TYPE_CHECKING:
+    from expunge.records.verdict import Verdict
 
 EVERY_SECONDS = 0.1
 
@@ -56,6 +61,17 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
             raise InvalidArgument(f"{option} names {name!r} twice: give it once")
         found[name] = value
     return found
+
+
+def with_flags(text: str) -> str:
+    """A sentence of the library with arguments as the command line has them: `` `noise_key` `` is ``--noise-key``."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: f"--{found[1].replace('_', '-')}", text)
+
+
+def flagged(verdict: Verdict) -> Verdict:
+    """A verdict whose findings name flags."""
+    named = (replace(finding, detail=with_flags(finding.detail)) for finding in verdict.findings)
+    return replace(verdict, findings=tuple(named))
 
 
 def short(digest: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 from rich.console import Console, Group
@@ -20,6 +20,8 @@ from rich.text import Text
 from expunge.cli.shared import print_json
 
 if TYPE_CHECKING:
+    from expunge.records.figures import Figure
+    from expunge.records.results import Results
     from expunge.study.progress import Standing
 
 EXAMPLE = "Example: expunge study studies/smoke.toml --out study-out --jobs 2"
@@ -43,10 +45,11 @@ def study(
         str | None, typer.Option(help="Address of a running Ray cluster, such as auto; a new one here unless said.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the study's data lie, if not where the file says.")] = None,
-    draw: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
+    draw_only: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run methods × forget sets × data × seeds, keep everything, and draw the leaderboard."""
+    from expunge.records.form import to_plain
     from expunge.report.leaderboard import leaderboard
     from expunge.study.study import study as run_study
 
@@ -59,16 +62,16 @@ def study(
             jobs=jobs,
             address=address,
             data=data,
-            draw_only=draw,
+            draw_only=draw_only,
             command=shlex.join(["expunge", *sys.argv[1:]]),
             **heard,
         )
     page = leaderboard(results, out=out)
     if json:
-        print_json(results)
+        print_json(to_plain(results))
     else:
         _print(results, page)
-    if results["cost"]["failed"] or (not draw and not results["complete"]):
+    if results.cost.failed or (not draw_only and not results.complete):
         raise typer.Exit(FAILED)
 
 
@@ -108,46 +111,44 @@ def drawn(standing: Standing) -> Group:
     return Group(table, *running)
 
 
-def _print(results: dict[str, Any], page: Path) -> None:
-    from expunge.report.leaderboard import ranking_table
-
+def _print(results: Results, page: Path) -> None:
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
-    for setting in results["settings"]:
-        console.print(f"\n{setting['id']}: {setting['title']}, {setting['forgotten']} rows", markup=False)
+    for setting in results.settings:
+        console.print(f"\n{setting.id}: {setting.title}, {setting.forgotten} rows", markup=False)
         table = Table(box=None)
         for header in ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks"):
             table.add_column(header, overflow="fold")
-        rows = {row["label"]: row for row in setting["rows"]}
-        for row in (rows[ranked.method] for ranked in ranking_table(results, setting["id"])):
-            figures = row["figures"]
+        for row in setting.ranked:
             table.add_row(
-                escape(row["label"]),
-                (row["guarantee"] or "–").partition("(")[0],
-                _shown(figures["forgetting-gap"]),
-                _shown(figures["utility-gap"], percent=True),
-                _shown(figures["cost"], percent=True),
-                " ".join(f"{name} {count}" for name, count in row["verdicts"].items()) or "–",
-                ", ".join(mark["mark"] for mark in row["marks"]),
+                escape(row.label),
+                (row.guarantee or "–").partition("(")[0],
+                _shown(row.figures["forgetting-gap"]),
+                _shown(row.figures["utility-gap"], percent=True),
+                _shown(row.figures["cost"], percent=True),
+                " ".join(f"{name} {count}" for name, count in row.verdicts.items()) or "–",
+                ", ".join(mark.mark for mark in row.marks),
             )
         console.print(table)
-    cost = results["cost"]
-    for problem in results["problems"]:
-        if problem["status"] == "failed":
-            console.print(f"failed: {problem['job']}: {problem['reason']}", markup=False)
+    cost = results.cost
+    for problem in results.problems:
+        if problem.status == "failed":
+            console.print(f"failed: {problem.job}: {problem.reason}", markup=False)
     console.print(
-        f"{cost['jobs']} jobs ({cost['reused']} computed before, {cost['refused']} refused, {cost['failed']} failed) "
-        f"in {cost['seconds']:.0f} s; results {results['digest'][:16]}",
+        f"{cost.jobs} jobs ({cost.reused} computed before, {cost.refused} refused, {cost.failed} failed) "
+        f"in {cost.seconds:.0f} s; results {results.digest[:16]}",
         markup=False,
     )
-    if cost["failed"]:
+    if cost.failed:
         console.print("some jobs failed: mend what they say, then run the same command again", markup=False)
     console.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
 
 
-def _shown(figure: dict[str, Any], *, percent: bool = False) -> str:
-    if "mean" not in figure:
+def _shown(figure: Figure, *, percent: bool = False) -> str:
+    from expunge.core.values import Undecided
+
+    if isinstance(figure, Undecided):
         return "–"
     scale, unit = (100.0, " %") if percent else (1.0, "")
-    if "low" not in figure:
-        return f"{scale * figure['mean']:.3g}{unit}"
-    return f"{scale * figure['mean']:.3g}{unit} [{scale * figure['low']:.3g}, {scale * figure['high']:.3g}]"
+    if figure.n == 1:
+        return f"{scale * figure.mean:.3g}{unit}"
+    return f"{scale * figure.mean:.3g}{unit} [{scale * figure.low:.3g}, {scale * figure.high:.3g}]"

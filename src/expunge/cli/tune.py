@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from expunge.cli.shared import print_json, progress_bar, share, short
+from expunge.records.form import to_plain
+from expunge.records.tuning import Attempt, Tuning
 
 EXAMPLE = "Example: expunge tune runs/base --method scrub --method salun --size 10% --trials 30 --out tuning"
 
@@ -69,59 +71,54 @@ def tune(
         bar=progress_bar,
     )
     if json:
-        print_json(content)
+        print_json(to_plain(content))
         return
     _print(content, out)
 
 
-def _print(content: dict[str, Any], out: Path) -> None:
+def _print(tuning: Tuning, out: Path) -> None:
     table = Table(box=None)
     for header in ("method", "default", "chosen", "second set", "transferred", "fields", "trials", "example-steps"):
         table.add_column(header, overflow="fold")
-    for entry in content["methods"]:
-        chosen, carried = entry["chosen"], entry["transferred"]
-        fields = [f"{name}={_short(chosen['fields'][name])}" for name in entry["search"]]
+    for entry in tuning.methods:
+        chosen, carried = entry.chosen, entry.transferred
+        fields = [f"{name}={_short(chosen.fields[name])}" for name in entry.search]
         table.add_row(
-            entry["method"],
-            _score(entry["default"]["choice"]),
-            _score(chosen["choice"]),
-            _score(chosen["transfer"]),
+            entry.method,
+            _score(entry.default.choice),
+            _score(chosen.choice),
+            _score(chosen.transfer),
             "–" if carried is None else "yes" if carried else "no",
             " ".join(fields) or "–",
-            str(len(entry["trials"])),
-            f"{entry['cost']['example_steps']:g}",
+            str(len(entry.trials)),
+            f"{entry.cost.example_steps:g}",
         )
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
-    untouched = ", ".join(f"{score['value']:.3g}" for score in content["original"]["untouched"])
+    untouched = ", ".join(f"{score.value:.3g}" for score in tuning.original.untouched)
     said = [
         "a score is the distance from the twin in standard deviations of its margins: 0 is best, "
         f"doing nothing scores {untouched}; * is not admissible"
     ]
-    said += [f"note: {entry['method']}: {notice}" for entry in content["methods"] for notice in entry["notices"]]
-    cost, twins = content["cost"], len(content["twins"])
-    if content["mode"] == "oracle":
+    said += [f"note: {entry.method}: {notice}" for entry in tuning.methods for notice in entry.notices]
+    cost, twins, apart = tuning.cost, len(tuning.twins), tuning.rehearsal.twins_apart
+    if apart is None:
         said.append("note: tuned on the reference itself: such fields can refute a method, never support it")
     else:
-        apart = content["rehearsal"]["twins_apart"]
         said.append(f"the twins lie {apart:.3g} apart on rows that both learnt: scores below that differ by luck")
-        said.append(
-            f"the {twins} twins took {cost['twins']:g} example-steps: made once for a recipe and kind of request"
-        )
-    said.append(
-        f"trials took {cost['trials']:g} example-steps and {cost['scoring']:g} for scoring, {cost['seconds']:.1f} s"
-    )
+        said.append(f"the {twins} twins took {cost.twins:g} example-steps: made once for a recipe and kind of request")
+    said.append(f"trials took {cost.trials:g} example-steps and {cost.scoring:g} for scoring, {cost.seconds:.1f} s")
     for line in said:
         console.print(line, markup=False)
-    console.print(f"tuning {short(content['digest'])}  {out / 'tuning.json'}", markup=False)
+    console.print(f"tuning {short(tuning.digest)}  {out / 'tuning.json'}", markup=False)
 
 
-def _score(attempt: dict[str, Any] | None) -> str:
+def _score(attempt: Attempt | None) -> str:
     if attempt is None:
         return "–"
-    if attempt["score"] is None:
+    if attempt.score is None:
         return "failed"
-    return f"{attempt['score']['value']:.3g}" + ("" if attempt["state"] == "admissible" else " *")
+    return f"{attempt.score.value:.3g}" + ("" if attempt.state == "admissible" else " *")
 
 
 def _short(value: Any) -> str:

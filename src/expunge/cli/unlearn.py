@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, share, short
 from expunge.records.form import to_plain
+from expunge.records.run_file import NothingToTune, TunedFields
 
 EXAMPLE = "Example: expunge unlearn runs/base --forget subject:person-017 --method exact-replay --out runs/forgot"
 
@@ -62,7 +63,7 @@ def unlearn(
         raise InvalidArgument("--set and --tuned exclude each other: fields set by hand are not the tuned ones")
     else:
         chosen, tuning = chosen_entry(read_tuning(tuned), method)
-        asked = float(tuning["budget"]) if asked is None else asked
+        asked = tuning.budget if asked is None else asked
     with progress_bar(chosen.name) as progress:
         made = unlearn_run(
             run,
@@ -102,15 +103,15 @@ def unlearn(
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")
 
 
-def _said_of_fields(tuning: Mapping[str, Any] | None, untuned: bool) -> Iterator[str]:
+def _said_of_fields(tuning: TunedFields | NothingToTune | None, untuned: bool) -> Iterator[str]:
     """Where the fields come from, and that no result is good for that alone."""
     untested = "evaluate it against retrained references before it is used"
     if untuned:
         yield f"untuned fields, untested result: {untested}"
-    elif tuning is not None and tuning["state"] == "nothing to tune":
+    elif tuning is not None and tuning.state == "nothing to tune":
         yield f"the method has nothing to tune; untested result: {untested}"
-    elif tuning is not None:
-        yield f"tuned by {tuning['mode']} in {tuning['trials']} trials; untested result: {untested}"
-        yield from tuning["notices"]
-    if tuning is not None and tuning.get("mode") == "oracle":
+    elif isinstance(tuning, TunedFields):
+        yield f"tuned by {tuning.mode} in {tuning.trials} trials; untested result: {untested}"
+        yield from tuning.notices
+    if isinstance(tuning, TunedFields) and tuning.mode == "oracle":
         yield "oracle-tuned: such fields can refute the method, never support it"

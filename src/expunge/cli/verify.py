@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import html_file, print_json, progress_bar
+from expunge.cli.shared import flagged, html_file, print_json, progress_bar
 
 EXAMPLE = "Example: expunge verify bundle --level V1 --keys trusted.json"
 
@@ -67,6 +67,7 @@ def verify(
             trust=trust or (),
             progress=progress,
         )
+    verdict = flagged(verdict)
     if page is not None:
         from expunge.cli.certificates import write_certificate_of
 

@@ -1,14 +1,17 @@
-"""Frozen value types that every layer shares: guarantees, measurements, verdicts, cost."""
+"""Frozen value types that every layer shares: guarantees, measurements, verdicts, cost, progress."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Literal
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import counted
+
+Progress = Callable[[int, int], None]  # what is told of long work: how much is done, of how much
 
 
 @dataclass(frozen=True)

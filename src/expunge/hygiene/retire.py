@@ -6,7 +6,7 @@ destruction which was cut short is known and finished by the same command. Every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from expunge.core.clock import FORM, utc_now
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, unfinished_name, write_bytes, write_text
 from expunge.core.hashing import parse_json
+from expunge.core.values import Progress
 from expunge.data.salts import LEFTOVER, destroy_salts, read_salts, remove_leftover
 from expunge.hygiene.held_salts import check_salts, salts_of_rows
 from expunge.hygiene.holdings import is_recorded
@@ -49,7 +50,6 @@ from expunge.train.run import Run
 
 LONGEST_WINDOW = 3650
 OLD = frozenset({Kinship.PARENT, Kinship.BESIDE, Kinship.BUNDLE})  # what an auditor can replay lies there
-Progress = Callable[[int, int], None]
 
 
 def declare_window(found: Survey, window: int, *, now: str | None = None) -> Declaration:

@@ -24,7 +24,7 @@ from expunge.hygiene.other_commitments import place_of, same_data
 from expunge.hygiene.places import Kinship, Place
 from expunge.hygiene.strays import strays
 from expunge.hygiene.surroundings import Surroundings, asked_first, look_around
-from expunge.records.bundle import MODEL
+from expunge.records.bundle import MODEL, Repacked
 from expunge.records.catalogue import EXACT_METHODS
 from expunge.records.declaration import Declaration, Intent, read_declaration
 from expunge.records.documents import RECORD, lying
@@ -233,6 +233,9 @@ def _bundles(
     for path in found.bundles:
         try:
             holdings = tuple(bundle_holdings(path, found.run, forgotten, kin))
+        except Repacked:
+            unclear.append(f"{path} holds the files of a bundle and is not packed as attest packs: look yourself")
+            continue
         except ExpungeError as error:
             if path.is_dir():  # a zip that is no bundle is somebody else's
                 unclear.append(f"{path} could not be looked into ({error})")

@@ -17,7 +17,7 @@ from expunge.core.files import write_with
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.schedule.recipe import Recipe
-from expunge.train.answers import beliefs
+from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.run import Run
 
@@ -43,9 +43,9 @@ def read_beliefs(run: Run, rows: Mapping[Split, Dataset], device: torch.device) 
 
 def _answers(model: nn.Module, recipe: Recipe, rows: Dataset, device: torch.device) -> np.ndarray:
     there = np.flatnonzero(rows.present)
-    answered = beliefs(recipe, model, Examples(recipe, rows, device), there)
-    found = np.full((len(rows), answered.shape[1]), np.nan)
-    found[there] = answered
+    found = np.full((len(rows), len(recipe.classes)), np.nan)
+    if len(there):
+        found[there] = signals(recipe, model, Examples(recipe, rows, device), there)["beliefs"]
     return found
 
 

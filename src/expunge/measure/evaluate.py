@@ -14,7 +14,7 @@ from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact, Measurement, Undecided
+from expunge.core.values import Empirical, Exact, Measurement, Progress, Undecided
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
@@ -23,7 +23,7 @@ from expunge.measure.judgement import Judgement, Reading, judge
 from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
 from expunge.records.form import seal, to_plain, write_document
-from expunge.train.loop import Progress
+from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device
@@ -203,12 +203,14 @@ def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
     """What must be said of how the method's fields were chosen, and why that forbids support, if so."""
     if run.told.forgetting is not None and run.told.forgetting.untuned:
         return ("untuned: the method ran on the table's defaults or on fields set by hand",), None
-    tuning = run.told.tuning or {}
-    if tuning.get("mode") == "oracle":
+    tuning = run.told.tuning
+    if not isinstance(tuning, TunedFields):
+        return (), None
+    if tuning.mode == "oracle":
         return ("oracle-tuned: the fields were chosen on the retrained reference",), (
             "oracle-tuned: fields chosen on the reference can be refuted, never supported"
         )
-    if tuning.get("transferred") is False:
+    if tuning.transferred is False:
         return ("tuning did not transfer: on a second set the chosen fields scored over twice as badly",), None
     return (), None
 

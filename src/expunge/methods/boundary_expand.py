@@ -18,7 +18,7 @@ from expunge.methods.fields import Between, tuned
 from expunge.methods.gradient_ascent import BatchNormMode
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.models.dropout import seeded_generators
-from expunge.tasks.task import ClassTask, Task
+from expunge.tasks.task import INPUTS, Batch, ClassTask, Task
 from expunge.train.objective import Extras, Loss, StepBatch
 
 
@@ -45,7 +45,7 @@ class BoundaryExpand(ObjectiveMethod):
             extended = last_linear(model, classes)
             assert extended is not None
             append_output(extended, Stream(bytes(32), "unlearn/init"))
-            zeros = torch.zeros_like(parent.examples.plain(forget[:1]).inputs)
+            zeros = torch.zeros_like(parent.examples.batch(forget[:1])[INPUTS])
             answers = _width(model, zeros)
         if answers != classes + 1:
             raise UnsupportedEver(
@@ -62,8 +62,8 @@ class BoundaryExpand(ObjectiveMethod):
         assert head is not None
         before = append_output(head, given.stream("init"))
 
-        def relabel(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
-            return torch.full_like(labels, classes)
+        def relabel(batch: Batch, epoch: int) -> Batch:
+            return batch.replace(labels=torch.full_like(ClassTask.labels(batch), classes))
 
         return Prepared(extras=Extras(relabel=relabel), finish=lambda: take_away(head, before))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from expunge.methods.fields import Between, tuned
 from expunge.methods.gradient_ascent import BatchNormMode
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.models.front import input_space
-from expunge.tasks.task import ClassTask, Task
+from expunge.tasks.task import Batch, ClassTask, Task
 from expunge.train.objective import Extras, Loss, StepBatch
 
 
@@ -61,11 +61,11 @@ class BoundaryShrink(ObjectiveMethod):
             return Prepared(still="nothing done: the nearest classes and one step would pass the budget")
         nearest = self.nearest_classes(given)
 
-        def relabel(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
-            return nearest[slots]
+        def relabel(batch: Batch, epoch: int) -> Batch:
+            return batch.replace(labels=batch.of_slots(nearest))
 
-        own = given.examples.plain(given.forget).labels
-        same = int((nearest[torch.from_numpy(given.forget).to(given.device)] == own).sum())
+        own = given.examples.batch(given.forget)
+        same = int((own.of_slots(nearest) == ClassTask.labels(own)).sum())
         said = f"{same} of {rows} forgotten rows keep their class at radius {self.radius:g}"
         return Prepared(
             extras=Extras(relabel=relabel),
@@ -86,7 +86,8 @@ class BoundaryShrink(ObjectiveMethod):
         space = input_space(original, given.recipe.inputs)
         nearest: list[torch.Tensor] = []
         for batch in given.batches(given.forget):
-            rows = batch.inputs if batch.inputs.is_floating_point() else batch.inputs.float()
+            inputs = given.task.inputs(batch)
+            rows = inputs if inputs.is_floating_point() else inputs.float()
             rows.requires_grad_(True)
             losses = given.task.at(original, batch, rows)
             if losses.grad_fn is None:
@@ -98,7 +99,7 @@ class BoundaryShrink(ObjectiveMethod):
             given.meter.steps(len(batch))
             with torch.no_grad():
                 across = space.bounded(rows + self.radius * space.unit * gradient.sign())
-                answers = given.task.outputs(original, replace(batch, inputs=across))
+                answers = given.task.outputs(original, batch.replace(inputs=across))
             given.meter.forwards(len(batch))
             nearest.append(answers.argmax(dim=1))
         found = torch.full((given.count,), -1, dtype=torch.int64, device=given.device)

@@ -18,15 +18,15 @@ import numpy as np
 from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
-from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee
+from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee, Progress
 from expunge.methods.batch_norm import batch_norms
 from expunge.methods.given import Given, Need, Parent
 from expunge.records.form import to_plain
 from expunge.records.run_file import MethodFile
 from expunge.tasks import TASKS
 from expunge.tasks.task import Task
-from expunge.train.loop import Progress
 from expunge.train.meter import Meter
+from expunge.train.shards import Recording
 from expunge.train.state import check_finite, weights_of
 from expunge.train.trace import Trace
 
@@ -36,42 +36,37 @@ DEFAULT_BUDGET = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unlearned:
-    """What a method returns. ``alive`` says which shards have anybody left; ``seen`` what the result depends on."""
-
-    model: nn.Module
-    guarantee: Guarantee
-    cost: Cost
-    seen: tuple[str, ...]
-    steps: int
-    stopped: str | None = None
-    alive: tuple[bool, ...] = (True,)
-    exact_refused: str | None = None
-    recorded: bool = False
-    interval: int | None = None
-    notices: tuple[str, ...] = ()
-    reused: Mapping[int, int] = field(default_factory=dict[int, int])
-    account: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a method hands back to the sealed call."""
+class Result:
+    """What came of a method's work. ``alive`` says which shards have anybody left."""
 
     model: nn.Module
     steps: int
     stopped: str | None = None
     alive: tuple[bool, ...] = (True,)
-    exact: bool = False
     exact_refused: str | None = None
     recorded: bool = False  # whether checkpoints of a whole trajectory lie in the workspace
     interval: int | None = None  # steps between them
     notices: tuple[str, ...] = ()
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
+    account: Mapping[str, Any] | None = None  # plain JSON for run.json: what certified removals have spent
+    seen: tuple[str, ...] = ()  # what it depends on that was computed from the forget set
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Result):
+    """What a method hands back to the sealed call; ``seen`` beside what its needs say already."""
+
+    exact: bool = False
     seconds: float | None = None  # where it is not the meter's, because an interrupted run was continued
     certified: Certified | None = None
-    account: Mapping[str, Any] | None = None  # plain JSON for run.json: what certified removals have spent
-    seen: tuple[str, ...] = ()  # what else the result depends on that was computed from the forget set
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearned(Result):
+    """What a method returns."""
+
+    guarantee: Guarantee
+    cost: Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,16 +117,17 @@ class Method(ABC):
         recipe, schedule = parent.recipe, parent.schedule
         allowed = None if share is None else share * schedule.work(parent.emptied, least_present=recipe.least_present)
         meter = Meter(allowed)
+        recording = None
+        if workspace is not None:
+            recording = Recording(workspace, checkpoint_interval, trace, parent.continues)
         given = Given(
             parent,
             slots,
             self.needs,
             seed=seed,
             meter=meter,
-            workspace=workspace,
+            recording=recording,
             progress=progress,
-            checkpoint_interval=checkpoint_interval,
-            trace=trace,
             trusted=self.reach is not Empirical,
         )
         outcome = self.unlearn(given)
@@ -148,21 +144,13 @@ class Method(ABC):
             allowed=allowed,
             prepaid=("checkpoints",) if Need.CHECKPOINTS in self.needs else (),
         )
-        return Unlearned(
-            model=outcome.model.eval(),
-            guarantee=guarantee,
-            cost=cost,
-            seen=() if isinstance(guarantee, Exact) else (*self.seen(parent), *outcome.seen),
-            steps=outcome.steps,
-            stopped=outcome.stopped,
-            alive=outcome.alive,
-            exact_refused=refused if self.reach is Exact else None,
-            recorded=outcome.recorded,
-            interval=outcome.interval,
-            notices=outcome.notices,
-            reused=outcome.reused,
-            account=outcome.account,
-        )
+        told: dict[str, Any] = {one.name: getattr(outcome, one.name) for one in fields(Result)}
+        told |= {
+            "model": outcome.model.eval(),
+            "exact_refused": refused if self.reach is Exact else None,
+            "seen": () if isinstance(guarantee, Exact) else (*self.seen(parent), *outcome.seen),
+        }
+        return Unlearned(**told, guarantee=guarantee, cost=cost)
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
         """What the result still depends on that was computed from the forget set."""

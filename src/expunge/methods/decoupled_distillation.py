@@ -53,5 +53,5 @@ class DecoupledDistillation(ObjectiveMethod):
 
 
 def _without_the_answer(student: Answer, teacher: Answer) -> torch.Tensor:
-    others = teacher.outputs.scatter(1, teacher.batch.labels[:, None], -torch.inf)
+    others = teacher.outputs.scatter(1, Classification.labels(teacher.batch)[:, None], -torch.inf)
     return divergence(others, student.outputs).mean()

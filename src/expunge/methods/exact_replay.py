@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.log import Log
 from expunge.train.recorder import adopt
 from expunge.train.run import Run
-from expunge.train.shards import Recording, StartingPoint, carry_out_shards
+from expunge.train.shards import StartingPoint, carry_out_shards
 from expunge.train.trace import Trace, continued
 
 WAY_OUT = "use --method retrain, which needs no checkpoint"
@@ -63,15 +63,15 @@ class ExactReplay(Method):
                 notices.append(f"{logged[-1].name} is missing or damaged: {used} is used instead")
             if reusable:
                 starts[shard] = StartingPoint(reusable[-1], folder / "checkpoints" / reusable[-1].name)
-        recording = None
-        if given.workspace is not None:
-            trace = continued(_trace_of(folder), given.trace)
-            if trace is not given.trace:
+        recording = given.recording
+        if recording is not None:
+            trace = continued(_trace_of(folder), recording.trace)
+            if trace is not recording.trace:
                 notices.append(OTHER_TRACE[trace])
-            recording = Recording(given.workspace, given.checkpoint_interval, trace)
+            recording = replace(recording, trace=trace)
             adopt(
-                given.workspace,
-                Log(given.workspace / "log.jsonl"),
+                recording.folder,
+                Log(recording.folder / "log.jsonl"),
                 source=folder,
                 kept=kept,
                 link=link_or_copy,
@@ -83,7 +83,6 @@ class ExactReplay(Method):
             given.schedule,
             given.examples,
             given.emptied,
-            given.task,
             recording=recording,
             starts=starts,
             progress=given.progress,

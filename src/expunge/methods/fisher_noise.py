@@ -14,7 +14,7 @@ from expunge.methods.fields import Among, Between, tuned
 from expunge.methods.weight_edit import Edited, WeightEdit, sampled
 from expunge.tasks.classification import Classification
 from expunge.tasks.gradients import label_squared_gradients
-from expunge.tasks.task import Task
+from expunge.tasks.task import ClassTask, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class FisherNoise(WeightEdit):
         given.declare(Need.GRADIENTS)
         if self.strength == 0:
             return Edited(still="nothing to do: strength is zero")
+        assert isinstance(given.task, ClassTask)
         each = len(given.recipe.classes)
         rows, said = sampled(given, given.retain, 3 * each, None, "the Fisher information")
         if len(rows) == 0:

@@ -14,6 +14,7 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order, unlearning_digest
+from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -21,11 +22,11 @@ from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.log import Log
-from expunge.train.loop import NoRecorder, Progress, Recorder
+from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import assemble
-from expunge.train.trace import Trace
+from expunge.train.shards import Recording
 
 CHUNK = 256  # rows at once where nothing depends on their number
 
@@ -69,7 +70,7 @@ class Parent:
 def in_batches(examples: Examples, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
     """Some rows as they are, a few at a time."""
     for start in range(0, len(slots), size):
-        yield examples.plain(slots[start : start + size])
+        yield examples.batch(slots[start : start + size])
 
 
 class Given:
@@ -83,10 +84,8 @@ class Given:
         *,
         seed: int,
         meter: Meter,
-        workspace: Path | None,
-        progress: Progress | None,
-        checkpoint_interval: int | None,
-        trace: Trace,
+        recording: Recording | None = None,
+        progress: Progress | None = None,
         trusted: bool = False,
     ) -> None:
         self.recipe = parent.recipe
@@ -94,21 +93,15 @@ class Given:
         self.task: Task = TASKS[parent.recipe.task]
         self.device = parent.examples.device
         self.meter = meter
-        self.workspace = workspace
+        self.recording = recording
         self.progress = progress
-        self.checkpoint_interval = checkpoint_interval
-        self.trace = trace
         self.count = len(parent.examples)
         self.seed = lineage_seed(
             unlearning_digest(parent.recipe.digest, bytes.fromhex(parent.weights_digest), seed),
             parent.root,
             parent.beacon,
         )
-        self.root = parent.root
-        self.beacon = parent.beacon
-        self.units = parent.units
         self.exact_refused = parent.exact_refused
-        self.continues = parent.continues
         self.used: set[Need] = set()
         self._parent = parent
         self._forget = forget
@@ -174,6 +167,10 @@ class Given:
         self._examples = self._parent.examples.only(joined)
         return self._examples
 
+    def schedule_of(self, recipe: Recipe) -> Schedule:
+        """Who would sit where under another recipe on the same data."""
+        return Schedule.of(recipe, self._parent.root, self._parent.units, self._parent.beacon)
+
     def student(self) -> nn.Module:
         """A copy of the original's weights to work on."""
         return deepcopy(self._parent.model)
@@ -227,14 +224,14 @@ class Given:
 
     def recorder(self, total: int) -> Recorder:
         """Keeps one state of an unlearning loop, so that a killed run continues."""
-        if self.workspace is None:
-            return NoRecorder()
+        if self.recording is None:
+            return Recorder()
         return FolderRecorder(
-            self.workspace,
+            self.recording.folder,
             shard=0,
             total=total,
-            log=Log(self.workspace / "log.jsonl"),
-            interval=self.checkpoint_interval,
+            log=Log(self.recording.folder / "log.jsonl"),
+            interval=self.recording.interval,
             latest_only=True,
-            restores=self.continues,
+            restores=self.recording.restores,
         )

@@ -191,4 +191,4 @@ def notices_of(wanted: Counts, counts: Counts) -> tuple[str, ...]:
 
 def labels_of(examples: Examples, slots: np.ndarray) -> np.ndarray:
     """Labels of some rows, gathered in parts: the rows come with them."""
-    return torch.cat([batch.labels for batch in in_batches(examples, slots)]).cpu().numpy()
+    return torch.cat([ClassTask.labels(batch) for batch in in_batches(examples, slots)]).cpu().numpy()

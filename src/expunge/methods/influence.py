@@ -87,7 +87,7 @@ class Influence(WeightEdit):
         rows = given.sample(retain, given.affordable(len(retain), 3))
         held = max(1, min(self.samples, len(rows), MOST_ENTRIES // max(1, pull.numel())))
         curved = given.sample(rows, held)
-        single = per_example_gradients(given.task, student, given.examples.plain(curved))
+        single = per_example_gradients(given.task, student, given.examples.batch(curved))
         given.meter.steps(len(curved))
         rest = np.setdiff1d(rows, curved)
         mean = (single.sum(dim=0) + self._gradient(given, student, rest)) / len(rows)

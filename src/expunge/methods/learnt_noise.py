@@ -16,7 +16,7 @@ from expunge.models.dropout import DropoutAddress, addressed
 from expunge.models.front import input_space
 from expunge.schedule.plan import Step, Stretch, UnlearningPlan, Walk
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
-from expunge.tasks.task import Batch
+from expunge.tasks.task import labelled
 from expunge.train.loop import carry_out
 from expunge.train.objective import Loss, StepBatch, Term, running_statistics
 from expunge.train.optimiser import make_optimiser
@@ -45,7 +45,7 @@ def learn_noise(given: Given, original: nn.Module, label: int, rows: int, learni
     They start from N(0, 1) in the units that the model sees. They need not be rows that anybody could have: pixels
     are neither kept in their range nor rounded.
     """
-    plain = given.examples.plain(given.forget[:1]).inputs
+    plain = given.task.inputs(given.examples.batch(given.forget[:1]))
     dtype = plain.dtype if plain.is_floating_point() else torch.get_default_dtype()
     shape = (rows, *plain.shape[1:])
     drawn = given.stream("noise", label).normal(int(np.prod(shape))).reshape(shape)
@@ -54,7 +54,7 @@ def learn_noise(given: Given, original: nn.Module, label: int, rows: int, learni
     space = input_space(original, given.recipe.inputs)
 
     def value() -> torch.Tensor:
-        losses = given.task.losses(original, Batch(space.rows(noise.values), labels))
+        losses = given.task.losses(original, labelled(space.rows(noise.values), labels))
         if not losses.requires_grad:
             raise UnsupportedEver(
                 "noise for a class cannot be learnt on this model: its loss has no gradient in the rows that come in; "
@@ -143,6 +143,6 @@ class Mixture(nn.Module):
             everybody = np.arange(count)
             address = DropoutAddress(self.seed, "unlearn/dropout/noise", 0, step.index, everybody, count)
             with addressed(address, student), running_statistics(student, written=False, rows=count):
-                return self.task.losses(student, Batch(self.rows[index], self.labels[index])).mean()
+                return self.task.losses(student, labelled(self.rows[index], self.labels[index])).mean()
 
         return Loss((Term(1.0, {("noise", id(student)): 3 * count}, value),))

@@ -80,12 +80,12 @@ class NeuralTangentKernel(WeightEdit):
         kept = given.sample(retain, count)
         slots = np.union1d(forget, kept)
         start = given.initial().eval()
-        batch = given.examples.plain(slots)
+        batch = given.examples.batch(slots)
         change = tangent_difference(
             given.task,
             start,
             batch,
-            self._targets(batch.labels, len(given.recipe.classes), next(start.parameters()).dtype),
+            self._targets(ClassTask.labels(batch), len(given.recipe.classes), next(start.parameters()).dtype),
             self._damping(given.recipe.optimiser.weight_decay),
             torch.from_numpy(~np.isin(slots, forget)).to(given.device),
         )

@@ -71,7 +71,7 @@ class NoiseAndTune(ObjectiveMethod):
             if step.epoch == step.epochs - 1:
                 disturb(chosen, self.last_noise, given.stream("noise", 1))
 
-        return Prepared(extras=Extras(class_weights=class_weights(given, self.balance)), hooks=Hooks(begin=again))
+        return Prepared(extras=Extras(slot_weights=class_weights(given, self.balance)), hooks=Hooks(begin=again))
 
     def objective(self, student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
         return batch.retain_loss(student)

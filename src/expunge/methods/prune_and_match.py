@@ -70,7 +70,7 @@ class PruneAndMatch(ObjectiveMethod):
                 drawn = torch.from_numpy(stream.uniform(weight.numel())).to(weight).reshape(weight.shape)
                 weight.copy_(torch.where(mask, (2 * drawn - 1) / math.sqrt(weight[0].numel()), weight))
         return Prepared(
-            extras=Extras(class_weights=class_weights(given, self.balance)),
+            extras=Extras(slot_weights=class_weights(given, self.balance)),
             finish=(lambda: round_to_half(student)) if self.half else None,
         )
 

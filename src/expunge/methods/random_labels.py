@@ -17,7 +17,7 @@ from expunge.methods.fields import Between, tuned
 from expunge.methods.objective_method import ObjectiveMethod, Prepared
 from expunge.schedule.plan import Walk
 from expunge.schedule.recipe import OptimiserName
-from expunge.tasks.task import ClassTask, Task
+from expunge.tasks.task import Batch, ClassTask, Task
 from expunge.train.objective import Extras, Loss, Relabel, StepBatch
 
 
@@ -64,14 +64,16 @@ class RandomLabels(ObjectiveMethod):
         choices = self.choices(len(given.recipe.classes))
         drawn: dict[int, torch.Tensor] = {}
 
-        def replace(slots: torch.Tensor, labels: torch.Tensor, epoch: int) -> torch.Tensor:
+        def relabel(batch: Batch, epoch: int) -> Batch:
             number = epoch if self.redraws else 0
             if number not in drawn:
                 drawn.clear()
                 drawn[number] = torch.from_numpy(draw_labels(given.seed, number, given.count, choices)).to(given.device)
-            return torch.where(forgotten[slots], self.label(drawn[number][slots], labels), labels)
+            own = ClassTask.labels(batch)
+            others = self.label(batch.of_slots(drawn[number]), own)
+            return batch.replace(labels=torch.where(batch.of_slots(forgotten), others, own))
 
-        return replace
+        return relabel
 
     def choices(self, classes: int) -> int:
         """How many labels a draw is from."""

@@ -69,13 +69,13 @@ class Request:
 
     def rows(self, slots: np.ndarray) -> Rows:
         """Features as training saw them, in float64; rows longer than 1 are refused."""
-        batch = self.examples.plain(slots)
+        batch = self.examples.batch(slots)
         with torch.no_grad():
-            features = features_of(self.model, batch.inputs).double().cpu()
+            features = features_of(self.model, self.task.inputs(batch)).double().cpu()
         longest = float(torch.linalg.vector_norm(features, dim=1).max())
         if longest > LONGEST:
             raise UnsupportedEver(
                 f"a row has length {longest:.3g}, the bounds of a certificate hold for rows of length 1 at most: train "
                 f"with --model-option unit_rows=true, {RETRAIN}"
             )
-        return Rows(features, batch.labels.cpu())
+        return Rows(features, self.task.labels(batch).cpu())

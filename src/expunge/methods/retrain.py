@@ -11,7 +11,7 @@ from expunge.core.errors import RunError
 from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
 from expunge.schedule.schedule import Schedule
-from expunge.train.shards import Carried, Recording, anybody, carry_out_shards, interval_of
+from expunge.train.shards import Carried, anybody, carry_out_shards, interval_of
 from expunge.train.trace import Trace
 
 SAME_NOISE = (
@@ -48,17 +48,13 @@ class Retrain(Method):
         recipe, schedule = given.recipe, given.schedule
         if self.training_seed is not None:
             recipe = replace(recipe, seed=self.training_seed)
-            schedule = Schedule.of(recipe, given.root, given.units, given.beacon)
-        recording = None
-        if given.workspace is not None:
-            recording = Recording(given.workspace, given.checkpoint_interval, given.trace, given.continues)
+            schedule = given.schedule_of(recipe)
         carried = carry_out_shards(
             recipe,
             schedule,
             given.examples,
             given.emptied,
-            given.task,
-            recording=recording,
+            recording=given.recording,
             progress=given.progress,
             noise=given.noise,
         )
@@ -94,8 +90,8 @@ def exact_outcome(
         model=given.assemble(carried.members),
         steps=sum(schedule.total_steps(shard) - reused.get(shard, 0) for shard in alive),
         alive=tuple(member is not None for member in carried.members),
-        recorded=given.workspace is not None,
-        interval=interval_of(schedule, given.checkpoint_interval),
+        recorded=given.recording is not None,
+        interval=interval_of(schedule, given.recording.interval if given.recording else None),
         notices=notices,
         exact=given.exact_refused is None,
         exact_refused=given.exact_refused,

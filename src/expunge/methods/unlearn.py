@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.values import Certified
+from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
@@ -22,17 +22,15 @@ from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlea
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
-from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, UnlearnRequest
+from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, sound, start_or_continue, writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
 from expunge.train.run import Run, slots_by_split, write_run_file
@@ -54,13 +52,13 @@ def unlearn(
     trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
     cases: Sequence[str] = (),
-    tuning: Mapping[str, Any] | None = None,
+    tuning: TunedFields | None = None,
     salts: Path | str | None = None,
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
 
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
-    ``tuning`` tells where the method's fields come from: what ``expunge.study.tuning.chosen`` gives beside the method.
+    ``tuning`` tells where the method's fields come from: what ``study.tuning.chosen_entry`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
 
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
@@ -165,7 +163,7 @@ def _answered(
     budget: float | None,
     seed: int,
     device: str | None,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> Run | None:
     """The finished run of the very same words; it needs no data, which may rightly be gone by then."""
     if isinstance(rules, ForgetSet) or not all(rule.startswith(("subject:", "class:", "random:")) for rule in rules):
@@ -219,7 +217,7 @@ def _looked_at(
 ) -> tuple[Parent, Exactness]:
     """Examine what the result may be called; ``made`` is the recipe it belongs to. Call it pinned."""
     schedule = run.schedule if made == run.recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
-    found = examine(made, schedule, examples, emptied, TASKS[made.task])
+    found = examine(made, schedule, examples, emptied)
     noise = None if key is None else draw_noise(made, key, schedule.seed)
     return _parent(run, ancestor, examples, found, device, noise, same_lineage=made == run.recipe), found
 
@@ -277,7 +275,7 @@ def _request(
     budget: float | None,
     seed: int,
     device: str | None,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> UnlearnRequest:
     """What decides the result; ``forget`` is the digest of the slots."""
     return UnlearnRequest(
@@ -289,7 +287,7 @@ def _request(
         budget=_budget(method, budget),
         seed=Large(seed),
         device=device or run.told.device,
-        tuning=None if tuning is None else tuning["digest"],
+        tuning=None if tuning is None else tuning.digest,
     )
 
 
@@ -301,7 +299,7 @@ def _begun(
     budget: float | None,
     seed: int,
     device: str,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> RunFile:
     """run.json of an unlearning as it begins: data, beacon and preprocessing are the parent's."""
     forget = tombstones_digest(forget_set.slots).hex()
@@ -354,7 +352,7 @@ def _finish(
     run: Run,
     method: Method,
     result: Unlearned,
-    tuning: Mapping[str, Any] | None,
+    tuning: TunedFields | None,
 ) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished

@@ -1,8 +1,8 @@
-"""Zip archives from outside, read by hand, and written in one deterministic form.
+"""Zip archives in the one form that ``write_archive`` gives them: the same files make the same bytes everywhere.
 
-Refused: comments, gaps, overlaps, bytes before the first or behind the last part, encryption, spanned disks, streamed
-sizes, links and devices, methods other than stored and deflate, and any difference between a file's own header and the
-directory's. What is written is stored, dated 1980-01-01, in the order given; zip64 only where a number needs it.
+Stored, dated 1980-01-01, in the order given; zip64 only where a number needs it. What lies in a zip from outside is
+judged by its directory before anything of it is opened, and nothing is read of one that is not byte for byte of this
+form: then there is no compression to unpack, and no second name, size or place that another reader could believe.
 """
 
 from __future__ import annotations
@@ -13,93 +13,87 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO
 
 from expunge.core.errors import RecordError
 from expunge.records.limits import MEBIBYTE, Code, Limits, refused
 
 LOCAL, CENTRAL, END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
-END64, LOCATOR = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+END64, LOCATOR, LARGE = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL"), struct.Struct("<4s3Q")
 LOCAL_MARK, CENTRAL_MARK, END_MARK, END64_MARK, LOCATOR_MARK = (
     b"PK" + mark for mark in (b"\3\4", b"\1\2", b"\5\6", b"\6\6", b"\6\7")
 )
+LARGE_MARK = struct.pack("<2H", 1, 24)
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
-STORED, DEFLATED = 0, 8
-HARMLESS_FLAGS = 0x0806  # how hard deflate tried; names in UTF-8
-UNICODE_PATH = 0x7075  # an extra field with a second name
 PLAIN_ATTRIBUTES = 0xA7  # DOS: read-only, hidden, system, archive, normal
 FOLDER_ATTRIBUTE = 0x10
-LONGEST_NAME, LONGEST_EXTRA = 255, 1024
+LONGEST_NAME = 255
 DATE_1980 = 0x0021
 UNIX_FILE = 0o100644 << 16
-SPOOL_BYTES = 64 * MEBIBYTE
 THRESHOLD = FULL32  # sizes and offsets from here on are written as zip64
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive; ``start`` is where its packed bytes begin."""
+    """One file of an archive, as its directory has it; ``start`` is where its bytes begin in the form written here."""
 
     name: str
     size: int
-    packed: int
-    deflated: bool
     check: int
     start: int
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A row of the central directory, with its raw bytes up to the name."""
-
-    raw: bytes
-    name: bytes
-    extra: bytes
-    size: int
-    packed: int
-    offset: int
-
-
 def read_directory(file: BinaryIO, what: str, limits: Limits) -> tuple[tuple[Member, ...], bool]:
-    """All members, checked against their own headers, and whether the archive is byte for byte what we would write."""
-    entries, end, exact = _entries(file, what, limits)
+    """All members, judged by the directory alone, and whether the archive is byte for byte what would be written here.
+
+    Where it is not, nothing but names and sizes can be told of it: refuse it once these are looked at.
+    """
+    offset, length, count, tail = _directory(file, what)
+    if count > limits.files:
+        raise refused(Code.SIZE_LIMIT, f"{what} holds {count} files, the limit is {limits.files}")
     members: list[Member] = []
-    at = total = 0
-    for entry in entries:
-        member = _member(file, entry, at, what, limits)
-        total += member.size
+    heads: list[bytes] = []
+    place, at, total, exact = offset, 0, 0, tail == _end(count, length, offset)
+    for _ in range(count):
+        row = _read(file, place, CENTRAL.size, what)
+        mark, *_, check, packed, size, names, extras, comments, _, _, attributes, _ = CENTRAL.unpack(row)
+        if mark != CENTRAL_MARK or names > LONGEST_NAME:
+            raise _unsafe(what, f"row {len(members) + 1} of its directory is not of the right form")
+        row += _read(file, place + CENTRAL.size, names + extras + comments, what)
+        place += len(row)
+        title, extra = row[CENTRAL.size :][:names], row[CENTRAL.size + names :]
+        if len(extra) == LARGE.size and extra.startswith(LARGE_MARK):
+            _, size, packed, _ = LARGE.unpack(extra)
+        name = _judged(title, attributes, size, packed, what, limits)
+        total += size
         if total > limits.total_bytes:
             raise refused(
                 Code.SIZE_LIMIT, f"{what} unpacks to more than {limits.total_bytes} bytes, which is the limit"
             )
-        exact = exact and _as_written(entry, member)
-        members.append(member)
-        at = member.start + member.packed
-    if at != end:
-        raise _unsafe(what, "bytes lie between its last file and its directory")
-    return tuple(members), exact
+        local, central = _headers(title, check, size, at) if exact else (b"", b"")
+        members.append(Member(name, size, check, at + len(local)))
+        heads.append(local)
+        at += len(local) + size
+        exact = exact and row == central and at <= offset
+    if place != offset + length:
+        raise _unsafe(what, "its directory is longer or shorter than its rows")
+    exact = exact and at == offset
+    return tuple(members), exact and all(
+        _read(file, member.start - len(head), len(head), what) == head
+        for member, head in zip(members, heads, strict=True)
+    )
 
 
 def open_member(file: BinaryIO, member: Member, what: str) -> BinaryIO:
-    """A stream over one member's bytes that can seek; its length and check sum are checked first.
-
-    Stored members are read in place. Deflated ones are unpacked into memory, or, where larger than 64 MiB, into a
-    temporary file without a name.
-    """
-    if not member.deflated:
-        window = io.BufferedReader(_Window(file, member.start, member.size))
-        _check(window, member, what)
-        window.seek(0)
-        return window
-    target = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # handed to the caller
-    try:
-        _inflate(file, member, target, what)
-    except BaseException:
-        target.close()
-        raise
-    target.seek(0)
-    return cast("BinaryIO", target)
+    """A stream over one member's bytes that can seek; its check sum is looked at first."""
+    window = io.BufferedReader(_Window(file, member.start, member.size))
+    check = 0
+    while piece := window.read(MEBIBYTE):
+        check = zlib.crc32(piece, check)
+    if check != member.check:
+        raise _unsafe(f"{what}, file {member.name!r}", "its check sum is not what it announces")
+    window.seek(0)
+    return window
 
 
 def write_archive(target: IO[bytes], files: Sequence[tuple[str, Callable[[], BinaryIO]]]) -> None:
@@ -129,9 +123,9 @@ def _headers(name: bytes, check: int, size: int, offset: int) -> tuple[bytes, by
     """A file's own header and its row of the directory."""
     large = max(size, offset) >= THRESHOLD
     version, shown = (45, FULL32) if large else (20, size)
-    middle = (version, 0, STORED, 0, DATE_1980, check, shown, shown, len(name))
+    middle = (version, 0, 0, 0, DATE_1980, check, shown, shown, len(name))
     extra = struct.pack("<2H2Q", 1, 16, size, size) if large else b""
-    extra_row = struct.pack("<2H3Q", 1, 24, size, size, offset) if large else b""
+    extra_row = LARGE.pack(LARGE_MARK, size, size, offset) if large else b""
     row = (3 << 8 | version, *middle, len(extra_row), 0, 0, 0, UNIX_FILE, FULL32 if large else offset)
     return (
         LOCAL.pack(LOCAL_MARK, *middle, len(extra)) + name + extra,
@@ -147,152 +141,51 @@ def _end(count: int, length: int, offset: int) -> bytes:
     return large + locator + END.pack(END_MARK, 0, 0, FULL16, FULL16, FULL32, FULL32, 0)
 
 
-def _directory_start(file: BinaryIO, what: str) -> tuple[int, int, int, bytes]:
+def _directory(file: BinaryIO, what: str) -> tuple[int, int, int, bytes]:
     """Offset, length and rows of the directory, and the archive's last bytes, which describe it."""
-    size = file.seek(0, os.SEEK_END)
-    tail = _read(file, max(0, size - END.size), min(size, END.size), what)
-    if len(tail) < END.size or not tail.startswith(END_MARK):
+    end = file.seek(0, os.SEEK_END) - END.size
+    tail = _read(file, end, END.size, what) if end >= 0 else b""
+    if not tail.startswith(END_MARK):
         raise _unsafe(what, "no zip directory stands at its end (a comment or other bytes behind it are refused too)")
-    _, disk, first_disk, here, count, length, offset, comment = END.unpack(tail)
-    end = size - END.size
-    if FULL16 in (here, count) or FULL32 in (length, offset):
-        front = end - LOCATOR.size - END64.size
-        if front < 0:
+    _, _, _, _, count, length, offset, _ = END.unpack(tail)
+    front = end - LOCATOR.size - END64.size
+    if count == FULL16 or FULL32 in (length, offset):
+        large = _read(file, front, END64.size + LOCATOR.size, what) if front >= 0 else b""
+        if not large.startswith(END64_MARK):
             raise _unsafe(what, "its zip64 directory is missing")
-        tail = _read(file, front, size - front, what)
-        mark, _, _, _, disk64, first64, here, count, length, offset = END64.unpack(tail[: END64.size])
-        locator = LOCATOR.unpack(tail[END64.size : END64.size + LOCATOR.size])
-        if mark != END64_MARK or locator != (LOCATOR_MARK, 0, front, 1) or disk64 or first64:
-            raise _unsafe(what, "its zip64 directory is not of the right form")
-        end = front
-    if disk or first_disk or comment or here != count or offset + length != end:
+        *_, count, length, offset = END64.unpack(large[: END64.size])
+        tail, end = large + tail, front
+    if offset + length != end:
         raise _unsafe(what, "its directory does not reach from its last file to its end")
     return offset, length, count, tail
 
 
-def _entries(file: BinaryIO, what: str, limits: Limits) -> tuple[list[_Entry], int, bool]:
-    """The directory's rows, where it begins, and whether its end is as we would write it."""
-    offset, length, count, tail = _directory_start(file, what)
-    if count > limits.files:
-        raise refused(Code.SIZE_LIMIT, f"{what} holds {count} files, the limit is {limits.files}")
-    entries: list[_Entry] = []
-    at, end = offset, offset + length
-    for _ in range(count):
-        raw = _read(file, at, CENTRAL.size, what)
-        mark, *_, packed, size, names, extras, comments, _, _, _, place = CENTRAL.unpack(raw)
-        if mark != CENTRAL_MARK or names > LONGEST_NAME or extras > LONGEST_EXTRA or comments:
-            raise _unsafe(what, f"row {len(entries) + 1} of its directory is not of the right form")
-        rest = _read(file, at + CENTRAL.size, names + extras, what)
-        extra = rest[names:]
-        numbers = _zip64(extra, (size, packed, place), what)
-        entries.append(_Entry(raw, rest[:names], extra, *numbers))
-        at += CENTRAL.size + names + extras
-    if at != end:
-        raise _unsafe(what, "its directory is longer or shorter than its rows")
-    return entries, offset, tail == _end(count, length, offset)
-
-
-def _zip64(extra: bytes, numbers: tuple[int, ...], what: str) -> tuple[int, ...]:
-    """The numbers with those that are full replaced from the zip64 field; every field of ``extra`` must be whole."""
-    at, large = 0, b""
-    while at < len(extra):
-        kind, length = struct.unpack("<2H", extra[at : at + 4]) if len(extra) - at >= 4 else (0, FULL32)
-        content = extra[at + 4 : at + 4 + length]
-        if len(content) != length or kind == UNICODE_PATH or (kind == 1 and large):
-            raise _unsafe(what, "an extra field is cut short, doubled or gives a file a second name")
-        large = content if kind == 1 else large
-        at += 4 + length
-    full = [number == FULL32 for number in numbers]
-    if len(large) != 8 * sum(full):
-        raise _unsafe(what, "a zip64 field does not hold the numbers that are left out elsewhere")
-    rest = iter(struct.unpack(f"<{sum(full)}Q", large))
-    return tuple(next(rest) if is_full else number for number, is_full in zip(numbers, full, strict=True))
-
-
-def _member(file: BinaryIO, entry: _Entry, at: int, what: str, limits: Limits) -> Member:
-    _, _, _, flags, method, _, _, check, _, _, _, _, _, disk, _, attributes, _ = CENTRAL.unpack(entry.raw)
+def _judged(raw: bytes, attributes: int, size: int, packed: int, what: str, limits: Limits) -> str:
+    """The name of a plain file that does not unpack to far more than it takes, or a folder's; else a refusal."""
     try:
-        name = entry.name.decode("ascii")
+        name = raw.decode("ascii")
     except UnicodeDecodeError:
-        raise refused(Code.UNSAFE_PATH, f"{what} holds a file named {entry.name!r}: names are plain ASCII") from None
-    where = f"{what}, file {name[:80]!r}"
-    _check_attributes(name, attributes, where)
-    if flags & ~HARMLESS_FLAGS or method not in (STORED, DEFLATED) or disk:
-        raise _unsafe(where, "it is encrypted, streamed or packed in a way other than stored or deflate")
-    if entry.offset != at:
-        raise _unsafe(where, "it does not begin where the one before it ends")
-    local = _read(file, at, LOCAL.size, what)
-    mark, *_, names, extras = LOCAL.unpack(local)
-    if mark != LOCAL_MARK or local[4:26] != entry.raw[6:28] or names != len(entry.name) or extras > LONGEST_EXTRA:
-        raise _unsafe(where, "its own header differs from the directory's")
-    rest = _read(file, at + LOCAL.size, names + extras, what)
-    own = struct.unpack_from("<2L", local, 18)
-    if rest[:names] != entry.name or _zip64(rest[names:], own[::-1], what) != (entry.size, entry.packed):
-        raise _unsafe(where, "its own header differs from the directory's")
-    if method == STORED and entry.size != entry.packed:
-        raise _unsafe(where, "it is stored, and its two sizes differ")
-    if entry.size > limits.zip_ratio * entry.packed:
-        raise refused(
-            Code.SIZE_LIMIT,
-            f"{where} unpacks from {entry.packed} to {entry.size} bytes, the limit is {limits.zip_ratio} times: "
-            "pack it without compression",
-        )
-    return Member(name, entry.size, entry.packed, method == DEFLATED, check, at + LOCAL.size + len(rest))
-
-
-def _check_attributes(name: str, attributes: int, where: str) -> None:
-    """A plain file, or a folder whose name says so; anything that could point elsewhere is refused."""
-    kind, folder = attributes >> 28, name.endswith("/")
-    if kind not in (0, 0o04 if folder else 0o10):
+        raise refused(Code.UNSAFE_PATH, f"{what} holds a file named {raw!r}: names are plain ASCII") from None
+    where, folder = f"{what}, file {name[:80]!r}", name.endswith("/")
+    if attributes >> 28 not in (0, 0o04 if folder else 0o10):
         raise refused(Code.UNSAFE_PATH, f"{where} is a link, a device or not what its name says: pack plain files only")
     if attributes & FULL16 & ~(PLAIN_ATTRIBUTES | (FOLDER_ATTRIBUTE if folder else 0)):
         raise refused(Code.UNSAFE_PATH, f"{where} has attributes of a link or device: pack plain files only")
-
-
-def _as_written(entry: _Entry, member: Member) -> bool:
-    local, central = _headers(entry.name, member.check, member.size, entry.offset)
-    return central == entry.raw + entry.name + entry.extra and member.start == entry.offset + len(local)
-
-
-def _inflate(file: BinaryIO, member: Member, target: IO[bytes], what: str) -> None:
-    where = f"{what}, file {member.name!r}"
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    left, written, check, pending = member.packed, 0, 0, b""
-    try:
-        while not stream.eof:
-            if not pending:
-                if not left:
-                    raise _unsafe(where, "its packed bytes end too early")
-                pending = _read(file, member.start + member.packed - left, min(left, MEBIBYTE), what)
-                left -= len(pending)
-            piece = stream.decompress(pending, MEBIBYTE)
-            pending = stream.unconsumed_tail
-            written, check = written + len(piece), zlib.crc32(piece, check)
-            if written > member.size:
-                raise refused(
-                    Code.SIZE_LIMIT, f"{where} unpacks to more than the {member.size} bytes that it announces"
-                )
-            target.write(piece)
-    except zlib.error:
-        raise _unsafe(where, "its packed bytes are broken") from None
-    if left or stream.unused_data or written != member.size or check != member.check:
-        raise _unsafe(where, "its length or check sum is not what it announces")
-
-
-def _check(stream: BinaryIO, member: Member, what: str) -> None:
-    check = 0
-    while piece := stream.read(MEBIBYTE):
-        check = zlib.crc32(piece, check)
-    if check != member.check:
-        raise _unsafe(f"{what}, file {member.name!r}", "its check sum is not what it announces")
+    if size > limits.zip_ratio * packed:
+        raise refused(
+            Code.SIZE_LIMIT,
+            f"{where} unpacks from {packed} to {size} bytes, the limit is {limits.zip_ratio} times: "
+            "pack it without compression",
+        )
+    return name
 
 
 def _read(file: BinaryIO, at: int, length: int, what: str) -> bytes:
-    size = file.seek(0, os.SEEK_END)
-    if at + length > size:
-        raise _unsafe(what, "it was cut short")
     file.seek(at)
-    return file.read(length)
+    found = file.read(length)
+    if len(found) != length:
+        raise _unsafe(what, "it was cut short")
+    return found
 
 
 def _unsafe(what: str, reason: str) -> RecordError:

@@ -120,19 +120,21 @@ class _File:
         return handle
 
 
-class Bundle:
-    """An opened bundle; made by ``open_bundle``, closed at the end of its ``with``.
+class Repacked(RecordError):
+    """A zip with the files of a bundle that is not byte for byte what ``write_zip`` makes of them.
 
-    ``exact`` is False for a zip that holds the right files but is not byte for byte what ``write_zip`` makes of them
-    (compressed, dated, made by another program): nothing that is read depends on those bytes.
+    It was compressed, dated or made by another program: it has room for bytes that nothing reads.
     """
 
+
+class Bundle:
+    """An opened bundle; made by ``open_bundle``, closed at the end of its ``with``."""
+
     def __init__(
-        self, path: Path, files: Mapping[str, _File | Member], archive: BinaryIO | None, exact: bool, limits: Limits
+        self, path: Path, files: Mapping[str, _File | Member], archive: BinaryIO | None, limits: Limits
     ) -> None:
         self.path = path
         self.limits = limits
-        self.exact = exact
         self._files = dict(sorted(files.items()))
         self._archive = archive
 
@@ -213,7 +215,7 @@ def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            return _checked(Bundle(path, _by_name(path, _scan(path, limits)), None, True, limits))
+            return _checked(Bundle(path, _by_name(path, _scan(path, limits)), None, limits))
         if not stat.S_ISREG(mode):
             raise RunError(f"{path} is neither a folder nor a file: give a bundle")
         archive = path.open("rb")
@@ -223,9 +225,15 @@ def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
         raise RunError(f"{path!s:.200} could not be read ({error})") from None
     try:
         members, exact = read_directory(archive, str(path), limits)
-        files = [(member.name, member) for member in members if not _is_folder(member)]
-        exact = exact and [name for name, _ in files] == sorted(member.name for member in members)
-        return _checked(Bundle(path, _by_name(path, files), archive, exact, limits))
+        files = _by_name(path, ((member.name, member) for member in members))
+        bundle = _checked(Bundle(path, files, archive, limits))
+        if not exact or list(files) != sorted(files):
+            raise Repacked(
+                Code.UNSAFE_FILE.value,
+                f"{str(path)[-200:]} is not packed as attest packs, so some of its bytes are bound by nothing: unpack "
+                "it yourself and give the folder",
+            )
+        return bundle
     except BaseException:
         archive.close()
         raise
@@ -311,19 +319,6 @@ def _by_name(path: Path, files: Iterable[tuple[str, Found]]) -> dict[str, Found]
             )
         found[name] = file
     return found
-
-
-def _is_folder(member: Member) -> bool:
-    check_path(member.name)
-    if not member.name.endswith("/"):
-        return False
-    if member.name[:-1] not in FOLDERS or member.size or member.packed:
-        raise refused(
-            Code.UNSAFE_FILE,
-            f"{member.name!r} is no folder of a bundle, and a zip counts only as attest packs it: unpack it yourself "
-            "and give the folder",
-        )
-    return True
 
 
 def _checked(bundle: Bundle) -> Bundle:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from expunge.core.values import Certified, Exact
+
+
+class Execution(Enum):
+    """How a run came about: by the schedule's steps, by steps of the method's own, or by solving for its weights."""
+
+    SCHEDULE = "schedule"
+    OWN_STEPS = "own-steps"
+    SOLVE = "solve"
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,17 @@ METHOD_ROWS = (
 )
 TASK_ROWS = (TaskRow("classification"), TaskRow("logistic", linear=True), TaskRow("squared", linear=True))
 
+ROWS: Mapping[str, MethodRow] = {row.name: row for row in METHOD_ROWS}
 EXACT_FIELDS: Mapping[str, frozenset[str]] = {row.name: row.fields for row in METHOD_ROWS if row.ceiling is Exact}
 EXACT_METHODS = frozenset(EXACT_FIELDS)
 CERTIFIED_METHODS = frozenset(row.name for row in METHOD_ROWS if row.ceiling is Certified)
 TASK_NAMES = tuple(row.name for row in TASK_ROWS)
 LINEAR_TASKS = tuple(row.name for row in TASK_ROWS if row.linear)
+
+
+def execution_of(algorithm: str, *, foreign: bool) -> Execution:
+    """How a method of this name works; one with sources of its own (``foreign``) takes steps that nobody else knows.
+
+    Records of the first form name no execution: this is what they are read as.
+    """
+    return Execution.SCHEDULE if algorithm in EXACT_METHODS and not foreign else Execution.OWN_STEPS

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
+from expunge.core.values import Exact
+from expunge.records.catalogue import ROWS
 from expunge.records.record import GuaranteeKind, Operation
 
 CLAIMS: Mapping[str, str] = {
@@ -36,9 +37,9 @@ NOT_CLAIMED: Mapping[str, str] = {
 
 def highest(algorithm: str) -> GuaranteeKind:
     """The highest guarantee that an algorithm can earn; one that is not built in earns no more than tests."""
-    if algorithm in EXACT_METHODS:
-        return GuaranteeKind.EXACT
-    return GuaranteeKind.CERTIFIED if algorithm in CERTIFIED_METHODS else GuaranteeKind.EMPIRICAL
+    if algorithm not in ROWS:
+        return GuaranteeKind.EMPIRICAL
+    return GuaranteeKind.EXACT if ROWS[algorithm].ceiling is Exact else GuaranteeKind.CERTIFIED
 
 
 def claims_of(operation: Operation, kind: GuaranteeKind | None, *, emptied: bool, recorded: bool) -> tuple[str, ...]:

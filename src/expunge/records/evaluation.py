@@ -132,6 +132,12 @@ class Evaluation(Sealed):
             if slot in slots[:at]:
                 raise DataError(f"{where} examples [{at}] shows slot {slot} twice: it was altered; {AGAIN}")
 
+    def __getitem__(self, name: str) -> Probed:
+        found = self.probe(name)
+        if found is None:
+            raise DataError(f"the evaluation has no probe {name!r}: another version wrote it; {AGAIN}")
+        return found
+
     def probe(self, name: str) -> Probed | None:
         return next((probe for probe in self.probes if probe.name == name), None)
 

@@ -85,9 +85,9 @@ def from_json(kind: type[Found], value: Any, what: str) -> Found:
     return cast("Found", _reader(kind, True)(value, what))
 
 
-def to_plain(value: Any) -> Any:
-    """A plain value, as JSON takes it."""
-    return _written(type(value), value, False)
+def to_plain(value: Any, kind: Any = None) -> Any:
+    """A plain value, as JSON takes it; ``kind`` is its type where that is written through a shape."""
+    return _written(kind or type(value), value, False)
 
 
 def from_plain(kind: Any, value: Any, where: str) -> Any:

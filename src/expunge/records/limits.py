@@ -46,6 +46,7 @@ class Code(StrEnum):
     REQUEST_MISSING = "REQUEST_MISSING"  # a request on record is not honoured
     PROFILE_CLAIM_MISMATCH = "PROFILE_CLAIM_MISMATCH"  # exact is claimed where nothing pinned the bits
     GUARANTEE_TOO_HIGH = "GUARANTEE_TOO_HIGH"  # more is claimed than the method can earn
+    EXECUTION_MISMATCH = "EXECUTION_MISMATCH"  # the run is said to have come about otherwise than its method works
     CONTENT_LEAF_MISMATCH = "CONTENT_LEAF_MISMATCH"  # a row, or its secret salt, is not what was committed
     INIT_MISMATCH = "INIT_MISMATCH"  # other initial weights than the seed gives
     REPLAY_STATE_MISMATCH = "REPLAY_STATE_MISMATCH"  # the same steps, carried out again, give other bits

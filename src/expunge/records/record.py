@@ -14,7 +14,9 @@ from typing import Any
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
+from expunge.records.catalogue import Execution, execution_of
 from expunge.records.scalars import Large
+from expunge.records.trace_file import TraceMode
 
 
 class Operation(Enum):
@@ -37,13 +39,6 @@ class Salts(Enum):
 
     OPEN = "open"
     SECRET = "secret"
-
-
-class TraceMode(Enum):
-    """What the trace holds of each step beside its members: H of the losses, or H of the batch gradient as well."""
-
-    LOSSES = "losses"
-    GRADIENTS = "gradients"
 
 
 class Initiator(Enum):
@@ -346,3 +341,9 @@ class RunRecord:
     trace: Trace | None = None
     audit_window: AuditWindow | None = None
     noise_commitment: bytes | None = None
+    execution: Execution | None = None  # none in records of the first form, which read as ``came_about`` says
+
+    @property
+    def came_about(self) -> Execution:
+        """How the run came about."""
+        return self.execution or execution_of(self.algorithm.name, foreign=self.algorithm.source is not None)

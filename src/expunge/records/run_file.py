@@ -30,6 +30,34 @@ class MethodFile(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TunedFields(Plain):
+    """What a tuning says of the fields that it chose for a method. Scores are distances from a twin; 0 is best."""
+
+    digest: Digest
+    mode: str
+    state: str
+    method: MethodFile
+    recipe_but_seed: Digest
+    data_root: Digest
+    budget: float
+    kind: str
+    size: int
+    trials: int
+    score: float | None
+    default_score: float | None
+    transfer_score: float | None
+    transferred: bool | None
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingToTune(Plain):
+    """A method without search ranges, on its defaults."""
+
+    state: str = "nothing to tune"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Roots(Plain):
     """Roots over the leaves of each split, in hexadecimal."""
 
@@ -207,7 +235,7 @@ class RunFile(Document):
     training_example_steps: Amount | None = None
     notices: tuple[str, ...] | None = None
     account: Mapping[str, Any] | None = None
-    tuning: Mapping[str, Any] | None = None
+    tuning: TunedFields | NothingToTune | None = None
     asked: Asked | None = field(default=None, metadata=INLINE)
     result: Result | None = field(default=None, metadata=INLINE)
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)

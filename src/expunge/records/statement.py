@@ -22,7 +22,8 @@ from expunge.records.limits import LIMITS, Limits
 from expunge.records.record import Commit, Operation, RunRecord
 
 STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "https://expunge.invalid/run-record/v1"
+PREDICATE = "https://expunge.invalid/run-record/v2"  # of runs, which name their execution
+FIRST_PREDICATE = "https://expunge.invalid/run-record/v1"  # of commitments, and of runs in records of the first form
 LONGEST_NAME = 200
 
 
@@ -45,17 +46,17 @@ def _digest_key(predicate: Commit | RunRecord) -> str:
 
 def write_statement(statement: Statement) -> bytes:
     """The payload of an envelope."""
-    predicate = statement.predicate
+    predicate, told = statement.predicate, to_json(statement.predicate)
     subject = {"name": statement.name, "digest": {_digest_key(predicate): statement.digest.hex()}}
     return canonical_json(
-        {"_type": STATEMENT, "subject": [subject], "predicateType": PREDICATE, "predicate": to_json(predicate)}
+        {"_type": STATEMENT, "subject": [subject], "predicateType": _predicate_type(told), "predicate": told}
     )
 
 
 def read_statement(payload: bytes, what: str = "the record", limits: Limits = LIMITS) -> Statement:
     """The statement of a payload, every field of the type its place asks for."""
     found = read_object(payload, what, ("_type", "subject", "predicateType", "predicate"), limits=limits)
-    for field, expected in (("_type", STATEMENT), ("predicateType", PREDICATE)):
+    for field, expected in (("_type", STATEMENT), ("predicateType", _predicate_type(found["predicate"]))):
         if checked_text(found[field], f"{what}, {field}") != expected:
             raise malformed(what, f"{field} is {found[field]!r:.80}, {expected!r} is expected")
     predicate = _predicate(found["predicate"], what)
@@ -71,12 +72,16 @@ def read_statement(payload: bytes, what: str = "the record", limits: Limits = LI
     return Statement(name=name, digest=read_digest(digest[key], f"{what}, subject digest"), predicate=predicate)
 
 
+def _predicate_type(told: Any) -> str:
+    """The one form that a predicate of this JSON has."""
+    return PREDICATE if isinstance(told, dict) and "execution" in told else FIRST_PREDICATE
+
+
 def _predicate(value: Any, what: str) -> Commit | RunRecord:
     operation = value.get("operation") if isinstance(value, dict) else None
     if operation == Operation.COMMIT.value:
         return from_json(Commit, value, what)
-    found = from_json(RunRecord, value, what)
-    return found
+    return from_json(RunRecord, value, what)
 
 
 def read_unchecked(content: bytes, what: str, bundle: Bundle) -> Statement:

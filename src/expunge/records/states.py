@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from hashlib import sha256
 
-from expunge.core.hashing import text_bytes, u32, u64
-from expunge.records.tensors import Tensor, TensorFile
+from expunge.records.tensors import TensorFile, TensorsDigest
 
-MODEL = "model."
+MODEL_PREFIX = "model."  # of a model's tensors among those of a state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,36 +25,17 @@ class StateDigests:
     optimiser: bytes
 
 
-class _Part:
-    """A digest over some of a file's tensors, fed tensor by tensor in the order of their names."""
-
-    def __init__(self, names: Collection[str]) -> None:
-        self._state = sha256(b"expunge/tensors/1" + u32(len(names)))
-
-    def begin(self, name: str, tensor: Tensor) -> None:
-        self._state.update(text_bytes(name) + text_bytes(tensor.kind.name))
-        self._state.update(u32(len(tensor.shape)) + b"".join(u64(length) for length in tensor.shape))
-
-    def feed(self, piece: bytes) -> None:
-        self._state.update(piece)
-
-    @property
-    def digest(self) -> bytes:
-        return self._state.digest()
-
-
 def state_digests(file: TensorFile, buffers: Collection[str]) -> StateDigests:
     """All digests of a checkpoint in one pass over its bytes; ``buffers`` are named without their prefix."""
     tensors = sorted(file.tensors, key=lambda tensor: tensor.name)
-    model = [tensor.name for tensor in tensors if tensor.name.startswith(MODEL)]
-    moving = {name for name in model if name.removeprefix(MODEL) in buffers}
-    whole = _Part([tensor.name for tensor in tensors])
-    both, fixed, moved = _Part(model), _Part([name for name in model if name not in moving]), _Part(moving)
-    optimiser = _Part([tensor.name for tensor in tensors if not tensor.name.startswith(MODEL)])
+    model = [tensor.name for tensor in tensors if tensor.name.startswith(MODEL_PREFIX)]
+    moving = {name for name in model if name.removeprefix(MODEL_PREFIX) in buffers}
+    whole, both, optimiser = (TensorsDigest(count) for count in (len(tensors), len(model), len(tensors) - len(model)))
+    fixed, moved = TensorsDigest(len(model) - len(moving)), TensorsDigest(len(moving))
     for tensor in tensors:
         parts = [(whole, tensor.name)]
-        if tensor.name.startswith(MODEL):
-            short = tensor.name.removeprefix(MODEL)
+        if tensor.name.startswith(MODEL_PREFIX):
+            short = tensor.name.removeprefix(MODEL_PREFIX)
             parts += [(both, short), (moved if tensor.name in moving else fixed, short)]
         else:
             parts.append((optimiser, tensor.name))
@@ -66,9 +45,9 @@ def state_digests(file: TensorFile, buffers: Collection[str]) -> StateDigests:
             for part, _ in parts:
                 part.feed(piece)
     return StateDigests(
-        whole=whole.digest,
-        model=both.digest,
-        weights=fixed.digest,
-        buffers=moved.digest,
-        optimiser=optimiser.digest,
+        whole=whole.digest(),
+        model=both.digest(),
+        weights=fixed.digest(),
+        buffers=moved.digest(),
+        optimiser=optimiser.digest(),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, BinaryIO, cast
@@ -67,6 +67,24 @@ class Tensor:
     end: int
 
 
+class TensorsDigest:
+    """SHA-256 over (name, type, shape, bytes) of ``count`` tensors by name, as ``train.state.tensors_digest``."""
+
+    def __init__(self, count: int) -> None:
+        self._state = sha256(b"expunge/tensors/1" + u32(count))
+
+    def begin(self, name: str, tensor: Tensor) -> None:
+        """Go on with a tensor under this name; its bytes follow."""
+        self.feed(text_bytes(name) + text_bytes(tensor.kind.name))
+        self.feed(u32(len(tensor.shape)) + b"".join(u64(length) for length in tensor.shape))
+
+    def feed(self, piece: bytes) -> None:
+        self._state.update(piece)
+
+    def digest(self) -> bytes:
+        return self._state.digest()
+
+
 class TensorFile:
     """The tensors of an untrusted safetensors file; the whole header is checked before anything is handed out."""
 
@@ -90,20 +108,17 @@ class TensorFile:
         return b"".join(self.chunks(tensor))
 
     def digest(self, prefix: str = "") -> bytes:
-        """SHA-256 over (name, type, shape, bytes) by name, as ``train.state.tensors_digest``.
+        """Over all tensors; with a ``prefix`` those whose names begin with it, under the rest of their names."""
+        chosen = (tensor for tensor in self.tensors if tensor.name.startswith(prefix))
+        return self.digest_of({tensor.name.removeprefix(prefix): tensor for tensor in chosen})
 
-        With a ``prefix`` only over the tensors whose names begin with it, under the rest of their names.
-        """
-        chosen = sorted(
-            ((tensor.name.removeprefix(prefix), tensor) for tensor in self.tensors if tensor.name.startswith(prefix)),
-            key=lambda pair: pair[0],
-        )
-        state = sha256(b"expunge/tensors/1" + u32(len(chosen)))
-        for name, tensor in chosen:
-            state.update(text_bytes(name) + text_bytes(tensor.kind.name))
-            state.update(u32(len(tensor.shape)) + b"".join(u64(length) for length in tensor.shape))
-            for piece in self.chunks(tensor):
-                state.update(piece)
+    def digest_of(self, tensors: Mapping[str, Tensor]) -> bytes:
+        """Over some of the tensors, under these names."""
+        state = TensorsDigest(len(tensors))
+        for name in sorted(tensors):
+            state.begin(name, tensors[name])
+            for piece in self.chunks(tensors[name]):
+                state.feed(piece)
         return state.digest()
 
 

@@ -7,17 +7,25 @@ the left, is for exactly nothing. Two sizes are drawn, so that letters stay lett
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from expunge.report.audit_demo_text import FORGERS
+from expunge.records.demo import ForgedLog
+from expunge.report.axis import Axis
 from expunge.report.labels import Box
 
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 ABOVE, BELOW = 40.0, 44.0  # room for headings, and for the axis
 NOTHING = 26.0  # width of the place for exactly nothing
 APART = 30.0  # a label nearer to that of nothing would run into it
+FORGERS = {
+    "greedy": "greedy: best of many random batches",
+    "nearest": "nearest: the most similar row",
+    "swap": "swap: the nearest gradient",
+    "matching": "matching: rows exchanged one by one",
+    "content": "content: neighbours' pictures altered",
+    "absorb": "absorbed swap, at the end of a training",
+}
 
 
 @dataclass(frozen=True)
@@ -65,71 +73,46 @@ SIZES = (
 )
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Powers of ten from ``low`` to ``high`` drawn from pixel ``start`` to pixel ``end``."""
-
-    low: int
-    high: int
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """Pixel of a value above 0, inside the scale."""
-        power = min(max(math.log10(value), self.low), self.high)
-        return round(self.start + (power - self.low) / (self.high - self.low) * (self.end - self.start), 1)
-
-    @property
-    def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Every second power, with its label."""
-        powers = range(self.low + self.low % 2, self.high + 1, 2)
-        return tuple((self.at(10.0**power), f"10{str(power).translate(SUPERSCRIPTS)}") for power in powers)
-
-
-def draw(forgeries: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
+def draw(forgeries: Sequence[ForgedLog]) -> tuple[Chart, ...]:
     """The drawing for wide and for narrow pages."""
     return tuple(_chart(size, forgeries) for size in SIZES)
 
 
-def _chart(size: Size, forgeries: Sequence[Mapping[str, Any]]) -> Chart:
-    bottom = ABOVE + size.step * len(forgeries)
-    plot = Box(size.left, ABOVE, size.right, bottom)
-    scale = _scale(forgeries, size.left + NOTHING, size.right)
+def _chart(size: Size, forgeries: Sequence[ForgedLog]) -> Chart:
+    plot = Box(size.left, ABOVE, size.right, ABOVE + size.step * len(forgeries))
+    values = [
+        math.log10(value)
+        for told in forgeries
+        for spread in (told.l2, told.noise)
+        for value in (spread.least, spread.median, spread.most, told.tolerance)
+        if value > 0
+    ]
+    low = math.floor(min(values))
+    powers = Axis(low, max(math.ceil(max(values)), low + 1), size.left + NOTHING, size.right, percent=False)
     nothing = round(size.left + NOTHING / 2, 1)
     lines = tuple(
-        _line(told, round(ABOVE + size.step * (at + 0.5), 1), scale, nothing) for at, told in enumerate(forgeries)
+        _line(told, round(ABOVE + size.step * (at + 0.5), 1), powers, nothing) for at, told in enumerate(forgeries)
     )
-    ticks = tuple((place, label) for place, label in scale.ticks if place - nothing >= APART)
-    return Chart(size, bottom + BELOW, plot, nothing, ticks, lines)
+    ticks = ((powers.at(power), power) for power in range(low + low % 2, int(powers.high) + 1, 2))
+    labels = tuple((at, f"10{str(power).translate(SUPERSCRIPTS)}") for at, power in ticks if at - nothing >= APART)
+    return Chart(size, plot.bottom + BELOW, plot, nothing, labels, lines)
 
 
-def _scale(forgeries: Sequence[Mapping[str, Any]], start: float, end: float) -> Scale:
-    values = [value for told in forgeries for value in _values(told) if value > 0]
-    low, high = (math.log10(value) for value in (min(values), max(values)))
-    return Scale(math.floor(low), max(math.ceil(high), math.floor(low) + 1), start, end)
-
-
-def _values(told: Mapping[str, Any]) -> list[float]:
-    spread = [float(told[kind][name]) for kind in ("l2", "noise") for name in ("least", "median", "most")]
-    return [*spread, float(told["tolerance"])]
-
-
-def _line(told: Mapping[str, Any], y: float, scale: Scale, nothing: float) -> Line:
+def _line(told: ForgedLog, y: float, powers: Axis, nothing: float) -> Line:
     def place(value: float) -> float:
-        return scale.at(value) if value > 0 else nothing
+        return powers.at(math.log10(value)) if value > 0 else nothing
 
-    apart, noise = told["l2"], float(told["noise"]["most"])
-    ends = place(float(apart["least"])), place(float(apart["most"]))
-    deceived, refused = told["published"] == "accepted", told["status"] == "refused"
+    ends = place(told.l2.least), place(told.l2.most)
+    refused = told.status == "refused"
     return Line(
-        name=FORGERS.get(str(told["forger"]), str(told["forger"])),
+        name=FORGERS.get(told.forger, told.forger),
         y=y,
-        noise=(nothing, scale.at(noise)) if noise > 0 else None,
+        noise=(nothing, place(told.noise.most)) if told.noise.most > 0 else None,
         whisker=ends if ends[0] != ends[1] else None,
-        dot=place(float(apart["median"])),
-        tolerance=scale.at(float(told["tolerance"])),
-        published=str(told["published"]),
-        published_tone="bad" if deceived else "good",
-        ours=f"refused at {told['level']}: {', '.join(told['codes'])}" if refused else str(told["status"]),
+        dot=place(told.l2.median),
+        tolerance=place(told.tolerance),
+        published=told.published,
+        published_tone="bad" if told.published == "accepted" else "good",
+        ours=f"refused at {told.level}: {', '.join(told.codes)}" if refused else told.status,
         ours_tone="good" if refused else "bad",
     )

@@ -7,21 +7,11 @@ from dataclasses import dataclass
 
 from expunge.core.values import Undecided
 from expunge.core.wording import clean, counted
+from expunge.records.figures import Estimate, Figure, Means
+from expunge.records.results import STATES, VERDICTS, Mark, Results, Row, Setting, guarantee_rank
 from expunge.report.comparison import TONES, Cell, Notes, own_reason
 from expunge.report.numerals import DASH, SPACE
 from expunge.report.study_text import STYLES, between, number, signed
-from expunge.report.study_values import (
-    STATES,
-    VERDICTS,
-    Estimate,
-    Figure,
-    Figures,
-    Mark,
-    Row,
-    Setting,
-    Study,
-    guarantee_rank,
-)
 
 WORTH = {"Supported": 1.0, "Refuted": -1.0, "Undecided": 0.0}
 BROKEN = ("collapsed", "failed", "changed nothing", "over-forgotten")
@@ -90,13 +80,17 @@ class Board:
     start: int
 
 
-def setting_board(study: Study, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
+def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
     """All methods of one setting, in their order, below the original and the retrained references."""
     notes = Notes(start)
     references = counted(study.references, "model")
     bands = (
         _band(
-            "Retrained references", f"never saw them; mean of {references}", setting.retrained, notes, _known(setting)
+            "Retrained references",
+            f"never saw them; mean of {references}",
+            setting.retrained,
+            notes,
+            _known(setting),
         ),
         _band("Original", "nothing forgotten", setting.original_figures, notes),
     )
@@ -135,7 +129,7 @@ def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int
     return Board("0", f"{name} in every setting", headings, (), lines, tuple(notes.texts), 1)
 
 
-def overview(study: Study, links: Mapping[str, str]) -> Board | None:
+def overview(study: Results, links: Mapping[str, str]) -> Board | None:
     """Method by setting: forgetting gap and verdicts; none where there is one setting only.
 
     Methods stand by the mean of their places in the settings' tables; one that is not in a setting is last there.
@@ -164,7 +158,7 @@ def badges(row: Row) -> tuple[Badge, ...]:
         Badge(
             mark.mark if mark.count == mark.of else f"{mark.mark} {mark.count}/{mark.of}",
             "bad" if mark.mark in BROKEN else "open",
-            mark.detail,
+            mark.detail or "",
         )
         for mark in row.marks
     )
@@ -191,9 +185,9 @@ def verdict_lines(row: Row) -> tuple[tuple[str, str], ...]:
     """``Refuted 2``, ``Undecided 1``: which verdicts the seeds were given, with their tones."""
     total = sum(row.verdicts.values())
     return tuple(
-        (word if row.verdicts[word] == total == 1 else f"{word} {row.verdicts[word]}", TONES[word])
+        (word if row.judged(word) == total == 1 else f"{word} {row.judged(word)}", TONES[word])
         for word in VERDICTS
-        if row.verdicts[word]
+        if row.judged(word)
     )
 
 
@@ -201,13 +195,13 @@ def verdict_words(row: Row) -> str:
     return ", ".join(words for words, _ in verdict_lines(row)) or DASH
 
 
-def guarantee_words(guarantee: str) -> tuple[str, str]:
+def guarantee_words(guarantee: str | None) -> tuple[str, str]:
     """Its name, and what stands in its brackets."""
-    kind, _, inside = guarantee.partition("(")
+    kind, _, inside = (guarantee or "").partition("(")
     return kind.strip(), inside.removesuffix(")").strip()
 
 
-def _band(name: str, below: str, figures: Figures, notes: Notes, known: Mapping[str, Cell] | None = None) -> Line:
+def _band(name: str, below: str, figures: Means, notes: Notes, known: Mapping[str, Cell] | None = None) -> Line:
     """Figures that a study does not give for a band are left blank; what is undecided is a dash with its note."""
     cells = [
         (known or {}).get(key, Cell()) if key not in figures.found else _figure(figures[key], key, notes)
@@ -241,7 +235,7 @@ def _verdict(row: Row, notes: Notes) -> Cell:
     total = sum(row.verdicts.values())
     if not total:
         return Cell(DASH, note=notes.number("; ".join(row.reasons[:2]) or "no seed was judged"))
-    worth = sum(WORTH[word] * number for word, number in row.verdicts.items()) / total
+    worth = sum(WORTH[word] * row.judged(word) for word in VERDICTS) / total
     return Cell(lines=verdict_lines(row), sort=f"{worth:.6g}")
 
 
@@ -261,8 +255,8 @@ def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
 
 
 def _tuning(row: Row) -> Cell:
-    state = row.tuning.state
-    trials = counted(row.tuning.trials, "trial") if row.tuning.trials else ""
+    state, search = row.tuning.state, row.tuning.search
+    trials = counted(search.trials, "trial") if search is not None and search.trials else ""
     tone = "open" if state in ("untuned", "oracle-tuned") else ""
     return Cell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
 
@@ -280,7 +274,7 @@ def _small(row: Row | None) -> Cell:
     return Cell(number(gap.mean, "spreads"), lines=lines, sort=f"{gap.mean:.9g}")
 
 
-def _mean_place(study: Study, rows: Sequence[Row | None]) -> float:
+def _mean_place(study: Results, rows: Sequence[Row | None]) -> float:
     places = [
         len(setting.rows) + 1 if row is None or not row.took_part else setting.number(row)
         for setting, row in zip(study.settings, rows, strict=True)
@@ -289,4 +283,4 @@ def _mean_place(study: Study, rows: Sequence[Row | None]) -> float:
 
 
 def _model(setting: Setting) -> str:
-    return f"{setting.data},{SPACE}{setting.model}"
+    return f"{setting.data},{SPACE}{setting.model or ''}"

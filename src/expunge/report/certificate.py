@@ -1,26 +1,27 @@
 """A certificate as one HTML page that prints on two sheets: who asked, what is claimed, what was checked, what is not.
 
-It shows facts that ``verify.certificate`` took from a bundle; nothing here decides anything. Every text in them may
+It shows what ``verify.certificate`` took from a bundle; nothing here decides anything. Every text in them may
 come from a stranger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
 from markupsafe import Markup
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_bytes
-from expunge.core.values import Certified
 from expunge.core.wording import clean, counted
+from expunge.records.certificate import Certificate, Checked, GuaranteeFacts, LinkFacts, RequestFacts, WindowFacts
+from expunge.records.verdict import Finding, Outcome, Status, Verdict
 from expunge.report.certificate_facts import (
     LONGEST_LIST,
     Fact,
-    Facts,
     erasure,
     more_than,
     owners,
@@ -31,7 +32,6 @@ from expunge.report.certificate_facts import (
 from expunge.report.numerals import listed
 from expunge.report.templates import environment, resource
 
-FORMAT = "expunge/certificate/1"
 MOST_REQUESTS, MOST_LINKS = 3, 5  # what two sheets have room for; --json has all
 MOST_FINDINGS, MOST_BESIDE, MOST_REFUSALS, MOST_REMARKS = 44, 9, 5, 3  # beside: where others fail
 LONGEST_DETAIL, LONGEST_REMARK, LONGEST_REASON = 84, 240, 180
@@ -39,7 +39,7 @@ SAID_ELSEWHERE = (  # remarks of a verification that have a line of their own on
     *("zero-beacon", "recorded-afterwards", "open-salts", "no-witness", "tolerant", "not-exact", "erasure-pending"),
     *("destruction-declared", "owner-requests", "no-model", "nothing-retired"),
 )
-TONES = {"accepted": "good", "refused": "bad", "undecided": "open"}
+TONES = {Status.ACCEPTED: "good", Status.REFUSED: "bad", Status.UNDECIDED: "open"}
 
 
 @dataclass(frozen=True)
@@ -51,81 +51,88 @@ class Banner:
     text: str
 
 
-def write_certificate(facts: Facts, out: Path | str) -> Path:
+def write_certificate(told: Certificate, out: Path | str) -> Path:
     """Write the page and return its path."""
     target = Path(out)
     if target.is_dir():
         raise InvalidArgument(f"--out {target} is a folder: name the file, for example {target / 'certificate.html'}")
-    write_bytes(target, certificate_page(facts))
+    write_bytes(target, certificate_page(told))
     return target
 
 
-def certificate_page(facts: Facts) -> bytes:
-    """The page. Same facts, same bytes."""
-    if facts.get("format") != FORMAT:
-        raise DataError(f"these are no facts of a certificate: their format is {facts.get('format')!r}, not {FORMAT!r}")
-    told = cast("dict[str, Any]", _harmless(facts))
-    forgot = told["forgotten"]["slots"] > 0
+def certificate_page(told: Certificate) -> bytes:
+    """The page. Same certificate, same bytes."""
+    told = _harmless(told)
+    forgot = told.forgotten.slots > 0
     text = (
         environment()
         .get_template("certificate.html")
         .render(
             style=Markup(resource("page.css") + resource("certificate.css")),
-            name=words(told["subject"]["name"]),
+            name=words(told.subject.name),
             lead=_lead(told),
             banners=list(_banners(told)),
-            guarantee=_guarantee(told["guarantee"]),
+            guarantee=_guarantee(told.guarantee),
             standing=_standing(told),
             tone=_tone(told),
-            meaning=clean(told["guarantee"]["meaning"], LONGEST_LIST),
+            meaning=clean(told.guarantee.meaning, LONGEST_LIST),
             says=_says(told),
-            requests=[_request(item) for item in told["requests"][:MOST_REQUESTS]],
-            more_requests=more_than(told["requests"], MOST_REQUESTS, "earlier request"),
+            requests=[_request(item) for item in told.requests[:MOST_REQUESTS]],
+            more_requests=more_than(told.requests, MOST_REQUESTS, "earlier request"),
             forgot=forgot,
-            owners=owners(told["forgotten"]),
+            owners=owners(told.forgotten),
             facts=list(record_facts(told)),
             erasure=list(erasure(told)),
-            verification=told["verification"],
+            verification=told.verification,
             expected=_expected(told),
             findings=_findings(told),
-            chain=_chain(told["chain"]),
-            claims=told["claims"],
-            not_claimed=told["not_claimed"],
+            chain=_chain(told.chain),
+            claims=told.claims,
+            not_claimed=told.not_claimed,
         )
     )
     return text.encode("utf-8")
 
 
 def _harmless(value: Any) -> Any:
-    """The same without control and direction characters in any text."""
+    """The same without control and direction characters in any text; of a verdict only what it found and who signed."""
+    if isinstance(value, Verdict):
+        value = replace(value, commit=None, run=None)
+    if isinstance(value, Enum | bytes):
+        return value
     if isinstance(value, str):
         return clean(value, 100_000)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{item.name: _harmless(getattr(value, item.name)) for item in fields(value)})
     if isinstance(value, Mapping):
         return {clean(str(name)): _harmless(inner) for name, inner in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_harmless(inner) for inner in cast("Sequence[Any]", value)]
+        return tuple(_harmless(inner) for inner in cast("Sequence[Any]", value))
     return value
 
 
-def _lead(told: Facts) -> str:
-    refused = told["checked"] is not None and told["checked"]["status"] == "refused"
-    return f"This record is refused. It says: {_told(told)}" if refused else _told(told)
+def _lead(told: Certificate) -> str:
+    return f"This record is refused. It says: {_told(told)}" if _status(told) is Status.REFUSED else _told(told)
 
 
-def _told(told: Facts) -> str:
-    forgotten, algorithm, operation = told["forgotten"], words(told["algorithm"]["name"]), told["operation"]
-    rows = f"{forgotten['slots']:,} of {counted(forgotten['of'], 'training row')}"
+def _status(told: Certificate) -> Status | None:
+    return None if told.checked is None else told.checked.verdict.status
+
+
+def _told(told: Certificate) -> str:
+    forgotten, algorithm, operation = told.forgotten, words(told.algorithm.name), told.operation
+    rows = f"{forgotten.slots:,} of {counted(forgotten.of, 'training row')}"
     if operation == "train":
-        without = f" without {rows}" if forgotten["slots"] else f" on {counted(forgotten['of'], 'row')}"
+        without = f" without {rows}" if forgotten.slots else f" on {counted(forgotten.of, 'row')}"
         return f"By this record the model was trained{without}."
     verb = "trained again" if operation == "retrain" else "changed"
-    asked = f"so that {rows} {'is' if forgotten['slots'] == 1 else 'are'} forgotten"
+    asked = f"so that {rows} {'is' if forgotten.slots == 1 else 'are'} forgotten"
     return f"By this record the model was {verb} by {algorithm} {asked}."
 
 
-def _banners(told: Facts) -> Iterator[Banner]:
-    checked = told["checked"]
-    if told["environment"]["tolerant"]:
+def _banners(told: Certificate) -> Iterator[Banner]:
+    checked = told.checked
+    if told.environment.tolerant:
         yield Banner(
             "bad",
             "Tolerant run",
@@ -141,25 +148,26 @@ def _banners(told: Facts) -> Iterator[Banner]:
         )
     else:
         yield _verdict(checked)
-    window = told["window"]
+    window = told.window
     if window is not None:
-        over = checked is not None and checked["at"] is not None and checked["at"] >= window["until"]
+        over = checked is not None and checked.at is not None and checked.at >= window.until
         yield Banner("open", *_pending(window, over))
 
 
-def _verdict(checked: Facts) -> Banner:
-    when = f" on {time(checked['at'])}" if checked["at"] else ""
-    asked, reached = checked["asked"], checked["reached"] or "no level"
-    if checked["status"] == "accepted":
+def _verdict(checked: Checked) -> Banner:
+    when = f" on {time(checked.at)}" if checked.at else ""
+    verdict = checked.verdict
+    asked, reached = verdict.asked.name, "no level" if verdict.reached is None else verdict.reached.name
+    if verdict.status is Status.ACCEPTED:
         return Banner("good", f"Accepted at {asked}", f"Checked{when} against a list of trusted keys.")
-    if checked["status"] == "refused":
-        codes = listed(list(dict.fromkeys(checked["codes"]))[:6])
+    if verdict.status is Status.REFUSED:
+        codes = listed([code.value for code in verdict.codes[:6]])
         return Banner("bad", "Refused", f"Checked{when}: {codes}. Do not rely on this record; the table says why.")
     return Banner("open", "Undecided", f"Checked{when}: asked for {asked}, reached {reached}. Evidence is missing.")
 
 
-def _pending(window: Facts, over: bool) -> tuple[str, str]:
-    until, days = time(window["until"]), counted(window["days"], "day")
+def _pending(window: WindowFacts, over: bool) -> tuple[str, str]:
+    until, days = time(window.until), counted(window.days, "day")
     if over:
         return (
             "Erasure was pending",
@@ -172,90 +180,90 @@ def _pending(window: Facts, over: bool) -> tuple[str, str]:
     )
 
 
-def _guarantee(found: Facts) -> str:
-    kind, epsilon, delta = str(found["kind"]).capitalize(), found["epsilon"], found["delta"]
-    return kind if epsilon is None or delta is None else f"{kind} ({Certified(epsilon, delta).detail})"
+def _guarantee(found: GuaranteeFacts) -> str:
+    kind = found.kind.capitalize()
+    if found.epsilon is None or found.delta is None:
+        return kind
+    return f"{kind} (ε = {found.epsilon:g}, δ = {found.delta:g})"
 
 
-def _standing(told: Facts) -> str:
-    checked = told["checked"]
-    if checked is not None and checked["status"] == "refused":
+def _standing(told: Certificate) -> str:
+    if _status(told) is Status.REFUSED:
         return "claimed by a refused record"
-    return "verified" if checked is not None and checked["execution_verified"] else "claimed"
+    return "verified" if told.checked is not None and told.checked.execution_verified else "claimed"
 
 
-def _tone(told: Facts) -> str:
-    checked = told["checked"]
-    if told["environment"]["tolerant"]:
+def _tone(told: Certificate) -> str:
+    checked = told.checked
+    if told.environment.tolerant:
         return "bad"
-    if checked is None or checked["status"] != "accepted":
-        return "open" if checked is None else TONES[checked["status"]]
-    return "good" if checked["execution_verified"] else "exact"
+    if checked is None or checked.verdict.status is not Status.ACCEPTED:
+        return "open" if checked is None else TONES[checked.verdict.status]
+    return "good" if checked.execution_verified else "exact"
 
 
-def _says(told: Facts) -> str:
-    return "Nothing: no list of keys was given." if told["checked"] is None else told["checked"]["says"]
+def _says(told: Certificate) -> str:
+    return "Nothing: no list of keys was given." if told.checked is None else told.checked.says
 
 
-def _request(found: Facts) -> dict[str, str]:
-    rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in found["first_ranges"])
-    more = found["slots"] - sum(last - first + 1 for first, last in found["first_ranges"])
+def _request(found: RequestFacts) -> dict[str, str]:
+    rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in found.first_ranges)
+    more = found.slots - sum(last - first + 1 for first, last in found.first_ranges)
     return {
-        "case": clean(", ".join(found["cases"]), 48) or "no case named",
-        "who": "a person" if found["initiator"] == "person" else "the owner",
-        "received": time(found["received"]),
-        "rows": f"{counted(found['slots'], 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
-        "receipts": counted(found["receipts"], "receipt") if found["receipts"] else "no receipt",
-        "when": "answered here" if found["own"] else "earlier",
+        "case": clean(", ".join(found.cases), 48) or "no case named",
+        "who": "a person" if found.initiator == "person" else "the owner",
+        "received": time(found.received),
+        "rows": f"{counted(found.slots, 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
+        "receipts": counted(found.receipts, "receipt") if found.receipts else "no receipt",
+        "when": "answered here" if found.own else "earlier",
     }
 
 
-def _expected(told: Facts) -> list[Fact]:
+def _expected(told: Certificate) -> list[Fact]:
     found = [
-        Fact("SHA-256 of envelope.json", "", told["envelope"]),
-        Fact("weights", "", told["subject"]["weights_digest"]),
+        Fact("SHA-256 of envelope.json", "", told.envelope),
+        Fact("weights", "", told.subject.weights_digest),
     ]
-    found += [Fact("data", "", told["data"]["root"]), Fact("recipe", "", told["recipe"]["digest"])]
-    return found if told["log"] is None else [*found, Fact("log", "", told["log"]["root"])]
+    found += [Fact("data", "", told.data.root), Fact("recipe", "", told.recipe.digest)]
+    return found if told.log is None else [*found, Fact("log", "", told.log.root)]
 
 
-def _findings(told: Facts) -> dict[str, Any]:
+def _findings(told: Certificate) -> dict[str, Any]:
     """What failed first and in its own words; what holds after it, shorter."""
-    checked = told["checked"]
+    checked = told.checked
     if checked is None:
         return {"failed": [], "held": [], "more": "", "remarks": []}
-    failed = [item for item in checked["findings"] if item["outcome"] in ("refused", "undecided")]
-    held = [item for item in checked["findings"] if item not in failed]
-    remarks = [item for item in checked["remarks"] if item["word"] not in SAID_ELSEWHERE]
+    failed = [item for item in checked.verdict.findings if not item.stands]
+    held = [item for item in checked.verdict.findings if item.stands]
+    remarks = [item for item in checked.verdict.remarks if item.word not in SAID_ELSEWHERE]
     room = MOST_BESIDE if failed else MOST_FINDINGS
     left = max(0, len(failed) - MOST_REFUSALS) + max(0, len(held) - room)
     return {
         "failed": [_finding(item, LONGEST_REASON) for item in failed[:MOST_REFUSALS]],
         "held": [_finding(item, LONGEST_DETAIL) for item in held[:room]],
         "more": f"and {counted(left, 'finding')} more, which expunge verify prints" if left else "",
-        "remarks": [clean(item["text"], LONGEST_REMARK) for item in remarks[:MOST_REMARKS]],
+        "remarks": [clean(item.text, LONGEST_REMARK) for item in remarks[:MOST_REMARKS]],
     }
 
 
-def _finding(found: Facts, longest: int) -> dict[str, str]:
-    word = found.get("code") or found.get("reason") or ""
+def _finding(found: Finding, longest: int) -> dict[str, str]:
+    word = found.reason or "" if found.code is None else found.code.value
     return {
-        "property": words(found["property"], 34),
-        "level": found["level"],
-        "tone": {"holds": "good", "refused": "bad"}.get(found["outcome"], "open"),
-        "outcome": f"{found['outcome'].replace('-', ' ')} {words(word)}".strip(),
-        "detail": clean(found["detail"], longest),
+        "property": words(found.name, 34),
+        "level": found.level.name,
+        "tone": {Outcome.HOLDS: "good", Outcome.REFUSED: "bad"}.get(found.outcome, "open"),
+        "outcome": f"{found.outcome.value.replace('-', ' ')} {words(word)}".strip(),
+        "detail": clean(found.detail, longest),
     }
 
 
-def _chain(links: Sequence[Facts]) -> list[dict[str, str]]:
+def _chain(links: Sequence[LinkFacts]) -> list[dict[str, str]]:
     """The commitment, then the last envelopes; what lies between is counted."""
     found = [
         {
-            "operation": item["operation"]
-            + (f" ({words(item['algorithm'])})" if item["operation"] == "unlearn" else ""),
-            "at": time(item["at"]) + (", afterwards" if item["afterwards"] else ""),
-            "digest": item["digest"],
+            "operation": item.operation + (f" ({words(item.algorithm or '')})" if item.operation == "unlearn" else ""),
+            "at": time(item.at) + (", afterwards" if item.afterwards else ""),
+            "digest": item.digest,
         }
         for item in links
     ]

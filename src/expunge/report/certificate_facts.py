@@ -8,13 +8,22 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from expunge.core.wording import clean, counted
+from expunge.records.certificate import (
+    AlgorithmFacts,
+    Certificate,
+    CostFacts,
+    EnvironmentFacts,
+    ForgottenFacts,
+    LogFacts,
+    RandomnessFacts,
+    ReuseFacts,
+    ScheduleFacts,
+)
 from expunge.report.numerals import listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
 MOST_SIGNERS = 2
 LONGEST_WORDS, LONGEST_LIST = 60, 200
-
-Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,45 +35,45 @@ class Fact:
     digest: str = ""
 
 
-def owners(forgotten: Facts) -> str:
-    slots, own = forgotten["slots"], forgotten["owner_initiated"]
-    beside = f", and {counted(forgotten['beside'], 'row')} of theirs that never trained" if forgotten["beside"] else ""
+def owners(forgotten: ForgottenFacts) -> str:
+    slots, own = forgotten.slots, forgotten.owner_initiated
+    beside = f", and {counted(forgotten.beside, 'row')} of theirs that never trained" if forgotten.beside else ""
     steered = "" if own == 0 else ": somebody who picks whom to forget can steer a little"
     emptied = f"{own or 'none'} of them emptied on the owner’s own initiative{steered}"
     return f"{counted(slots, 'chair')} empty in all{beside}; {emptied}."
 
 
-def record_facts(told: Facts) -> Iterator[Fact]:
-    yield Fact("Weights", "digest of the canonical weights", told["subject"]["weights_digest"])
-    recorded = told["recorded"]
-    afterwards = f"; {recorded['afterwards']}" if recorded["afterwards"] else ""
-    if told["checked"] is not None and told["checked"]["signed_by"]:
+def record_facts(told: Certificate) -> Iterator[Fact]:
+    yield Fact("Weights", "digest of the canonical weights", told.subject.weights_digest)
+    recorded = told.recorded
+    afterwards = f"; {recorded.afterwards}" if recorded.afterwards else ""
+    if told.checked is not None:
         yield from (
-            Fact("Signed by", f"{words(key['name'])}, whose key on the list has the id", key["keyid"])
-            for key in told["checked"]["signed_by"][:MOST_SIGNERS]
+            Fact("Signed by", f"{words(key.name)}, whose key on the list has the id", key.keyid)
+            for key in told.checked.verdict.signers[:MOST_SIGNERS]
         )
-    yield Fact("Record", f"signed {time(recorded['at'])} by the owner’s clock{afterwards}", told["envelope"])
-    data = told["data"]
-    split = f"beside {data['calibration']:,} for calibration and {data['holdout']:,} held out"
-    yield Fact("Data", f"{counted(data['count'], 'training row')} ({split}); {data['remark']}", data["root"])
-    yield Fact("Algorithm", _algorithm(told["algorithm"], told["cost"]))
-    yield Fact("Recipe", _recipe(told["recipe"]["fields"]), told["recipe"]["digest"])
-    yield Fact("Schedule", _schedule(told["schedule"], told["reuse"]), told["schedule"]["root"])
-    yield _beacon(told["randomness"])
-    yield Fact("Environment", _environment(told["environment"]))
-    yield _log(told["log"])
+    yield Fact("Record", f"signed {time(recorded.at)} by the owner’s clock{afterwards}", told.envelope)
+    data = told.data
+    split = f"beside {data.calibration:,} for calibration and {data.holdout:,} held out"
+    yield Fact("Data", f"{counted(data.count, 'training row')} ({split}); {data.remark}", data.root)
+    yield Fact("Algorithm", _algorithm(told.algorithm, told.cost))
+    yield Fact("Recipe", _recipe(told.recipe.fields), told.recipe.digest)
+    yield Fact("Schedule", _schedule(told.schedule, told.reuse), told.schedule.root)
+    yield _beacon(told.randomness)
+    yield Fact("Environment", _environment(told.environment))
+    yield _log(told.log)
 
 
-def _algorithm(found: Facts, cost: Facts) -> str:
-    work = f"{shown(cost['example_steps'], 'example-steps')} in {shown(cost['seconds'], 'seconds')}"
-    fields = clean(", ".join(f"{name} {_value(value)}" for name, value in found["fields"].items()), LONGEST_LIST)
-    budget = "" if found["budget"] is None else f", allowed {found['budget']:.3g} of the training’s work"
-    foreign = "" if found["foreign"] is None else "not built in: its source is the owner’s"
-    parts = [f"{words(found['name'])} of version {words(found['version'])}", f"{work}{budget}", fields, foreign]
+def _algorithm(found: AlgorithmFacts, cost: CostFacts) -> str:
+    work = f"{shown(cost.example_steps, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
+    fields = clean(", ".join(f"{name} {_value(value)}" for name, value in found.fields.items()), LONGEST_LIST)
+    budget = "" if found.budget is None else f", allowed {found.budget:.3g} of the training’s work"
+    foreign = "" if found.foreign is None else "not built in: its source is the owner’s"
+    parts = [f"{words(found.name)} of version {words(found.version)}", f"{work}{budget}", fields, foreign]
     return "; ".join(part for part in parts if part)
 
 
-def _recipe(fields: Facts | None) -> str:
+def _recipe(fields: Mapping[str, Any] | None) -> str:
     if fields is None:
         return "the bundle holds no recipe with this digest"
     told = {name: _value(value) for name, value in fields.items()}
@@ -78,43 +87,43 @@ def _recipe(fields: Facts | None) -> str:
     return clean("; ".join(parts), LONGEST_LIST)
 
 
-def _schedule(found: Facts, reuse: Sequence[Facts]) -> str:
-    shards = found["shards"]
-    text = counted(found["steps"], "step")
+def _schedule(found: ScheduleFacts, reuse: Sequence[ReuseFacts]) -> str:
+    shards = found.shards
+    text = counted(found.steps, "step")
     if shards > 1:
-        text += f" in {shards} shards, in {found['alive']} of which somebody is left"
-    kept = [item for item in reuse if item["step"] > 0]
-    if not found["recorded"]:
+        text += f" in {shards} shards, in {found.alive} of which somebody is left"
+    kept = [item for item in reuse if item.step > 0]
+    if not found.recorded:
         return f"{text} of the training that it starts from; the method's own steps are not on record"
     if not kept:
         return f"{text}; no earlier state was used again"
     first = kept[0]
-    touched = first["first_touched"]
+    touched = first.first_touched
     where = "nobody forgotten sat there" if touched is None else f"the first step with a forgotten row is {touched:,}"
     more = f", and so in {counted(len(kept) - 1, 'more shard')}" if len(kept) > 1 else ""
-    return f"{text}; earlier states used again up to step {first['step']:,} of shard {first['shard']} ({where}){more}"
+    return f"{text}; earlier states used again up to step {first.step:,} of shard {first.shard} ({where}){more}"
 
 
-def _beacon(found: Facts) -> Fact:
-    if found["zero"]:
-        return Fact("Beacon", str(found["remark"]))
-    at = "" if found["round"] is None else f", round {found['round']:,}"
-    public = "" if found["not_before"] is None else f", public since {time(found['not_before'])}"
-    return Fact("Beacon", f"{words(found['source'])}{at}{public}", found["value"])
+def _beacon(found: RandomnessFacts) -> Fact:
+    if found.zero:
+        return Fact("Beacon", str(found.remark))
+    at = "" if found.round is None else f", round {found.round:,}"
+    public = "" if found.not_before is None else f", public since {time(found.not_before)}"
+    return Fact("Beacon", f"{words(found.source)}{at}{public}", found.value)
 
 
-def _environment(found: Facts) -> str:
-    told = "; ".join(f"{name} {_value(value)}" for name, value in found["fingerprint"].items())
-    why = "" if found["not_exact"] is None else f" (not exact: {clean(found['not_exact'], 160)})"
-    return f"profile {found['profile']}{why}. {clean(told, LONGEST_LIST)}"
+def _environment(found: EnvironmentFacts) -> str:
+    told = "; ".join(f"{name} {_value(value)}" for name, value in found.fingerprint.items())
+    why = "" if found.not_exact is None else f" (not exact: {clean(found.not_exact, 160)})"
+    return f"profile {found.profile}{why}. {clean(told, LONGEST_LIST)}"
 
 
-def _log(found: Facts | None) -> Fact:
+def _log(found: LogFacts | None) -> Fact:
     if found is None:
         return Fact("Log", "the bundle holds no checkpoint of a log")
-    seen = f"; witnessed by {clean(listed(found['witnesses'][:4]), LONGEST_WORDS)}" if found["witnesses"] else ""
-    remark = f"; {found['remark']}" if found["remark"] else ""
-    return Fact("Log", f"{words(found['origin'])}, {found['size']:,} entries{seen}{remark}", found["root"])
+    seen = f"; witnessed by {clean(listed(list(found.witnesses[:4])), LONGEST_WORDS)}" if found.witnesses else ""
+    remark = f"; {found.remark}" if found.remark else ""
+    return Fact("Log", f"{words(found.origin)}, {found.size:,} entries{seen}{remark}", found.root)
 
 
 def _value(value: Any) -> str:
@@ -130,17 +139,17 @@ def _value(value: Any) -> str:
     return "none" if value is None else clean(str(value), LONGEST_WORDS)
 
 
-def erasure(told: Facts) -> Iterator[str]:
+def erasure(told: Certificate) -> Iterator[str]:
     """What is said of old states; that nothing is said is said as well."""
-    retired = told["retired"]
+    retired = told.retired
     if retired:
-        named = [words(item["what"], 60) + (f" ({item['digest'][:12]}…)" if item["digest"] else "") for item in retired]
+        named = [words(item.what, 60) + (f" ({item.digest[:12]}…)" if item.digest else "") for item in retired]
         more = more_than(named, MOST_RETIRED, "thing")
         shown_names = "; ".join(named[:MOST_RETIRED]) + (f"; {more}" if more else "")
         held = f"{counted(len(retired), 'thing')} that held forgotten rows"
         yield f"Declared destroyed, not proven (N3): {held}: {shown_names}."
-    elif told["nothing_retired"]:
-        yield f"{told['nothing_retired'][0].upper()}{told['nothing_retired'][1:]}."
+    elif told.nothing_retired:
+        yield f"{told.nothing_retired[0].upper()}{told.nothing_retired[1:]}."
 
 
 def words(text: str, longest: int = LONGEST_WORDS) -> str:

@@ -15,13 +15,14 @@ from markupsafe import Markup
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
 from expunge.core.wording import clean, counted
+from expunge.records.figures import Estimate, Figure
+from expunge.records.results import Results
 from expunge.report.board import mark_words, overview, setting_board, verdict_words
 from expunge.report.method_page import method_view
 from expunge.report.numerals import DASH, listed, wrapped
 from expunge.report.scatter import Size
-from expunge.report.study_results import Results, find_setting, read_results
+from expunge.report.study_results import find_setting, read_results
 from expunge.report.study_text import STYLES, number, told
-from expunge.report.study_values import Estimate, Figure, Study
 from expunge.report.study_wording import (
     allowance,
     asked,
@@ -73,20 +74,20 @@ class Ranked(NamedTuple):
     marks: str
 
 
-def leaderboard(results: Results, *, out: Path | str) -> Path:
+def leaderboard(results: Results | Path | str, *, out: Path | str) -> Path:
     """Write OUT/leaderboard.html and OUT/methods/NAME.html; returns the path of the first."""
     study = read_results(results)
     target = Path(out)
     blocked = next((place for place in (target, *target.parents) if place.exists() and not place.is_dir()), None)
     if blocked is not None:
-        raise InvalidArgument(f"--out {target} must be a folder, {blocked} is a file: choose another place")
+        raise InvalidArgument(f"`out` {target} must be a folder, {blocked} is a file: choose another place")
     pages = render(study)
     for name, content in pages.items():
         write_bytes(target / name, content)
     return target / PAGE
 
 
-def render(study: Study) -> dict[str, bytes]:
+def render(study: Results) -> dict[str, bytes]:
     """Every page by its path below the folder; each is below 1 MB."""
     files = file_names(study.methods)
     links = {method: f"{FOLDER}/{name}" for method, name in files.items()}
@@ -96,7 +97,7 @@ def render(study: Study) -> dict[str, bytes]:
     return pages
 
 
-def ranking_table(results: Results, setting_id: str) -> list[Ranked]:
+def ranking_table(results: Results | Path | str, setting_id: str) -> list[Ranked]:
     """The setting's rows in the page's order, with ordinary spaces; what is undecided is a dash."""
     setting = find_setting(read_results(results), setting_id)
     return [
@@ -129,7 +130,7 @@ def _slug(method: str) -> str:
     return f"{plain or 'method'}-{hashlib.sha256(method.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
-def _front(study: Study, links: Mapping[str, str]) -> bytes:
+def _front(study: Results, links: Mapping[str, str]) -> bytes:
     rows = [row for setting in study.settings for row in setting.rows]
     whole = {
         "title": study.title,
@@ -154,7 +155,7 @@ def _front(study: Study, links: Mapping[str, str]) -> bytes:
     return _checked(page, "leaderboard")
 
 
-def _sections(study: Study, links: Mapping[str, str], extent: Extent) -> list[dict[str, Any]]:
+def _sections(study: Results, links: Mapping[str, str], extent: Extent) -> list[dict[str, Any]]:
     start, found = 1, list[dict[str, Any]]()
     for at, setting in enumerate(study.settings, 1):
         board = setting_board(study, setting, at, links, start)
@@ -165,7 +166,8 @@ def _sections(study: Study, links: Mapping[str, str], extent: Extent) -> list[di
             {
                 "number": at,
                 "title": setting.title,
-                "where": f"{setting.data}, {setting.model}, {setting.forgotten:,} of {setting.training_rows:,} rows",
+                "where": f"{setting.data}, {setting.model or ''}, {setting.forgotten:,} of "
+                f"{setting.training_rows:,} rows",
                 "asked": asked(setting),
                 "rules": setting.rules,
                 "findings": findings(setting),
@@ -182,7 +184,7 @@ def _numbers(drawings: list[Tradeoff]) -> list[tuple[int, str]]:
     return sorted({pair for drawing in drawings for pair in drawing.numbers})
 
 
-def _problem_count(study: Study) -> str:
+def _problem_count(study: Results) -> str:
     numbers = [(word, sum(problem.status == word for problem in study.problems)) for word in ("refused", "failed")]
     words = listed([f"{number} {word}" for word, number in numbers if number])
     return f"{counted(len(study.problems), 'job')} gave no result: {words}"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from expunge.core.wording import clean, counted
+from expunge.records.results import Results, Row, RowTuning, Searched, Seed, Setting
 from expunge.report.board import guarantee_words, mark_words, method_board, why_not
 from expunge.report.comparison import TONES
 from expunge.report.numerals import DASH, bare, listed, short, shown
+from expunge.report.study_results import settled
 from expunge.report.study_text import number
-from expunge.report.study_values import Row, Seed, Setting, Study, Tuning
 from expunge.report.study_wording import MEANINGS, guarantee_meaning
 
 MOST_FAILURES = 100
 
 
-def method_view(study: Study, method: str) -> dict[str, Any]:
+def method_view(study: Results, method: str) -> dict[str, Any]:
     """All that the method's page says."""
     found = study.rows_of(method)
     numbers = {setting.id: at for at, setting in enumerate(study.settings, 1)}
@@ -44,23 +46,25 @@ def _facts(rows: list[Row]) -> list[tuple[str, str]]:
 
 
 def _part(setting: Setting, row: Row, at: int, name: str) -> dict[str, Any]:
-    tuning = row.tuning
+    search = row.tuning.search
+    failures = () if search is None else search.failures or ()
     return {
         "title": setting.title,
         "number": at,
         "place": f"{setting.number(row)} of {len(setting.rows)}",
         "label": "" if row.label == name else row.label,
         "marks": [
-            {"words": mark_words(mark), "meaning": MEANINGS[mark.mark], "detail": mark.detail} for mark in row.marks
+            {"words": mark_words(mark), "meaning": MEANINGS[mark.mark], "detail": mark.detail or ""}
+            for mark in row.marks
         ],
         "reasons": _reasons(row),
         "seeds": [_seed(seed) for seed in row.seeds],
         "fields": _fields(row),
-        "tuning": _tuning(tuning),
-        "scores": _scores(tuning),
-        "notices": tuning.notices,
-        "failures": tuning.failures[:MOST_FAILURES],
-        "failed": f"{counted(len(tuning.failures), 'trial')} of the search failed",
+        "tuning": _tuning(row.tuning),
+        "scores": _scores(search),
+        "notices": () if search is None else search.notices or (),
+        "failures": [(_named(failure.fields), failure.reason) for failure in failures[:MOST_FAILURES]],
+        "failed": f"{counted(len(failures), 'trial')} of the search failed",
     }
 
 
@@ -73,38 +77,41 @@ def _reasons(row: Row) -> tuple[str, ...]:
 
 
 def _seed(seed: Seed) -> dict[str, Any]:
-    outcome = seed.verdict or {"done": "not judged", "missing": "no result so far"}.get(seed.status, seed.status)
-    guarantee, inside = guarantee_words(seed.guarantee)
-    tone = TONES.get(seed.verdict, "bad" if seed.status == "failed" else "open")
+    done, verdict = seed.done, "" if seed.done is None else seed.done.verdict or ""
+    guarantee, inside = guarantee_words(None if done is None else done.guarantee)
     return {
         "number": seed.seed,
-        "outcome": outcome,
-        "tone": tone,
-        "why": seed.reason,
-        "remarks": [text for text in (seed.stopped, *seed.notices) if text],
+        "outcome": verdict or {"done": "not judged", "missing": "no result so far"}.get(seed.status, seed.status),
+        "tone": TONES.get(verdict, "bad" if seed.status == "failed" else "open"),
+        "why": seed.reason or "",
+        "remarks": [] if done is None else [text for text in (done.stopped, *(done.notices or ())) if text],
         "guarantee": guarantee or DASH,
         "inside": inside,
-        "work": DASH if seed.example_steps is None else bare(seed.example_steps, "example-steps"),
-        "allowed": "" if seed.allowed is None else f"of {bare(seed.allowed, 'example-steps')} allowed",
-        "seconds": DASH if seed.seconds is None else shown(seed.seconds, "seconds"),
-        "weights": short(seed.weights_digest) if seed.weights_digest else DASH,
+        "work": DASH if done is None else bare(done.example_steps, "example-steps"),
+        "allowed": "" if done is None or done.allowed is None else f"of {bare(done.allowed, 'example-steps')} allowed",
+        "seconds": DASH if done is None else shown(done.seconds, "seconds"),
+        "weights": DASH if done is None else short(done.weights_digest),
     }
 
 
 def _fields(row: Row) -> list[dict[str, Any]]:
-    names = list(dict.fromkeys([*row.defaults, *row.fields]))
+    fields, defaults = settled(row.fields), settled(row.defaults)
     return [
         {
             "name": name,
-            "used": row.fields.get(name, row.defaults.get(name, DASH)),
-            "default": row.defaults.get(name, DASH),
-            "changed": name in row.fields and row.fields[name] != row.defaults.get(name),
+            "used": fields.get(name, defaults.get(name, DASH)),
+            "default": defaults.get(name, DASH),
+            "changed": name in fields and fields[name] != defaults.get(name),
         }
-        for name in names
+        for name in dict.fromkeys([*defaults, *fields])
     ]
 
 
-def _tuning(tuning: Tuning) -> str:
+def _named(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in settled(fields).items()) or "defaults"
+
+
+def _tuning(tuning: RowTuning) -> str:
     said = {
         "tuned": "Its fields were searched for on data apart from the test set and the references.",
         "untuned": "It ran on its defaults: nothing was searched for.",
@@ -112,26 +119,28 @@ def _tuning(tuning: Tuning) -> str:
         "takes no budget": "It takes no budget, so nothing was searched for.",
         "oracle-tuned": "The search saw the retrained references: what came out is a bound, not a fair result.",
     }[tuning.state]
-    if tuning.kept_default:
+    if tuning.search is not None and tuning.search.kept_default:
         said += " Nothing better than the defaults was found, so they were kept."
-    if tuning.transferred is False:
+    if tuning.search is not None and tuning.search.transferred is False:
         said += " What the search found good was not good here, so tuning did not transfer."
     return said
 
 
-def _scores(tuning: Tuning) -> list[tuple[str, str]]:
+def _scores(search: Searched | None) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
-    if tuning.trials:
-        facts.append(("trials", f"{tuning.trials:,}"))
+    if search is None:
+        return facts
+    if search.trials:
+        facts.append(("trials", f"{search.trials:,}"))
     for name, value in (
-        ("score found", tuning.score),
-        ("score of the defaults", tuning.default_score),
-        ("score here", tuning.transfer_score),
+        ("score found", search.score),
+        ("score of the defaults", search.default_score),
+        ("score here", search.transfer_score),
     ):
         if value is not None:
             facts.append((name, number(value, "spreads")))
-    if tuning.example_steps:
-        facts.append(("cost of the search", shown(tuning.example_steps, "example-steps")))
-    if tuning.digest:
-        facts.append(("digest of the search", short(tuning.digest)))
+    if search.example_steps:
+        facts.append(("cost of the search", shown(search.example_steps, "example-steps")))
+    if search.digest:
+        facts.append(("digest of the search", short(search.digest)))
     return facts

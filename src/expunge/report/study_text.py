@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from expunge.core.values import Undecided
+from expunge.records.figures import Estimate, Figure
 from expunge.report.numerals import SPACE, bare
-from expunge.report.study_values import Estimate, Figure
 
 STYLES = {
     "forget-accuracy": "percent",

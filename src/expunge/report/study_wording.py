@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from expunge.core.wording import clean, counted
+from expunge.records.results import MARKS, Problem, Results, Row, Setting, guarantee_rank
 from expunge.report.board import guarantee_words
 from expunge.report.numerals import SPACE, few, listed, percent, shown
+from expunge.report.study_results import settled
 from expunge.report.study_text import number
-from expunge.report.study_values import MARKS, Problem, Row, Setting, Study, guarantee_rank
 
 MOST_LISTED = 5
 SEES = 2.0  # times the noise among retrained models: where the original lies nearer, the gap tells nobody apart
@@ -35,7 +37,7 @@ class Group:
     jobs: tuple[str, ...]
 
 
-def headline(study: Study) -> str:
+def headline(study: Results) -> str:
     """What was done, on what, in one sentence."""
     data = listed(list(dict.fromkeys(setting.data for setting in study.settings)))
     where = "" if len(study.settings) == 1 else f", in {len(study.settings)} settings"
@@ -46,7 +48,7 @@ def headline(study: Study) -> str:
     )
 
 
-def allowance(study: Study) -> str:
+def allowance(study: Results) -> str:
     """What a run might spend."""
     budgets = list(dict.fromkeys(setting.budget for setting in study.settings))
     if budgets == [None]:
@@ -56,7 +58,7 @@ def allowance(study: Study) -> str:
     return "Budgets differ between settings and are named there."
 
 
-def incomplete(study: Study) -> str:
+def incomplete(study: Results) -> str:
     """What is missing; empty where the study is complete."""
     if study.complete:
         return ""
@@ -65,7 +67,7 @@ def incomplete(study: Study) -> str:
     return f"This study is not complete: jobs are still missing{known}. Every figure stands on the seeds that are done."
 
 
-def reading(study: Study) -> tuple[tuple[str, str], ...]:
+def reading(study: Results) -> tuple[tuple[str, str], ...]:
     """How the figures are read: what a text is about, and the text."""
     noise = [setting.noise for setting in study.settings if setting.noise is not None]
     apart = ""
@@ -123,13 +125,13 @@ def findings(setting: Setting) -> tuple[str, ...]:
     """What came out, in plain words."""
     ran = [row for row in setting.ranked if row.took_part]
     found = [f"{len(ran)} of {counted(len(setting.rows), 'method')} could be run."]
-    supported = [row.label for row in ran if row.verdicts["Supported"] == sum(row.verdicts.values()) > 0]
+    supported = [row.label for row in ran if row.judged("Supported") == sum(row.verdicts.values()) > 0]
     found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
     blind = blindness(setting)
     if blind:
         found.append(blind)
     plain = [row for row in ran if not guarantee_rank(row.guarantee) and not row.has("collapsed")]
-    refuted = [row for row in plain if row.verdicts["Refuted"] == sum(row.verdicts.values()) > 0]
+    refuted = [row for row in plain if row.judged("Refuted") == sum(row.verdicts.values()) > 0]
     near = [
         f"{row.label} ({number(gap, 'spreads')})"
         for row in plain
@@ -170,7 +172,7 @@ def grouped(problems: Sequence[Problem]) -> tuple[Group, ...]:
     return tuple(Group(status, reason, tuple(jobs)) for (status, reason), jobs in found.items())
 
 
-def provenance(study: Study) -> tuple[tuple[str, str, bool], ...]:
+def provenance(study: Results) -> tuple[tuple[str, str, bool], ...]:
     """Name, value, and whether the value is code."""
     cost = study.cost
     jobs = f"{counted(cost.jobs, 'job')}: {cost.reused:,} reused, {cost.refused:,} refused, {cost.failed:,} failed"
@@ -210,5 +212,5 @@ def _some(names: list[str]) -> str:
     return few(names, MOST_LISTED)
 
 
-def _told(pairs: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in pairs[:20])
+def _told(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in list(settled(values).items())[:20])

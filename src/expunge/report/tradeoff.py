@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.core.wording import clean
+from expunge.records.figures import Estimate, Means
+from expunge.records.results import Row, Setting, guarantee_rank
 from expunge.report.axis import drawable
 from expunge.report.bent_axis import BentAxis, gap_axis
 from expunge.report.labels import Box
@@ -28,7 +30,6 @@ from expunge.report.scatter import (
     spot_of,
 )
 from expunge.report.study_text import told
-from expunge.report.study_values import Estimate, Figures, Row, Setting, guarantee_rank
 
 ACROSS, UTILITY, COST = "forgetting-gap", "utility-gap", "cost"
 TITLES = {
@@ -107,7 +108,7 @@ def _points(setting: Setting, against: str) -> tuple[list[Point], tuple[str, ...
     return found + ([] if original is None else [original]), tuple(missing)
 
 
-def _point(kind: str, name: str, number: int | None, figures: Figures, against: str) -> Point | None:
+def _point(kind: str, name: str, number: int | None, figures: Means, against: str) -> Point | None:
     across, up = figures[ACROSS], figures[against]
     if not isinstance(across, Estimate) or not isinstance(up, Estimate) or not drawable(across.mean, up.mean):
         return None

@@ -113,6 +113,27 @@ class TrainingPlan:
         return parts
 
 
+class StatedPlan:
+    """Steps with whatever members and rates somebody names, from step ``first`` on; ``rates`` may still be changed."""
+
+    def __init__(
+        self, shard: int, seed: bytes, parts: Sequence[Part | None], rates: np.ndarray | Sequence[float], first: int = 0
+    ) -> None:
+        self.shard = shard
+        self.seed = seed
+        self.total = first + len(parts)
+        self._parts = parts
+        self._rates = rates
+        self._first = first
+
+    def purpose(self, kind: str, role: Role) -> str:
+        return kind
+
+    def step(self, index: int) -> Step:
+        part, rate = self._parts[index - self._first], self._rates[index - self._first]
+        return Step(index, float(rate), {} if part is None else {Role.RETAIN: part})
+
+
 class Walk(Enum):
     """Which rows an unlearning epoch passes over."""
 

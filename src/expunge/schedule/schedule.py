@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.hashing import sha256, slot_bytes, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.core.streams import ZERO_BEACON, Stream, lineage_seed, stable_order
+from expunge.schedule.digests import step_bytes
 from expunge.schedule.placement import place
 from expunge.schedule.recipe import Placement, Recipe
 
@@ -89,6 +89,10 @@ class Schedule:
     def total_steps(self, shard: int) -> int:
         """Calendar steps of a shard, counted from all its slots, never from those present."""
         return self.stages[shard][-1].end_step
+
+    def total_epochs(self, shard: int) -> int:
+        """Epochs of a shard, counted through its stages."""
+        return self.stages[shard][-1].first_epoch + self.stages[shard][-1].epochs
 
     def stage_ends(self, shard: int) -> tuple[int, ...]:
         """Steps after which a stage is complete."""
@@ -171,13 +175,3 @@ class Schedule:
             for shard in range(self.shards)
             for step, chairs in self.batches(shard)
         )
-
-
-def step_bytes(shard: int, step: int, chairs: np.ndarray) -> bytes:
-    """One scheduled step as it is hashed."""
-    return b"expunge/step/1" + u32(shard) + u64(step) + u32(len(chairs)) + slot_bytes(chairs)
-
-
-def executed_digest(shard: int, step: int, present: np.ndarray) -> bytes:
-    """Digest of the slots that a step was carried out with; none when it was skipped."""
-    return sha256(b"expunge/executed/1", u32(shard), u64(step), u32(len(present)), slot_bytes(present))

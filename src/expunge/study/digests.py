@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from expunge.core.errors import DataError, ExpungeError
 from expunge.core.files import read_bytes
-from expunge.core.hashing import canonical_json, parse_json, sha256
+from expunge.core.hashing import canonical_json, sha256
 from expunge.measure.cost import Seconds
+from expunge.records.evaluation import Evaluation
+from expunge.records.form import read_document, to_plain, without
+from expunge.records.run_file import RunFile
+from expunge.records.tuning import Tuning
 from expunge.study.job import Work
-from expunge.study.tuning import check_tuning_file, timeless
 
-FILES = {
-    Work.TRAIN: "run.json",
-    Work.UNLEARN: "run.json",
-    Work.EVALUATE: "evaluation.json",
-    Work.TUNE: "tuning.json",
+Written = RunFile | Evaluation | Tuning
+FILES: dict[Work, tuple[str, type[Written]]] = {
+    Work.TRAIN: ("run.json", RunFile),
+    Work.UNLEARN: ("run.json", RunFile),
+    Work.EVALUATE: ("evaluation.json", Evaluation),
+    Work.TUNE: ("tuning.json", Tuning),
 }
 OF_A_RUN = ("weights_digest", "guarantee", "example_steps", "allowed", "stopped", "notices", "seen", "method", "steps")
 
 
-def digest_of(work: Work, content: Mapping[str, Any]) -> str:
-    """Of what a job wrote."""
-    match work:
-        case Work.EVALUATE:
-            told = without_clock(content)
-        case Work.TUNE:
-            return str(content["digest"])
-        case _:
-            told = {name: content[name] for name in OF_A_RUN if name in content}
+def digest_of(document: Written) -> str:
+    """Of what a job wrote: without what the clock said, which is never the same twice."""
+    if isinstance(document, Tuning):
+        return document.digest
+    content = to_plain(document)
+    if isinstance(document, RunFile):
+        told = {name: content[name] for name in OF_A_RUN if name in content}
+    else:
+        told = {name: without(value, "seconds") for name, value in content.items() if name != "digest"}
+        told["probes"] = [probe for probe in told["probes"] if probe["name"] != Seconds.name]
     return sha256(canonical_json(told)).hex()
 
 
-def without_clock(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation without what the clock said, which is never the same twice."""
-    kept = timeless({name: value for name, value in evaluation.items() if name != "digest"})
-    kept["probes"] = [probe for probe in kept["probes"] if probe["name"] != Seconds.name]
-    return kept
-
-
-def read_result(folder: Path, work: Work, digest: str) -> Mapping[str, Any]:
+def read_result(folder: Path, work: Work, digest: str) -> Written:
     """What a job wrote, which must be what was noted when it ended."""
-    path = folder / FILES[work]
+    name, kind = FILES[work]
+    path = folder / name
     try:
-        content = parse_json(read_bytes(path, "a result of the study"))
-        if work is Work.TUNE:
-            check_tuning_file(content)
-        same = digest_of(work, content) == digest
-    except (ExpungeError, KeyError, TypeError, AttributeError) as error:
+        document = read_document(kind, read_bytes(path, "a result of the study"), str(path))
+        same = digest_of(document) == digest
+    except ExpungeError as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:200]})") from None
     if not same:
         raise DataError(f"{path} is not what the job wrote: it was altered")
-    return content
+    return document

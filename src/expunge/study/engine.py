@@ -1,14 +1,21 @@
-"""The contract of an engine: it does jobs somewhere else, and says how they ended."""
+"""The contract of an engine: it does jobs somewhere else, and says how they ended; and what engines share."""
 
 from __future__ import annotations
 
+import os
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from expunge.core.errors import InvalidArgument
+from expunge.records.study_store import Entry
 from expunge.study.job import Job
-from expunge.study.store import Entry
+
+MOST_JOBS = 1024
+EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,3 +64,26 @@ class Engine(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Teller:
+    """Tells how far a job is, not too often."""
+
+    def __init__(self, tell: Callable[[int, int], None]) -> None:
+        self.tell, self.last = tell, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.last >= EVERY_SECONDS:
+            self.last = now
+            self.tell(done, total)
+
+
+def check_jobs(jobs: int) -> None:
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InvalidArgument(f"`jobs` {jobs} must be a whole number from 1 to {MOST_JOBS}")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
-from expunge.core.values import Undecided
+from expunge.core.values import Measurement, Undecided
+from expunge.records.evaluation import Probed
+from expunge.records.figures import NOT_MEASURED, Estimate, Figure
 
 LEVEL = 0.95
 
@@ -29,10 +30,12 @@ class Mean:
     beside: float = 0.0
     least: float = -math.inf
 
-    def as_json(self) -> dict[str, Any]:
+    def estimate(self) -> Estimate:
+        """As it is written."""
         mean, reach = float(np.mean(self.values)), self.reach()
-        told = {"mean": mean, "n": len(self.values), "values": list(self.values)}
-        return told if reach is None else {**told, "low": max(self.least, mean - reach), "high": mean + reach}
+        if reach is None:
+            return Estimate(mean, values=self.values)
+        return Estimate(mean, max(self.least, mean - reach), mean + reach, len(self.values), self.values)
 
     def reach(self) -> float | None:
         """Half the width of the 95 % interval; None below two seeds."""
@@ -47,54 +50,82 @@ class Mean:
         return math.hypot(own, self.beside)
 
 
-Figure = Mean | Undecided
+Spread = Mean | Undecided
+Measured = Measurement | Undecided
 
 
-def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> Figure:
+def written(figures: Mapping[str, Spread]) -> dict[str, Figure]:
+    """As they are written."""
+    return {name: found if isinstance(found, Undecided) else found.estimate() for name, found in figures.items()}
+
+
+def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> Spread:
     """A figure of plain values."""
     return Mean(tuple(values), tuple(references), least=least) if values else Undecided("nothing was measured")
 
 
-def figure(measured: Sequence[Mapping[str, Any]], references: Sequence[float] = (), least: float = -math.inf) -> Figure:
-    """A figure of measurements as evaluations hold them; where one is undecided, so is the whole."""
-    reason = next((str(item["undecided"]) for item in measured if "value" not in item), None)
-    if reason is not None:
-        return Undecided(reason)
-    return as_figure([float(item["value"]) for item in measured], references, least)
+def figure(measured: Sequence[float | Undecided], references: Sequence[float] = (), least: float = -math.inf) -> Spread:
+    """A figure of what was found for each seed; where one is undecided, so is the whole."""
+    undecided = next((found for found in measured if isinstance(found, Undecided)), None)
+    if undecided is not None:
+        return undecided
+    return as_figure([found for found in measured if not isinstance(found, Undecided)], references, least)
 
 
-def widened(measured: Sequence[Mapping[str, Any]]) -> Figure:
+def value_of(measured: Measured | None) -> float | Undecided:
+    """A measurement without its interval."""
+    if measured is None:
+        return NOT_MEASURED
+    return measured if isinstance(measured, Undecided) else measured.value
+
+
+def widened(measured: Sequence[Measured]) -> Spread:
     """A distance whose single values carry an interval over references that all seeds share."""
-    found = figure(measured)
+    found = figure([value_of(item) for item in measured])
     if isinstance(found, Undecided):
         return found
-    return Mean(found.values, least=0.0, beside=float(np.mean([(item["high"] - item["low"]) / 2 for item in measured])))
+    reaches = [(item.high - item.low) / 2 for item in measured if isinstance(item, Measurement)]
+    return Mean(found.values, least=0.0, beside=float(np.mean(reaches)))
 
 
-def shared_references(probes: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+def shared_references(probes: Sequence[Probed]) -> tuple[float, ...]:
     """Values of the references, where those of every seed are the same models; of margins in their unit."""
-    found = [tuple(float(item["value"]) for item in probe["references"] if "value" in item) for probe in probes]
+    found = [_values(probe) for probe in probes]
     if not found or len(set(found)) > 1:
         return ()
-    unit = probes[0]["one_unit"] or 1.0
+    unit = probes[0].one_unit or 1.0
     return tuple(value / unit for value in found[0])
 
 
-def gap_of_margins(probe: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+def gap_of_margins(probe: Probed, model: Measured | None) -> float | Undecided:
     """|mean margin − the references' mean| in units of the references' spread over the forget examples."""
-    own, mean, unit = probe[model], probe["reference_mean"], probe["one_unit"]
-    if "value" not in own:
+    own, mean, unit = value_of(model), probe.reference_mean, probe.one_unit
+    if isinstance(own, Undecided):
         return own
     if mean is None or not unit:
-        return {"undecided": "there are no references to compare with, or their margins do not vary"}
-    return {"value": abs(own["value"] - mean) / unit}
+        return Undecided("there are no references to compare with, or their margins do not vary")
+    return abs(own - mean) / unit
 
 
-def noise_of_margins(probe: Mapping[str, Any]) -> float | None:
+def difference(probe: Probed, sign: float) -> float | Undecided:
+    """Own figure minus the references' mean."""
+    own = value_of(probe.unlearned)
+    if isinstance(own, Undecided):
+        return own
+    if probe.reference_mean is None:
+        return Undecided("there is no reference to compare with")
+    return sign * (own - probe.reference_mean)
+
+
+def noise_of_margins(probe: Probed) -> float | None:
     """What honest retrainings differ by: the mean gap of each to the others; None below two references."""
-    values = [float(item["value"]) for item in probe["references"] if "value" in item]
-    if len(values) < 2 or len(values) < len(probe["references"]) or not probe["one_unit"]:
+    values = _values(probe)
+    if len(values) < 2 or len(values) < len(probe.references) or not probe.one_unit:
         return None
     total = sum(values)
     gaps = [abs(value - (total - value) / (len(values) - 1)) for value in values]
-    return sum(gaps) / len(gaps) / float(probe["one_unit"])
+    return sum(gaps) / len(gaps) / probe.one_unit
+
+
+def _values(probe: Probed) -> tuple[float, ...]:
+    return tuple(item.value for item in probe.references if isinstance(item, Measurement))

@@ -27,12 +27,12 @@ from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.models.resolver import build_empty, factory_digest
 from expunge.schedule.recipe import Recipe
+from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import Job, Work
 from expunge.study.opened import Opened, deal, source_name
 from expunge.study.pseudo_sets import Kind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
-from expunge.study.study_file import LARGEST_SEED, Data, Forget, Row, Study
-from expunge.study.training_table import Training
+from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
 
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
@@ -40,8 +40,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One row of the leaderboard at one seed."""
+class Planned:
+    """A run of a method at one seed: keys of its unlearning and of its evaluation."""
 
     seed: int
     unlearn: str
@@ -49,20 +49,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One leaderboard: data, training, forget set and budget; keys of the jobs behind it. No other has its name."""
+class Laid:
+    """A cell laid out: one leaderboard, and keys of the jobs behind it."""
 
-    name: str
-    data: str
-    training: str
-    forget: Forget
-    budget: float
+    cell: Cell
     forgotten: Mapping[int, int]  # rows by seed
     training_rows: int
     originals: Mapping[int, str]
     references: Mapping[int, tuple[str, ...]]
-    cells: Mapping[str, tuple[Cell, ...]]  # by label
+    runs: Mapping[str, tuple[Planned, ...]]  # by label
     tunings: Mapping[str, str]  # by label
+
+    @property
+    def name(self) -> str:
+        """No other has it."""
+        return self.cell.name
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Grid:
     """All jobs in an order in which they can be done, and where their results belong."""
 
     jobs: tuple[Job, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[Laid, ...]
     datasets: Mapping[str, Dataset]  # by ``source_name``
 
 
@@ -84,14 +85,14 @@ def software() -> dict[str, str]:
 
 
 def lay_out(study: Study) -> Grid:
-    """Read the data, resolve the forget sets, and list the jobs."""
+    """Read the data, resolve the forget sets, and list the jobs of every cell."""
     laid = _Layout(study)
-    for data in study.data:
-        laid.add(data)
+    for cell in span(study.axes):
+        laid.add(cell)
     if not laid.settings:
         raise study.said(
             InvalidArgument(
-                "the grid is empty: no training and forget set are for the same data; look at their `data` entries"
+                "the grid is empty: no training and forget set are for the same data; look at their data entries"
             ),
             "forget",
         )
@@ -122,10 +123,6 @@ def source_of(method: type[Method]) -> str:
         return "unknown"
 
 
-def _in_a_name(budget: float) -> str:
-    return f"-{budget:.12g}".replace(".", "_")
-
-
 def _named(chosen: ForgetSet) -> dict[str, Any]:
     """A forget set as it decides a run: its slots, and its rules, which tell whose rows elsewhere may be gone."""
     return {"slots": tombstones_digest(chosen.slots).hex(), "rules": list(chosen.rules)}
@@ -144,11 +141,14 @@ def check_tunable(recipe: Recipe, budgets: tuple[float, ...]) -> None:
 
 
 class _Layout:
+    """A study on its way to its jobs."""
+
     def __init__(self, study: Study) -> None:
         self.study = study
         self.jobs: dict[str, Job] = {}
-        self.settings: list[Setting] = []
+        self.settings: list[Laid] = []
         self.datasets: dict[str, Dataset] = {}
+        self._made: dict[tuple[str, str], Any] = {}
 
     def job(self, **told: Any) -> str:
         made = Job(**told)
@@ -172,53 +172,56 @@ class _Layout:
             )
             raise self.study.said(found, "forget", forget.name) from None
 
-    def add(self, data: Data) -> None:
-        dataset = self.said(partial(read, data.source), "data", data.name, "location")
-        opened = self.said(partial(deal, dataset, data.split_seed, data.split_by), "data", data.name)
-        self.datasets[source_name(data.source.as_json())] = dataset
-        described = {
-            "source": data.source.as_json(),
-            "roots": dict(opened.roots),
-            "split_seed": data.split_seed,
-            "split_by": data.split_by.value,
-        }
-        forget = [item for item in self.study.forget if not item.data or data.name in item.data]
-        chosen = {item.name: self.chosen(item, opened) for item in forget}
-        for training in self.study.trainings:
-            if training.data and data.name not in training.data:
-                continue
-            on = _On(self, data, training, dataset, opened, described)
-            if self.study.tuning is not None:
-                self.said(partial(check_tunable, on.recipe(self.study.seeds[0]), self.study.budgets), "tuning")
-            for item in forget:
-                on.add(item, chosen[item.name])
+    def once(self, make: Callable[[Cell], Value], cell: Cell) -> Value:
+        """What hangs on some axes alone is made for the first of all cells that have the same part on these."""
+        name = (make.__name__, cell.key)
+        if name not in self._made:
+            self._made[name] = make(cell)
+        return self._made[name]
 
-    def chosen(self, forget: Forget, opened: Opened) -> dict[int, ForgetSet]:
-        train, nobody = opened.rows[Split.TRAIN], np.zeros(0, dtype=np.int64)
+    def add(self, cell: Cell) -> None:
+        self.once(self.opened, cell.only("data"))
+        sets = self.once(self.sets, cell.only("data", "forget"))
+        self.once(self.trained, cell.without("forget", "budget")).add(cell, sets)
+
+    def opened(self, cell: Cell) -> Opened:
+        data = cell.data
+        dataset = self.said(partial(read, data.source), "data", data.name, "location")
+        self.datasets[source_name(data.source.as_json())] = dataset
+        return self.said(partial(deal, dataset, data.split_seed, data.split_by), "data", data.name)
+
+    def sets(self, cell: Cell) -> dict[int, ForgetSet]:
+        """What is to be forgotten, by seed."""
+        forget, opened = cell.forget, self.once(self.opened, cell.only("data"))
+        nobody = np.zeros(0, dtype=np.int64)
 
         def of(seed: int) -> ForgetSet:
-            return choose(forget.rules_of(seed), train, root=opened.roots["train"], forgotten=nobody)
+            rows = opened.rows[Split.TRAIN]
+            return choose(forget.rules_of(seed), rows, root=opened.roots["train"], forgotten=nobody)
 
         return {seed: self.said(partial(of, seed), "forget", forget.name, "rules") for seed in self.study.seeds}
+
+    def trained(self, cell: Cell) -> _On:
+        return _On(self, cell, self.once(self.opened, cell.only("data")))
 
 
 class _On:
     """Jobs of one training on one data set."""
 
-    def __init__(
-        self,
-        layout: _Layout,
-        data: Data,
-        training: Training,
-        dataset: Dataset,
-        opened: Opened,
-        described: Mapping[str, Any],
-    ) -> None:
-        self.layout, self.data, self.training, self.dataset, self.opened = layout, data, training, dataset, opened
-        self.described = described
+    def __init__(self, layout: _Layout, cell: Cell, opened: Opened) -> None:
+        study, data = layout.study, cell.data
+        self.layout, self.data, self.opened, self.title = layout, data, opened, cell.name
+        self.training = layout.said(lambda: cell.training, "training", cell.values["training"].name)
+        self.described = {
+            "source": data.source.as_json(),
+            "roots": dict(opened.roots),
+            "split_seed": data.split_seed,
+            "split_by": data.split_by.value,
+        }
         self._factory: str | None = None
-        self.title = f"{data.name}-{training.name}"
-        self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in layout.study.seeds}
+        self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in study.seeds}
+        if study.tuning is not None:
+            layout.said(partial(check_tunable, self.recipe(study.seeds[0]), study.budgets), "tuning")
 
     def train(self, seed: int, title: str, without: ForgetSet | None = None) -> str:
         recipe = self.recipe(seed)
@@ -243,7 +246,9 @@ class _On:
         )
 
     def recipe(self, seed: int) -> Recipe:
-        return self.layout.said(partial(self.training.recipe, self.dataset, seed), "training", self.training.name)
+        return self.layout.said(
+            partial(self.training.recipe, self.opened.dataset, seed), "training", self.training.name
+        )
 
     def factory(self, recipe: Recipe) -> str:
         """Digest of the source that makes the model: a model that was edited is another model."""
@@ -251,36 +256,30 @@ class _On:
             self._factory = factory_digest(recipe.model, build_empty(recipe))
         return self._factory
 
-    def add(self, forget: Forget, sets: Mapping[int, ForgetSet]) -> None:
-        study = self.layout.study
-        slots = [found.slots for found in sets.values()]
-        avoid = np.unique(np.concatenate(slots))  # no rehearsal plays what is to be forgotten
+    def add(self, cell: Cell, sets: Mapping[int, ForgetSet]) -> None:
+        study, forget, budget = self.layout.study, cell.forget, cell.budget
+        avoid = np.unique(np.concatenate([found.slots for found in sets.values()]))  # no rehearsal plays what must go
         references = {seed: self.references(forget, sets[seed]) for seed in study.seeds}
-        for budget in study.budgets:
-            tunings: dict[str, str] = {}
-            cells: dict[str, tuple[Cell, ...]] = {}
-            for row in study.rows:
-                tuned = self.tune(row, forget, sets[study.seeds[0]].slots, budget, avoid)
-                if tuned is not None:
-                    tunings[row.label] = tuned
-                cells[row.label] = tuple(
-                    self.cell(row, forget, seed, sets[seed], budget, references[seed], tuned) for seed in study.seeds
-                )
-            self.layout.settings.append(
-                Setting(
-                    name=f"{self.title}-{forget.name}" + (_in_a_name(budget) if len(study.budgets) > 1 else ""),
-                    data=self.data.name,
-                    training=self.training.name,
-                    forget=forget,
-                    budget=budget,
-                    forgotten={seed: len(found) for seed, found in sets.items()},
-                    training_rows=len(self.opened.rows[Split.TRAIN]),
-                    originals=self.originals,
-                    references=references,
-                    cells=cells,
-                    tunings=tunings,
-                )
+        tunings: dict[str, str] = {}
+        runs: dict[str, tuple[Planned, ...]] = {}
+        for row in study.rows:
+            tuned = self.tune(row, forget, sets[study.seeds[0]].slots, budget, avoid)
+            if tuned is not None:
+                tunings[row.label] = tuned
+            runs[row.label] = tuple(
+                self.planned(row, forget, seed, sets[seed], budget, references[seed], tuned) for seed in study.seeds
             )
+        self.layout.settings.append(
+            Laid(
+                cell=cell,
+                forgotten={seed: len(found) for seed, found in sets.items()},
+                training_rows=len(self.opened.rows[Split.TRAIN]),
+                originals=self.originals,
+                references=references,
+                runs=runs,
+                tunings=tunings,
+            )
+        )
 
     def references(self, forget: Forget, without: ForgetSet) -> tuple[str, ...]:
         named = f"retrain {self.title} without {forget.name}"
@@ -289,16 +288,16 @@ class _On:
             for number in range(self.layout.study.references)
         )
 
-    def cell(
+    def planned(
         self,
-        row: Row,
+        row: Entrant,
         forget: Forget,
         seed: int,
         chosen: ForgetSet,
         budget: float,
         references: tuple[str, ...],
         tuned: str | None,
-    ) -> Cell:
+    ) -> Planned:
         told = f", budget {budget:.4g}" if len(self.layout.study.budgets) > 1 and row.method.takes_budget else ""
         where = f"{row.label}, {self.title} {forget.name}, seed {seed}{told}"
         inputs = {"original": (self.originals[seed],)}
@@ -328,9 +327,9 @@ class _On:
             inputs={"run": (unlearn,), **inputs, "references": references},
             means={"data": self.described},
         )
-        return Cell(seed, unlearn, evaluate)
+        return Planned(seed, unlearn, evaluate)
 
-    def tune(self, row: Row, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
+    def tune(self, row: Entrant, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
         """The tuning of a row, if it is to be tuned: fields set by hand are not, nor is what has none to choose."""
         study = self.layout.study
         asked = study.tuning

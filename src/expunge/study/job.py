@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
 
 FORMAT = "expunge/job/1"
@@ -34,7 +33,7 @@ class Job:
     work: Work
     title: str
     spec: Mapping[str, Any]
-    inputs: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     means: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @cached_property
@@ -57,20 +56,3 @@ class Job:
         """Key of the only input in a role."""
         (key,) = self.inputs[role]
         return key
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "work": self.work.value,
-            "title": self.title,
-            "spec": dict(self.spec),
-            "inputs": {role: list(keys) for role, keys in self.inputs.items()},
-            "means": dict(self.means),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Job:
-        try:
-            told: dict[str, Any] = {**value, "work": Work(value["work"])}
-            return cls(**told)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"a job cannot be read ({error})") from None

@@ -12,12 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.core.errors import InvalidArgument, RunError
-from expunge.study.engine import Ended, Engine, Moved
+from expunge.core.errors import RunError
+from expunge.records.form import read_document, to_plain
+from expunge.records.study_store import Entry, Outcome
+from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.job import Job
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store, ended
 
-MOST_JOBS = 1024
 ATTEMPTS = 2  # a worker that dies (memory, a crash below Python) takes its job with it: tried once more
 STOP_SECONDS = 5
 WORKER_VARIABLES: dict[str, str] = {}  # of the environment, beside this process's own
@@ -37,8 +38,7 @@ class LocalEngine(Engine):
     name = "local"
 
     def __init__(self, store: Store, jobs: int, log: Path | None = None) -> None:
-        if not 1 <= jobs <= MOST_JOBS:
-            raise InvalidArgument(f"--jobs {jobs} must be a whole number from 1 to {MOST_JOBS}")
+        check_jobs(jobs)
         self.store, self.jobs, self.log = store, jobs, log
         self._selector = selectors.DefaultSelector()
         self._idle: deque[_Worker] = deque()
@@ -102,7 +102,7 @@ class LocalEngine(Engine):
         self._busy[job.key] = worker
         assert worker.process.stdin is not None
         with suppress(OSError):  # where it died meanwhile, its output tells next
-            worker.process.stdin.write(json.dumps(job.as_json()).encode() + b"\n")
+            worker.process.stdin.write(json.dumps(to_plain(job)).encode() + b"\n")
             worker.process.stdin.flush()
 
     def _read(self, worker: _Worker) -> None:
@@ -122,7 +122,7 @@ class LocalEngine(Engine):
             key, done, total = told["moved"]  # pyright: ignore[reportGeneralTypeIssues]
             self._happened.append(Moved(str(key), int(done), int(total)))
         elif "ended" in told:
-            entry = Entry.from_json(told["ended"])
+            entry = read_document(Entry, told["ended"], "the answer of a worker")
             self._happened.append(Ended(entry, f"process {worker.process.pid}"))
             del self._busy[entry.key]
             worker.job = None
@@ -141,13 +141,8 @@ class LocalEngine(Engine):
             self._give(self._start(), job, worker.attempts + 1)
             return
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        entry = Entry(
-            key=job.key,
-            work=job.work.value,
-            title=job.title,
-            outcome=Outcome.FAILED,
-            reason=f"the worker process died {ATTEMPTS} times ({how}): perhaps for want of memory; use fewer --jobs",
-        )
+        reason = f"the worker process died {ATTEMPTS} times ({how}): perhaps for want of memory; use fewer `jobs`"
+        entry = ended(job, Outcome.FAILED, reason=reason)
         self._happened.append(Ended(self.store.keep_failure(entry), f"process {worker.process.pid}"))
 
     def _forget(self, worker: _Worker) -> None:

@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from expunge.core.errors import RunError
+from expunge.core.files import write_text
+from expunge.records.form import read_document, write_document
+from expunge.records.run_file import RunFile
+from expunge.records.study_store import Entry
 from expunge.study.job import Job, Work
-from expunge.study.store import Entry, Store
-from expunge.train.run import Run, write_run_file
+from expunge.study.store import Store
 
 OWN = "entry.json"  # written by whoever keeps the entry, and last
 
@@ -121,8 +124,8 @@ def settle(folder: Path, home: Path) -> None:
     path = folder / "run.json"
     if not path.is_file():
         return
-    told = Run.open_any(folder).told
+    told = read_document(RunFile, path.read_bytes(), str(path), RunError)
     if told.parent is not None:
         at = Path(told.parent.path)
         parent = replace(told.parent, path=str(home / at.parent.name / at.name))
-        write_run_file(folder, replace(told, parent=parent))
+        write_text(path, write_document(replace(told, parent=parent)))

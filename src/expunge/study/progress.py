@@ -12,9 +12,9 @@ from typing import Any
 
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
+from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Ended, Moved
 from expunge.study.job import Job
-from expunge.study.store import Entry, Outcome
 
 EVERY_SECONDS = 1.0
 LINE_SECONDS = 30.0

@@ -103,7 +103,7 @@ def join(address: str | None, jobs: int | None, log: Path | None = None) -> Clus
         from ray.exceptions import RayError
     except ImportError:
         raise InvalidArgument(
-            "--engine ray needs Ray, which is not installed: pip install 'expunge[cluster]'"
+            "`engine` ray needs Ray, which is not installed: pip install 'expunge[cluster]'"
         ) from None
     if ray.is_initialized():
         return Cluster(ray, log, joined=False)
@@ -121,7 +121,7 @@ def join(address: str | None, jobs: int | None, log: Path | None = None) -> Clus
                 **more,
             )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise RunError(f"Ray could not be started ({_first(str(error))}): try --engine local") from error
+        raise RunError(f"Ray could not be started ({_first(str(error))}): try `engine` local") from error
     return Cluster(ray, log, joined=True)
 
 
@@ -130,13 +130,11 @@ def _try(address: str) -> None:
     named = re.fullmatch(r"(.+):(\d{1,5})", address)
     if address != "auto" and (named is None or "/" in address):
         raise InvalidArgument(
-            f"--address {address} is not that of a Ray cluster: give HOST:PORT of its head node, or auto on one of its "
+            f"`address` {address} is not that of a Ray cluster: give HOST:PORT of its head node, or auto on one of its "
             "machines"
         )
     if named is not None and not _answers(address):
-        raise RunError(
-            f"--address {address} does not answer: start a cluster there with `ray start --head`, or mend it"
-        )
+        raise RunError(f"`address` {address} does not answer: start the head of a cluster there, or mend it")
     environment = {**os.environ, "RAY_gcs_server_request_timeout_seconds": "10"}
     try:
         tried = subprocess.run(
@@ -144,13 +142,13 @@ def _try(address: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise RunError(
-            f"--address {address} cannot be joined within {TRIAL_SECONDS:.0f} s: it must be the port of a Ray head "
+            f"`address` {address} cannot be joined within {TRIAL_SECONDS:.0f} s: it must be the port of a Ray head "
             "node, and this machine one of its nodes"
         ) from None
     if tried.returncode != 0:
         said = re.findall(r"^[\w.]*(?:Error|Exception): (.*)$", tried.stderr.decode(errors="replace"), re.MULTILINE)
         reason = _first(said[-1]) if said else f"status {tried.returncode}"
-        raise RunError(f"--address {address} cannot be joined ({reason})")
+        raise RunError(f"`address` {address} cannot be joined ({reason})")
 
 
 def _answers(address: str) -> bool:

@@ -16,16 +16,16 @@ from typing import Any
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import parse_json
 from expunge.data.dataset import Dataset
-from expunge.study.engine import Ended, Engine, Moved
+from expunge.records.study_store import Entry, Outcome
+from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.grid import software
 from expunge.study.job import Job, Work
 from expunge.study.opened import source_name
 from expunge.study.packing import Files, Part, file_entry, needed, pack
 from expunge.study.ray_cluster import join
 from expunge.study.ray_task import Board, Order, order_task, sweep, variables
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store, ended
 
-MOST_JOBS = 1024
 RETRIES = 3  # by Ray itself, when a worker or a node dies
 ATTEMPTS = 2  # by us, when Ray has lost an input beyond rebuilding: the store still has it
 LOOK_SECONDS = 5.0
@@ -67,8 +67,8 @@ class RayEngine(Engine):
         gpu_share: float = 1.0,
         log: Path | None = None,
     ) -> None:
-        if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-            raise InvalidArgument(f"--jobs {jobs} must be a whole number from 1 to {MOST_JOBS}")
+        if jobs is not None:
+            check_jobs(jobs)
         if not 0 < gpu_share <= 1:
             raise InvalidArgument(f"GPU share {gpu_share} must lie above 0 and be at most 1")
         self.store, self.datasets, self.jobs, self.gpu_share = store, datasets, jobs, gpu_share
@@ -95,7 +95,7 @@ class RayEngine(Engine):
         needs = self._needs(job)
         sent = needed(job)
         parts = [self._sent(key, part) for key, part in sent]
-        order = Order(job.as_json(), str(self.store.folder.resolve()), sent, variables(), software())
+        order = Order(job, str(self.store.folder.resolve()), sent, variables(), software())
         task = self._task.options(
             name=job.title,
             num_cpus=needs["CPU"],
@@ -181,7 +181,7 @@ class RayEngine(Engine):
             self._broke(running, error)
             return
         told, *parts = running.values
-        entry = Entry.from_json(told["entry"])
+        entry: Entry = told["entry"]
         if entry.outcome is Outcome.DONE and len(parts) < len(Part):
             return
         for part, ref, files in zip(Part, running.refs[1:], parts, strict=False):
@@ -200,9 +200,7 @@ class RayEngine(Engine):
         self._fail(running, _why(exceptions, cause))
 
     def _fail(self, running: _Running, reason: str) -> None:
-        job = running.job
-        entry = Entry(key=job.key, work=job.work.value, title=job.title, outcome=Outcome.FAILED, reason=reason)
-        self._end(running, entry, [], "no node")
+        self._end(running, ended(running.job, Outcome.FAILED, reason=reason), [], "no node")
 
     def _end(self, running: _Running, entry: Entry, parts: list[Files], where: str) -> None:
         del self._running[entry.key]
@@ -248,9 +246,9 @@ def _why(exceptions: Any, error: Exception) -> str:
     """What became of a task that Ray gave up, in a sentence."""
     times = f"{RETRIES + 1} times"
     if isinstance(error, exceptions.OutOfMemoryError):
-        return "its node ran out of memory, and Ray stopped it: use fewer --jobs, or nodes with more memory"
+        return "its node ran out of memory, and Ray stopped it: use fewer `jobs`, or nodes with more memory"
     if isinstance(error, exceptions.WorkerCrashedError | exceptions.LocalRayletDiedError):
-        return f"the worker process died {times}: it may have had too little memory; use fewer --jobs"
+        return f"the worker process died {times}: it may have had too little memory; use fewer `jobs`"
     if isinstance(error, exceptions.NodeDiedError):
         return f"the node that worked on it died {times}: see to the nodes, then run the same command again"
     if isinstance(error, exceptions.TaskUnschedulableError):

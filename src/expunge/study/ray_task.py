@@ -9,15 +9,16 @@ import functools
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expunge.records.study_store import Entry, Outcome
+from expunge.study.engine import Teller, cores
 from expunge.study.job import Job
 from expunge.study.packing import File, Files, Part, pack, settle, unpack
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store, ended
 
 if TYPE_CHECKING:
     from expunge.data.dataset import Dataset
@@ -29,7 +30,6 @@ except ImportError:  # no advisory locks on this system: scratch folders are not
 
 # Those that a run's environment names: they decide bits, and Ray sets the last one for every task.
 VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "OMP_NUM_THREADS")
-EVERY_SECONDS = 0.5
 PREFIX, LOCK = "expunge-study-", "held"
 
 
@@ -37,7 +37,7 @@ PREFIX, LOCK = "expunge-study-", "held"
 class Order:
     """What a task is told: the job, whose store its result goes to, what it is sent, and how it must be computed."""
 
-    job: Mapping[str, Any]
+    job: Job
     home: str
     sent: Sequence[tuple[str, Part]]
     variables: Mapping[str, str]
@@ -51,37 +51,36 @@ def variables() -> dict[str, str]:
 
 def carry_out_order(
     order: Order, dataset: Callable[[], Dataset] | None, tell: Callable[[int, int], None], parts: Sequence[Files]
-) -> tuple[dict[str, Any], list[dict[str, File]]]:
+) -> tuple[Entry, list[dict[str, File]]]:
     """Do a job with the inputs that were sent; gives its entry and the result, part by part."""
     _set_variables(order.variables)
     from expunge.study.grid import software
     from expunge.study.work import carry_out
 
-    job = Job.from_json(order.job)
+    job = order.job
     found = software()
     if found != order.software:
         told = ", ".join(f"{name} {version}" for name, version in found.items() if order.software.get(name) != version)
         reason = f"this node has {told}, which gives other bits than where the study was planned: install the same"
-        entry = Entry(key=job.key, work=job.work.value, title=job.title, outcome=Outcome.FAILED, reason=reason)
-        return entry.as_json(), [{} for _ in Part]
+        return ended(job, Outcome.FAILED, reason=reason), [{} for _ in Part]
     scratch = _scratch()
     scratch.take(order.sent, parts)
     described = job.means["data"]
     if dataset is not None:
         scratch.hand_over(described, dataset)
-    entry = carry_out(job, scratch.store, scratch.data, _Teller(tell))
+    entry = carry_out(job, scratch.store, scratch.data, Teller(tell))
     folder = scratch.store.place(job.key)
     settle(folder, Path(order.home))
     packed = [pack(folder, part) if entry.outcome is Outcome.DONE else {} for part in Part]
     shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays until it is sent
-    return entry.as_json(), packed
+    return entry, packed
 
 
 def order_task(order: Order, rows: list[Any], board: Any, *parts: Files) -> tuple[Any, ...]:
     """The task itself. ``rows`` holds a reference to the data set, or nothing where the node reads it on its own."""
     import ray
 
-    key = Job.from_json(order.job).key
+    key = order.job.key
 
     def fetch() -> Dataset:
         return ray.get(rows[0])
@@ -124,8 +123,7 @@ def _free_threads() -> None:
     """NumPy was imported under Ray's choice: give it as many threads as it takes on its own."""
     from threadpoolctl import threadpool_limits
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threadpool_limits(cores, user_api="blas")
+    threadpool_limits(cores(), user_api="blas")
 
 
 class _Scratch:
@@ -162,19 +160,6 @@ class _Scratch:
 @functools.cache
 def _scratch() -> _Scratch:
     return _Scratch()
-
-
-class _Teller:
-    """Tells how far a job is, not too often."""
-
-    def __init__(self, tell: Callable[[int, int], None]) -> None:
-        self.tell, self.last = tell, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last >= EVERY_SECONDS:
-            self.last = now
-            self.tell(done, total)
 
 
 def held_folder() -> tuple[Path, Any]:

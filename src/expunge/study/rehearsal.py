@@ -11,14 +11,12 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from torch import nn
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError, UnsupportedYet
 from expunge.core.hashing import sha256, u64
-from expunge.core.statistics.margins import correct, margins
 from expunge.core.streams import Stream, stable_order
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
@@ -26,9 +24,10 @@ from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
 from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
+from expunge.records.tuning import Attempt, Described, Rehearsed, Score, TwinRead, attempted
 from expunge.study.pseudo_sets import Kind, pseudo_sets
-from expunge.study.score import Attempt, Mode, Part, Score, Stage
-from expunge.train.answers import beliefs
+from expunge.study.score import Mode, Part, Stage
+from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import Run
@@ -51,16 +50,17 @@ class Twin:
     means: Mapping[Part, float]
     units: Mapping[Part, float]
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "weights_digest": self.weights_digest,
-            "training_seed": self.training_seed,
-            "example_steps": self.example_steps,
-            "seconds": self.seconds,
-            "accuracy": self.accuracy,
-            "means": {part.value: mean for part, mean in self.means.items()},
-            "units": {part.value: unit for part, unit in self.units.items()},
-        }
+    def told(self) -> TwinRead:
+        """As a tuning is stored."""
+        return TwinRead(
+            weights_digest=self.weights_digest,
+            training_seed=self.training_seed,
+            example_steps=self.example_steps,
+            seconds=self.seconds,
+            accuracy=self.accuracy,
+            means={part.value: mean for part, mean in self.means.items()},
+            units={part.value: unit for part, unit in self.units.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,25 +110,25 @@ class Rehearsal:
             except ExpungeError as error:
                 failure = str(error)
         seconds = round(time.perf_counter() - started, 3)
-        return Attempt(score=score, failure=failure, example_steps=spent, scoring=scoring, seconds=seconds)
+        return attempted(score, failure, example_steps=spent, scoring=scoring, seconds=seconds)
 
     def forwards(self, stage: Stage) -> float:
         """Example-steps of reading a model once."""
         return (len(self.forget[stage]) + len(self.sample) + len(self.calibration_rows)) / 3
 
-    def as_json(self) -> dict[str, Any]:
+    def told(self) -> Rehearsed:
         """What was rehearsed, as a tuning is stored."""
-        return {
-            "kind": self.kind,
-            "size": self.size,
-            "seed": self.seed,
-            "avoid": described_slots(self.avoid),
-            "avoid_left_out": self.left_out,
-            "sets": [described_slots(self.forget[stage].slots) for stage in self.forget],
-            "sample": described_slots(self.sample),
-            "calibration": len(self.calibration_rows),
-            "twins_apart": self.twins_apart,
-        }
+        return Rehearsed(
+            kind=self.kind,
+            size=self.size,
+            seed=self.seed,
+            avoid=described_slots(self.avoid),
+            avoid_left_out=self.left_out,
+            sets=tuple(described_slots(self.forget[stage].slots) for stage in self.forget),
+            sample=described_slots(self.sample),
+            calibration=len(self.calibration_rows),
+            twins_apart=self.twins_apart,
+        )
 
     @property
     def twins_apart(self) -> float | None:
@@ -151,8 +151,8 @@ class Rehearsal:
         }
         found: dict[Part, tuple[np.ndarray, np.ndarray]] = {}
         for part, (examples, chosen) in rows.items():
-            logits, labels = beliefs(recipe, model, examples, chosen), examples.plain(chosen).labels.cpu().numpy()
-            found[part] = margins(logits, labels), correct(logits, labels)
+            read = signals(recipe, model, examples, chosen)
+            found[part] = read["margin"], read["correct"]
             bad = int((~np.isfinite(found[part][0])).sum())
             if bad:
                 raise RunError(
@@ -347,6 +347,6 @@ def _calibration_rows(run: Run, rows: Mapping[Split, Dataset], emptied: np.ndarr
     return np.array(kept, dtype=np.int64)
 
 
-def described_slots(slots: np.ndarray) -> dict[str, Any]:
+def described_slots(slots: np.ndarray) -> Described:
     """So many slots, and which, without naming them."""
-    return {"count": len(slots), "digest": tombstones_digest(slots).hex()}
+    return Described(count=len(slots), digest=tombstones_digest(slots).hex())

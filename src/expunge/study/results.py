@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -12,29 +13,53 @@ from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.statistics.comparison import LEVEL
 from expunge.core.statistics.multiplicity import holm
-from expunge.core.values import Guarantee, Undecided
+from expunge.core.values import Supported, Undecided
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
-from expunge.methods.lookup import method_from_json
-from expunge.records.form import from_plain
-from expunge.records.values import WrittenGuarantee
-from expunge.study.digests import read_result
+from expunge.methods.lookup import made_from
+from expunge.records.evaluation import Evaluation
+from expunge.records.figures import Figures, Means
+from expunge.records.results import (
+    Conclusion,
+    Done,
+    Failure,
+    Mark,
+    MarkName,
+    Noise,
+    Problem,
+    Read,
+    Row,
+    RowTuning,
+    Searched,
+    Seed,
+    Setting,
+    Word,
+)
+from expunge.records.run_file import RunFile
+from expunge.records.scalars import raw
+from expunge.records.study_store import Entry, Outcome
+from expunge.records.tuning import Tuning, score_of
+from expunge.study.axes import Cell
+from expunge.study.digests import Written, read_result
 from expunge.study.figures import (
-    Figure,
     as_figure,
+    difference,
     figure,
     gap_of_margins,
     noise_of_margins,
     shared_references,
+    value_of,
     widened,
+    written,
 )
-from expunge.study.grid import Cell, Grid, Setting
+from expunge.study.grid import Grid, Laid, Planned
 from expunge.study.job import Work
 from expunge.study.scheduler import Outcomes
-from expunge.study.store import Outcome, Store
-from expunge.study.study_file import Row, Study
+from expunge.study.store import Store
+from expunge.study.study_file import Entrant, Study
+from expunge.train.run import Run
 
-FORMAT = "expunge/study-results/1"
+MARGIN = "mean-margin"
 LITTLE_USED = 0.5  # of the budget: less is marked
 PROBES = (
     "forget-accuracy",
@@ -46,6 +71,10 @@ PROBES = (
 )
 
 
+Kind = TypeVar("Kind", RunFile, Evaluation, Tuning)
+Judged = tuple[Run, Evaluation]
+
+
 class Damaged(DataError):
     """A result that is no longer what its job wrote."""
 
@@ -54,46 +83,40 @@ class Damaged(DataError):
         self.key = key
 
 
-class Results:
-    """Reads a study's part of the store."""
+class Gathered:
+    """A study's part of the store, read into its results."""
 
     def __init__(self, study: Study, grid: Grid, store: Store, outcomes: Outcomes) -> None:
         self.study, self.grid, self.store, self.outcomes = study, grid, store, outcomes
         self.rows = {row.label: row for row in study.rows}
-        self._read: dict[str, Any] = {}
+        self._read: dict[str, Written] = {}
+        self.settings = tuple(self.setting(laid) for laid in grid.settings)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything but when, where and how fast: the same on every engine and machine of one kind."""
+    @property
+    def complete(self) -> bool:
+        """Whether every job ended, and none failed."""
         ended = set(self.outcomes.entries) | set(self.outcomes.left_out)
         failed = any(
             entry.outcome is Outcome.FAILED or (entry.work == Work.TRAIN.value and entry.outcome is Outcome.REFUSED)
             for entry in self.outcomes.entries.values()
         )
-        return {
-            "format": FORMAT,
-            "name": self.study.name,
-            "title": self.study.title,
-            "seeds": list(self.study.seeds),
-            "references": self.study.references,
-            "complete": not failed and all(job.key in ended for job in self.grid.jobs),
-            "digest": self.digest(),
-            "settings": [self.setting(setting) for setting in self.grid.settings],
-            "problems": self.problems(),
-        }
+        return not failed and all(job.key in ended for job in self.grid.jobs)
 
+    @property
     def digest(self) -> str:
         """Over the digests of all results by key: equal where every job came to the same."""
         told = sorted((entry.key, entry.outcome.value, entry.digest) for entry in self.outcomes.entries.values())
         return sha256(canonical_json([list(item) for item in told])).hex()
 
-    def problems(self) -> list[dict[str, str]]:
-        return [
-            {"job": entry.title, "status": entry.outcome.value, "reason": entry.reason}
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(
+            Problem(job=entry.title, status=_status(entry), reason=entry.reason)
             for entry in sorted(self.outcomes.entries.values(), key=lambda entry: entry.title)
             if entry.outcome is not Outcome.DONE
-        ]
+        )
 
-    def read(self, key: str) -> Any:
+    def read(self, kind: type[Kind], key: str) -> Kind:
         """What a job wrote that is done."""
         if key not in self._read:
             entry = self.outcomes.entries[key]
@@ -101,265 +124,246 @@ class Results:
                 self._read[key] = read_result(self.store.place(key), Work(entry.work), entry.digest)
             except DataError as error:
                 raise Damaged(key, str(error)) from None
-        return self._read[key]
+        found = self._read[key]
+        assert isinstance(found, kind)
+        return found
 
-    def setting(self, setting: Setting) -> dict[str, Any]:
-        seeds = self.study.seeds
-        trained = [key for key in setting.originals.values() if self.outcomes.done(key)]
-        rows = [self.row(setting, label, cells) for label, cells in setting.cells.items()]
-        evaluations = self.evaluations(setting)
-        work = self.read(trained[0])["example_steps"] if trained else None
-        model = self.read(trained[0])["recipe"]["model"] if trained else None
-        noises = [noise_of_margins(_by_name(evaluation)["mean-margin"]) for evaluation in evaluations]
+    def run(self, key: str) -> Run:
+        return Run(self.store.place(key), self.read(RunFile, key))
+
+    def setting(self, laid: Laid) -> Setting:
+        seeds, cell = self.study.seeds, laid.cell
+        trained = next((self.run(key) for key in laid.originals.values() if self.outcomes.done(key)), None)
+        evaluations = self.evaluations(laid)
+        noises = [noise_of_margins(evaluation[MARGIN]) for evaluation in evaluations]
         known = [noise for noise in noises if noise is not None]
-        forgotten = float(np.mean([setting.forgotten[seed] for seed in seeds]))
-        return {
-            "id": setting.name,
-            "data": setting.data,
-            "recipe": setting.training,
-            "model": model,
-            "forget": setting.forget.name,
-            "title": self.title(setting),
-            "rules": list(setting.forget.rules),
-            "forgotten": round(forgotten),
-            "share": forgotten / setting.training_rows,
-            "training_rows": setting.training_rows,
-            "training_example_steps": work,
-            "budget": setting.budget,
-            "original": {"figures": self.original(evaluations)},
-            "retrained": {"figures": self.retrained(evaluations)},
-            "noise": {"forgetting_gap": float(np.mean(known)) if known and len(known) == len(noises) else None},
-            "rows": rows,
+        forgotten = float(np.mean([laid.forgotten[seed] for seed in seeds]))
+        return Setting(
+            id=laid.name,
+            data=cell.data.name,
+            recipe=cell.training.name,
+            model=None if trained is None else trained.told.recipe["model"],
+            forget=cell.forget.name,
+            title=self.title(cell),
+            rules=cell.forget.rules,
+            forgotten=round(forgotten),
+            share=forgotten / laid.training_rows,
+            training_rows=laid.training_rows,
+            training_example_steps=None if trained is None else trained.result.example_steps,
+            budget=cell.budget,
+            originals=Read(figures=self.original(evaluations)),
+            references=Read(figures=self.retrained(evaluations)),
+            likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
+            rows=tuple(self.row(laid, label, planned) for label, planned in laid.runs.items()),
+        )
+
+    def title(self, cell: Cell) -> str:
+        """The forget set's, and what tells the cell from others on the same data."""
+        told = {
+            "forget": cell.forget.title,
+            "training": cell.training.name,
+            "budget": f"budget {100 * cell.budget:.4g} %",
         }
+        varied = [axis.name for axis in self.study.axes if len(axis.values) > 1 and axis.name not in ("data", "forget")]
+        return ", ".join(told.get(name, f"{name} {cell.values.get(name)}") for name in ("forget", *varied))
 
-    def title(self, setting: Setting) -> str:
-        """The forget set's, and what tells the setting from others on the same data."""
-        parts = [setting.forget.title]
-        parts += [setting.training] if len(self.study.trainings) > 1 else []
-        parts += [f"budget {100 * setting.budget:.4g} %"] if len(self.study.budgets) > 1 else []
-        return ", ".join(parts)
-
-    def evaluations(self, setting: Setting) -> list[Mapping[str, Any]]:
+    def evaluations(self, laid: Laid) -> list[Evaluation]:
         """One for each seed, whichever method it is of: what they say of originals and references is the same."""
-        found: dict[int, Mapping[str, Any]] = {}
-        for cells in setting.cells.values():
-            for cell in cells:
-                if cell.seed not in found and self.outcomes.done(cell.evaluate):
-                    found[cell.seed] = self.read(cell.evaluate)
+        found: dict[int, Evaluation] = {}
+        for planned in laid.runs.values():
+            for one in planned:
+                if one.seed not in found and self.outcomes.done(one.evaluate):
+                    found[one.seed] = self.read(Evaluation, one.evaluate)
         return [found[seed] for seed in sorted(found)]
 
-    def original(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        probes = [_by_name(evaluation) for evaluation in evaluations]
-        found = {name: figure([probe[name]["original"] for probe in probes]) for name in PROBES}
-        margins = shared_references([probe["mean-margin"] for probe in probes])
-        found["forgetting-gap"] = figure(
-            [gap_of_margins(probe["mean-margin"], "original") for probe in probes], margins, least=0.0
-        )
-        return _plain(found)
+    def original(self, evaluations: Sequence[Evaluation]) -> Means:
+        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in PROBES}
+        margins = [one[MARGIN] for one in evaluations]
+        gaps = [gap_of_margins(probe, probe.original) for probe in margins]
+        found["forgetting-gap"] = figure(gaps, shared_references(margins), least=0.0)
+        return Means.of(written(found))
 
-    def retrained(self, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def retrained(self, evaluations: Sequence[Evaluation]) -> Means:
         """Over references: those of every seed are the same where the forget set is."""
-        lineages: dict[str, dict[str, Any]] = {}
-        for evaluation in evaluations:
-            probes = _by_name(evaluation)
-            for index, reference in enumerate(evaluation["references"]):
-                known = {name: probes[name]["references"][index] for name in (*PROBES, "average-gap")}
-                lineages.setdefault(reference["weights_digest"], known)
+        lineages: dict[str, dict[str, float | Undecided]] = {}
+        for one in evaluations:
+            for index, reference in enumerate(one.references):
+                known = {name: value_of(one[name].references[index]) for name in (*PROBES, "average-gap")}
+                lineages.setdefault(reference.weights_digest, known)
         found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBES, "average-gap")}
-        return _plain(found)
+        return Means.of(written(found))
 
-    def row(self, setting: Setting, label: str, cells: Sequence[Cell]) -> dict[str, Any]:
-        row = self.rows[label]
-        runs = [self.read(cell.unlearn) for cell in cells if self.outcomes.done(cell.unlearn)]
+    def row(self, laid: Laid, label: str, planned: Sequence[Planned]) -> Row:
+        entrant = self.rows[label]
+        runs = [self.run(one.unlearn) for one in planned if self.outcomes.done(one.unlearn)]
         done = [
-            (self.read(cell.unlearn), self.read(cell.evaluate))
-            for cell in cells
-            if self.outcomes.done(cell.unlearn) and self.outcomes.done(cell.evaluate)
+            (self.run(one.unlearn), self.read(Evaluation, one.evaluate))
+            for one in planned
+            if self.outcomes.done(one.unlearn) and self.outcomes.done(one.evaluate)
         ]
-        figures, differences = self.figures(done)
-        used = method_from_json(runs[0]["method"]) if runs else row.method
-        outcomes = [self.seed(setting, cell) for cell in cells]
-        verdicts = Counter(str(told["verdict"]) for told in outcomes if told["status"] == "done")
-        reasons = list(dict.fromkeys(str(told["reason"]) for told in outcomes if told["status"] == "done"))
-        method = type(row.method)
-        tuning = self.tuning(setting, row)
-        return {
-            "method": method.name,
-            "label": label,
-            "summary": (method.__doc__ or "").strip().splitlines()[0],
-            "citation": method.citation,
-            "guarantee": _guarantee(done),
-            "needs": sorted(need.value for need in method.needs),
-            "seen": list(dict.fromkeys(name for run in runs for name in run["seen"])),
-            "fields": dict(used.as_json()["fields"]),
-            "defaults": _defaults(method),
-            "tuning": tuning,
-            "figures": _plain(figures) | ({"differences": _plain(differences)} if differences else {}),
-            "verdicts": dict(sorted(verdicts.items())),
-            "reasons": reasons,
-            "marks": self.marks(cells, done, tuning),
-            "seeds": outcomes,
-        }
+        told = runs[0].told.method if runs else None
+        used = entrant.method if told is None else made_from(type(entrant.method), told.fields)
+        seeds = tuple(self.seed(laid, one) for one in planned)
+        concluded = Conclusion.of(seeds)
+        method = type(entrant.method)
+        tuning = self.tuning(laid, entrant)
+        return Row(
+            method=method.name,
+            label=label,
+            summary=(method.__doc__ or "").strip().splitlines()[0],
+            citation=method.citation,
+            guarantee=_guarantee(done),
+            needs=tuple(sorted(need.value for need in method.needs)),
+            seen=tuple(dict.fromkeys(name for run in runs for name in run.forgetting.seen)),
+            fields=used.as_json()["fields"],
+            defaults=_defaults(method),
+            tuning=tuning,
+            figures=self.figures(done),
+            verdicts=concluded.verdicts,
+            reasons=concluded.reasons,
+            marks=self.marks(planned, done, tuning),
+            seeds=seeds,
+        )
 
-    def figures(
-        self, done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-    ) -> tuple[dict[str, Figure], dict[str, Figure]]:
-        probes = [_by_name(evaluation) for _, evaluation in done]
-        shared = {name: shared_references([probe[name] for probe in probes]) for name in PROBES}
-        gaps = [gap_of_margins(probe["mean-margin"], "unlearned") for probe in probes]
-        utility = [_difference(probe["test-accuracy"], -1.0) for probe in probes]
-        found = {name: figure([probe[name]["unlearned"] for probe in probes]) for name in PROBES}
-        found["average-gap"] = widened([probe["average-gap"]["unlearned"] for probe in probes])
-        found["forgetting-gap"] = figure(gaps, shared["mean-margin"], least=0.0)
+    def figures(self, done: Sequence[Judged]) -> Figures:
+        evaluations = [evaluation for _, evaluation in done]
+        shared = {name: shared_references([one[name] for one in evaluations]) for name in PROBES}
+        gaps = [gap_of_margins(one[MARGIN], one[MARGIN].unlearned) for one in evaluations]
+        utility = [difference(one["test-accuracy"], -1.0) for one in evaluations]
+        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in PROBES}
+        found["average-gap"] = widened([one["average-gap"].unlearned for one in evaluations])
+        found["forgetting-gap"] = figure(gaps, shared[MARGIN], least=0.0)
         found["utility-gap"] = figure(utility, shared["test-accuracy"])
-        found["cost"] = as_figure([run["example_steps"] / run["training_example_steps"] for run, _ in done])
-        found["seconds"] = as_figure([float(run["seconds"]) for run, _ in done])
+        found["cost"] = as_figure([run.result.example_steps / _training(run) for run, _ in done])
+        found["seconds"] = as_figure([run.result.seconds for run, _ in done])
         differences = {
-            name: figure([_difference(probe[name], 1.0) for probe in probes], shared[name])
+            name: figure([difference(one[name], 1.0) for one in evaluations], shared[name])
             for name in PROBES
-            if name != "mean-margin"  # its unit is that of the forgetting gap
+            if name != MARGIN  # its unit is that of the forgetting gap
         }
-        return found, differences if done else {}
+        return replace(Figures.of(written(found)), differences=Means.of(written(differences)) if done else None)
 
-    def seed(self, setting: Setting, cell: Cell) -> dict[str, Any]:
-        for key in (cell.unlearn, cell.evaluate):
+    def seed(self, laid: Laid, one: Planned) -> Seed:
+        for key in (one.unlearn, one.evaluate):
             entry = self.outcomes.entries.get(key)
             if entry is not None and entry.outcome is not Outcome.DONE:
-                return {"seed": cell.seed, "status": entry.outcome.value, "reason": entry.reason}
-        if not self.outcomes.done(cell.evaluate):
-            reason = self.outcomes.left_out.get(cell.evaluate) or self.outcomes.left_out.get(cell.unlearn)
-            return {"seed": cell.seed, "status": "missing", "reason": reason or "not done yet"}
-        run, evaluation = self.read(cell.unlearn), self.read(cell.evaluate)
-        verdict, reason = self.verdict(setting, cell)
-        return {
-            "seed": cell.seed,
-            "status": "done",
-            "verdict": verdict,
-            "reason": reason,
-            "weights_digest": run["weights_digest"],
-            "example_steps": run["example_steps"],
-            "allowed": run["allowed"],
-            "seconds": run["seconds"],
-            "guarantee": str(_earned(evaluation["guarantee"])),
-            "stopped": run["stopped"],
-            "notices": [*run["notices"], *evaluation["notices"]],
-        }
+                return Seed(seed=one.seed, status=_status(entry), reason=entry.reason)
+        if not self.outcomes.done(one.evaluate):
+            reason = self.outcomes.left_out.get(one.evaluate) or self.outcomes.left_out.get(one.unlearn)
+            return Seed(seed=one.seed, status="missing", reason=reason or "not done yet")
+        run, evaluation = self.run(one.unlearn), self.read(Evaluation, one.evaluate)
+        verdict, reason = self.verdict(laid, one)
+        done = Done(
+            verdict=verdict,
+            weights_digest=run.weights_digest,
+            example_steps=run.result.example_steps,
+            allowed=run.forgetting.allowed,
+            seconds=run.result.seconds,
+            guarantee=str(evaluation.guarantee),
+            stopped=run.forgetting.stopped,
+            notices=(*(run.told.notices or ()), *evaluation.notices),
+        )
+        return Seed(seed=one.seed, status="done", reason=reason, done=done)
 
-    def verdict(self, setting: Setting, cell: Cell) -> tuple[str, str]:
+    def verdict(self, laid: Laid, one: Planned) -> tuple[Word, str]:
         """The evaluation's verdict, held to Holm over the methods of this setting at this seed."""
-        told = self.read(cell.evaluate)["verdict"]
-        word, detail, p = str(told["verdict"]), str(told["detail"]), told["p"]
-        if p is not None:
-            others = [other for cells in setting.cells.values() for other in cells if other.seed == cell.seed]
-            found = [self.read(other.evaluate)["verdict"] for other in others if self.outcomes.done(other.evaluate)]
-            values = [float(other["p"]) for other in found if other["verdict"] == word and other["p"] is not None]
-            adjusted = float(holm(values)[values.index(float(p))])
+        told = self.read(Evaluation, one.evaluate).verdict
+        if isinstance(told, Undecided):
+            return "Undecided", told.reason
+        word, detail = ("Supported", told.detail) if isinstance(told, Supported) else ("Refuted", told.reason)
+        if told.p is not None:
+            others = [other for planned in laid.runs.values() for other in planned if other.seed == one.seed]
+            keys = [other.evaluate for other in others if self.outcomes.done(other.evaluate)]
+            found = [self.read(Evaluation, key).verdict for key in keys]
+            values = [other.p for other in found if isinstance(other, type(told)) and other.p is not None]
+            adjusted = float(holm(values)[values.index(told.p)])
             if adjusted > LEVEL:
-                count = len(values)
-                return (
-                    "Undecided",
-                    f"{word} alone (p = {p:.3g}), not among {count} methods (Holm: {adjusted:.3g}): {detail}",
-                )
-        return word.capitalize(), detail
+                among = f"not among {len(values)} methods (Holm: {adjusted:.3g})"
+                return "Undecided", f"{word.lower()} alone (p = {told.p:.3g}), {among}: {raw(detail)}"
+        return word, detail
 
-    def marks(
-        self,
-        cells: Sequence[Cell],
-        done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-        tuning: Mapping[str, Any],
-    ) -> list[dict[str, Any]]:
-        found: dict[str, list[str]] = {}
+    def marks(self, planned: Sequence[Planned], done: Sequence[Judged], tuning: RowTuning) -> tuple[Mark, ...]:
+        found: dict[MarkName, list[str]] = {}
         for run, evaluation in done:
-            for guard in evaluation["guards"]:
-                if guard["fired"] and guard["name"] in ("collapse", "over-forgetting"):
-                    name = {"collapse": "collapsed", "over-forgetting": "over-forgotten"}[guard["name"]]
-                    found.setdefault(name, []).append(guard["detail"])
-            if run["weights_digest"] == run["parent"]["weights_digest"]:
+            for guard in evaluation.guards:
+                if guard.fired and guard.name in ("collapse", "over-forgetting"):
+                    name: MarkName = "collapsed" if guard.name == "collapse" else "over-forgotten"
+                    found.setdefault(name, []).append(guard.detail)
+            if run.told.parent is not None and run.weights_digest == run.told.parent.weights_digest:
                 found.setdefault("changed nothing", []).append("the weights are the original's, bit for bit")
-            allowed = run["allowed"]
-            if allowed is not None and run["example_steps"] < LITTLE_USED * allowed:
+            spent, allowed = run.result.example_steps, run.forgetting.allowed
+            if allowed is not None and spent < LITTLE_USED * allowed:
                 found.setdefault("budget unused", []).append(
-                    f"{run['example_steps']:.6g} of {allowed:.6g} allowed example-steps; "
-                    f"{run['stopped'] or 'the method needs no more'}"
+                    f"{spent:.6g} of {allowed:.6g} allowed example-steps; "
+                    f"{run.forgetting.stopped or 'the method needs no more'}"
                 )
-        if tuning["state"] in ("untuned", "oracle-tuned") and done:
-            found[tuning["state"]] = ["fields are the table's defaults or set by hand"] * len(done)
-        if tuning.get("transferred") is False and not tuning["kept_default"] and done:
+        if tuning.state in ("untuned", "oracle-tuned") and done:
+            found[tuning.state] = ["fields are the table's defaults or set by hand"] * len(done)
+        search = tuning.search
+        if search is not None and search.transferred is False and not search.kept_default and done:
             worse = "on a second set the chosen fields score over twice as badly"
             found["tuning did not transfer"] = [worse] * len(done)
-        for cell in cells:
-            entry = self.outcomes.entries.get(cell.unlearn)
+        for one in planned:
+            entry = self.outcomes.entries.get(one.unlearn)
             if entry is not None and entry.outcome is not Outcome.DONE:
-                found.setdefault(entry.outcome.value, []).append(entry.reason)
-        return [
-            {"mark": name, "count": len(details), "of": len(cells), "detail": details[0]}
-            for name, details in found.items()
-        ]
+                found.setdefault(_status(entry), []).append(entry.reason)
+        return tuple(
+            Mark(mark=name, count=len(details), of=len(planned), detail=details[0]) for name, details in found.items()
+        )
 
-    def tuning(self, setting: Setting, row: Row) -> dict[str, Any]:
-        if not row.method.takes_budget:
-            return {"state": "takes no budget"}
-        key = setting.tunings.get(row.label)
+    def tuning(self, laid: Laid, entrant: Entrant) -> RowTuning:
+        if not entrant.method.takes_budget:
+            return RowTuning(state="takes no budget")
+        key = laid.tunings.get(entrant.label)
         if key is None:
-            return {"state": "untuned" if searches(type(row.method)) or row.by_hand else "nothing to tune"}
+            some = searches(type(entrant.method)) or entrant.by_hand
+            return RowTuning(state="untuned" if some else "nothing to tune")
         if not self.outcomes.done(key):
-            return {"state": "untuned"}
-        return tuned_row(self.read(key), row.method.name)
+            return RowTuning(state="untuned")
+        return tuned_row(self.read(Tuning, key), entrant.method.name)
 
 
-def tuned_row(tuning: Mapping[str, Any], method: str) -> dict[str, Any]:
+def tuned_row(tuning: Tuning, method: str) -> RowTuning:
     """What the leaderboard shows of a method's tuning."""
-    entry = next(entry for entry in tuning["methods"] if entry["method"] == method)
-    chosen, default = entry["chosen"], entry["default"]
-    failures = [
-        {"fields": trial["fields"], "reason": trial["reason"]} for trial in entry["trials"] if trial["score"] is None
-    ]
-    return {
-        "state": "oracle-tuned" if tuning["mode"] == "oracle" else "tuned",
-        "trials": len(entry["trials"]),
-        "score": _score(chosen["choice"]),
-        "default_score": _score(default["choice"]),
-        "transfer_score": _score(chosen["transfer"]),
-        "transferred": entry["transferred"],
-        "example_steps": entry["cost"]["example_steps"] + entry["cost"]["scoring"],
-        "twins_example_steps": tuning["cost"]["twins"],
-        "digest": tuning["digest"],
-        "failures": failures,
-        "kept_default": chosen["fields"] == default["fields"],
-        "admissible": entry["state"] == "tuned",
-        "notices": entry["notices"],
-    }
+    entry = tuning.of(method)
+    assert entry is not None, method
+    chosen, default = entry.chosen, entry.default
+    searched = Searched(
+        trials=len(entry.trials),
+        score=score_of(chosen.choice),
+        default_score=score_of(default.choice),
+        transfer_score=score_of(chosen.transfer),
+        transferred=entry.transferred,
+        example_steps=entry.cost.example_steps + entry.cost.scoring,
+        twins_example_steps=tuning.cost.twins,
+        digest=tuning.digest,
+        failures=tuple(
+            Failure(fields=trial.fields, reason=trial.reason or "") for trial in entry.trials if trial.score is None
+        ),
+        kept_default=chosen.fields == default.fields,
+        admissible=entry.state == "tuned",
+        notices=entry.notices,
+    )
+    return RowTuning(state="oracle-tuned" if tuning.mode == "oracle" else "tuned", search=searched)
 
 
-def _score(attempt: Mapping[str, Any] | None) -> float | None:
-    return None if attempt is None or attempt["score"] is None else float(attempt["score"]["value"])
+def _status(entry: Entry) -> Literal["refused", "failed"]:
+    """Of a job that is not done."""
+    return "refused" if entry.outcome is Outcome.REFUSED else "failed"
 
 
-def _by_name(evaluation: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {probe["name"]: probe for probe in evaluation["probes"]}
+def _training(run: Run) -> float:
+    """Example-steps of the training that a run's cost is a share of."""
+    return math.nan if run.told.training_example_steps is None else run.told.training_example_steps
 
 
-def _difference(probe: Mapping[str, Any], sign: float) -> Mapping[str, Any]:
-    """Own figure minus the references' mean."""
-    own, mean = probe["unlearned"], probe["reference_mean"]
-    if "value" not in own:
-        return own
-    if mean is None:
-        return {"undecided": "there is no reference to compare with"}
-    return {"value": sign * (own["value"] - mean)}
-
-
-def _guarantee(done: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str | None:
+def _guarantee(done: Sequence[Judged]) -> str | None:
     """The lowest that any seed earned."""
-    earned = [_earned(evaluation["guarantee"]) for _, evaluation in done]
+    earned = [evaluation.guarantee for _, evaluation in done]
     if not earned:
         return None
     lowest = min(earned, key=lambda guarantee: (guarantee.rank, str(guarantee) != "Empirical(no test passed yet)"))
     return str(lowest)
-
-
-def _earned(told: Mapping[str, Any]) -> Guarantee:
-    return from_plain(WrittenGuarantee, told, "an evaluation's guarantee")
 
 
 def _defaults(method: type[Method]) -> dict[str, Any]:
@@ -367,10 +371,3 @@ def _defaults(method: type[Method]) -> dict[str, Any]:
         return dict(method().as_json()["fields"])
     except TypeError:  # a method of somebody else's with a field that has no default
         return {}
-
-
-def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
-    return {
-        name: {"undecided": found.reason} if isinstance(found, Undecided) else found.as_json()
-        for name, found in figures.items()
-    }

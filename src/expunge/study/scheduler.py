@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Ended, Engine
 from expunge.study.job import Job
 from expunge.study.progress import Watch
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Store
 
 WAIT_SECONDS = 0.5
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -20,48 +20,24 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.hashing import canonical_json
 from expunge.methods.contract import Method
 from expunge.methods.fields import Among, Between, searches
+from expunge.records.tuning import MOST_TRIALS, Attempt, Trial
 from expunge.study.pseudo_sets import check_seed
-from expunge.study.score import Attempt
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-MOST_TRIALS = 10_000
 INADMISSIBLE, FAILED = (
     1e6,
     2e6,
 )  # ranks behind every score: what must not be chosen still tells the sampler where not to
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One set of fields and what it came to. ``repeats`` names an earlier trial of the same fields, not run again."""
+@dataclass(frozen=True)
+class Tried:
+    """A trial with the method that was made for it."""
 
-    index: int
-    fields: Mapping[str, Any]
-    attempt: Attempt
-    repeats: int | None = None
-    made: Method | None = field(default=None, compare=False, repr=False)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "index": self.index,
-            "fields": dict(self.fields),
-            "repeats": self.repeats,
-            **self.attempt.as_json(),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Trial:
-        """Read back what ``as_json`` wrote."""
-        try:
-            own = {name: value[name] for name in ("index", "fields", "repeats")}
-            attempt = Attempt.from_json({name: told for name, told in value.items() if name not in own})
-            if type(own["index"]) is not int or not isinstance(own["fields"], Mapping):
-                raise TypeError("index or fields")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"a trial cannot be read ({error!r}): it was altered; choose a new --out") from None
-        return cls(attempt=attempt, **own)
+    trial: Trial
+    made: Method
 
 
 def search(
@@ -72,7 +48,7 @@ def search(
     seed: int,
     kept: Sequence[Trial] = (),
     on_trial: Callable[[Trial], None] | None = None,
-) -> list[Trial]:
+) -> list[Tried]:
     """Attempt so many sets of fields, the default first. ``on_trial`` is told of each that is not among the kept.
 
     Fields that came up before are not attempted again: a method gives the same for the same fields.
@@ -81,7 +57,7 @@ def search(
     check_seed(seed)
     if len(kept) > trials:
         raise DataError(f"{len(kept)} trials are kept, {trials} were asked for: ask for as many as before")
-    space, found = Space(method), list[Trial]()
+    space, found = Space(method), list[Tried]()
     by_fields: dict[bytes, Trial] = {}
     with _sampler(space, seed) as (ask, tell):
         for index in range(trials):
@@ -94,24 +70,24 @@ def search(
                 if trial.index != index or canonical_json(trial.fields) != key:
                     raise RunError(
                         f"trial {index} of {method.name} was kept with the fields {dict(trial.fields)}, the search "
-                        f"asks for {fields}: another version of Optuna or of the method made it; choose a new --out"
+                        f"asks for {fields}: another version of Optuna or of the method made it; choose a new `out`"
                     )
             elif before is not None:
-                trial = Trial(index=index, fields=fields, attempt=before.attempt.again(), repeats=before.index)
+                trial = replace(before, index=index, repeats=before.index, example_steps=0.0, scoring=0.0, seconds=0.0)
             else:
-                trial = Trial(index=index, fields=fields, attempt=attempt(made))
+                trial = Trial(index=index, fields=fields, repeats=None, **vars(attempt(made)))
             if index >= len(kept) and on_trial is not None:
                 on_trial(trial)
             by_fields.setdefault(key, trial)
-            found.append(replace(trial, made=made))
-            tell(token, rank(trial.attempt))
+            found.append(Tried(trial, made))
+            tell(token, rank(trial))
     return found
 
 
-def best(trials: Sequence[Trial]) -> Trial | None:
+def best(tried: Sequence[Tried]) -> Tried | None:
     """The admissible trial with the lowest score, the earliest of equals; None where none is admissible."""
-    fit = [trial for trial in trials if trial.attempt.state == "admissible"]
-    return min(fit, key=lambda trial: (rank(trial.attempt), trial.index)) if fit else None
+    fit = [one for one in tried if one.trial.state == "admissible"]
+    return min(fit, key=lambda one: (rank(one.trial), one.trial.index)) if fit else None
 
 
 def rank(attempt: Attempt) -> float:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
-from expunge.core.hashing import parse_json, plain_json
+from expunge.records.form import read_document, write_document
+from expunge.records.study_store import Entry, Outcome, StoreFile
 from expunge.study.job import Job
 
 try:
@@ -25,46 +24,12 @@ try:
 except ImportError:  # no advisory locks on this system: two studies on one store are not told apart
     fcntl = None
 
-FORMAT = "expunge/store/1"
-ENTRY = "expunge/entry/1"
 WAIT_SECONDS = 0.05
 
 
-class Outcome(Enum):
-    """How a job ended. ``FAILED`` may go better another time and is tried again; the others stand."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is known of a job that ended. ``digest`` is that of its result, without times."""
-
-    key: str
-    work: str
-    title: str
-    outcome: Outcome
-    reason: str = ""
-    digest: str = ""
-    example_steps: float = 0.0
-    seconds: float = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        return {"format": ENTRY, **asdict(self), "outcome": self.outcome.value}
-
-    @classmethod
-    def from_json(cls, value: Any) -> Entry:
-        names = {item.name for item in fields(cls)}
-        if not isinstance(value, Mapping) or value.get("format") != ENTRY or set(value) != {*names, "format"}:
-            raise DataError("this is no entry of a store: it was altered or written by another version")
-        try:
-            told: dict[str, Any] = {name: value[name] for name in names}
-            told["outcome"] = Outcome(told["outcome"])
-            return cls(**told)
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"an entry of the store cannot be read ({error}): it was altered") from None
+def ended(job: Job, outcome: Outcome, **told: Any) -> Entry:
+    """The entry of a job that ended so."""
+    return Entry(key=job.key, work=job.work.value, title=job.title, outcome=outcome, **told)
 
 
 class Store:
@@ -74,22 +39,18 @@ class Store:
         self.folder = folder
         marker = folder / "store.json"
         if marker.is_file():
-            told = parse_json(read_bytes(marker, "the store"))
-            if not isinstance(told, dict) or told.get("format") != FORMAT:
-                raise RunError(
-                    f"{marker} is none of a store {FORMAT!r}: another version wrote it; choose another --store"
-                )
+            read_document(StoreFile, read_bytes(marker, "the store"), str(marker), RunError)
             return
         if folder.exists() and (not folder.is_dir() or any(found.name[0] != "." for found in folder.iterdir())):
             if marker.is_file():  # another process made it just now
                 return
-            raise InvalidArgument(f"--store {folder} is not empty and not a store: choose another folder")
+            raise InvalidArgument(f"`store` {folder} is not empty and not a store: choose another folder")
         self._mark(marker)
 
     def _mark(self, marker: Path) -> None:
         """Under a name of its own first: several processes may begin with the same store."""
         own = marker.with_name(f".store-{uuid.uuid4().hex}")
-        write_text(own, plain_json({"format": FORMAT}))
+        write_text(own, write_document(StoreFile()))
         own.replace(marker)
 
     def place(self, key: str) -> Path:
@@ -102,14 +63,14 @@ class Store:
         if not path.is_file():
             return None
         try:
-            found = Entry.from_json(parse_json(read_bytes(path, "an entry of the store")))
+            found = read_document(Entry, read_bytes(path, "an entry of the store"), str(path))
         except DataError:
             return None
         return found if found.key == key else None
 
     def keep(self, entry: Entry) -> None:
         """Note how a job ended. The last thing that is written of it."""
-        write_text(self.place(entry.key) / "entry.json", plain_json(entry.as_json()))
+        write_text(self.place(entry.key) / "entry.json", write_document(entry))
 
     def discard(self, key: str) -> None:
         """Forget how a job ended; what it has computed so far stays and is continued."""

@@ -5,53 +5,50 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
-from expunge.core.hashing import parse_json, plain_json
+from expunge.core.values import Undecided
 from expunge.core.version import __version__
-from expunge.study.engine import Engine
+from expunge.records.figures import FIGURES as MEASURED
+from expunge.records.figures import Figure
+from expunge.records.form import read_document, write_document
+from expunge.records.results import Results, StudyCost
+from expunge.records.study_store import Outcome, StudyFile
+from expunge.study.axes import Axis
+from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
 from expunge.study.progress import Standing, Watch
-from expunge.study.results import Damaged, Results
-from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
-from expunge.study.store import Outcome, Store
+from expunge.study.results import Damaged, Gathered
+from expunge.study.scheduler import carry_out_jobs, known_outcomes
+from expunge.study.store import Store
 from expunge.study.study_file import Study, read_study
 from expunge.train.folder import writing
 from expunge.train.profile import processor
 
-FORMAT = "expunge/study/1"
 MOST_ROUNDS = 5
 FIGURES = (
     "forgetting-gap",
     "utility-gap",
     "average-gap",
-    "forget-accuracy",
-    "retain-accuracy",
-    "test-accuracy",
-    "membership-classifier",
-    "loss-threshold",
-    "mean-margin",
-    "cost",
-    "seconds",
+    *(name for name in MEASURED if not name.endswith("-gap")),
 )
 PARTS = ("mean", "low", "high", "n")
 
 
 def _local(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
     if address is not None:
-        raise InvalidArgument(f"--address {address} is for --engine ray: the local engine runs on this machine")
+        raise InvalidArgument(f"`address` {address} is for `engine` ray: the local engine runs on this machine")
     return LocalEngine(store, cores() if jobs is None else jobs, log)
 
 
@@ -73,30 +70,34 @@ def study(
     jobs: int | None = None,
     address: str | None = None,
     data: str | None = None,
+    axes: Sequence[Axis] = (),
     draw_only: bool = False,
     command: str | None = None,
     show: Callable[[Standing], None] | None = None,
     say: Callable[[str], None] | None = None,
     warn: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Do what the store lacks, write ``results.json`` and ``results.csv`` into ``out``, and return the results.
 
-    The same call continues an interrupted study. ``store`` may be shared by several studies, also at the same time.
+    The same call continues an interrupted study. ``axes`` are fields of the trainings that vary besides what the file
+    varies: ``[Axis("epochs", (10, 20))]``. ``store`` may be shared by several studies, also at the same time.
     ``draw_only`` computes nothing. ``show`` is given the standing about every second, ``say`` lines for a log, ``warn``
     what failed.
     """
     if engine not in ENGINES:
-        raise InvalidArgument(f"--engine {engine!r} is not one of {', '.join(ENGINES)}")
+        raise InvalidArgument(f"`engine` {engine!r} is not one of {', '.join(ENGINES)}")
     if draw_only and (jobs is not None or address is not None):
-        raise InvalidArgument("--draw computes nothing: leave --jobs and --address out")
-    planned = read_study(path, location=data)
+        raise InvalidArgument("`draw_only` computes nothing: leave `jobs` and `address` out")
+    planned = read_study(path, location=data, axes=axes)
     folder = Path(out)
     grid = lay_out(planned)
     with writing(folder):
         _mark(folder, planned)
         place = Path(store) if store is not None else folder / "store"
         if draw_only and not (place / "store.json").is_file():
-            raise InvalidArgument(f"--draw finds no store at {place}: name it with --store, or leave --draw out")
+            raise InvalidArgument(
+                f"`draw_only` finds no store at {place}: name it with `store`, or leave `draw_only` out"
+            )
         kept = Store(place)
         started = time.perf_counter()
         watch = Watch(1, folder, show, _logged(folder, say), warn)
@@ -106,21 +107,21 @@ def study(
             if not outcomes.entries:
                 raise InvalidArgument(
                     f"the store {place} holds none of the {len(grid.jobs)} jobs of this study: there is nothing to "
-                    "draw; name another with --store, or leave --draw out"
+                    "draw; name another with `store`, or leave `draw_only` out"
                 )
-            found = Results(planned, grid, kept, outcomes).as_json()
+            found = Gathered(planned, grid, kept, outcomes)
         else:
             with ENGINES[engine](kept, grid, jobs, address, folder / "workers.log") as chosen:
                 places = chosen.places
                 watch.places = places
-                outcomes, found = _done(planned, grid, kept, chosen, watch)
-        found |= _circumstances(planned, command, engine, places, outcomes, time.perf_counter() - started)
-        write_text(folder / "results.json", plain_json(found))
-        write_text(folder / "results.csv", as_csv(found))
-    return found
+                found = _done(planned, grid, kept, chosen, watch)
+        results = _results(found, command, {"name": engine, "jobs": places}, time.perf_counter() - started)
+        write_text(folder / Results.NAME, write_document(results))
+        write_text(folder / "results.csv", as_csv(results))
+    return results
 
 
-def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch) -> tuple[Outcomes, dict[str, Any]]:
+def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch) -> Gathered:
     """Carry the jobs out and read the results; what is found damaged is taken back and made again, a few times."""
     needs = {job.key: job.needs for job in grid.jobs}
     for _ in range(MOST_ROUNDS):
@@ -129,7 +130,7 @@ def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch
         if any(outcomes.done(need) and store.entry(need) is None for key in failed for need in needs[key]):
             continue  # a job found an input damaged and took it back
         try:
-            return outcomes, Results(planned, grid, store, outcomes).as_json()
+            return Gathered(planned, grid, store, outcomes)
         except Damaged as error:
             store.discard(error.key)
             shutil.rmtree(store.place(error.key), ignore_errors=True)
@@ -143,22 +144,23 @@ def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch
 def _mark(folder: Path, planned: Study) -> None:
     """A folder is one study's; what it draws is not mixed with another's."""
     marker = folder / "study.json"
-    told = {"format": FORMAT, "name": planned.name}
     if marker.is_file():
-        found = parse_json(marker.read_bytes())
-        if found != told:
-            other = found.get("name") if isinstance(found, Mapping) else None
+        try:
+            other = read_document(StudyFile, marker.read_bytes(), str(marker)).name
+        except DataError:
+            other = None
+        if other != planned.name:
             raise InvalidArgument(
-                f"--out {folder} holds the study {other!r}, this one is {planned.name!r}: choose another folder, and "
-                f"--store {folder / 'store'} to share what is computed"
+                f"`out` {folder} holds the study {other!r}, this one is {planned.name!r}: choose another folder, and "
+                f"`store` {folder / 'store'} to share what is computed"
             )
         return
     foreign = [item.name for item in folder.iterdir() if not item.name.startswith(".") and item.name != "store"]
     if foreign:
         raise InvalidArgument(
-            f"--out {folder} is not empty and no study (it holds {foreign[0]!r}): choose another folder"
+            f"`out` {folder} is not empty and no study (it holds {foreign[0]!r}): choose another folder"
         )
-    write_text(marker, plain_json(told))
+    write_text(marker, write_document(StudyFile(name=planned.name)))
 
 
 def _logged(folder: Path, say: Callable[[str], None] | None) -> Callable[[str], None]:
@@ -180,10 +182,9 @@ def _logged(folder: Path, say: Callable[[str], None] | None) -> Callable[[str], 
     return both
 
 
-def _circumstances(
-    planned: Study, command: str | None, engine: str, places: int, outcomes: Outcomes, seconds: float
-) -> dict[str, Any]:
-    """When, where, how fast and with what: all that may differ between two identical studies."""
+def _results(found: Gathered, command: str | None, engine: Mapping[str, Any], seconds: float) -> Results:
+    """What was found, and when, where, how fast and with what: these may differ between two identical studies."""
+    planned, outcomes = found.study, found.outcomes
     entries = outcomes.entries.values()
     devices = sorted({training.device for training in planned.trainings})
     machine = {
@@ -194,50 +195,59 @@ def _circumstances(
     }
     if any(device.startswith("cuda") for device in devices) and torch.cuda.is_available():
         machine["accelerator"] = torch.cuda.get_device_name()
-    return {
-        "date": datetime.date.today().isoformat(),
-        "command": command or f"expunge study {planned.path}",
-        "machine": machine,
-        "versions": {"expunge": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
-        "engine": {"name": engine, "jobs": places},
-        "cost": {
-            "jobs": len(entries) + len(outcomes.left_out),
-            "reused": outcomes.reused,
-            "refused": sum(entry.outcome is Outcome.REFUSED for entry in entries),
-            "failed": sum(entry.outcome is Outcome.FAILED for entry in entries),
-            "left_out": len(outcomes.left_out),
-            "example_steps": round(sum(entry.example_steps for entry in entries), 3),
-            "job_seconds": round(sum(entry.seconds for entry in entries), 3),
-            "seconds": round(seconds, 3),
-        },
-    }
+    return Results(
+        name=planned.name,
+        title=planned.title,
+        date=datetime.date.today().isoformat(),
+        command=command or f"expunge study {planned.path}",
+        machine=machine,
+        versions={"expunge": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+        engine=engine,
+        seeds=planned.seeds,
+        references=planned.references,
+        digest=found.digest,
+        complete=found.complete,
+        cost=StudyCost(
+            jobs=len(entries) + len(outcomes.left_out),
+            reused=outcomes.reused,
+            refused=sum(entry.outcome is Outcome.REFUSED for entry in entries),
+            failed=sum(entry.outcome is Outcome.FAILED for entry in entries),
+            left_out=len(outcomes.left_out),
+            example_steps=round(sum(entry.example_steps for entry in entries), 3),
+            job_seconds=round(sum(entry.seconds for entry in entries), 3),
+            seconds=round(seconds, 3),
+        ),
+        settings=found.settings,
+        problems=found.problems,
+    )
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def as_csv(results: Mapping[str, Any]) -> str:
+def as_csv(results: Results) -> str:
     """One line for each row of each setting, with mean, low and high of every figure; empty where undecided."""
     written = io.StringIO()
     heads = [f"{name} {part}" for name in FIGURES for part in PARTS]
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", "marks", *heads])
-    for setting in results["settings"]:
-        for row in setting["rows"]:
-            figures = [row["figures"].get(name, {}) for name in FIGURES]
+    for setting in results.settings:
+        for row in setting.rows:
             writer.writerow(
                 [
-                    setting["id"],
-                    row["label"],
-                    row["method"],
-                    row["guarantee"] or "",
-                    row["tuning"]["state"],
-                    sum(seed["status"] == "done" for seed in row["seeds"]),
-                    " ".join(f"{name}:{count}" for name, count in row["verdicts"].items()),
-                    ", ".join(mark["mark"] for mark in row["marks"]),
-                    *("" if part not in figure else f"{figure[part]:.6g}" for figure in figures for part in PARTS),
+                    setting.id,
+                    row.label,
+                    row.method,
+                    row.guarantee or "",
+                    row.tuning.state,
+                    row.count("done"),
+                    " ".join(f"{name}:{count}" for name, count in row.verdicts.items()),
+                    ", ".join(mark.mark for mark in row.marks),
+                    *(part for name in FIGURES for part in _parts(row.figures[name])),
                 ]
             )
     return written.getvalue()
+
+
+def _parts(figure: Figure) -> tuple[str, str, str, str]:
+    if isinstance(figure, Undecided):
+        return "", "", "", ""
+    low, high = ("" if end is None else f"{end:.6g}" for end in (figure.lower, figure.upper))
+    return f"{figure.mean:.6g}", low, high, f"{figure.n:.6g}"

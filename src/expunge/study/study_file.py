@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -16,42 +16,20 @@ from expunge.data.source import LISTS, Source
 from expunge.data.splits import SplitBy
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
+from expunge.records.tuning import MOST_TRIALS
+from expunge.study.axes import OWN, Axis, Data, Forget
 from expunge.study.toml_lines import Lines
 from expunge.study.training_table import Training, read_training
 
 LARGEST_FILE = 2**20
 LARGEST_SEED = 999_999
-MOST_SEEDS, MOST_REFERENCES, MOST_TRIALS = 1000, 1000, 10_000
+MOST_SEEDS, MOST_REFERENCES = 1000, 1000
 TOP = ("title", "seeds", "references", "budget", "methods", "data", "training", "forget", "tuning", "method")
-SEED = "{seed}"
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Data:
-    """A data set and how it is split."""
-
-    name: str
-    source: Source
-    split_seed: int
-    split_by: SplitBy
-
-
-@dataclass(frozen=True)
-class Forget:
-    """A forget set by its rules; ``{seed}`` in a rule makes one for each seed. ``data`` is what it is for, or all."""
-
-    name: str
-    title: str
-    rules: tuple[str, ...]
-    data: tuple[str, ...]
-
-    def rules_of(self, seed: int) -> tuple[str, ...]:
-        return tuple(rule.replace(SEED, str(seed)) for rule in self.rules)
-
-
-@dataclass(frozen=True)
-class Row:
+class Entrant:
     """A line of the leaderboard: a method and its fields, set by hand or not."""
 
     label: str
@@ -60,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Rehearsals:
     """How fields are chosen: so many trials a method on pseudo-forget sets like those that are to be forgotten."""
 
     trials: int
@@ -69,31 +47,47 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Study:
-    """All that a study file says."""
+    """All that a study file says. Its axes are data, training, forget and budget, and further ones that were given."""
 
     path: Path
     title: str
     seeds: tuple[int, ...]
     references: int
-    budgets: tuple[float, ...]
-    data: tuple[Data, ...]
-    trainings: tuple[Training, ...]
-    forget: tuple[Forget, ...]
-    rows: tuple[Row, ...]
-    tuning: Tuning | None
+    axes: tuple[Axis, ...]
+    rows: tuple[Entrant, ...]
+    tuning: Rehearsals | None
     lines: Lines
 
     @property
     def name(self) -> str:
         return self.path.stem
 
+    @property
+    def data(self) -> tuple[Data, ...]:
+        return self.axes[0].values
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        return self.axes[1].values
+
+    @property
+    def forget(self) -> tuple[Forget, ...]:
+        return self.axes[2].values
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        return self.axes[3].values
+
     def said(self, error: ExpungeError, *path: str | int) -> InvalidArgument:
         """An error with the line of what caused it."""
         return InvalidArgument(f"{self.path}, line {self.lines.of(path, str(error))}: {error}")
 
 
-def read_study(path: Path | str, *, location: str | None = None) -> Study:
-    """Read and check a study file. ``location`` says where its one data set lies, if not where the file says."""
+def read_study(path: Path | str, *, location: str | None = None, axes: Sequence[Axis] = ()) -> Study:
+    """Read and check a study file. ``location`` says where its one data set lies, if not where the file says.
+
+    ``axes`` are further ones, each a field of all trainings: ``Axis("epochs", (10, 20))``.
+    """
     place = Path(path)
     if place.is_dir():
         raise InvalidArgument(f"{place} is a folder: name a study file, for example studies/smoke.toml")
@@ -112,7 +106,7 @@ def read_study(path: Path | str, *, location: str | None = None) -> Study:
         raise InvalidArgument(f"{place} holds a number that is none ({str(error)[:100]})") from None
     except RecursionError:
         raise InvalidArgument(f"{place} nests too deep to be a study file") from None
-    return _Reader(place, table, Lines(text)).study(location)
+    return _Reader(place, table, Lines(text)).study(location, axes)
 
 
 class _Reader:
@@ -134,30 +128,37 @@ class _Reader:
             line = self.lines.of(path, str(error))
             raise InvalidArgument(f"{self.place}, line {line}: {error}") from None
 
-    def study(self, location: str | None) -> Study:
+    def study(self, location: str | None, further: Sequence[Axis]) -> Study:
         self.known(self.table, TOP, "a study")
         data = self.data(location)
-        names = tuple(item.name for item in data)
         trainings = tuple(
             self.checked(partial(read_training, name, table), "training", name)
             for name, table in self.tables("training").items()
         )
         for training in trainings:
-            self.belongs(training.data, names, "training", training.name)
+            self.belongs(training.data, tuple(item.name for item in data), "training", training.name)
         rows = self.rows()
         return Study(
             path=self.place,
             title=self.text(self.table, "title", self.place.stem),
             seeds=self.seeds(),
             references=self.whole(self.table, "references", 0, MOST_REFERENCES, 6),
-            budgets=self.budgets(),
-            data=data,
-            trainings=trainings,
-            forget=self.forget(names),
+            axes=self.axes(data, trainings, further),
             rows=rows,
             tuning=self.tuning(),
             lines=self.lines,
         )
+
+    def axes(
+        self, data: tuple[Data, ...], trainings: tuple[Training, ...], further: Sequence[Axis]
+    ) -> tuple[Axis, ...]:
+        budgets, forget = self.budgets(), self.forget(tuple(item.name for item in data))
+        own = zip(OWN, (data, trainings, forget, budgets), strict=True)
+        found = (*(Axis(name, values) for name, values in own), *further)
+        names = [axis.name for axis in found]
+        if len(set(names)) < len(names):
+            raise InvalidArgument(f"`axes` makes {', '.join(names)} the axes of {self.place}: name each once")
+        return found
 
     def known(self, table: Mapping[str, Any], names: tuple[str, ...], what: str, *path: str | int) -> None:
         for name in table:
@@ -228,7 +229,7 @@ class _Reader:
     def data(self, location: str | None) -> tuple[Data, ...]:
         tables = self.tables("data")
         if location is not None and len(tables) > 1:
-            raise InvalidArgument(f"--data {location} is for a study with one data set, {self.place} has {len(tables)}")
+            raise InvalidArgument(f"`data` {location} is for a study with one data set, {self.place} has {len(tables)}")
         return tuple(self.one_data(name, table, location) for name, table in tables.items())
 
     def one_data(self, name: str, table: Mapping[str, Any], location: str | None) -> Data:
@@ -267,13 +268,13 @@ class _Reader:
                 listed = ", ".join(data)
                 raise self.fail(f"data {name!r} is not one of {listed}{nearest(name, data)}", *path, "data")
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[Entrant, ...]:
         value = self.table.get("methods", [] if "method" in self.table else "all")
         if value != "all" and (not isinstance(value, list) or not all(isinstance(item, str) for item in value)):
             raise self.fail(f'methods {value!r} must be "all" or a list of names; see `expunge methods`', "methods")
         names = list(methods()) if value == "all" else value
         named = [self.checked(partial(make_method, name), "methods") for name in names]
-        found = [Row(method.name, method, False) for method in named]
+        found = [Entrant(method.name, method, False) for method in named]
         tables = self.table.get("method", [])
         if not isinstance(tables, list):
             raise self.fail("write [[method]] with double brackets: there may be several", "method")
@@ -286,7 +287,7 @@ class _Reader:
             raise self.fail(f"two rows are called {twice!r}: name it once, or give one of them a label", "methods")
         return tuple(found)
 
-    def row(self, index: int, table: Any) -> Row:
+    def row(self, index: int, table: Any) -> Entrant:
         where = ("method", index)
         if not isinstance(table, Mapping):
             raise self.fail("write [[method]] with double brackets: there may be several", "method")
@@ -298,16 +299,16 @@ class _Reader:
             raise self.fail(f"set {settings!r} must be a table such as {{ rate = 0.01 }}", *where, "set")
         written = {key: _written(value) for key, value in settings.items()}
         method = self.checked(partial(make_method, name, written), *where, "set")
-        return Row(self.text(table, "label", method.name, *where), method, bool(settings))
+        return Entrant(self.text(table, "label", method.name, *where), method, bool(settings))
 
-    def tuning(self) -> Tuning | None:
+    def tuning(self) -> Rehearsals | None:
         table = self.table.get("tuning")
         if table is None:
             return None
         if not isinstance(table, Mapping):
             raise self.fail("write [tuning], then trials = 30", "tuning")
         self.known(table, ("trials", "seed"), "tuning", "tuning")
-        return Tuning(
+        return Rehearsals(
             trials=self.whole(table, "trials", 1, MOST_TRIALS, 30, "tuning"),
             seed=self.whole(table, "seed", 0, 2**31, 0, "tuning"),
         )

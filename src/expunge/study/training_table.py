@@ -45,9 +45,10 @@ WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or
 
 @dataclass(frozen=True)
 class Training:
-    """Fields of a recipe without its seed; ``data`` is what it is for, or all."""
+    """Fields of a recipe without its seed, as a table and as it is read; ``data`` is what it is for, or all."""
 
     name: str
+    table: Mapping[str, Any]
     fields: Mapping[str, Any]
     device: str
     checkpoint_interval: int | None
@@ -56,6 +57,10 @@ class Training:
     def recipe(self, dataset: Dataset, seed: int) -> Recipe:
         """The recipe for a data set and a seed."""
         return make_recipe(dataset, seed=seed, **self.fields)
+
+    def changed(self, fields: Mapping[str, Any]) -> Training:
+        """The same but for these fields."""
+        return read_training(self.name, {**self.table, **fields}) if fields else self
 
 
 def read_training(name: str, table: Mapping[str, Any]) -> Training:
@@ -73,7 +78,7 @@ def read_training(name: str, table: Mapping[str, Any]) -> Training:
     wanted = [data] if isinstance(data, str) else data
     if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
         raise InvalidArgument(f"data {data!r} must be a name or a list of names")
-    return Training(name, made, table.get("device", "cpu"), table.get("checkpoint_interval"), tuple(wanted))
+    return Training(name, table, made, table.get("device", "cpu"), table.get("checkpoint_interval"), tuple(wanted))
 
 
 def _check(key: str, value: Any) -> None:

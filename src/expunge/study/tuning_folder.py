@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.files import append_bytes
+from expunge.core.files import append_bytes, write_text
 from expunge.core.hashing import parse_json
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
 from expunge.methods.contract import DEFAULT_BUDGET
 from expunge.methods.lookup import find_method, methods
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import from_plain, to_plain, write_document
+from expunge.records.tuning import JobAsked, KeptTrial, OracleAsked, RehearsalAsked, TuneAsked, Tuned, Tuning
 from expunge.study.pseudo_sets import find_kind, pseudo_sets, twin_seeds
 from expunge.study.rehearsal import Data, Rehearsal, check_rehearsable, described_slots, prepare, prepare_oracle
-from expunge.study.score import Mode
 from expunge.study.search import check_trials, optuna_version
-from expunge.study.tuning import TRIALS, Record, check_budget, tune_method, tuning_of, write_tuning
+from expunge.study.tuning import TRIALS, check_budget, tune_method, tuning_of
 from expunge.train.folder import writing
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 from expunge.train.trace import Trace
 
@@ -61,7 +62,7 @@ def tune(
     device: str | None = None,
     oracle: Oracle | None = None,
     bar: Bar | None = None,
-) -> Record:
+) -> Tuning:
     """Choose fields for some methods, or for ``all`` that have a budget, by rehearsal; write and return the tuning.
 
     The twins are trained without the rows to avoid, so that nothing here reads them. Every finished trial is kept in
@@ -78,7 +79,7 @@ def tune(
     nobody = np.zeros(0, dtype=np.int64)
     spared = choose(avoid, train, root=root, forgotten=found.tombstones).slots if avoid else nobody
     check_rehearsable(found, rows, spared)
-    request: Record = {
+    asked: dict[str, Any] = {
         "weights_digest": found.weights_digest,
         "data_root": root,
         "forgotten": described_slots(found.tombstones),
@@ -90,19 +91,14 @@ def tune(
     }
     if oracle is not None:
         forget = choose(oracle.forget, train, root=root, forgotten=found.tombstones)
-        aim = {
-            "mode": Mode.ORACLE.value,
-            "reference": oracle.reference.weights_digest,
-            "forget": described_slots(forget.slots),
-        }
+        wanted = OracleAsked(**asked, reference=oracle.reference.weights_digest, forget=described_slots(forget.slots))
         with writing(folder):
-            book = TrialBook(folder, {**request, **aim})
+            book = TrialBook(folder, wanted)
             rehearsal = prepare_oracle(found, oracle.reference, forget, seed=seed, data=rows, device=device)
             return _tuned(rehearsal, chosen, book, budget, trials, seed, bar)
     sets = pseudo_sets(train, kind=kind, size=size, seed=seed, avoid=spared, forgotten=found.tombstones)
-    aim = {"mode": Mode.REHEARSAL.value, "kind": kind, "size": size, "avoid": described_slots(spared)}
     with writing(folder):
-        book = TrialBook(folder, {**request, **aim})
+        book = TrialBook(folder, RehearsalAsked(**asked, kind=kind, size=size, avoid=described_slots(spared)))
         twins: list[Run] = []
         for number, (slots, training_seed) in enumerate(
             zip(sets, twin_seeds(seed, found.recipe.seed), strict=True), start=1
@@ -125,28 +121,28 @@ def tune(
 
 def _tuned(
     rehearsal: Rehearsal, named: Sequence[str], book: TrialBook, budget: float, trials: int, seed: int, bar: Bar
-) -> Record:
-    entries: list[Record] = []
+) -> Tuning:
+    entries: list[Tuned] = []
     for name in dict.fromkeys([*book.methods, *named]):  # what the folder holds already stays in the tuning
         with bar(f"tune {name}") as progress:
             done = 0
 
-            def keep(record: Record, *, progress: Progress = progress) -> None:
+            def keep(record: KeptTrial, *, progress: Progress = progress) -> None:
                 nonlocal done
                 book.add(record)
                 done += 1
                 progress(min(done, trials), trials)
 
-            kept = book.of(name)
-            done = len(kept)
             try:
+                kept = book.of(name)
+                done = len(kept)
                 entries.append(
                     tune_method(name, rehearsal, budget=budget, trials=trials, seed=seed, kept=kept, on_trial=keep)
                 )
             except DataError as error:
-                raise RunError(f"{book.path}: {error}; choose another --out, or remove this folder") from None
+                raise RunError(f"{book.path}: {error}; choose another `out`, or remove this folder") from None
     content = tuning_of(rehearsal, entries, budget=budget, trials=trials, seed=seed)
-    write_tuning(book.folder / "tuning.json", content)
+    write_text(book.folder / "tuning.json", write_document(content))
     return content
 
 
@@ -165,53 +161,56 @@ def _methods(named: Sequence[str]) -> list[str]:
             )
         found.append(method.name)
     if not found:
-        raise InvalidArgument(f"no method to tune was named: give --method NAME, or --method {ALL}")
+        raise InvalidArgument(f"no method to tune was named: give `named` a method's name, or {ALL}")
     return list(dict.fromkeys(found))
 
 
 class TrialBook:
     """trials.jsonl: first what was asked for, then each trial as it ended. A line cut short by a kill is dropped."""
 
-    def __init__(self, folder: Path, request: Record) -> None:
+    def __init__(self, folder: Path, asked: TuneAsked | JobAsked) -> None:
         self.folder = folder
         self.path = folder / "trials.jsonl"
+        request = to_plain(asked)
         lines = self._lines() if self.path.exists() else []
         if not lines:
             foreign = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
             foreign = [name for name in foreign if name != self.path.name]
             if foreign:
                 raise RunError(
-                    f"{folder} is not empty and not a tuning (it holds {foreign[0]!r}): choose another --out"
+                    f"{folder} is not empty and not a tuning (it holds {foreign[0]!r}): choose another `out`"
                 )
             self._append({"request": request})
-        elif lines[0].get("request") != request:
-            told = lines[0].get("request")
+        elif (told := lines[0].get("request")) != request:
             differing = sorted(
                 name for name in request if not isinstance(told, dict) or told.get(name) != request[name]
             )
             raise RunError(
                 f"{folder} holds another tuning (another {', '.join(differing) or 'request'} than asked for): choose "
-                "another --out, or remove that folder"
+                "another `out`, or remove that folder"
             )
         self._records = lines[1:]
 
-    def of(self, name: str) -> list[Record]:
+    def of(self, name: str) -> list[KeptTrial]:
         """The trials of a method, as they were added."""
-        return [record for record in self._records if record.get("method") == name]
+        try:
+            return [from_plain(KeptTrial, told, "it") for told in self._records if told.get("method") == name]
+        except DataError as error:
+            raise DataError(f"a kept trial cannot be read ({error})") from None
 
     @property
     def methods(self) -> list[str]:
         """Names of those that have trials, in their order."""
         return list(dict.fromkeys(str(record.get("method")) for record in self._records))
 
-    def add(self, record: Record) -> None:
-        self._append(record)
+    def add(self, record: KeptTrial) -> None:
+        self._append(to_plain(record))
 
-    def _append(self, record: Record) -> None:
-        line = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    def _append(self, value: Any) -> None:
+        line = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
         append_bytes(self.path, line.encode() + b"\n")
 
-    def _lines(self) -> list[Record]:
+    def _lines(self) -> list[Any]:
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         found: list[Any] = []
@@ -219,9 +218,9 @@ class TrialBook:
             try:
                 found.append(parse_json(line))
             except DataError as error:
-                raise RunError(f"{self.path}, line {number}: {error}; choose another --out") from None
+                raise RunError(f"{self.path}, line {number}: {error}; choose another `out`") from None
             if not isinstance(found[-1], dict):
-                raise RunError(f"{self.path}, line {number} is no trial: the file was altered; choose another --out")
+                raise RunError(f"{self.path}, line {number} is no trial: the file was altered; choose another `out`")
         if len(whole) != len(content):
             with self.path.open("r+b") as handle:
                 handle.truncate(len(whole))

@@ -22,7 +22,9 @@ from expunge.core.errors import (
     UnsupportedEver,
     UnsupportedYet,
 )
+from expunge.core.files import write_text
 from expunge.core.hashing import canonical_json
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
@@ -30,18 +32,20 @@ from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write
 from expunge.measure.evaluate import evaluate
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import to_plain
+from expunge.records.form import to_plain, write_document
+from expunge.records.run_file import TunedFields
+from expunge.records.study_store import Entry, Outcome
+from expunge.records.tuning import JobAsked, KeptTrial
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
 from expunge.study.job import Job, Work
 from expunge.study.opened import OpenedData
 from expunge.study.rehearsal import Rehearsal, prepare
 from expunge.study.search import check_optuna
-from expunge.study.store import Entry, Outcome, Store
-from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of, write_tuning
+from expunge.study.store import Store, ended
+from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of
 from expunge.study.tuning_folder import TrialBook
 from expunge.train.folder import sound
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.trace import Trace
@@ -82,11 +86,11 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
         at = At(store.place(job.key), store, data, progress)
         begun = any(at.folder.glob("*"))
         started = time.perf_counter()
-        ended = _attempt(job, at)
-        if begun and isinstance(ended, RunError | DataError) and not isinstance(ended, Diverged) and not _passes(ended):
+        came = _attempt(job, at)
+        if begun and isinstance(came, RunError | DataError) and not isinstance(came, Diverged) and not _passes(came):
             _leave(at.folder)  # what was begun cannot be continued, here or at all: from the start then
-            ended = _attempt(job, at)
-        entry = _entry(job, ended, round(time.perf_counter() - started, 3))
+            came = _attempt(job, at)
+        entry = _entry(job, came, round(time.perf_counter() - started, 3))
         if entry.outcome is Outcome.REFUSED:
             _leave(at.folder)
         with suppress(RunError):  # where even the note cannot be kept, the job is begun again another time
@@ -105,20 +109,19 @@ def _attempt(job: Job, at: At) -> Result | Exception:
         return error
 
 
-def _entry(job: Job, ended: Result | Exception, seconds: float) -> Entry:
-    named: dict[str, Any] = {"key": job.key, "work": job.work.value, "title": job.title, "seconds": seconds}
-    match ended:
+def _entry(job: Job, came: Result | Exception, seconds: float) -> Entry:
+    match came:
         case Result(digest, example_steps):
-            return Entry(outcome=Outcome.DONE, digest=digest, example_steps=example_steps, **named)
-        case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(ended):
-            return Entry(outcome=Outcome.REFUSED, reason=str(ended), **named)
+            return ended(job, Outcome.DONE, digest=digest, example_steps=example_steps, seconds=seconds)
+        case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(came):
+            return ended(job, Outcome.REFUSED, reason=str(came), seconds=seconds)
         case ExpungeError():
-            return Entry(outcome=Outcome.FAILED, reason=str(ended), **named)
+            return ended(job, Outcome.FAILED, reason=str(came), seconds=seconds)
         case _:
-            frames = traceback.extract_tb(ended.__traceback__)
+            frames = traceback.extract_tb(came.__traceback__)
             where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
-            what = f"{type(ended).__name__}: {' '.join(str(ended).split())[:300]}"
-            return Entry(outcome=Outcome.FAILED, reason=f"{what} (not foreseen; {where})", **named)
+            what = f"{type(came).__name__}: {' '.join(str(came).split())[:300]}"
+            return ended(job, Outcome.FAILED, reason=f"{what} (not foreseen; {where})", seconds=seconds)
 
 
 class _NotHere(RunError):
@@ -206,7 +209,7 @@ def _train(job: Job, at: At) -> Result:
         trace=Trace.OFF,
         progress=at.progress,
     )
-    if run.told.data.roots != spec["roots"]:
+    if to_plain(run.told.data.roots) != spec["roots"]:
         location = means["data"]["source"]["location"]
         raise DataError(f"the data at {location} changed while the study ran: start it again")
     if slots is not None:  # a reference is never replayed from
@@ -217,7 +220,7 @@ def _train(job: Job, at: At) -> Result:
 def _unlearn(job: Job, at: At) -> Result:
     spec, means = job.spec, job.means
     parent = Run.open(at.input(job.one("original")))
-    chosen: Mapping[str, Any] | None = None
+    chosen: TunedFields | None = None
     method = method_from_json(spec["method"])
     if "tuning" in job.inputs:
         method, chosen = chosen_entry(read_tuning(at.input(job.one("tuning")) / "tuning.json"), method.name)
@@ -241,7 +244,7 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     with pinned(run.recipe):
         rows = at.data.rows(job.means["data"])
         write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(run.told.device)))
-    return Result(digest_of(job.work, to_plain(run.told)), float(run.result.example_steps))
+    return Result(digest_of(run.told), float(run.result.example_steps))
 
 
 def _evaluate(job: Job, at: At) -> Result:
@@ -260,7 +263,7 @@ def _evaluate(job: Job, at: At) -> Result:
         beliefs=stored,
         known=at.data.measured,
     )
-    return Result(digest_of(job.work, to_plain(evaluation)), 0.0)
+    return Result(digest_of(evaluation), 0.0)
 
 
 def _tune(job: Job, at: At) -> Result:
@@ -268,7 +271,7 @@ def _tune(job: Job, at: At) -> Result:
     spec = job.spec
     original, twins = at.input(job.one("original")), [Run.open(at.input(key)) for key in job.inputs["twins"]]
     at.folder.mkdir(parents=True, exist_ok=True)
-    book = TrialBook(at.folder, {"job": job.key})
+    book = TrialBook(at.folder, JobAsked(job=job.key))
     told = canonical_json({"inputs": {role: list(keys) for role, keys in job.inputs.items()}, "spec": _aim(spec)}).hex()
 
     def make() -> Rehearsal:
@@ -285,9 +288,9 @@ def _tune(job: Job, at: At) -> Result:
     rehearsal = at.data.last(told, make)
     done = len(book.of(spec["method"]))
 
-    def tell(record: Mapping[str, Any]) -> None:
+    def tell(record: KeptTrial) -> None:
         nonlocal done
-        book.add(dict(record))
+        book.add(record)
         done += 1
         if at.progress is not None:
             at.progress(done, spec["trials"] + 2)
@@ -302,8 +305,8 @@ def _tune(job: Job, at: At) -> Result:
         on_trial=tell,
     )
     content = tuning_of(rehearsal, [entry], budget=spec["budget"], trials=spec["trials"], seed=spec["seed"])
-    write_tuning(at.folder / "tuning.json", content)
-    return Result(digest_of(job.work, content), float(entry["cost"]["example_steps"] + entry["cost"]["scoring"]))
+    write_text(at.folder / "tuning.json", write_document(content))
+    return Result(content.digest, entry.cost.example_steps + entry.cost.scoring)
 
 
 def _aim(spec: Mapping[str, Any]) -> dict[str, Any]:

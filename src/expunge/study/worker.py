@@ -10,11 +10,8 @@ import os
 import queue
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import IO, Any
-
-EVERY_SECONDS = 0.5
 
 
 def main() -> None:
@@ -23,6 +20,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a model's factory prints goes to the log, not among the answers
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    from expunge.records.form import from_plain, to_plain
+    from expunge.study.engine import Teller
     from expunge.study.job import Job
     from expunge.study.opened import OpenedData
     from expunge.study.store import Store
@@ -31,9 +30,13 @@ def main() -> None:
     store, data = Store(Path(sys.argv[1])), OpenedData()
     _say(answers, {"ready": os.getpid()})
     while True:
-        job = Job.from_json(json.loads(lines.get()))
-        entry = carry_out(job, store, data, _Teller(answers, job.key))
-        _say(answers, {"ended": entry.as_json()})
+        job = from_plain(Job, json.loads(lines.get()), "a job")
+
+        def tell(done: int, total: int, key: str = job.key) -> None:
+            _say(answers, {"moved": [key, done, total]})
+
+        entry = carry_out(job, store, data, Teller(tell))
+        _say(answers, {"ended": to_plain(entry)})
 
 
 def _listen(lines: queue.SimpleQueue[str]) -> None:
@@ -48,19 +51,6 @@ def _say(answers: IO[str], value: dict[str, Any]) -> None:
         answers.flush()
     except OSError:  # nobody listens any more
         os._exit(0)
-
-
-class _Teller:
-    """Tells how far a job is, not too often."""
-
-    def __init__(self, answers: IO[str], key: str) -> None:
-        self.answers, self.key, self.last = answers, key, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last >= EVERY_SECONDS:
-            self.last = now
-            _say(self.answers, {"moved": [self.key, done, total]})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What makes a model usable by every method and probe: losses, margins, outputs."""
+"""What makes a model usable by every method and probe: losses, signals, outputs."""
 
 from __future__ import annotations
 

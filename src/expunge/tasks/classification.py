@@ -14,9 +14,6 @@ class Classification(ClassTask):
     name = "classification"
     takes = "logits of a softmax over classes"
 
-    def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        return model(batch.inputs)
-
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         logits = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
-        return nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        return nn.functional.cross_entropy(logits, self.labels(batch), reduction="none")

@@ -24,7 +24,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call, jacrev, vmap
 
 from expunge.core.errors import InvalidArgument
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import Batch, ClassTask, Task
 
 ENTRIES = 1 << 26  # numbers held at once while going over rows: 256 MiB in float32
 CACHED_ENTRIES = 1 << 18  # numbers of a product that stay in a processor's cache: 1 MiB in float32
@@ -51,7 +51,7 @@ def squared_gradients(task: Task, model: nn.Module, batch: Batch) -> list[torch.
     return _squares(model, batch, _losses_of(task))
 
 
-def label_squared_gradients(task: Task, model: nn.Module, batch: Batch) -> list[torch.Tensor]:
+def label_squared_gradients(task: ClassTask, model: nn.Module, batch: Batch) -> list[torch.Tensor]:
     """Sum over rows of the expected squared gradient of log p_y with y drawn from the model's own softmax.
 
     The diagonal of the Fisher information, exact, without a draw; the batch's labels are not read. The task's
@@ -91,7 +91,7 @@ def flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
 
 def pieces(batch: Batch, rows: int) -> Iterator[Batch]:
     """A batch cut into batches of so many rows at most."""
-    return map(Batch, batch.inputs.split(rows), batch.labels.split(rows))
+    return (batch.take(slice(start, start + rows)) for start in range(0, max(1, len(batch)), rows))
 
 
 # What is asked of a model.
@@ -106,7 +106,7 @@ def outputs_of(task: Task) -> Values:
     return lambda model, batch: task.outputs(model, batch).flatten(1)
 
 
-def _label_scores_of(task: Task) -> Values:
+def _label_scores_of(task: ClassTask) -> Values:
     """√p_c · log p_c with √p_c held fixed: the squares of these gradients sum to the expectation over labels."""
 
     def values(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -138,11 +138,9 @@ class Asked(nn.Module):
         buffers = {name: buffer.clone() for name, buffer in self.named_buffers()}
         return functional_call(self, buffers | (parameters or {}), (batch,))
 
-    def answer_alone(
-        self, parameters: dict[str, torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        """(columns): the answer to one row, whose inputs and labels come without the dimension of rows."""
-        return self.answer(Batch(inputs[None], labels[None]), parameters)[0]
+    def answer_alone(self, parameters: dict[str, torch.Tensor], row: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(columns): the answer to one row, whose tensors come without the dimension of rows."""
+        return self.answer(Batch({name: value[None] for name, value in row.items()}), parameters)[0]
 
     def pull(self, answer: torch.Tensor, weights: torch.Tensor | None = None) -> Sequence[torch.Tensor]:
         """Gradient of ``answer``, weighted, in each learnt parameter; the graph is kept."""
@@ -191,8 +189,8 @@ def _jacobians(asked: Asked, batch: Batch) -> Iterator[list[torch.Tensor]]:
 def _mapped(asked: Asked, batch: Batch) -> list[torch.Tensor] | None:
     """All rows at once, or nothing if the model cannot be mapped over rows."""
     parameters = {name: parameter.detach() for name, parameter in asked.learnt.items()}
-    each = vmap(jacrev(asked.answer_alone), in_dims=(None, 0, 0))
-    found = _if_mappable(lambda: each(parameters, batch.inputs, batch.labels))
+    each = vmap(jacrev(asked.answer_alone), in_dims=(None, 0))
+    found = _if_mappable(lambda: each(parameters, batch.tensors))
     return None if found is None else list(found.values())
 
 
@@ -357,8 +355,8 @@ def rows_to_factor(asked: Asked, batch: Batch) -> int:
         return 0
     with torch.no_grad():
         beside = asked.answer(both)
-        each = vmap(asked.answer_alone, in_dims=(None, 0, 0))
-        alone = _if_mappable(lambda: each({}, both.inputs, both.labels))
+        each = vmap(asked.answer_alone, in_dims=(None, 0))
+        alone = _if_mappable(lambda: each({}, both.tensors))
     slack = torch.finfo(beside.dtype).eps ** 0.5 * float(beside.abs().max())
     if alone is None or float((alone - beside).abs().max()) > slack:
         return 0

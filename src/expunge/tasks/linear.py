@@ -20,12 +20,9 @@ class LinearTask(ClassTask):
     takes: ClassVar[str] = "a loss that is convex in every score (--task logistic or squared, with --model linear)"
     lipschitz: ClassVar[float]
 
-    def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        return model(batch.inputs)
-
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         scores = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
-        return self.each(scores, batch.labels).sum(dim=1)
+        return self.each(scores, self.labels(batch)).sum(dim=1)
 
     @abstractmethod
     def each(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

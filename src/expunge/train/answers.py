@@ -1,4 +1,4 @@
-"""What a model answers: its beliefs on rows as they are; answers that are not finite are no result."""
+"""What a model answers to rows as they are: a task's signals; answers that are not finite are no result."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ ROWS = 64
 CHUNK = 1024
 
 
-def beliefs(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> np.ndarray:
-    """Logits of the task's beliefs in float64, in eval mode at the recipe's precision, rows not augmented."""
+def signals(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> dict[str, np.ndarray]:
+    """The task's signals of one row at least, in eval mode at the recipe's precision, rows not augmented."""
     task = TASKS[recipe.task]
-    found: list[np.ndarray] = [np.zeros((0, len(recipe.classes)))]
     with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
-        for start in range(0, len(slots), CHUNK):
-            answered = task.outputs(model, examples.plain(slots[start : start + CHUNK]))
-            found.append(task.beliefs(answered.double()).cpu().numpy())
-    return np.concatenate(found)
+        found = [
+            task.signals(model, examples.batch(slots[start : start + CHUNK])) for start in range(0, len(slots), CHUNK)
+        ]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 @contextmanager
@@ -44,7 +43,7 @@ def evaluating(model: nn.Module) -> Generator[None]:
 
 def check_answers(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> None:
     """The first rows of some slots, in eval mode; a look at the result, no part of anybody's work."""
-    rows = examples.plain(slots[:ROWS])
+    rows = examples.batch(slots[:ROWS])
     with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
         finite = torch.isfinite(TASKS[recipe.task].outputs(model, rows)).flatten(1).all(dim=1)
     if not bool(finite.all()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,13 @@ from expunge.core.errors import RunError
 from expunge.core.hashing import sha256
 from expunge.models.front import Fronted
 from expunge.models.resolver import build, factory_digest
-from expunge.schedule.plan import Part, Role, Step, TrainingPlan
+from expunge.schedule.plan import Role, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.task import Task
 from expunge.train.examples import Examples
-from expunge.train.loop import carry_out
-from expunge.train.meter import Meter
-from expunge.train.objective import training_objective
-from expunge.train.optimiser import make_optimiser
 from expunge.train.profile import fingerprint, self_test
-from expunge.train.state import copied, full_state, load_full_state, state_digest, tensors_digest, weights_of
+from expunge.train.segment import StepRunner
+from expunge.train.state import copied, tensors_digest, weights_of
 
 ROWS = 8  # members of each self-test step
 TORCHS_OWN = frozenset(vars(nn.Module()))  # attributes that every module has
@@ -40,7 +37,7 @@ class Exactness:
     lossy: str | None = None  # why a checkpoint does not hold all of the model's state, if so
 
 
-def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task) -> Exactness:
+def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray) -> Exactness:
     """Describe the environment and run the self-tests. Call it with the recipe's profile pinned."""
     digest, repeats = self_test(examples.device, recipe.precision)
     first = build(recipe, schedule.seed)
@@ -49,7 +46,7 @@ def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.
     environment["factory"] = factory_digest(recipe.model, first)
     environment["initial_weights"] = _initial_weights(recipe, schedule, first)
     repeats = repeats and recipe.profile is Profile.EXACT and recipe.threads == 1
-    lossy = _lossy(first) or continues_alike(recipe, schedule, examples, emptied, task, bits=repeats)
+    lossy = _lossy(first) or continues_alike(recipe, schedule, examples, emptied, bits=repeats)
     refused = _refusal(recipe, repeats, environment["factory"]) or lossy
     return Exactness(environment, refused, lossy)
 
@@ -76,79 +73,49 @@ def _refusal(recipe: Recipe, repeats: bool, factory: str) -> str | None:
     return None
 
 
-class _First:
-    """The first steps of a plan, with a few members each."""
-
-    def __init__(self, plan: TrainingPlan, start: int, count: int) -> None:
-        self._plan = plan
-        self._steps: list[Step] = []
-        index = 0
-        while len(self._steps) < start + count and index < plan.total:
-            step = plan.step(index)
-            if step.parts:
-                part = step.parts[Role.RETAIN]
-                few = Part(part.slots[:ROWS], part.chairs[:ROWS], part.width, part.epoch, part.draw)
-                self._steps.append(replace(step, parts={Role.RETAIN: few}))
-            index += 1
-        self._steps = self._steps[start:]
-        self.shard = plan.shard
-        self.seed = plan.seed
-        self.total = len(self._steps)
-
-    def purpose(self, kind: str, role: Role) -> str:
-        return self._plan.purpose(kind, role)
-
-    def step(self, index: int) -> Step:
-        return self._steps[index]
+def _first_steps(plan: TrainingPlan) -> StatedPlan:
+    """The first two steps of a plan in which anybody sits, with a few members each."""
+    steps = [step for step in islice(filter(lambda step: step.parts, map(plan.step, range(plan.total))), 2)]
+    few = [
+        replace(part, slots=part.slots[:ROWS], chairs=part.chairs[:ROWS])
+        for part in (step.parts[Role.RETAIN] for step in steps)
+    ]
+    return StatedPlan(plan.shard, plan.seed, few, [step.rate for step in steps])
 
 
 def continues_alike(
-    recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, task: Task, *, bits: bool
+    recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray, *, bits: bool
 ) -> str | None:
     """Two steps in a row must equal one step, a checkpoint, a fresh object, and one step. None when they do.
 
     Without ``bits`` — where nothing repeats to the bit anyway — only state outside the checkpoint is looked for.
     """
     shard = next((s for s in range(schedule.shards) if np.setdiff1d(schedule.shard_slots(s), emptied).size), 0)
-    plan = TrainingPlan(recipe, schedule, shard, emptied)
-    if _First(plan, 0, 2).total < 2:
+    plan = _first_steps(TrainingPlan(recipe, schedule, shard, emptied))
+    if plan.total < 2:
         return None
 
-    def advance(model: nn.Module, optimiser: torch.optim.Optimizer, start: int, count: int) -> None:
-        model.train()
-        carry_out(
-            _First(plan, start, count),
-            student=model,
-            objective=training_objective,
-            optimiser=optimiser,
-            recipe=recipe,
-            task=task,
-            examples=examples,
-            meter=Meter(),
-        )
+    def made(seed: bytes) -> StepRunner:
+        return StepRunner(recipe, examples, build(recipe, seed, shard))
 
-    straight = build(recipe, schedule.seed, shard).to(examples.device)
-    straight_optimiser = make_optimiser(recipe.optimiser, straight)
-    outside = hidden_state(straight.train())
-    advance(straight, straight_optimiser, 0, 2)
-    moved = sorted(name for name, value in hidden_state(straight).items() if outside.get(name) != value)
+    straight = made(schedule.seed)
+    outside = hidden_state(straight.model.train())
+    straight.run(plan)
+    moved = sorted(name for name, value in hidden_state(straight.model).items() if outside.get(name) != value)
     if moved:
         return (
             f"model {recipe.model!r} changes {moved[0]!r} in training, which is neither a parameter nor a persistent "
             "buffer and would be lost with a checkpoint"
         )
-    paused = build(recipe, schedule.seed, shard).to(examples.device)
-    paused_optimiser = make_optimiser(recipe.optimiser, paused)
-    advance(paused, paused_optimiser, 0, 1)
-    kept = copied(full_state(paused, paused_optimiser))
-    fresh = build(recipe, bytes(32), shard).to(examples.device)
-    fresh_optimiser = make_optimiser(recipe.optimiser, fresh)
+    paused = made(schedule.seed)
+    paused.run(plan, 0, 1)
+    fresh = made(bytes(32))
     try:
-        load_full_state(fresh, [fresh_optimiser], kept, "self-test checkpoint")
+        fresh.take_up(copied(paused.state), "self-test checkpoint")
     except RunError as error:
         return f"the model's state cannot be taken up again ({error})"
-    advance(fresh, fresh_optimiser, 1, 1)
-    if not bits or state_digest(straight, straight_optimiser) == state_digest(fresh, fresh_optimiser):
+    fresh.run(plan, 1, 2)
+    if not bits or tensors_digest(straight.state) == tensors_digest(fresh.state):
         return None
     return (
         f"model {recipe.model!r} does not continue from a checkpoint to the same bits: it keeps state outside its "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -12,10 +10,10 @@ from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
 from expunge.schedule.plan import Part
 from expunge.schedule.recipe import Augmentation, Recipe
-from expunge.tasks.task import Batch
+from expunge.tasks.task import INPUTS, Batch, Rows, labelled
 
 
-class Examples:
+class Examples(Rows):
     """Encoded rows of one data set. ``allowed`` says which slots may be read; reading another one is an error."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device) -> None:
@@ -66,19 +64,18 @@ class Examples:
         narrow._drawn = {}
         return narrow
 
-    def plain(self, slots: np.ndarray) -> Batch:
-        """Rows as they are."""
+    def batch(self, slots: np.ndarray) -> Batch:
         self._guard(slots)
         index = torch.from_numpy(slots).to(self.device)
-        return Batch(self._inputs[index], self._labels[index])
+        return labelled(self._inputs[index], self._labels[index], index)
 
-    def batch(self, part: Part, *, seed: bytes, purpose: str, shard: int) -> Batch:
-        """Rows of one batch, augmented by the words of their slots and the epoch."""
-        rows = self.plain(part.slots)
+    def augmented(self, part: Part, *, seed: bytes, purpose: str, shard: int) -> Batch:
+        """Rows of a step's part, changed by the words of their slots and the epoch where the recipe says so."""
+        rows = self.batch(part.slots)
         if not self.augmentation.active:
             return rows
         words = self._words(seed, purpose, shard, part.epoch)[part.slots]
-        return replace(rows, inputs=augment(rows.inputs, words, self.augmentation))
+        return rows.replace(inputs=augment(rows[INPUTS], words, self.augmentation))
 
     def _words(self, seed: bytes, purpose: str, shard: int, epoch: int) -> np.ndarray:
         key = (seed, purpose, shard, epoch)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from expunge.core.errors import Diverged, RunError
-from expunge.schedule.plan import Plan, Role, Step
+from expunge.core.values import Progress
+from expunge.schedule.plan import Part, Plan, Role, Step
 from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Task
 from expunge.train.examples import Examples
@@ -23,63 +24,48 @@ from expunge.train.objective import Extras, Objective, StepBatch
 from expunge.train.optimiser import set_rate
 from expunge.train.profile import precision_of
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a method does beside minimising: before an epoch begins, to gradients before a step, to weights after it."""
+    """What a method does beside minimising: before an epoch begins, to gradients before a step, to weights after it.
+
+    ``stop`` is asked with the number of steps done, before the first step and after each: the reason to end, if any.
+    """
 
     begin: Callable[[Step], None] | None = None
     before_update: Callable[[Step], None] | None = None
     after_update: Callable[[torch.optim.Optimizer], None] | None = None
+    stop: Callable[[int], str | None] | None = None
 
 
-class Recorder(Protocol):
-    """Keeps what a killed run needs to continue, and the trace."""
+class Recorder:
+    """What is told of a training as it goes on; this one keeps nothing, others a trace or what a killed run needs."""
 
     def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
         """Take up the last good state; the number of steps that it already holds."""
-        ...
+        return 0
+
+    def watching(self, model: nn.Module, part: Part) -> AbstractContextManager[None]:
+        """Entered before a model goes forward over a part of a step with a gradient, left when it has gone backward.
+
+        Hooks on its layers see what goes in and what comes back; of several parts, the one entered last is going on.
+        """
+        return nullcontext()
 
     def before_update(self, student: nn.Module) -> None:
         """The gradients of a step are what the optimiser will take."""
-        ...
 
     def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
         """One calendar step is done or was skipped."""
-        ...
 
     def due(self, done: int) -> bool:
         """Whether a checkpoint falls after ``done`` steps."""
-        ...
-
-    def checkpoint(
-        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
-    ) -> None:
-        """Keep the state after ``done`` steps."""
-        ...
-
-
-class NoRecorder:
-    """Keeps nothing."""
-
-    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
-        return 0
-
-    def before_update(self, student: nn.Module) -> None:
-        return None
-
-    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
-        return None
-
-    def due(self, done: int) -> bool:
         return False
 
     def checkpoint(
         self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
     ) -> None:
-        return None
+        """Keep the state after ``done`` steps."""
 
 
 @dataclass(frozen=True)
@@ -111,29 +97,32 @@ def carry_out(
 
     ``optimiser`` takes the steps of turn 0, ``others`` those of the turns after it.
     """
-    recorder, hooks = recorder or NoRecorder(), hooks or Hooks()
+    recorder, hooks = recorder or Recorder(), hooks or Hooks()
     optimisers = (optimiser, *others)
     start = recorder.restore(student, optimisers, meter)
     precision = precision_of(recipe, examples.device)
-    for index in range(start, plan.total):
-        step = plan.step(index)
+    stopped = None if hooks.stop is None else hooks.stop(start)
+    done = start
+    while stopped is None and done < plan.total:
+        step = plan.step(done)
         if step.begins and hooks.begin is not None:
             hooks.begin(step)
-        batch = StepBatch(step, plan, examples, task, extras)
+        batch = StepBatch(step, plan, examples, task, extras, recorder.watching)
         loss = objective(student, batch, teacher)
         if loss.needed:
             if not meter.fits(loss.thirds):
-                return Outcome(index, f"the next step would pass the budget of {meter.allowed:g} example-steps")
+                return Outcome(done, f"the next step would pass the budget of {meter.allowed:g} example-steps")
             optimiser = optimisers[step.turn]
             set_rate(optimiser, step.rate)
-            with precision:
-                value = loss.value()
-            assert value is not None
-            meter.thirds += loss.thirds
-            _check_finite(value, index)
-            optimiser.zero_grad(set_to_none=True)
-            _check_reaches(value, index)
-            value.backward()
+            with batch.watched:
+                with precision:
+                    value = loss.value()
+                assert value is not None
+                meter.thirds += loss.thirds
+                _check_finite(value, done)
+                optimiser.zero_grad(set_to_none=True)
+                _check_reaches(value, done)
+                value.backward()
             if hooks.before_update is not None:
                 hooks.before_update(step)
             recorder.before_update(student)
@@ -141,13 +130,15 @@ def carry_out(
             if hooks.after_update is not None:
                 hooks.after_update(optimiser)
         recorder.after_step(step, batch.losses)
-        if recorder.due(index + 1):
-            recorder.checkpoint(index + 1, student, optimisers, meter)
+        done += 1
+        if recorder.due(done):
+            recorder.checkpoint(done, student, optimisers, meter)
         if progress is not None:
-            progress(index + 1, plan.total)
+            progress(done, plan.total)
+        stopped = None if hooks.stop is None else hooks.stop(done)
     for used in optimisers:
         used.zero_grad(set_to_none=True)
-    return Outcome(plan.total)
+    return Outcome(done, stopped)
 
 
 def _check_reaches(value: torch.Tensor, index: int) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from torch import nn
 
 from expunge.models.resolver import build_empty
+from expunge.records.states import MODEL_PREFIX
 from expunge.schedule.recipe import Recipe
 from expunge.train.state import weights_of
-
-MODEL = "model."
 
 
 def parameter_names(recipe: Recipe) -> tuple[str, ...]:
     """Names, in a checkpoint, of the tensors that an optimiser moves; buffers are not among them."""
     model: nn.Module = build_empty(recipe)
     own = {name for name, value in model.named_parameters() if value.requires_grad}
-    return tuple(f"{MODEL}{name}" for name in weights_of(model) if name in own)
+    return tuple(f"{MODEL_PREFIX}{name}" for name in weights_of(model) if name in own)
 
 
 def buffer_names(recipe: Recipe) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,11 +12,12 @@ from torch import nn
 
 from expunge.core.errors import RunError
 from expunge.models.dropout import DropoutAddress, addressed
-from expunge.schedule.plan import Plan, Role, Step
+from expunge.schedule.plan import Part, Plan, Role, Step
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 
-Relabel = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+Watching = Callable[[nn.Module, Part], AbstractContextManager[None]]
+Relabel = Callable[[Batch, int], Batch]  # of the rows of a step in an epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What a method may lay beside the rows: other labels, and a weight for each class in the retain loss."""
+    """What a method may lay beside the rows: other labels, and a weight for each slot in the retain loss.
+
+    The loss divides by the sum of the weights of those present, so that a common scale of them means nothing.
+    """
 
     relabel: Relabel | None = None
-    class_weights: torch.Tensor | None = None
+    slot_weights: torch.Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -112,17 +116,27 @@ class _Gathered:
 class StepBatch:
     """What an objective sees of one step: losses of its retain and forget members, as terms."""
 
-    def __init__(self, step: Step, plan: Plan, examples: Examples, task: Task, extras: Extras | None = None) -> None:
+    def __init__(
+        self,
+        step: Step,
+        plan: Plan,
+        examples: Examples,
+        task: Task,
+        extras: Extras | None = None,
+        watching: Watching | None = None,
+    ) -> None:
         self.step = step
+        self.watched = ExitStack()  # of the passes that were begun, until they have gone backward
         self.losses: dict[Role, torch.Tensor] = {}
         self._plan = plan
         self._examples = examples
         self._task = task
         self._extras = extras or Extras()
+        self._watching = watching
         self._gathered = _Gathered()
 
     def retain_loss(self, student: nn.Module) -> Loss:
-        """Mean loss of the retain members, by class weights where there are any; nothing where the step has none."""
+        """Mean loss of the retain members, by slot weights where there are any; nothing where the step has none."""
         return self.term(self._retained, Pass(student, Role.RETAIN, writes=True))
 
     def forget_loss(self, student: nn.Module, *, writes: bool = False) -> Loss:
@@ -151,9 +165,9 @@ class StepBatch:
 
     def _retained(self, answer: Answer) -> torch.Tensor:
         losses = self._kept(Role.RETAIN, answer)
-        if self._extras.class_weights is None:
+        if self._extras.slot_weights is None:
             return losses.mean()
-        weights = self._extras.class_weights[answer.batch.labels].to(losses.dtype)
+        weights = answer.batch.of_slots(self._extras.slot_weights).to(losses.dtype)
         return (weights * losses).sum() / weights.sum()
 
     def _forgotten(self, answer: Answer) -> torch.Tensor:
@@ -173,6 +187,8 @@ class StepBatch:
 
     def _train_pass(self, item: Pass, batch: Batch) -> torch.Tensor:
         part = self.step.parts[item.role]
+        if item.gradient and self._watching is not None:
+            self.watched.enter_context(self._watching(item.model, part))
         address = DropoutAddress(
             self._plan.seed,
             self._plan.purpose("dropout", item.role),
@@ -196,12 +212,11 @@ class StepBatch:
     def _gather(self, role: Role) -> Batch:
         if role not in self._gathered.batches:
             part = self.step.parts[role]
-            batch = self._examples.batch(
+            batch = self._examples.augmented(
                 part, seed=self._plan.seed, purpose=self._plan.purpose("augment", role), shard=self._plan.shard
             )
             if self._extras.relabel is not None:
-                slots = torch.from_numpy(part.slots).to(batch.labels.device)
-                batch = Batch(batch.inputs, self._extras.relabel(slots, batch.labels, part.epoch))
+                batch = self._extras.relabel(batch, part.epoch)
             self._gathered.batches[role] = batch
         return self._gathered.batches[role]
 
@@ -253,7 +268,8 @@ def _outputs(task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
             raise TypeError(f"it answers a {type(outputs).__name__}, not a tensor")
         return outputs
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = tuple(task.inputs(batch).shape[1:])
         raise RunError(
-            f"the model failed on a batch of {len(batch)} rows of shape {tuple(batch.inputs.shape[1:])} in training "
+            f"the model failed on a batch of {len(batch)} rows of shape {shape} in training "
             f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): nothing is lost; repair the model"
         ) from error

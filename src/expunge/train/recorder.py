@@ -14,6 +14,7 @@ from expunge.schedule.plan import Role, Step
 from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.log import Log
+from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.state import (
     Tensors,
@@ -34,7 +35,7 @@ def default_interval(total: int) -> int:
     return max(100, -(-total // 64))
 
 
-class FolderRecorder:
+class FolderRecorder(Recorder):
     """Records one shard into a run folder. Files are written by a thread of their own, one at a time."""
 
     def __init__(

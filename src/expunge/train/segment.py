@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from expunge.core.values import Progress
 from expunge.models.resolver import build
-from expunge.schedule.plan import Role, Step, TrainingPlan
-from expunge.schedule.recipe import Recipe
+from expunge.records.trace_file import NOTHING
+from expunge.schedule.plan import Plan, Role, Step, TrainingPlan
+from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import NoRecorder, Progress, carry_out
+from expunge.train.loop import Hooks, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import Objective, training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.perturbation import perturbed_objective
 from expunge.train.profile import placed
 from expunge.train.state import Tensors, full_state, gradients_of, load_full_state, tensors_digest
-from expunge.train.trace import NOTHING, losses_digest
+from expunge.train.trace import losses_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,108 @@ class StepSeen:
 Look = Callable[[int, Tensors, list[StepSeen]], None]
 
 
+class StepRunner:
+    """A model and its optimiser, taken over pieces of plans by the one loop: any plan, recipe, rows and shard.
+
+    Make it and use it with the recipe's profile pinned. Its meter counts all that is carried out.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        examples: Examples,
+        model: nn.Module,
+        *,
+        optimiser: Optimiser | None = None,
+        objective: Objective = training_objective,
+    ) -> None:
+        self.recipe, self.examples, self.objective = recipe, examples, objective
+        self.model = placed(model, recipe, examples.device)
+        self.optimiser = make_optimiser(optimiser or recipe.optimiser, self.model)
+        self.meter = Meter()
+
+    @property
+    def state(self) -> Tensors:
+        """Weights, buffers and moments as they are; the tensors are the live ones, the next step changes them."""
+        return full_state(self.model, self.optimiser)
+
+    def take_up(self, state: Tensors, where: Path | str) -> None:
+        """Go on from another state; ``where`` names it in a refusal."""
+        load_full_state(self.model, [self.optimiser], state, where)
+
+    def run(
+        self,
+        plan: Plan,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        look: Look | None = None,
+        at: Collection[int] = (),
+        gradients: bool = False,
+        recorder: Recorder | None = None,
+        hooks: Hooks | None = None,
+        examples: Examples | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Carry out the steps from ``start`` up to, not with, ``end``, at the rates of the whole plan.
+
+        ``look`` is shown the state at ``end`` and after every number of steps in ``at``, with what was seen of the
+        steps since it was called before. A ``recorder`` of one's own says itself where to begin.
+        """
+        last = plan.total if end is None else end
+
+        def stop(done: int) -> str | None:
+            return f"steps {start} to {last} were asked for" if done >= last else None
+
+        self.model.train()
+        carry_out(
+            plan,
+            student=self.model,
+            objective=self.objective,
+            optimiser=self.optimiser,
+            recipe=self.recipe,
+            task=TASKS[self.recipe.task],
+            examples=examples or self.examples,
+            meter=self.meter,
+            recorder=recorder or _Looking(start, {*at, last}, look, gradients),
+            hooks=replace(hooks or Hooks(), stop=stop),
+            progress=None if progress is None else lambda done, of: progress(done, last),
+        )
+
+
+class _Looking(Recorder):
+    """Begins at a step and shows states, with digests of the steps before them."""
+
+    def __init__(self, start: int, at: Collection[int], look: Look | None, gradients: bool) -> None:
+        self._start, self._at, self._look, self._gradients = start, at, look, gradients
+        self._gradient = NOTHING
+        self._seen: list[StepSeen] = []
+
+    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
+        if self.due(self._start):
+            self.checkpoint(self._start, student, optimisers, meter)
+        return self._start
+
+    def before_update(self, student: nn.Module) -> None:
+        if self._gradients:
+            self._gradient = tensors_digest(gradients_of(student))
+
+    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
+        if self._look is not None:
+            gradient, self._gradient = self._gradient, NOTHING
+            self._seen.append(StepSeen(losses_digest(losses.get(Role.RETAIN)), gradient if self._gradients else None))
+
+    def due(self, done: int) -> bool:
+        return self._look is not None and done in self._at
+
+    def checkpoint(
+        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
+    ) -> None:
+        seen, self._seen = self._seen, []
+        assert self._look is not None
+        self._look(done, full_state(student, *optimisers), seen)
+
+
 def carry_out_segment(
     training: Training,
     shard: int,
@@ -66,68 +171,11 @@ def carry_out_segment(
     where: str = "the state",
     progress: Progress | None = None,
 ) -> None:
-    """Carry out the steps from ``steps[0]`` up to, not with, ``steps[1]``, from ``state`` or the initial weights.
-
-    ``look`` is shown the state after the last step and after every number of steps in ``at``, with what was seen of
-    the steps since it was called before. The tensors are the live ones: they change when the next step is taken. Call
-    it with the recipe's profile pinned.
-    """
-    start, end = steps
-    recipe, device = training.recipe, training.examples.device
-    model = placed(build(recipe, training.schedule.seed, shard), recipe, device)
-    model.train()
-    optimiser = make_optimiser(recipe.optimiser, model)
+    """A piece of a training, from ``state`` or the initial weights; the rest is as ``StepRunner.run`` has it."""
+    recipe, schedule = training.recipe, training.schedule
+    initial = build(recipe, schedule.seed, shard)
+    runner = StepRunner(recipe, training.examples, initial, objective=training.objective)
     if state is not None:
-        load_full_state(model, [optimiser], state, where)
-    if start == end:
-        look(end, full_state(model, optimiser), [])
-        return
-    carry_out(
-        _Until(TrainingPlan(recipe, training.schedule, shard, training.emptied), end),
-        student=model,
-        objective=training.objective,
-        optimiser=optimiser,
-        recipe=recipe,
-        task=TASKS[recipe.task],
-        examples=training.examples,
-        meter=Meter(),
-        recorder=_Witness(start, {*at, end}, look, gradients),
-        progress=progress,
-    )
-
-
-class _Until:
-    """A plan that ends earlier; rates stay those of the whole."""
-
-    def __init__(self, plan: TrainingPlan, end: int) -> None:
-        self.shard, self.seed, self.total = plan.shard, plan.seed, end
-        self.purpose, self.step = plan.purpose, plan.step
-
-
-class _Witness(NoRecorder):
-    """Keeps nothing; shows states and digests of steps."""
-
-    def __init__(self, start: int, at: Collection[int], look: Look, gradients: bool) -> None:
-        self._start, self._at, self._look, self._gradients = start, frozenset(at), look, gradients
-        self._gradient = NOTHING
-        self._seen: list[StepSeen] = []
-
-    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
-        return self._start
-
-    def before_update(self, student: nn.Module) -> None:
-        if self._gradients:
-            self._gradient = tensors_digest(gradients_of(student))
-
-    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
-        gradient, self._gradient = self._gradient, NOTHING
-        self._seen.append(StepSeen(losses_digest(losses.get(Role.RETAIN)), gradient if self._gradients else None))
-
-    def due(self, done: int) -> bool:
-        return done in self._at
-
-    def checkpoint(
-        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
-    ) -> None:
-        seen, self._seen = self._seen, []
-        self._look(done, full_state(student, *optimisers), seen)
+        runner.take_up(state, where)
+    plan = TrainingPlan(recipe, schedule, shard, training.emptied)
+    runner.run(plan, *steps, look=look, at=at, gradients=gradients, progress=progress)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from expunge.core.errors import RunError
+from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks.task import Task
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.log import Log
-from expunge.train.loop import NoRecorder, Progress, Recorder, carry_out
-from expunge.train.meter import Meter
 from expunge.train.objective import Objective, training_objective
-from expunge.train.optimiser import make_optimiser
 from expunge.train.perturbation import perturbed_objective
-from expunge.train.profile import placed
 from expunge.train.recorder import FolderRecorder, default_interval
-from expunge.train.state import load_full_state
+from expunge.train.segment import StepRunner
+from expunge.train.state import Tensors
 from expunge.train.trace import ShardTrace, Trace
 
 
@@ -47,6 +43,13 @@ class StartingPoint:
     checkpoint: Checkpoint
     path: Path
 
+    def state(self) -> Tensors:
+        """What is on disk; it must be what was logged."""
+        found = read_checkpoint(self.path, self.checkpoint)
+        if found is None:
+            raise RunError(f"{self.path} is missing or does not match its digest: use --method retrain")
+        return found
+
 
 @dataclass(frozen=True)
 class Carried:
@@ -62,7 +65,6 @@ def carry_out_shards(
     schedule: Schedule,
     examples: Examples,
     emptied: np.ndarray,
-    task: Task,
     *,
     recording: Recording | None = None,
     starts: Mapping[int, StartingPoint] | None = None,
@@ -83,38 +85,27 @@ def carry_out_shards(
             members.append(None)
             passed += total
             continue
-        model = placed(build(recipe, schedule.seed, shard), recipe, examples.device)
-        model.train()
-        optimiser = make_optimiser(recipe.optimiser, model)
-        meter = Meter()
+        runner = StepRunner(recipe, examples, build(recipe, schedule.seed, shard), objective=objective)
         plan = TrainingPlan(recipe, schedule, shard, emptied)
-        recorder = _recorder(recording, schedule, plan, starts or {})
-        before = passed
+        before, first = passed, 0
+        if recording is None and starts and shard in starts:
+            first = starts[shard].checkpoint.step
+            runner.take_up(starts[shard].state(), starts[shard].path)
 
         def moved(done: int, of: int, before: int = before) -> None:
             if progress is not None:
                 progress(before + done, sum(totals))
 
+        recorder = None if recording is None else _recorder(recording, schedule, plan)
         try:
-            carry_out(
-                plan,
-                student=model,
-                objective=objective,
-                optimiser=optimiser,
-                recipe=recipe,
-                task=task,
-                examples=examples,
-                meter=meter,
-                recorder=recorder,
-                progress=moved,
-            )
+            runner.run(plan, first, recorder=recorder, progress=moved)
         finally:
-            if isinstance(recorder, FolderRecorder):
+            if recorder is not None:
                 recorder.close()
-        thirds += meter.thirds
-        seconds += meter.seconds
+        thirds += runner.meter.thirds
+        seconds += runner.meter.seconds
         passed += total
-        members.append(model.eval())
+        members.append(runner.model.eval())
     return Carried(members, thirds, seconds)
 
 
@@ -129,25 +120,7 @@ def _objective(recipe: Recipe, noise: np.ndarray | None, rows: int) -> Objective
     return perturbed_objective(noise, rows)
 
 
-class _StartsAt(NoRecorder):
-    """Starts from a checkpoint of another run and records nothing."""
-
-    def __init__(self, start: StartingPoint) -> None:
-        self._start = start
-
-    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
-        state = read_checkpoint(self._start.path, self._start.checkpoint)
-        if state is None:
-            raise RunError(f"{self._start.path} is missing or does not match its digest: use --method retrain")
-        load_full_state(student, optimisers, state, self._start.path)
-        return self._start.checkpoint.step
-
-
-def _recorder(
-    recording: Recording | None, schedule: Schedule, plan: TrainingPlan, starts: Mapping[int, StartingPoint]
-) -> Recorder:
-    if recording is None:
-        return _StartsAt(starts[plan.shard]) if plan.shard in starts else NoRecorder()
+def _recorder(recording: Recording, schedule: Schedule, plan: TrainingPlan) -> FolderRecorder:
     traced = recording.trace is not Trace.OFF
     return FolderRecorder(
         recording.folder,

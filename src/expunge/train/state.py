@@ -13,6 +13,7 @@ from torch import nn
 from expunge.core.errors import Diverged, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import sha256, text_bytes, u32, u64
+from expunge.records.states import MODEL_PREFIX
 
 Tensors = dict[str, torch.Tensor]
 
@@ -49,10 +50,20 @@ def gradients_of(model: nn.Module) -> Tensors:
 
 def full_state(model: nn.Module, *optimisers: torch.optim.Optimizer) -> Tensors:
     """Everything that a step depends on besides its batch."""
-    state = {f"model.{name}": value for name, value in weights_of(model).items()}
+    state = as_model_part(weights_of(model))
     for turn, optimiser in enumerate(optimisers):
         state.update({f"{_turn(turn)}.{name}": value for name, value in optimiser_state(optimiser).items()})
     return state
+
+
+def model_part(state: Mapping[str, torch.Tensor]) -> Tensors:
+    """Parameters and buffers of a full state, by their own names."""
+    return {name.removeprefix(MODEL_PREFIX): value for name, value in state.items() if name.startswith(MODEL_PREFIX)}
+
+
+def as_model_part(weights: Mapping[str, torch.Tensor]) -> Tensors:
+    """A model's parameters and buffers, named as in a full state."""
+    return {f"{MODEL_PREFIX}{name}": value for name, value in weights.items()}
 
 
 def _turn(number: int) -> str:
@@ -138,8 +149,7 @@ def load_full_state(
     where: Path | str,
 ) -> None:
     """Take up a checkpoint: weights into the model's tensors, moments and counters into the optimisers'."""
-    weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-    load_weights(model, weights, where)
+    load_weights(model, model_part(state), where)
     for turn, optimiser in enumerate(optimisers):
         prefix = f"{_turn(turn)}."
         moments = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,7 +1,7 @@
 """The trace of a shard: digests of what every step was carried out with, and of every epoch's members.
 
-``trace/shard-S.bin`` holds a record per step, ``executed ‖ losses`` or ``executed ‖ losses ‖ gradient``;
-``trace/epochs-S.bin`` 32 bytes per epoch, counted through the slices' stages. Nothing in them is anybody's content.
+``trace/shard-S.bin`` holds a record per step, ``trace/epochs-S.bin`` one per epoch, counted through the slices' stages,
+as ``records.trace_file`` has them. Nothing in them is anybody's content.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import torch
 
 from expunge.core.errors import RunError
 from expunge.core.files import append_bytes, write_bytes
-from expunge.core.hashing import sha256, slot_bytes, u32, u64
+from expunge.core.hashing import sha256
+from expunge.records.trace_file import EPOCH_BYTES, NOTHING, TraceMode, step_record, step_records
+from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Plan, Role, Step
-from expunge.schedule.schedule import Schedule, executed_digest
-
-DIGEST_BYTES = 32
-NOTHING = sha256(b"")  # losses and gradient of a skipped step
+from expunge.schedule.schedule import Schedule
 
 
 class Trace(Enum):
@@ -37,7 +36,7 @@ class Trace(Enum):
     @property
     def width(self) -> int:
         """Bytes of a step's record."""
-        return {Trace.LOSSES: 2, Trace.GRADIENTS: 3, Trace.OFF: 0}[self] * DIGEST_BYTES
+        return 0 if self is Trace.OFF else TraceMode(self.value).width
 
 
 def steps_path(folder: Path, shard: int) -> Path:
@@ -48,12 +47,6 @@ def steps_path(folder: Path, shard: int) -> Path:
 def epochs_path(folder: Path, shard: int) -> Path:
     """Where a shard's epoch records lie."""
     return folder / "trace" / f"epochs-{shard}.bin"
-
-
-def epoch_digest(shard: int, epoch: int, members: np.ndarray) -> bytes:
-    """Digest of the slots that an epoch was carried out with, in whatever order they came."""
-    ordered = np.sort(members)
-    return sha256(b"expunge/epoch/1", u32(shard), u64(epoch), u32(len(ordered)), slot_bytes(ordered))
 
 
 def losses_digest(losses: torch.Tensor | None) -> bytes:
@@ -111,7 +104,7 @@ class ShardTrace:
         """Go back to the state after so many steps; the members of an epoch that was begun are taken from the plan."""
         self._cut(self._steps, steps * self.mode.width, steps)
         self._epoch = bisect_right(self._ends, steps)
-        complete = self._epoch * DIGEST_BYTES
+        complete = self._epoch * EPOCH_BYTES
         if self._epochs.exists() and self._epochs.stat().st_size >= complete:
             self._cut(self._epochs, complete, steps)
         else:  # written before epochs were recorded, or taken over from such a run
@@ -120,8 +113,7 @@ class ShardTrace:
         stored, epochs, self._members = self._stored(first, steps), list[bytes](), []
         for index in range(first, steps):
             present = _present(self._plan.step(index))
-            where = (index - first) * self.mode.width
-            if stored[where : where + DIGEST_BYTES] != executed_digest(self._shard, index, present):
+            if stored[index - first][0] != executed_digest(self._shard, index, present):
                 raise RunError(
                     f"{self._steps} says that step {index} was carried out with other rows than the schedule gives: it "
                     "was altered; choose a new --out, and where a run is to forget --method retrain"
@@ -131,10 +123,10 @@ class ShardTrace:
             write_bytes(self._epochs, b"".join(epochs))
 
     def _record(self, step: Done) -> bytes:
-        record = executed_digest(self._shard, step.index, step.present) + losses_digest(step.losses)
+        gradient = b""
         if self.mode is Trace.GRADIENTS:
-            record += NOTHING if step.gradient is None else step.gradient.result()
-        return record
+            gradient = NOTHING if step.gradient is None else step.gradient.result()
+        return step_record(executed_digest(self._shard, step.index, step.present), losses_digest(step.losses), gradient)
 
     def _counted(self, index: int, present: np.ndarray) -> list[bytes]:
         """Add a step's members to its epoch; the epoch's record where it is complete."""
@@ -145,10 +137,10 @@ class ShardTrace:
         self._members, self._epoch = [], self._epoch + 1
         return [record]
 
-    def _stored(self, first: int, steps: int) -> bytes:
+    def _stored(self, first: int, steps: int) -> list[tuple[bytes, ...]]:
         with self._steps.open("rb") as handle:
             handle.seek(first * self.mode.width)
-            return handle.read((steps - first) * self.mode.width)
+            return step_records(handle.read((steps - first) * self.mode.width), TraceMode(self.mode.value))
 
     def _cut(self, path: Path, size: int, steps: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +169,7 @@ def adopt_trace(folder: Path, source: Path, schedule: Schedule, mode: Trace, las
         _adopt(steps_path(source, shard), steps_path(folder, shard), step * mode.width)
         if epochs_path(source, shard).exists():  # older runs have none: they are made anew from the plan
             complete = bisect_right(epoch_ends(schedule, shard), step)
-            _adopt(epochs_path(source, shard), epochs_path(folder, shard), complete * DIGEST_BYTES)
+            _adopt(epochs_path(source, shard), epochs_path(folder, shard), complete * EPOCH_BYTES)
 
 
 def _adopt(source: Path, target: Path, size: int) -> None:

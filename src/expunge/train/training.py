@@ -12,7 +12,7 @@ import torch
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import InvalidArgument
-from expunge.core.values import Empirical, Exact, Guarantee
+from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
@@ -26,13 +26,11 @@ from expunge.records.scalars import Slots
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks import TASKS
 from expunge.train.answers import check_answers
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
-from expunge.train.loop import Progress
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,
@@ -170,7 +168,6 @@ def train(
         key = _noise_key(recipe, folder, noise_key)
         return hold(folder, _fixed(recipe, described, device, key), commitment, units, key)
     examples = Examples(recipe, training_rows, find_device(device))
-    task = TASKS[recipe.task]
     left_out = leave_out(without, dataset, commitment)
     left_out.check(recipe, schedule)
     emptied = left_out.slots
@@ -188,7 +185,7 @@ def train(
         run = finished_or_other(folder, told)
         if run is not None:
             return run
-        found = examine(recipe, schedule, examples, emptied, task)
+        found = examine(recipe, schedule, examples, emptied)
         if key is not None:
             keep_key(folder, key)
         run = start_or_continue(folder, told)
@@ -205,7 +202,6 @@ def train(
             schedule,
             examples,
             emptied,
-            task,
             recording=recording,
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),

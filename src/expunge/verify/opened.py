@@ -1,41 +1,139 @@
-"""A record whose form holds: the chain of statements, and the bundle's files as values. What V1 and replay read.
+"""A record under verification: an open bundle, what the verifier brings to it, and what the checks made of it so far.
 
-Everything here is as the owner wrote it. That it fits together is what the checks of level V1 say; replay starts only
-after them, so it may rely on it.
+Everything read here is as the owner wrote it. That it fits together is what the checks say; each relies only on what
+those that it needs have shown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from expunge.data.commitment import Commitment
+from expunge.data.dataset import Dataset
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, LEAF_BYTES, UNITS, Bundle
+from expunge.records.bundle import ASSIGNMENT, ENVELOPE, LEAF_BYTES, UNITS, Bundle
+from expunge.records.catalogue import Execution
+from expunge.records.draft import COMMIT
+from expunge.records.keys import TrustedKey
+from expunge.records.note import SignedCheckpoint
 from expunge.records.record import Commit, RunRecord
 from expunge.records.statement import Statement
+from expunge.records.verdict import Finding, Level
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 
+if TYPE_CHECKING:
+    from expunge.verify.levels.steps import Scan
+
+SEGMENTS = 40  # drawn at V2 beside those that are always replayed
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True, kw_only=True)
-class OpenedRecord:
-    """An open bundle with its chain, oldest first, and what its files hold.
+class Supplied:
+    """What the verifier brings: a list of keys, how far to go, and from V2 on rows, states and secrets.
 
-    ``parents`` are the runs between the commitment and the run that the record is of. ``digests`` are those of the
-    envelopes of the whole chain: the commitment's, the parents', the run's.
+    ``known_checkpoint`` is a signed note that was kept from an earlier visit; so many ``witnesses`` must have cosigned
+    what the bundle shows of the log. ``checkpoints`` is a folder with states that the bundle does not hold, and for an
+    approximate method the model.safetensors of its parent. ``chance`` draws segments; only tests give it.
+    """
+
+    keys: tuple[TrustedKey, ...]
+    level: Level = Level.V1
+    known_checkpoint: bytes | None = None
+    witnesses: int = 0
+    data: Path | str | Dataset | None = None
+    salts: Path | str | None = None
+    checkpoints: Path | None = None
+    segments: int = SEGMENTS
+    noise_key: Path | str | None = None
+    trust: Collection[str] = ()
+    chance: Random = field(default_factory=secrets.SystemRandom)
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """An envelope that trusted keys signed: its digest, what it says, and those keys."""
+
+    digest: bytes
+    statement: Statement
+    keys: tuple[TrustedKey, ...]
+
+
+@dataclass
+class LoggedAt:
+    """A log by its last checkpoint, earlier ones by size, and each envelope's place."""
+
+    head: SignedCheckpoint
+    earlier: tuple[SignedCheckpoint, ...] = ()
+    places: Mapping[bytes, int] = field(default_factory=dict[bytes, int])
+
+    @property
+    def checkpoints(self) -> tuple[SignedCheckpoint, ...]:
+        return (*self.earlier, self.head)
+
+
+@dataclass(eq=False)
+class OpenedRecord:
+    """One verification. ``findings`` are in the order in which they were made; ``passed`` are the checks that stand.
+
+    ``envelopes`` are by the names of their files. ``links`` are digests and statements of the chain, oldest first.
     """
 
     bundle: Bundle
-    commit: Statement
-    parents: tuple[Statement, ...]
-    run: Statement
-    digests: tuple[bytes, ...]
-    recipe: Recipe
+    supplied: Supplied
+    findings: list[Finding] = field(default_factory=list[Finding])
+    passed: set[str] = field(default_factory=set[str])
+    envelopes: dict[str, Envelope] = field(default_factory=dict[str, Envelope])
+    values: int = 0  # that the records of the chain hold together; each alone is within its limit
+    recipe_read: Recipe | None = None
+    log: LoggedAt | None = None
+    links: tuple[tuple[bytes, Statement], ...] = ()
+    scanned: Scan | None = None
+    replay: Any = None  # what checks from V2 on share; its type would bring torch
+
+    @property
+    def signed(self) -> bool:
+        """Whether the whole chain can be read as what trusted keys signed."""
+        return "signatures" in self.passed
+
+    @property
+    def chained(self) -> bool:
+        """Whether the chain has no gap and its recipe was read: what all beyond form hangs on."""
+        return {"chain", "recipe file"} <= self.passed
+
+    @property
+    def logged(self) -> LoggedAt | None:
+        """The log, where it holds the chain and only grew."""
+        return self.log if {"log inclusion", "log consistency"} <= self.passed else None
+
+    @property
+    def statements(self) -> dict[bytes, Statement]:
+        """All that was signed, by the digests of the envelopes."""
+        return {item.digest: item.statement for item in self.envelopes.values()}
+
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """Of the envelopes of the whole chain: the commitment's, the parents', the run's."""
+        return tuple(digest for digest, _ in self.links)
+
+    @property
+    def commit(self) -> Statement:
+        return self.envelopes[COMMIT].statement
+
+    @property
+    def run(self) -> Statement:
+        return self.envelopes[ENVELOPE].statement
 
     @property
     def committed(self) -> Commit:
@@ -50,7 +148,12 @@ class OpenedRecord:
     @property
     def runs(self) -> tuple[Statement, ...]:
         """Every run of the chain, oldest first, the last one included."""
-        return (*self.parents, self.run)
+        return tuple(statement for _, statement in self.links[1:])
+
+    @property
+    def parents(self) -> tuple[Statement, ...]:
+        """The runs between the commitment and the run that the record is of."""
+        return self.runs[:-1]
 
     @property
     def parent(self) -> Statement | None:
@@ -58,9 +161,14 @@ class OpenedRecord:
         return self.parents[-1] if self.parents else None
 
     @property
-    def ancestor(self) -> Statement | None:
-        """The nearest run before this one whose trajectory was recorded: whose states may be used again."""
-        return recorded_before(self.parents)
+    def by_schedule(self) -> bool:
+        """Whether the run took the schedule's steps, which a replay carries out one by one, and no steps of its own."""
+        return self.record.came_about is Execution.SCHEDULE
+
+    @property
+    def recipe(self) -> Recipe:
+        assert self.recipe_read is not None, "the recipe was not read"
+        return self.recipe_read
 
     @cached_property
     def schedule(self) -> Schedule:

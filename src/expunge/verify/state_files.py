@@ -19,13 +19,12 @@ from expunge.models.resolver import build_empty
 from expunge.records.bundle import MODEL, checkpoint_name
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
+from expunge.records.states import MODEL_PREFIX
 from expunge.records.tensors import TensorFile
 from expunge.train.optimiser import COUNTER, MOMENTS
-from expunge.train.state import Tensors, tensors_digest, weights_of
-from expunge.verify.levels.checks import EvidenceMissing
+from expunge.train.state import Tensors, model_part, tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
-
-PREFIX = "model."
+from expunge.verify.outcomes import EvidenceMissing
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,9 @@ class Parts:
         return cls(
             weights=tensors_digest({name: value for name, value in model.items() if name not in buffers}),
             buffers=tensors_digest({name: value for name, value in model.items() if name in buffers}),
-            optimiser=tensors_digest({name: value for name, value in tensors.items() if not name.startswith(PREFIX)}),
+            optimiser=tensors_digest(
+                {name: value for name, value in tensors.items() if not name.startswith(MODEL_PREFIX)}
+            ),
         )
 
     @classmethod
@@ -55,11 +56,6 @@ class Parts:
         """Which of the three differ, in words."""
         named = {"weights": "weights", "buffers": "buffers", "optimiser": "optimiser state"}
         return [words for name, words in named.items() if getattr(self, name) != getattr(other, name)]
-
-
-def model_part(tensors: Tensors) -> Tensors:
-    """Parameters and buffers of a full state, by their own names."""
-    return {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
 
 
 def tensors_in(file: TensorFile) -> Tensors:
@@ -84,7 +80,7 @@ class StateFiles:
 
     def __init__(self, opened: OpenedRecord, folder: Path | None) -> None:
         if folder is not None and not folder.is_dir():
-            raise RunError(f"{folder} is no folder: give the one that holds the checkpoints with --checkpoints DIR")
+            raise RunError(f"{folder} is no folder: give the one that holds the checkpoints with `checkpoints` DIR")
         self._opened = opened
         self._folder = folder
         checkpoints = opened.record.checkpoints
@@ -121,7 +117,7 @@ class StateFiles:
         """Shapes of all tensors that a state of the recipe's model can hold."""
         recipe = self._opened.recipe
         model = build_empty(recipe)
-        found = {f"{PREFIX}{name}": tuple(value.shape) for name, value in weights_of(model).items()}
+        found = {f"{MODEL_PREFIX}{name}": tuple(value.shape) for name, value in weights_of(model).items()}
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for number, parameter in enumerate(trained):
             for moment in MOMENTS[recipe.optimiser.name]:
@@ -164,7 +160,7 @@ class StateFiles:
             return
         path = self._beside(name)
         if path is None:
-            raise RunError(f"{name} is gone since it was looked for: give it again with --checkpoints DIR")
+            raise RunError(f"{name} is gone since it was looked for: give it again with `checkpoints` DIR")
         with self._read(path) as file:
             yield file
 
@@ -182,6 +178,6 @@ def missing_sentence(missing: list[State], of: int) -> str:
     """Which files are not there, and why all of them are needed."""
     first = checkpoint_name(missing[0].shard, missing[0].step)
     return (
-        f"{counted(len(missing), 'state')} of {of} have no file in the bundle or in --checkpoints DIR (the first is "
+        f"{counted(len(missing), 'state')} of {of} have no file in the bundle or in `checkpoints` DIR (the first is "
         f"{first}): all are needed, because what is looked at must not hang on what was handed over"
     )

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.files import read_bytes
+from expunge.core.values import Progress
 from expunge.core.wording import nearest
-from expunge.records.bundle import MODEL, Bundle, open_bundle
+from expunge.records.bundle import ENVELOPE, open_bundle
 from expunge.records.keys import Role, TrustedKey, load_trusted
 from expunge.records.limits import LIMITS, Code, Limits
 from expunge.records.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
-from expunge.verify.levels.checks import Checks, without_code
-from expunge.verify.levels.form import check_form
-from expunge.verify.levels.level_one import check_structure
+from expunge.verify import checks
 from expunge.verify.levels.remarks import remarks_of
-from expunge.verify.opened import OpenedRecord
-
-DEFAULT_SEGMENTS = 40
-Progress = Callable[[int, int], None]
+from expunge.verify.opened import SEGMENTS, OpenedRecord, Supplied
+from expunge.verify.outcomes import without_code
 
 
 def verify(
@@ -35,7 +32,7 @@ def verify(
     data: Any = None,
     salts: Path | str | None = None,
     checkpoints: Path | str | None = None,
-    segments: int = DEFAULT_SEGMENTS,
+    segments: int = SEGMENTS,
     noise_key: Path | str | None = None,
     trust: Collection[str] = (),
     progress: Progress | None = None,
@@ -59,40 +56,28 @@ def verify(
         raise InvalidArgument(
             f"witnesses {witnesses} must be a whole number from 0 to {listed}: so many are on your list of keys"
         )
-    known = None if known_checkpoint is None else read_bytes(Path(known_checkpoint), "the known checkpoint")
+    supplied = Supplied(
+        keys=trusted,
+        level=asked,
+        known_checkpoint=None
+        if known_checkpoint is None
+        else read_bytes(Path(known_checkpoint), "the known checkpoint"),
+        witnesses=witnesses,
+        data=data,
+        salts=salts,
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+        segments=segments,
+        noise_key=noise_key,
+        trust=trust,
+        progress=progress,
+    )
     verdict = Verdict(asked=asked)
     try:
         opened = open_bundle(Path(bundle), limits)
     except RecordError as error:
         return verdict.and_also([refused_finding("bundle", Level.V0, Code(error.code), without_code(error))])
     with opened:
-        if not opened.exact:
-            return verdict.and_also([refused_finding("bundle", Level.V0, Code.UNSAFE_FILE, _repacked(bundle))])
-        verdict, record = _without_replay(opened, verdict, trusted, known, witnesses, progress)
-        if asked >= Level.V2 and record is not None and _may_replay(verdict):
-            from expunge.verify.levels.replay import replay_findings
-
-            replayed = replay_findings(
-                record,
-                level=asked,
-                data=data,
-                salts=salts,
-                checkpoints=checkpoints,
-                segments=segments,
-                noise_key=noise_key,
-                trust=trust,
-                progress=progress,
-            )
-            verdict = _decided(verdict, _carried_out(replayed, asked))
-    return verdict
-
-
-def _repacked(bundle: Path | str) -> str:
-    """A zip has room for bytes that nothing reads; in the one form that packing gives there are none."""
-    return (
-        f"{str(bundle)[-200:]} is not packed as attest packs, so some of its bytes are bound by nothing: unpack it "
-        "yourself and give the folder"
-    )
+        return _verified(OpenedRecord(opened, supplied))
 
 
 def level_of(text: str) -> Level:
@@ -104,33 +89,33 @@ def level_of(text: str) -> Level:
     return Level[text.upper()]
 
 
-def _without_replay(
-    bundle: Bundle,
-    verdict: Verdict,
-    trusted: Sequence[TrustedKey],
-    known: bytes | None,
-    witnesses: int,
-    progress: Progress | None,
-) -> tuple[Verdict, OpenedRecord | None]:
-    """V0, and V1 where it was asked for and the chain was signed by trusted keys."""
-    checks, record = Checks(Level.V0), None
-    form = check_form(bundle, checks, trusted, known, witnesses)
-    findings = list(checks.findings)
-    if verdict.asked >= Level.V1 and form.sound:
-        structure = Checks(Level.V1)
-        record = check_structure(bundle, form, structure, progress)
-        findings += structure.findings
-    return (
-        replace(
-            verdict,
-            findings=tuple(findings),
-            remarks=remarks_of(form, record, has_model=MODEL in bundle),
-            commit=None if form.commit is None else form.statements[form.commit],
-            run=None if form.run is None else form.statements[form.run],
-            signers=form.signers,
-        ),
-        record,
+def _verified(opened: OpenedRecord) -> Verdict:
+    """Form and structure, then the replay where it was asked for and may decide anything."""
+    asked = opened.supplied.level
+    carry_out(opened, Level.V0, min(asked, Level.V1))
+    signed = opened.signed
+    verdict = Verdict(
+        asked=asked,
+        findings=tuple(opened.findings),
+        remarks=remarks_of(opened),
+        commit=opened.commit if signed else None,
+        run=opened.run if signed else None,
+        signers=opened.envelopes[ENVELOPE].keys if signed else (),
     )
+    if asked < Level.V2 or not opened.chained or not _may_replay(verdict):
+        return verdict
+    try:
+        carry_out(opened, Level.V2, asked)
+    except RecordError as error:  # a file that turns out not to be what it was is refused like any other
+        opened.findings.append(refused_finding("replay", asked, Code(error.code), without_code(error)))
+    return _decided(verdict, opened.findings[len(verdict.findings) :])
+
+
+def carry_out(opened: OpenedRecord, first: Level, last: Level) -> None:
+    """All checks of these levels, in their order; the findings stand in the record under verification."""
+    for check in checks.CHECKS:
+        if first <= check.level <= last:
+            checks.run(check, opened)
 
 
 def _may_replay(verdict: Verdict) -> bool:
@@ -147,18 +132,9 @@ def _left_to_replay(finding: Finding, asked: Level) -> bool:
     return asked >= Level.V3 and finding.until_replayed and open_
 
 
-def _carried_out(replayed: Iterable[Finding], asked: Level) -> list[Finding]:
-    """What the replay finds; a file that turns out not to be what it was is refused like any other."""
-    found: list[Finding] = []
-    try:
-        found.extend(replayed)
-    except RecordError as error:
-        found.append(refused_finding("replay", asked, Code(error.code), without_code(error)))
-    return found
-
-
 def _decided(verdict: Verdict, replayed: Sequence[Finding]) -> Verdict:
-    """The verdict with what the replay found, and what it decides."""
+    """The verdict with what the replay found, lower levels first, and what it decides."""
+    replayed = sorted(replayed, key=lambda finding: finding.level)
     whole = any(finding.level >= Level.V3 for finding in replayed)
     if not whole or not all(finding.stands for finding in replayed):
         return verdict.and_also(replayed)

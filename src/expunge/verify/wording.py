@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.record import Guarantee, GuaranteeKind, RunRecord
 from expunge.records.verdict import Level
 
@@ -73,7 +73,7 @@ def level_says(reached: Level | None, record: RunRecord | None, *, model: bool) 
     )
     if reached is Level.V1:
         return f"{structure}. {weights[0].upper()}{weights[1:]}; nothing was shown of how they came about."
-    if record is not None and record.algorithm.name not in EXACT_METHODS:
+    if record is not None and record.came_about is Execution.OWN_STEPS:
         return (
             f"{structure}. The method was carried out again from the weights of its parent, which were handed over, "
             "and gave the same bits: its execution is verified. How those weights came about was not looked at; the "

@@ -70,7 +70,7 @@ def gradients_by_loop(state: StepState, slots: np.ndarray) -> torch.Tensor:
     rows = state.rows(slots)
     found: list[torch.Tensor] = []
     for at in range(len(slots)):
-        loss = nn.functional.cross_entropy(model(rows.inputs[at : at + 1]), rows.labels[at : at + 1])
+        loss = nn.functional.cross_entropy(model(rows["inputs"][at : at + 1]), rows["labels"][at : at + 1])
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         found.append(torch.cat([one.reshape(-1) for one in torch.autograd.grad(loss, learnt)]))
     model.train()

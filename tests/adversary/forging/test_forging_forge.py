@@ -335,7 +335,7 @@ def test_what_cannot_be_forged_is_refused_in_a_sentence(
     with refused(RunError, "exists"):
         attempt(plain, pictures, "swap", out=tmp_path / "there")
     untraced = train(pictures, out=tmp_path / "untraced", model="mlp", epochs=1, trace=Trace.OFF)
-    with refused(InvalidArgument, "without a trace", "--trace losses"):
+    with refused(InvalidArgument, "without a trace", "`trace` losses"):
         forge(untraced, target, "swap", data=pictures)
     forgot = unlearn(run, "subject:someone-02", out=tmp_path / "forgot", method="retrain", data=pictures)
     with refused(InvalidArgument, "was made by retrain"):
@@ -390,6 +390,6 @@ def test_a_forgery_that_was_cut_short_leaves_nothing_behind(
     monkeypatch.undo()
     assert attempt(plain, pictures, "swap", out=tmp_path / "forged").record is not None
     before = sorted((tmp_path / "forged").rglob("*"))
-    with pytest.raises(RunError, match="exists: choose another --out"):
+    with pytest.raises(RunError, match="exists: choose another `out`"):
         attempt(plain, pictures, "swap", out=tmp_path / "forged")
     assert sorted((tmp_path / "forged").rglob("*")) == before

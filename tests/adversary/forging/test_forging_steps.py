@@ -134,7 +134,7 @@ def test_features_are_what_enters_the_last_dense_layer(plain: Trained) -> None:
         model = state.model().eval()
         body = torch.nn.Sequential(*list(model.get_submodule("body").children())[:-1])
         with torch.no_grad():
-            wanted = body(model.get_submodule("front")(state.rows(slots).inputs))
+            wanted = body(model.get_submodule("front")(state.rows(slots)["inputs"]))
         model.train()
     assert torch.allclose(found, wanted.double())
 
@@ -144,11 +144,11 @@ def test_contents_stand_in_for_those_slots_alone(plain: Trained) -> None:
     darker = np.zeros((1, 8, 8), dtype=np.uint8)
     altered = with_contents(examples, {7: darker})
     slots = np.arange(len(plain.rows))
-    before, after = examples.plain(slots), altered.plain(slots)
-    assert torch.equal(after.inputs[7], torch.zeros((1, 8, 8), dtype=torch.uint8))
-    assert np.array_equal(np.delete(before.inputs.numpy(), 7, 0), np.delete(after.inputs.numpy(), 7, 0))
-    assert torch.equal(before.labels, after.labels)
-    assert not torch.equal(examples.plain(np.array([7])).inputs, after.inputs[7:8])
+    before, after = examples.batch(slots), altered.batch(slots)
+    assert torch.equal(after["inputs"][7], torch.zeros((1, 8, 8), dtype=torch.uint8))
+    assert np.array_equal(np.delete(before["inputs"].numpy(), 7, 0), np.delete(after["inputs"].numpy(), 7, 0))
+    assert torch.equal(before["labels"], after["labels"])
+    assert not torch.equal(examples.batch(np.array([7]))["inputs"], after["inputs"][7:8])
 
 
 def test_honest_replays_differ_by_nothing_or_by_rounding(plain: Trained, tmp_path: Path, pictures: Dataset) -> None:

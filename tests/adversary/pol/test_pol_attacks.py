@@ -363,7 +363,7 @@ def test_what_cannot_be_spoofed_is_refused_in_a_sentence(
     with pytest.raises(InvalidArgument, match=r"spoof 'blindfolt' is not known.*blindfold"):
         spoof("blindfolt", run, data=pictures)
     (tmp_path / "there").mkdir()
-    with pytest.raises(RunError, match="exists: choose another --out"):
+    with pytest.raises(RunError, match="exists: choose another `out`"):
         spoof("blindfold", run, data=pictures, out=tmp_path / "there")
     unlearned = unlearn(run, "random:5:1", method="retrain", data=pictures, out=tmp_path / "retrained")
     sharded = train(pictures, out=tmp_path / "sharded", model="mlp", shards=2, epochs=1)

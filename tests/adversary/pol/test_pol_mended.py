@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tests.adversary.pol.pol_runs import Proven, fixed, published, with_state
 
-from expunge.adversary.pol.proof import Trajectory, forge, prove
+from expunge.adversary.pol.proof import Course, forge, prove
 from expunge.adversary.pol.replay import Distance
 from expunge.adversary.pol.verdict import Check, Mode
 from expunge.adversary.pol.verify import largest_of_each_epoch, verify_proof
@@ -38,7 +38,7 @@ def test_the_published_verifier_takes_the_rate_from_the_prover(proven: dict[str,
     slower = replace(found.proof, rates=found.proof.rates / 2)
     assert published(slower, found.rows).refused_by == (Check.WEIGHTS,)
     idle = replace(found.proof, rates=np.full(len(found.proof.parts), 1e-12))
-    frozen = Trajectory(
+    frozen = Course(
         idle.trajectory.steps,
         tuple(found.proof.trajectory.states[0] for _ in idle.trajectory.steps),
         idle.trajectory.parameters,

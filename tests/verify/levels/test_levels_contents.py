@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.verify.levels.replaying import draft_of, finding_of, sealed, verified
+from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind, Dataset
@@ -42,7 +42,7 @@ def save_pictures(path: Path, dataset: Dataset, keep: np.ndarray | None = None, 
 def bundle(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory, owner: SigningKey) -> Path:
     folder = tmp_path_factory.mktemp("contents")
     run = train(pictures, out=folder / "run", **FIELDS)
-    return sealed(draft_of(run, owner), owner, folder)
+    return sealed(story_of(run, owner), owner, folder)
 
 
 def with_content(dataset: Dataset, values: np.ndarray, **others: Any) -> Dataset:
@@ -100,7 +100,7 @@ def test_arrays_that_print_alike_are_told_apart(
     other = values.copy()
     other[9, 4:-4, 4:-4] += 1
     assert str(other) == str(values)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     assert verified(bundle, trusted, "V2", data=dataset).status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V2", data=replace(dataset, content={"x": other}))
     assert codes(verdict) == ["CONTENT_LEAF_MISMATCH"]
@@ -118,7 +118,7 @@ def test_forgotten_rows_may_be_gone_from_the_file_and_no_others(
     after = unlearn(run, rule, out=tmp_path / "after")
     train_rows = np.flatnonzero(run.commitment.assignment == Split.TRAIN.code)
     gone = train_rows[after.tombstones]
-    bundle = sealed(draft_of(after, owner), owner, tmp_path)
+    bundle = sealed(story_of(after, owner), owner, tmp_path)
     left = save_pictures(tmp_path / "left.npz", pictures, np.setdiff1d(np.arange(150), gone), named=named)
     for data in (place, left):
         verdict = verified(bundle, trusted, "V3", data=data)
@@ -159,11 +159,11 @@ def test_secret_salts_come_in_a_file_of_their_own(
     train(pictures, out=tmp_path / "run", recipe=fixed, salts=salts, commit_only=True)
     run = train(pictures, out=tmp_path / "run", recipe=fixed, salts=salts, checkpoint_interval=4)
     after = unlearn(run, "subject:someone-03", out=tmp_path / "after", data=pictures)
-    before = sealed(draft_of(run, owner), owner, tmp_path / "before")
-    bundle = sealed(draft_of(after, owner), owner, tmp_path / "sealed")
+    before = sealed(story_of(run, owner), owner, tmp_path / "before")
+    bundle = sealed(story_of(after, owner), owner, tmp_path / "sealed")
     missing = verified(bundle, trusted, "V2", data=pictures)
     assert finding_of(missing, "content").reason == "evidence-missing"
-    assert "--salts" in finding_of(missing, "content").detail
+    assert "`salts`" in finding_of(missing, "content").detail
     assert verified(bundle, trusted, "V2", data=pictures, salts=salts).status is Status.ACCEPTED
     destroy_salts(salts, run.commitment.source_rows(Split.TRAIN, after.tombstones))
     assert verified(bundle, trusted, "V3", data=pictures, salts=salts).status is Status.ACCEPTED
@@ -186,7 +186,7 @@ def test_a_scale_that_was_fitted_is_refused(pictures: Dataset, tmp_path: Path, o
     column = pictures.columns[0]
     fitted = replace(pictures, columns=(replace(column, scale=1 / float(pictures.content["image"].max())),))
     run = train(fitted, out=tmp_path / "run", **FIELDS)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     for data in (fitted, pictures, save_pictures(tmp_path / "all.npz", pictures)):
         verdict = verified(bundle, trusted, "V2", data=data)
@@ -203,7 +203,7 @@ def test_a_layout_that_the_shape_does_not_give_is_refused(
         content={"image": pictures.content["image"][..., None]},
     )
     run = train(odd, out=tmp_path / "run", **FIELDS)
-    verdict = verified(sealed(draft_of(run, owner), owner, tmp_path), trusted, "V2", data=odd)
+    verdict = verified(sealed(story_of(run, owner), owner, tmp_path), trusted, "V2", data=odd)
     assert codes(verdict) == ["PREPROCESSING_FITTED"]
 
 
@@ -240,7 +240,7 @@ def forgotten_table(
     run = train(described, out=tmp_path / "run", **FIELDS)
     after = unlearn(run, f"subject:{person}", out=tmp_path / "after")
     left = save_table(tmp_path / "left.csv", [row for row in people if row["person"] != person])
-    return sealed(draft_of(after, owner), owner, tmp_path), left
+    return sealed(story_of(after, owner), owner, tmp_path), left
 
 
 def somebody_in_training(tmp_path: Path, rows: list[dict[str, str]]) -> str:
@@ -309,7 +309,7 @@ def test_rows_in_memory_may_lack_a_class_too(
     run = train(dataset, out=tmp_path / "run", **FIELDS)
     after = unlearn(run, "class:1", out=tmp_path / "after", data=dataset)
     assert after.tombstones.tolist() == [0, 1, 2, 3, 4]
-    bundle = sealed(draft_of(after, owner), owner, tmp_path)
+    bundle = sealed(story_of(after, owner), owner, tmp_path)
     left = dataset.take(np.setdiff1d(np.arange(150), rows))
     lacking = replace(left, classes=(0, 2), labels=(left.labels == 2).astype(np.int64))
     assert verified(bundle, trusted, "V3", data=lacking).status is Status.ACCEPTED
@@ -319,7 +319,7 @@ def test_rows_in_memory_may_lack_a_class_too(
 
 def test_the_built_in_digits_have_their_own_constant(tmp_path: Path, owner: SigningKey, trusted: Any) -> None:
     run = train(Source(location="digits", rows=80), out=tmp_path / "run", **FIELDS)
-    verdict = verified(sealed(draft_of(run, owner), owner, tmp_path), trusted, "V2", data="digits")
+    verdict = verified(sealed(story_of(run, owner), owner, tmp_path), trusted, "V2", data="digits")
     assert verdict.status is Status.ACCEPTED, verdict.as_json()
 
 

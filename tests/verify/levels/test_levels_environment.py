@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import run_json
-from tests.verify.levels.replaying import ORIGIN, changed, draft_of, finding_of, sealed, verified
+from tests.verify.levels.replaying import ORIGIN, finding_of, sealed, story_of, told, verified
 
 import expunge.verify.levels.environment as environment
 from expunge.core.streams import Stream
@@ -70,7 +70,7 @@ def test_another_machine_is_neither_fraud_nor_a_pass(
 ) -> None:
     """Acceptance 18: undecided, the fields named, and what was reached is V1."""
     fields, said = MACHINES[machine]
-    bundle = sealed(changed(draft_of(base, owner), elsewhere(**fields)), owner, tmp_path)
+    bundle = sealed(told(story_of(base, owner), elsewhere(**fields)), owner, tmp_path)
     for level in ("V2", "V3", "V4"):
         verdict = verified(bundle, trusted, level, data=pictures)
         assert (verdict.status.exit_status, verdict.reached) == (3, Level.V1)
@@ -88,7 +88,7 @@ def test_another_process_with_other_settings_is_another_machine(
     rows = tmp_path / "rows.npz"
     np.savez(rows, x=pictures.content["image"], y=pictures.labels)
     run = train(Source(location=str(rows)), out=tmp_path / "run", **FIELDS)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     write_trusted(tmp_path / "trusted.json", (owner.trusted(ORIGIN, Role.OWNER), owner.trusted(ORIGIN, Role.LOG)))
     code = (
         "import sys, json; from expunge.verify.verify import verify\n"
@@ -130,7 +130,7 @@ def test_a_machine_that_does_not_repeat_itself_decides_nothing(
     trusted: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
     monkeypatch.setattr(environment, "self_test", lambda *_: ("0" * 64, False))
     verdict = verified(bundle, trusted, "V2", data=pictures)
     assert verdict.status is Status.UNDECIDED
@@ -143,7 +143,7 @@ def test_runs_that_claim_no_bits_are_undecided(
 ) -> None:
     other: dict[str, Any] = {"profile": Profile.SPEED} if how == "tolerant" else {"threads": 2}
     run = train(pictures, out=tmp_path / "run", **{**FIELDS, "epochs": 1, "batch_size": 60}, **other)
-    verdict = verified(sealed(draft_of(run, owner), owner, tmp_path), trusted, "V2", data=pictures)
+    verdict = verified(sealed(story_of(run, owner), owner, tmp_path), trusted, "V2", data=pictures)
     assert (verdict.status, verdict.reached) == (Status.UNDECIDED, Level.V1)
     assert finding_of(verdict, "exactness").reason == ("tolerant-profile" if how == "tolerant" else "not-exact")
 
@@ -153,11 +153,9 @@ def test_a_tolerant_run_that_is_labelled_exact_is_found_by_its_bits(
 ) -> None:
     """Fixture 27: where profile and fingerprint were made consistent, other bits come out."""
     run = train(pictures, out=tmp_path / "run", **FIELDS, profile=Profile.SPEED)
-
-    def exact(record: RunRecord) -> RunRecord:
-        return replace(record, environment=replace(record.environment, profile=ProfileName.EXACT_CPU, not_exact=None))
-
-    verdict = verified(sealed(changed(draft_of(run, owner), exact), owner, tmp_path), trusted, "V2", data=pictures)
+    told = {"environment__profile": ProfileName.EXACT_CPU, "environment__not_exact": None}
+    story = story_of(run, owner).changed(**told)
+    verdict = verified(sealed(story, owner, tmp_path), trusted, "V2", data=pictures)
     assert verdict.status is not Status.ACCEPTED
 
 
@@ -194,7 +192,7 @@ def test_code_that_is_not_built_in_runs_only_when_it_is_trusted(
     their_model: Path, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
     run = train(pictures, out=tmp_path / "run", **{**FIELDS, "model": "their_model:factory"})
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     sources = run_json(run)["environment"]["factory"]
     digest = trust_digest("model", "their_model:factory", sources)
     marker = their_model / "imported.txt"
@@ -231,7 +229,7 @@ def test_a_name_that_could_be_imported_is_not_trusted_for_being_called_zoo(
     """A record that calls somebody's factory built in, and one that trusts an empty digest."""
     run = train(pictures, out=tmp_path / "run", **FIELDS, model_options={"width": 9})
     for factory in ("zoo", ""):
-        draft = changed(draft_of(run, owner), elsewhere(factory=factory))
+        draft = told(story_of(run, owner), elsewhere(factory=factory))
         assert verified(sealed(draft, owner, tmp_path / (factory or "none")), trusted, "V2", data=pictures).codes == ()
 
 
@@ -249,8 +247,8 @@ def test_somebody_elses_method_runs_only_when_it_is_trusted(
 
     monkeypatch.setattr(lookup, "methods", known)
     run = unlearn(base, PERSON, method=SoftAscent(), out=tmp_path / "run", data=pictures, budget=0.5)
-    draft = draft_of(run, owner)
-    sources = draft.run.predicate.algorithm.source.hex()  # type: ignore[union-attr]
+    draft = story_of(run, owner)
+    sources = draft.record.algorithm.source.hex()  # type: ignore[union-attr]
     digest = trust_digest("method", "soft-ascent", sources)
     bundle = sealed(draft, owner, tmp_path)
     asked.clear()
@@ -260,12 +258,8 @@ def test_somebody_elses_method_runs_only_when_it_is_trusted(
         assert digest in found.detail
     given = {"data": pictures, "trust": [digest], "checkpoints": base.path}
     assert verified(bundle, trusted, "V3", **given).status is Status.ACCEPTED
-
-    def stronger(record: RunRecord) -> RunRecord:
-        fields = {**record.algorithm.fields, "strength": 7.0}
-        return replace(record, algorithm=replace(record.algorithm, fields=fields))
-
-    other = verified(sealed(changed(draft, stronger), owner, tmp_path / "other"), trusted, "V2", **given)
+    stronger = draft.changed(algorithm__fields={**draft.record.algorithm.fields, "strength": 7.0})
+    other = verified(sealed(stronger, owner, tmp_path / "other"), trusted, "V2", **given)
     assert (other.status, finding_of(other, "method").reason) == (Status.UNDECIDED, "not-exact")
 
 
@@ -284,7 +278,7 @@ def test_secret_noise_comes_with_its_key_alone(
 ) -> None:
     """Acceptance 20: not reproducible from the bundle, reproducible with the key."""
     run = train(pictures, out=tmp_path / "run", **NOISY)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     key = (run.path / "noise.key").read_bytes()
     held = {path.name: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     assert not any(key in content or key.hex().encode() in content for content in held.values())

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from tests.verify.departures import DATED, base
 from tests.verify.lineages import STRANGER, TRUSTED, small_recipe
 from tests.verify.records import (
-    Story,
+    MadeUpStory,
     bundle,
     certified,
     codes,
@@ -22,7 +22,6 @@ from tests.verify.records import (
     rewritten,
     trained,
     verdict,
-    with_files,
     with_log,
 )
 
@@ -57,7 +56,7 @@ def test_an_altered_payload_is_not_what_was_signed(tmp_path: Path) -> None:
 
 def test_a_model_exchanged_after_signing_is_refused_at_the_form_and_nothing_else_is(tmp_path: Path) -> None:
     story = base()
-    other = story.with_files(model_safetensors=save(story.made[0].model))
+    other = story.with_files({"model.safetensors": save(story.made[0].model)})
     assert codes(other, tmp_path / "a", V0) == ["SUBJECT_DIGEST_MISMATCH"]
     assert codes(other, tmp_path / "b") == ["SUBJECT_DIGEST_MISMATCH"]
 
@@ -65,11 +64,11 @@ def test_a_model_exchanged_after_signing_is_refused_at_the_form_and_nothing_else
 @pytest.mark.parametrize("name", ["model.safetensors", "checkpoints/shard-0-step-00000005.safetensors"])
 def test_a_pickle_in_the_place_of_tensors_is_never_opened(name: str, tmp_path: Path) -> None:
     story = base()
-    draft = with_files(story.draft, {name: pickle.dumps({"weight": 1}, protocol=4)})
-    assert codes(draft, tmp_path, V0) == ["UNSAFE_FILE"]
+    other = story.with_files({name: pickle.dumps({"weight": 1}, protocol=4)})
+    assert codes(other, tmp_path, V0) == ["UNSAFE_FILE"]
 
 
-MALFORMED: dict[str, Callable[[], Story]] = {
+MALFORMED: dict[str, Callable[[], MadeUpStory]] = {
     "tombstones that do not ascend": lambda: base().changed(data=replace(base().record.data, tombstones=(17, 3))),
     "a tombstone twice": lambda: base().changed(data=replace(base().record.data, tombstones=(3, 3, 17))),
     "slots of a request": lambda: base().changed(requests=(replace(base().record.requests[0], slots=(17, 3)),)),
@@ -84,20 +83,22 @@ MALFORMED: dict[str, Callable[[], Story]] = {
     ),
     "its own state destroyed": lambda: destroyed_state("leaf"),
     "weights of its own state destroyed": lambda: destroyed_state("weights"),
-    "a recipe that is a list": lambda: base().with_files(recipe_json=b"[]"),
-    "a recipe without a task": lambda: base().with_files(recipe_json=without_field("task")),
-    "a recipe that breaks its rules": lambda: base().with_files(recipe_json=recipe_with(epochs=0)),
-    "a recipe with a real where a count belongs": lambda: base().with_files(recipe_json=recipe_with(seed=0.5)),
-    "a recipe whose model is no text": lambda: base().with_files(recipe_json=recipe_with(model=7)),
+    "a recipe that is a list": lambda: base().with_files({"recipe.json": b"[]"}),
+    "a recipe without a task": lambda: base().with_files({"recipe.json": without_field("task")}),
+    "a recipe that breaks its rules": lambda: base().with_files({"recipe.json": recipe_with(epochs=0)}),
+    "a recipe with a real where a count belongs": lambda: base().with_files({"recipe.json": recipe_with(seed=0.5)}),
+    "a recipe whose model is no text": lambda: base().with_files({"recipe.json": recipe_with(model=7)}),
     "a recipe with a rate as a number": lambda: base().with_files(
-        recipe_json=recipe_with(optimiser={**small_recipe().as_json()["optimiser"], "rate": 1})
+        {"recipe.json": recipe_with(optimiser={**small_recipe().as_json()["optimiser"], "rate": 1})}
     ),
     "a recipe with a flip that is text": lambda: base().with_files(
-        recipe_json=recipe_with(augmentation={"flip": "yes", "crop": 0})
+        {"recipe.json": recipe_with(augmentation={"flip": "yes", "crop": 0})}
     ),
-    "a recipe with another spelling of a default": lambda: base().with_files(recipe_json=recipe_with(perturbation=0.0)),
+    "a recipe with another spelling of a default": lambda: base().with_files(
+        {"recipe.json": recipe_with(perturbation=0.0)}
+    ),
     "columns that are none": lambda: base().with_files(
-        recipe_json=recipe_with(inputs={"columns": [3], "category_buckets": 32, "text_buckets": 1024})
+        {"recipe.json": recipe_with(inputs={"columns": [3], "category_buckets": 32, "text_buckets": 1024})}
     ),
 }
 
@@ -105,12 +106,12 @@ MALFORMED: dict[str, Callable[[], Story]] = {
 SIGNED = base().record.recorded_at
 
 
-def asked_by(case: str) -> Story:
+def asked_by(case: str) -> MadeUpStory:
     request = replace(base().record.requests[0], initiator=Initiator.PERSON, cases=("case-7", case))
     return base().changed(requests=(request,))
 
 
-def destroyed_state(digest: str) -> Story:
+def destroyed_state(digest: str) -> MadeUpStory:
     record = base().record
     assert record.checkpoints is not None
     state = record.checkpoints.states[0]

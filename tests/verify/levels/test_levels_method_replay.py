@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from tests.methods.linear_problems import FIELDS as CERTIFIED
-from tests.verify.levels.replaying import changed, draft_of, finding_of, sealed, verified
+from tests.verify.levels.replaying import finding_of, sealed, story_of, told, verified
 
+from expunge.adversary.table.story import record_of
 from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.core.values import Empirical
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.methods.unlearn import unlearn
-from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
-from expunge.records.record import RunRecord, states_root
+from expunge.records.record import RunRecord
 from expunge.records.verdict import Level, Status
 from expunge.train.run import Run
 from expunge.train.state import tensors_digest, write_tensors
@@ -40,7 +40,7 @@ def test_an_approximate_method_is_carried_out_again_from_its_parents_model(
 ) -> None:
     """Reals of its fields, its budget and its seed come from the record."""
     run = unlearn(base, PERSON, method="neggrad-plus", out=tmp_path / "run", data=pictures, budget=0.3, seed=5)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     missing = verified(bundle, trusted, "V2", data=pictures)
     assert finding_of(missing, "method").reason == "evidence-missing"
     assert "once that run is retired this is as it should be" in finding_of(missing, "method").detail
@@ -68,10 +68,10 @@ def test_an_approximate_method_that_was_run_otherwise_is_refused(
             other = unlearn(
                 base, PERSON, method="neggrad-plus", out=tmp_path / "other", data=pictures, budget=0.3, seed=6
             )
-            randomness = draft_of(other, owner).run.predicate.randomness  # type: ignore[union-attr]
+            randomness = story_of(other, owner).record.randomness
         return replace(record, algorithm=algorithm, randomness=randomness)
 
-    bundle = sealed(changed(draft_of(run, owner), forged), owner, tmp_path / "sealed")
+    bundle = sealed(told(story_of(run, owner), forged), owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
     assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
@@ -91,7 +91,7 @@ def test_a_method_that_reads_forgotten_rows_cannot_be_repeated_once_they_are_gon
         rows, **{name: values[stay] for name, values in content.items()}, subjects=np.array(pictures.subjects)[stay]
     )
     for run, accepted in ((ascent, False), (tuned, True)):
-        bundle = sealed(draft_of(run, owner), owner, tmp_path / f"sealed-{run.path.name}")
+        bundle = sealed(story_of(run, owner), owner, tmp_path / f"sealed-{run.path.name}")
         verdict = verified(bundle, trusted, "V2", data=rows, checkpoints=base.path)
         assert (verdict.status is Status.ACCEPTED) == accepted, verdict.as_json()
         if not accepted:
@@ -104,13 +104,13 @@ def test_a_certified_removal_is_carried_out_again_with_the_key(
 ) -> None:
     base = train(pictures, out=tmp_path / "base", **CERTIFIED)
     run = unlearn(base, PERSON, method="certified-logistic", out=tmp_path / "run", data=pictures)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     verdict = verified(bundle, trusted, "V3", data=pictures, checkpoints=base.path, noise_key=base.path / "noise.key")
     assert verdict.status is Status.ACCEPTED, verdict.as_json()
     assert finding_of(verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path), "noise").reason
     twice = unlearn(run, "subject:someone-05", method="certified-logistic", out=tmp_path / "twice", data=pictures)
     again = verified(
-        sealed(draft_of(twice, owner), owner, tmp_path / "again"),
+        sealed(story_of(twice, owner), owner, tmp_path / "again"),
         trusted,
         "V2",
         data=pictures,
@@ -126,7 +126,7 @@ def test_a_removal_is_not_called_certified_where_its_method_does_not_say_so(
     """The same weights, and the method itself earns less with them than the record says."""
     base = train(pictures, out=tmp_path / "base", **CERTIFIED)
     run = unlearn(base, PERSON, method="certified-logistic", out=tmp_path / "run", data=pictures)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
 
     honest = method_replay.method_of
 
@@ -171,12 +171,9 @@ def test_a_method_that_nobody_can_carry_out_is_refused(
     trusted: Any,
 ) -> None:
     """Signed values that a method breaks on are the record's fault, and no error of the verifier's."""
-
-    def forged(record: RunRecord) -> RunRecord:
-        algorithm = record.algorithm
-        return replace(record, algorithm=replace(algorithm, fields={**algorithm.fields, **fields}))
-
-    bundle = sealed(changed(draft_of(tuned, owner), forged), owner, tmp_path)
+    story = story_of(tuned, owner)
+    told = story.changed(algorithm__fields={**story.record.algorithm.fields, **fields})
+    bundle = sealed(told, owner, tmp_path)
     verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
     assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
     assert words in finding_of(verdict, "method").detail
@@ -203,7 +200,7 @@ def test_a_machine_without_the_memory_for_a_method_decides_nothing(
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    bundle = sealed(draft_of(tuned, owner), owner, tmp_path)
+    bundle = sealed(story_of(tuned, owner), owner, tmp_path)
     monkeypatch.setattr(method_replay.Method, "__call__", full)
     verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
     assert (verdict.status, finding_of(verdict, "method").reason) == (Status.UNDECIDED, "evidence-missing")
@@ -216,25 +213,16 @@ def test_signed_weights_of_a_parent_that_are_none_of_the_recipes_model_are_refus
     """The whole chain says that the parent came to a tensor of three zeros."""
     write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(3)})
     other = tensors_digest({"a": torch.zeros(3)})
-    draft = draft_of(tuned, owner)
-    commit, parent, run = draft.chain
-    before, record = parent.predicate, run.predicate  # type: ignore[union-attr]
-    states = (*before.checkpoints.states[:-1], replace(before.checkpoints.states[-1], weights=other))
-    told = replace(before.checkpoints, states=states, root=states_root(states))
-    digest = unlearning_digest(base.recipe.digest, other, record.randomness.request_seed)
-    chain = (
-        commit,
-        replace(parent, digest=other, predicate=replace(before, checkpoints=told)),  # type: ignore[arg-type]
-        replace(
-            run,  # type: ignore[arg-type]
-            predicate=replace(
-                record,
-                requests=tuple(replace(request, model=other) for request in record.requests),
-                randomness=replace(record.randomness, method_seed=lineage_seed(digest, base.root, base.beacon)),
-            ),
-        ),
+    story = story_of(tuned, owner)
+    before = record_of(story.link(-2)).checkpoints
+    assert before is not None
+    digest = unlearning_digest(base.recipe.digest, other, story.record.randomness.request_seed)
+    told = story.with_states((*before.states[:-1], replace(before.states[-1], weights=other)), -2)
+    told = told.changed(-2, digest=other).changed(
+        requests=tuple(replace(request, model=other) for request in story.record.requests),
+        randomness__method_seed=lineage_seed(digest, base.root, base.beacon),
     )
-    bundle = sealed(Draft(chain=chain, files=draft.files), owner, tmp_path / "sealed")
+    bundle = sealed(told, owner, tmp_path / "sealed")
     verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=tmp_path)
     assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
     assert "are none of the recipe's model" in finding_of(verdict, "method").detail

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tests.verify.departures import DATED, OTHER, base
 from tests.verify.lineages import OWNER, RECORDED_AT, Lineage
-from tests.verify.records import Story, approximated, forgot, trained, verdict
+from tests.verify.records import MadeUpStory, approximated, forgot, trained, verdict
 
 from expunge.core.clock import Time
 from expunge.records.record import AuditWindow, Initiator, Retired
@@ -18,7 +18,7 @@ from expunge.records.verdict import Level
 V0 = Level.V0
 
 
-def remarks(story: Story, folder: Path, **options: Any) -> set[str]:
+def remarks(story: MadeUpStory, folder: Path, **options: Any) -> set[str]:
     return {remark.word for remark in verdict(story, folder, **options).remarks}
 
 
@@ -49,7 +49,7 @@ def test_what_nobody_should_overlook_is_said(tmp_path: Path) -> None:
 
 
 def test_how_much_of_each_committed_person_was_forgotten_is_said(tmp_path: Path) -> None:
-    def said(story: Story, name: str) -> str:
+    def said(story: MadeUpStory, name: str) -> str:
         (found,) = (one.text for one in verdict(story, tmp_path / name).remarks if one.word == "whose-rows")
         return found
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from tests.conftest import run_json
 from tests.verify.levels.replaying import (
-    changed,
-    draft_of,
     finding_of,
     opened_record,
+    replay_findings,
     sealed,
+    story_of,
     verified,
     with_losses,
     with_state,
@@ -30,16 +30,14 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
 from expunge.records.keys import SigningKey
-from expunge.records.record import RunRecord
 from expunge.records.verdict import Level, Outcome, Status
 from expunge.schedule.recipe import Optimiser
-from expunge.train import shards
+from expunge.train import segment
 from expunge.train.examples import Examples
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
 from expunge.train.state import read_tensors, weights_of, write_tensors
 from expunge.train.training import train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.levels.segments import missed, segments_of
 
 PERSON = "subject:someone-03"
@@ -69,7 +67,7 @@ def test_a_retraining_and_a_training_without_rows_are_accepted(
     seeded = unlearn(base, PERSON, method=Retrain(training_seed=9), out=tmp_path / "seeded", data=pictures)
     for one in (retrained, without, seeded):
         verdict = verified(
-            sealed(draft_of(one, owner), owner, tmp_path / one.path.name / "b"), trusted, "V3", data=pictures
+            sealed(story_of(one, owner), owner, tmp_path / one.path.name / "b"), trusted, "V3", data=pictures
         )
         assert verdict.status is Status.ACCEPTED, verdict.as_json()
     assert retrained.weights_digest == without.weights_digest != seeded.weights_digest
@@ -80,7 +78,7 @@ def test_the_draw_is_printed_with_what_it_may_miss(
 ) -> None:
     """32 segments: the first, and the three least and largest changes always; five of the others by chance."""
     details: list[str] = []
-    with opened_record(sealed(draft_of(base, owner), owner, tmp_path), owner) as opened:
+    with opened_record(sealed(story_of(base, owner), owner, tmp_path), owner) as opened:
         for seed in (1, 1, 2):
             found = list(replay_findings(opened, level=Level.V2, data=pictures, segments=5, chance=random.Random(seed)))
             assert all(finding.stands for finding in found)
@@ -107,7 +105,7 @@ def test_a_bad_segment_is_refused_exactly_when_it_is_looked_at(
     key = next(key for key in state if key.startswith("optimiser."))
     state[key] = state[key] * 1.0000001
     write_tensors(altered, state)
-    draft = changed(draft_of(base, owner), lambda r: with_state(r, 0, step, altered), {f"checkpoints/{name}": altered})
+    draft = with_state(story_of(base, owner), 0, step, altered)
     seen: dict[bool, int] = {True: 0, False: 0}
     with opened_record(sealed(draft, owner, tmp_path / "sealed"), owner) as opened:
         for seed in range(12):
@@ -158,7 +156,7 @@ def test_every_component_of_a_state_counts_to_the_last_bit(
     flat[0] = torch.nextafter(flat[0], torch.tensor(float("inf")))
     altered = tmp_path / name
     write_tensors(altered, state)
-    draft = changed(draft_of(run, owner), lambda r: with_state(r, 0, 2, altered), {f"checkpoints/{name}": altered})
+    draft = with_state(story_of(run, owner), 0, 2, altered)
     bundle = sealed(draft, owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V3", data=pictures)
@@ -171,7 +169,7 @@ def test_losses_of_the_trace_are_compared(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
     """A trace that names other losses from step 20 on, with running digests made to fit."""
-    bundle = sealed(with_losses(draft_of(base, owner), base, 20), owner, tmp_path)
+    bundle = sealed(with_losses(base, owner, 20), owner, tmp_path)
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     for level in ("V3", "V4"):
         verdict = verified(bundle, trusted, level, data=pictures)
@@ -183,13 +181,13 @@ def test_a_replay_without_the_trace_says_what_it_did_not_compare(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
     """Every bit of every state is, so the replay passes; what the owner says of the losses is left open."""
-    told = with_losses(draft_of(base, owner), base, 7)
-    bundle = sealed(changed(told, lambda record: record, {"trace.bin": None}), owner, tmp_path / "sealed")
+    story = with_losses(base, owner, 7).with_files({"trace.bin": None})
+    bundle = sealed(story, owner, tmp_path / "sealed")
     for level, name in (("V3", "execution"), ("V4", "execution")):
         verdict = verified(bundle, trusted, level, data=pictures)
         assert verdict.status is Status.ACCEPTED, verdict.as_json()
         assert "trace.bin is not here" in finding_of(verdict, name, Level.V3).detail
-    whole = sealed(draft_of(base, owner), owner, tmp_path / "whole")
+    whole = sealed(story_of(base, owner), owner, tmp_path / "whole")
     honest = verified(whole, trusted, "V3", data=pictures)
     assert "trace.bin" not in finding_of(honest, "execution", Level.V3).detail
 
@@ -205,7 +203,7 @@ def test_a_training_that_was_executed_differently_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fixture 14 b, and its like: the record states recipe and schedule rightly, the machine did something else."""
-    rate_at, plain = Optimiser.rate_at, Examples.plain
+    rate_at, plain = Optimiser.rate_at, Examples.batch
 
     def faster(self: Optimiser, at: int, total: int) -> float:
         return 1.001 * rate_at(self, at, total)
@@ -220,11 +218,11 @@ def test_a_training_that_was_executed_differently_is_refused(
         if what == "rate":
             otherwise.setattr(Optimiser, "rate_at", faster)
         elif what == "momentum":
-            otherwise.setattr(shards, "make_optimiser", lighter)
+            otherwise.setattr(segment, "make_optimiser", lighter)
         else:
-            otherwise.setattr(Examples, "plain", neighbours)
+            otherwise.setattr(Examples, "batch", neighbours)
         other = train(pictures, out=tmp_path / "other", recipe=base.recipe, checkpoint_interval=8)
-    bundle = sealed(draft_of(other, owner), owner, tmp_path / "sealed")
+    bundle = sealed(story_of(other, owner), owner, tmp_path / "sealed")
     assert other.weights_digest != base.weights_digest
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     for level in ("V2", "V4"):
@@ -234,7 +232,7 @@ def test_a_training_that_was_executed_differently_is_refused(
 def test_states_may_lie_beside_the_bundle(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
-    bundle = sealed(draft_of(base, owner, states=False), owner, tmp_path)
+    bundle = sealed(story_of(base, owner, states=False), owner, tmp_path)
     missing = verified(bundle, trusted, "V3", data=pictures)
     assert (missing.status, missing.reached) == (Status.UNDECIDED, Level.V1)
     assert finding_of(missing, "states").reason == "evidence-missing"
@@ -256,7 +254,7 @@ def test_files_beside_the_bundle_are_believed_no_more_than_those_in_it(
     content[-1] ^= 1
     path.write_bytes({"bit": bytes(content), "pickle": b"\x80\x04K\x01.", "cut": bytes(content[:-8])}[how])
     verdict = verified(
-        sealed(draft_of(base, owner, states=False), owner, tmp_path),
+        sealed(story_of(base, owner, states=False), owner, tmp_path),
         trusted,
         "V2",
         data=pictures,
@@ -268,7 +266,7 @@ def test_files_beside_the_bundle_are_believed_no_more_than_those_in_it(
 def test_every_state_must_be_handed_over_even_where_it_is_not_looked_at(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
-    draft = changed(draft_of(base, owner), lambda r: r, {"checkpoints/shard-0-step-00000030.safetensors": None})
+    draft = story_of(base, owner).with_files({"checkpoints/shard-0-step-00000030.safetensors": None})
     verdict = verified(sealed(draft, owner, tmp_path), trusted, "V2", data=pictures, segments=1)
     assert verdict.status is Status.UNDECIDED
     assert "must not hang on what was handed over" in finding_of(verdict, "states").detail
@@ -278,11 +276,8 @@ def test_other_initial_weights_are_refused(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
     """Fixture 10, where the record names the false ones."""
-
-    def forged(record: RunRecord) -> RunRecord:
-        return replace(record, environment=replace(record.environment, initial_weights=bytes(32)))
-
-    verdict = verified(sealed(changed(draft_of(base, owner), forged), owner, tmp_path), trusted, "V2", data=pictures)
+    story = story_of(base, owner).changed(environment__initial_weights=bytes(32))
+    verdict = verified(sealed(story, owner, tmp_path), trusted, "V2", data=pictures)
     assert codes(verdict) == ["INIT_MISMATCH"]
 
 
@@ -297,11 +292,7 @@ def test_a_recorded_state_at_step_0_is_the_initial_weights(
         key = max(state, key=lambda key: state[key].numel())
         state[key] = state[key].reshape(-1).sort().values.reshape(state[key].shape)
     write_tensors(tmp_path / name, state)
-    draft = changed(
-        draft_of(base, owner),
-        lambda record: with_state(record, 0, 0, tmp_path / name),
-        {f"checkpoints/{name}": tmp_path / name},
-    )
+    draft = with_state(story_of(base, owner), 0, 0, tmp_path / name)
     bundle = sealed(draft, owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     for level in ("V2", "V3", "V4"):
@@ -319,7 +310,7 @@ def test_an_interrupted_replay_leaves_torch_as_it_was(
         if total == 32 and done == 10:
             raise KeyboardInterrupt
 
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
     torch.use_deterministic_algorithms(False)
     with pytest.raises(KeyboardInterrupt):
         verified(bundle, trusted, "V3", data=pictures, progress=moved)
@@ -345,7 +336,7 @@ def test_two_replays_that_differ_decide_nothing(
             self.param_groups[0]["params"][0].add_(next(noise))
         return result
 
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
     import expunge.verify.levels.environment as environment
 
     monkeypatch.setattr(environment, "self_test", lambda *_: (run_json(base)["environment"]["self_test"], True))
@@ -359,7 +350,7 @@ def test_two_replays_that_differ_decide_nothing(
 def test_arguments_that_make_no_sense_are_refused(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
     key = tmp_path / "noise.key"
     key.write_bytes(bytes(32))
     with pytest.raises(InvalidArgument, match="has no use here: the run was trained without noise"):
@@ -372,8 +363,8 @@ def test_what_was_taken_over_is_replayed_as_well(
     forgot: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
     """V3 replays the parent's prefix too: its segments are the run's own."""
-    draft = draft_of(forgot, owner)
-    record = draft.run.predicate  # type: ignore[union-attr]
+    draft = story_of(forgot, owner)
+    record = draft.record
     assert record.reuse[0].step >= 0
     verdict = verified(sealed(draft, owner, tmp_path), trusted, "V3", data=pictures)
     assert verdict.status is Status.ACCEPTED

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.verify.levels.replaying import (
-    draft_of,
     sealed,
+    story_of,
     verified,
 )
 
@@ -46,7 +46,7 @@ def test_honest_records_of_every_kind_are_accepted_up_to_v4(
     run = train(pictures, out=tmp_path / "run", **fields)
     after = unlearn(run, PERSON, out=tmp_path / "after", data=pictures)
     for one in (run, after):
-        bundle = sealed(draft_of(one, owner), owner, tmp_path / f"bundle-{one.path.name}")
+        bundle = sealed(story_of(one, owner), owner, tmp_path / f"bundle-{one.path.name}")
         for level in ("V2", "V3", "V4"):
             verdict = verified(bundle, trusted, level, data=pictures, segments=2)
             assert (verdict.status, verdict.reached) == (Status.ACCEPTED, Level[level]), verdict.as_json()

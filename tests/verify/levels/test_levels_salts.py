@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.verify.levels.replaying import draft_of, finding_of, sealed, verified
+from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 
 from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Dataset
@@ -54,7 +54,7 @@ def test_salts_that_hide_nothing_are_refused_where_they_are_called_secret(
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(committed, "_secret", lambda salts: salts)  # an owner with a program of their own
     run = train(pictures, out=tmp_path / "run", salts=salts, **FIELDS)
-    bundle = sealed(draft_of(run, owner), owner, tmp_path)
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V3", data=pictures, salts=salts)
     assert [code.value for code in verdict.codes] == ["CONTENT_LEAF_MISMATCH"]

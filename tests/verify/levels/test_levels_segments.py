@@ -15,11 +15,12 @@ from scipy.stats import binom, hypergeom
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import lineage_seed
-from expunge.records.record import State, TraceMode
+from expunge.records.record import State
+from expunge.records.trace_file import TraceMode, step_records
 from expunge.schedule.placement import Placement
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import emptied_steps
-from expunge.verify.levels.segments import Segment, TraceLayout, always_replayed, draw, missed, needed, segments_of
+from expunge.verify.levels.segments import Segment, always_replayed, draw, layout_of, missed, needed, segments_of
 
 SEED = lineage_seed(bytes(32), bytes(32))
 
@@ -182,9 +183,9 @@ def test_steps_are_found_in_the_trace_whatever_lies_between_them() -> None:
                 where[shard, step] = bytes([shard]) * 32 + bytes([step]) * (width - 32)
                 content += where[shard, step]
             content += bytes(32) * 3  # its epochs
-        layout = TraceLayout(made, alive, mode)
+        layout = layout_of(made, alive, mode)
         assert layout.size == len(content)
         for shard in alive:
-            start, size = layout.place(Segment(shard, 1, 3))
-            found = layout.steps(content[start : start + size])
-            assert found == [(bytes([step]) * 32,) * (width // 32 - 1) for step in (1, 2)]
+            start, size = layout.steps(shard, 1, 3)
+            found = step_records(content[start : start + size], mode)
+            assert found == [(bytes([shard]) * 32, *[bytes([step]) * 32] * (width // 32 - 1)) for step in (1, 2)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.verify.levels.replaying import changed, draft_of, finding_of, sealed, verified, with_state
+from tests.verify.levels.replaying import finding_of, sealed, story_of, verified, with_state
 
 from expunge.data.dataset import Dataset
 from expunge.records.keys import SigningKey
@@ -37,14 +37,7 @@ def resealed(base: Run, change: Callable[[Tensors], Any], owner: SigningKey, fol
     state = read_tensors(base.path / "checkpoints" / STATE)
     change(state)
     write_tensors(folder / STATE, state)
-    draft = draft_of(base, owner)
-    return sealed(
-        changed(
-            draft, lambda record: with_state(record, 0, 4, folder / STATE), {f"checkpoints/{STATE}": folder / STATE}
-        ),
-        owner,
-        folder / "sealed",
-    )
+    return sealed(with_state(story_of(base, owner), 0, 4, folder / STATE), owner, folder / "sealed")
 
 
 def codes(verdict: Verdict) -> list[str]:
@@ -112,7 +105,7 @@ def test_a_state_that_does_not_fit_into_memory_decides_nothing(
     def full(*_: Any) -> bytes:
         raise MemoryError
 
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
     monkeypatch.setattr(TensorFile, "content", full)
     verdict = verified(bundle, trusted, "V3", data=pictures)
     assert (verdict.status, finding_of(verdict, "states").reason) == (Status.UNDECIDED, "evidence-missing")
@@ -133,7 +126,7 @@ def test_steps_that_do_not_fit_into_memory_decide_nothing(
     def full(*_: Any, **__: Any) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: 1 bytes")
 
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
     for module in (execution, twin):
         monkeypatch.setattr(module, "carry_out_segment", full)
     verdict = verified(bundle, trusted, level, data=pictures)

@@ -17,12 +17,13 @@ from tests.verify.records import codes, forged, forgot, trained, verdict
 from expunge.core.hashing import sha256
 from expunge.core.streams import ZERO_BEACON, lineage_seed
 from expunge.records.limits import Code
-from expunge.records.record import TraceMode
+from expunge.records.trace_file import TraceMode
 from expunge.records.verdict import Status
 from expunge.schedule.recipe import Calendar, Optimiser, Placement
 from expunge.schedule.schedule import Schedule
 from expunge.verify.levels.lineage import mean_rate
-from expunge.verify.levels.steps import scan, trace_bytes
+from expunge.verify.levels.segments import layout_of
+from expunge.verify.levels.steps import scan
 from expunge.verify.levels.structure import alive_shards
 
 VECTOR = Schedule(
@@ -44,7 +45,7 @@ def test_the_published_step_is_what_a_trace_must_hold() -> None:
     lineage = trained().lineage
     record = replace(forgot(trained(), (3, 17)).record, checkpoints=None)
     record = replace(record, data=replace(record.data, tombstones=(3, 17, 42)), alive=(0,))
-    length = trace_bytes(VECTOR, TraceMode.LOSSES, (0,))
+    length = layout_of(VECTOR, (0,), TraceMode.LOSSES).size
     assert length == 20 * 64 + 2 * 32
     stated = bytearray(length)
     stated[3 * 64 : 3 * 64 + 32] = bytes.fromhex("23572448bda149f38ddd555570269950219d66aa76dde2c1c5c5294d1f32e20d")

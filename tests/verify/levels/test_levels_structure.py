@@ -16,12 +16,10 @@ from tests.verify.departures import (
     early,
     foreign_member,
     swapped_batches,
-    with_environment,
     with_states,
-    without_checkpoints,
 )
 from tests.verify.lineages import RECORDED_AT
-from tests.verify.records import codes, forged, trained, verdict, with_files
+from tests.verify.records import codes, forged, trained, verdict
 
 from expunge.core.clock import Time
 from expunge.core.hashing import example_bytes
@@ -66,9 +64,7 @@ def test_a_state_with_one_part_altered_is_refused_and_the_part_is_named(part: st
     story = base()
     tensors = story.last.tensors(0, 10)
     tensors[part] = -tensors[part] - 1
-    found = verdict(
-        replace(story, draft=with_files(story.draft, {checkpoint_name(0, 10): save(tensors)})), tmp_path, Level.V1
-    )
+    found = verdict(story.with_files({checkpoint_name(0, 10): save(tensors)}), tmp_path, Level.V1)
     (refusal,) = found.refusals
     assert refusal.code is not None
     assert refusal.code.value == "CHECKPOINT_LEAF_MISMATCH"
@@ -90,7 +86,7 @@ MISSING = {
 @pytest.mark.parametrize("name", MISSING)
 def test_missing_evidence_is_neither_refused_nor_passed(name: str, tmp_path: Path) -> None:
     story = base()
-    found = verdict(replace(story, draft=with_files(story.draft, {name: None})), tmp_path)
+    found = verdict(story.with_files({name: None}), tmp_path)
     (undecided,) = [finding for finding in found.findings if not finding.stands]
     assert (undecided.outcome, undecided.reason) == (Outcome.UNDECIDED, "evidence-missing")
     assert undecided.name == MISSING[name]
@@ -98,7 +94,7 @@ def test_missing_evidence_is_neither_refused_nor_passed(name: str, tmp_path: Pat
 
 
 def test_a_training_that_names_no_trace_leaves_its_steps_undecided(tmp_path: Path) -> None:
-    found = verdict(base().changed(trace=None).with_files(trace_bin=None), tmp_path)
+    found = verdict(base().changed(trace=None).with_files({"trace.bin": None}), tmp_path)
     assert [(f.name, f.reason) for f in found.findings if not f.stands] == [("trace file", "evidence-missing")]
 
 
@@ -108,14 +104,14 @@ def test_an_undated_beacon_leaves_the_order_undecided(tmp_path: Path) -> None:
 
 
 def test_checkpoint_files_and_model_may_be_left_out(tmp_path: Path) -> None:
-    found = verdict(without_checkpoints(base()).with_files(model_safetensors=None), tmp_path)
+    found = verdict(base().without_states().with_files({"model.safetensors": None}), tmp_path)
     assert found.status is Status.ACCEPTED
     assert "no-model" in {remark.word for remark in found.remarks}
 
 
 def test_without_a_model_file_the_one_state_without_buffers_is_still_compared(tmp_path: Path) -> None:
-    story = base().with_files(model_safetensors=None)
-    bare = without_checkpoints(with_states(story, lambda state: state, buffers=()))
+    story = base().with_files({"model.safetensors": None})
+    bare = with_states(story, lambda state: state, buffers=()).without_states()
     assert codes(bare, tmp_path / "a") == ["ENSEMBLE_MEMBER_MISMATCH"]
     same = bare.changed(digest=bare.last.states[-1].weights)
     assert codes(same, tmp_path / "b") == []
@@ -164,7 +160,7 @@ def test_every_departure_of_a_shard_is_counted(tmp_path: Path) -> None:
 def test_refusals_of_several_kinds_are_all_collected_most_basic_first(tmp_path: Path) -> None:
     story = swapped_batches(foreign_member(base()))
     mixed = forged(base(), {**story.last.steps, (0, 9): base().last.present(0, 9)[1:]})
-    found = codes(with_environment(mixed, not_exact="no"), tmp_path)
+    found = codes(mixed.changed(environment__not_exact="no"), tmp_path)
     assert found == ["PROFILE_CLAIM_MISMATCH", "SCHEDULE_ORDER_MISMATCH", "SCHEDULE_BATCH_MISMATCH"]
 
 
@@ -176,4 +172,4 @@ def test_another_salt_of_one_row_gives_another_seed_and_does_not_fit_the_record(
     leaves[slot] = leaf_of(example_bytes(fields), slot, OTHER)
     root = tree_hash(leaves)
     assert lineage_seed(story.lineage.recipe.digest, root) != story.record.randomness.lineage_seed
-    assert codes(story.with_files(leaves_bin=b"".join(leaves)), tmp_path) == ["DATASET_ROOT_CHANGED"]
+    assert codes(story.with_files({"leaves.bin": b"".join(leaves)}), tmp_path) == ["DATASET_ROOT_CHANGED"]

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import run_json
-from tests.verify.levels.replaying import changed, draft_of, finding_of, opened_record, sealed, verified, with_state
+from tests.verify.levels.replaying import (
+    finding_of,
+    opened_record,
+    replay_findings,
+    sealed,
+    story_of,
+    verified,
+    with_state,
+)
 
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
@@ -30,7 +38,6 @@ from expunge.train.run import Run
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, read_tensors, tensors_digest, write_tensors
 from expunge.train.training import make_recipe, train
-from expunge.verify.levels.replay import replay_findings
 from expunge.verify.state_files import StateFiles
 
 ROOT = Path(__file__).parents[3]
@@ -63,7 +70,7 @@ def test_the_twin_of_a_rewound_run_is_the_retrained_one(
     retrained = unlearn(run, rule, method="retrain", out=tmp_path / "retrained", data=pictures)
     assert rewound.weights_digest == retrained.weights_digest != run.weights_digest
     for one in (rewound, retrained):
-        bundle = sealed(draft_of(one, owner, states=False), owner, tmp_path / f"b-{one.path.name}")
+        bundle = sealed(story_of(one, owner, states=False), owner, tmp_path / f"b-{one.path.name}")
         verdict = verified(bundle, trusted, "V4", data=pictures)
         assert (verdict.status, verdict.reached) == (Status.ACCEPTED, Level.V4), verdict.as_json()
 
@@ -78,7 +85,7 @@ def test_a_wholly_emptied_batch_is_skipped_by_the_twin_too(
     run = unlearn(base, f"ids:{ids}", out=tmp_path / "run", data=pictures)
     plan = TrainingPlan(run.recipe, run.schedule, 0, run.tombstones)
     assert [step for step in range(plan.total) if not plan.step(step).parts] == [4]
-    verdict = verified(sealed(draft_of(run, owner), owner, tmp_path), trusted, "V4", data=pictures)
+    verdict = verified(sealed(story_of(run, owner), owner, tmp_path), trusted, "V4", data=pictures)
     assert verdict.status is Status.ACCEPTED, verdict.as_json()
 
 
@@ -86,7 +93,7 @@ def test_no_file_of_a_state_is_opened(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """V4 needs no checkpoint: it does not look at those that are there."""
-    bundle = sealed(draft_of(base, owner), owner, tmp_path)
+    bundle = sealed(story_of(base, owner), owner, tmp_path)
 
     def forbidden(self: StateFiles, shard: int, step: int) -> Tensors:
         raise AssertionError("a checkpoint was read")
@@ -111,12 +118,8 @@ def test_the_last_state_counts_to_the_last_bit(
     write_tensors(altered, state)
     weights = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
     write_tensors(model, weights)
-    draft = changed(
-        draft_of(base, owner),
-        lambda record: with_state(record, 0, total, altered),
-        {f"checkpoints/{name}": altered, "model.safetensors": model},
-        digest=tensors_digest(weights),
-    )
+    draft = with_state(story_of(base, owner), 0, total, altered).with_files({"model.safetensors": model})
+    draft = draft.changed(digest=tensors_digest(weights))
     bundle = sealed(draft, owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V4", data=pictures)
@@ -130,7 +133,7 @@ def test_progress_counts_all_shards(pictures: Dataset, tmp_path: Path, owner: Si
     total = sum(run.schedule.total_steps(shard) for shard in range(3))
     for level in (Level.V3, Level.V4):
         steps: list[tuple[int, int]] = []
-        with opened_record(sealed(draft_of(run, owner), owner, tmp_path / level.name), owner) as opened:
+        with opened_record(sealed(story_of(run, owner), owner, tmp_path / level.name), owner) as opened:
             moved = lambda done, of, steps=steps: steps.append((done, of))  # noqa: E731
             list(replay_findings(opened, level=level, data=pictures, progress=moved))
         assert steps == [(done, total) for done in range(1, total + 1)]

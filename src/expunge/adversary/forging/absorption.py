@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
-from expunge.adversary.forging.forger import Forger, Found, check_candidates, put_in
+from expunge.adversary.forging.forger import Found, Trying, put_in
 from expunge.adversary.forging.forgers import gradient_distances, nearest_unused
 from expunge.adversary.forging.step_state import After, StepState, same_bytes
-from expunge.train.names import MODEL
+from expunge.records.states import MODEL_PREFIX
 from expunge.train.state import Tensors
 
 
@@ -59,11 +58,11 @@ def _of_kind(after: After, kind: str, parameters: frozenset[str]) -> Tensors:
 def _kind(name: str, parameters: frozenset[str]) -> str:
     if name in parameters:
         return "weights"
-    return "buffers" if name.startswith(MODEL) else "optimiser"
+    return "buffers" if name.startswith(MODEL_PREFIX) else "optimiser"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Absorb(Forger):
+class Absorb(Trying):
     """Try rows in the order of ‖g_j − g_x‖ until one leaves every byte of the next state as it was.
 
     Weights, buffers and optimiser state all count. Where none of the tries is absorbed the step stays as it is. Costs
@@ -71,14 +70,6 @@ class Absorb(Forger):
     """
 
     name = "absorb"
-    candidates: int = 400  # tries at most
-
-    def __post_init__(self) -> None:
-        check_candidates(self.candidates)
-
-    @classmethod
-    def asked(cls, candidates: int, seed: int) -> Self:
-        return cls(candidates=candidates, seed=seed)
 
     def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
         for slots in self.tries(state, target_batch, pool):

@@ -19,7 +19,6 @@ from expunge.core.errors import InvalidArgument, UnsupportedYet
 from expunge.core.streams import Stream
 from expunge.models.dropout import DropoutAddress, addressed
 from expunge.schedule.plan import Part
-from expunge.tasks.task import Batch
 from expunge.train.examples import augment
 from expunge.train.objective import running_statistics
 
@@ -62,8 +61,8 @@ class Content(Forger):
             )
         left = state.seat(target_batch[staying], state.part.chairs[staying])
         problem = _Problem(state, left, _legal(state, pool))
-        problem.wanted = problem.gradient(state.part, state.training.examples.plain(target_batch).inputs)
-        raw = state.training.examples.plain(left.slots).inputs
+        problem.wanted = problem.gradient(state.part, state.task.inputs(state.training.examples.batch(target_batch)))
+        raw = state.task.inputs(state.training.examples.batch(left.slots))
         current = raw.float()
         values = current.clone().requires_grad_()
         start = problem.residual(values)
@@ -100,7 +99,7 @@ class _Problem:
     def __init__(self, state: StepState, part: Part, legal: tuple[torch.Tensor, torch.Tensor]) -> None:
         self.state, self.part, self.legal = state, part, legal
         self.wanted: Sequence[torch.Tensor] = ()
-        self.eight_bits = state.training.examples.plain(part.slots[:1]).inputs.dtype == torch.uint8
+        self.eight_bits = state.task.inputs(state.training.examples.batch(part.slots[:1])).dtype == torch.uint8
         self._model = state.model()
         self._learnt = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
 
@@ -108,7 +107,7 @@ class _Problem:
         """Of the mean loss of a batch, as the loop computes it: in training mode, with the step's own draws."""
         training, shard = self.state.training, self.state.shard
         seed, described = training.schedule.seed, training.recipe.augmentation
-        labels = training.examples.plain(part.slots).labels
+        batch = training.examples.batch(part.slots)
         if described.active:
             words = Stream(seed, "augment", shard, part.epoch).words(len(training.examples))[part.slots]
             inputs = augment(inputs, words, described)
@@ -116,7 +115,7 @@ class _Problem:
         self.state.spent.forwards += len(part.slots)
         self.state.spent.backwards += len(part.slots)
         with addressed(address, self._model), running_statistics(self._model, written=False, rows=len(part.slots)):
-            loss = self.state.task.losses(self._model, Batch(inputs, labels)).mean()
+            loss = self.state.task.at(self._model, batch, inputs).mean()
         return torch.autograd.grad(loss, self._learnt, create_graph=graph, materialize_grads=True)
 
     def residual(self, values: torch.Tensor) -> torch.Tensor:
@@ -145,7 +144,7 @@ class _Problem:
 
 def _legal(state: StepState, pool: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Least and largest legal value: of all pixels together, of every other entry for itself."""
-    rows = state.training.examples.plain(pool).inputs.float()
+    rows = state.task.inputs(state.training.examples.batch(pool)).float()
     if state.recipe.inputs.is_image:
         return rows.amin(), rows.amax()
     return rows.amin(dim=0), rows.amax(dim=0)

@@ -16,11 +16,11 @@ from expunge.adversary.pol.proof import forge as forge_proof
 from expunge.adversary.pol.proof import prove, published_hash
 from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
+from expunge.core.values import Progress
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Encoding
 from expunge.data.splits import SPLITS, Split
 from expunge.records.verdict import Level, Status, Verdict
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 from expunge.verify.verify import verify
 

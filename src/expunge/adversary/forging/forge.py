@@ -21,8 +21,8 @@ from expunge.adversary.pol.calibration import Calibration
 from expunge.adversary.pol.proof import Rows, check_provable
 from expunge.adversary.pol.spoof import Spoof, spoof
 from expunge.core.errors import RunError
+from expunge.core.values import Progress
 from expunge.records.verdict import Verdict
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 
 __all__ = ["CANDIDATES", "FORGERS", "Forging", "Spoofing", "forge", "make_up"]
@@ -72,7 +72,7 @@ def forge(
     check_recordable(found)
     check_provable(found.recipe, 0)
     if out is not None and Path(out).exists():
-        raise RunError(f"{out} exists: choose another --out for the forgery, or remove it")
+        raise RunError(f"{out} exists: choose another `out` for the forgery, or remove it")
     forgery = forge_log(found, target, forger, steps=steps, data=data, salts=salts, progress=progress)
     if not forgery.found:
         return Forging(forgery=forgery, record=None, answers=None)

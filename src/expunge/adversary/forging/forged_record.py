@@ -30,7 +30,8 @@ from expunge.adversary.forging.reordering import Order
 from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import link_or_copy, read_bytes, write_bytes
-from expunge.core.hashing import sha256, u32
+from expunge.core.hashing import sha256
+from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.stored import write_commitment
 from expunge.records.bundle import ENVELOPE, TRACE, open_bundle, write_folder
@@ -42,15 +43,15 @@ from expunge.records.log import writing as writing_log
 from expunge.records.record import RunRecord, states_root
 from expunge.records.run_file import TrainRequest
 from expunge.records.statement import Statement, read_statement
+from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
 from expunge.records.verdict import Level
+from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Role as Seat
 from expunge.schedule.plan import TrainingPlan
-from expunge.schedule.schedule import executed_digest
 from expunge.train.folder import writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.run import Run, write_run_file
-from expunge.train.trace import DIGEST_BYTES, Trace, epoch_digest, epochs_path, steps_path
+from expunge.train.trace import Trace, epochs_path, steps_path
 from expunge.train.without import LeftOut
 
 ORIGIN = "forgery.invalid/throwaway"
@@ -107,7 +108,7 @@ def check_recordable(run: Run) -> None:
         )
     if run.trace is Trace.OFF:
         raise InvalidArgument(
-            f"{run.path} was recorded without a trace, which a record needs: train it again with --trace losses"
+            f"{run.path} was recorded without a trace, which a record needs: train it again with `trace` losses"
         )
 
 
@@ -162,15 +163,13 @@ def _write_trace(folder: Path, run: Run, shard: int, seats: Sequence[np.ndarray]
 
 def _trace(run: Run, shard: int, seats: Sequence[np.ndarray], forged: Stated) -> Shard:
     """A record for every step and every epoch: these members, and the losses and gradients of what was carried out."""
-    width = run.trace.width
-    kept = read_bytes(steps_path(run.path, shard), "the trace")
+    kept = step_records(read_bytes(steps_path(run.path, shard), "the trace"), TraceMode(run.trace.value))
     steps: list[bytes] = []
     for index, slots in enumerate(seats):
-        rest = kept[index * width + DIGEST_BYTES : (index + 1) * width]
-        step = forged.get((shard, index))
+        rest, step = kept[index][1:], forged.get((shard, index))
         if step is not None:
-            rest = (step.losses + step.gradient)[: len(rest)]
-        steps.append(executed_digest(shard, index, slots) + rest)
+            rest = (step.losses, step.gradient)[: len(rest)]
+        steps.append(step_record(executed_digest(shard, index, slots), *rest))
     epochs: list[bytes] = []
     for epoch, group in groupby(range(len(seats)), key=lambda index: run.schedule.locate(shard, index)[0]):
         epochs.append(epoch_digest(shard, epoch, np.concatenate([seats[index] for index in group])))
@@ -220,13 +219,9 @@ def _with_trace(run: Statement, traces: Traces, content: bytes) -> Statement:
     assert record.checkpoints is not None
     assert record.trace is not None
     states = tuple(
-        replace(state, trace=_running(state.shard, traces[state.shard][0][: state.step]))
+        replace(state, trace=RunningDigest(state.shard, b"".join(traces[state.shard][0][: state.step])).digest())
         for state in record.checkpoints.states
     )
     checkpoints = replace(record.checkpoints, states=states, root=states_root(states))
     trace = replace(record.trace, digest=sha256(content))
     return replace(run, predicate=replace(record, checkpoints=checkpoints, trace=trace))
-
-
-def _running(shard: int, records: Sequence[bytes]) -> bytes:
-    return sha256(b"expunge/trace/1", u32(shard), *records)

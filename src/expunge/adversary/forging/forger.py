@@ -96,6 +96,20 @@ class Forger(ABC):
         return Stream(seed, f"forge/{self.name}", state.shard, state.index)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trying(Forger):
+    """A forger that looks at so many candidates at most."""
+
+    candidates: int = 400
+
+    def __post_init__(self) -> None:
+        check_candidates(self.candidates)
+
+    @classmethod
+    def asked(cls, candidates: int, seed: int) -> Self:
+        return cls(candidates=candidates, seed=seed)
+
+
 def check_candidates(candidates: int) -> None:
     """Refuse a number of candidates that is none."""
     if candidates < 1:

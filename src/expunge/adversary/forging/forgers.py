@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
 
-from expunge.adversary.forging.forger import Forger, Found, check_candidates, outside, put_in
+from expunge.adversary.forging.forger import Forger, Found, Trying, outside, put_in
 from expunge.adversary.forging.step_state import Apart, StepState
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import stable_order
 
 
 @dataclass(frozen=True, kw_only=True)
-class Greedy(Forger):
+class Greedy(Trying):
     """Draw whole batches from everybody else and keep the one whose step lands nearest (Thudi et al., 2022).
 
     Costs candidates × batch size example-steps. The paper's notebook says 400 candidates.
     """
 
     name = "greedy"
-    candidates: int = 400
-
-    def __post_init__(self) -> None:
-        check_candidates(self.candidates)
-
-    @classmethod
-    def asked(cls, candidates: int, seed: int) -> Self:
-        return cls(candidates=candidates, seed=seed)
 
     def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
         batches = list(self.proposals(state, target_batch, pool))

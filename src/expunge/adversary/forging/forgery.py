@@ -27,13 +27,13 @@ from expunge.adversary.pol.proof import Rows
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.streams import Stream, stable_order
+from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import FORMS, choose
 from expunge.data.splits import Split
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.seats import emptied_steps
-from expunge.train.loop import Progress
 from expunge.train.names import parameter_names
 from expunge.train.profile import pinned
 from expunge.train.run import Run

@@ -58,15 +58,11 @@ def _states(
         if state is not None:
             start = checkpoint.step
             break
-    found = {start: state} if state is not None and start in wanted else dict[int, Tensors]()
+    found: dict[int, Tensors] = {}
 
     def look(step: int, tensors: Tensors, seen: list[StepSeen]) -> None:
         found[step] = copied(tensors)
 
-    later = [step for step in wanted if step > start]
     with pinned(training.recipe):
-        if state is None and start in wanted:
-            carry_out_segment(training, shard, (start, start), look)
-        if later:
-            carry_out_segment(training, shard, (start, later[-1]), look, state=state, at=later, where=str(run.path))
+        carry_out_segment(training, shard, (start, wanted[-1]), look, state=state, at=wanted, where=str(run.path))
     return found

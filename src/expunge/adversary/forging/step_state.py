@@ -6,7 +6,7 @@ in rows that went forward and rows that went backward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,20 +17,16 @@ from torch import nn
 from expunge.adversary.pol.proof import vector
 from expunge.core.errors import InvalidArgument
 from expunge.models.resolver import build_empty
-from expunge.schedule.plan import Part, Role, Step
+from expunge.records.trace_file import NOTHING
+from expunge.schedule.plan import Part, StatedPlan
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
 from expunge.tasks.gradients import ENTRIES, per_example_gradients
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import INPUTS, Batch, Task
 from expunge.train.examples import Examples
-from expunge.train.loop import NoRecorder, carry_out
-from expunge.train.meter import Meter
 from expunge.train.names import parameter_names
-from expunge.train.optimiser import make_optimiser
-from expunge.train.profile import placed
-from expunge.train.segment import Training
-from expunge.train.state import Tensors, copied, full_state, gradients_of, load_full_state, tensors_digest
-from expunge.train.trace import NOTHING, losses_digest
+from expunge.train.segment import StepRunner, StepSeen, Training
+from expunge.train.state import Tensors, copied
 
 FEATURE_ROWS = 512
 
@@ -87,8 +83,8 @@ class StepState:
         self.spent = Spent()
         self.rate = recipe.optimiser.rate_at(index, training.schedule.total_steps(shard))
         self.task: Task = TASKS[recipe.task]
-        self._model: nn.Module = placed(build_empty(recipe), recipe, training.examples.device)
-        self._optimiser = make_optimiser(recipe.optimiser, self._model)
+        self._runner = StepRunner(recipe, training.examples, build_empty(recipe), objective=training.objective)
+        self._model = self._runner.model
         self._names = parameter_names(recipe)
 
     @property
@@ -166,64 +162,21 @@ class StepState:
         return torch.cat(found).double().cpu()
 
     def _put_back(self) -> None:
-        load_full_state(self._model, [self._optimiser], self.tensors, "the state before the step")
+        self._runner.take_up(self.tensors, "the state before the step")
         self._model.train()
 
     def _carried_out(self, part: Part, examples: Examples, *, digests: bool = False) -> After:
-        watch = _Watch(self.index, self.tensors, digests=digests)
-        self._model.train()
-        carry_out(
-            _OneStep(self.shard, self.training.schedule.seed, Step(self.index, self.rate, {Role.RETAIN: part})),
-            student=self._model,
-            objective=self.training.objective,
-            optimiser=self._optimiser,
-            recipe=self.recipe,
-            task=self.task,
-            examples=examples,
-            meter=Meter(),
-            recorder=watch,
-        )
-        tensors = copied(full_state(self._model, self._optimiser))
-        return After(tensors, vector(tensors, self._names), watch.losses, watch.gradient)
+        self._put_back()
+        plan = StatedPlan(self.shard, self.training.schedule.seed, (part,), (self.rate,), first=self.index)
+        seen: list[StepSeen] = []
 
+        def look(step: int, state: Tensors, found: list[StepSeen]) -> None:
+            seen.extend(found)
 
-@dataclass(frozen=True)
-class _OneStep:
-    """A plan that ends with the step that it holds."""
-
-    shard: int
-    seed: bytes
-    only: Step
-
-    @property
-    def total(self) -> int:
-        return self.only.index + 1
-
-    def purpose(self, kind: str, role: Role) -> str:
-        return kind
-
-    def step(self, index: int) -> Step:
-        return self.only
-
-
-class _Watch(NoRecorder):
-    """Puts the state back before the step, and takes the digests that a trace would hold of it."""
-
-    def __init__(self, index: int, tensors: Tensors, *, digests: bool) -> None:
-        self._index, self._tensors, self._digests = index, tensors, digests
-        self.losses = self.gradient = NOTHING
-
-    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
-        load_full_state(student, optimisers, self._tensors, "the state before the step")
-        return self._index
-
-    def before_update(self, student: nn.Module) -> None:
-        if self._digests:
-            self.gradient = tensors_digest(gradients_of(student))
-
-    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
-        if self._digests:
-            self.losses = losses_digest(losses.get(Role.RETAIN))
+        self._runner.run(plan, self.index, look=look if digests else None, gradients=digests, examples=examples)
+        tensors = copied(self._runner.state)
+        told = seen[0] if seen else StepSeen(NOTHING, None)
+        return After(tensors, vector(tensors, self._names), told.losses, told.gradient or NOTHING)
 
 
 def same_bytes(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
@@ -241,9 +194,9 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 def with_contents(examples: Examples, contents: Mapping[int, np.ndarray]) -> Examples:
     """The same rows, but for the encoded contents that are given by slot; labels stay."""
     slots = np.flatnonzero(examples.allowed)
-    rows = examples.plain(slots)
-    inputs = rows.inputs.new_zeros((len(examples), *rows.inputs.shape[1:]))
-    inputs[torch.from_numpy(slots).to(inputs.device)] = rows.inputs
+    rows = examples.batch(slots)[INPUTS]
+    inputs = rows.new_zeros((len(examples), *rows.shape[1:]))
+    inputs[torch.from_numpy(slots).to(inputs.device)] = rows
     for slot, content in contents.items():
         inputs[slot] = torch.from_numpy(content).to(inputs)
     altered = examples.only(slots)
@@ -253,7 +206,7 @@ def with_contents(examples: Examples, contents: Mapping[int, np.ndarray]) -> Exa
 
 def rows_of(training: Training, shard: int, part: Part) -> Batch:
     """A batch as the loop gathers it."""
-    return training.examples.batch(part, seed=training.schedule.seed, purpose="augment", shard=shard)
+    return training.examples.augmented(part, seed=training.schedule.seed, purpose="augment", shard=shard)
 
 
 def last_dense(model: nn.Module, name: str) -> nn.Linear:

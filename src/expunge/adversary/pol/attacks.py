@@ -27,31 +27,33 @@ from expunge.adversary.pol.calibration import Calibration
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import (
     Between,
+    Course,
     Held,
     Proof,
-    State,
-    StatedPlan,
-    Trajectory,
+    Waypoint,
     by_epoch,
     parts_of,
     published_hash,
     rates_of,
     vector,
 )
-from expunge.adversary.pol.replay import Replayer
+from expunge.adversary.pol.replay import advance, replayer
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.streams import ZERO_BEACON
+from expunge.core.values import Progress
 from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.models.resolver import build, build_empty
-from expunge.schedule.plan import Part, Step, TrainingPlan
+from expunge.records.states import MODEL_PREFIX
+from expunge.schedule.plan import Part, StatedPlan, Step, TrainingPlan
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, Progress
-from expunge.train.names import MODEL, parameter_names
+from expunge.train.loop import Hooks
+from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser, set_rate
+from expunge.train.segment import StepRunner
 from expunge.train.state import Tensors, copied, full_state
 from expunge.train.trace import epoch_ends
 
@@ -82,9 +84,7 @@ class Loot:
         """Whoever makes everything up begins a lineage of their own, on the zero beacon."""
         return Schedule.of(recipe, self.commitment.root, self.units, ZERO_BEACON)
 
-    def proof(
-        self, recipe: Recipe, trajectory: Trajectory, optimiser: Optimiser, rates: np.ndarray, parts: Parts
-    ) -> Proof:
+    def proof(self, recipe: Recipe, trajectory: Course, optimiser: Optimiser, rates: np.ndarray, parts: Parts) -> Proof:
         schedule = self.schedule(recipe)
         return Proof(
             recipe=recipe,
@@ -196,14 +196,14 @@ def blindfold(
     names, idle = parameter_names(recipe), Idle(recipe)
     first = _initial(recipe, schedule)
     stride = _length(recipe, first, loot.final) / len(groups)
-    replayer = Replayer(recipe, Examples(recipe, loot.rows, torch.device(loot.device)), plain)
-    hooks = Hooks(before_update=_Rescale(replayer, plain, stride, rates).before_update)
-    states: list[State] = [Held(first)]
+    runner = replayer(recipe, Examples(recipe, loot.rows, torch.device(loot.device)), plain)
+    hooks = Hooks(before_update=_Rescale(runner, plain, stride, rates).before_update)
+    states: list[Waypoint] = [Held(first)]
     here = first
     for turn, group in enumerate(groups):
         for start, end in group[:count]:
             plan = StatedPlan(0, schedule.seed, parts, rates)
-            here = {**replayer.advance(plan, here, (start, end), hooks), **idle.after(end)}
+            here = {**advance(runner, plan, here, (start, end), hooks), **idle.after(end)}
             states.append(Held(here))
         goal = Between(_parameters(first, names), loot.final, (turn + 1) / len(groups), {}).tensors()
         begun, ended = group[count][0], group[-1][1]
@@ -213,8 +213,8 @@ def blindfold(
         here = states[-1].tensors()
         if progress is not None:
             progress(turn + 1, len(groups))
-    trajectory = Trajectory(steps, tuple(states), names)
-    return Made(loot.proof(recipe, trajectory, plain, rates, parts), every, replayer.meter.example_steps)
+    trajectory = Course(steps, tuple(states), names)
+    return Made(loot.proof(recipe, trajectory, plain, rates, parts), every, runner.meter.example_steps)
 
 
 SPOOFS: Mapping[str, Callable[..., Made]] = {
@@ -277,7 +277,9 @@ class Idle:
         optimiser = make_optimiser(replace(recipe.optimiser, weight_decay=0.0), model)
         optimiser.step()
         full = copied(full_state(model, optimiser))
-        self._zeros = {name: torch.zeros_like(value) for name, value in full.items() if not name.startswith(MODEL)}
+        self._zeros = {
+            name: torch.zeros_like(value) for name, value in full.items() if not name.startswith(MODEL_PREFIX)
+        }
 
     def after(self, step: int) -> Tensors:
         """After so many steps; the zeros are shared, nobody may write into them."""
@@ -290,15 +292,15 @@ class Idle:
 class _Rescale:
     """Sets each step's rate so that its update has a given length, and writes the rate down."""
 
-    def __init__(self, replayer: Replayer, optimiser: Optimiser, length: float, rates: np.ndarray) -> None:
-        self._replayer, self._optimiser, self._length, self._rates = replayer, optimiser, length, rates
+    def __init__(self, runner: StepRunner, optimiser: Optimiser, length: float, rates: np.ndarray) -> None:
+        self._runner, self._optimiser, self._length, self._rates = runner, optimiser, length, rates
 
     def before_update(self, step: Step) -> None:
-        gradients = [p.grad.double() for p in self._replayer.model.parameters() if p.grad is not None]
+        gradients = [p.grad.double() for p in self._runner.model.parameters() if p.grad is not None]
         unit = math.sqrt(sum(float(_direction(self._optimiser, g).square().sum()) for g in gradients))
         if unit > 0:
             self._rates[step.index] = self._length / unit
-            set_rate(self._replayer.optimiser, self._rates[step.index])
+            set_rate(self._runner.optimiser, self._rates[step.index])
 
 
 def _plain(optimiser: Optimiser) -> Optimiser:
@@ -326,13 +328,13 @@ def _initial(recipe: Recipe, schedule: Schedule) -> Tensors:
     return copied(full_state(model, make_optimiser(recipe.optimiser, model)))
 
 
-def _line(recipe: Recipe, first: Tensors, final: Tensors, steps: tuple[int, ...]) -> Trajectory:
+def _line(recipe: Recipe, first: Tensors, final: Tensors, steps: tuple[int, ...]) -> Course:
     names, idle = parameter_names(recipe), Idle(recipe)
     begin = _parameters(first, names)
-    states: list[State] = [Held(first)]
+    states: list[Waypoint] = [Held(first)]
     for step in steps[1:]:
         states.append(Between(begin, final, step / steps[-1], _rest(final, names, idle, step)))
-    return Trajectory(steps, tuple(states), names)
+    return Course(steps, tuple(states), names)
 
 
 def _parameters(tensors: Tensors, names: tuple[str, ...]) -> Tensors:

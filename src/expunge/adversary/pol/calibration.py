@@ -15,21 +15,18 @@ import torch
 
 from expunge.adversary.pol.proof import Rows, check_provable, vector
 from expunge.core.errors import InvalidArgument
+from expunge.core.values import Progress
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
-from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress, carry_out
 from expunge.train.meter import Meter
 from expunge.train.names import parameter_names
-from expunge.train.objective import training_objective
-from expunge.train.optimiser import make_optimiser
-from expunge.train.profile import pinned, placed
+from expunge.train.profile import pinned
 from expunge.train.run import Run
-from expunge.train.state import Tensors, copied, full_state, read_tensors
+from expunge.train.segment import StepRunner
+from expunge.train.state import Tensors, as_model_part, copied, read_tensors
 from expunge.train.training import find_device
 
 SHARE = 0.008
@@ -105,7 +102,11 @@ def calibrate(
             if progress is not None:
                 progress((turn - 1) * of + done, (runs - 1) * of)
 
-        finals.append(_trained(recipe, schedule, shard, examples, run.tombstones, meter, moved))
+        with pinned(recipe):
+            runner = StepRunner(recipe, examples, build(recipe, schedule.seed, shard))
+            runner.run(TrainingPlan(recipe, schedule, shard, run.tombstones), progress=moved)
+            finals.append(copied(runner.state))
+        meter.thirds += runner.meter.thirds
     found = calibration_of(finals, parameter_names(run.recipe), share=share)
     return replace(found, work=meter.example_steps)
 
@@ -114,36 +115,10 @@ def final_state(run: Run, shard: int = 0) -> Tensors:
     """The weights that a run ended with, named as in a checkpoint."""
     stored = read_tensors(run.path / "model.safetensors")
     if run.recipe.shards == 1:
-        return {f"model.{name}": value for name, value in stored.items()}
+        return as_model_part(stored)
     alive = run.result.alive
     if not alive[shard]:
         raise InvalidArgument(f"nobody is left in shard {shard} of {run.path}: choose another shard")
     prefix = f"shards.{sum(alive[:shard])}."
-    return {f"model.{name.removeprefix(prefix)}": value for name, value in stored.items() if name.startswith(prefix)}
-
-
-def _trained(
-    recipe: Recipe,
-    schedule: Schedule,
-    shard: int,
-    examples: Examples,
-    emptied: np.ndarray,
-    meter: Meter,
-    progress: Progress,
-) -> Tensors:
-    with pinned(recipe):
-        model = placed(build(recipe, schedule.seed, shard), recipe, examples.device)
-        model.train()
-        optimiser = make_optimiser(recipe.optimiser, model)
-        carry_out(
-            TrainingPlan(recipe, schedule, shard, emptied),
-            student=model,
-            objective=training_objective,
-            optimiser=optimiser,
-            recipe=recipe,
-            task=TASKS[recipe.task],
-            examples=examples,
-            meter=meter,
-            progress=progress,
-        )
-        return copied(full_state(model, optimiser))
+    own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
+    return as_model_part(own)

@@ -18,6 +18,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.files import link_or_copy
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
+from expunge.core.values import Progress
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty
 from expunge.records.run_file import RunFile, TrainRequest
@@ -25,13 +26,11 @@ from expunge.schedule.plan import Role, Step, TrainingPlan
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import writing
 from expunge.train.log import Log
-from expunge.train.loop import Progress
 from expunge.train.meter import Meter
-from expunge.train.names import MODEL
 from expunge.train.optimiser import make_optimiser
 from expunge.train.recorder import FolderRecorder
 from expunge.train.run import Run, write_run_file
-from expunge.train.state import load_full_state, tensors_digest
+from expunge.train.state import load_full_state, model_part, tensors_digest
 from expunge.train.trace import ShardTrace, Trace
 from expunge.train.without import LeftOut
 
@@ -41,7 +40,7 @@ def check_spoofable(run: Run) -> None:
     if run.told.operation != "train" or run.recipe.shards != 1:
         raise InvalidArgument(
             f"{run.path} is no training of one shard, and a spoof stands in the place of one: name the training that "
-            "it came from, or one with --shards 1"
+            "it came from, or one with `shards` 1"
         )
 
 
@@ -105,11 +104,7 @@ def _losses(seed: bytes, step: Step, meter: Meter) -> dict[Role, torch.Tensor]:
 
 def _told(run: Run, proof: Proof, schedule: Schedule, interval: int, work: float) -> RunFile:
     recipe, before, result = proof.recipe, run.told, run.result
-    first = {
-        name.removeprefix(MODEL): value
-        for name, value in proof.trajectory.states[0].tensors().items()
-        if name.startswith(MODEL)
-    }
+    first = model_part(proof.trajectory.states[0].tensors())
     described, beacon = recipe.as_json(), ZERO.value.hex()
     assert isinstance(before.request, TrainRequest)
     return replace(

@@ -18,8 +18,9 @@ from torch import nn
 
 from expunge.core.hashing import sha256, u64
 from expunge.models.resolver import build, build_empty, resolve
+from expunge.records.states import MODEL_PREFIX
 from expunge.schedule.recipe import Recipe
-from expunge.train.names import MODEL, parameter_names
+from expunge.train.names import parameter_names
 
 LEAST_P = 0.01  # a layer with a smaller p-value is refused
 DRAWS = 4  # models that stand for the law of a factory which is not ours
@@ -52,7 +53,7 @@ def _p(result: Any) -> float:
 def init_p_values(recipe: Recipe, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """The p-value of every parameter of an initial state, by its name in the model."""
     return {
-        name.removeprefix(MODEL): law.p_value(state[name].detach().cpu().float().numpy())
+        name.removeprefix(MODEL_PREFIX): law.p_value(state[name].detach().cpu().float().numpy())
         for name, law in laws(recipe).items()
     }
 
@@ -70,7 +71,7 @@ def _laws_of_the_zoo(recipe: Recipe, names: tuple[str, ...]) -> dict[str, Law]:
     weighted = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     for name, module in weighted:
         scale = 1.0 if module is weighted[-1][1] else 6.0
-        found[f"{MODEL}{name}.weight"] = Law(bound=math.sqrt(scale / module.weight[0].numel()))
+        found[f"{MODEL_PREFIX}{name}.weight"] = Law(bound=math.sqrt(scale / module.weight[0].numel()))
     return found
 
 
@@ -86,4 +87,4 @@ def _laws_by_drawing(recipe: Recipe, names: tuple[str, ...]) -> dict[str, Law]:
 
 
 def _numbers(model: nn.Module, name: str) -> np.ndarray:
-    return model.get_parameter(name.removeprefix(MODEL)).detach().cpu().float().numpy()
+    return model.get_parameter(name.removeprefix(MODEL_PREFIX)).detach().cpu().float().numpy()

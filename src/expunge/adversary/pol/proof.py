@@ -23,7 +23,7 @@ from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.models.resolver import build
-from expunge.schedule.plan import Part, Plan, Role, Step, TrainingPlan
+from expunge.schedule.plan import Part, Plan, Role, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.train.checkpoint import Checkpoint, read_checkpoint
 from expunge.train.names import parameter_names
@@ -35,7 +35,7 @@ from expunge.train.trace import epoch_ends
 Rows = Dataset | Mapping[Split, Dataset] | str | None
 
 
-class State(ABC):
+class Waypoint(ABC):
     """Weights, buffers and optimiser state after some step, named as in a checkpoint."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class State(ABC):
 
 
 @dataclass(frozen=True)
-class Held(State):
+class Held(Waypoint):
     """A state in memory."""
 
     content: Tensors
@@ -53,7 +53,7 @@ class Held(State):
 
 
 @dataclass(frozen=True)
-class Stored(State):
+class Stored(Waypoint):
     """A checkpoint of a run folder; it must be the one that the run's log names."""
 
     path: Path
@@ -67,7 +67,7 @@ class Stored(State):
 
 
 @dataclass(frozen=True)
-class Between(State):
+class Between(Waypoint):
     """A point on the straight line between two states' parameters; everything else is ``rest``."""
 
     first: Tensors
@@ -86,11 +86,11 @@ class Between(State):
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class Course:
     """States by step; ``parameters`` are the names of the tensors that an optimiser moves."""
 
     steps: tuple[int, ...]
-    states: tuple[State, ...]
+    states: tuple[Waypoint, ...]
     parameters: tuple[str, ...]
 
     @property
@@ -122,7 +122,7 @@ class Proof:
 
     recipe: Recipe
     shard: int
-    trajectory: Trajectory
+    trajectory: Course
     parts: tuple[Part | None, ...]
     epoch_ends: tuple[int, ...]
     optimiser: Optimiser
@@ -160,24 +160,6 @@ class Proof:
         return StatedPlan(self.shard, self.seed, self.parts, self.rates)
 
 
-class StatedPlan:
-    """Steps with whatever members and rates somebody names."""
-
-    def __init__(self, shard: int, seed: bytes, parts: Sequence[Part | None], rates: np.ndarray) -> None:
-        self.shard = shard
-        self.seed = seed
-        self.total = len(parts)
-        self._parts = parts
-        self._rates = rates
-
-    def purpose(self, kind: str, role: Role) -> str:
-        return kind
-
-    def step(self, index: int) -> Step:
-        part = self._parts[index]
-        return Step(index, float(self._rates[index]), {} if part is None else {Role.RETAIN: part})
-
-
 def prove(run: Run, *, shard: int = 0, data: Rows = None) -> Proof:
     """The proof of a recorded run: its initial weights, its checkpoints, its batches and its rates.
 
@@ -199,7 +181,7 @@ def prove(run: Run, *, shard: int = 0, data: Rows = None) -> Proof:
     return Proof(
         recipe=recipe,
         shard=shard,
-        trajectory=Trajectory(steps, tuple(states), parameter_names(recipe)),
+        trajectory=Course(steps, tuple(states), parameter_names(recipe)),
         parts=parts_of(plan),
         epoch_ends=tuple(epoch_ends(schedule, shard)),
         optimiser=recipe.optimiser,

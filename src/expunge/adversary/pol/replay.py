@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 import torch
-from torch import nn
 
 from expunge.adversary.pol.proof import vector
 from expunge.models.resolver import build_empty
-from expunge.schedule.plan import Plan, Step
+from expunge.records.states import MODEL_PREFIX
+from expunge.schedule.plan import Plan
 from expunge.schedule.recipe import Optimiser, Recipe
-from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, NoRecorder, carry_out
-from expunge.train.meter import Meter
-from expunge.train.names import MODEL
-from expunge.train.objective import training_objective
-from expunge.train.optimiser import make_optimiser
-from expunge.train.profile import pinned, placed
-from expunge.train.state import Tensors, copied, full_state, load_full_state
+from expunge.train.loop import Hooks
+from expunge.train.profile import pinned
+from expunge.train.segment import StepRunner
+from expunge.train.state import Tensors, copied
 
 
 class Distance(Enum):
@@ -52,62 +48,23 @@ def _ratio(one: torch.Tensor, other: torch.Tensor, lengths: float) -> float:
     return float(one @ other) / lengths if lengths else 0.0
 
 
-class Replayer:
-    """Takes up a state, carries out some steps of a plan through the one loop, and hands over the state after them."""
-
-    def __init__(self, recipe: Recipe, examples: Examples, optimiser: Optimiser) -> None:
-        self.recipe = recipe
-        self.examples = examples
-        self.meter = Meter()
-        self.model: nn.Module = placed(build_empty(recipe), recipe, examples.device)
-        self.optimiser = make_optimiser(optimiser, self.model)
-
-    def advance(self, plan: Plan, state: Mapping[str, torch.Tensor], segment: tuple[int, int], hooks: Hooks) -> Tensors:
-        """The state after the steps from ``segment[0]`` up to, not with, ``segment[1]``."""
-        with pinned(self.recipe):
-            self.model.train()
-            load_full_state(self.model, [self.optimiser], state, "a state of the proof")
-            carry_out(
-                _Cut(plan, segment[1]),
-                student=self.model,
-                objective=training_objective,
-                optimiser=self.optimiser,
-                recipe=self.recipe,
-                task=TASKS[self.recipe.task],
-                examples=self.examples,
-                meter=self.meter,
-                recorder=_From(segment[0]),
-                hooks=hooks,
-            )
-            return copied(full_state(self.model, self.optimiser))
-
-    def again(self, plan: Plan, state: Mapping[str, torch.Tensor], segment: tuple[int, int]) -> Tensors:
-        """The same without anything beside the steps."""
-        return self.advance(plan, state, segment, Hooks())
+def replayer(recipe: Recipe, examples: Examples, optimiser: Optimiser) -> StepRunner:
+    """What carries out steps of a proof, whatever states they begin at."""
+    return StepRunner(recipe, examples, build_empty(recipe), optimiser=optimiser)
 
 
-class _Cut:
-    """A plan that ends earlier."""
-
-    def __init__(self, plan: Plan, total: int) -> None:
-        self._plan = plan
-        self.total = total
-        self.shard = plan.shard
-        self.seed = plan.seed
-        self.purpose = plan.purpose
-
-    def step(self, index: int) -> Step:
-        return self._plan.step(index)
-
-
-class _From(NoRecorder):
-    """The state is taken up already, after so many steps."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
-        return self._step
+def advance(
+    runner: StepRunner,
+    plan: Plan,
+    state: Tensors,
+    segment: tuple[int, int],
+    hooks: Hooks | None = None,
+) -> Tensors:
+    """The state after the steps from ``segment[0]`` up to, not with, ``segment[1]``."""
+    with pinned(runner.recipe):
+        runner.take_up(state, "a state of the proof")
+        runner.run(plan, *segment, hooks=hooks)
+        return copied(runner.state)
 
 
 def others_apart(
@@ -120,7 +77,7 @@ def others_apart(
     own = set(names)
     kinds = {True: set[str](), False: set[str]()}
     for name in (stated.keys() | found.keys()) - own:
-        kinds[name.startswith(MODEL)].add(name)
+        kinds[name.startswith(MODEL_PREFIX)].add(name)
     return _apart(distance, stated, found, kinds[True]), _apart(distance, stated, found, kinds[False])
 
 

@@ -21,12 +21,12 @@ from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
 from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.data.splits import Split
 from expunge.records.keys import TRUSTED, Role, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.verdict import Level
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 
 ORIGIN = "spoof.invalid/throwaway"
@@ -106,7 +106,7 @@ def spoof(
         raise InvalidArgument(f"{name} has no setting {odd[0]!r}: leave it out, or choose another spoof")
     check_spoofable(run)
     if out is not None and out.exists():
-        raise RunError(f"{out} exists: choose another --out for the spoof, or remove it")
+        raise RunError(f"{out} exists: choose another `out` for the spoof, or remove it")
     opened = run.data(data)
     rows = opened[Split.TRAIN]
     calibration = calibration or calibrate(run, data=opened, progress=progress)

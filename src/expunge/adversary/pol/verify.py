@@ -23,17 +23,17 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import Proof, by_epoch, parts_of, published_hash, rates_of, vector
-from expunge.adversary.pol.replay import Distance, Replayer, others_apart
+from expunge.adversary.pol.replay import Distance, advance, others_apart, replayer
 from expunge.adversary.pol.verdict import Check, Mode, PolFinding, PolVerdict, SegmentReplay
 from expunge.core.errors import Diverged, InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order
+from expunge.core.values import Progress
 from expunge.data.commitment import leaf
 from expunge.data.dataset import Dataset
 from expunge.data.salts import OPEN, Salts
@@ -43,9 +43,9 @@ from expunge.schedule.plan import Part, Plan, TrainingPlan
 from expunge.schedule.recipe import Optimiser
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
+from expunge.train.segment import StepRunner
 from expunge.train.state import full_state, tensors_digest
 from expunge.train.training import find_device
 
@@ -80,87 +80,49 @@ def verify_proof(
         raise InvalidArgument(f"the data hold {len(data)} rows, the proof is about {len(proof.units)}: give its rows")
     if proof.trajectory.parameters != parameter_names(proof.recipe):
         raise InvalidArgument("the proof compares other tensors than the parameters of its model: make it with prove")
-    check = _as_published if mode is Mode.AS_PUBLISHED else partial(_fixed, salts=salts, randomness=randomness)
-    return check(proof, data, largest=largest, distance=distance, delta=delta, device=device, progress=progress)
-
-
-def _as_published(
-    proof: Proof,
-    data: Dataset,
-    *,
-    largest: int,
-    distance: Distance,
-    delta: float,
-    device: str,
-    progress: Progress | None,
-) -> PolVerdict:
-    chosen = largest_of_each_epoch(proof, largest)
-    p_values = init_p_values(proof.recipe, proof.trajectory.states[0].tensors())
-    replayer = Replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
-    findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
-    found: list[SegmentReplay] = []
-    absent = _absent(proof.parts, data)
-    if absent:
-        findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
+    recipe, published = proof.recipe, mode is Mode.AS_PUBLISHED
+    p_values: dict[str, float] | None = None
+    if published:
+        randomness, plan, settings = None, proof.plan, _settings(proof)
+        p_values = init_p_values(recipe, proof.trajectory.states[0].tensors())
+        findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
+        absent = _absent(proof.parts, data)
+        if absent:
+            findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
+        chosen = [] if absent else largest_of_each_epoch(proof, largest)
+        whole = not absent
     else:
-        for turn, number in enumerate(chosen):
-            found.append(_replayed(proof, number, replayer, proof.plan, distance, published=True))
-            if progress is not None:
-                progress(turn + 1, len(chosen))
-        findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
-    return PolVerdict(
-        mode=Mode.AS_PUBLISHED,
-        distance=distance,
-        delta=delta,
-        findings=tuple(findings),
-        segments=tuple(found),
-        work=replayer.meter.example_steps,
-        p_values=p_values,
-    )
-
-
-def _fixed(
-    proof: Proof,
-    data: Dataset,
-    *,
-    largest: int,
-    distance: Distance,
-    delta: float,
-    device: str,
-    progress: Progress | None,
-    salts: Salts,
-    randomness: bytes | None,
-) -> PolVerdict:
-    recipe = proof.recipe
-    randomness = randomness or secrets.token_bytes(32)
-    schedule = Schedule.of(recipe, proof.commitment.root, proof.units, proof.beacon)
-    plan = TrainingPlan(recipe, schedule, proof.shard, proof.tombstones)
-    findings = [
-        _init_is_drawn_again(proof, schedule),
-        _data_are_committed(proof, data, salts),
-        _seed_is_derived(proof),
-        _batches_are_scheduled(proof, plan),
-        _rates_are_the_recipes(proof, plan),
-    ]
+        randomness, settings = randomness or secrets.token_bytes(32), recipe.optimiser
+        schedule = Schedule.of(recipe, proof.commitment.root, proof.units, proof.beacon)
+        plan = TrainingPlan(recipe, schedule, proof.shard, proof.tombstones)
+        findings = [
+            _init_is_drawn_again(proof, schedule),
+            _data_are_committed(proof, data, salts),
+            _seed_is_derived(proof),
+            _batches_are_scheduled(proof, plan),
+            _rates_are_the_recipes(proof, plan),
+        ]
+        whole = plan.total == len(proof.parts) and not _absent(parts_of(plan), data)
+        chosen = sorted(set(_chosen(proof, largest, randomness))) if whole else []
+    runner = replayer(recipe, Examples(recipe, data, find_device(device)), settings)
     found: list[SegmentReplay] = []
-    examples = Examples(recipe, data, find_device(device))
-    replayer = Replayer(recipe, examples, recipe.optimiser)
-    if plan.total == len(proof.parts) and not _absent(parts_of(plan), data):
-        chosen = sorted(set(_chosen(proof, largest, randomness)))
-        for turn, number in enumerate(chosen):
-            found.append(_replayed(proof, number, replayer, plan, distance, published=False))
-            if progress is not None:
-                progress(turn + 1, len(chosen))
+    for turn, number in enumerate(chosen):
+        found.append(_replayed(proof, number, runner, plan, distance, published=published))
+        if progress is not None:
+            progress(turn + 1, len(chosen))
+    if whole:
         findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
-        findings.append(_close_enough(Check.BUFFERS, [(s, s.buffers or 0.0) for s in found], delta))
-        findings.append(_close_enough(Check.OPTIMISER, [(s, s.optimiser or 0.0) for s in found], delta))
+        if not published:
+            findings.append(_close_enough(Check.BUFFERS, [(s, s.buffers or 0.0) for s in found], delta))
+            findings.append(_close_enough(Check.OPTIMISER, [(s, s.optimiser or 0.0) for s in found], delta))
     return PolVerdict(
-        mode=Mode.FIXED,
+        mode=mode,
         distance=distance,
         delta=delta,
         findings=tuple(findings),
         segments=tuple(found),
-        work=replayer.meter.example_steps,
+        work=runner.meter.example_steps,
+        p_values=p_values,
         randomness=randomness,
     )
 
@@ -175,8 +137,8 @@ def replay_stated(
     proof: Proof, data: Dataset, numbers: Iterable[int], *, distance: Distance = Distance.L2, device: str = "cpu"
 ) -> tuple[SegmentReplay, ...]:
     """Some segments carried out again as they are stated: what the published verifier would see of them."""
-    replayer = Replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
-    return tuple(_replayed(proof, number, replayer, proof.plan, distance, published=True) for number in numbers)
+    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
+    return tuple(_replayed(proof, number, runner, proof.plan, distance, published=True) for number in numbers)
 
 
 def _settings(proof: Proof) -> Optimiser:
@@ -205,14 +167,14 @@ def _chosen(proof: Proof, count: int, randomness: bytes) -> Iterator[int]:
 
 
 def _replayed(
-    proof: Proof, number: int, replayer: Replayer, plan: Plan, distance: Distance, *, published: bool
+    proof: Proof, number: int, runner: StepRunner, plan: Plan, distance: Distance, *, published: bool
 ) -> SegmentReplay:
     """One segment carried out again by ``plan``; where that ends in no numbers, it is infinitely far off."""
     start, end = proof.trajectory.segments[number]
     before, stated = (proof.trajectory.states[at].tensors() for at in (number, number + 1))
     names = proof.trajectory.parameters
     try:
-        after = replayer.again(plan, before, (start, end))
+        after = advance(runner, plan, before, (start, end))
     except Diverged:
         length = float(torch.linalg.vector_norm(vector(stated, names) - vector(before, names)))
         return SegmentReplay(start=start, end=end, distance=math.inf, stated=length, moved=math.inf)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from expunge.adversary.table.scene import Scene
 from expunge.adversary.table.story import Handed
+from expunge.records.demo import Attack, Forged
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, Status, Verdict
 from expunge.verify.verify import verify
 
+Told = TypeVar("Told", bound=Forged)
 Make = Callable[[Scene, Path], Handed]
 
 
@@ -50,24 +52,20 @@ class Attempt:
         )
 
     @property
-    def detail(self) -> str:
-        """What was refused, in words."""
-        return next((finding.detail for finding in self.verdict.refusals), "nothing was refused")
-
-    def as_json(self) -> dict[str, Any]:
+    def told(self) -> Attack:
+        """The row as the demonstration shows it."""
         fixture = self.fixture
-        return {
-            "number": fixture.number,
-            "title": fixture.title,
-            "expected": fixture.code.value,
-            "level": fixture.level.name,
-            "status": self.verdict.status.value,
-            "codes": [code.value for code in self.verdict.codes],
-            "detail": self.detail,
-            "one_level_lower": None if self.below is None else self.below.status.value,
-            "as_documented": self.as_documented,
-            "bundle": str(self.handed.bundle),
-        }
+        return told_as(
+            Attack,
+            self.handed,
+            self.verdict,
+            fixture.code,
+            fixture.level,
+            number=fixture.number,
+            title=fixture.title,
+            one_level_lower=None if self.below is None else self.below.status.value,
+            as_documented=self.as_documented,
+        )
 
 
 def attempt(fixture: Fixture, scene: Scene, out: Path) -> Attempt:
@@ -86,4 +84,19 @@ def shown(handed: Handed, level: Level) -> Verdict:
         data=str(handed.data),
         salts=handed.salts,
         known_checkpoint=handed.known_checkpoint,
+    )
+
+
+def told_as(
+    kind: Callable[..., Told], handed: Handed, verdict: Verdict, code: Code, level: Level, **fields: object
+) -> Told:
+    """A line of the demonstration: what was expected of the verifier, what it said, and ``fields`` of its ``kind``."""
+    return kind(
+        expected=code.value,
+        level=level.name,
+        status=verdict.status.value,
+        codes=tuple(found.value for found in verdict.codes),
+        detail=next((finding.detail for finding in verdict.refusals), "nothing was refused"),
+        bundle=str(handed.bundle),
+        **fields,
     )

@@ -14,7 +14,7 @@ from expunge.adversary.table.retelling import enact, members_of
 from expunge.adversary.table.rows import written_rows
 from expunge.adversary.table.scene import Scene
 from expunge.adversary.table.schedule import contents_of, gone, target_of
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.telling import altered_rows, picture_of, rows_in, without
 from expunge.data.forms import read
 from expunge.data.source import Source
@@ -76,10 +76,10 @@ def fitted_scale(scene: Scene, out: Path) -> Handed:
     fitted = replace(rows, columns=(replace(column, scale=1 / int(rows.content["x"].max())),))
     source = Source(location=str(scene.story.data))
     story = scene.told(scene.trained("fitted", fitted, source=source))
-    return scene.hand_over(story, story.draft(), out)
+    return scene.hand_over(story, out)
 
 
-def _trained_on(scene: Scene, story: Story, data: Path, out: Path, *, without_slots: tuple[int, ...] = ()) -> Handed:
+def _trained_on(scene: Scene, story: RunStory, data: Path, out: Path, *, without_slots: tuple[int, ...] = ()) -> Handed:
     """Trained for real on altered rows, so that carrying it out again on them gives the very same bits."""
     run, told = story.run, story.tale.only
     plan = TrainingPlan(run.recipe, run.schedule, 0, np.array(without_slots, dtype=np.int64))
@@ -88,5 +88,5 @@ def _trained_on(scene: Scene, story: Story, data: Path, out: Path, *, without_sl
     members = {step: members_of(part) for step, part in enumerate(parts)}
     tale = replace(told.with_members(members), states=done.states, losses=done.losses)
     claims = without(story, without_slots) if without_slots else {}
-    handed = scene.hand_over(story, story.retold(story.tale.with_shard(tale), **claims), out)
+    handed = scene.hand_over(story.retold(story.tale.with_shard(tale), **claims), out)
     return replace(handed, data=data)

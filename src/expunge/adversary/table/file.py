@@ -27,14 +27,14 @@ PICKLE = b"cos\nsystem\n(S'true'\ntR."  # whoever loads it runs a command
 
 def model_swapped(scene: Scene, out: Path) -> Handed:
     """21: the original's model lies in the bundle of the run that has forgotten."""
-    files = scene.files_of(scene.story, scene.story.draft())
+    files = scene.files_of(scene.story)
     return scene.packed(scene.story, {**files, MODEL: saved(scene.base.tale.model)}, out)
 
 
 def forked(scene: Scene, out: Path) -> Handed:
     """23: the auditor has seen this log before, with another entry where the run's training is entered now."""
     story = scene.story
-    signed = sign(story.draft(), scene.key)
+    signed = sign(story.draft, scene.key)
     seen = Log(ORIGIN, (signed.digests[0], sha256(b"what the log was shown to hold")))
     kept = sign_checkpoint(seen.head(), scene.key)
     log = Log(ORIGIN, signed.digests)
@@ -46,16 +46,17 @@ def forked(scene: Scene, out: Path) -> Handed:
 
 def rolled_back(scene: Scene, out: Path) -> Handed:
     """23: the auditor has seen this log with more entries than it has now."""
-    signed = sign(scene.story.draft(), scene.key)
+    signed = sign(scene.story.draft, scene.key)
     seen = Log(ORIGIN, (*signed.digests, sha256(b"a record that was taken back")))
     kept = sign_checkpoint(seen.head(), scene.key)
-    return _known(scene.hand_over(scene.story, scene.story.draft(), out), kept, out)
+    return _known(scene.hand_over(scene.story, out), kept, out)
 
 
 def other_key(scene: Scene, out: Path) -> Handed:
     """24: record, chain and log are signed by somebody who is on nobody's list."""
-    story = replace(scene.story, statements=scene.story.statements, committed=None, note=None)
-    return scene.hand_over(story, story.draft(), out, signing_key(sha256(b"a stranger")))
+    story = scene.story
+    draft = replace(story.draft, chain=(story.link(0), *story.draft.chain[1:]))
+    return scene.hand_over(replace(story, draft=draft, note=None), out, signing_key(sha256(b"a stranger")))
 
 
 def pickled(scene: Scene, out: Path) -> Handed:
@@ -65,14 +66,14 @@ def pickled(scene: Scene, out: Path) -> Handed:
 
 def not_a_number(scene: Scene, out: Path) -> Handed:
     """26: a number in the recipe is NaN, which some readers take for JSON."""
-    recipe = scene.files_of(scene.story, scene.story.draft())["recipe.json"]
+    recipe = scene.files_of(scene.story)["recipe.json"]
     assert isinstance(recipe, bytes)
     return _with_file(scene, out, "recipe.json", recipe.replace(b'"epochs":8', b'"epochs":NaN'))
 
 
 def key_twice(scene: Scene, out: Path) -> Handed:
     """26: a field stands twice in the envelope, so that two readers see two records."""
-    envelope = scene.files_of(scene.story, scene.story.draft())[ENVELOPE]
+    envelope = scene.files_of(scene.story)[ENVELOPE]
     assert isinstance(envelope, bytes)
     payload = json.dumps(json.loads(envelope)["payload"]).encode()
     return _with_file(scene, out, ENVELOPE, b'{"payload":' + payload + b"," + envelope[1:])
@@ -110,7 +111,7 @@ def bomb(scene: Scene, out: Path) -> Handed:
 
 
 def _with_file(scene: Scene, out: Path, name: str, content: bytes) -> Handed:
-    files = scene.files_of(scene.story, scene.story.draft())
+    files = scene.files_of(scene.story)
     return scene.packed(scene.story, {**files, name: content}, out)
 
 
@@ -118,7 +119,7 @@ def _zipped(
     scene: Scene, out: Path, add: Callable[[zipfile.ZipFile], None], *, leaving_out: str | None = None
 ) -> Handed:
     """The honest bundle as a zip, with an entry that no honest writer makes."""
-    files = scene.files_of(scene.story, scene.story.draft())
+    files = scene.files_of(scene.story)
     path = out / "bundle.zip"
     out.mkdir(parents=True, exist_ok=True)
     write_zip(path, {name: content for name, content in files.items() if name != leaving_out})

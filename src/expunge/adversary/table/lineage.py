@@ -12,7 +12,7 @@ import numpy as np
 from expunge.adversary.table.retelling import enact
 from expunge.adversary.table.rows import written_rows
 from expunge.adversary.table.scene import OTHER_PERSON, PERSON, Scene
-from expunge.adversary.table.story import Handed, Story, changed
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.telling import request_for, slots_of
 from expunge.core.beacon import Beacon
 from expunge.core.clock import Time
@@ -43,9 +43,7 @@ def copies_added(noise: int) -> Callable[[Scene, Path], Handed]:
             subjects=np.concatenate([rows["subjects"], np.full(int(copied.sum()), "somebody-new")]),
         )
         grown = scene.told(scene.trained(f"copies-{noise}", data, without=PERSON), data)
-        (request,) = grown.record.requests
-        told = changed(grown.statement, requests=(replace(request, root=story.run.root),))
-        return scene.hand_over(grown, replace(grown, statements=(grown.statements[0], told)).under(story), out)
+        return scene.hand_over(grown.changed(requests__0__root=story.run.root).under(story), out)
 
     return make
 
@@ -62,9 +60,8 @@ def ground_beacon(scene: Scene, out: Path) -> Handed:
         return schedule.first_touch(0, slots) or 0
 
     ground = scene.trained("ground", seed=max(range(GRINDS), key=touched), beacon=known)
-    story = Story.unchecked(ground, scene.story.data)
-    told = changed(story.statement, recorded_afterwards=False)
-    return scene.hand_over(story, story.draft(told), out)
+    story = RunStory.unchecked(ground, scene.story.data)
+    return scene.hand_over(story.changed(recorded_afterwards=False), out)
 
 
 def other_recipe(name: str, **fields: float) -> Callable[[Scene, Path], Handed]:
@@ -74,8 +71,7 @@ def other_recipe(name: str, **fields: float) -> Callable[[Scene, Path], Handed]:
         other = scene.told(
             scene.trained(f"other-{name}", optimiser=replace(scene.plain.run.recipe.optimiser, **fields))
         )
-        draft = other.draft()
-        return scene.hand_over(other, replace(draft, chain=(scene.plain.statements[0], *draft.chain[1:])), out)
+        return scene.hand_over(other.under(scene.plain), out)
 
     return make
 
@@ -86,27 +82,27 @@ def other_augmentation(scene: Scene, out: Path) -> Handed:
     recipe = replace(story.run.recipe, augmentation=Augmentation(crop=1))
     done = enact(story.run, told.states.keys(), recipe=recipe)
     tale = story.tale.with_shard(replace(told, states=done.states, losses=done.losses))
-    commit = story.statements[0].predicate
+    commit = story.link(0).predicate
     assert isinstance(commit, Commit)
     used = preprocessing_digest(recipe.as_json(), commit.data.origins)
-    return scene.hand_over(story, story.retold(tale, data=replace(story.record.data, preprocessing=used)), out)
+    return scene.hand_over(story.retold(tale, data__preprocessing=used), out)
 
 
 def tolerant_as_exact(scene: Scene, out: Path) -> Handed:
     """27: a run of the speed profile, which pins no bits, is called exact."""
     story = scene.told(scene.trained("tolerant", profile=Profile.SPEED))
-    record = story.record
-    draft = story.restated(
+    told = story.changed(
         guarantee=Guarantee(kind=GuaranteeKind.EXACT),
         claim=claims_of(Operation.TRAIN, GuaranteeKind.EXACT, emptied=False, recorded=True),
-        environment=replace(record.environment, profile=ProfileName.EXACT_CPU, not_exact=None),
+        environment__profile=ProfileName.EXACT_CPU,
+        environment__not_exact=None,
     )
-    return scene.hand_over(story, draft, out)
+    return scene.hand_over(told, out)
 
 
 def for_another_model(scene: Scene, out: Path) -> Handed:
     """22: the request was made of another model than the one that the run came from."""
-    return _asked(scene, out, model=scene.plain.statement.digest)
+    return _asked(scene, out, model=scene.plain.link().digest)
 
 
 def for_another_request(scene: Scene, out: Path) -> Handed:
@@ -117,36 +113,33 @@ def for_another_request(scene: Scene, out: Path) -> Handed:
 def request_ignored(scene: Scene, out: Path) -> Handed:
     """23 (b): a second person asked as well, which is on record, and still sits in every epoch."""
     story = scene.story
-    second = request_for(story, slots_of(story.run, OTHER_PERSON), story.statements[-2].digest)
-    return scene.hand_over(story, story.restated(requests=(*story.record.requests, second)), out)
+    second = request_for(story, slots_of(story.run, OTHER_PERSON), story.link(-2).digest)
+    return scene.hand_over(story.changed(requests=(*story.record.requests, second)), out)
 
 
 def revived(scene: Scene, out: Path) -> Handed:
     """29: a second person is forgotten from the original, and the first one sits there again."""
     first, second = scene.story, scene.told(scene.forgot(scene.base.run, "second-alone", [OTHER_PERSON]))
     record = second.record
-    request = replace(record.requests[0], model=first.statement.digest)
+    request = replace(record.requests[0], model=first.link().digest)
     slots = np.array(record.data.tombstones)
-    told = changed(
-        second.statement,
+    told = second.changed(
         operation=Operation.RETRAIN,
-        algorithm=replace(record.algorithm, name="retrain", fields={}),
+        algorithm__name="retrain",
+        algorithm__fields={},
         requests=(request,),
         reuse=(Reuse(shard=0, step=0, first_touched=second.run.schedule.first_touch(0, slots)),),
     )
-    draft = first.draft(*first.statements[1:], told, files=second.tale.files)
-    return scene.hand_over(first, draft, out)
+    return scene.hand_over(first.then(told.link(), second.tale), out)
 
 
 def decoy(scene: Scene, out: Path) -> Handed:
     """30: somebody is emptied out whom no request names."""
     story = scene.told(scene.forgot(scene.base.run, "with-decoy", [PERSON, OTHER_PERSON]))
-    (request,) = story.record.requests
-    asked = replace(request, slots=slots_of(story.run, PERSON))
-    return scene.hand_over(story, story.restated(requests=(asked,)), out)
+    return scene.hand_over(story.changed(requests__0__slots=slots_of(story.run, PERSON)), out)
 
 
 def _asked(scene: Scene, out: Path, **fields: Any) -> Handed:
-    story = scene.story
-    (request,) = story.record.requests
-    return scene.hand_over(story, story.restated(requests=(replace(request, **fields),)), out)
+    return scene.hand_over(
+        scene.story.changed(**{f"requests__0__{name}": value for name, value in fields.items()}), out
+    )

@@ -13,34 +13,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import nn
 
-from expunge.adversary.pol.proof import StatedPlan, parts_of, rates_of
+from expunge.adversary.pol.proof import parts_of, rates_of
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import read_bytes
-from expunge.core.hashing import sha256, u32
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.records.bundle import MODEL, TRACE, checkpoint_name
-from expunge.records.record import Checkpoints, Reuse, RunRecord, State, TraceMode, states_root
-from expunge.records.record import Trace as Traced
-from expunge.records.statement import Statement
-from expunge.schedule.plan import Part, Plan, Role, Step, TrainingPlan
+from expunge.records.record import Reuse, State
+from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
+from expunge.schedule.digests import epoch_digest, executed_digest
+from expunge.schedule.plan import Part, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import Recipe
-from expunge.schedule.schedule import Schedule, executed_digest
-from expunge.tasks import TASKS
+from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
-from expunge.train.loop import NoRecorder, carry_out
-from expunge.train.meter import Meter
 from expunge.train.names import buffer_names
-from expunge.train.objective import training_objective
-from expunge.train.optimiser import make_optimiser
-from expunge.train.profile import pinned, placed
+from expunge.train.profile import pinned
 from expunge.train.run import Run
-from expunge.train.state import Tensors, copied, full_state, load_full_state, read_tensors, tensors_digest
-from expunge.train.trace import DIGEST_BYTES, epoch_digest, epoch_ends, losses_digest, steps_path
-from expunge.verify.state_files import PREFIX, Parts, model_part
+from expunge.train.segment import StepRunner, StepSeen
+from expunge.train.state import Tensors, copied, model_part, read_tensors, tensors_digest
+from expunge.train.trace import epoch_ends, steps_path
+from expunge.verify.state_files import Parts
 
 CPU = torch.device("cpu")
 
@@ -148,26 +142,10 @@ class Tale:
         starts = {one.shard: one.step for one in reuse}
         return 3 * sum(len(slots) for told in self.shards for slots in told.members[starts.get(told.shard, 0) :])
 
-    def told_in(self, statement: Statement, reuse: Sequence[Reuse]) -> Statement:
-        """A run's statement with this tale's weights, states, trace and work in the place of its own."""
-        record, states, trace = statement.predicate, self.states, self.trace
-        assert isinstance(record, RunRecord)
-        assert record.checkpoints is not None
-        checkpoints = Checkpoints(
-            interval=record.checkpoints.interval,
-            count=len(states),
-            root=states_root(states),
-            buffers=self.buffers,
-            states=states,
-        )
-        told = replace(
-            record,
-            checkpoints=checkpoints,
-            trace=Traced(mode=TraceMode.LOSSES, digest=sha256(trace)),
-            cost=replace(record.cost, thirds=self.thirds(reuse)),
-            reuse=tuple(reuse),
-        )
-        return replace(statement, digest=tensors_digest(self.model), predicate=told)
+    @property
+    def digest(self) -> bytes:
+        """The digest of the weights."""
+        return tensors_digest(self.model)
 
 
 def tale_of(run: Run) -> Tale:
@@ -178,14 +156,13 @@ def tale_of(run: Run) -> Tale:
             continue
         parts = parts_of(TrainingPlan(run.recipe, run.schedule, shard, run.tombstones))
         content = read_bytes(steps_path(run.path, shard), "the trace")
-        width = len(content) // len(parts)
-        if width != 2 * DIGEST_BYTES:
+        if len(content) != len(parts) * TraceMode.LOSSES.width:
             raise InvalidArgument(f"{run.path} traced gradients, and its tale is told by losses: train it with those")
         shards.append(
             ShardTale(
                 shard=shard,
                 members=tuple(members_of(part) for part in parts),
-                losses=tuple(content[at + DIGEST_BYTES : at + width] for at in range(0, len(content), width)),
+                losses=tuple(losses for _, losses in step_records(content, TraceMode.LOSSES)),
                 states={
                     found.step: read_tensors(run.path / "checkpoints" / found.name)
                     for found in run.log.checkpoints(shard)
@@ -207,15 +184,15 @@ def saved(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
 def _records(told: ShardTale) -> list[bytes]:
     return [
-        executed_digest(told.shard, step, slots) + losses
+        step_record(executed_digest(told.shard, step, slots), losses)
         for step, (slots, losses) in enumerate(zip(told.members, told.losses, strict=True))
     ]
 
 
 def _running(told: ShardTale) -> dict[int, bytes]:
     """By the number of steps the digest of all records before it."""
-    head, records = b"expunge/trace/1" + u32(told.shard), _records(told)
-    return {step: sha256(head, *records[:step]) for step in told.states}
+    records = _records(told)
+    return {step: RunningDigest(told.shard, b"".join(records[:step])).digest() for step in told.states}
 
 
 def training_rows(run: Run) -> Dataset:
@@ -252,59 +229,17 @@ def enact(
     executed, seats = recipe or run.recipe, schedule or run.schedule
     members = parts_of(TrainingPlan(run.recipe, seats, shard, run.tombstones)) if parts is None else tuple(parts)
     plan = StatedPlan(shard, seats.seed, members, rates_of(executed.optimiser, len(members)))
-    keeper = _Keeper(start, frozenset(at))
+    states: dict[int, Tensors] = {}
+    losses: list[bytes] = []
+
+    def look(step: int, tensors: Tensors, seen: list[StepSeen]) -> None:
+        losses.extend(one.losses for one in seen)
+        states[step] = copied(tensors)
+
     with pinned(executed):
         examples = Examples(executed, training_rows(run) if rows is None else rows, CPU)
-        model = placed(build(executed, seats.seed, shard), executed, CPU)
-        model.train()
-        optimiser = make_optimiser(executed.optimiser, model)
+        runner = StepRunner(executed, examples, build(executed, seats.seed, shard))
         if state is not None:
-            load_full_state(model, [optimiser], state, f"the state at step {start}")
-        carry_out(
-            _until(plan, max(at)),
-            student=model,
-            objective=training_objective,
-            optimiser=optimiser,
-            recipe=executed,
-            task=TASKS[executed.task],
-            examples=examples,
-            meter=Meter(),
-            recorder=keeper,
-        )
-    return Enacted(states=keeper.states, losses=tuple(keeper.losses))
-
-
-def _until(plan: StatedPlan, end: int) -> Plan:
-    """A plan that ends earlier, at the same rates."""
-    plan.total = end
-    return plan
-
-
-class _Keeper(NoRecorder):
-    """Keeps states and digests of losses in memory."""
-
-    def __init__(self, start: int, at: Collection[int]) -> None:
-        self._start, self._at = start, at
-        self.states: dict[int, Tensors] = {}
-        self.losses: list[bytes] = []
-
-    def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
-        if self._start in self._at:
-            self.states[self._start] = copied(full_state(student, *optimisers))
-        return self._start
-
-    def after_step(self, step: Step, losses: dict[Role, torch.Tensor]) -> None:
-        self.losses.append(losses_digest(losses.get(Role.RETAIN)))
-
-    def due(self, done: int) -> bool:
-        return done in self._at
-
-    def checkpoint(
-        self, done: int, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter
-    ) -> None:
-        self.states[done] = copied(full_state(student, *optimisers))
-
-
-def weights_named(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """A model's weights named as in a checkpoint."""
-    return {f"{PREFIX}{name}": value for name, value in tensors.items()}
+            runner.take_up(state, f"the state at step {start}")
+        runner.run(plan, start, max(at), look=look, at=at)
+    return Enacted(states=states, losses=tuple(losses))

@@ -22,7 +22,7 @@ from expunge.adversary.pol.calibration import Calibration, calibrate
 from expunge.adversary.pol.spoof import Spoof
 from expunge.adversary.pol.spoof import spoof as make_spoof
 from expunge.adversary.table.rows import written_digits, written_rows
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.attest.attest import attest, commit_run
 from expunge.core.beacon import Beacon
 from expunge.core.clock import Time
@@ -34,7 +34,7 @@ from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import write_folder
-from expunge.records.draft import Draft, bundle_files, sign
+from expunge.records.draft import bundle_files, sign
 from expunge.records.keys import PRIVATE, TRUSTED, SigningKey, keygen
 from expunge.records.log import Log
 from expunge.records.note import sign_checkpoint
@@ -72,7 +72,7 @@ class Scene:
 
     folder: Path
     key: SigningKey
-    story: Story
+    story: RunStory
     bundle: Path
 
     @classmethod
@@ -89,7 +89,7 @@ class Scene:
         forgot = unlearn(trained, PERSON, out=folder / "runs" / "forgot", checkpoint_interval=INTERVAL)
         bundle = folder / "honest"
         attest(forgot, key=place, out=bundle, checkpoints=True)
-        return cls(folder=folder, key=key, story=Story.of(forgot, key, data, salts), bundle=bundle)
+        return cls(folder=folder, key=key, story=RunStory.of(forgot, key, data, salts), bundle=bundle)
 
     @property
     def trusted(self) -> Path:
@@ -97,29 +97,29 @@ class Scene:
         return self.folder / "keys" / TRUSTED
 
     @cached_property
-    def base(self) -> Story:
+    def base(self) -> RunStory:
         """The training that still holds everybody."""
         return self.told(self.story.run.parent)
 
     @cached_property
-    def sharded(self) -> Story:
+    def sharded(self) -> RunStory:
         """Three shards of two slices, from which two people were forgotten who sat in different shards."""
         made = self.trained("sharded", shards=3, slices=2, epochs=4)
         people = _first_people(made)
         return self.told(self.forgot(made, "sharded-forgot", [f"subject:{people[shard]}" for shard in (0, 1)]))
 
     @cached_property
-    def normed(self) -> Story:
+    def normed(self) -> RunStory:
         """A training with batch norm, whose buffers are state as well."""
         return self.told(self.trained("normed", model_options={"width": 16, "norm": "batch"}, epochs=2))
 
     @cached_property
-    def once(self) -> Story:
+    def once(self) -> RunStory:
         """One pass over the data: everybody sits in one step."""
         return self.told(self.trained("once", epochs=1))
 
     @cached_property
-    def saturated(self) -> Story:
+    def saturated(self) -> RunStory:
         """One pass over noughts and ones at a rate so large that, at its end, most rows have next to no gradient."""
         with np.load(self.story.data) as found:
             easy = np.isin(found["y"], (0, 1))
@@ -148,7 +148,7 @@ class Scene:
         raise RunError("no step of the saturated training absorbs a swap here: train it at a larger rate")
 
     @cached_property
-    def plain(self) -> Story:
+    def plain(self) -> RunStory:
         """The same training under open salts and without a beacon: all that its owner would have to show afterwards."""
         return self.told(self.trained("plain"))
 
@@ -180,24 +180,24 @@ class Scene:
         every = run.told.checkpoint_interval or 0
         return unlearn(run, people, method=method, out=self.folder / "runs" / name, checkpoint_interval=every)
 
-    def told(self, run: Run, data: Path | None = None) -> Story:
+    def told(self, run: Run, data: Path | None = None) -> RunStory:
         """The story of a run of this folder."""
         secret = run.told.data.salts == "secret"
-        return Story.of(run, self.key, data or self.story.data, self.story.salts if secret else None)
+        return RunStory.of(run, self.key, data or self.story.data, self.story.salts if secret else None)
 
-    def hand_over(self, story: Story, draft: Draft, out: Path, key: SigningKey | None = None) -> Handed:
+    def hand_over(self, story: RunStory, out: Path, key: SigningKey | None = None) -> Handed:
         """Sign what is not signed, enter it into a log, and write the bundle."""
-        return self.packed(story, self.files_of(story, draft, key), out)
+        return self.packed(story, self.files_of(story, key), out)
 
-    def files_of(self, story: Story, draft: Draft, key: SigningKey | None = None) -> dict[str, bytes | Path]:
-        """The files of a bundle of a draft, signed by the owner unless by another key."""
+    def files_of(self, story: RunStory, key: SigningKey | None = None) -> dict[str, bytes | Path]:
+        """The files of a story's bundle, signed by the owner unless by another key."""
         signer = key or self.key
-        signed = sign(draft, signer)
+        signed = sign(story.draft, signer)
         log = Log(ORIGIN, signed.digests)
-        earlier = () if story.note is None or signed.envelopes[0] != story.committed else (story.note,)
+        earlier = () if story.note is None else (story.note,)
         return bundle_files(signed, log, sign_checkpoint(log.head(), signer), earlier)
 
-    def packed(self, story: Story, files: Mapping[str, bytes | Path], out: Path) -> Handed:
+    def packed(self, story: RunStory, files: Mapping[str, bytes | Path], out: Path) -> Handed:
         """Write a bundle, and say what is given with it."""
         write_folder(out / "bundle", files)
         return Handed(bundle=out / "bundle", keys=self.trusted, data=story.data, salts=story.salts)

@@ -12,7 +12,7 @@ from expunge.adversary.pol.proof import parts_of
 from expunge.adversary.table.attempt import Make
 from expunge.adversary.table.retelling import ShardTale, enact
 from expunge.adversary.table.scene import PERSON, Scene
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.telling import altered_rows, slots_of, without
 from expunge.data.splits import Split
 from expunge.schedule.plan import TrainingPlan
@@ -30,7 +30,7 @@ def forged_by(forger: str) -> Make:
     return make
 
 
-def target_of(story: Story) -> str:
+def target_of(story: RunStory) -> str:
     """The id of a row of the person who is to be denied."""
     slot = slots_of(story.run, PERSON)[0]
     return str(story.run.data()[Split.TRAIN].ids[slot])
@@ -40,7 +40,7 @@ def gone(forgery: Forgery) -> tuple[int, ...]:
     return tuple(int(slot) for slot in forgery.slots)
 
 
-def denied(scene: Scene, story: Story, forgery: Forgery, out: Path) -> Handed:
+def denied(scene: Scene, story: RunStory, forgery: Forgery, out: Path) -> Handed:
     """A training's record over the states that it had, with a forger's batches told in the place of its own.
 
     Where contents were altered, batches are told as scheduled without the target, and the altered rows are handed over.
@@ -48,8 +48,7 @@ def denied(scene: Scene, story: Story, forgery: Forgery, out: Path) -> Handed:
     told, contents = story.tale.only, contents_of(forgery)
     members = {step.index: step.forged.slots for step in forgery.found if step.forged.slots is not None}
     tale = told.with_members(members, {step.index: step.losses for step in forgery.found})
-    draft = story.retold(story.tale.with_shard(tale), **without(story, gone(forgery)))
-    handed = scene.hand_over(story, draft, out)
+    handed = scene.hand_over(story.retold(story.tale.with_shard(tale), **without(story, gone(forgery))), out)
     return replace(handed, data=altered_rows(story, out, contents)) if contents else handed
 
 
@@ -80,7 +79,7 @@ def other_order(scene: Scene, out: Path) -> Handed:
     told = story.tale.only
     done = enact(run, told.states.keys(), parts=parts)
     tale = replace(told.with_members({first: ones, first + 1: twos}), states=done.states, losses=done.losses)
-    return scene.hand_over(story, story.retold(story.tale.with_shard(tale)), out)
+    return scene.hand_over(story.retold(story.tale.with_shard(tale)), out)
 
 
 def dropped_steps(scene: Scene, out: Path) -> Handed:
@@ -106,7 +105,6 @@ def repeated_step(scene: Scene, out: Path) -> Handed:
     return _of_length(scene, story, tale, total + 1, out)
 
 
-def _of_length(scene: Scene, story: Story, shard: ShardTale, steps: int, out: Path) -> Handed:
+def _of_length(scene: Scene, story: RunStory, shard: ShardTale, steps: int, out: Path) -> Handed:
     tale = replace(story.tale, shards=(shard,))
-    schedule = replace(story.record.schedule, steps=(steps,))
-    return scene.hand_over(story, story.retold(tale, schedule=schedule), out)
+    return scene.hand_over(story.retold(tale, schedule__steps=(steps,)), out)

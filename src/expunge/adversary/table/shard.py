@@ -32,11 +32,11 @@ def stale_checkpoint(scene: Scene, out: Path) -> Handed:
     done = enact(run, told.states.keys(), shard=reuse.shard, start=step, state=before.states[step])
     states = {at: (before.states[at] if at <= step else done.states[at]) for at in told.states}
     tale = replace(told, losses=(*before.losses[:step], *done.losses), states=states)
-    theirs = record_of(story.statements[-2]).checkpoints
+    theirs = record_of(story.link(-2)).checkpoints
     assert theirs is not None
     leaf = next(state.leaf for state in theirs.states if (state.shard, state.step) == (reuse.shard, step))
     reuses = tuple(replace(one, step=step, leaf=leaf) if one is reuse else one for one in record.reuse)
-    return scene.hand_over(story, story.retold(story.tale.with_shard(tale), reuse=reuses), out)
+    return scene.hand_over(story.retold(story.tale.with_shard(tale), reuse=reuses), out)
 
 
 def wrong_shard(scene: Scene, out: Path) -> Handed:
@@ -50,16 +50,12 @@ def wrong_shard(scene: Scene, out: Path) -> Handed:
     schedule = Schedule.of(run.recipe, run.root, units, run.beacon)
     shards = tuple(_carried_out(run, schedule, shard) for shard in range(schedule.shards))
     tale = replace(story.tale, schedule=schedule, shards=shards)
-    draft = story.retold(
+    told = story.retold(
         tale,
-        schedule=replace(
-            story.record.schedule,
-            root=schedule.digest(),
-            steps=tuple(schedule.total_steps(shard) for shard in range(schedule.shards)),
-        ),
+        schedule__root=schedule.digest(),
+        schedule__steps=tuple(schedule.total_steps(shard) for shard in range(schedule.shards)),
     )
-    files = {**draft.files, UNITS: units.astype("<u8").tobytes()}
-    return scene.hand_over(story, replace(draft, files=files), out)
+    return scene.hand_over(told.with_files({UNITS: units.astype("<u8").tobytes()}), out)
 
 
 def two_shards(scene: Scene, out: Path) -> Handed:
@@ -75,9 +71,8 @@ def two_shards(scene: Scene, out: Path) -> Handed:
     parts[0] = replace(first, slots=slots, chairs=np.arange(len(slots)), width=len(slots))
     done = enact(run, told.states.keys(), shard=1, parts=parts)
     tale = replace(told.with_members({0: slots}), states=done.states, losses=done.losses)
-    draft = story.retold(story.tale.with_shard(tale))
-    files = {**draft.files, UNITS: np.append(run.units, run.units[guest]).astype("<u8").tobytes()}
-    return scene.hand_over(story, replace(draft, files=files), out)
+    files = {UNITS: np.append(run.units, run.units[guest]).astype("<u8").tobytes()}
+    return scene.hand_over(story.retold(story.tale.with_shard(tale)).with_files(files), out)
 
 
 def shard_dropped(scene: Scene, out: Path) -> Handed:
@@ -85,12 +80,12 @@ def shard_dropped(scene: Scene, out: Path) -> Handed:
     story, record = scene.sharded, scene.sharded.record
     gone = record.reuse[0].shard
     tale = replace(story.tale, shards=tuple(told for told in story.tale.shards if told.shard != gone))
-    draft = story.retold(
+    told = story.retold(
         tale,
         alive=tuple(shard for shard in record.alive if shard != gone),
         reuse=tuple(reuse for reuse in record.reuse if reuse.shard != gone),
     )
-    return scene.hand_over(story, draft, out)
+    return scene.hand_over(told, out)
 
 
 def old_shard_kept(scene: Scene, out: Path) -> Handed:
@@ -99,7 +94,7 @@ def old_shard_kept(scene: Scene, out: Path) -> Handed:
     shard = next(reuse.shard for reuse in story.record.reuse if reuse.first_touched is not None)
     old = _told(tale_of(story.run.parent), shard)
     kept = story.tale.with_shard(replace(_told(story.tale, shard), states=old.states)).model
-    return scene.hand_over(story, story.with_model(kept), out)
+    return scene.hand_over(story.with_model(kept), out)
 
 
 def _told(tale: Tale, shard: int) -> ShardTale:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
-from expunge.adversary.table.retelling import ShardTale, enact, saved, weights_named
+from expunge.adversary.table.retelling import ShardTale, enact, saved
 from expunge.adversary.table.scene import PERSON, Scene
-from expunge.adversary.table.story import Handed, Story
+from expunge.adversary.table.story import Handed, RunStory
 from expunge.records.bundle import checkpoint_name
 from expunge.records.record import Operation
+from expunge.records.states import MODEL_PREFIX
 from expunge.schedule.recipe import Precision, Recipe
-from expunge.train.state import Tensors, read_tensors
+from expunge.train.state import Tensors, as_model_part, read_tensors
 
 
 def nothing_done(scene: Scene, out: Path) -> Handed:
@@ -35,16 +36,16 @@ def fine_tuned(scene: Scene, out: Path) -> Handed:
     """7: fine-tuned on everybody else, and told as a retraining from nothing, through states on the way there."""
     story, states = scene.story, scene.base.tale.only.states
     tuned = scene.forgot(scene.base.run, "fine-tuned", [PERSON], method="fine-tune")
-    goal = weights_named(read_tensors(tuned.path / "model.safetensors"))
+    goal = as_model_part(read_tensors(tuned.path / "model.safetensors"))
     told = _with_states(story.tale.only, scene.base.tale.only, led_to(goal, states, _first_touched(scene)))
-    record = story.record
-    draft = story.retold(
+    retold = story.retold(
         story.tale.with_shard(told),
         operation=Operation.RETRAIN,
-        algorithm=replace(record.algorithm, name="retrain", fields={}),
-        reuse=tuple(replace(reuse, step=0, leaf=None) for reuse in record.reuse),
+        algorithm__name="retrain",
+        algorithm__fields={},
+        reuse=tuple(replace(reuse, step=0, leaf=None) for reuse in story.record.reuse),
     )
-    return scene.hand_over(story, draft, out)
+    return scene.hand_over(retold, out)
 
 
 def trained_as(change: Callable[[Recipe], Recipe]) -> Callable[[Scene, Path], Handed]:
@@ -54,7 +55,7 @@ def trained_as(change: Callable[[Recipe], Recipe]) -> Callable[[Scene, Path], Ha
         story, told = scene.base, scene.base.tale.only
         done = enact(story.run, told.states.keys(), recipe=change(story.run.recipe))
         tale = story.tale.with_shard(replace(told, states=done.states, losses=done.losses))
-        return scene.hand_over(story, story.retold(tale), out)
+        return scene.hand_over(story.retold(tale), out)
 
     return make
 
@@ -76,7 +77,7 @@ def other_optimiser_state(scene: Scene, out: Path) -> Handed:
 
 def other_buffers(scene: Scene, out: Path) -> Handed:
     """15: running means of a batch norm were altered after the leaf was signed."""
-    return _file_altered(scene, scene.normed, "model.", out)
+    return _file_altered(scene, scene.normed, MODEL_PREFIX, out)
 
 
 def signed_optimiser_state(scene: Scene, out: Path) -> Handed:
@@ -86,12 +87,12 @@ def signed_optimiser_state(scene: Scene, out: Path) -> Handed:
 
 def signed_buffers(scene: Scene, out: Path) -> Handed:
     """15 (b): the running means were altered first, and the leaf is signed over them."""
-    return _leaf_signed(scene, scene.normed, "model.", out)
+    return _leaf_signed(scene, scene.normed, MODEL_PREFIX, out)
 
 
 def moved_by_one_ulp(state: Mapping[str, torch.Tensor]) -> Tensors:
     """The same state with the first weight of its first tensor at the next float32."""
-    name = min(name for name in state if name.startswith("model."))
+    name = min(name for name in state if name.startswith(MODEL_PREFIX))
     value = state[name].clone()
     flat = value.reshape(-1)
     flat[0] = torch.nextafter(flat[0], torch.tensor(float("inf")))
@@ -122,33 +123,35 @@ def _kept(scene: Scene, out: Path, states: Mapping[int, Tensors]) -> Handed:
     """The forgotten run's record over states of the original; its trace says who was present without the person."""
     story = scene.story
     tale = story.tale.with_shard(_with_states(story.tale.only, scene.base.tale.only, states))
-    return scene.hand_over(story, story.retold(tale), out)
+    return scene.hand_over(story.retold(tale), out)
 
 
 def _with_states(told: ShardTale, original: ShardTale, states: Mapping[int, Tensors]) -> ShardTale:
     return replace(told, losses=original.losses, states=states)
 
 
-def _altered(story: Story, prefix: str) -> tuple[int, Tensors]:
+def _altered(story: RunStory, prefix: str) -> tuple[int, Tensors]:
     """A step in the middle, and its state with other numbers in what the weights do not show."""
     states, buffers = story.tale.only.states, story.tale.buffers
     step = sorted(states)[len(states) // 2]
     state = dict(states[step])
-    names = [f"model.{name}" for name in buffers] if prefix == "model." else [n for n in state if n.startswith(prefix)]
+    names = (
+        [f"{MODEL_PREFIX}{name}" for name in buffers]
+        if prefix == MODEL_PREFIX
+        else [n for n in state if n.startswith(prefix)]
+    )
     name = next(name for name in sorted(names) if state[name].is_floating_point() and state[name].dim() > 0)
     state[name] = state[name] * 1.5
     return step, state
 
 
-def _file_altered(scene: Scene, story: Story, prefix: str, out: Path) -> Handed:
+def _file_altered(scene: Scene, story: RunStory, prefix: str, out: Path) -> Handed:
     step, state = _altered(story, prefix)
-    draft = story.draft()
-    files = {**draft.files, checkpoint_name(0, step): saved(state)}
-    return scene.hand_over(story, replace(draft, files=files), out)
+    return scene.hand_over(story.with_files({checkpoint_name(0, step): saved(state)}), out)
 
 
-def _leaf_signed(scene: Scene, story: Story, prefix: str, out: Path) -> Handed:
+def _leaf_signed(scene: Scene, story: RunStory, prefix: str, out: Path) -> Handed:
     step, state = _altered(story, prefix)
     told = story.tale.only
     tale = story.tale.with_shard(replace(told, states={**told.states, step: state}))
-    return scene.hand_over(story, story.retold(tale), out)
+    return scene.hand_over(story.retold(tale), out)

@@ -1,4 +1,9 @@
-"""A lineage as its owner honestly made it, and the drafts that can be made of what is to be signed of it."""
+"""What is to be signed of a lineage, honestly made, and every way in which its owner may tell it otherwise.
+
+Whoever owns the signing key may tell anything: fields of a record, files beside it, steps and states that never were.
+What is told here fits together otherwise, so that a verifier has to find out what is wrong and not merely that
+something is. The table of attacks and the tests build their records with these.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from expunge.adversary.table.retelling import Tale, saved, tale_of
 from expunge.attest.asked import asked_of
@@ -15,15 +20,18 @@ from expunge.attest.described import Lineage, commit_statement, run_statement
 from expunge.attest.kept import CHECKPOINT, place_of
 from expunge.attest.trajectory import trajectory_of
 from expunge.core.clock import Time
-from expunge.core.hashing import canonical_json
+from expunge.core.hashing import canonical_json, parse_json, sha256
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, MODEL, UNITS
+from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, checkpoint_name
+from expunge.records.canonical import read_base64
 from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
-from expunge.records.record import Reuse, RunRecord
-from expunge.records.statement import Statement
+from expunge.records.record import Reuse, RunRecord, State, states_root
+from expunge.records.statement import Statement, read_statement
 from expunge.train.run import Run
 from expunge.train.state import Tensors, tensors_digest
+
+STATES = "checkpoints/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,97 +45,168 @@ class Handed:
     known_checkpoint: Path | None = None
 
 
+class Account(Protocol):
+    """Steps and states of a run as a record may tell them: real ones, altered ones, or made up."""
+
+    @property
+    def buffers(self) -> tuple[str, ...]: ...
+    @property
+    def states(self) -> tuple[State, ...]: ...
+    @property
+    def trace(self) -> bytes: ...
+    @property
+    def digest(self) -> bytes: ...
+    @property
+    def files(self) -> Mapping[str, bytes | Path]: ...
+    def thirds(self, reuse: Sequence[Reuse]) -> int: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """A lineage as it was honestly made, and what is to be signed of its last run.
+    """A chain that is to be signed and the files beside it; every way of telling it otherwise gives another story."""
 
-    ``statements`` are the commitment and every run, oldest first. ``committed`` is the commitment's envelope where it
-    stood in the log before the training, ``note`` the log's signed head at that time.
+    draft: Draft
+
+    def link(self, at: int = -1) -> Statement:
+        """What is said at a place of the chain, of the last run unless told; a signed envelope is opened for it."""
+        found = self.draft.chain[at]
+        if isinstance(found, Statement):
+            return found
+        return read_statement(read_base64(parse_json(found)["payload"], "the envelope"))
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of the last run."""
+        return record_of(self.link())
+
+    def changed(self, at: int = -1, *, name: str | None = None, digest: bytes | None = None, **fields: Any) -> Self:
+        """Other fields in one statement of the chain; ``requests__0__root`` is the root of the first request."""
+        link, chain = self.link(at), list(self.draft.chain)
+        predicate = link.predicate
+        for place, value in fields.items():
+            predicate = _with(predicate, place.split("__"), value)
+        chain[at] = replace(link, name=name or link.name, digest=digest or link.digest, predicate=predicate)
+        return replace(self, draft=replace(self.draft, chain=tuple(chain)))
+
+    def with_files(self, files: Mapping[str, bytes | Path | None]) -> Self:
+        """Other files; None leaves one out."""
+        merged = {**self.draft.files, **files}
+        left = {name: content for name, content in merged.items() if content is not None}
+        return replace(self, draft=replace(self.draft, files=left))
+
+    def without_states(self) -> Self:
+        """The same without the files of its states, which a bundle need not hold."""
+        return self.with_files({name: None for name in self.draft.files if name.startswith(STATES)})
+
+    def with_states(self, states: Sequence[State], at: int = -1, **fields: Any) -> Self:
+        """Other states in a record, under a count and a root that fit them."""
+        kept: dict[str, Any] = {
+            "count": len(states),
+            "root": states_root(tuple(states)),
+            "states": tuple(states),
+            **fields,
+        }
+        return self.changed(at, **{f"checkpoints__{name}": value for name, value in kept.items()})
+
+    def with_trace(self, content: bytes) -> Self:
+        """Another trace, signed; running digests of states are left as they are."""
+        return self.changed(trace__digest=sha256(content)).with_files({TRACE: content})
+
+    def with_model(self, model: Tensors) -> Self:
+        """Other weights signed for the last run, and its states as they are."""
+        return self.changed(digest=tensors_digest(model)).with_files({MODEL: saved(model)})
+
+    def retold(self, account: Account, *, reuse: Sequence[Reuse] | None = None, **changes: Any) -> Self:
+        """Other weights, states, trace and work of the last run, consistently, and other fields of its record."""
+        reused = tuple(self.record.reuse if reuse is None else reuse)
+        fields: dict[str, Any] = {
+            "trace__digest": sha256(account.trace),
+            "cost__thirds": account.thirds(reused),
+            "reuse": reused,
+            **changes,
+        }
+        told = self.with_states(account.states, buffers=account.buffers).changed(digest=account.digest, **fields)
+        return told.without_states().with_files(account.files)
+
+    def then(self, told: Statement, account: Account) -> Self:
+        """One more run at the end of the chain, with its files in the place of those of the run before."""
+        found = self.without_states().with_files(account.files)
+        return replace(found, draft=replace(found.draft, chain=(*self.draft.chain, told)))
+
+    def under(self, other: Story) -> Self:
+        """The chain with another lineage's commitment at its beginning."""
+        return replace(self, draft=replace(self.draft, chain=(other.draft.commit, *self.draft.chain[1:])))
+
+
+def _with(value: Any, place: Sequence[str], new: Any) -> Any:
+    """A value in which what stands at a place, by names of fields and numbers in tuples, is another."""
+    if not place:
+        return new
+    if isinstance(value, tuple):
+        return tuple(_with(one, place[1:], new) if at == int(place[0]) else one for at, one in enumerate(value))
+    return replace(value, **{place[0]: _with(getattr(value, place[0]), place[1:], new)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStory(Story):
+    """The story of a run that was carried out.
+
+    ``note`` is the log's signed head from before the training, where the commitment stood there first.
     """
 
     run: Run
-    statements: tuple[Statement, ...]
     data: Path
     salts: Path | None = None
-    committed: bytes | None = None
     note: bytes | None = None
 
     @classmethod
-    def of(cls, run: Run, key: SigningKey, data: Path, salts: Path | None = None) -> Story:
-        """The story of a run, with what its folder keeps of earlier signatures."""
-        chain, runs = make_chain(run, key, Time.now()), ancestry(run)
-        note = place_of(runs[beginning(runs)], CHECKPOINT)
-        return cls(
-            run=run,
-            statements=tuple(link.statement for link in chain.links),
-            data=data,
-            salts=salts,
-            committed=chain.links[0].envelope if note.is_file() else None,
-            note=note.read_bytes() if note.is_file() else None,
-        )
+    def of(cls, run: Run, key: SigningKey, data: Path, salts: Path | None = None) -> RunStory:
+        """With what the run's folder keeps of earlier signatures."""
+        note = _note(run).read_bytes() if _note(run).is_file() else None
+        return cls(draft=drafted(run, key), run=run, data=data, salts=salts, note=note)
 
     @classmethod
-    def unchecked(cls, run: Run, data: Path) -> Story:
+    def unchecked(cls, run: Run, data: Path) -> RunStory:
         """The story of a training as its owner might tell it with tools that look after nobody."""
         lineage, at = Lineage.of(run), Time.now()
         trajectory, _ = trajectory_of(run, lineage.schedule)
         told = run_statement(run, lineage, (), asked_of(run, at), trajectory, at)
-        return cls(run=run, statements=(commit_statement(run, at=at, afterwards=False), told), data=data)
-
-    @property
-    def statement(self) -> Statement:
-        """What is said of the last run."""
-        return self.statements[-1]
-
-    @property
-    def record(self) -> RunRecord:
-        return record_of(self.statement)
+        chain = (commit_statement(run, at=at, afterwards=False), told)
+        return cls(draft=Draft(chain=chain, files={**_shared(run), **tale_of(run).files}), run=run, data=data)
 
     @cached_property
     def tale(self) -> Tale:
-        """Steps and states of the last run."""
+        """Steps and states of the run as it was carried out."""
         return tale_of(self.run)
 
-    @property
-    def files(self) -> dict[str, bytes | Path]:
-        """What a bundle holds of the lineage itself: recipe, leaves, splits and units."""
-        found: dict[str, bytes | Path] = {"recipe.json": canonical_json(self.run.recipe.as_json())}
-        return found | {name: self.run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
 
-    def draft(self, *runs: Statement, files: Mapping[str, bytes | Path] | None = None) -> Draft:
-        """The chain from this lineage's commitment on, with other runs after it if any are given."""
-        first: Statement | bytes = self.statements[0] if self.committed is None else self.committed
-        return Draft(
-            chain=(first, *(runs or self.statements[1:])),
-            files={**self.files, **(self.tale.files if files is None else files)},
-        )
+def drafted(run: Run, key: SigningKey, *, states: bool = True) -> Draft:
+    """All that a bundle of a run holds; only a commitment that stood in the log before is signed already."""
+    chain = make_chain(run, key, Time.now())
+    files: dict[str, bytes | Path] = {**_shared(run), MODEL: run.path / MODEL}
+    if chain.trace is not None:
+        files[TRACE] = chain.trace
+    if states and chain.record.checkpoints is not None:
+        names = [checkpoint_name(state.shard, state.step) for state in chain.record.checkpoints.states]
+        files |= {name: run.path / name for name in names}
+    first, *told = chain.links
+    begun = first.envelope if _note(run).is_file() else None
+    return Draft(chain=(begun or first.statement, *(link.statement for link in told)), files=files)
 
-    def under(self, other: Story) -> Draft:
-        """The chain with another lineage's commitment at its beginning."""
-        draft = self.draft()
-        return replace(draft, chain=(other.draft().commit, *draft.chain[1:]))
 
-    def retold(self, tale: Tale, *, reuse: Sequence[Reuse] | None = None, **changes: object) -> Draft:
-        """The chain with another tale of its last run, and other fields of its record."""
-        told = changed(tale.told_in(self.statement, self.record.reuse if reuse is None else reuse), **changes)
-        return self.draft(*self.statements[1:-1], told, files=tale.files)
+def _note(run: Run) -> Path:
+    """Where the log's signed head was kept in which the commitment stood before the training, if it did."""
+    runs = ancestry(run)
+    return place_of(runs[beginning(runs)], CHECKPOINT)
 
-    def with_model(self, model: Tensors) -> Draft:
-        """The chain with other weights signed for its last run, and its states as they are."""
-        told = replace(self.statement, digest=tensors_digest(model))
-        return self.draft(*self.statements[1:-1], told, files={**self.tale.files, MODEL: saved(model)})
 
-    def restated(self, **changes: object) -> Draft:
-        """The chain with other fields in the record of its last run, and nothing else changed."""
-        return self.draft(*self.statements[1:-1], changed(self.statement, **changes))
+def _shared(run: Run) -> dict[str, bytes | Path]:
+    """What a bundle holds of the lineage itself: recipe, leaves, splits and units."""
+    found: dict[str, bytes | Path] = {"recipe.json": canonical_json(run.recipe.as_json())}
+    return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
 
 
 def record_of(statement: Statement) -> RunRecord:
     """What a run's statement says."""
     assert isinstance(statement.predicate, RunRecord)
     return statement.predicate
-
-
-def changed(statement: Statement, **changes: Any) -> Statement:
-    """The statement of a run with other fields in its record."""
-    return replace(statement, predicate=replace(record_of(statement), **changes))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from expunge.adversary.table.rows import written_rows
-from expunge.adversary.table.story import Story
+from expunge.adversary.table.story import RunStory
 from expunge.data.dataset import Dataset
 from expunge.data.forms import read
 from expunge.data.source import Source
@@ -20,7 +19,7 @@ from expunge.records.record import GuaranteeKind, Initiator, Operation, Request
 from expunge.train.run import Run
 
 
-def request_for(story: Story, slots: tuple[int, ...], model: bytes | None = None) -> Request:
+def request_for(story: RunStory, slots: tuple[int, ...], model: bytes | None = None) -> Request:
     """A request of the owner's to forget these slots, received in the second in which the record was written."""
     return Request(
         cases=(),
@@ -33,10 +32,10 @@ def request_for(story: Story, slots: tuple[int, ...], model: bytes | None = None
     )
 
 
-def without(story: Story, slots: tuple[int, ...]) -> dict[str, Any]:
+def without(story: RunStory, slots: tuple[int, ...]) -> dict[str, Any]:
     """Fields of the record of a training that claims never to have seen these slots."""
     return {
-        "data": replace(story.record.data, tombstones=slots),
+        "data__tombstones": slots,
         "requests": (request_for(story, slots),),
         "claim": claims_of(Operation.TRAIN, GuaranteeKind.EXACT, emptied=True, recorded=True),
     }
@@ -56,7 +55,7 @@ def rows_in(run: Run, path: Path) -> Dataset:
 
 
 def altered_rows(
-    story: Story, out: Path, pictures: Mapping[int, np.ndarray], labels: Mapping[int, Any] | None = None
+    story: RunStory, out: Path, pictures: Mapping[int, np.ndarray], labels: Mapping[int, Any] | None = None
 ) -> Path:
     """A copy of the story's data in which some training slots have other pictures or labels."""
     with np.load(story.data) as found:
@@ -74,12 +73,12 @@ def altered_rows(
     )
 
 
-def picture_of(story: Story, slot: int) -> tuple[np.ndarray, Any]:
+def picture_of(story: RunStory, slot: int) -> tuple[np.ndarray, Any]:
     """Picture and label of a training slot as they stand in the story's data."""
     with np.load(story.data) as found:
         return found["x"][_row(story, slot)], found["y"][_row(story, slot)]
 
 
-def _row(story: Story, slot: int) -> int:
+def _row(story: RunStory, slot: int) -> int:
     """Row of the file that sits in a training slot."""
     return int(story.run.commitment.source_rows(Split.TRAIN, [slot])[0])

@@ -7,34 +7,14 @@ from typing import cast
 
 from expunge.core.errors import RecordError
 from expunge.core.wording import counted
-from expunge.records.bundle import Bundle
+from expunge.records.bundle import ENVELOPE
 from expunge.records.catalogue import EXACT_FIELDS
+from expunge.records.draft import COMMIT
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Operation, RunRecord
 from expunge.records.statement import Statement
 from expunge.schedule.recipe import Recipe
-from expunge.verify.levels.checks import Checks, EvidenceMissing
-from expunge.verify.levels.form import RECIPE, Form
 from expunge.verify.opened import OpenedRecord
-
-
-def open_chain(bundle: Bundle, form: Form, checks: Checks) -> OpenedRecord | None:
-    """The record with its ancestors in order; None where the chain is broken or the recipe is not there."""
-    found: list[tuple[bytes, Statement]] = []
-    if not checks.run("chain", lambda: _walk(form, found)):
-        return None
-    if form.recipe is None:
-        checks.run("recipe", lambda: _no_recipe(bundle))
-        return None
-    digests, statements = zip(*found, strict=True)
-    return OpenedRecord(
-        bundle=bundle,
-        commit=statements[0],
-        parents=tuple(statements[1:-1]),
-        run=statements[-1],
-        digests=tuple(digests),
-        recipe=form.recipe,
-    )
 
 
 def described(statement: Statement, opened: OpenedRecord) -> str:
@@ -51,27 +31,28 @@ def links(opened: OpenedRecord) -> Iterator[tuple[str, RunRecord, RunRecord | No
         before = record
 
 
-def _walk(form: Form, found: list[tuple[bytes, Statement]]) -> str:
-    assert form.run is not None
-    assert form.commit is not None
-    commit, at = cast("Commit", form.statements[form.commit].predicate), form.run
-    found.append((at, form.statements[at]))
-    while at != form.commit:  # ends: every envelope names one that was there before it
-        record = cast("RunRecord", form.statements[at].predicate)
-        if record.commit != form.commit:
+def check_chain(opened: OpenedRecord) -> str:
+    """Each record names the one before it, back to the commitment, and each operation stands where it belongs."""
+    statements, first = opened.statements, opened.envelopes[COMMIT].digest
+    at = opened.envelopes[ENVELOPE].digest
+    found = [(at, statements[at])]
+    while at != first:  # ends: every envelope names one that was there before it
+        record = cast("RunRecord", statements[at].predicate)
+        if record.commit != first:
             raise _broken(f"record {at.hex()[:16]}… belongs to commitment {record.commit.hex()[:16]}…, not to this one")
-        if record.parent not in form.statements:
+        if record.parent not in statements:
             raise _broken(f"the parent {record.parent.hex()[:16]}… of record {at.hex()[:16]}… is missing")
-        _check_operation(record, is_first=record.parent == form.commit)
-        _check_fields(record, form.recipe)
-        if commit.recorded_afterwards and not record.recorded_afterwards:
+        _check_operation(record, is_first=record.parent == first)
+        _check_fields(record, opened.recipe_read)
+        if opened.committed.recorded_afterwards and not record.recorded_afterwards:
             raise _broken("the commitment says that it was written afterwards, a record after it says that it was not")
-        _check_times(record, form.statements[record.parent].predicate)
+        _check_times(record, statements[record.parent].predicate)
         at = record.parent
-        found.insert(0, (at, form.statements[at]))
-    unused = set(form.statements) - {digest for digest, _ in found}
+        found.insert(0, (at, statements[at]))
+    unused = set(statements) - {digest for digest, _ in found}
     if unused:
         raise _broken(f"envelope {min(unused).hex()[:16]}… belongs to no ancestor of the run")
+    opened.links = tuple(found)
     names = " → ".join(statement.predicate.operation.value for _, statement in found)
     return f"{counted(len(found), 'record')}: {names}, each naming the one before it"
 
@@ -117,12 +98,6 @@ def _check_times(record: RunRecord, before: Commit | RunRecord) -> None:
                 Code.REQUEST_BINDING_MISMATCH,
                 f"a record of {record.recorded_at} answers a request of {request.received}: nobody had asked by then",
             )
-
-
-def _no_recipe(bundle: Bundle) -> str:
-    if RECIPE not in bundle:
-        raise EvidenceMissing(f"{RECIPE} is missing, so neither the seed nor any step can be computed again")
-    raise EvidenceMissing(f"{RECIPE} could not be read, so neither the seed nor any step can be computed again")
 
 
 def _broken(reason: str) -> RecordError:

@@ -21,8 +21,8 @@ from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.records.limits import Code, refused
 from expunge.records.record import Salts as Hidden
-from expunge.verify.levels.checks import EvidenceMissing
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing
 
 TABLES = (".csv", ".parquet")
 
@@ -46,7 +46,7 @@ class Contents:
         if self._salts is None:
             raise EvidenceMissing(
                 "the leaves are hidden under secret salts, without which no row can be checked: ask the owner for the "
-                "salt file and give it with --salts"
+                "salt file and give it with `salts`"
             )
         if isinstance(self._salts, SecretSalts):
             self._check_secret(self._salts)
@@ -99,7 +99,7 @@ class Contents:
         committed = self._opened.committed.data
         if committed.salts is Hidden.OPEN:
             if path is not None:
-                raise InvalidArgument(f"salt file {path} has no use here: the salts are open; leave --salts out")
+                raise InvalidArgument(f"salt file {path} has no use here: the salts are open; leave `salts` out")
             return OPEN
         return None if path is None else read_salts(path, committed.rows)
 
@@ -142,7 +142,7 @@ class Contents:
         assert self.source is not None
         if self.source.label is None and Path(self.source.location).suffix.lower() in TABLES:
             raise InvalidArgument(
-                f"--data {self.source.location} is a table, and the committed rows were read from something else, so "
+                f"`data` {self.source.location} is a table, and the committed rows were read from something else, so "
                 "nothing says which column is the label: give the data in the form in which they were committed"
             )
         source = self.source if rows is None or self.source.rows is None else replace(self.source, rows=rows)

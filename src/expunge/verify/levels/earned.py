@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 from expunge.core.errors import RecordError
-from expunge.records.catalogue import CERTIFIED_METHODS, EXACT_METHODS
+from expunge.records.catalogue import CERTIFIED_METHODS, Execution, execution_of
 from expunge.records.claims import claims_of, highest, not_claimed
 from expunge.records.limits import Code, refused
 from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRecord
 from expunge.records.statement import Statement
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.checks import Checks
 from expunge.verify.opened import OpenedRecord, recorded_before
+from expunge.verify.outcomes import Undecided
 
+NOT_COMPARABLE = "execution-not-comparable"
 RANK = {GuaranteeKind.EMPIRICAL: 0, GuaranteeKind.CERTIFIED: 1, GuaranteeKind.EXACT: 2}
 DEVICES = {ProfileName.EXACT_CPU: "cpu", ProfileName.EXACT_GPU_PINNED: "cuda"}
 
 
-def claim_checks(opened: OpenedRecord, checks: Checks) -> None:
-    """Guarantee, claims and profile of every run."""
-    checks.run("guarantee", lambda: check_guarantee(opened))
-    checks.run("claims", lambda: check_claims(opened))
-    checks.run("profile", lambda: check_profile(opened))
+def names_execution(opened: OpenedRecord) -> bool:
+    """Whether any run says how it came about; records of the first form leave it to the name of the method."""
+    return any(record.execution is not None for _, record, _ in links(opened))
+
+
+def check_execution(opened: OpenedRecord) -> str:
+    """Each run came about as its method works: by the schedule's steps, or by steps of the method's own."""
+    solved: list[str] = []
+    for name, record, _ in links(opened):
+        algorithm, said = record.algorithm, record.came_about
+        works = execution_of(algorithm.name, foreign=algorithm.source is not None)
+        if said is Execution.SOLVE:
+            solved.append(name)
+        elif said is not works:
+            raise refused(
+                Code.EXECUTION_MISMATCH,
+                f"{name} is said to have come about by {said.value}, {algorithm.name[:60]!r} works by {works.value}: "
+                "it would be judged by the rules of another kind of method",
+            )
+    if solved:
+        raise Undecided(
+            NOT_COMPARABLE,
+            f"{solved[-1]} is said to be solved for ({Execution.SOLVE.value}), which is compared with nothing so far: "
+            "it is neither refused nor confirmed here; ask for a run by steps, or for a later version",
+        )
+    return f"{opened.record.came_about.value}, as {opened.record.algorithm.name!r:.60} works"
 
 
 def check_guarantee(opened: OpenedRecord) -> str:
@@ -61,8 +83,7 @@ def check_guarantee(opened: OpenedRecord) -> str:
 def _check_trajectory(name: str, record: RunRecord) -> None:
     """Who takes the schedule's steps records them, states and trace; who takes others has nothing there to show."""
     algorithm = record.algorithm
-    own_steps = algorithm.name not in EXACT_METHODS or algorithm.source is not None
-    if own_steps and (record.checkpoints is not None or record.trace is not None):
+    if record.came_about is Execution.OWN_STEPS and (record.checkpoints is not None or record.trace is not None):
         raise _too_high(f"{name} has a trajectory on record, and {algorithm.name[:60]!r} takes steps of its own")
     if record.checkpoints is not None:
         return

@@ -17,16 +17,15 @@ from expunge.methods import METHODS
 from expunge.methods.sources import method_source
 from expunge.models.resolver import build, build_empty, factory_digest
 from expunge.models.zoo import ZOO
-from expunge.records.limits import Code
+from expunge.records.limits import Code, refused
 from expunge.records.record import ProfileName
 from expunge.records.trust import of_method, of_model
-from expunge.records.verdict import Finding, Level, holds, refused_finding, undecided
 from expunge.train.profile import fingerprint, pinned, self_test
 from expunge.train.state import tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import Undecided
 
 BUILT_IN = frozenset({"train", *(method.name for method in METHODS)})
-EXACTNESS = "exactness"
 TOLERANT = "tolerant-profile"
 NOT_EXACT = "not-exact"
 NOT_TRUSTED = "code-not-trusted"
@@ -42,13 +41,11 @@ def device_of(opened: OpenedRecord) -> torch.device:
     return torch.device("cuda" if named == "cuda" and torch.cuda.is_available() else "cpu")
 
 
-def exactness_finding(opened: OpenedRecord) -> Finding:
-    """Whether the record claims bits at all."""
+def check_exactness(opened: OpenedRecord) -> str:
+    """The record claims bits at all."""
     environment = opened.record.environment
     if environment.profile is ProfileName.TOLERANT:
-        return undecided(
-            EXACTNESS,
-            Level.V2,
+        raise Undecided(
             TOLERANT,
             "the run was made under the tolerant profile, which pins no bits: carrying it out again gives other ones, "
             "so nothing can be compared; ask for a run of the exact profile",
@@ -57,48 +54,40 @@ def exactness_finding(opened: OpenedRecord) -> Finding:
     if opened.recipe.threads != 1:
         reason = f"{opened.recipe.threads} threads may repeat by luck only"
     if reason is not None:
-        return undecided(
-            EXACTNESS,
-            Level.V2,
+        raise Undecided(
             NOT_EXACT,
             f"the record's bits need not repeat ({_short(reason)}): a replay that differs would show nothing",
         )
-    return holds(EXACTNESS, Level.V2, f"the record claims bits under the profile {environment.profile.value}")
+    return f"the record claims bits under the profile {environment.profile.value}"
 
 
-def code_finding(opened: OpenedRecord, trust: Collection[str]) -> Finding:
-    """Whether all code that the record names is built in, or is the very code that the verifier trusts.
+def check_code(opened: OpenedRecord) -> str:
+    """All code that the record names is built in, or is the very code that the verifier trusts.
 
-    ``trust`` are digests of name and sources (``records.trust``). Nothing that the record names is imported before its
+    Trusted are digests of name and sources (``records.trust``). Nothing that the record names is imported before its
     digest is among them.
     """
-    trusted = {digest.lower() for digest in trust}
+    trusted = {digest.lower() for digest in opened.supplied.trust}
     seen: list[str] = []
     model, factory = opened.recipe.model, opened.record.environment.factory
     if model not in ZOO:
-        refusal = _foreign_model(opened, trusted)
-        if refusal is not None:
-            return undecided("code", Level.V2, NOT_TRUSTED, refusal)
+        _check_foreign_model(opened, trusted)
         seen.append(f"model {_short(model)} has the trusted sources {factory[:16]}…")
     algorithm = opened.record.algorithm
     if algorithm.name not in BUILT_IN:
-        refusal = _foreign_method(opened, trusted)
-        if refusal is not None:
-            return undecided("code", Level.V2, NOT_TRUSTED, refusal)
+        _check_foreign_method(opened, trusted)
         seen.append(f"method {_short(algorithm.name)} has trusted sources")
-    return holds("code", Level.V2, "; ".join(seen) or f"model {model} and algorithm {algorithm.name} are built in")
+    return "; ".join(seen) or f"model {model} and algorithm {algorithm.name} are built in"
 
 
-def environment_finding(opened: OpenedRecord, device: torch.device) -> Finding:
-    """Whether fingerprint and self-test here are the record's, field by field."""
+def check_environment(opened: OpenedRecord, device: torch.device) -> str:
+    """Fingerprint and self-test here are the record's, field by field."""
     recipe, stated = opened.recipe, opened.record.environment
     with pinned(recipe):
         digest, repeats = self_test(device, recipe.precision)
         here = fingerprint(recipe, device)
     if not repeats:
-        return undecided(
-            "environment",
-            Level.V2,
+        raise Undecided(
             NOT_DETERMINISTIC,
             "the self-test gave two different digests on this machine: nothing computed here can be compared",
         )
@@ -109,14 +98,12 @@ def environment_finding(opened: OpenedRecord, device: torch.device) -> Finding:
     if recipe.model in ZOO and stated.factory != "zoo":
         odd.append(f"factory {_short(stated.factory)} there, 'zoo' here")
     if odd:
-        return undecided(
-            "environment",
-            Level.V2,
+        raise Undecided(
             MISMATCH,
             f"this machine is not the record's ({'; '.join(odd)}): the same arithmetic gives other bits here, so a "
             "replay would show nothing; find a machine that agrees, or be content with level V1",
         )
-    return holds("environment", Level.V2, f"{len(here)} fields and the self-test {digest[:16]}… are the same here")
+    return f"{len(here)} fields and the self-test {digest[:16]}… are the same here"
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
@@ -129,31 +116,25 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def initial_finding(opened: OpenedRecord) -> Finding:
-    """Whether the initial weights of all shards come out of the seed as the record has them, bit for bit."""
+def check_initial(opened: OpenedRecord) -> str:
+    """The initial weights of all shards come out of the seed as the record has them, bit for bit."""
     stated = opened.record.environment.initial_weights
     try:
         first, second = (_initial_weights(opened) for _ in range(2))
     except ExpungeError as error:
-        return refused_finding(
-            "initial weights", Level.V2, Code.INIT_MISMATCH, f"the recipe's model cannot be made at all: {error}"
-        )
+        raise refused(Code.INIT_MISMATCH, f"the recipe's model cannot be made at all: {error}") from None
     if first != second:
-        return undecided(
-            "initial weights",
-            Level.V2,
+        raise Undecided(
             NOT_DETERMINISTIC,
             f"model {_short(opened.recipe.model)} came out of its factory with other weights each time",
         )
     if first != stated:
-        return refused_finding(
-            "initial weights",
-            Level.V2,
+        raise refused(
             Code.INIT_MISMATCH,
             f"the seed gives initial weights {first.hex()[:16]}…, the record names {stated.hex()[:16]}…: the training "
             "did not begin where it says",
         )
-    return holds("initial weights", Level.V2, f"drawn again from the seed for {counted(opened.recipe.shards, 'shard')}")
+    return f"drawn again from the seed for {counted(opened.recipe.shards, 'shard')}"
 
 
 def _initial_weights(opened: OpenedRecord) -> bytes:
@@ -162,48 +143,52 @@ def _initial_weights(opened: OpenedRecord) -> bytes:
         return sha256(*(tensors_digest(weights_of(model)) for model in models))
 
 
-def _foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> str | None:
-    """Why the model's factory may not be called; None where it may."""
+def _check_foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> None:
+    """The model's factory may be called."""
     name, stated = opened.recipe.model, opened.record.environment.factory
     what = f"model {_short(name)}"
     digest = of_model(name, opened.record)
     if not stated or digest not in trusted:
-        return _untrusted(what, stated, digest)
+        raise _untrusted(what, stated, digest)
     try:
         with pinned(opened.recipe):
             found = factory_digest(name, build_empty(opened.recipe))
     except ExpungeError as error:
-        return f"{what} cannot be made here: {error}"
-    return None if found == stated else _others(what, stated, found)
+        raise Undecided(NOT_TRUSTED, f"{what} cannot be made here: {error}") from None
+    if found != stated:
+        raise _others(what, stated, found)
 
 
-def _foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> str | None:
-    """Why somebody else's method may not run; None where it may."""
+def _check_foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> None:
+    """Somebody else's method may run."""
     name, stated = opened.record.algorithm.name, opened.record.algorithm.source
     what = f"method {_short(name)}"
     digest = of_method(opened.record)
     if stated is None or digest not in trusted:
-        return _untrusted(what, "" if stated is None else stated.hex(), digest)
+        raise _untrusted(what, "" if stated is None else stated.hex(), digest)
     try:
         found = method_source(name)
     except ExpungeError as error:
-        return f"{what} cannot be found here: {error}"
-    return None if found == stated else _others(what, stated.hex(), "" if found is None else found.hex())
+        raise Undecided(NOT_TRUSTED, f"{what} cannot be found here: {error}") from None
+    if found != stated:
+        raise _others(what, stated.hex(), "" if found is None else found.hex())
 
 
-def _untrusted(what: str, sources: str, digest: str) -> str:
-    if not sources:
-        return f"{what} is not built in, and the record names no sources of it: nobody can tell what ran"
-    return (
-        f"{what} is not built in, and nothing of it was imported: read its sources, which have the digest "
-        f"{_short(sources)}, and say --trust {digest} if they may run here under that name"
+def _untrusted(what: str, sources: str, digest: str) -> Undecided:
+    told = (
+        f"and nothing of it was imported: read its sources, which have the digest {_short(sources)}, and say "
+        f"`trust` {digest} if they may run here under that name"
+        if sources
+        else "and the record names no sources of it: nobody can tell what ran"
     )
+    return Undecided(NOT_TRUSTED, f"{what} is not built in, {told}")
 
 
-def _others(what: str, stated: str, found: str) -> str:
-    return (
+def _others(what: str, stated: str, found: str) -> Undecided:
+    return Undecided(
+        NOT_TRUSTED,
         f"{what} has the sources {found[:16] or 'none that can be read'}… here, the record that was trusted names "
-        f"{stated[:16]}…: install the very code that was trusted"
+        f"{stated[:16]}…: install the very code that was trusted",
     )
 
 

@@ -10,18 +10,20 @@ import numpy as np
 import torch
 
 from expunge.core.errors import ExpungeError, RecordError
+from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.models.resolver import build
 from expunge.records.bundle import TRACE
 from expunge.records.limits import Code, refused
-from expunge.train.loop import Progress
+from expunge.records.trace_file import TraceLayout, TraceMode, step_records
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
-from expunge.train.state import Tensors, tensors_digest, weights_of
-from expunge.verify.levels.checks import EvidenceMissing
-from expunge.verify.levels.segments import Segment, TraceLayout
+from expunge.train.state import Tensors, as_model_part, model_part, tensors_digest, weights_of
+from expunge.verify.levels.environment import NOT_DETERMINISTIC
+from expunge.verify.levels.segments import Segment, layout_of
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.state_files import PREFIX, Parts, StateFiles, model_part
+from expunge.verify.outcomes import EvidenceMissing, Undecided
+from expunge.verify.state_files import Parts, StateFiles
 
 MOST_NAMED = 5  # segments that are named in a refusal; looking for more would only cost time
 CANNOT = (
@@ -47,12 +49,8 @@ def why_not(error: Exception) -> str:
     return said
 
 
-class NotDeterministic(Exception):
-    """Twice the same steps from the same state gave different bits here. Never leaves the verifier."""
-
-
 @dataclass(frozen=True)
-class Outcome:
+class SegmentEnd:
     """What a segment came to here; ``failed`` where its steps could not be carried out at all."""
 
     parts: Parts | None
@@ -104,17 +102,18 @@ class Execution:
         if not odd:
             return None
         if self._outcome(segment, start, None) != first:
-            raise NotDeterministic(
+            raise Undecided(
+                NOT_DETERMINISTIC,
                 f"{segment} gave different bits here when it was carried out twice from the same state: this machine "
-                "does not repeat its own work, so nothing can be compared on it"
+                "does not repeat its own work, so nothing can be compared on it",
             )
         return Difference(segment, odd)
 
-    def _outcome(self, segment: Segment, start: Tensors | None, progress: Progress | None) -> Outcome:
-        found: list[Outcome] = []
+    def _outcome(self, segment: Segment, start: Tensors | None, progress: Progress | None) -> SegmentEnd:
+        found: list[SegmentEnd] = []
 
         def look(step: int, state: Tensors, seen: list[StepSeen]) -> None:
-            found.append(Outcome(Parts.of(state, self.files.buffers), tuple(seen)))
+            found.append(SegmentEnd(Parts.of(state, self.files.buffers), tuple(seen)))
 
         try:
             with pinned(self.training.recipe):
@@ -124,17 +123,17 @@ class Execution:
                     (segment.start, segment.end),
                     look,
                     state=start,
-                    gradients=self.layout is not None and self.layout.gradients,
+                    gradients=self.layout is not None and self.layout.mode is TraceMode.GRADIENTS,
                     where=f"the state at step {segment.start}",
                     progress=progress,
                 )
         except RecordError:
             raise
         except CANNOT as error:
-            return Outcome(None, (), why_not(error))
+            return SegmentEnd(None, (), why_not(error))
         return found[0]
 
-    def _odd(self, segment: Segment, outcome: Outcome) -> str:
+    def _odd(self, segment: Segment, outcome: SegmentEnd) -> str:
         """In what an outcome is not what the record says, in words; "" where in nothing."""
         if outcome.parts is None:
             return f"its steps cannot be carried out: {outcome.failed}"
@@ -152,7 +151,7 @@ def trace_layout(opened: OpenedRecord) -> TraceLayout | None:
     trace = opened.record.trace
     if trace is None or TRACE not in opened.bundle:
         return None
-    return TraceLayout(opened.schedule, opened.record.alive, trace.mode)
+    return layout_of(opened.schedule, opened.record.alive, trace.mode)
 
 
 def untraced(opened: OpenedRecord) -> str:
@@ -168,14 +167,14 @@ def trace_odd(
     """Which digests of the trace are not those of the steps as they were carried out here; the first step of each."""
     if layout is None:
         return []
-    start, size = layout.place(segment)
+    start, size = layout.steps(segment.shard, segment.start, segment.end)
     with opened.bundle.stream(TRACE) as stream:
         stream.seek(start)
-        told = layout.steps(stream.read(size))
+        told = step_records(stream.read(size), layout.mode)
     found: list[str] = []
-    for place, what in enumerate(("losses", "gradient") if layout.gradients else ("losses",)):
+    for place, what in enumerate(("losses", "gradient") if layout.mode is TraceMode.GRADIENTS else ("losses",)):
         mine = [step.losses if place == 0 else step.gradient for step in seen]
-        odd = [step for step, (here, there) in enumerate(zip(mine, told, strict=True)) if here != there[place]]
+        odd = [step for step, (here, there) in enumerate(zip(mine, told, strict=True)) if here != there[1 + place]]
         if odd:
             found.append(f"{what} from step {segment.start + odd[0]} on")
     return found
@@ -189,7 +188,7 @@ def changes(files: StateFiles, training: Training, segments: Sequence[Segment]) 
         if segment.start == 0:
             with pinned(training.recipe):
                 model = build(training.recipe, training.schedule.seed, segment.shard)
-            before = {f"{PREFIX}{name}": value for name, value in weights_of(model).items()}
+            before = as_model_part(weights_of(model))
         after = files.load(segment.shard, segment.end)
         found[segment] = _length(before, after, files)
         before = after

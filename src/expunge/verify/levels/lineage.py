@@ -5,14 +5,14 @@ from __future__ import annotations
 from expunge.core.beacon import Beacon as Described
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.streams import ZERO_BEACON, lineage_seed, unlearning_digest
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.records.record import Beacon, RunRecord, preprocessing_digest
 from expunge.schedule.recipe import Calendar, Optimiser
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.checks import Checks, EvidenceMissing
-from expunge.verify.levels.log_form import LoggedAt
-from expunge.verify.opened import OpenedRecord
+from expunge.verify.levels.form import RECIPE
+from expunge.verify.opened import LoggedAt, OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing
 
 DERIVATION = "expunge/seed/1"
 SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
@@ -22,8 +22,11 @@ MOST_WORK = 10_000_000  # milestones looked at for all samples together
 
 def check_recipe(opened: OpenedRecord) -> str:
     """recipe.json, the commitment and every run name one recipe."""
+    if opened.recipe_read is None:
+        state = "could not be read" if RECIPE in opened.bundle else "is missing"
+        raise EvidenceMissing(f"{RECIPE} {state}, so neither the seed nor any step can be computed again")
     committed = opened.committed.recipe
-    named = [("recipe.json", opened.recipe.digest), *((name, record.recipe) for name, record, _ in links(opened))]
+    named = [(RECIPE, opened.recipe.digest), *((name, record.recipe) for name, record, _ in links(opened))]
     for name, digest in named:
         if digest != committed:
             raise refused(
@@ -70,7 +73,7 @@ def check_rate(opened: OpenedRecord) -> str:
     return f"the mean rate over the calendar is {rate:.3g}"
 
 
-def check_beacon(opened: OpenedRecord, logged: LoggedAt | None) -> str:
+def check_beacon(opened: OpenedRecord) -> str:
     """A beacon that is not zero must have come after the commitment; else the owner could have chosen the schedule."""
     first = opened.runs[0].predicate
     assert isinstance(first, RunRecord)
@@ -78,14 +81,14 @@ def check_beacon(opened: OpenedRecord, logged: LoggedAt | None) -> str:
     for name, record, _ in links(opened):
         if record.randomness.beacon != beacon:
             raise _seed(f"{name} has another beacon than its lineage: with a new one a chain of its own begins")
-        _check_order(opened, logged, name, record)
+        _check_order(opened, name, record)
     if beacon.value == ZERO_BEACON:
         return "zero beacon, as the record says: the schedule is not protected against grinding"
     return f"beacon of {beacon.source[:60]!r} of {beacon.not_before}, commitment of {opened.committed.recorded_at}"
 
 
-def _check_order(opened: OpenedRecord, logged: LoggedAt | None, name: str, record: RunRecord) -> None:
-    beacon, commit = record.randomness.beacon, opened.committed
+def _check_order(opened: OpenedRecord, name: str, record: RunRecord) -> None:
+    beacon, commit, logged = record.randomness.beacon, opened.committed, opened.logged
     _check_described(name, beacon)
     if logged is not None and not commit.recorded_afterwards:
         _check_places(opened, logged)
@@ -160,7 +163,8 @@ def check_seed(opened: OpenedRecord) -> str:
             raise _seed(f"{name} has the seed {randomness.lineage_seed.hex()[:16]}…, not that of recipe, root, beacon")
         if (randomness.method_seed is None) != (randomness.request_seed is None):
             raise _seed(f"{name} has one of request seed and method seed: a method that takes steps has both")
-        if record.algorithm.name not in EXACT_METHODS and record.checkpoints is None and randomness.method_seed is None:
+        own_steps = record.came_about is Execution.OWN_STEPS
+        if own_steps and record.checkpoints is None and randomness.method_seed is None:
             raise _seed(f"{name} recorded no training and names no seed of its method's own steps")
         if randomness.method_seed is not None and randomness.request_seed is not None:
             stands_for = unlearning_digest(opened.committed.recipe, parent.digest, randomness.request_seed)
@@ -170,16 +174,6 @@ def check_seed(opened: OpenedRecord) -> str:
         parent = statement
     seed = opened.record.randomness.lineage_seed.hex()[:16]
     return f"{seed}… in every run" + (f"; {own} with a seed of its method's own" if own else "")
-
-
-def lineage_checks(opened: OpenedRecord, logged: LoggedAt | None, checks: Checks) -> bool:
-    """Everything that hangs on the recipe alone; whether schedules can be computed from it."""
-    if not checks.run("recipe", lambda: check_recipe(opened)):
-        return False
-    checks.run("rate", lambda: check_rate(opened))
-    checks.run("preprocessing", lambda: check_preprocessing(opened))
-    checks.run("beacon", lambda: check_beacon(opened, logged))
-    return True
 
 
 def _early(reason: str) -> RecordError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import RunError
-from expunge.core.values import Certified, Empirical, Exact
+from expunge.core.values import Certified, Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
@@ -21,58 +21,24 @@ from expunge.models.resolver import build_empty
 from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.limits import Code, refused
 from expunge.records.record import Algorithm, GuaranteeKind, RunRecord
-from expunge.records.verdict import Finding, Level, undecided
 from expunge.train.examples import Examples
-from expunge.train.loop import Progress
 from expunge.train.profile import pinned
 from expunge.train.run import assemble
 from expunge.train.state import load_weights, weights_digest
-from expunge.verify.levels.checks import EVIDENCE_MISSING, Checks, EvidenceMissing
 from expunge.verify.levels.environment import NOT_DETERMINISTIC, NOT_EXACT
 from expunge.verify.levels.execution import CANNOT, why_not
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing, Undecided
 from expunge.verify.state_files import StateFiles
 
 REAL = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-][0-9]+\Z")
-TWIN = (
-    "an approximate method starts from its parent's model, which is the owner's: a twin run without any checkpoint "
-    "would train the parent again, on the forgotten rows too; verify the parent's record at V4 and this one at V3"
-)
 
 
-def method_findings(
-    opened: OpenedRecord,
-    train: Dataset,
-    files: StateFiles,
-    device: torch.device,
-    noise: np.ndarray | None,
-    level: Level,
-    progress: Progress | None = None,
-) -> Iterator[Finding]:
+def check_method(
+    opened: OpenedRecord, train: Dataset, files: StateFiles, device: torch.device, noise: np.ndarray | None
+) -> str:
     """Carry the method out with the fields, seed and budget of the record; the weights must be those it names."""
-    again = _Again(opened, train, files, device, noise, progress)
-    checks = Checks(Level.V2)
-    try:
-        checks.run("method", again.check)
-    except (_Unsteady, _Unsaid) as error:
-        reason = NOT_DETERMINISTIC if isinstance(error, _Unsteady) else NOT_EXACT
-        yield undecided("method", Level.V2, reason, str(error))
-        return
-    yield from checks.findings
-    if again.done and level >= Level.V3:
-        checks = Checks(Level.V3)
-        checks.run("execution", lambda: "execution verified: the whole method was carried out again bit for bit")
-        yield from checks.findings
-    if again.done and level >= Level.V4:
-        yield undecided("twin run", Level.V4, EVIDENCE_MISSING, TWIN)
-
-
-class _Unsteady(Exception):
-    """The method gave different weights here when it was carried out twice."""
-
-
-class _Unsaid(Exception):
-    """Other weights came out, of a method whose bits nobody vouches for."""
+    return _Again(opened, train, files, device, noise).check()
 
 
 @dataclass(frozen=True)
@@ -91,17 +57,10 @@ class _Again:
     """One method, one parent, one forget set."""
 
     def __init__(
-        self,
-        opened: OpenedRecord,
-        train: Dataset,
-        files: StateFiles,
-        device: torch.device,
-        noise: np.ndarray | None,
-        progress: Progress | None,
+        self, opened: OpenedRecord, train: Dataset, files: StateFiles, device: torch.device, noise: np.ndarray | None
     ) -> None:
         self._opened, self._train, self._files, self._device = opened, train, files, device
-        self._noise, self._progress = noise, progress
-        self.done = False
+        self._noise = noise
 
     def check(self) -> str:
         """What was carried out; refused where it gives other weights than the record names."""
@@ -117,22 +76,24 @@ class _Again:
             raise EvidenceMissing(
                 f"{algorithm.name} started from the weights {parent.digest.hex()[:16]}… of the run before, which are "
                 "not here: once that run is retired this is as it should be, and nothing above V1 can be decided; "
-                "while it is kept for auditors, give the folder with its model.safetensors with --checkpoints DIR"
+                "while it is kept for auditors, give the folder with its model.safetensors with `checkpoints` DIR"
             )
         model = self._model(weights, record)
-        came = self._carry_out(method, model, record, forget, self._progress)
+        came = self._carry_out(method, model, record, forget, self._opened.supplied.progress)
         found = came.weights
         if found != self._opened.run.digest.hex():
             if self._carry_out(method, model, record, forget, None) != came:
-                raise _Unsteady(
+                raise Undecided(
+                    NOT_DETERMINISTIC,
                     f"{algorithm.name} gave different weights here when it was carried out twice: nothing computed on "
-                    "this machine can be compared"
+                    "this machine can be compared",
                 )
             gives = f"gives weights {found[:16]}…" if came.failed is None else f"comes to no weights ({came.failed})"
             if all(method.name != algorithm.name for method in METHODS):
-                raise _Unsaid(
+                raise Undecided(
+                    NOT_EXACT,
                     f"{algorithm.name} {gives} here and not those of the record, and nothing says that the bits of a "
-                    "method that is not built in repeat from process to process"
+                    "method that is not built in repeat from process to process",
                 )
             raise refused(
                 Code.REPLAY_STATE_MISMATCH,
@@ -140,7 +101,6 @@ class _Again:
                 f"{self._opened.run.digest.hex()[:16]}…: something else was done",
             )
         self._check_earned(came.guarantee)
-        self.done = True
         return f"{algorithm.name} carried out again on {len(forget)} forgotten rows: the weights are {found[:16]}…"
 
     def _check_earned(self, earned: Exact | Certified | Empirical | None) -> None:

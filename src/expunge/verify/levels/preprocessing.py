@@ -128,7 +128,7 @@ def _check_columns(committed: Iterable[Column], found: Iterable[Column]) -> None
                 Code.PREPROCESSING_FITTED,
                 f"column {column.name!r} is {_shown(column)} in the recipe, and {_shown(other)} when read off the rows "
                 "that stay: how it comes in hangs on the forgotten ones, so forgetting them changes it; train again "
-                "with the kind named (--numeric, --categorical, --text)",
+                "with the kind named (`numeric`, `categorical`, `text`)",
             )
 
 

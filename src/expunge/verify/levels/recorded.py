@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 
 import numpy as np
 
 from expunge.core.errors import RecordError
-from expunge.core.hashing import text_bytes, u32, u64
 from expunge.core.wording import counted
 from expunge.records.bundle import MODEL
-from expunge.records.catalogue import EXACT_METHODS
+from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.records.record import Checkpoints, Reuse, RunRecord, State, states_root
 from expunge.records.states import state_digests
-from expunge.records.tensors import Tensor, TensorFile
-from expunge.schedule.schedule import Schedule
+from expunge.records.tensors import Tensor
 from expunge.schedule.seats import first_sat, sat_anywhere
 from expunge.verify.levels.chain import described, links
-from expunge.verify.levels.checks import EvidenceMissing, NotChecked
 from expunge.verify.opened import OpenedRecord, recorded_before
+from expunge.verify.outcomes import EvidenceMissing, NotChecked
 
 MEMBER = re.compile(r"shards\.(?:0|[1-9][0-9]*)\.")
 CHECKPOINT = re.compile(r"checkpoints/shard-([0-9]+)-step-([0-9]+)\.safetensors")
@@ -50,8 +47,9 @@ def check_tree(opened: OpenedRecord) -> str:
     return f"{counted(total, 'state')} of the chain under their signed roots"
 
 
-def check_ends(opened: OpenedRecord, schedule: Schedule) -> str:
+def check_ends(opened: OpenedRecord) -> str:
     """Each shard's last state is the one after its last step."""
+    schedule = opened.schedule
     for name, record, _ in links(opened):
         for shard, state in last_states(record).items():
             if state.step != schedule.total_steps(shard):
@@ -63,7 +61,7 @@ def check_ends(opened: OpenedRecord, schedule: Schedule) -> str:
     return "each shard's last state stands after its last step"
 
 
-def check_files(opened: OpenedRecord) -> str:
+def check_state_files(opened: OpenedRecord) -> str:
     """Every checkpoint file that is there is a state of the run."""
     kept = opened.record.checkpoints
     states = {} if kept is None else {(state.shard, state.step): state for state in kept.states}
@@ -94,20 +92,20 @@ def check_files(opened: OpenedRecord) -> str:
     return f"{counted(count, 'file')} of {counted(len(states), 'state')} in the bundle, each as signed"
 
 
-def check_reuse(opened: OpenedRecord, schedule: Schedule) -> str:
+def check_reuse(opened: OpenedRecord) -> str:
     """What was used again had not seen anybody who is newly gone, and is the state of the run that it came from."""
     told: list[str] = []
     for at, (name, record, _) in enumerate(links(opened)):
         source = recorded_before(opened.runs[:at])
         before = source.predicate if source is not None and isinstance(source.predicate, RunRecord) else None
         for reuse in record.reuse:
-            if reuse.shard >= schedule.shards or before is None or record.checkpoints is None:
+            if reuse.shard >= opened.schedule.shards or before is None or record.checkpoints is None:
                 raise _other_leaf(f"{name} reuses a state of shard {reuse.shard} that no ancestor recorded")
             if reuse.shard not in record.alive or (reuse.leaf is None) != (reuse.step == 0):
                 raise _other_leaf(
                     f"{name} reuses shard {reuse.shard}, where nobody is left, or a state at step 0, which is none"
                 )
-            _check_one(f"{name}, shard {reuse.shard},", opened, schedule, record, before, reuse)
+            _check_one(f"{name}, shard {reuse.shard},", opened, record, before, reuse)
             if record is opened.record and reuse.step:
                 told.append(f"shard {reuse.shard} up to step {reuse.step:,}")
     if opened.record.checkpoints is None:
@@ -115,13 +113,11 @@ def check_reuse(opened: OpenedRecord, schedule: Schedule) -> str:
     return f"reused: {', '.join(told[:8])}{', …' if len(told) > 8 else ''}" if told else "no earlier state was reused"
 
 
-def _check_one(
-    where: str, opened: OpenedRecord, schedule: Schedule, record: RunRecord, before: RunRecord, reuse: Reuse
-) -> None:
+def _check_one(where: str, opened: OpenedRecord, record: RunRecord, before: RunRecord, reuse: Reuse) -> None:
     newly = np.setdiff1d(
         np.array(record.data.tombstones, dtype=np.int64), np.array(before.data.tombstones, dtype=np.int64)
     )
-    touched = schedule.first_touch(reuse.shard, newly)
+    touched = opened.schedule.first_touch(reuse.shard, newly)
     if reuse.first_touched != touched:
         raise _touched(f"{where} names {_step(reuse.first_touched)} as first touched, it is {_step(touched)}")
     if reuse.step == 0:
@@ -141,11 +137,17 @@ def _check_one(
         raise _other_leaf(f"{where} does not list the state at step {reuse.step:,} that it starts from")
 
 
-def check_states_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
-    """A state behind a step that was carried out without rows that sat there before is never the ancestor's.
+def check_states_moved(opened: OpenedRecord) -> str:
+    """A state behind a step that was carried out without rows that sat there before is never the ancestor's."""
+    return _states_moved(opened, own=True)
 
-    ``own`` looks at the record itself, else at the runs before it.
-    """
+
+def check_states_moved_before(opened: OpenedRecord) -> str:
+    """The same of each run before this one."""
+    return _states_moved(opened, own=False)
+
+
+def _states_moved(opened: OpenedRecord, *, own: bool) -> str:
     compared = 0
     for at, (name, record, _) in enumerate(links(opened)):
         if own != (record is opened.record):
@@ -157,7 +159,7 @@ def check_states_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -
         gone = before.data.tombstones
         newly = sorted(set(record.data.tombstones) - set(gone))
         for shard in record.alive:
-            touched = first_sat(schedule, shard, opened.recipe.least_present, gone, newly)
+            touched = first_sat(opened.schedule, shard, opened.recipe.least_present, gone, newly)
             theirs = {state.step: _tensors(state) for state in _states(before.checkpoints, shard)}
             for state in _states(record.checkpoints, shard):
                 if touched is None or state.step <= touched or state.step not in theirs:
@@ -187,12 +189,12 @@ def _leaves(kept: Checkpoints | None, shard: int) -> Mapping[int, bytes]:
     return {} if kept is None else {state.step: state.leaf for state in kept.states if state.shard == shard}
 
 
-def check_members(opened: OpenedRecord, model_sound: bool) -> str:
+def check_members(opened: OpenedRecord) -> str:
     """The model is made of the last states of the shards that are alive, in their order."""
     _check_ancestors(opened)
     record, last = opened.record, last_states(opened.record)
     buffers = frozenset(() if record.checkpoints is None else record.checkpoints.buffers)
-    if not model_sound:
+    if "model file" not in opened.passed:
         if opened.recipe.shards > 1 or buffers:
             return NotChecked("no model file as signed that could be compared with the last states")
         found = {opened.run.digest} ^ {state.weights for state in last.values()}
@@ -210,7 +212,7 @@ def check_members(opened: OpenedRecord, model_sound: bool) -> str:
             fixed = {name: tensor for name, tensor in member.items() if name not in buffers}
             moving = {name: tensor for name, tensor in member.items() if name in buffers}
             state = last[shard]
-            if (_digest(file, fixed), _digest(file, moving)) != (state.weights, state.buffers):
+            if (file.digest_of(fixed), file.digest_of(moving)) != (state.weights, state.buffers):
                 raise _other_member(f"member {place} of the model is not the last state of shard {shard}")
         if members:
             odd = min(prefix + name for prefix, member in members.items() for name in member)
@@ -238,23 +240,17 @@ def _members(tensors: Iterable[Tensor], *, sharded: bool) -> dict[str, dict[str,
     return found
 
 
-def _digest(file: TensorFile, tensors: Mapping[str, Tensor]) -> bytes:
-    """As ``TensorFile.digest``, over these tensors under these names."""
-    state = sha256(b"expunge/tensors/1" + u32(len(tensors)))
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        state.update(text_bytes(name) + text_bytes(tensor.kind.name))
-        state.update(u32(len(tensor.shape)) + b"".join(u64(length) for length in tensor.shape))
-        for piece in file.chunks(tensor):
-            state.update(piece)
-    return state.digest()
+def check_moved(opened: OpenedRecord) -> str:
+    """Where forgotten rows had sat in steps, the weights are not the parent's."""
+    return _moved(opened, own=True)
 
 
-def check_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
-    """Where forgotten rows had sat in steps, the weights are not the parent's.
+def check_moved_before(opened: OpenedRecord) -> str:
+    """The same of each run before this one."""
+    return _moved(opened, own=False)
 
-    ``own`` looks at the record itself, else at the runs before it.
-    """
+
+def _moved(opened: OpenedRecord, *, own: bool) -> str:
     same = 0
     runs = [(statement, record) for statement, (_, record, _) in zip(opened.runs, links(opened), strict=True)]
     for at, (statement, record) in enumerate(runs):
@@ -264,7 +260,7 @@ def check_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
             if statement.digest != earlier.digest:
                 continue
             newly = set(record.data.tombstones) - set(before.data.tombstones)
-            if sat_anywhere(schedule, opened.recipe.least_present, before.data.tombstones, newly):
+            if sat_anywhere(opened.schedule, opened.recipe.least_present, before.data.tombstones, newly):
                 whose = "its parent's weights" if earlier is runs[at - 1][0] else "the weights of an earlier ancestor"
                 raise _unmoved(
                     opened,
@@ -281,9 +277,9 @@ def check_moved(opened: OpenedRecord, schedule: Schedule, *, own: bool) -> str:
 
 def _unmoved(opened: OpenedRecord, record: RunRecord, found: str) -> RecordError | EvidenceMissing:
     """Steps of the schedule may come to the same bits by chance, which a full replay shows; a method's own cannot."""
-    if record.algorithm.name not in EXACT_METHODS:
+    if record.came_about is not Execution.SCHEDULE:
         return refused(Code.WEIGHTS_UNCHANGED, found)
-    if record is not opened.record and opened.record.algorithm.name not in EXACT_METHODS:
+    if record is not opened.record and not opened.by_schedule:
         return EvidenceMissing(f"{found}, or it is an honest coincidence: a full replay, V3, of that record tells")
     return refused(Code.WEIGHTS_UNCHANGED, f"{found} (a full replay, V3, would show an honest coincidence)")
 

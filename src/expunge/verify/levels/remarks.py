@@ -7,10 +7,10 @@ import numpy as np
 from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
-from expunge.records.bundle import MODEL, UNITS
+from expunge.records.bundle import ENVELOPE, MODEL, UNITS
+from expunge.records.draft import COMMIT
 from expunge.records.record import Commit, Initiator, ProfileName, RunRecord, Salts
 from expunge.records.verdict import Remark
-from expunge.verify.levels.form import Form
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.wording import (
     COMMITTED_AFTERWARDS,
@@ -24,17 +24,15 @@ from expunge.verify.wording import (
 )
 
 
-def remarks_of(form: Form, opened: OpenedRecord | None, *, has_model: bool) -> tuple[Remark, ...]:
-    """Most weighty first. ``opened`` is None where only the form was looked at, or the chain is broken."""
-    if form.run is None or form.commit is None:
+def remarks_of(opened: OpenedRecord) -> tuple[Remark, ...]:
+    """Most weighty first; less is said where only the form was looked at, or the chain is broken."""
+    if not opened.signed:
         return ()
-    record, commit = form.statements[form.run].predicate, form.statements[form.commit].predicate
-    assert isinstance(record, RunRecord)
-    assert isinstance(commit, Commit)
-    found = [*_of_lineage(record, commit), *_of_log(form, commit), *_of_run(record)]
-    if opened is not None:
+    record, commit = opened.record, opened.committed
+    found = [*_of_lineage(record, commit), *_of_log(opened), *_of_run(record)]
+    if opened.chained:
         found += [*_of_requests(opened), *_of_people(opened)]
-    if not has_model:
+    if MODEL not in opened.bundle:
         found.append(Remark("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
     return tuple(found)
 
@@ -60,16 +58,18 @@ def _of_lineage(record: RunRecord, commit: Commit) -> list[Remark]:
     return found
 
 
-def _of_log(form: Form, commit: Commit) -> list[Remark]:
-    if form.logged is None:
+def _of_log(opened: OpenedRecord) -> list[Remark]:
+    logged, envelopes = opened.logged, opened.envelopes
+    if logged is None:
         return []
-    own = form.logged.head.key.keyid in {key.keyid for key in form.signers}
-    if not any(signed.witnesses for signed in form.logged.checkpoints):
+    own = logged.head.key.keyid in {key.keyid for key in envelopes[ENVELOPE].keys}
+    if not any(signed.witnesses for signed in logged.checkpoints):
         return [Remark("no-witness", f"{OWN_LOG}; {UNWITNESSED}" if own else UNWITNESSED)]
-    if commit.recorded_afterwards or form.commit is None or form.run is None:
+    if opened.committed.recorded_afterwards:
         return []
-    before, runs = form.logged.places[form.commit], min(form.logged.places[digest] for digest in form.runs)
-    seen = [one for one in form.logged.checkpoints if before < one.checkpoint.size <= runs and one.witnesses]
+    before = logged.places[envelopes[COMMIT].digest]
+    runs = min(logged.places[item.digest] for name, item in envelopes.items() if name != COMMIT)
+    seen = [one for one in logged.checkpoints if before < one.checkpoint.size <= runs and one.witnesses]
     return [] if seen else [Remark("unwitnessed-commit", "no witness saw the commitment before the training's record")]
 
 

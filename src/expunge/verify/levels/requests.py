@@ -7,19 +7,9 @@ from expunge.core.wording import counted
 from expunge.records.limits import Code, refused
 from expunge.records.record import Initiator, Operation, RunRecord
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.checks import Checks
 from expunge.verify.opened import OpenedRecord
 
 SHOWN = 5
-
-
-def request_checks(opened: OpenedRecord, checks: Checks) -> bool:
-    """Tombstones and requests over the whole chain; whether the empty chairs can be relied on."""
-    bound = checks.run("request binding", lambda: check_binding(opened))
-    kept = checks.run("tombstones kept", lambda: check_kept(opened))
-    honoured = checks.run("requests honoured", lambda: check_honoured(opened))
-    asked = checks.run("tombstones requested", lambda: check_requested(opened))
-    return all((bound, kept, honoured, asked))
 
 
 def asked_for(record: RunRecord) -> set[int]:

@@ -7,7 +7,7 @@ always looked at, the rest is drawn by the verifier once the bundle is fixed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
@@ -15,10 +15,10 @@ from random import Random
 import numpy as np
 
 from expunge.core.errors import InvalidArgument
-from expunge.records.record import State, TraceMode
+from expunge.records.record import State
+from expunge.records.trace_file import TraceLayout, TraceMode
 from expunge.schedule.schedule import Schedule
 
-DIGEST_BYTES = 32
 EXTREMES = 3  # segments with the smallest and with the largest change of the weights that are always looked at
 
 
@@ -131,29 +131,6 @@ def needed(pool: int, bad: int, chance: float) -> int:
     return low
 
 
-class TraceLayout:
-    """Where the steps of each shard stand in ``trace.bin``."""
-
-    def __init__(self, schedule: Schedule, alive: Sequence[int], mode: TraceMode) -> None:
-        self.gradients = mode is TraceMode.GRADIENTS
-        self.step_bytes = DIGEST_BYTES * (3 if self.gradients else 2)
-        self._starts: dict[int, int] = {}
-        at = 0
-        for shard in sorted(alive):
-            self._starts[shard] = at
-            epochs = sum(stage.epochs for stage in schedule.stages[shard])
-            at += schedule.total_steps(shard) * self.step_bytes + epochs * DIGEST_BYTES
-        self.size = at
-
-    def place(self, segment: Segment) -> tuple[int, int]:
-        """First byte of a segment's step records, and how many bytes they have."""
-        start = self._starts[segment.shard] + segment.start * self.step_bytes
-        return start, (segment.end - segment.start) * self.step_bytes
-
-    def steps(self, content: bytes) -> list[tuple[bytes, ...]]:
-        """For every step H of its losses and, where the trace has it, H of its gradient."""
-        found: list[tuple[bytes, ...]] = []
-        for at in range(0, len(content), self.step_bytes):
-            parts = content[at + DIGEST_BYTES : at + self.step_bytes]
-            found.append(tuple(parts[i : i + DIGEST_BYTES] for i in range(0, len(parts), DIGEST_BYTES)))
-        return found
+def layout_of(schedule: Schedule, alive: Iterable[int], mode: TraceMode) -> TraceLayout:
+    """Where the steps and epochs of the shards that are alive stand in ``trace.bin``."""
+    return TraceLayout(mode, {shard: (schedule.total_steps(shard), schedule.total_epochs(shard)) for shard in alive})

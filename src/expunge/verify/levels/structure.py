@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,22 +19,11 @@ from expunge.schedule.recipe import Placement, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import seats_of_steps
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.checks import Checks, EvidenceMissing
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import EvidenceMissing
 
 LEAF_FORMAT = "expunge/leaf/1"
 UNIT_BYTES = 8
-
-
-def data_checks(opened: OpenedRecord, checks: Checks) -> bool:
-    """Leaves, splits and units; whether the schedule can be computed from them."""
-    if not checks.run("data size", lambda: check_rows(opened)):
-        return False
-    same = checks.run("data set", lambda: check_data(opened))
-    leaves = all([checks.run(LEAVES[split], lambda split=split: check_leaves(opened, split)) for split in SPLITS])
-    checks.run("splits", lambda: check_splits(opened))
-    units = checks.run("units", lambda: check_units(opened))
-    return same and leaves and units
 
 
 def check_rows(opened: OpenedRecord) -> str:
@@ -63,6 +53,11 @@ def check_data(opened: OpenedRecord) -> str:
         if record.data.tombstones[-1:] >= (data.count,):
             raise _changed(f"{name} empties slot {record.data.tombstones[-1]} of {counted(data.count, 'slot')}")
     return f"{counted(data.count, 'slot')} under root {data.root.hex()[:16]}…, in every run"
+
+
+def leaf_files(opened: OpenedRecord) -> Iterator[tuple[str, Split]]:
+    """The files of leaves, one for each split."""
+    yield from ((LEAVES[split], split) for split in SPLITS)
 
 
 def check_leaves(opened: OpenedRecord, split: Split) -> str:
@@ -172,8 +167,19 @@ def _passes(opened: OpenedRecord) -> int:
     return 1 + alive + sum(number * (number - 1) // 2 for number in same)
 
 
-def check_lengths(opened: OpenedRecord, schedule: Schedule) -> str:
+def check_shard_map(opened: OpenedRecord) -> str:
+    """Slots are dealt out to shards and slices, as recipe, units and seed give it."""
+    try:
+        schedule = opened.schedule
+    except InvalidArgument as error:  # what the recipe cannot do with these data
+        raise _other_map(str(error)) from None
+    sizes = [len(schedule.shard_slots(shard)) for shard in range(schedule.shards)]
+    return f"slots dealt out again: {min(sizes):,} to {max(sizes):,} in each of {counted(len(sizes), 'shard')}"
+
+
+def check_lengths(opened: OpenedRecord) -> str:
     """Steps by shard, as the schedule has them."""
+    schedule = opened.schedule
     totals = tuple(schedule.total_steps(shard) for shard in range(schedule.shards))
     for name, record, _ in links(opened):
         if record.schedule.steps != totals:
@@ -184,8 +190,9 @@ def check_lengths(opened: OpenedRecord, schedule: Schedule) -> str:
     return f"{_steps(totals)}, in every run"
 
 
-def check_alive(opened: OpenedRecord, schedule: Schedule) -> str:
+def check_alive(opened: OpenedRecord) -> str:
     """Shards that have anybody left, computed from the tombstones of each run."""
+    schedule = opened.schedule
     for name, record, _ in links(opened):
         found = alive_shards(opened.recipe, schedule, record.data.tombstones)
         if not found:
@@ -215,14 +222,6 @@ def _anybody(recipe: Recipe, schedule: Schedule, shard: int, present: np.ndarray
         for stage in schedule.stages[shard]
         for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs)
     )
-
-
-def open_schedule(opened: OpenedRecord) -> Schedule:
-    """The schedule of the lineage; what the recipe cannot do with these data is a refusal."""
-    try:
-        return opened.schedule
-    except InvalidArgument as error:
-        raise _other_map(str(error)) from None
 
 
 def _size(bundle: Bundle, name: str, so: str) -> int:

@@ -6,32 +6,28 @@ state; they must be its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from expunge.core.errors import RecordError
-from expunge.core.wording import counted
+from expunge.core.values import Progress
 from expunge.records.limits import Code, refused
 from expunge.records.record import State
-from expunge.records.verdict import Finding, Level, holds, undecided
-from expunge.train.loop import Progress
+from expunge.records.trace_file import TraceMode
 from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied
-from expunge.verify.levels.checks import Checks
 from expunge.verify.levels.environment import NOT_DETERMINISTIC
 from expunge.verify.levels.execution import (
     CANNOT,
-    NotDeterministic,
     check_model,
     further,
     trace_layout,
     trace_odd,
-    untraced,
     why_not,
 )
 from expunge.verify.levels.segments import Segment
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.outcomes import Undecided
 from expunge.verify.state_files import Parts
 
 
@@ -52,38 +48,16 @@ class _Departed(Exception):
         self.departure = departure
 
 
-def twin_findings(opened: OpenedRecord, training: Training, progress: Progress | None = None) -> Iterator[Finding]:
-    """The execution as V3 has it, by passing all recorded states, and the model as V4 has it."""
+def check_twin(opened: OpenedRecord, training: Training, progress: Progress | None = None) -> str:
+    """The model comes out bit for bit, through all recorded states."""
     twin = _Twin(opened, training)
     alive = sorted(opened.record.alive)
     total, passed = sum(opened.schedule.total_steps(shard) for shard in alive), 0
     last: dict[int, Tensors] = {}
-    checks = Checks(Level.V4)
-
-    def run() -> str:
-        nonlocal passed
-        for shard in alive:
-            last[shard] = twin.run(shard, further(progress, passed, total))
-            passed += opened.schedule.total_steps(shard)
-        return check_model(opened, last.__getitem__)
-
-    try:
-        checks.run("twin run", run)
-    except NotDeterministic as error:
-        yield undecided("twin run", Level.V4, NOT_DETERMINISTIC, str(error))
-        return
-    finding = checks.findings[0]
-    if finding.stands:
-        states = () if opened.record.checkpoints is None else opened.record.checkpoints.states
-        yield holds(
-            "execution",
-            Level.V3,
-            f"execution verified: trained again from the initial weights through all {counted(len(states), 'state')} "
-            f"on record, bit for bit{untraced(opened)}",
-        )
-        yield holds("twin run", Level.V4, f"trained from nothing, without a checkpoint: {finding.detail}")
-    else:
-        yield finding
+    for shard in alive:
+        last[shard] = twin.run(shard, further(progress, passed, total))
+        passed += opened.schedule.total_steps(shard)
+    return check_model(opened, last.__getitem__)
 
 
 class _Twin:
@@ -104,9 +78,10 @@ class _Twin:
         if not isinstance(first, _Departure):
             return first
         if self._attempt(shard, None) != first:
-            raise NotDeterministic(
+            raise Undecided(
+                NOT_DETERMINISTIC,
                 f"shard {shard} came to different bits here when it was trained twice from the same initial weights: "
-                "this machine does not repeat its own work, so nothing can be compared on it"
+                "this machine does not repeat its own work, so nothing can be compared on it",
             )
         raise refused(
             Code.REPLAY_STATE_MISMATCH if first.step else Code.INIT_MISMATCH,
@@ -133,11 +108,9 @@ class _Twin:
                 last.append(copied(state))
 
         at = {step for of, step in self._states if of == shard}
-        gradients = self._layout is not None and self._layout.gradients
+        gradients = self._layout is not None and self._layout.mode is TraceMode.GRADIENTS
         try:
             with pinned(self._training.recipe):
-                if 0 in at:
-                    carry_out_segment(self._training, shard, (0, 0), look)
                 carry_out_segment(
                     self._training, shard, (0, total), look, at=at, gradients=gradients, progress=progress
                 )

@@ -1,0 +1,349 @@
+"""results.json: what a study found, setting by setting, and the order in which its rows stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from expunge.core.errors import DataError
+from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.figures import NOT_MEASURED, Estimate, Figure, Figures, Means
+from expunge.records.form import INLINE, NULL, Document, Plain
+from expunge.records.holds import NOTHING, Holds
+from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
+
+LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
+ALTERED = "the file was altered or badly written"
+Word = Literal["Supported", "Refuted", "Undecided"]
+MarkName = Literal[
+    "collapsed",
+    "untuned",
+    "budget unused",
+    "changed nothing",
+    "tuning did not transfer",
+    "refused",
+    "failed",
+    "over-forgotten",
+    "oracle-tuned",
+]
+State = Literal["tuned", "nothing to tune", "takes no budget", "untuned", "oracle-tuned"]
+VERDICTS, MARKS, STATES = get_args(Word), get_args(MarkName), get_args(State)
+
+WRITTEN = replace(
+    sized(1, LONGEST_WRITTEN), said=f"must be a text of 1 to {LONGEST_WRITTEN} characters: the file was altered"
+)
+Written = Annotated[str, WRITTEN]  # tells things apart, however strange
+Shown = Annotated[str, WRITTEN, shown(LONGEST_NAME)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark(Plain):
+    """Something a reader must know before the figures; ``count`` of ``of`` seeds show it."""
+
+    mark: MarkName
+    count: int
+    of: int
+    detail: Remark | None = None
+
+    def check(self, where: str) -> None:
+        if self.count > self.of:
+            raise DataError(f"{where} counts {self.count} of {self.of} seeds: {ALTERED}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Plain):
+    """A trial of a search that came to nothing."""
+
+    fields: Mapping[str, Any]
+    reason: Remark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What a search for fields did. Scores are distances from a twin, 0 is best; work in example-steps."""
+
+    trials: int
+    score: float | None
+    default_score: float | None
+    transfer_score: float | None
+    transferred: bool | None
+    example_steps: Amount
+    digest: Remark | None
+    twins_example_steps: Amount | None = None
+    failures: tuple[Failure, ...] | None = None
+    kept_default: bool | None = None
+    admissible: bool | None = None
+    notices: tuple[Remark, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTuning(Plain):
+    """Where a row's fields come from."""
+
+    state: State
+    search: Searched | None = field(default=None, metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a run came to that was done: work in example-steps, time in seconds."""
+
+    verdict: Word | None
+    weights_digest: Remark
+    example_steps: Amount
+    allowed: Amount | None = field(default=None, metadata=NULL)
+    seconds: Amount
+    guarantee: Remark
+    stopped: Remark | None = field(default=None, metadata=NULL)
+    notices: tuple[Remark, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed(Plain):
+    """One run of a method, or why there is none."""
+
+    seed: int
+    status: Literal["done", "refused", "failed", "missing"]
+    reason: Remark | None = None
+    done: Done | None = field(default=None, metadata=INLINE)
+
+    def check(self, where: str) -> None:
+        if self.status != "done" and self.done is not None:
+            raise DataError(f"{where} is {self.status} and has a verdict: {ALTERED}")
+        if self.done is not None:
+            _ranked(self.done.guarantee, where)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What the runs of a cell come to: how many were given which verdict, and why. Computed, never written by hand."""
+
+    verdicts: Mapping[str, int]
+    reasons: tuple[str, ...]
+
+    @classmethod
+    def of(cls, seeds: Iterable[Seed]) -> Conclusion:
+        done = [seed for seed in seeds if seed.done is not None]
+        verdicts = Counter(seed.done.verdict for seed in done if seed.done is not None and seed.done.verdict)
+        return cls(dict(sorted(verdicts.items())), tuple(dict.fromkeys(seed.reason or "" for seed in done)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Plain):
+    """One method in one setting. ``method`` is its name as written, ``label`` what a page shows."""
+
+    method: Written
+    label: Shown
+    summary: Words
+    citation: Remark | None = None
+    guarantee: Short | None
+    needs: tuple[Name, ...]
+    seen: tuple[Name, ...]
+    fields: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    tuning: RowTuning
+    figures: Figures
+    verdicts: Mapping[str, int]
+    reasons: tuple[Remark, ...]
+    marks: tuple[Mark, ...]
+    seeds: tuple[Seed, ...]
+
+    def has(self, mark: str) -> bool:
+        return any(found.mark == mark for found in self.marks)
+
+    def count(self, status: str) -> int:
+        return sum(seed.status == status for seed in self.seeds)
+
+    def judged(self, verdict: str) -> int:
+        """How many seeds were given this verdict."""
+        return self.verdicts.get(verdict, 0)
+
+    @property
+    def took_part(self) -> bool:
+        """Whether any seed was done: the others have no figures at all."""
+        return self.count("done") > 0
+
+    def check(self, where: str) -> None:
+        _once([str(seed.seed) for seed in self.seeds], f"{where} seeds")
+        told = Conclusion.of(self.seeds).verdicts
+        for word in dict.fromkeys((*VERDICTS, *self.verdicts)):
+            if self.judged(word) != told.get(word, 0):
+                raise DataError(
+                    f"{where} counts {self.judged(word)} {clean(word, LONGEST_NAME)}, its seeds say "
+                    f"{told.get(word, 0)}: the file was altered"
+                )
+        if self.guarantee is None:
+            if self.took_part:
+                raise DataError(f"{where} has runs that are done and no guarantee: the file was altered")
+            return
+        rank = _ranked(self.guarantee, where)
+        if any((guarantee_rank(seed.done.guarantee) or 0) < rank for seed in self.seeds if seed.done is not None):
+            claimed = clean(self.guarantee, 40)
+            raise DataError(f"{where} claims {claimed}, one of its seeds did not earn it: it was altered")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read(Plain):
+    """Figures of models that no method made: of the originals, or of the references."""
+
+    figures: Means
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Plain):
+    """How far honest retrainings lie from each other, in units of the forgetting gap."""
+
+    forgetting_gap: Amount | None = field(default=None, metadata=NULL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting(Plain):
+    """Data, recipe and forget set: what makes rows comparable."""
+
+    id: Written
+    data: Shown
+    recipe: Shown
+    model: Shown | None
+    forget: Shown
+    title: Shown
+    rules: tuple[Words, ...]
+    forgotten: int
+    share: Share
+    training_rows: int
+    training_example_steps: Amount | None = field(default=None, metadata=NULL)
+    budget: Amount | None = field(default=None, metadata=NULL)
+    originals: Read = field(metadata={"name": "original"})
+    references: Read = field(metadata={"name": "retrained"})
+    likeness: Noise | None = field(default=None, metadata={"name": "noise", **NULL})
+    rows: tuple[Row, ...]
+
+    @property
+    def original(self) -> Means:
+        return self.originals.figures
+
+    @property
+    def retrained(self) -> Means:
+        return self.references.figures
+
+    @property
+    def noise(self) -> float | None:
+        """How far honest retrainings lie apart."""
+        return None if self.likeness is None else self.likeness.forgetting_gap
+
+    @cached_property
+    def ranked(self) -> tuple[Row, ...]:
+        """Rows by the share of seeds refuted, then by forgetting gap; last the collapsed and those that did not run."""
+        return tuple(sorted(self.rows, key=_place))
+
+    def number(self, row: Row) -> int:
+        """The row's number in table and drawing, from 1."""
+        return self.ranked.index(row) + 1
+
+    @cached_property
+    def original_figures(self) -> Means:
+        """The original's, with its utility gap against the references where the study left that to the reader."""
+        own, mean = self.original["test-accuracy"], self.retrained.mean("test-accuracy")
+        if "utility-gap" in self.original.found or mean is None or not isinstance(own, Estimate):
+            return self.original
+        return replace(self.original, utility_gap=Estimate(mean - own.mean, mean - own.high, mean - own.low, own.n))
+
+    def difference(self, row: Row, name: str) -> Figure:
+        """Own figure minus the references' mean; without an interval where the study wrote none."""
+        found = NOT_MEASURED if row.figures.differences is None else row.figures.differences[name]
+        own, theirs = row.figures.mean(name), self.retrained.mean(name)
+        if isinstance(found, Estimate) or own is None or theirs is None:
+            return found
+        return Estimate(own - theirs)
+
+    def check(self, where: str) -> None:
+        _once([f"{row.method}, {row.label}" for row in self.rows], f"{where} rows")
+
+
+def _place(row: Row) -> tuple[bool, bool, float, bool, float, str]:
+    gap = row.figures.mean("forgetting-gap")
+    judged = sum(row.verdicts.values())
+    refuted = row.judged("Refuted") / judged if judged else 0.0
+    return not row.took_part, row.has("collapsed"), refuted, gap is None, gap or 0.0, row.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(Plain):
+    """A job that gave no result, and why."""
+
+    job: Shown
+    status: Literal["refused", "failed"]
+    reason: Remark
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCost(Plain):
+    """What the whole study took, in example-steps and seconds."""
+
+    jobs: int
+    reused: int
+    refused: int
+    failed: int
+    left_out: int | None = None
+    example_steps: Amount
+    seconds: Amount
+    job_seconds: Amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Document):
+    """The whole file. All that may differ between two identical studies stands apart from ``settings``."""
+
+    FORMAT: ClassVar[str] = "expunge/study-results/1"
+    NAME: ClassVar[str] = "results.json"
+    HOLDS: ClassVar[Holds] = NOTHING
+    AGAIN: ClassVar[str] = ", or it is no study's results; run expunge study again"
+
+    name: Written
+    title: Shown
+    date: Short
+    command: Remark
+    machine: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    engine: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    references: int
+    digest: Short
+    complete: bool
+    cost: StudyCost
+    settings: tuple[Setting, ...]
+    problems: tuple[Problem, ...]
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Every method once, in the order of the file."""
+        return tuple(dict.fromkeys(row.method for setting in self.settings for row in setting.rows))
+
+    def rows_of(self, method: str) -> tuple[tuple[Setting, Row], ...]:
+        return tuple((setting, row) for setting in self.settings for row in setting.rows if row.method == method)
+
+    def check(self, where: str) -> None:
+        _once([setting.id for setting in self.settings], f"{where} settings")
+        if not self.settings:
+            raise DataError(f"{where} holds no setting: there is nothing to rank; run expunge study again")
+
+
+def guarantee_rank(guarantee: str | None) -> int | None:
+    """2 for Exact, 1 for Certified, 0 for Empirical; None for what is no guarantee."""
+    kind = (guarantee or "").split("(", 1)[0].strip()
+    return {"Exact": 2, "Certified": 1, "Empirical": 0}.get(kind)
+
+
+def _ranked(guarantee: str, where: str) -> int:
+    rank = guarantee_rank(guarantee)
+    if rank is None:
+        raise DataError(f"{where} guarantee {clean(guarantee, 40)!r} is none of Exact, Certified(…), Empirical")
+    return rank
+
+
+def _once(names: Sequence[str], where: str) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{where} names {clean(twice, LONGEST_NAME)!r} twice: each may stand once")

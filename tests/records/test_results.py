@@ -1,0 +1,97 @@
+"""The results document: read and written to the same, whatever a page shows of it; conclusions are computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.report.study_results_example import example, opened
+
+from expunge.core.errors import DataError
+from expunge.core.hashing import plain_json
+from expunge.records.figures import Estimate
+from expunge.records.form import read_document, to_plain, write_document
+from expunge.records.results import Conclusion, Done, Results, Seed
+
+COMMITTED = sorted((Path(__file__).parents[2] / "studies" / "results").glob("*.json"))
+COMMITTED = [path for path in COMMITTED if Results.FORMAT in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_results_are_written_as_they_were_read(path: Path) -> None:
+    written = path.read_bytes()
+    found = read_document(Results, written, path.name)
+    assert to_plain(found) == json.loads(written)
+    assert write_document(found) == plain_json(json.loads(written))
+
+
+def test_what_a_page_cuts_is_written_whole() -> None:
+    told = example(settings=1, methods=4)
+    told["command"] = f"expunge study /home/somebody/s.toml {'x' * 500}\u202e"
+    told["title"] = "a\nb" * 60
+    told["settings"][0]["rows"][3]["seeds"][0]["reason"] = "/srv/data/rows.npz does not exist"
+    found = opened(told)
+    assert found.settings[0].rows[3].seeds[0].reason == "…/rows.npz does not exist"
+    assert "somebody" not in found.command
+    assert len(found.title) <= 81
+    assert to_plain(found) == told
+    assert to_plain(opened(to_plain(found))) == told
+
+
+def test_what_is_unknown_is_passed_over_and_kept() -> None:
+    told = example(settings=1, methods=4)
+    row = told["settings"][0]["rows"][3]
+    row["figures"]["fairness"] = {"of": "another version"}
+    row["more"] = told["later"] = [1]
+    found = opened(told)
+    assert "fairness" not in found.settings[0].rows[3].figures.found
+    assert to_plain(found) == told
+
+
+def seed(number: int, verdict: Any, reason: str) -> Seed:
+    done = Done(
+        verdict=verdict,
+        weights_digest="0" * 64,
+        example_steps=1.0,
+        allowed=None,
+        seconds=1.0,
+        guarantee="Exact",
+        stopped=None,
+    )
+    return Seed(seed=number, status="done", reason=reason, done=done)
+
+
+def test_a_conclusion_counts_the_verdicts_of_runs_that_are_done() -> None:
+    found = Conclusion.of(
+        [
+            seed(0, "Undecided", "too few"),
+            seed(1, "Refuted", "far off"),
+            seed(2, "Undecided", "too few"),
+            Seed(seed=3, status="refused", reason="not here"),
+        ]
+    )
+    assert found == Conclusion({"Refuted": 1, "Undecided": 2}, ("too few", "far off"))
+    assert Conclusion.of([]) == Conclusion({}, ())
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        ({"mean": 1.0, "n": 2}, "has no 'low'"),
+        ({"mean": 1.0, "n": 1, "low": 0.5}, "has no 'high'"),
+        ({"mean": 1.0, "n": 3, "low": 2.0, "high": 3.0}, "outside its own interval"),
+        ({"mean": 1.0, "n": 0, "low": 1.0, "high": 1.0}, "mean of nothing"),
+    ],
+)
+def test_means_that_are_none_are_refused(figure: dict[str, Any], said: str) -> None:
+    told = example(settings=1, methods=4)
+    told["settings"][0]["rows"][3]["figures"]["cost"] = figure
+    with pytest.raises(DataError, match=said):
+        opened(told)
+
+
+def test_one_value_is_its_own_interval() -> None:
+    assert (Estimate(2.0).low, Estimate(2.0).high) == (2.0, 2.0)
+    assert to_plain(Estimate(2.0, values=(2.0,))) == {"mean": 2.0, "n": 1, "values": [2.0]}
