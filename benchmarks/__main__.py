@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.commands import command_speed
 from benchmarks.loop import loop_against_bare, recording_against_none
 from benchmarks.methods import method_epochs, method_seconds
 from benchmarks.schedule import schedule_speed
@@ -37,7 +38,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs for each ratio")
     parser.add_argument(
-        "--only", choices=("loop", "recording", "schedule", "methods", "verify"), help="one of the parts"
+        "--only",
+        choices=("loop", "recording", "schedule", "methods", "verify", "commands"),
+        help="one of the parts",
     )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/speed.json")
     options = parser.parse_args()
@@ -61,6 +64,8 @@ def main() -> int:
         found.append(schedule_speed())
     if options.only in (None, "verify"):
         found.append(verify_speed(Size()))
+    if options.only in (None, "commands"):
+        found += command_speed(options.pairs)
     for row in found:
         outcome = "ok" if row["kept"] else "MISSED"
         print(f"{row['name']:<58} {row['value']:>9.3f} {row['unit']:<8} bound {row['bound']:g}  {outcome}")

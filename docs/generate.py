@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.house import house_page, house_svg
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
 from studies.pages.tradeoff_picture import tradeoff_svg
@@ -244,7 +245,7 @@ def pictures() -> dict[str, str]:
         for results in studies()
         for setting in results.settings
     }
-    drawn |= forging_pictures(forging_results())
+    drawn |= forging_pictures(forging_results()) | {"house.svg": house_svg()}
     return {f"{PICTURES}/{name}": text for name, text in drawn.items()}
 
 
@@ -260,6 +261,7 @@ PAGES = {
     "forging.md": forged_page,
     "attacks.md": attacks_page,
     "checks.md": checks_page,
+    "house.md": lambda: house_page(HEAD, f"{PICTURES}/house.svg"),
 }
 
 

@@ -21,8 +21,8 @@ def main(out: Path) -> None:
     assert exact.weights_digest == references[0].weights_digest
     share = exact.result.example_steps / references[0].result.example_steps
     print(f"exact at {share:.0%} of a retraining's work: {exact.weights_digest[:16]}…")
-    evaluation = expunge.evaluate(exact, references).as_json()
-    print(f"verdict: {evaluation['verdict']['verdict']} ({evaluation['verdict']['detail']})")
+    verdict = expunge.evaluate(exact, references).verdict
+    print(f"verdict: {verdict.word} ({verdict.detail})")
     print(f"report: {expunge.report([exact.path], out=out / 'report.html')}")
 
 

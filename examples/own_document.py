@@ -13,8 +13,8 @@ from typing import ClassVar
 from expunge.core.errors import DataError
 from expunge.core.files import write_text
 from expunge.records import documents
+from expunge.records.document import Document, read_document, write_document
 from expunge.records.documents import declared, redacted
-from expunge.records.form import Document, read_document, write_document
 from expunge.records.holds import Holds, listed
 from expunge.records.scalars import Name, Share
 

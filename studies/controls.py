@@ -19,9 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from expunge.core.values import Measurement
 from expunge.measure.evaluate import evaluate
+from expunge.measure.readings import Kept
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
+from expunge.records.evaluation import Evaluation
 from expunge.train.training import train
 
 RESULTS = Path(__file__).parent / "results" / "controls.json"
@@ -46,12 +49,12 @@ def main() -> None:
             return unlearn(base, RULE, method=Retrain(training_seed=number), out=folder / f"retrained-{number}")
 
         references = [retrained(number + 1) for number in range(REFERENCES)]
-        rows: list[dict[str, Any]] = []
+        rows, kept = list[dict[str, Any]](), Kept()
         for number in range(FURTHER):
-            rows.append(row("retrained", evaluate(retrained(100 + number), references).as_json()))
+            rows.append(row("retrained", evaluate(retrained(100 + number), references, kept=kept)))
         for method in APPROXIMATE:
             run = unlearn(base, RULE, method=method, out=folder / method)
-            rows.append(row(method, evaluate(run, references).as_json()))
+            rows.append(row(method, evaluate(run, references, kept=kept)))
     for found in rows:
         print(f"{found['run']:<22} {found['verdict']:<10} {found['detail'][:90]}")
     honest = [found for found in rows if found["run"] == "retrained"]
@@ -67,25 +70,25 @@ def main() -> None:
     RESULTS.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def row(run: str, evaluation: dict[str, Any]) -> dict[str, Any]:
+def row(run: str, evaluation: Evaluation) -> dict[str, Any]:
     """Verdicts of one evaluation, probe by probe, and which probes see the original."""
-    judged = [probe for probe in evaluation["probes"] if probe["role"] != "cost" and probe["name"] != "average-gap"]
-    fired = [guard for guard in evaluation["guards"] if guard["fired"]]
+    judged = [probe for probe in evaluation.probes if probe.role != "cost" and probe.name != "average-gap"]
+    fired = [guard for guard in evaluation.guards if guard.fired]
     return {
         "run": run,
-        "verdict": evaluation["verdict"]["verdict"],
-        "detail": evaluation["verdict"]["detail"],
-        "probes": {probe["name"]: probe["verdict"]["verdict"] for probe in judged},
+        "verdict": evaluation.verdict.word,
+        "detail": evaluation.verdict.detail,
+        "probes": {probe.name: probe.verdict.word for probe in judged},
         "values": {
-            probe["name"]: round(probe["unlearned"]["value"], 4) for probe in judged if "value" in probe["unlearned"]
+            probe.name: round(probe.unlearned.value, 4) for probe in judged if isinstance(probe.unlearned, Measurement)
         },
         "reference_means": {
-            probe["name"]: round(probe["reference_mean"], 4) for probe in judged if probe["reference_mean"] is not None
+            probe.name: round(probe.reference_mean, 4) for probe in judged if probe.reference_mean is not None
         },
         "original": {
-            probe["name"]: round(probe["original"]["value"], 4) for probe in judged if "value" in probe["original"]
+            probe.name: round(probe.original.value, 4) for probe in judged if isinstance(probe.original, Measurement)
         },
-        "guards_fired": sorted({f"{guard['name']}: {guard['detail']}" for guard in fired}),
+        "guards_fired": sorted({f"{guard.name}: {guard.detail}" for guard in fired}),
     }
 
 

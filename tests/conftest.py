@@ -14,9 +14,11 @@ import pytest
 from expunge.core.errors import ExpungeError
 from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
-from expunge.records.form import read_document, to_plain
+from expunge.records.document import read_document
+from expunge.records.form import to_plain
 from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
 from expunge.records.run_file import RunFile
+from expunge.schedule.recipe import Precision
 from expunge.train.run import Run
 
 # Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
@@ -57,6 +59,39 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_self_test() -> Iterator[None]:
+    """The machine's self-test is half of a tiny training: made once for each device and each setting of torch."""
+    import torch
+
+    from expunge.train import exactness
+    from expunge.verify.levels import environment
+
+    made: dict[tuple[object, ...], tuple[str, bool]] = {}
+    real = exactness.self_test
+
+    def self_test(device: torch.device, precision: Precision) -> tuple[str, bool]:
+        key = (
+            device,
+            precision,
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_float32_matmul_precision(),
+            torch.get_default_dtype(),
+            torch._C._get_mkldnn_enabled(),
+            float(torch.tensor(1e-38) * 1e-3),
+            torch.optim.SGD.step,
+        )
+        if key not in made:
+            made[key] = real(device, precision)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for place in (exactness, environment):
+            patch.setattr(place, "self_test", self_test)
+        yield
 
 
 @pytest.fixture(scope="session")

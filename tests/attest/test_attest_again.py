@@ -156,7 +156,7 @@ def test_the_log_of_the_commitment_must_be_at_hand(owner: SigningKey, pictures: 
     desk = Desk(tmp_path, owner, pictures)
     commit_run(committed(desk), owner, desk.log, ORIGIN)
     run = desk.train("early")
-    with pytest.raises(RunError, match="was committed in one: name that with --log"):
+    with pytest.raises(RunError, match="was committed in one: name that with `log`"):
         desk.attest(run, log=tmp_path / "elsewhere")
     desk.attest(desk.train("another"), "another-bundle", log=tmp_path / "third", origin="example.com/third")
     with pytest.raises(RunError, match="is no head of log"):
@@ -239,7 +239,7 @@ def test_another_key_is_refused_by_name(other: Desk, stranger: SigningKey) -> No
             other.attest(other.folder / name, f"{name}-again", key=stranger, log=other.folder / "other-log")
         assert other.key.keyid[:16] in str(caught.value)
         assert stranger.keyid[:16] in str(caught.value)
-        assert "--key" in str(caught.value)
+        assert "`key`" in str(caught.value)
     assert not (other.folder / "other-log").exists()
     assert not (other.folder / "forgot" / "record").exists()
 

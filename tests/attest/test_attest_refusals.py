@@ -171,8 +171,11 @@ def test_places_that_cannot_be_used_are_refused_before_anything_is_signed(
     run = other.folder / "forgot"
     (other.folder / "bundle").mkdir()
     cases: list[tuple[dict[str, Any], str]] = [
-        ({}, "exists: choose another --out"),
-        ({"out": tmp_path / "b", "key": tmp_path / "keys" / "private.pem"}, "make a key with `expunge keygen --out"),
+        ({}, "exists: choose another `out`"),
+        (
+            {"out": tmp_path / "b", "key": tmp_path / "keys" / "private.pem"},
+            "with `expunge keygen`, or name yours with `key`",
+        ),
         ({"out": tmp_path / "b", "log": None}, "has no log beside it"),
         ({"out": tmp_path / "b", "log": run}, "is no log and not empty"),
         ({"out": tmp_path / "b", "origin": None}, "holds no log yet"),
@@ -216,7 +219,7 @@ def test_log_and_name_come_from_beside_the_key(other: Desk, tmp_path: Path) -> N
     assert any("chmod 600" in notice for notice in again.notices)
     assert any("names the log 'example.org/own', this one is 'example.org/second'" in note for note in again.notices)
     (tmp_path / "keys" / "trusted.json").unlink()
-    with pytest.raises(RunError, match="--origin"):
+    with pytest.raises(RunError, match="`origin`"):
         attest(other.folder / "forgot", key=tmp_path / "keys" / "private.pem", out=tmp_path / "c", log=tmp_path / "m")
 
 

@@ -34,7 +34,7 @@ def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
 
 

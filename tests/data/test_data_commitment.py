@@ -186,7 +186,7 @@ def reopen(rows: Dataset, changed: Dataset, forgotten: tuple[int, ...] = ()) -> 
 def test_a_missing_row_that_was_not_forgotten_is_refused(refused, people, ids):
     rows = people(20, ids=ids)
     first, second = training_rows(rows)[:2]
-    with refused(DataError, f"row {second}", "already forgotten", "--data"):
+    with refused(DataError, f"row {second}", "already forgotten", "`data`"):
         reopen(rows, without(rows, [second]), (0,))
     with refused(DataError, "row 19", "is missing"):
         reopen(rows, without(rows, [19]))

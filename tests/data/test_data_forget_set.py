@@ -10,8 +10,9 @@ import pytest
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.forget_set import ForgetSet, choose, read_forget_set
+from expunge.records.document import write_document
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import to_plain, write_document
+from expunge.records.form import to_plain
 
 NOBODY = np.array([], dtype=np.int64)
 ROOT = "ab" * 32
@@ -156,7 +157,7 @@ def test_a_class_that_nobody_has_is_refused(refused, train):
 
 
 def test_nothing_and_everything_are_refused(refused, train):
-    with refused(InvalidArgument, "--forget", "subject:NAME"):
+    with refused(InvalidArgument, "`forget`", "subject:NAME"):
         slots(train)
     with refused(InvalidArgument, "leaves none of the 40", "delete the model"):
         slots(train, "class:0", "class:1")

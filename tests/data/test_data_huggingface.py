@@ -213,17 +213,17 @@ def test_splits(refused, tmp_path):
         read(Source(location=place, split="valid"))
     place = str(tmp_path / "other")
     dictionary(["left", "right"]).save_to_disk(place)
-    with refused(InvalidArgument, "'train'", "--split", "left, right"):
+    with refused(InvalidArgument, "'train'", "`split`", "left, right"):
         read(Source(location=place))
 
 
 def test_one_split_has_no_other(refused, mixed):
-    with refused(InvalidArgument, "--split test", "leave it out"):
+    with refused(InvalidArgument, "`split` test", "leave it out"):
         read(Source(location=mixed, split="test"))
 
 
 def test_an_image_size_without_images_is_refused(refused, mixed):
-    with refused(InvalidArgument, "--image-size 8", "no column of images", "leave it out"):
+    with refused(InvalidArgument, "`image_size` 8", "no column of images", "leave it out"):
         read(Source(location=mixed, image_size=8))
 
 

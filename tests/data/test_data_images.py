@@ -94,7 +94,7 @@ def test_people_by_the_beginning_of_the_name(refused, tmp_path):
         "dog/ann-2.png": "ann",
         "dog/deep_down/bob_4.png": "bob",
     }
-    with refused(InvalidArgument, "--subject owner", "no columns", "prefix"):
+    with refused(InvalidArgument, "`subject` owner", "no columns", "prefix"):
         read(Source(location=str(tmp_path), subject="owner"))
     for name in ("plain.png", "_1.png"):
         picture(tmp_path / "cat" / name)
@@ -105,7 +105,7 @@ def test_people_by_the_beginning_of_the_name(refused, tmp_path):
 
 def test_sizes_must_agree_or_be_made_equal(refused, folder):
     picture(folder / "dog/z.png", size=(5, 6))
-    with refused(DataError, "dog/z.png", "5×6", "cat/a.png", "4×6", "--image-size"):
+    with refused(DataError, "dog/z.png", "5×6", "cat/a.png", "4×6", "`image_size`"):
         read(Source(location=str(folder)))
     rows = read(Source(location=str(folder), image_size=3))
     assert rows.columns == (Column("image", ColumnKind.IMAGE, (3, 3), "HW", 1 / 255),)
@@ -134,7 +134,7 @@ def test_by_a_recipe_colour_and_size_are_given(refused, folder):
     np.testing.assert_array_equal(coloured.content["image"], np.repeat(grey.content["image"][..., None], 3, axis=-1))
     one = read(Source(location=str(folder)), columns=(GREY,), classes=("bird", "cat", "dog"))
     assert one.labels.tolist() == [1, 1, 1, 2, 2]
-    with refused(DataError, "4×6", "--image-size"):
+    with refused(DataError, "4×6", "`image_size`"):
         read(Source(location=str(folder)), columns=(Column("image", ColumnKind.IMAGE, (6, 5), "HW", 1 / 255),))
     with refused(DataError, "'image'", "'age'"):
         read(Source(location=str(folder)), columns=(Column("age", ColumnKind.NUMERIC),))

@@ -144,12 +144,12 @@ def test_what_is_inferred_is_inferred_from_these(tmp_path: Path) -> None:
 @by_form
 def test_more_than_there_are(write: Writer, refused: Any, tmp_path: Path) -> None:
     source = limited(write(tmp_path, 20), 21)
-    with refused(InvalidArgument, "--rows 21 is more than the 20 rows of", source.location, "at most 20, or leave it"):
+    with refused(InvalidArgument, "`rows` 21 is more than the 20 rows of", source.location, "at most 20, or leave it"):
         read(source)
 
 
 def test_more_than_the_digits_are(refused: Any) -> None:
-    with refused(InvalidArgument, "--rows 1798 is more than the 1797 rows of digits: ask for at most 1797"):
+    with refused(InvalidArgument, "`rows` 1798 is more than the 1797 rows of digits: ask for at most 1797"):
         read(Source(location="digits", rows=1798))
 
 

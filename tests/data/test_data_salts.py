@@ -83,11 +83,11 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path, refused):
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (None, ["is missing", "--salts FILE"]),
-        (b"", ["no salt file", "--salts FILE"]),
+        (None, ["is missing", "`salts` FILE"]),
+        (b"", ["no salt file", "`salts` FILE"]),
         (b"expunge/salts/2\n" + bytes(96), ["no salt file", "112 bytes"]),
         (HEADER + bytes(95), ["no salt file", "damaged", "111 bytes"]),
-        (HEADER + bytes(64), ["holds 2 salts", "3 rows", "another data set", "--salts FILE"]),
+        (HEADER + bytes(64), ["holds 2 salts", "3 rows", "another data set", "`salts` FILE"]),
         (HEADER + bytes(128), ["holds 4 salts", "another data set"]),
     ],
 )
@@ -100,7 +100,7 @@ def test_files_that_do_not_serve_are_refused(content, parts, tmp_path, refused):
 
 
 def test_a_folder_is_no_salt_file(tmp_path, refused):
-    with refused(DataError, "could not be read", "--salts FILE"):
+    with refused(DataError, "could not be read", "`salts` FILE"):
         read_salts(tmp_path, 3)
 
 
@@ -109,14 +109,14 @@ def test_what_run_json_says_is_what_is_read(tmp_path, refused):
     described = {"salts": "secret", "salt_file": str(tmp_path / "a.salts"), "rows": 4}
     assert salts_of(described) == drawn
     os.rename(tmp_path / "a.salts", tmp_path / "b.salts")
-    with refused(DataError, "a.salts is missing", "--salts FILE"):
+    with refused(DataError, "a.salts is missing", "`salts` FILE"):
         salts_of(described)
     assert salts_of(described, tmp_path / "b.salts").of(3, 0) == drawn.of(3, 0)
     assert salts_of({"salts": "open", "rows": 4}) is OPEN
     assert salts_of({"rows": 4}) is OPEN, "runs of an older version say nothing"
-    with refused(InvalidArgument, "b.salts", "salts are open", "leave --salts out"):
+    with refused(InvalidArgument, "b.salts", "salts are open", "leave `salts` out"):
         salts_of({"salts": "open", "rows": 4}, tmp_path / "b.salts")
-    with refused(DataError, "names no file", "--salts FILE"):
+    with refused(DataError, "names no file", "`salts` FILE"):
         salts_of({"salts": "secret", "rows": 4})
 
 
@@ -332,7 +332,7 @@ def test_any_twins_any_salts_destroyed_any_rows_missing(tmp_path_factory, data):
 def test_a_salt_destroyed_too_early_is_refused(people, tmp_path, refused):
     rows = people(20)
     place = str(tmp_path / "a.salts")
-    with refused(DataError, f"the salt of row 7 was destroyed in {place}", "has not forgotten that row", "--salts"):
+    with refused(DataError, f"the salt of row 7 was destroyed in {place}", "has not forgotten that row", "`salts`"):
         opened(rows, tmp_path, forgotten=[6], gone=[], destroyed=[7])
 
 
@@ -340,7 +340,7 @@ def test_a_destroyed_salt_commits_nothing(people, tmp_path, refused):
     rows = people(20)
     drawn_for(rows, tmp_path)
     destroy_salts(tmp_path / "a.salts", [7])
-    with refused(DataError, "the salt of row 7 was destroyed", "cannot be committed again", "--commit-only"):
+    with refused(DataError, "the salt of row 7 was destroyed", "cannot be committed again", "`commit_only`"):
         commit(rows, split_rows(rows), read_salts(tmp_path / "a.salts", 20))
 
 
@@ -368,7 +368,7 @@ def test_salts_of_another_data_set_are_named(people, tmp_path, refused):
     assignment = split_rows(rows)
     committed = commit(rows, assignment, draw_salts(tmp_path / "a.salts", 20))
     other = draw_salts(tmp_path / "b.salts", 20)
-    with refused(DataError, "row 0", "does not match", str(tmp_path / "b.salts"), "another data set", "--salts"):
+    with refused(DataError, "row 0", "does not match", str(tmp_path / "b.salts"), "another data set", "`salts`"):
         open_again(rows, committed, np.zeros(0, dtype=np.int64), salts=other)
 
 

@@ -78,7 +78,7 @@ def test_a_place_that_exists_becomes_absolute(tmp_path, monkeypatch):
         ({"location": ""}, ["empty", "digits", "FILE.npz"]),
         ({"location": "x", "image_size": 0}, ["image size 0", "between 1 and"]),
         ({"location": "x", "image_size": 10**9}, ["image size 1000000000"]),
-        ({"location": "x", "numeric": ("a",), "text": ("a",)}, ["'a'", "more than once", "--categorical"]),
+        ({"location": "x", "numeric": ("a",), "text": ("a",)}, ["'a'", "more than once", "`categorical`"]),
     ],
 )
 def test_sources_that_cannot_be_are_refused(refused, arguments, parts):
@@ -125,7 +125,7 @@ def test_options_that_make_no_sense_are_refused(refused, tmp_path, form, option)
     if "save_to_disk" in form.written:
         for name in ("dataset_info.json", "state.json"):
             (tmp_path / name).touch()
-    with refused(InvalidArgument, "--" + option.replace("_", "-"), "makes no sense", form.written, "leave it out"):
+    with refused(InvalidArgument, f"`{option}`", "makes no sense", form.written, "leave it out"):
         read(Source(location=place, **{option: OPTIONS[option]}))
 
 

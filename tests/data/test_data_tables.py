@@ -92,7 +92,7 @@ def test_options_overrule(tmp_path, write_csv):
 def test_a_hole_in_a_numeric_column_is_refused(refused, tmp_path, write_csv, hole):
     """It must not turn the column into words without a word."""
     shown = repr(hole) if hole.strip() else "an empty cell"
-    with refused(DataError, "line 3", "'c'", shown, "finite number", "1 such", "fill it", "--categorical c"):
+    with refused(DataError, "line 3", "'c'", shown, "finite number", "1 such", "fill it", "`categorical` c"):
         column_of(tmp_path, write_csv, ["1", hole, "3"])
 
 
@@ -160,7 +160,7 @@ def test_an_empty_name_is_refused(refused, tmp_path, write_csv, option):
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({}, ["--label", "patient, age, town, note, outcome"]),
+        ({}, ["`label`", "patient, age, town, note, outcome"]),
         ({"label": "Outcome"}, ["'Outcome'", "label", "patient, age, town, note, outcome"]),
         ({"label": "outcome", "id": "nr"}, ["'nr'", "id", "patient, age"]),
         ({"label": "outcome", "subject": "who"}, ["'who'", "subject"]),
@@ -343,7 +343,7 @@ def test_parquet_labels(tmp_path, labels, classes):
 @pytest.mark.parametrize(
     ("columns", "options", "kind", "parts"),
     [
-        ({"c": [1.0, None], "y": [0, 1]}, {}, DataError, ["row 1", "'c'", "an empty cell", "--categorical c"]),
+        ({"c": [1.0, None], "y": [0, 1]}, {}, DataError, ["row 1", "'c'", "an empty cell", "`categorical` c"]),
         ({"c": [1.0, float("nan")], "y": [0, 1]}, {}, DataError, ["row 1", "'c'", "'nan'"]),
         ({"c": [[1], [2]], "y": [0, 1]}, {}, DataError, ["'c'", "list", "drop the column"]),
         ({"c": [{"a": 1}, {"a": 2}], "y": [0, 1]}, {}, DataError, ["'c'", "struct"]),
@@ -355,7 +355,7 @@ def test_parquet_labels(tmp_path, labels, classes):
         ({"c": [1, 2], "y": [0, 1], "i": [0.5, 1]}, {"id": "i"}, DataError, ["'i'", "id", "whole numbers"]),
         ({"c": [1, 2], "y": [0, 1], "i": ["a", None]}, {"subject": "i"}, DataError, ["row 1", "subject", "empty"]),
         ({"c": [1, 2], "y": [0, 1]}, {"label": "z"}, InvalidArgument, ["'z'", "c, y"]),
-        ({"c": [1, 2], "y": [0, 1]}, {"label": None}, InvalidArgument, ["--label", "c, y"]),
+        ({"c": [1, 2], "y": [0, 1]}, {"label": None}, InvalidArgument, ["`label`", "c, y"]),
         ({"c": pa.array([], pa.int8()), "y": pa.array([], pa.int8())}, {}, DataError, ["no rows"]),
         ({"c": ["a", "2"], "y": [0, 1]}, {"numeric": ("c",)}, DataError, ["row 0", "'a'", "finite number"]),
     ],

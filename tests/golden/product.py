@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from expunge.attest import package
+from expunge.attest import described, package
 from expunge.attest.attest import commit_run
-from expunge.cli.main import app, main
+from expunge.cli.main import main
 from expunge.core import clock as clock_of_records
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
@@ -24,8 +24,10 @@ from expunge.data.forget_set import read_forget_set
 from expunge.hygiene import retire
 from expunge.hygiene.survey import survey
 from expunge.records.declaration import Intent, Retired, read_declaration, write_declaration
+from expunge.records.demo import DemoResult
+from expunge.records.document import Document, read_document, without, write_document
 from expunge.records.envelope import open_envelope
-from expunge.records.form import Document, read_document, to_plain, without, write_document
+from expunge.records.form import from_plain, to_plain
 from expunge.records.keys import load_trusted, write_trusted
 from expunge.records.log import read_log
 from expunge.records.statement import read_statement, write_statement
@@ -68,7 +70,6 @@ class Done(NamedTuple):
 def command(*arguments: object, folder: Path | None = None) -> Done:
     """``expunge …`` in this process, from within a folder if one is named."""
     out, err = io.StringIO(), io.StringIO()
-    app.registered_commands.clear()  # the entry point registers them at every call, and each one makes it slower
     where = contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
     with (
         where,
@@ -85,13 +86,17 @@ def command(*arguments: object, folder: Path | None = None) -> Done:
 
 @contextlib.contextmanager
 def signing(package_digest: str, tree: str | None) -> Generator[None]:
-    """The clock stands still, and the package is the one with this digest: what is signed is the same every time."""
+    """The clock stands still, and the package is the one with this digest: what is signed is the same every time.
+
+    Records of 0.1.0 did not say how a run came about: that is left out, as it was.
+    """
     then = clock_of_records.Time(NOW)
     with (
         mock.patch.object(clock_of_records.Time, "now", classmethod(lambda _: then)),
         mock.patch("expunge.core.clock.utc_now", return_value=NOW),
         mock.patch.object(package, "package_digest", return_value=bytes.fromhex(package_digest)),
         mock.patch.object(package, "package_tree", return_value=tree),
+        mock.patch.object(described, "execution_by", return_value=None),
     ):
         yield
 
@@ -302,7 +307,7 @@ def leaderboard_pages(path: Path) -> dict[str, bytes]:
 
 def demonstration_page(path: Path) -> bytes:
     """The page of the audit demonstration from what it found."""
-    return audit_demo_page(json.loads(path.read_text(encoding="utf-8")))
+    return audit_demo_page(from_plain(DemoResult, json.loads(path.read_text(encoding="utf-8")), path.name))
 
 
 def results_page(path: Path) -> Done:

@@ -92,7 +92,7 @@ def test_every_page_has_its_digest(root: Path, tmp_path: Path) -> None:
 
 
 def test_runs_are_attested_to_the_same_bytes(own: Path, tmp_path: Path) -> None:
-    """But for the package's own digest: that of 0.1.0 is put in."""
+    """But for the package's own digest and the execution that records name since: those of 0.1.0 are put in."""
     found = observed.attestations(own, tmp_path / "made", MANIFEST["package"], MANIFEST["tree"])
     assert found == MANIFEST["attestations"]
     for bundle in observed.bundle_names():
@@ -143,6 +143,11 @@ def test_altered_files_are_refused_in_the_same_sentences(root: Path) -> None:
         if "has no readable" in case["answer"]["err"]:  # two of a tuning showed Python's exception: now it is the place
             assert told["status"] == case["answer"]["status"] == 2, asked
             assert "tuning/tuning.json " in told["err"], asked
+            continue
+        if "own header differs" in case["answer"]["out"]:  # a zip of another form is refused as such, and unopened
+            assert (told["status"], told["err"]) == (case["answer"]["status"], case["answer"]["err"]) == (1, "")
+            assert "REFUSED UNSAFE_FILE bundle" in told["out"], asked
+            assert "is not packed as attest packs" in told["out"], asked
             continue
         assert told == case["answer"], asked
 

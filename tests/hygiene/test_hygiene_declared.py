@@ -23,8 +23,9 @@ from expunge.hygiene import retire
 from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.records import bundle, documents
+from expunge.records.document import Document, Sealed, read_document, write_document
 from expunge.records.documents import DOCUMENTS, LAYOUTS, declared
-from expunge.records.form import Document, Plain, Sealed, read_document, write_document
+from expunge.records.form import Plain
 from expunge.records.holds import NOTHING, Held, Holds, Remedy, listed, rows
 from expunge.train.run import Run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
-from expunge.measure.evaluate import Known, evaluate
+from expunge.measure import PROBES
+from expunge.measure.evaluate import evaluate, trial_of
+from expunge.measure.judgement import judge
+from expunge.measure.readings import Kept
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
 from expunge.schedule.recipe import Optimiser
+from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -29,8 +34,6 @@ RULE = "random:20%:3"
 @pytest.fixture(scope="module")
 def noisy(pictures_like: Any) -> Dataset:
     """Pictures of which a third carry a wrong label: there is something to remember."""
-    from dataclasses import replace
-
     dataset: Dataset = pictures_like(rows=400, people=40, seed=4)
     labels = dataset.labels.copy()
     generator = np.random.default_rng(0)
@@ -196,10 +199,68 @@ def test_what_is_known_of_models_changes_nothing(tmp_path: Path) -> None:
         for rule in (first, second)
         for method in ("fine-tune", "exact-replay", "retrain")
     }
-    known: Known = {}
+    kept = Kept()
     for (rule, _), run in runs.items():
         references = [runs[rule, "retrain"]] if run is not runs[rule, "retrain"] else []
         plain = to_plain(evaluate(run, references, out=tmp_path / "plain.json"))
-        shared = to_plain(evaluate(run, references, out=tmp_path / "shared.json", known=known))
+        shared = to_plain(evaluate(run, references, out=tmp_path / "shared.json", kept=kept))
         assert shared == plain
-    assert len(known) == 2
+    digests = {run.weights_digest for run in (base, *runs.values())}
+    assert len(kept.readings) == len(digests)
+
+
+@pytest.fixture
+def openings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders of the runs whose models are opened."""
+    opened: list[Path] = []
+    open_model = Run.model
+
+    def counted(run: Run, *arguments: Any, **options: Any) -> Any:
+        opened.append(run.path)
+        return open_model(run, *arguments, **options)
+
+    monkeypatch.setattr(Run, "model", counted)
+    return opened
+
+
+def test_a_model_that_was_asked_is_not_opened_again(
+    runs: dict[str, Any], noisy: Dataset, openings: list[Path], tmp_path: Path
+) -> None:
+    """Neither by the same evaluation, nor in another trial; of rows that it was not asked about it is."""
+    run, references, kept = runs["fine-tune"], runs["references"], Kept()
+    rows = run.data(noisy)
+    first = evaluate(run, references, data=rows, out=tmp_path / "1.json", kept=kept)
+    assert sorted(openings) == sorted(model.path for model in (run, runs["base"], *references))
+    openings.clear()
+    again = evaluate(run, references, data=rows, out=tmp_path / "2.json", kept=kept)
+    assert (again, openings) == (first, [])
+    evaluate(runs["exact"], references[:3], data=rows, out=tmp_path / "3.json", kept=kept)
+    assert openings == []  # its weights are those of a reference
+    other = unlearn(runs["base"], "random:10%:9", method="fine-tune", out=tmp_path / "other", data=noisy)
+    openings.clear()
+    asked = evaluate(other, [], data=rows, out=tmp_path / "4.json", kept=kept)
+    assert openings == [other.path]
+    assert asked == evaluate(other, [], data=rows, out=tmp_path / "5.json")
+    openings.clear()
+    holdout = rows[Split.HOLDOUT]
+    fewer = {**rows, Split.HOLDOUT: replace(holdout, present=np.arange(len(holdout)) > 0)}
+    evaluate(run, references[:1], data=fewer, out=tmp_path / "6.json", kept=kept)
+    assert len(openings) == 3
+
+
+def test_two_runs_in_one_trial_are_measured_as_each_alone(
+    runs: dict[str, Any], noisy: Dataset, openings: list[Path], tmp_path: Path
+) -> None:
+    pair, rows = [runs["fine-tune"], runs["exact"]], runs["base"].data(noisy)
+    with pinned(runs["base"].recipe):
+        trial = trial_of(pair, runs["base"], runs["references"], rows)
+        together = judge(trial, [probe() for probe in PROBES])
+    assert len(openings) == 10
+    for run, judgement in zip(pair, together, strict=True):
+        alone = evaluate(run, runs["references"], data=rows, out=tmp_path / "alone.json")
+        assert [one.unlearned for one in judgement.probes] == [one.unlearned for one in alone.probes]
+        assert [one.verdict for one in judgement.probes] == [one.verdict for one in alone.probes]
+        assert (judgement.verdict, judgement.guards) == (alone.verdict, alone.guards)
+    other = unlearn(runs["base"], "random:10%:8", method="fine-tune", out=tmp_path / "other", data=noisy)
+    with pytest.raises(InvalidArgument, match="a trial is of one request"):
+        trial_of([*pair, other], runs["base"], [], rows)

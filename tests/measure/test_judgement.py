@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,9 @@ from expunge.measure.average_gap import PARTS, AverageGap
 from expunge.measure.judgement import Judgement, judge
 from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
-from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
+from expunge.measure.readings import SIGNALS
+from expunge.measure.trial import Answers, Asked, Ground, Rows, Trial, probe_seed, split_holdout
+from expunge.tasks.task import signals_of
 
 COUNTS = {Rows.FORGET: 200, Rows.RETAIN: 800, Rows.HOLDOUT: 400}
 CLASSES = 4
@@ -33,9 +36,15 @@ def logits_with(margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return logits
 
 
+def answered(logits: Mapping[Rows, np.ndarray], labels: Mapping[Rows, np.ndarray] = LABELS) -> Answers:
+    """What a model answers that has these logits."""
+    read = {rows: {"beliefs": values, **signals_of(values, labels[rows])} for rows, values in logits.items()}
+    return Answers(read={SIGNALS: read}, example_steps=100.0, seconds=1.0)
+
+
 def model(
     number: int, *, forget: float = 0.0, member: float = 3.0, noise: float = 0.3, everything: float = 0.0
-) -> Signals:
+) -> Asked:
     """A model trained on R: sure of R by ``member``, of F by ``forget``; ``noise`` is its training's luck."""
     generator = np.random.default_rng([7, number])
     shift = {Rows.FORGET: forget, Rows.RETAIN: member, Rows.HOLDOUT: 0.0}
@@ -44,36 +53,37 @@ def model(
         rows: DIFFICULTY[rows] + shift[rows] + everything + luck + generator.normal(0, noise, COUNTS[rows])
         for rows in Rows
     }
-    return Signals(
+    return Asked(
         weights_digest=f"{number:064x}",
         lineage_seed=f"{number:064x}",
-        logits={rows: logits_with(values, LABELS[rows]) for rows, values in margins.items()},
-        labels=LABELS,
-        example_steps=100.0,
-        seconds=1.0,
+        answers=answered({rows: logits_with(values, LABELS[rows]) for rows, values in margins.items()}),
     )
 
 
-def trial(unlearned: Signals, count: int = 12, **change: Any) -> Trial:
+def ground(labels: Mapping[Rows, np.ndarray] = LABELS, **change: Any) -> Ground:
     attack, scored = split_holdout(SEED, COUNTS[Rows.HOLDOUT])
+    tested = np.arange(COUNTS[Rows.HOLDOUT])
+    fields: dict[str, Any] = {"labels": labels, "attack": attack, "scored": scored, "tested": tested, "seed": SEED}
+    return Ground(**{**fields, **change})
+
+
+def trial(*unlearned: Asked, count: int = 12, **change: Any) -> Trial:
     fields: dict[str, Any] = {
         "original": model(1000, forget=3.0),
         "unlearned": unlearned,
         "references": tuple(model(number) for number in range(count)),
-        "attack": attack,
-        "scored": scored,
-        "tested": np.arange(COUNTS[Rows.HOLDOUT]),
-        "seed": SEED,
+        "ground": ground(),
     }
     return Trial(**{**fields, **change})
 
 
-def judged(unlearned: Signals, count: int = 12, **change: Any) -> Judgement:
-    return judge(trial(unlearned, count, **change), [probe() for probe in PROBES])
+def judged(unlearned: Asked, count: int = 12, **change: Any) -> Judgement:
+    (found,) = judge(trial(unlearned, count=count, **change), [probe() for probe in PROBES])
+    return found
 
 
 def verdict_of(judgement: Judgement, name: str) -> Any:
-    return next(reading.verdict for reading in judgement.readings if reading.probe.name == name)
+    return next(found.verdict for found in judgement.probes if found.probe.name == name)
 
 
 def fired(judgement: Judgement) -> set[str]:
@@ -94,7 +104,18 @@ def test_the_original_is_refuted() -> None:
     for name in ("mean-margin", "loss-threshold"):
         assert isinstance(verdict_of(found, name), Refuted)
         assert "over-forgotten" not in verdict_of(found, name).reason
+        assert not verdict_of(found, name).over_forgotten
     assert found.passed == ()
+
+
+def test_a_trial_of_two_runs_judges_each_as_it_would_alone() -> None:
+    """Equal weights beside different costs, and a run with the weights of a reference, are told apart."""
+    runs = (model(1001, forget=3.0), replace(model(3), exact=True), model(1002, forget=-3.0))
+    probes = [probe() for probe in PROBES]
+    together = judge(trial(*runs), probes)
+    assert together == tuple(judged(run) for run in runs)
+    assert len({judgement.verdict for judgement in together}) == 3
+    assert [probe.probe for probe in together[0].probes] == probes
 
 
 def test_half_forgotten_is_not_supported() -> None:
@@ -106,6 +127,7 @@ def test_over_forgetting_is_refuted_by_its_name() -> None:
     assert isinstance(found.verdict, Refuted)
     assert "over-forgetting" in fired(found)
     assert verdict_of(found, "mean-margin").reason.startswith("over-forgotten")
+    assert verdict_of(found, "mean-margin").over_forgotten
 
 
 @pytest.mark.parametrize("kind", ["random", "constant", "not finite"])
@@ -120,7 +142,7 @@ def test_collapsed_models_are_refuted(kind: str) -> None:
         if kind == "not finite":
             values = np.full((count, CLASSES), np.nan)
         logits[rows] = values
-    found = judged(replace(base, logits=logits))
+    found = judged(replace(base, answers=answered(logits)))
     assert isinstance(found.verdict, Refuted)
     assert "collapse" in fired(found)
     assert verdict_of(found, "mean-margin") == Undecided("collapsed: utility is gone")
@@ -130,18 +152,18 @@ def test_one_class_answered_always_is_a_collapse_even_at_good_accuracy() -> None
     """Where 95 % of the rows are of one class, accuracy alone does not show it."""
     labels = {rows: np.where(np.arange(count) % 20 == 0, 1 + np.arange(count) % 3, 0) for rows, count in COUNTS.items()}
 
-    def skewed(number: int, margins: float) -> Signals:
+    def skewed(number: int, margins: float) -> Asked:
         generator = np.random.default_rng(number)
         logits = {
             rows: logits_with(generator.normal(margins, 0.1, count), labels[rows]) for rows, count in COUNTS.items()
         }
-        return replace(model(number), logits=logits, labels=labels)
+        return replace(model(number), answers=answered(logits, labels))
 
     answers = {rows: np.tile([9.0, 0, 0, 0], (count, 1)) for rows, count in COUNTS.items()}
-    lazy = replace(skewed(1, 2.0), logits=answers)
+    lazy = replace(skewed(1, 2.0), answers=answered(answers, labels))
     references = tuple(skewed(number, 0.5) for number in range(8))
-    uneven = trial(lazy, 8, original=skewed(99, 3.0), references=references)
-    guard = judge(uneven, [HoldoutAccuracy()]).guards[0]
+    uneven = trial(lazy, original=skewed(99, 3.0), references=references, ground=ground(labels))
+    guard = judge(uneven, [HoldoutAccuracy()])[0].guards[0]
     assert guard.fired
     assert "effective classes" in guard.detail
 
@@ -150,7 +172,7 @@ def test_returning_the_original_is_refuted_unless_exact() -> None:
     original = model(1000, forget=3.0)
     assert "same weights" in fired(judged(original))
     assert isinstance(judged(original).verdict, Refuted)
-    assert "same weights" not in fired(judged(original, exact=True))
+    assert "same weights" not in fired(judged(replace(original, exact=True)))
 
 
 @pytest.mark.parametrize("references", [0, 1, 4])
@@ -158,7 +180,7 @@ def test_too_few_references_support_nothing(references: int) -> None:
     found = judged(model(500), references)
     assert isinstance(found.verdict, Undecided)
     assert any("a verdict needs 5" in notice for notice in found.notices)
-    assert not any(isinstance(reading.verdict, Supported) for reading in found.readings)
+    assert not any(isinstance(one.verdict, Supported) for one in found.probes)
 
 
 def test_a_probe_that_cannot_see_the_original_leaves_the_list() -> None:
@@ -178,30 +200,31 @@ def test_references_that_refute_each_other_disable_the_probe() -> None:
 
 
 def test_small_and_duplicated_forget_sets_are_undecided() -> None:
-    found = judged(model(500), duplicates=3)
+    found = judged(model(500), ground=ground(duplicates=3))
     assert "duplicates: 3 of 200" in verdict_of(found, "mean-margin").reason
     small = trial(model(500))
 
-    def cut(signals: Signals) -> Signals:
-        return replace(
-            signals,
-            logits={**signals.logits, Rows.FORGET: signals.logits[Rows.FORGET][:19]},
-            labels={**signals.labels, Rows.FORGET: signals.labels[Rows.FORGET][:19]},
-        )
+    def cut(one: Asked) -> Asked:
+        logits = {rows: one.answers.of(rows)["beliefs"][: 19 if rows is Rows.FORGET else None] for rows in Rows}
+        return replace(one, answers=answered(logits, labels))
 
+    labels = {**LABELS, Rows.FORGET: LABELS[Rows.FORGET][:19]}
     few = replace(
         small,
         original=cut(small.original),
-        unlearned=cut(small.unlearned),
+        unlearned=(cut(small.unlearned[0]),),
         references=tuple(cut(reference) for reference in small.references),
+        ground=ground(labels),
     )
-    assert ForgetAccuracy().measure(few.unlearned, few) == Undecided("needs 20 forgotten examples, has 19")
-    assert isinstance(HoldoutAccuracy().measure(few.unlearned, few), Measurement)
+    assert ForgetAccuracy().measure(few.unlearned[0], few) == Undecided("needs 20 forgotten examples, has 19")
+    assert isinstance(HoldoutAccuracy().measure(few.unlearned[0], few), Measurement)
 
 
 def test_models_read_on_different_rows_are_refused() -> None:
     good = model(1)
-    bad = replace(good, labels={**good.labels, Rows.FORGET: good.labels[Rows.FORGET][:5]})
+    read = good.answers.read[SIGNALS]
+    fewer = {name: values[:5] for name, values in read[Rows.FORGET].items()}
+    bad = replace(good, answers=replace(good.answers, read={SIGNALS: {**read, Rows.FORGET: fewer}}))
     with pytest.raises(InvalidArgument, match="read on different rows"):
         trial(bad)
 
@@ -211,10 +234,10 @@ def test_models_read_on_different_rows_are_refused() -> None:
 
 def test_loss_threshold_is_the_pair_count() -> None:
     found = trial(model(500, forget=1.0))
-    value = LossThreshold().measure(found.unlearned, found)
+    value = LossThreshold().measure(found.unlearned[0], found)
     assert isinstance(value, Measurement)
-    members = -found.unlearned.losses(Rows.FORGET)
-    others = -found.unlearned.losses(Rows.HOLDOUT)[found.scored]
+    members = -found.unlearned[0].answers.of(Rows.FORGET)["loss"]
+    others = -found.unlearned[0].answers.of(Rows.HOLDOUT)["loss"][found.ground.scored]
     pairs = [(a > b) + 0.5 * (a == b) for a in members for b in others]
     assert value.value == pytest.approx(np.mean(pairs), abs=1e-12)
     assert value.value == area_under_curve(members, others)
@@ -222,21 +245,22 @@ def test_loss_threshold_is_the_pair_count() -> None:
 
 def test_mean_margin_and_its_unit_by_hand() -> None:
     found = trial(model(500))
-    p = found.unlearned.confidence(Rows.FORGET)
-    value = MeanMargin().measure(found.unlearned, found)
+    p = found.unlearned[0].answers.confidence(Rows.FORGET)
+    value = MeanMargin().measure(found.unlearned[0], found)
     assert isinstance(value, Measurement)
     assert value.value == pytest.approx(float(np.mean(np.log(p / (1 - p)))), rel=1e-9)
-    spreads = [reference.margins(Rows.FORGET).std(ddof=1) for reference in found.references]
-    assert MeanMargin().unit(found) == pytest.approx(np.mean(spreads))
+    references = tuple(reference.answers for reference in found.references)
+    spreads = [reference.of(Rows.FORGET)["margin"].std(ddof=1) for reference in references]
+    assert MeanMargin().unit(references) == pytest.approx(np.mean(spreads))
 
 
 def test_average_gap_by_hand_and_of_references() -> None:
     found = trial(model(500, forget=1.0))
-    gap = AverageGap().measure(found.unlearned, found)
+    gap = AverageGap().measure(found.unlearned[0], found)
     assert isinstance(gap, Measurement)
     distances = []
     for part in PARTS:
-        own = part.measure(found.unlearned, found)
+        own = part.measure(found.unlearned[0], found)
         others = [part.measure(reference, found) for reference in found.references]
         assert isinstance(own, Measurement)
         distances.append(abs(own.value - np.mean([other.value for other in others if isinstance(other, Measurement)])))
@@ -249,37 +273,35 @@ def test_average_gap_by_hand_and_of_references() -> None:
 
 
 def test_average_gap_is_undecided_with_its_parts() -> None:
-    found = trial(model(500), duplicates=50)
-    gap = AverageGap().measure(found.unlearned, found)
+    found = trial(model(500), ground=ground(duplicates=50))
+    gap = AverageGap().measure(found.unlearned[0], found)
     assert isinstance(gap, Undecided)
     assert "duplicates" in gap.reason
-    alone = trial(model(500), 1)
-    assert AverageGap().measure(alone.unlearned, alone) == Undecided("needs 2 other references, has 1")
+    alone = trial(model(500), count=1)
+    assert AverageGap().measure(alone.unlearned[0], alone) == Undecided("needs 2 other references, has 1")
 
 
 def test_test_accuracy_leaves_out_forgotten_classes() -> None:
     found = trial(model(500))
     kept = np.flatnonzero(LABELS[Rows.HOLDOUT] != 2)
-    value = HoldoutAccuracy().measure(found.unlearned, replace(found, tested=kept))
+    value = HoldoutAccuracy().measure(found.unlearned[0], replace(found, ground=ground(tested=kept)))
     assert isinstance(value, Measurement)
     assert value.n == len(kept)
-    assert value.value == pytest.approx(found.unlearned.correct(Rows.HOLDOUT)[kept].mean())
+    assert value.value == pytest.approx(found.unlearned[0].answers.of(Rows.HOLDOUT)["correct"][kept].mean())
 
 
 def test_permuting_rows_changes_no_value() -> None:
     found = trial(model(500, forget=1.0))
     order = np.random.default_rng(1).permutation(COUNTS[Rows.FORGET])
 
-    def shuffled(signals: Signals) -> Signals:
-        return replace(
-            signals,
-            logits={**signals.logits, Rows.FORGET: signals.logits[Rows.FORGET][order]},
-            labels={**signals.labels, Rows.FORGET: signals.labels[Rows.FORGET][order]},
-        )
+    def mixed(values: Mapping[Rows, np.ndarray]) -> dict[Rows, np.ndarray]:
+        return {**values, Rows.FORGET: values[Rows.FORGET][order]}
 
-    other = replace(found, unlearned=shuffled(found.unlearned))
+    beliefs = {rows: found.unlearned[0].answers.of(rows)["beliefs"] for rows in Rows}
+    shuffled = replace(model(501), answers=answered(mixed(beliefs), mixed(LABELS)))
+    other = replace(found, unlearned=(shuffled,))
     for probe in (ForgetAccuracy(), LossThreshold(), MeanMargin()):
-        first, second = probe.measure(found.unlearned, found), probe.measure(other.unlearned, other)
+        first, second = probe.measure(found.unlearned[0], found), probe.measure(other.unlearned[0], other)
         assert isinstance(first, Measurement)
         assert isinstance(second, Measurement)
         assert first.value == pytest.approx(second.value, abs=1e-12)
@@ -287,11 +309,11 @@ def test_permuting_rows_changes_no_value() -> None:
 
 def test_attack_rows_are_balanced_disjoint_and_drawn_once() -> None:
     found = trial(model(500))
-    members, others = found.attack_rows()
-    assert len(members) == len(others) == len(found.attack) == 200
-    assert set(others) <= set(found.attack.tolist())
-    assert not set(found.attack.tolist()) & set(found.scored.tolist())
-    again = trial(model(501)).attack_rows()
+    members, others = found.ground.attack_rows()
+    assert len(members) == len(others) == len(found.ground.attack) == 200
+    assert set(others) <= set(found.ground.attack.tolist())
+    assert not set(found.ground.attack.tolist()) & set(found.ground.scored.tolist())
+    again = trial(model(501)).ground.attack_rows()
     assert np.array_equal(members, again[0])
 
 

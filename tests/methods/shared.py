@@ -93,6 +93,17 @@ def digest(
     return weights_digest(method(parent, forget, budget=budget, **named).model)
 
 
+_USUAL: dict[tuple[Method, str, float], str] = {}
+
+
+def usual_digest(method: Method, parent: Parent, budget: float = 0.5) -> str:
+    """The same, made once: what a method with each of its fields changed is compared with."""
+    key = (method, parent.weights_digest, budget)
+    if key not in _USUAL:
+        _USUAL[key] = digest(method, parent, budget)
+    return _USUAL[key]
+
+
 def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 

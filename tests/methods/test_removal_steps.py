@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -87,19 +88,26 @@ def test_logistic_removal_comes_near_the_retrained(count: int) -> None:
     assert distances[1] > 50 * distances[2] or distances[2] < 1e-12
 
 
+@cache
+def case_of(case: int) -> tuple[Rows, float, torch.Tensor, int, torch.Tensor]:
+    """A random problem with its noise, how many of its rows are to go, and its minimum."""
+    generator = np.random.default_rng(case)
+    rows = random_rows(generator, int(generator.integers(30, 120)), int(generator.integers(2, 8)))
+    decay = 10.0 ** generator.uniform(-3, -0.5)
+    noise = torch.from_numpy(generator.normal(size=(3, rows.features.shape[1]))) * generator.choice([0.0, 1.0, 5.0])
+    return rows, decay, noise, int(generator.integers(1, 10)), optimum(Logistic(), rows, decay, noise)
+
+
 @pytest.mark.parametrize("bound", list(Bound))
 @pytest.mark.parametrize("steps", [1, 2])
 def test_the_gradient_left_stays_under_the_bound(bound: Bound, steps: int) -> None:
     """O6: 200 random cases, from the minimum with noise; rounding to float32 included."""
     ratios = []
     for case in range(200):
-        generator = np.random.default_rng(case)
-        rows = random_rows(generator, int(generator.integers(30, 120)), int(generator.integers(2, 8)))
-        decay = 10.0 ** generator.uniform(-3, -0.5)
-        noise = torch.from_numpy(generator.normal(size=(3, rows.features.shape[1]))) * generator.choice([0.0, 1.0, 5.0])
-        retain, forget = parts(rows, np.arange(int(generator.integers(1, 10))))
+        rows, decay, noise, count, minimum = case_of(case)
+        retain, forget = parts(rows, np.arange(count))
         stored = torch.float32 if case % 2 else torch.float64
-        weights = optimum(Logistic(), rows, decay, noise).to(stored).double()
+        weights = minimum.to(stored).double()
         start = torch.linalg.vector_norm(gradient(Logistic(), weights, rows, decay) + noise, dim=1)
         removal = removal_after(steps, Logistic(), weights, retain, forget, decay, bound=bound, stored=stored)
         left = residual(Logistic(), removal, retain, decay, noise)

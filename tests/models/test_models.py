@@ -83,7 +83,7 @@ def test_linear_may_take_numbers_as_they_are() -> None:
     assert list(build(recipe("linear", TABLE), SEED).buffers())
     with pytest.raises(InvalidArgument, match="constant 2 must be true or false"):
         build(recipe("linear", constant=2), SEED)
-    with pytest.raises(InvalidArgument, match="is no linear model of one layer: train with --model linear"):
+    with pytest.raises(InvalidArgument, match="is no linear model of one layer: train with `model` linear"):
         head_of(build(recipe("mlp"), SEED))
 
 
@@ -127,7 +127,7 @@ def test_models_that_cannot_be_built_are_refused(name: str, options: dict[str, f
 
 
 def test_images_are_needed_for_convolutions() -> None:
-    with pytest.raises(InvalidArgument, match="use --model mlp"):
+    with pytest.raises(InvalidArgument, match="use `model` mlp"):
         build(recipe("cnn", TABLE), SEED)
     with pytest.raises(UnsupportedYet, match="language task"):
         resolve("hf:gpt2")

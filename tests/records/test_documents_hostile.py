@@ -21,9 +21,10 @@ import pytest
 
 from expunge.core.errors import ExpungeError
 from expunge.core.hashing import canonical_json, parse_json, plain_json
+from expunge.records.document import Document, read_document, sealed, write_document
 from expunge.records.documents import DOCUMENTS
 from expunge.records.envelope import open_envelope
-from expunge.records.form import Document, Through, read_document, sealed, write_document
+from expunge.records.form import Through
 from expunge.records.keys import load_trusted
 from expunge.records.log import read_consistency, read_inclusion, read_log
 from expunge.records.record import Commit, RunRecord

@@ -11,8 +11,9 @@ from tests.report.study_results_example import example, opened
 
 from expunge.core.errors import DataError
 from expunge.core.hashing import plain_json
+from expunge.records.document import read_document, write_document
 from expunge.records.figures import Estimate
-from expunge.records.form import read_document, to_plain, write_document
+from expunge.records.form import to_plain
 from expunge.records.results import Conclusion, Done, Results, Seed
 
 COMMITTED = sorted((Path(__file__).parents[2] / "studies" / "results").glob("*.json"))

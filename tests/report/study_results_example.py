@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.records.form import read_document
+from expunge.records.document import read_document
 from expunge.records.results import Results
 
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}

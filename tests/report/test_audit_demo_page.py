@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from expunge.core.errors import DataError
 from expunge.records.demo import AbsorbedSwap, Attack, DemoResult, ForgedLog, Honest, Played, Spread
+from expunge.records.form import from_plain, to_plain
 from expunge.report.audit_demo import audit_demo_page, small
 from expunge.report.audit_demo_chart import SIZES, draw
 
@@ -88,6 +90,15 @@ def told(**changes: Any) -> DemoResult:
         seconds=12.0,
     )
     return replace(found, **changes)
+
+
+def test_what_was_found_is_a_document_that_is_read_back_as_it_was_written() -> None:
+    written = to_plain(told())
+    assert from_plain(DemoResult, written, "the demonstration") == told()
+    assert written["attacks"][0]["codes"] == ["WEIGHTS_UNCHANGED"]
+    for part, misfit in (("honest", [{**written["honest"][0], "seconds": "soon"}]), ("folder", None)):
+        with pytest.raises(DataError, match=f"the demonstration {part}"):
+            from_plain(DemoResult, {**written, part: misfit}, "the demonstration")
 
 
 def test_the_page_is_the_same_bytes_and_names_no_place_outside_its_folder() -> None:

@@ -321,7 +321,7 @@ def test_it_prints_on_two_sheets(name: str, facts: Callable[..., Certificate], t
         [CHROMIUM, *FLAGS, profile, f"--print-to-pdf={printed}", page.as_uri()],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=280,
     )
     sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes()))
     assert 1 <= sheets <= 2

@@ -123,7 +123,7 @@ def test_what_is_written_is_read_as_pictures(
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_idx(tmp_path / "idx")
     command = [sys.executable, "-m", "studies.pictures", str(folder), str(tmp_path / "out.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=280)
     assert (done.returncode, done.stderr) == (0, "")
     assert "7 pictures of shape (4, 3) in 3 classes" in done.stdout
     assert main([str(folder), str(tmp_path / "out.npz")]) == 2

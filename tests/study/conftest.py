@@ -1,9 +1,9 @@
-"""A small study that takes about a second a worker, and ways to run it."""
+"""A small study that takes about a second a worker, ways to run it, and an engine that starts no processes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ import pytest
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.digits import read
 from expunge.data.source import Source
+from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document, to_plain
+from expunge.records.form import to_plain
 from expunge.records.tuning import Tuning
 from expunge.study.digests import digest_of
+from expunge.study.engine import Ended, Engine, Moved
+from expunge.study.job import Job
+from expunge.study.opened import OpenedData
 from expunge.study.store import Store
+from expunge.study.study import ENGINES
 from expunge.study.study import study as run_study
+from expunge.study.work import carry_out
 from expunge.train.state import read_tensors, tensors_digest
 
 
@@ -44,6 +50,35 @@ epochs = 2
 [forget.random]
 rules = "random:5%:1"
 """
+
+
+class Here(Engine):
+    """Jobs in this process: a worker takes seconds to begin, which most tests of results can do without."""
+
+    name = "here"
+    places = 1
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.data = store, OpenedData()
+        self.given: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self.given.append(job)
+
+    def wait(self, seconds: float) -> list[Ended | Moved]:
+        given, self.given = self.given, []
+        return [Ended(carry_out(job, self.store, self.data), "this process") for job in given]
+
+    def close(self) -> None:
+        self.given.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_here() -> Iterator[None]:
+    """``study(…, engine="here")``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENGINES, "here", lambda store, *_: Here(store))
+        yield
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_cifar10_resnet18_on_the_cpu(tmp_path: Path) -> None:
     )
     (tmp_path / "cifar10-resnet18.toml").write_text(text, encoding="utf-8")
     results = study(
-        tmp_path / "cifar10-resnet18.toml", out=tmp_path / "out", data=str(tmp_path / "cifar10.npz"), jobs=2
+        tmp_path / "cifar10-resnet18.toml", out=tmp_path / "out", data=str(tmp_path / "cifar10.npz"), engine="here"
     )
     (setting,) = results["settings"]
     assert (setting["training_rows"], setting["forgotten"], setting["model"]) == (256, 26, "resnet18")
@@ -75,7 +75,9 @@ def test_fashion_with_tuning(tmp_path: Path) -> None:
         },
     )
     (tmp_path / "fashion.toml").write_text(text, encoding="utf-8")
-    results = study(tmp_path / "fashion.toml", out=tmp_path / "out", data=str(tmp_path / "fashion-mnist.npz"), jobs=2)
+    results = study(
+        tmp_path / "fashion.toml", out=tmp_path / "out", data=str(tmp_path / "fashion-mnist.npz"), engine="here"
+    )
     assert results["cost"]["failed"] == 0, results["problems"]
     states = {row["method"]: row["tuning"]["state"] for row in results["settings"][0]["rows"]}
     assert states == {

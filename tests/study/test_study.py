@@ -76,7 +76,7 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
         values["utility"].append(
             np.mean([reference["value"] for reference in accuracy["references"]]) - accuracy["unlearned"]["value"]
         )
-        values["cost"].append(told(run)["example_steps"] / told(original)["example_steps"])
+        values["cost"].append(run.result.example_steps / original.result.example_steps)
     figures = row(results, "fine-tune")["figures"]
     assert figures["forgetting-gap"]["values"] == pytest.approx(values["gap"], rel=1e-9)
     assert figures["utility-gap"]["values"] == pytest.approx(values["utility"], abs=1e-12)
@@ -145,7 +145,9 @@ def test_damaged_results_are_made_again(
     else:
         path.write_text(content)
     warned: list[str] = []
-    again = study(folder / "small.toml", out=tmp_path / "out", store=tmp_path / "store", jobs=1, warn=warned.append)
+    again = study(
+        folder / "small.toml", out=tmp_path / "out", store=tmp_path / "store", engine="here", warn=warned.append
+    )
     assert again["settings"][0]["rows"][1]["verdicts"] == results["settings"][0]["rows"][1]["verdicts"]
     assert again["digest"] == results["digest"]
     assert len(warned) == 1
@@ -185,7 +187,7 @@ def test_a_longer_study_reuses_a_shorter_one(small: tuple[dict[str, Any], Path],
     shutil.copytree(folder / "out" / "store", tmp_path / "store")
     longer = SMALL.replace("seeds = [0, 1]", "seeds = [1, 2]").replace('"fine-tune"', '"fine-tune", "scrub"')
     (tmp_path / "longer.toml").write_text(longer)
-    results = study(tmp_path / "longer.toml", out=tmp_path / "out", store=tmp_path / "store", jobs=2)
+    results = study(tmp_path / "longer.toml", out=tmp_path / "out", store=tmp_path / "store", engine="here")
     # of seed 1: the original, three unlearnings (one refused) and two evaluations; and both references
     assert results["cost"]["reused"] == 8
 
@@ -211,7 +213,7 @@ def started(file: Path, out: Path, store: Path) -> subprocess.Popen[bytes]:
 def test_killed_at_random_moments_it_ends_the_same(write_study: Write, tmp_path: Path) -> None:
     """More kills, thirty of them, are in ``python -m benchmarks.kills``."""
     file = write_study(TUNED)
-    undisturbed = study(file, out=tmp_path / "whole", jobs=2)
+    undisturbed = study(file, out=tmp_path / "whole", engine="here")
     draws = random.Random(7)
     for _ in range(4):
         process = started(file, tmp_path / "out", tmp_path / "store")
@@ -222,17 +224,17 @@ def test_killed_at_random_moments_it_ends_the_same(write_study: Write, tmp_path:
         assert process.stderr is not None
         process.stderr.close()
         shutil.rmtree(tmp_path / "out", ignore_errors=True)  # its lock goes with it; the store is what counts
-    results = study(file, out=tmp_path / "out", store=tmp_path / "store", jobs=2)
+    results = study(file, out=tmp_path / "out", store=tmp_path / "store", engine="here")
     assert results["digest"] == undisturbed["digest"]
     assert contents(tmp_path / "store") == contents(tmp_path / "whole" / "store")
 
 
 def test_two_studies_at_once_do_no_harm(write_study: Write, tmp_path: Path) -> None:
     one, other = write_study(SMALL), write_study(SMALL, "other.toml")
-    processes = [started(one, tmp_path / "a", tmp_path / "store"), started(other, tmp_path / "b", tmp_path / "store")]
-    for process in processes:
-        _, error = process.communicate(timeout=200)
-        assert process.returncode == 0, error.decode()
+    process = started(one, tmp_path / "a", tmp_path / "store")
+    study(other, out=tmp_path / "b", store=tmp_path / "store", jobs=1)
+    _, error = process.communicate(timeout=280)
+    assert process.returncode == 0, error.decode()
     found = [json.loads((tmp_path / name / "results.json").read_text()) for name in "ab"]
     assert found[0]["digest"] == found[1]["digest"]
     assert [made["cost"]["failed"] for made in found] == [0, 0]
@@ -280,7 +282,7 @@ def test_data_that_are_gone_half_way_lose_nothing(
     kept = results["cost"]["jobs"] - results["cost"]["failed"] - results["cost"]["left_out"]
     assert kept > 0
     (tmp_path / "moved.npz").rename(tmp_path / "d.npz")
-    mended = study(file, out=tmp_path / "out", jobs=1)
+    mended = study(file, out=tmp_path / "out", engine="here")
     assert mended["cost"]["failed"] == 0
     assert mended["cost"]["reused"] >= kept
 
@@ -309,7 +311,7 @@ def test_a_worker_that_dies_is_replaced(write_study: Write, tmp_path: Path, monk
     when = f"not os.path.exists({str(mark)!r}) and not open({str(mark)!r}, 'w').close()"
     text = planted(tmp_path, monkeypatch, when)
     monkeypatch.setattr("expunge.study.local.WORKER_VARIABLES", {"EXPUNGE_TEST_WORKER": "1"})
-    results = study(write_study(text), out=tmp_path / "out", jobs=2)
+    results = study(write_study(text), out=tmp_path / "out", jobs=1)
     assert mark.exists()
     assert results["cost"]["failed"] == 0
 
@@ -319,10 +321,11 @@ def test_a_job_that_always_kills_its_worker_fails_alone(
 ) -> None:
     text = planted(tmp_path, monkeypatch, "True")
     text += '[training.mlp]\nmodel = "mlp"\nmodel_options = { width = 8 }\nepochs = 1\n'
+    text = text.replace("seeds = [0, 1]\nreferences = 2", "seeds = [0]\nreferences = 1")
     text = text.replace('[training.mlp]\nmodel = "fatal', '[training.fatal]\nmodel = "fatal')
     monkeypatch.setattr("expunge.study.local.WORKER_VARIABLES", {"EXPUNGE_TEST_WORKER": "1"})
     results = study(write_study(text), out=tmp_path / "out", jobs=2)
-    assert results["cost"]["failed"] == 4  # two originals and two references of the fatal model
+    assert results["cost"]["failed"] == 2  # the original and the reference of the fatal model
     assert not results["complete"]
     reasons = {problem["reason"] for problem in results["problems"] if problem["status"] == "failed"}
     assert reasons == {"the worker process died 2 times (signal 9): perhaps for want of memory; use fewer `jobs`"}
@@ -333,7 +336,7 @@ def test_a_job_that_always_kills_its_worker_fails_alone(
 
 def test_workers_end_with_their_study(write_study: Write, tmp_path: Path) -> None:
     process = started(write_study(TUNED), tmp_path / "out", tmp_path / "store")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (found := children(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert found
@@ -354,7 +357,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_tuned_fields_are_used_and_said(write_study: Write, tmp_path: Path) -> None:
-    results = study(write_study(TUNED), out=tmp_path / "out", jobs=2)
+    results = study(write_study(TUNED), out=tmp_path / "out", engine="here")
     scrub = row(results, "scrub")
     assert scrub["tuning"]["state"] == "tuned"
     assert scrub["tuning"]["trials"] == 3
@@ -375,17 +378,17 @@ def test_an_interrupt_from_the_keyboard_can_be_continued(write_study: Write, tmp
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 240
     while not list(out.glob("store/??/*/entry.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=280)
     if process.returncode == 0:
         pytest.skip("the machine is so fast that the study ended")
     assert process.returncode == 130
     assert "interrupted, nothing is lost: run the same command again" in error.decode()
     assert "Traceback" not in error.decode()
-    assert study(file, out=out, jobs=2)["complete"]
+    assert study(file, out=out, engine="here")["complete"]
 
 
 def test_studies_in_threads_of_one_process(write_study: Write, tmp_path: Path) -> None:
@@ -400,6 +403,6 @@ def test_studies_in_threads_of_one_process(write_study: Write, tmp_path: Path) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(100)
+        thread.join(240)
     assert len(found) == 2
     assert found[0] == found[1]

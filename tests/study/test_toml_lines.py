@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tomllib
 
 import pytest
@@ -63,11 +62,10 @@ def test_lines(path: tuple[str | int, ...], line: int) -> None:
     assert Lines(TEXT).of(path) == line
 
 
-def test_a_long_list_is_read_quickly() -> None:
+def test_a_long_list_is_read_to_its_end() -> None:
+    """How its time grows is measured by ``python -m benchmarks``."""
     rules = "".join(f'  "subject:person-{number:04d}",\n' for number in range(4000))
-    begun = time.perf_counter()
     lines = Lines(f"[forget.many]\nrules = [\n{rules}]\ntitle = 'x'\n")
-    assert time.perf_counter() - begun < 1.0
     assert lines.of(("forget", "many", "title")) == 4004
 
 

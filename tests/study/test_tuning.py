@@ -22,7 +22,8 @@ from expunge.methods.contract import Given, Method, Need, Outcome
 from expunge.methods.fields import Between, tuned
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import from_plain, to_plain, without, write_document
+from expunge.records.document import without, write_document
+from expunge.records.form import from_plain, to_plain
 from expunge.records.tuning import KeptTrial, Tuning
 from expunge.study.rehearsal import Rehearsal
 from expunge.study.score import Part, Stage

@@ -16,8 +16,9 @@ from tests.study.conftest import SMALL, contents, pictures
 
 from expunge.core.errors import RunError
 from expunge.core.values import Refuted
+from expunge.records.document import read_document, seal, write_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document, seal, to_plain, write_document
+from expunge.records.form import to_plain
 from expunge.study.digests import digest_of
 from expunge.study.grid import Grid, lay_out
 from expunge.study.job import Job, Work
@@ -25,6 +26,7 @@ from expunge.study.opened import OpenedData
 from expunge.study.store import Entry, Outcome, Store
 from expunge.study.study_file import read_study
 from expunge.study.work import carry_out
+from expunge.train.run import Run
 from expunge.train.state import read_tensors, write_tensors
 
 Write = Callable[..., Path]
@@ -197,6 +199,20 @@ def test_damaged_inputs_are_made_again(write_study: Write, tmp_path: Path, name:
     assert contents(tmp_path / "store") == whole
 
 
+def test_an_evaluation_opens_no_model(write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, store = laid(write_study), Store(tmp_path / "store")
+    done(grid, store)
+    whole = contents(tmp_path / "store")
+    evaluations = [job for job in grid.jobs if job.work is Work.EVALUATE and store.place(job.key).is_dir()]
+    assert evaluations
+    for job in evaluations:
+        shutil.rmtree(store.place(job.key))
+        store.discard(job.key)
+    monkeypatch.delattr(Run, "model")
+    done(grid, store)
+    assert contents(tmp_path / "store") == whole
+
+
 def test_a_flipped_weight_is_found_and_made_again(write_study: Write, tmp_path: Path) -> None:
     grid, store = laid(write_study), Store(tmp_path / "store")
     done(grid, store)
@@ -279,7 +295,7 @@ def test_a_full_disk_fails_and_is_mended(write_study: Write, tmp_path: Path, mon
         raise RunError("x could not be written (No space left on device)") from OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("expunge.study.work.write_beliefs", full)
+        patched.setattr("expunge.study.readings.write_with", full)
         entry = carry_out(job, store, OpenedData())
     assert entry.outcome is Outcome.FAILED
     assert "No space left" in entry.reason

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,26 @@ from expunge.train.training import train
 COMMAND = [sys.executable, "-m", "expunge.cli.main"]
 
 
-def command(*arguments: str, kill_after: float | None = None) -> int:
-    """Run the command line in a process of its own; ``kill_after`` seconds it is killed with -9."""
+def command(*arguments: str, kill: tuple[Path, float] | None = None) -> int:
+    """Run the command line in a process of its own; ``kill``: with -9, so long after it first wrote to a folder."""
+    written = None if kill is None else contents(kill[0])
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    if kill_after is not None:
-        time.sleep(kill_after)
+    if kill is not None:
+        while process.poll() is None and contents(kill[0]) == written:
+            time.sleep(0.005)
+        time.sleep(kill[1])
         process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=280)
     assert process.returncode in (0, -signal.SIGKILL), errors.decode()
     return process.returncode
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    found: dict[Path, int] = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a half-written file takes its name
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 TRAIN = ("train", "digits", "--model", "mlp", "--epochs", "12", "--model-option", "dropout=0.2")
@@ -46,9 +58,9 @@ TRAIN = ("train", "digits", "--model", "mlp", "--epochs", "12", "--model-option"
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("once") / "base"
-    command(*TRAIN, "--checkpoint-interval", "20", "--out", str(folder))
-    return Run.open(folder)
+    """The same in this process."""
+    fields: dict[str, Any] = {"model": "mlp", "epochs": 12, "model_options": {"dropout": 0.2}}
+    return train("digits", out=tmp_path_factory.mktemp("once") / "base", checkpoint_interval=20, **fields)
 
 
 def test_two_processes_give_the_same_bytes(once: Run, tmp_path: Path) -> None:
@@ -65,8 +77,8 @@ def test_killed_at_random_moments_and_continued(once: Run, tmp_path: Path) -> No
     arguments = (*TRAIN, "--checkpoint-interval", "5", "--out", str(folder))
     moments = random.Random(0)
     killed = 0
-    for _ in range(12):
-        killed += command(*arguments, kill_after=1.0 + 1.6 * moments.random()) != 0
+    for _ in range(3):
+        killed += command(*arguments, kill=(folder, 0.4 * moments.random())) != 0
         if (folder / "run.json").exists() and run_json(Run.open_any(folder))["status"] == "finished":
             break
     command(*arguments)

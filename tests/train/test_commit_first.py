@@ -67,7 +67,9 @@ def test_a_commitment_is_data_and_recipe_and_no_training(pictures: Dataset, tmp_
 def test_what_is_committed_only_is_no_run_yet(pictures: Dataset, tmp_path: Path) -> None:
     run = train(pictures, out=tmp_path / "run", commit_only=True, **FIELDS)
     base = train(pictures, out=tmp_path / "base", **FIELDS)
-    words = re.escape(f"{run.path} holds a commitment and no model so far: run its training command without --commit")
+    words = re.escape(
+        f"{run.path} holds a commitment and no model so far: run its training command without `commit_only`"
+    )
     with pytest.raises(RunError, match=words):
         expunge.load(run.path)
     with pytest.raises(RunError, match=words):
@@ -76,7 +78,7 @@ def test_what_is_committed_only_is_no_run_yet(pictures: Dataset, tmp_path: Path)
         Run.open_any(run.path).schedule  # noqa: B018
     with pytest.raises(RunError, match=r"holds another run \(method 'nothing' there, .* asked for\)"):
         unlearn(base, "class:1", out=run.path, data=pictures)
-    with pytest.raises(RunError, match="has begun already: a commitment comes before it; choose another --out"):
+    with pytest.raises(RunError, match="has begun already: a commitment comes before it; choose another `out`"):
         train(pictures, out=tmp_path / "base", commit_only=True, **FIELDS)
 
 
@@ -112,7 +114,7 @@ def test_recipe_and_data_stay_what_was_committed(
 ) -> None:
     train(pictures, out=tmp_path / "run", commit_only=True, **FIELDS)
     before = folder_bytes(tmp_path / "run")
-    with pytest.raises(RunError, match=rf"holds another run \({words}.*choose another --out"):
+    with pytest.raises(RunError, match=rf"holds another run \({words}.*choose another `out`"):
         train(pictures, out=tmp_path / "run", commit_only=commit_only, **{**FIELDS, **change})
     assert folder_bytes(tmp_path / "run") == before
 
@@ -309,18 +311,18 @@ def test_the_file_is_used_again_and_never_overwritten(secret: Run, table: Path, 
 def test_the_salts_asked_for_must_be_of_the_kind_committed(secret: Run, table: Path, tmp_path: Path) -> None:
     salts = tmp_path / "apart" / "people.salts"
     with pytest.raises(
-        RunError, match=f"under secret salts, open ones are asked for: give their file with --salts {salts}"
+        RunError, match=f"under secret salts, open ones are asked for: give their file with `salts` {salts}"
     ):
         train(source_of(table), out=secret.path, beacon=VALUE, **ARGUMENTS)
     train(source_of(table), out=tmp_path / "open", commit_only=True, **ARGUMENTS)
-    with pytest.raises(RunError, match=r"under open salts, those of .* are asked for: leave --salts out"):
+    with pytest.raises(RunError, match=r"under open salts, those of .* are asked for: leave `salts` out"):
         train(source_of(table), out=tmp_path / "open", salts=salts, **ARGUMENTS)
     other = tmp_path / "other.salts"
     draw_salts(other, 160)
     with pytest.raises(RunError, match=r"holds another run \(roots "):
         train(source_of(table), out=secret.path, salts=other, beacon=VALUE, **ARGUMENTS)
     os.rename(salts, tmp_path / "moved.salts")
-    with pytest.raises(DataError, match=r"people.salts is missing: .*--salts FILE"):
+    with pytest.raises(DataError, match=r"people.salts is missing: .*`salts` FILE"):
         train(source_of(table), out=secret.path, salts=salts, beacon=VALUE, **ARGUMENTS)
     with pytest.raises(DataError, match=r"people.salts is missing"):
         train(source_of(table), out=secret.path, salts=salts, commit_only=True, **ARGUMENTS)
@@ -344,7 +346,7 @@ def test_where_salts_may_not_lie(draw: bool, secret: Run, table: Path, tmp_path:
         train(source_of(table), out=tmp_path / "full", salts=tmp_path / "f.salts", commit_only=draw, **ARGUMENTS)
     assert not (tmp_path / "f.salts").exists(), "what is refused draws nothing"
     with pytest.raises(
-        InvalidArgument, match=r"g.salts does not exist: `expunge train … --commit-only --salts .*` draws"
+        InvalidArgument, match=r"g.salts does not exist: `expunge\.train\(…, commit_only=True, salts=.*\)` draws"
     ):
         train(source_of(table), out=tmp_path / "g", salts=tmp_path / "g.salts", **ARGUMENTS)
 
@@ -377,10 +379,10 @@ def test_without_its_salts_nobody_reads_the_data(kind: str, reader: str, secret:
         run = unlearn(secret, "subject:person-03", out=tmp_path / "child")
     break_salts(kind, tmp_path / "apart" / "people.salts")
     words = {
-        "missing": "is missing: without it no row can be checked against its leaf; .*--salts FILE",
-        "damaged": "is no salt file, or a damaged one .*--salts FILE",
-        "of fewer rows": "holds 159 salts, the committed data have 160 rows: it belongs to another data set.*--salts",
-        "of another data set": "row 0 of the committed data does not match .*salts of another data set.*--salts",
+        "missing": "is missing: without it no row can be checked against its leaf; .*`salts` FILE",
+        "damaged": "is no salt file, or a damaged one .*`salts` FILE",
+        "of fewer rows": "holds 159 salts, the committed data have 160 rows: it belongs to another data set.*`salts`",
+        "of another data set": "row 0 of the committed data does not match .*salts of another data set.*`salts`",
     }[kind]
     with pytest.raises(DataError, match=words) as refused:
         READERS[reader](run, tmp_path / "out")
@@ -400,7 +402,7 @@ def test_salts_that_moved_are_named_once(secret: Run, tmp_path: Path) -> None:
 
 def test_open_runs_have_no_use_for_salts(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:
     draw_salts(tmp_path / "a.salts", 150)
-    with pytest.raises(InvalidArgument, match=r"has no use here: the run's salts are open; leave --salts out"):
+    with pytest.raises(InvalidArgument, match=r"has no use here: the run's salts are open; leave `salts` out"):
         unlearn(small_run, "class:1", out=tmp_path / "child", data=pictures, salts=tmp_path / "a.salts")
     assert not (tmp_path / "child").exists()
 

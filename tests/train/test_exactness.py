@@ -185,7 +185,7 @@ def test_a_changed_helper_of_the_model_is_seen(
     )
     linecache.clearcache()
     importlib.reload(blocks)
-    with pytest.raises(RunError, match=r"factory .* then, .* now.*use --method retrain"):
+    with pytest.raises(RunError, match=r"factory .* then, .* now.*use `method` retrain"):
         unlearn(base, "subject:someone-01", out=tmp_path / "child", data=pictures)
     for name in [name for name in sys.modules if name.startswith("their_")]:
         sys.modules.pop(name)
@@ -233,7 +233,7 @@ def test_a_model_whose_state_is_lost_with_a_checkpoint_is_neither_replayed_nor_c
     monkeypatch.syspath_prepend(str(tmp_path))
     fields = {"model": "odd_models:late", "epochs": 2, "batch_size": 16, "checkpoint_interval": 4}
     base = train(pictures, out=tmp_path / "base", **fields)
-    with pytest.raises(RunError, match=r"changes 'body.calls' in training.*use --method retrain"):
+    with pytest.raises(RunError, match=r"changes 'body.calls' in training.*use `method` retrain"):
         unlearn(base, "subject:someone-01", out=tmp_path / "child", data=pictures)
 
     def stop(done: int, total: int) -> None:

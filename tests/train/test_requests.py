@@ -63,7 +63,7 @@ def test_a_case_makes_it_a_persons_request_and_is_never_lost(small_run: Run, pic
     run = forget("case-7", "case-9")
     assert (only(run)["initiator"], only(run)["cases"]) == ("person", ["case-7", "case-9"])
     assert only(forget("case-7")) == only(forget()) == only(run)
-    with pytest.raises(RunError, match="was asked for by case-7, case-9, not by case 'case-8': leave --case out"):
+    with pytest.raises(RunError, match="was asked for by case-7, case-9, not by case 'case-8': leave `cases` out"):
         forget("case-8")
     forget(out="own")
     with pytest.raises(RunError, match="was asked for by the owner, not by case 'case-8'"):

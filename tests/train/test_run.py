@@ -193,13 +193,13 @@ def test_continuing_in_another_environment_is_refused(pictures: Dataset, tmp_pat
         train(pictures, progress=stop, **fields)
     run = Run.open_any(tmp_path / "run")
     rewrite(run, environment={**run_json(run)["environment"], "torch": "1.0"})
-    with pytest.raises(RunError, match=r"torch '1.0' then, '.*' now.*choose a new --out"):
+    with pytest.raises(RunError, match=r"torch '1.0' then, '.*' now.*choose a new `out`"):
         train(pictures, **fields)
 
 
 def test_replaying_in_another_environment_is_refused(run: Run, pictures: Dataset, tmp_path: Path) -> None:
     rewrite(run, environment={**run_json(run)["environment"], "processor": "abacus"})
-    with pytest.raises(RunError, match=r"processor 'abacus' then.*use --method retrain"):
+    with pytest.raises(RunError, match=r"processor 'abacus' then.*use `method` retrain"):
         unlearn(run.path, "subject:someone-01", out=tmp_path / "child", data=pictures)
     retrained = unlearn(run.path, "subject:someone-01", method="retrain", out=tmp_path / "again", data=pictures)
     assert str(retrained.guarantee) == "Exact"

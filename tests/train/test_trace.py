@@ -271,7 +271,7 @@ def test_a_trace_is_of_one_kind_from_the_first_step(pictures: Dataset, tmp_path:
     folder = interrupted(pictures, tmp_path / "run", 10, **FIELDS)
     before = traced(folder)
     for mode in (Trace.GRADIENTS, Trace.OFF):
-        with pytest.raises(RunError, match=f"begun with --trace losses, {mode.value} is asked for: .*--trace losses"):
+        with pytest.raises(RunError, match=f"begun with `trace` losses, {mode.value} is asked for: .*`trace` losses"):
             train(pictures, out=folder, trace=mode, **FIELDS)
     assert traced(folder) == before
     done = train(pictures, out=folder, **FIELDS)
@@ -421,9 +421,9 @@ def test_a_parent_with_a_damaged_trace_is_refused(sliced: dict[Trace, Run], pict
         untraced = tmp_path / f"{name}-{words[:5]}-untraced"
         assert unlearn(base, late(base, pictures), out=untraced, data=pictures, trace=Trace.OFF).trace is Trace.OFF
 
-    refused("shard-0.bin", "is shorter than its checkpoints: .* --trace off", lambda path: path.write_bytes(b"short"))
-    refused("epochs-0.bin", "is shorter than its checkpoints: .* --trace off", lambda path: path.write_bytes(b"short"))
-    refused("shard-0.bin", "could not be read .* --trace off", lambda path: path.unlink())
+    refused("shard-0.bin", "is shorter than its checkpoints: .* `trace` off", lambda path: path.write_bytes(b"short"))
+    refused("epochs-0.bin", "is shorter than its checkpoints: .* `trace` off", lambda path: path.write_bytes(b"short"))
+    refused("shard-0.bin", "could not be read .* `trace` off", lambda path: path.unlink())
 
 
 def test_an_approximate_run_has_no_trace(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:

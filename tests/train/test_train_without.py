@@ -188,7 +188,7 @@ def test_it_serves_as_reference_and_may_be_judged(small_run: Run, pictures: Data
         assert mine["name"] in timed or mine == other
     with pytest.raises(InvalidArgument, match="forgot other examples"):
         evaluate(run, [train(pictures, out=tmp_path / "other", without="class:1", **FIELDS)], data=pictures)
-    with pytest.raises(InvalidArgument, match="it has no parent: name the original with --original"):
+    with pytest.raises(InvalidArgument, match="it has no parent: name the original with `original`"):
         evaluate(references[0], references[1:], data=pictures)
     judged = to_plain(evaluate(references[0], references[1:], original=small_run, data=pictures))
     assert judged["method"] is None

@@ -71,6 +71,16 @@ def test_any_check_is_at_most_four_calls_below_verify(monkeypatch: pytest.Monkey
     assert found[: found.index("verify") + 1] == ["look", "run", "carry_out", "_verified", "verify"]
 
 
+def test_the_walk_on_the_page_passes_what_is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## A check in 15 lines")[1]
+    walk = re.findall(r"^- `(src/\S+)`: ((?:`\w+`(?:, )?)+)", page, flags=re.MULTILINE)
+    assert len(walk) == 4
+    for file, names in walk:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(?:def {name}\(|{name}: )", source, flags=re.MULTILINE), f"{file}: {name}"
+
+
 def test_a_check_in_15_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The check of the page, with its row: its finding stands among the others, and it refuses what it should."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -90,6 +90,7 @@ def test_a_solve_is_undecided_and_never_a_crash(name: str, level: Level, tmp_pat
     assert all(
         (finding.outcome, finding.reason) == (Outcome.UNDECIDED, "execution-not-comparable") for finding in open_
     )
+    assert "solved" in {remark.word for remark in verdict.remarks}
     assert list(verdict_lines(verdict))
 
 

@@ -112,7 +112,7 @@ def attest(
     place = found.path.resolve()
     target = place.with_name(f"{place.name}-bundle") if out is None else Path(out)
     if target.exists():
-        raise RunError(f"{target} exists: choose another --out for the bundle, or remove it")
+        raise RunError(f"{target} exists: choose another `out` for the bundle, or remove it")
     office = Office.of(key, log, origin)
     office.check()
     kept = known_heads(office, known_checkpoints)
@@ -123,7 +123,7 @@ def attest(
         _check_committed(first, chain)
         draft = Draft(
             chain=tuple(link.statement if link.envelope is None else link.envelope for link in chain.links),
-            files=_files(found, chain, model=model, checkpoints=checkpoints),
+            files=files_of(found, chain, model=model, checkpoints=checkpoints),
         )
         signed = sign(draft, office.key)
         chain.check_links(signed)
@@ -206,7 +206,7 @@ def _early_note(first: Run, office: Office) -> None:
     if not note.is_file():
         return
     if not (office.log / HEADER).is_file():
-        raise RunError(f"{office.log} holds no log, and {first.path} was committed in one: name that with --log")
+        raise RunError(f"{office.log} holds no log, and {first.path} was committed in one: name that with `log`")
     commit_checkpoint(first, office.key, read_log(office.log))
 
 
@@ -219,12 +219,15 @@ def _check_committed(first: Run, chain: Chain) -> None:
         )
 
 
-def _files(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[str, bytes | Path]:
-    """Everything of a bundle that is no envelope and no proof."""
-    states = chain.record.checkpoints
+def lineage_files(run: Run) -> dict[str, bytes | Path]:
+    """What all bundles of a lineage hold: recipe, leaves, splits and units."""
     found: dict[str, bytes | Path] = {"recipe.json": canonical_json(run.recipe.as_json())}
-    for name in (*LEAVES.values(), ASSIGNMENT, UNITS):
-        found[name] = run.path / name
+    return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
+
+
+def files_of(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[str, bytes | Path]:
+    """Everything of a bundle that is no envelope and no proof."""
+    states, found = chain.record.checkpoints, lineage_files(run)
     if chain.trace is not None:
         found[TRACE] = chain.trace
     if model:
@@ -232,7 +235,7 @@ def _files(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[st
     if checkpoints:
         if states is None:
             raise InvalidArgument(
-                f"{run.path} recorded no states ({run.method} takes steps of its own): leave --checkpoints out"
+                f"{run.path} recorded no states ({run.method} takes steps of its own): leave `checkpoints` out"
             )
         for state in states.states:
             name = f"checkpoints/shard-{state.shard}-step-{state.step:08d}.safetensors"
@@ -245,7 +248,7 @@ def _check_size(signed: Signed) -> None:
     if largest > LIMITS.json_bytes:
         raise RunError(
             f"a record of {largest} bytes exceeds the {LIMITS.json_bytes} that verifiers read: it lists too many "
-            "states; make the run again with a larger --checkpoint-interval"
+            "states; make the run again with a larger `checkpoint_interval`"
         )
 
 

@@ -126,10 +126,10 @@ def _check_beacon(run: Run, commit: Commit, record: RunRecord) -> None:
             Code.BEACON_NOT_AFTER_COMMIT,
             f"{run.path} was trained from a beacon, and no commitment to its data and recipe was signed before"
             + (
-                ": run `expunge train … --commit-only --key FILE` first, then train with --beacon, or train without one"
+                ": commit first, with `commit_only` and `key`, then train with `beacon`, or train without one"
                 if run.told.operation == "train"
-                else " (another training_seed makes another recipe): instead of this retraining, `expunge train … "
-                "--commit-only --key FILE` with that seed, then `expunge train … --without RULE --beacon FILE`"
+                else " (another training_seed makes another recipe): instead of this retraining, commit with that "
+                "seed, `commit_only` and `key`, then train with `without` and `beacon`"
             ),
         )
     if beacon.not_before is not None and beacon.not_before.seconds <= commit.recorded_at.seconds:

@@ -91,7 +91,7 @@ def commit_checkpoint(run: Run, key: SigningKey, log: Log) -> bytes | None:
     if head.size > log.size or log.head(head.size).root != head.root:
         raise RunError(
             f"{path} covers {head.size} entries of log {head.origin}, which are not those of the log given: the "
-            "commitment was entered into another copy of it; name that with --log"
+            "commitment was entered into another copy of it; name that with `log`"
         )
     return note
 
@@ -102,7 +102,7 @@ def _signed_head(note: bytes, key: SigningKey, path: Path, log: Log) -> SignedCh
     except RecordError:
         raise RunError(
             f"{path} is no head of log {log.origin} signed with the key given: the commitment was entered into another "
-            "log, or with another key; name them with --log and --key"
+            "log, or with another key; name them with `log` and `key`"
         ) from None
 
 
@@ -118,7 +118,7 @@ def _opened(path: Path, key: SigningKey) -> Kept | None:
             raise
         raise RunError(
             f"{path} was signed with key {_signer(envelope)[:16]}…, the key given is {key.keyid[:16]}…: one life of a "
-            f"model is signed with one key, so give that one with --key, or {ANEW}"
+            f"model is signed with one key, so give that one with `key`, or {ANEW}"
         ) from None
 
 

@@ -35,8 +35,8 @@ class Office:
         path = Path(key)
         if not path.is_file() and not path.is_dir():
             raise RunError(
-                f"{path} is missing and records are signed with it: make a key with `expunge keygen --out "
-                f"{path.parent}`, or name yours with --key"
+                f"{path} is missing and records are signed with it: make one in {path.parent} with "
+                "`expunge keygen`, or name yours with `key`"
             )
         signing = load_signing_key(path)
         folder = path.parent / "log" if log is None else Path(log)
@@ -45,7 +45,7 @@ class Office:
             if listed is None:
                 raise RunError(
                     f"{folder} holds no log yet and {path.parent / TRUSTED} names none for this key: name the log with "
-                    "--origin, for example example.com/unlearning"
+                    "`origin`, for example example.com/unlearning"
                 )
             origin = listed
         return cls(key=signing, log=folder, origin=origin, listed=listed)
@@ -55,15 +55,15 @@ class Office:
         if (self.log / HEADER).is_file():
             there = read_log(self.log).origin
             if self.origin not in (None, there):
-                raise RunError(f"{self.log} holds the log {there!r}, not {self.origin!r}: choose another --log")
+                raise RunError(f"{self.log} holds the log {there!r}, not {self.origin!r}: choose another `log`")
             self._check_signer(there)
             return
         if self.origin is None:
-            raise RunError(f"{self.log} holds no log yet: name the one to begin with --origin")
+            raise RunError(f"{self.log} holds no log yet: name the one to begin with `origin`")
         check_name(self.origin)
         found = [item.name for item in self.log.iterdir()] if self.log.is_dir() else []
         if self.log.is_file() or any(not name.startswith(".") for name in found):
-            raise RunError(f"{self.log} is no log and not empty: choose another --log")
+            raise RunError(f"{self.log} is no log and not empty: choose another `log`")
 
     def _check_signer(self, origin: str) -> None:
         head = self.log / CHECKPOINT
@@ -73,8 +73,8 @@ class Office:
             open_checkpoint(read_bytes(head, "the log"), [self.key.trusted(origin, Role.LOG)], str(head))
         except RecordError:
             raise RunError(
-                f"{self.log} is signed with another key than {self.key.keyid[:16]}…: name the log's own with --key, "
-                "or another log with --log"
+                f"{self.log} is signed with another key than {self.key.keyid[:16]}…: name the log's own with `key`, "
+                "or another log with `log`"
             ) from None
 
     def notices(self, origin: str) -> tuple[str, ...]:

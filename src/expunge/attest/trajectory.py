@@ -139,8 +139,8 @@ def trace_mode(run: Run) -> TraceMode:
     """What the trace holds of each step; a run without one is refused."""
     if run.trace is Traced.OFF:
         raise RunError(
-            f"{run.path} was made with --trace off, so nothing states what was executed: make the run again with "
-            "--trace losses"
+            f"{run.path} was made with `trace` off, so nothing states what was executed: make the run again with "
+            "`trace` losses"
         )
     return TraceMode(run.trace.value)
 

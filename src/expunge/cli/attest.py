@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, progress_bar, short
+from expunge.cli.shared import print_json, progress_bar, say, short
 
 EXAMPLE = "Example: expunge attest runs/forgot --key keys/private.pem --out bundle"
 
@@ -35,9 +35,12 @@ def attest(
     without_model: Annotated[
         bool, typer.Option("--without-model", help="Leave the weights out of the bundle.")
     ] = False,
-    known_checkpoint: Annotated[
+    known_checkpoints: Annotated[
         list[Path] | None,
-        typer.Option(help="A log/checkpoint that an auditor kept: the bundle proves growth since (repeatable)."),
+        typer.Option(
+            "--known-checkpoint",
+            help="A log/checkpoint that an auditor kept: the bundle proves growth since (repeatable).",
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was signed as JSON.")] = False,
 ) -> None:
@@ -54,7 +57,7 @@ def attest(
             origin=origin,
             checkpoints=checkpoints,
             model=not without_model,
-            known_checkpoints=known_checkpoint or (),
+            known_checkpoints=known_checkpoints or (),
             progress=progress,
         )
     if json:
@@ -64,7 +67,7 @@ def attest(
         f"{len(made.chain)} records, {made.signed} signed now: {made.guarantee.kind.value} is claimed, not verified"
     )
     for notice in made.notices:
-        typer.echo(f"note: {notice}")
+        say(f"note: {notice}")
     typer.echo(f"log {made.origin} with {made.entries} entries")
     typer.echo(f"record {short(made.record.hex())}  key {short(made.keyid)}  bundle {made.bundle}")
     typer.echo(f"check it as others will: expunge verify {made.bundle} --level V1 --keys {key.with_name(TRUSTED)}")

@@ -38,11 +38,10 @@ def audit_demo(
 
     Exit status: 0 if every line came out as documented, 1 if not.
     """
-    from dataclasses import asdict
-
     from rich.console import Console
 
     from expunge.adversary.demo import demonstrate
+    from expunge.records.form import to_plain
     from expunge.report.audit_demo import commands, write_audit_demo
 
     console = Console(emoji=False, highlight=False, stderr=json)
@@ -59,7 +58,7 @@ def audit_demo(
         console.print(f"  {command}", soft_wrap=True, markup=False)
     console.print(f"\npage: {page.resolve()}", soft_wrap=True, markup=False)
     if json:
-        print_json({**asdict(told), "report": str(page)})
+        print_json({**to_plain(told), "report": str(page)})
     raise typer.Exit(0 if told.as_documented else 1)
 
 

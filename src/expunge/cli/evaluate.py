@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, progress_bar
+from expunge.cli.shared import print_json, progress_bar, with_flags
 from expunge.core.values import Figure, Measurement
 from expunge.records.form import to_plain
 
@@ -23,8 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of the run that forgot.")],
-    reference: Annotated[
-        list[Path] | None, typer.Option(help="Folder of a run retrained without the forget set (repeatable).")
+    references: Annotated[
+        list[Path] | None,
+        typer.Option("--reference", help="Folder of a run retrained without the forget set (repeatable)."),
     ] = None,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
@@ -37,7 +38,7 @@ def evaluate(
 
     with progress_bar("measure") as progress:
         evaluation = evaluate_run(
-            run, list(reference or []), original=original, data=data, device=device, out=out, progress=progress
+            run, list(references or []), original=original, data=data, device=device, out=out, progress=progress
         )
     if json:
         print_json(to_plain(evaluation))
@@ -53,14 +54,14 @@ def evaluate(
             shown(probe.unlearned),
             "–" if mean is None else f"{mean:.4g}",
             probe.verdict.word,
-            probe.verdict.detail,
+            with_flags(probe.verdict.detail),
         )
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
     console.print("· printed beside, decides nothing")
     for notice in evaluation.notices:
-        console.print(f"note: {notice}", markup=False)
-    console.print(f"verdict: {evaluation.verdict.word} ({evaluation.verdict.detail})", markup=False)
+        console.print(with_flags(f"note: {notice}"), markup=False)
+    console.print(f"verdict: {evaluation.verdict.word} ({with_flags(evaluation.verdict.detail)})", markup=False)
 
 
 def shown(figure: Figure | None) -> str:

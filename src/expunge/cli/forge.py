@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, progress_bar
+from expunge.cli.shared import print_json, progress_bar, say
 
 EXAMPLE = "Example: expunge forge runs/base --target digit-0042 --method swap --out forged"
 
@@ -90,4 +90,4 @@ def forge(
         print_json(found)
         return
     for line in lines:
-        typer.echo(line)
+        say(line)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, progress_bar, short
+from expunge.cli.shared import progress_bar, say, short
 from expunge.core.errors import InvalidArgument
+from expunge.core.hashing import plain_json
 
 if TYPE_CHECKING:
     from expunge.hygiene.survey import Survey
@@ -79,7 +80,7 @@ def hygiene(
             destroy_listed(found, unrecorded=unrecorded, progress=progress)
         found = look()
     if json:
-        print_json(found.as_json())
+        say(plain_json(found.as_json()).removesuffix("\n"))
     else:
         _show(found)
     raise typer.Exit(_status(found) if status is None else status)
@@ -115,9 +116,9 @@ def _ask(found: Survey, yes: bool, json: bool, unrecorded: bool) -> None:
 def _show(found: Survey) -> None:
     _list(found)
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     for place in found.unseen:
-        typer.echo(f"not looked at: {place}")
+        say(f"not looked at: {place}")
     if found.interrupted:
         typer.echo("a destruction was begun and not finished: give --destroy again")
     declared = found.declared
@@ -147,7 +148,7 @@ def _list(found: Survey) -> None:
             size = f"{_size(holding.bytes)}  " if holding.bytes else ""
             rows = f"{holding.slots} of {forgotten}" if holding.slots <= forgotten else f"{holding.slots}"
             typer.echo(f"  {inner}  {size}{rows} rows{digest}")
-            typer.echo(f"    {holding.what}; {holding.why}")
+            say(f"    {holding.what}; {holding.why}")
 
 
 def _near(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import print_json, say
 from expunge.records.form import to_plain
 from expunge.records.run_file import DataFile
 
@@ -59,7 +59,7 @@ def info(
         ("checkpoints", _interval(told.checkpoint_interval)),
     ):
         if value is not None:
-            typer.echo(f"{name:<18} {value}")
+            say(f"{name:<18} {value}")
 
 
 def _salts(data: DataFile) -> str:

@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from expunge.cli.app import commands
+from expunge.cli.shared import with_flags
 from expunge.core.errors import ExpungeError
 
 # Typer carries its own copy of click or uses the installed one: the class of all usage errors is reached through it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 INTERRUPTED = 130
-VERBS = (
-    "demo",
-    "audit-demo",
-    "train",
-    "info",
-    "tune",
-    "unlearn",
-    "evaluate",
-    "hygiene",
-    "keygen",
-    "attest",
-    "verify",
-    "forge",
-    "report",
-    "methods",
-    "study",
-)
-
-app = typer.Typer(
-    name="expunge",
-    help="Make a trained PyTorch model forget named people's data, and show the work.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from expunge.core.version import __version__
-
-        typer.echo(f"expunge {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
-) -> None:
-    """Make a trained PyTorch model forget named people's data, and show the work."""
-
-
-def _register() -> None:
-    for verb in VERBS:
-        importlib.import_module(f"expunge.cli.{verb.replace('-', '_')}").register(app)
 
 
 def main() -> None:
     """Run the command line. Errors are one sentence and exit status 2; an interrupted job can be continued."""
-    _register()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     console = Console(emoji=False, stderr=True, soft_wrap=True, highlight=False)
     try:
-        status = app(arguments, standalone_mode=False)
+        status = commands()(arguments, standalone_mode=False)
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -89,7 +42,7 @@ def main() -> None:
     except ExpungeError as error:
         if debug:
             raise
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
+        console.print(f"[bold red]error:[/] {escape(with_flags(str(error)))}")
         status = 2
     except OSError as error:
         if debug:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import print_json, with_flags
 
 EXAMPLE = "Example: expunge methods scrub"
 
@@ -56,7 +56,7 @@ def _print_one(row: dict[str, Any]) -> None:
         "aliases": ", ".join(row["aliases"]) or "none",
         "guarantee": row["guarantee"],
         "needs": ", ".join(row["needs"]),
-        "works on": row["task"],
+        "works on": with_flags(row["task"]),
         "costs": row["work"],
         "budget": "10% of the training's work unless --budget says otherwise" if row["budget"] else "none",
         "source": row["citation"] or "none",

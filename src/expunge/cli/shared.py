@@ -8,22 +8,38 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from expunge.cli.app import commands
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import plain_json
 from expunge.core.wording import choice, share
 
-__all__ = ["choice", "flagged", "html_file", "pairs", "print_json", "progress_bar", "share", "short", "with_flags"]
+__all__ = [
+    "choice",
+    "flagged",
+    "html_file",
+    "pairs",
+    "print_json",
+    "progress_bar",
+    "say",
+    "share",
+    "short",
+    "with_flags",
+]
 
 if TYPE_CHECKING:
     from expunge.records.verdict import Verdict
 
 EVERY_SECONDS = 0.1
+ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)`")
+CALL = re.compile(r"`expunge\.([a-z]+)\((.*?)\)`")
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -63,9 +79,35 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
+@cache
+def flags() -> dict[str, str]:
+    """What the command line calls an argument of the library: its flag, or its bare name where it has a place."""
+    return {str(given.name): given.opts[0] for command in commands().commands.values() for given in command.params}
+
+
 def with_flags(text: str) -> str:
-    """A sentence of the library with arguments as the command line has them: `` `noise_key` `` is ``--noise-key``."""
-    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: f"--{found[1].replace('_', '-')}", text)
+    """A sentence of the library as the command line says it: the only place where arguments become flags.
+
+    An argument is `` `noise_key` `` there and ``--noise-key`` here, and a call `` `expunge.train(…, out=FOLDER)` `` is
+    `` `expunge train … --out FOLDER` ``. Whatever else stands in backticks is no argument of a command and stays.
+    """
+    text = CALL.sub(lambda found: f"`expunge {found[1]} {' '.join(map(_typed, _given(found[2])))}`", text)
+    return ARGUMENT.sub(lambda found: flags().get(found[1], found[0]), text)
+
+
+def _given(call: str) -> list[str]:
+    return re.split(r", (?=\w+=)", call)
+
+
+def _typed(given: str) -> str:
+    """``out=FOLDER`` as ``--out FOLDER``, ``destroy=True`` as ``--destroy``; anything without a name as it is."""
+    name, equals, value = given.partition("=")
+    return f"{flags()[name]} {value}".removesuffix(" True") if equals else given
+
+
+def say(text: str) -> None:
+    """A sentence of the library on standard output."""
+    typer.echo(with_flags(text))
 
 
 def flagged(verdict: Verdict) -> Verdict:

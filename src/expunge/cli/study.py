@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import print_json, with_flags
 
 if TYPE_CHECKING:
     from expunge.records.figures import Figure
@@ -89,7 +89,7 @@ def live_view() -> Generator[Heard]:
     console = Console(emoji=False, stderr=True, highlight=False)
 
     def line(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(with_flags(text), markup=False, soft_wrap=True)
 
     if not console.is_terminal:
         yield {"say": line}
@@ -132,7 +132,7 @@ def _print(results: Results, page: Path) -> None:
     cost = results.cost
     for problem in results.problems:
         if problem.status == "failed":
-            console.print(f"failed: {problem.job}: {problem.reason}", markup=False)
+            console.print(with_flags(f"failed: {problem.job}: {problem.reason}"), markup=False)
     console.print(
         f"{cost.jobs} jobs ({cost.reused} computed before, {cost.refused} refused, {cost.failed} failed) "
         f"in {cost.seconds:.0f} s; results {results.digest[:16]}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from expunge.cli.shared import choice, pairs, print_json, progress_bar, short
+from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
 if TYPE_CHECKING:
@@ -30,15 +30,17 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run; the same command continues an interrupted one.")],
     label: Annotated[str | None, typer.Option(help="Column that holds the label.")] = None,
     subject: Annotated[str | None, typer.Option(help="Column that names the person a row belongs to.")] = None,
-    id_column: Annotated[str | None, typer.Option("--id", help="Column that names the row.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column that names the row.")] = None,
     numeric: Annotated[list[str] | None, typer.Option(help="Column to read as numbers (repeatable).")] = None,
     categorical: Annotated[list[str] | None, typer.Option(help="Column to read as categories (repeatable).")] = None,
     text: Annotated[list[str] | None, typer.Option(help="Column to read as text (repeatable).")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
-    part: Annotated[str | None, typer.Option("--split", help="Split of a Hugging Face data set.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a Hugging Face data set.")] = None,
     rows: Annotated[int | None, typer.Option(help="Take only the first so many rows of the data.")] = None,
     model: Annotated[str, typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory.")] = "cnn",
-    model_option: Annotated[list[str] | None, typer.Option(help="name=value for the model (repeatable).")] = None,
+    model_options: Annotated[
+        list[str] | None, typer.Option("--model-option", help="name=value for the model (repeatable).")
+    ] = None,
     task: Annotated[str, typer.Option(help="What is learnt: classification, logistic or squared.")] = "classification",
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
     batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
@@ -104,7 +106,7 @@ def train(
     from expunge.core.errors import InvalidArgument
     from expunge.data.source import Source
     from expunge.data.splits import SplitBy
-    from expunge.models.resolver import model_options
+    from expunge.models import resolver
     from expunge.schedule.recipe import (
         Augmentation,
         Calendar,
@@ -134,12 +136,12 @@ def train(
                 location=source,
                 label=label,
                 subject=subject,
-                id=id_column,
+                id=id,
                 numeric=tuple(numeric or ()),
                 categorical=tuple(categorical or ()),
                 text=tuple(text or ()),
                 image_size=image_size,
-                split=part,
+                split=split,
                 rows=rows,
             ),
             out=out,
@@ -155,7 +157,7 @@ def train(
             beacon=beacon,
             commit_only=commit_only,
             model=model,
-            model_options=model_options(pairs(model_option or [], "--model-option")),
+            model_options=resolver.model_options(pairs(model_options or [], "--model-option")),
             optimiser=Optimiser(
                 name=chosen,
                 rate=default_rate if rate is None else rate,
@@ -195,9 +197,9 @@ def train(
         f"{counts.holdout} holdout) with {work}"
     )
     for notice in run.told.notices or ():
-        typer.echo(f"note: {notice}")
+        say(f"note: {notice}")
     if run.result.exact_refused:
-        typer.echo(f"not exact: {run.result.exact_refused}")
+        say(f"not exact: {run.result.exact_refused}")
     typer.echo(f"weights {short(run.weights_digest)}  guarantee {run.guarantee}  run {out}")
 
 
@@ -223,5 +225,5 @@ def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | N
     else:
         typer.echo(f"signed as record {short(signed.record.hex())}, entry {signed.entries} of log {signed.origin}")
         for notice in signed.notices:
-            typer.echo(f"note: {notice}")
+            say(f"note: {notice}")
     typer.echo(f"train from it with the same command, without --commit-only and with --beacon  run {run.path}")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, progress_bar, share, short
+from expunge.cli.shared import print_json, progress_bar, share, short, with_flags
 from expunge.records.form import to_plain
 from expunge.records.tuning import Attempt, Tuning
 
@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def tune(
     run: Annotated[Path, typer.Argument(help="Folder of the run that requests will be made to.")],
-    method: Annotated[list[str], typer.Option(help="Method to tune (repeatable), or all that have a budget.")],
+    named: Annotated[
+        list[str], typer.Option("--method", help="Method to tune (repeatable), or all that have a budget.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the tuning; the same command continues an interrupted one.")],
     kind: Annotated[
         str | None,
@@ -57,7 +59,7 @@ def tune(
         raise InvalidArgument("--oracle rehearses nothing: leave out --kind, --size and --avoid")
     content = tune_methods(
         run,
-        method,
+        named,
         out=out,
         kind=kind or KIND,
         size=SIZE if size is None else size,
@@ -109,7 +111,7 @@ def _print(tuning: Tuning, out: Path) -> None:
         said.append(f"the {twins} twins took {cost.twins:g} example-steps: made once for a recipe and kind of request")
     said.append(f"trials took {cost.trials:g} example-steps and {cost.scoring:g} for scoring, {cost.seconds:.1f} s")
     for line in said:
-        console.print(line, markup=False)
+        console.print(with_flags(line), markup=False)
     console.print(f"tuning {short(tuning.digest)}  {out / 'tuning.json'}", markup=False)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import choice, pairs, print_json, progress_bar, share, short
+from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, share, short
 from expunge.records.form import to_plain
 from expunge.records.run_file import NothingToTune, TunedFields
 
@@ -41,10 +41,10 @@ def unlearn(
         str, typer.Option(help="What is kept of an exact method's steps: digests of losses, of gradients too, or off.")
     ] = "losses",
     salts: Annotated[Path | None, typer.Option(help="Where the run's salt file lies now, if it moved.")] = None,
-    case: Annotated[
+    cases: Annotated[
         list[str] | None,
         typer.Option(
-            help="Case that asks for it, for the record (repeatable); without one the request is the owner's."
+            "--case", help="Case that asks for it, for the record (repeatable); without one the request is the owner's."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
@@ -79,7 +79,7 @@ def unlearn(
             salts=salts,
             progress=progress,
             tuning=tuning,
-            cases=case or (),
+            cases=cases or (),
         )
     if json:
         print_json(to_plain(made.told))
@@ -93,13 +93,13 @@ def unlearn(
     else:
         typer.echo(f"forgot {told.forgotten} examples by {chosen.name}: {done}")
     if forgetting.stopped:
-        typer.echo(f"stopped: {forgetting.stopped}")
+        say(f"stopped: {forgetting.stopped}")
     for notice in told.notices or ():
-        typer.echo(f"note: {notice}")
+        say(f"note: {notice}")
     for line in _said_of_fields(told.tuning, forgetting.untuned):
-        typer.echo(f"note: {line}")
+        say(f"note: {line}")
     if result.exact_refused:
-        typer.echo(f"not exact: {result.exact_refused}")
+        say(f"not exact: {result.exact_refused}")
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")
 
 

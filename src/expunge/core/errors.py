@@ -9,8 +9,8 @@
     │   └── Diverged           numbers that are none: the same recipe would come to them again
     └── RecordError(code)      evidence that is refused; the code names what was seen
 
-A message is one sentence with the value, the rule, the reason and the way out. The command line prints it and
-exits with status 2; ``--debug`` shows the traceback.
+A message is one sentence with the value, the rule, the reason and the way out. It names arguments in backticks, as
+`` `noise_key` ``; the command line prints it with flags and exits with status 2; ``--debug`` shows the traceback.
 """
 
 from __future__ import annotations

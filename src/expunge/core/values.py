@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Literal
 
@@ -126,10 +126,14 @@ class Supported:
 
 @dataclass(frozen=True)
 class Refuted:
-    """The claim fails by more than the outer margin, at the stated level."""
+    """The claim fails by more than the outer margin, at the stated level.
+
+    ``over_forgotten``: it fails beyond retraining, seen from the original; files say so in the reason alone.
+    """
 
     reason: str
     p: float | None = None
+    over_forgotten: bool = field(default=False, compare=False)
     word: ClassVar[Literal["refuted"]] = "refuted"
 
     @property

@@ -158,7 +158,7 @@ def _numbers(table: Table, name: str, found: Found) -> np.ndarray:
         shown = repr(value) if value.strip() else "an empty cell"
         raise DataError(
             f"{table.where}, {table.place(int(bad[0]))}: column {name!r} holds {shown} where a finite number is needed "
-            f"({len(bad)} such rows): fill it, remove the row, or say --categorical {name}"
+            f"({len(bad)} such rows): fill it, remove the row, or say `categorical` {name}"
         )
     return values
 

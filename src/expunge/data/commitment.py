@@ -79,7 +79,7 @@ def _still_there(salts: Salts, row: int, slot: int) -> bytes:
     if found is None:
         raise DataError(
             f"the salt of row {row} was destroyed in {salts.place}: a forgotten row cannot be committed again; commit "
-            "the data without it under new salts, with --commit-only --salts FILE"
+            "the data without it under new salts, with `commit_only` and `salts` FILE"
         )
     return found
 
@@ -144,7 +144,7 @@ def _alignment(
         if salt is None and not forgotten:
             raise DataError(
                 f"the salt of row {position} was destroyed in {salts.place}, but this run has not forgotten that row: "
-                "open the run that did, or give a salt file that still holds it with --salts FILE"
+                "open the run that did, or give a salt file that still holds it with `salts` FILE"
             )
         steps = dict.fromkeys(possible, _Way.GONE) if forgotten else {}
         for used in possible:
@@ -161,7 +161,7 @@ def _alignment(
                 f"row {position} of the committed data {found}: only rows that were already forgotten may be missing "
                 "(of a person forgotten by subject:NAME all of them, else the training rows named), and every other "
                 "row must be as it was committed, in the same order; give the data that the run was trained on with "
-                f"--data{_other_salts(salts)}"
+                f"`data`{_other_salts(salts)}"
             )
         reached.append(steps)
         possible = list(steps)
@@ -183,7 +183,7 @@ def _other_salts(salts: Salts) -> str:
     """Leaves cannot tell whether it is the row or its salt that differs."""
     if salts.mode is SaltMode.OPEN:
         return ""
-    return f", or, if the data are those, {salts.place} holds the salts of another data set: give its own with --salts"
+    return f", or, if the data are those, {salts.place} holds the salts of another data set: give its own with `salts`"
 
 
 def _seats(assignment: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ from expunge.core.hashing import parse_json, sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
+from expunge.records.document import read_document, write_document
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import read_document, write_document
 
 FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
 RANDOM = re.compile(r"random:(?P<amount>\d{1,20}(?:\.\d{1,20})?)(?P<percent>%?):(?P<seed>\d{1,20})\Z", re.ASCII)
@@ -55,7 +55,7 @@ def read_forget_set(content: bytes) -> ForgetSet:
 def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.ndarray) -> ForgetSet:
     """Resolve one or more rules against the training rows; rows already forgotten are not forgotten twice."""
     if not rules:
-        raise InvalidArgument(f"nothing to forget was named: give --forget with one of {FORMS}")
+        raise InvalidArgument(f"nothing to forget was named: give `forget` with one of {FORMS}")
     chosen = [_slots(rule, train, root, forgotten) for rule in rules]
     slots = np.setdiff1d(np.unique(np.concatenate(chosen)), forgotten)
     if len(slots) == 0:

@@ -68,18 +68,14 @@ def read(
     given = [field.name for field in fields(source) if getattr(source, field.name) not in (None, ())]
     for name in given:
         if name not in FOR_ALL and name not in form.takes:
-            takes = ", ".join(_option(field.name) for field in fields(source) if field.name in form.takes)
+            takes = ", ".join(f"`{field.name}`" for field in fields(source) if field.name in form.takes)
             raise InvalidArgument(
-                f"{_option(name)} {_shown(getattr(source, name))} makes no sense for {source.location} "
+                f"`{name}` {_shown(getattr(source, name))} makes no sense for {source.location} "
                 f"({form.written}), which takes {takes or 'no such option'}: leave it out"
             )
     if form.is_file and not os.path.isfile(source.location):
         raise InvalidArgument(f"data file {source.location} does not exist: check the path")
     return form.read(source, columns, classes)
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _shown(value: Any) -> str:

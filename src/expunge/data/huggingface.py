@@ -79,7 +79,7 @@ def _read(
     rows = rows if count == len(rows) else rows.select(range(count))
     if source.image_size is not None and not any(type(feature).__name__ == IMAGE for feature in rows.features.values()):
         raise InvalidArgument(
-            f"--image-size {source.image_size} makes no sense for {where}, which has no column of images: leave it out"
+            f"`image_size` {source.image_size} makes no sense for {where}, which has no column of images: leave it out"
         )
     plain: Any = rows.with_format("arrow")[:]
     table = Table(
@@ -93,14 +93,14 @@ def _split(found: Any, source: Source) -> Any:
     if not isinstance(found, dict):
         if source.split is not None and source.split != str(found.split):
             raise InvalidArgument(
-                f"--split {source.split} cannot be chosen: {source.location} was saved as one split "
+                f"`split` {source.split} cannot be chosen: {source.location} was saved as one split "
                 f"({found.split or 'without a name'}): leave it out"
             )
         return found
     wanted = source.split or SPLIT
     if wanted not in found:
         raise InvalidArgument(
-            f"{source.location} has no split {wanted!r}: say --split with one of {', '.join(map(str, found))}"
+            f"{source.location} has no split {wanted!r}: say `split` with one of {', '.join(map(str, found))}"
         )
     return found[wanted]
 

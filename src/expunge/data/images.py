@@ -35,7 +35,7 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
     root = Path(source.location)
     if source.subject not in (None, "prefix"):
         raise InvalidArgument(
-            f"--subject {source.subject} cannot be used with a folder of images: it has no columns; say --subject "
+            f"`subject` {source.subject} cannot be used with a folder of images: it has no columns; say `subject` "
             "prefix to take the file name up to its first _ or - as the person, or leave it out"
         )
     paths = _paths(root)
@@ -136,7 +136,7 @@ def _pixels(image: Any, shown: str, column: Column, size: int | None, first: str
     if (image.height, image.width) != (height, width):
         raise DataError(
             f"image {shown} is {image.width}×{image.height} pixels, {first} is {width}×{height}: all need one size, "
-            f"say --image-size N (for example {min(width, height)}) to resize them to N×N"
+            f"say `image_size` N (for example {min(width, height)}) to resize them to N×N"
         )
     return np.asarray(image, dtype=np.uint8)
 
@@ -176,7 +176,7 @@ def _prefix(path: str, root: Path) -> str:
     ends = [at for at in (name.find("_"), name.find("-")) if at > 0]
     if not ends:
         raise DataError(
-            f"image {path} in {root} has no person before a _ or - in its name, which --subject prefix needs: rename "
+            f"image {path} in {root} has no person before a _ or - in its name, which `subject` prefix needs: rename "
             "it like person_1.png"
         )
     return name[: min(ends)]

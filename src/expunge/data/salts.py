@@ -135,7 +135,7 @@ def read_salts(path: Path | str, rows: int) -> SecretSalts:
     if found != rows:
         raise DataError(
             f"salt file {place} holds {found} salts, the committed data have {rows} rows: it belongs to another data "
-            "set; give the right one with --salts FILE"
+            "set; give the right one with `salts` FILE"
         )
     return SecretSalts(place, content)
 
@@ -144,11 +144,11 @@ def salts_of(described: DataFile, moved: Path | str | None = None) -> Salts:
     """The salts of a run, from what run.json says of its data; ``moved`` is where the salt file lies now."""
     if not described.secret:
         if moved is not None:
-            raise InvalidArgument(f"salt file {moved} has no use here: the run's salts are open; leave --salts out")
+            raise InvalidArgument(f"salt file {moved} has no use here: the run's salts are open; leave `salts` out")
         return OPEN
     place = described.salt_file if moved is None else moved
     if place is None:
-        raise DataError("the run's salts are secret and run.json names no file of them: give it with --salts FILE")
+        raise DataError("the run's salts are secret and run.json names no file of them: give it with `salts` FILE")
     return read_salts(place, described.rows)
 
 
@@ -277,12 +277,12 @@ def _content(place: Path) -> bytes:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"could not be read ({error.strerror})"
         raise DataError(
             f"salt file {place} {reason}: without it no row can be checked against its leaf; put it back, or say where "
-            "it is with --salts FILE"
+            "it is with `salts` FILE"
         ) from None
     if not found.startswith(HEADER) or (len(found) - len(HEADER)) % SALT_BYTES:
         raise DataError(
             f"{place} is no salt file, or a damaged one ({len(found)} bytes): it begins with a line "
-            f"{HEADER.decode().strip()!r} and has {SALT_BYTES} bytes for each row; give the right one with --salts FILE"
+            f"{HEADER.decode().strip()!r} and has {SALT_BYTES} bytes for each row; give the right one with `salts` FILE"
         )
     return found[len(HEADER) :]
 

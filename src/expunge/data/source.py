@@ -59,7 +59,7 @@ class Source:
         twice = next((name for at, name in enumerate(named) if name in named[:at]), None)
         if twice is not None:
             raise InvalidArgument(
-                f"column {twice!r} is named more than once among --numeric, --categorical and --text: it is one of them"
+                f"column {twice!r} is named more than once among `numeric`, `categorical` and `text`: it is one of them"
             )
         if self.location != BUILT_IN and not self.location.startswith(BY_NAME) and os.path.exists(self.location):
             object.__setattr__(self, "location", os.path.abspath(self.location))
@@ -75,7 +75,7 @@ class Source:
             return there
         if self.rows > there and not again:
             raise InvalidArgument(
-                f"--rows {self.rows} is more than the {there} rows of {self.location}: ask for at most {there}, or "
+                f"`rows` {self.rows} is more than the {there} rows of {self.location}: ask for at most {there}, or "
                 "leave it out to take all"
             )
         return min(self.rows, there)

@@ -39,7 +39,7 @@ def read_parquet(source: Source, columns: tuple[Column, ...] | None, classes: tu
 def _label(source: Source, table: Table) -> str:
     if source.label is None:
         raise InvalidArgument(
-            f"which column of {table.where} is the label is not said: add --label with one of {table.list_columns()}"
+            f"which column of {table.where} is the label is not said: add `label` with one of {table.list_columns()}"
         )
     return source.label
 

@@ -38,8 +38,8 @@ from expunge.records.declaration import (
     together,
     write_declaration,
 )
+from expunge.records.document import read_document, write_document
 from expunge.records.documents import RECORD, STATES, declared, redacted, state_name
-from expunge.records.form import read_document, write_document
 from expunge.records.holds import Held, Remedy
 from expunge.records.run_file import RunFile
 from expunge.records.scalars import Slots

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from expunge.core.statistics.proportions import proportion
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Direction, Measurement, Undecided
+from expunge.core.values import Direction, Figure, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Rows, Signals, Trial
+from expunge.measure.trial import Answers, Ground, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class RetainAccuracy(Probe):
     quantity = Quantity.FRACTION
     required = True
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        return proportion(model.correct(Rows.RETAIN), direction=self.direction)
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        return proportion(own.of(Rows.RETAIN)["correct"], direction=self.direction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class HoldoutAccuracy(Probe):
     quantity = Quantity.FRACTION
     required = True
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        if len(trial.tested) == 0:
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        if len(ground.tested) == 0:
             return Undecided("no holdout row of a class that stays: needs a larger holdout")
-        return proportion(model.correct(Rows.HOLDOUT)[trial.tested], direction=self.direction)
+        return proportion(own.of(Rows.HOLDOUT)["correct"][ground.tested], direction=self.direction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,5 +49,5 @@ class ForgetAccuracy(Probe):
     role = ProbeRole.FORGETTING
     quantity = Quantity.FRACTION
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        return proportion(model.correct(Rows.FORGET))
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        return proportion(own.of(Rows.FORGET)["correct"])

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.core.values import Direction, Measurement, Undecided
+from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.membership_classifier import MembershipClassifier
-from expunge.measure.trial import Signals, Trial
+from expunge.measure.trial import Answers, Ground
 
 PARTS: tuple[Probe, ...] = (ForgetAccuracy(), RetainAccuracy(), HoldoutAccuracy(), MembershipClassifier())
 
@@ -26,23 +26,24 @@ class AverageGap(Probe):
     role = ProbeRole.FORGETTING
     direction = Direction.LOW
     references_needed = 2
+    reads = ()
+    parts = PARTS
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        own: list[float] = []
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        values: list[float] = []
         theirs: list[list[float]] = []
         for part in PARTS:
-            measured = part.measure(model, trial)
+            measured = own.figures[part]
             if isinstance(measured, Undecided):
                 return Undecided(f"{part.name}: {measured.reason}")
-            own.append(measured.value)
-            values: list[float] = []
+            values.append(measured.value)
+            theirs.append([])
             for reference in others:
-                found = part.measure(reference, trial)
+                found = reference.figures[part]
                 if isinstance(found, Undecided):
                     return Undecided(f"{part.name} of a reference: {found.reason}")
-                values.append(found.value)
-            theirs.append(values)
-        return _gap(np.array(own), np.array(theirs))
+                theirs[-1].append(found.value)
+        return _gap(np.array(values), np.array(theirs))
 
 
 def _gap(own: np.ndarray, theirs: np.ndarray) -> Measurement | Undecided:

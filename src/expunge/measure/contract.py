@@ -1,15 +1,17 @@
-"""The contract of a probe: it measures one model of a trial and does not know which method made it."""
+"""The contract of a probe: arrays in, a figure out; it knows neither the model nor the method that made it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, final
 
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Direction, Measurement, Undecided
-from expunge.measure.trial import Signals, Trial
+from expunge.core.values import Direction, Figure, Undecided
+from expunge.measure.readings import SIGNALS, Reading
+from expunge.measure.trial import Answers, Asked, Ground, Trial
 
 
 class ProbeRole(Enum):
@@ -24,7 +26,8 @@ class ProbeRole(Enum):
 class Probe(ABC):
     """Base of all probes. ``required`` probes decide the trial, the others are printed beside.
 
-    A probe that needs no references (``references_needed`` 0) looks at the model and the trial's rows alone.
+    ``reads`` is all that it is given of a model, beside its figures of the probes that are its ``parts``. A probe that
+    needs no references (``references_needed`` 0) looks at the model and the trial's rows alone.
     """
 
     name: ClassVar[str]
@@ -34,34 +37,42 @@ class Probe(ABC):
     quantity: ClassVar[Quantity | None] = None
     required: ClassVar[bool] = False
     references_needed: ClassVar[int] = 0
+    reads: ClassVar[tuple[Reading, ...]] = (SIGNALS,)
+    parts: ClassVar[tuple[Probe, ...]] = ()
 
     @abstractmethod
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        """The figure of one model. ``others`` are the references without the model itself."""
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        """The figure of one model. ``others`` are the references without the model itself, where they are needed."""
 
     @final
-    def measure(self, model: Signals, trial: Trial) -> Measurement | Undecided:
+    def measure(self, model: Asked, trial: Trial) -> Figure:
         """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
-        if self.references_needed == 0 and self.role is not ProbeRole.COST:  # equal weights may have cost different
-            named = (self, model.weights_digest)
-            if named not in trial.alone:
-                trial.alone[named] = self._measure(model, trial)
-            return trial.alone[named]
-        key = (self, id(model))
-        if key not in trial.measured:
-            trial.measured[key] = self._measure(model, trial)
-        return trial.measured[key]
+        others = tuple(one for one in trial.references if one is not model) if self.references_needed else ()
+        if self.role is ProbeRole.COST:  # equal weights may have cost different
+            return self._measure(model, others, trial)
+        key = (self, trial.ground.digest, model.weights_digest, tuple(one.weights_digest for one in others))
+        if key not in trial.figures:
+            trial.figures[key] = self._measure(model, others, trial)
+        return trial.figures[key]
 
-    def _measure(self, model: Signals, trial: Trial) -> Measurement | Undecided:
-        if not model.finite:
+    def _measure(self, model: Asked, others: tuple[Asked, ...], trial: Trial) -> Figure:
+        if not model.answers.finite.issuperset((SIGNALS, *self.reads)):
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
-        if self.role is ProbeRole.FORGETTING and (reason := trial.unfit()) is not None:
+        if self.role is ProbeRole.FORGETTING and (reason := trial.ground.unfit()) is not None:
             return Undecided(reason)
-        others = tuple(reference for reference in trial.references if reference is not model)
         if len(others) < self.references_needed:
             return Undecided(f"needs {self.references_needed} other references, has {len(others)}")
-        return self.value(model, others, trial)
+        own, *theirs = (
+            one.answers.only(self.reads, {part: part.measure(one, trial) for part in self.parts})
+            for one in (model, *others)
+        )
+        return self.value(own, tuple(theirs), trial.ground)
 
-    def unit(self, trial: Trial) -> float | None:
+    def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit of the tolerances means; None where it is 1."""
         return None
+
+
+def readings_of(probes: Sequence[type[Probe]]) -> tuple[Reading, ...]:
+    """All that some probes read; a task's signals always, which guards look at."""
+    return tuple(dict.fromkeys((SIGNALS, *(reading for probe in probes for reading in probe.reads))))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expunge.core.values import Direction, Measurement, Undecided
+from expunge.core.values import Direction, Figure, Measurement
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Signals, Trial
+from expunge.measure.trial import Answers, Ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +17,10 @@ class ExampleSteps(Probe):
     role = ProbeRole.COST
     direction = Direction.LOW
     scale = "example-steps"
+    reads = ()
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        return _single(model.example_steps, self.scale)
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        return _single(own.example_steps, self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,10 @@ class Seconds(Probe):
     role = ProbeRole.COST
     direction = Direction.LOW
     scale = "seconds"
+    reads = ()
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        return _single(model.seconds, self.scale)
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        return _single(own.seconds, self.scale)
 
 
 def _single(value: float, scale: str) -> Measurement:

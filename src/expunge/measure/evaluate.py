@@ -11,18 +11,20 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_text
-from expunge.core.hashing import canonical_json, sha256, slot_bytes
+from expunge.core.hashing import sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Empirical, Exact, Measurement, Progress, Undecided
+from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
+from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
-from expunge.measure import PROBES
-from expunge.measure.beliefs import Beliefs, ReadBeliefs, read_beliefs
-from expunge.measure.judgement import Judgement, Reading, judge
-from expunge.measure.trial import Rows, Signals, Trial, probe_seed, split_holdout
+from expunge.measure import PROBES, Probe
+from expunge.measure.contract import readings_of
+from expunge.measure.judgement import Judged, Judgement, judge
+from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
+from expunge.measure.trial import Answers, Asked, Ground, Rows, Trial, probe_seed, split_holdout
+from expunge.records.document import seal, write_document
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
-from expunge.records.form import seal, to_plain, write_document
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
@@ -30,7 +32,6 @@ from expunge.train.training import find_device
 
 LEVEL = 0.95
 SHOWN = 24
-Known = dict[bytes, dict[tuple[object, str], Measurement | Undecided]]
 
 
 def evaluate(
@@ -42,32 +43,27 @@ def evaluate(
     device: str | None = None,
     out: Path | str | None = None,
     progress: Progress | None = None,
-    beliefs: ReadBeliefs | None = None,
-    known: Known | None = None,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder.
 
-    ``beliefs`` says what a run's model answers, where somebody has asked it already. ``known`` keeps what is found of
-    single models from one evaluation to the next: references of many trials on the same rows are measured once.
+    ``kept`` holds what models answered and what was found of them, from one evaluation to the next: references of many
+    trials on the same rows are asked and measured once.
     """
     unlearned = _opened(run)
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
         raise InvalidArgument(
-            f"--out {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
+            f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
         )
     forget = unlearned.forget_set
     first = unlearned.parent if original is None else _original(unlearned, _opened(original))
     retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
     rows = unlearned.data(data)
-
-    def ask(model: Run) -> Beliefs:
-        return read_beliefs(model, rows, find_device(device or unlearned.told.device))
-
     with pinned(unlearned.recipe):
-        trial = _trial(unlearned, first, retrained, forget.slots, rows, beliefs or ask, flags, progress, known)
-        judged = judge(trial, [probe() for probe in PROBES])
-    evaluation = _evaluation(unlearned, trial, judged, rows[Split.TRAIN])
+        trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
+        (judged,) = judge(trial, [probe() for probe in PROBES])
+    evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
 
@@ -80,12 +76,12 @@ def _original(unlearned: Run, original: Run) -> Run:
     """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
     before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
     if original.told.dataset_root != unlearned.told.dataset_root:
-        raise InvalidArgument(f"--original {original.path} was trained on other data: its root differs")
+        raise InvalidArgument(f"`original` {original.path} was trained on other data: its root differs")
     if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
-        raise InvalidArgument(f"--original {original.path} has another recipe than {unlearned.path}")
+        raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
     if not np.array_equal(original.tombstones, before):
         raise InvalidArgument(
-            f"--original {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
+            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
             f"were {len(before)}: name the run that was unlearned"
         )
     return original
@@ -102,7 +98,7 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
         if reference.told.tombstones != unlearned.told.tombstones:
             raise InvalidArgument(
                 f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
-                "--forget"
+                "`forget`"
             )
         if not reference.told.recorded:
             raise InvalidArgument(
@@ -128,75 +124,115 @@ def _factory(run: Run) -> str | None:
     return (run.told.environment or {}).get("factory")
 
 
-def _trial(
-    unlearned: Run,
+def trial_of(
+    unlearned: Sequence[Run],
     original: Run,
-    references: list[Run],
-    forgotten: np.ndarray,
+    references: Sequence[Run],
     rows: Mapping[Split, Dataset],
-    beliefs: ReadBeliefs,
-    flags: tuple[str, ...],
-    progress: Progress | None,
-    known: Known | None,
+    probes: Sequence[type[Probe]] = PROBES,
+    *,
+    device: str | None = None,
+    flags: tuple[str, ...] = (),
+    progress: Progress | None = None,
+    kept: Kept | None = None,
 ) -> Trial:
+    """Ask all models what the probes read. Unlearned runs answer one request; call it pinned to their recipe.
+
+    No model is opened of which ``kept`` knows the answers. ``flags`` must be said of every unlearned run.
+    """
+    run = unlearned[0]
+    forgotten = run.forget_set.slots
+    for other in unlearned[1:]:
+        if other.told.dataset_root != run.told.dataset_root or not np.array_equal(other.forget_set.slots, forgotten):
+            raise InvalidArgument(f"{other.path} answers another request than {run.path}: a trial is of one request")
     train, holdout = rows[Split.TRAIN], rows[Split.HOLDOUT]
     if not train.present[forgotten].all():
         gone = int((~train.present[forgotten]).sum())
         raise DataError(
             f"{gone} of {len(forgotten)} forgotten rows are no longer in the data: an evaluation must see them; give "
-            "the data as they were with --data"
+            "the data as they were with `data`"
         )
-    retained = np.setdiff1d(np.arange(len(train)), unlearned.tombstones)
-    seed = probe_seed(unlearned.root)
-    kept = _holdout_rows(train, holdout, unlearned.tombstones)
-    if len(kept) == 0:
+    retained = np.setdiff1d(np.arange(len(train)), run.tombstones)
+    held_out = _holdout_rows(train, holdout, run.tombstones)
+    if len(held_out) == 0:
         raise DataError("no holdout row is left: an evaluation needs rows that were never trained on")
     dropped = _dropped_classes(train, retained, forgotten)
-    attack, scored = split_holdout(seed, len(kept))
-    slots = {Rows.FORGET: forgotten, Rows.RETAIN: retained, Rows.HOLDOUT: kept}
+    seed, looked = probe_seed(run.root), rows_digest(run, rows)
+    attack, scored = split_holdout(seed, len(held_out))
+    slots = {
+        Rows.FORGET: (Split.TRAIN, forgotten),
+        Rows.RETAIN: (Split.TRAIN, retained),
+        Rows.HOLDOUT: (Split.HOLDOUT, held_out),
+    }
+    readings = readings_of(probes)
+    total, asked = len(unlearned) + len(references) + 1, 0
 
-    read = 0
-
-    def signals(run: Run) -> Signals:
-        nonlocal read
-        asked = beliefs(run)
-        logits = {where: (asked.holdout if where is Rows.HOLDOUT else asked.train)[slots[where]] for where in Rows}
-        read += 1
+    def ask(model: Run) -> Asked:
+        nonlocal asked
+        answered = _answered(model, readings, rows, looked, device or run.told.device, kept)
+        asked += 1
         if progress is not None:
-            progress(read, len(references) + 2)
-        labels = {where: (holdout if where is Rows.HOLDOUT else train).labels[slots[where]] for where in Rows}
-        return Signals(
-            weights_digest=run.weights_digest,
-            lineage_seed=run.lineage_seed,
-            logits=logits,
-            labels=labels,
-            example_steps=run.result.example_steps,
-            seconds=run.result.seconds,
+            progress(asked, total)
+        return Asked(
+            weights_digest=model.weights_digest,
+            lineage_seed=model.lineage_seed,
+            answers=Answers(
+                read={
+                    reading: {
+                        where: {name: values[at] for name, values in told[split].items()}
+                        for where, (split, at) in slots.items()
+                    }
+                    for reading, told in answered.items()
+                },
+                example_steps=model.result.example_steps,
+                seconds=model.result.seconds,
+            ),
         )
 
-    tuning_flags, unsupportable = _tuning(unlearned)
+    def ask_unlearned(model: Run) -> Asked:
+        said, unsupportable = _tuning(model)
+        exact = isinstance(model.guarantee, Exact)
+        return replace(ask(model), exact=exact, flags=flags + said, unsupportable=unsupportable)
+
     return Trial(
-        original=signals(original),
-        unlearned=signals(unlearned),
-        references=tuple(signals(reference) for reference in references),
-        attack=attack,
-        scored=scored,
-        tested=np.flatnonzero(~np.isin(holdout.labels[kept], dropped)),
-        seed=seed,
-        duplicates=_duplicates(train, forgotten, retained),
-        excluded_holdout=len(holdout) - len(kept),
-        dropped_classes=tuple(str(train.classes[index]) for index in dropped),
-        exact=isinstance(unlearned.guarantee, Exact),
-        flags=flags + tuning_flags,
-        unsupportable=unsupportable,
-        alone={} if known is None else known.setdefault(_rows_digest(unlearned, forgotten, retained, kept), {}),
+        original=ask(original),
+        unlearned=tuple(ask_unlearned(model) for model in unlearned),
+        references=tuple(ask(reference) for reference in references),
+        ground=Ground(
+            labels={where: rows[split].labels[at] for where, (split, at) in slots.items()},
+            attack=attack,
+            scored=scored,
+            tested=np.flatnonzero(~np.isin(holdout.labels[held_out], dropped)),
+            seed=seed,
+            digest=sha256(looked, *(sha256(slot_bytes(at)) for _, at in slots.values())),
+            duplicates=_duplicates(train, forgotten, retained),
+            excluded_holdout=len(holdout) - len(held_out),
+            dropped_classes=tuple(str(train.classes[index]) for index in dropped),
+        ),
+        figures={} if kept is None else kept.figures,
     )
 
 
-def _rows_digest(run: Run, *slots: np.ndarray) -> bytes:
-    """Which rows are looked at, in which role."""
-    roots = canonical_json(to_plain(run.told.data.roots))  # the holdout's too: it may be another beside equal rows
-    return sha256(sha256(roots), *(sha256(slot_bytes(found)) for found in slots))
+def _answered(
+    run: Run,
+    readings: Sequence[Reading],
+    rows: Mapping[Split, Dataset],
+    looked: bytes,
+    device: str,
+    kept: Kept | None,
+) -> dict[Reading, Answered]:
+    """What a run's model answers; it is opened for what was not kept."""
+    found: dict[Reading, Answered] = {}
+    if kept is not None:
+        told = {reading: kept.readings.get((reading, run.weights_digest, looked)) for reading in readings}
+        found = {reading: answered for reading, answered in told.items() if answered is not None}
+    missing = [reading for reading in readings if reading not in found]
+    if missing:
+        for reading, answered in read(run, missing, rows, find_device(device)).items():
+            found[reading] = answered
+            if kept is not None:
+                kept.readings[reading, run.weights_digest, looked] = answered
+    return found
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
@@ -241,72 +277,72 @@ def _duplicates(train: Dataset, forgotten: np.ndarray, retained: np.ndarray) -> 
     return sum(content(int(slot)) in staying for slot in forgotten)
 
 
-def _evaluation(run: Run, trial: Trial, judged: Judgement, train: Dataset) -> Evaluation:
+def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, train: Dataset) -> Evaluation:
     guarantee = run.guarantee
     if isinstance(guarantee, Empirical) and judged.passed:
         guarantee = Empirical(judged.passed, LEVEL)
-    forgotten = trial.count(Rows.FORGET)
+    ground = trial.ground
+    forgotten = ground.count(Rows.FORGET)
     return seal(
         Evaluation(
             weights_digest=run.weights_digest,
             method=run.method,
-            forget=Forgotten(examples=forgotten, share=forgotten / len(train), rules=run.forget_set.rules),
+            forget=Forgotten(examples=forgotten, share=forgotten / len(train), rules=forget.rules),
             trial=Looked(
                 forget=forgotten,
-                retain=trial.count(Rows.RETAIN),
-                holdout=trial.count(Rows.HOLDOUT),
-                attack=len(trial.attack),
-                scored=len(trial.scored),
-                excluded_holdout=trial.excluded_holdout,
-                duplicates=trial.duplicates,
-                dropped_classes=trial.dropped_classes,
+                retain=ground.count(Rows.RETAIN),
+                holdout=ground.count(Rows.HOLDOUT),
+                attack=len(ground.attack),
+                scored=len(ground.scored),
+                excluded_holdout=ground.excluded_holdout,
+                duplicates=ground.duplicates,
+                dropped_classes=ground.dropped_classes,
             ),
             original=_compared(trial.original, lineage=False),
             references=tuple(_compared(reference, lineage=True) for reference in trial.references),
-            probes=tuple(_probed(reading, trial) for reading in judged.readings),
+            probes=tuple(_probed(one, trial) for one in judged.probes),
             guards=judged.guards,
             notices=judged.notices,
             verdict=judged.verdict,
             guarantee=guarantee,
-            examples=_examples(trial, run, train),
+            examples=_examples(trial, trial.unlearned[0], forget.slots, train),
             tolerances_version=TOLERANCES_VERSION,
         )
     )
 
 
-def _compared(signals: Signals, *, lineage: bool) -> Compared:
+def _compared(model: Asked, *, lineage: bool) -> Compared:
     return Compared(
-        weights_digest=signals.weights_digest,
-        lineage_seed=signals.lineage_seed if lineage else None,
-        example_steps=signals.example_steps,
-        seconds=signals.seconds,
+        weights_digest=model.weights_digest,
+        lineage_seed=model.lineage_seed if lineage else None,
+        example_steps=model.answers.example_steps,
+        seconds=model.answers.seconds,
     )
 
 
-def _probed(reading: Reading, trial: Trial) -> Probed:
+def _probed(judged: Judged, trial: Trial) -> Probed:
     return Probed(
-        name=reading.probe.name,
-        role=reading.probe.role.value,
-        required=reading.required,
-        direction=reading.probe.direction.value,
-        scale=reading.probe.scale,
-        one_unit=reading.probe.unit(trial),
-        summary=(reading.probe.__doc__ or "").strip().splitlines()[0],
-        original=reading.original,
-        unlearned=reading.unlearned,
-        references=reading.references,
-        reference_mean=reading.reference_mean,
-        verdict=reading.verdict,
+        name=judged.probe.name,
+        role=judged.probe.role.value,
+        required=judged.required,
+        direction=judged.probe.direction.value,
+        scale=judged.probe.scale,
+        one_unit=judged.probe.unit(tuple(reference.answers for reference in trial.references)),
+        summary=(judged.probe.__doc__ or "").strip().splitlines()[0],
+        original=judged.original,
+        unlearned=judged.unlearned,
+        references=judged.references,
+        reference_mean=judged.reference_mean,
+        verdict=judged.verdict,
     )
 
 
-def _examples(trial: Trial, run: Run, train: Dataset) -> tuple[Shown, ...]:
+def _examples(trial: Trial, asked: Asked, slots: np.ndarray, train: Dataset) -> tuple[Shown, ...]:
     """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
-    slots = run.forget_set.slots
-    chosen = np.sort(stable_order(Stream(trial.seed, "probe/shown").words(len(slots)))[:SHOWN])
-    before, after = trial.original.confidence(Rows.FORGET), trial.unlearned.confidence(Rows.FORGET)
+    chosen = np.sort(stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))[:SHOWN])
+    before, after = trial.original.answers.confidence(Rows.FORGET), asked.answers.confidence(Rows.FORGET)
     retrained = (
-        np.mean([reference.confidence(Rows.FORGET) for reference in trial.references], axis=0)
+        np.mean([reference.answers.confidence(Rows.FORGET) for reference in trial.references], axis=0)
         if trial.references
         else None
     )

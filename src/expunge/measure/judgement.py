@@ -1,13 +1,13 @@
 """Guards first, then verdicts: what a trial's figures are worth.
 
 Every guard looks for a way to seem forgotten without being so. Which probes can see anything here is decided from the
-original and the references alone, before the unlearned model is opened.
+original and the references alone, before the unlearned model is looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from expunge.core.statistics.comparison import LEVEL, Comparison
 from expunge.core.statistics.equivalence import MINIMUM, compare
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.statistics.tolerances import Scope
-from expunge.core.values import Measurement, Refuted, Supported, Undecided, Verdict
+from expunge.core.values import Figure, Measurement, Refuted, Supported, Undecided, Verdict
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.mean_margin import MeanMargin
-from expunge.measure.trial import Trial
+from expunge.measure.readings import SIGNALS
+from expunge.measure.trial import Asked, Trial
 from expunge.records.evaluation import Guard
 
 FEWEST_FORGETTING_PROBES = 2
@@ -27,13 +28,13 @@ MOST_REFUTED_REFERENCES = 0.05
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One probe over all models of a trial."""
+class Judged:
+    """One probe over an unlearned run, its original and all references."""
 
     probe: Probe
-    original: Measurement | Undecided
-    unlearned: Measurement | Undecided
-    references: tuple[Measurement | Undecided, ...]
+    original: Figure
+    unlearned: Figure
+    references: tuple[Figure, ...]
     verdict: Verdict
     required: bool
 
@@ -46,46 +47,50 @@ class Reading:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Readings, guards, notices, and the trial's verdict."""
+    """What the probes, the guards and the notices say of one unlearned run, and its verdict."""
 
-    readings: tuple[Reading, ...]
+    probes: tuple[Judged, ...]
     guards: tuple[Guard, ...]
     notices: tuple[str, ...]
     verdict: Verdict
 
     @property
     def passed(self) -> tuple[str, ...]:
-        """Names of the required probes, if the whole trial is Supported; else nothing was passed."""
+        """Names of the required probes, if the whole run is Supported; else nothing was passed."""
         if not isinstance(self.verdict, Supported):
             return ()
-        return tuple(reading.probe.name for reading in self.readings if reading.required)
+        return tuple(judged.probe.name for judged in self.probes if judged.required)
 
 
-def judge(trial: Trial, probes: Sequence[Probe]) -> Judgement:
-    """Measure every probe on every model, apply the guards, and conclude."""
-    collapse = _collapse(trial)
-    same = _same_weights(trial)
+def judge(trial: Trial, probes: Sequence[Probe]) -> tuple[Judgement, ...]:
+    """Measure every probe on every model, apply the guards, and conclude: for each unlearned run by itself."""
+    return tuple(_judge(trial, run, probes) for run in trial.unlearned)
+
+
+def _judge(trial: Trial, run: Asked, probes: Sequence[Probe]) -> Judgement:
+    collapse = _collapse(trial, run)
+    same = _same_weights(trial, run)
     guards = [collapse, same]
-    readings: list[Reading] = []
+    found: list[Judged] = []
     p_values: dict[str, float] = {}
     for probe in probes:
-        reading, comparison, controls = _read(probe, trial)
+        judged, comparison, controls = _judged(probe, trial, run)
         guards.extend(controls)
         if collapse.fired:
-            reading = _collapsed(reading)
-        elif comparison is not None and reading.required:
+            judged = _collapsed(judged)
+        elif comparison is not None and judged.required:
             p_values[probe.name] = comparison.refutation_p
-        readings.append(reading)
-    guards.append(_over_forgetting(readings))
+        found.append(judged)
+    guards.append(_over_forgetting(found))
     return Judgement(
-        readings=tuple(readings),
+        probes=tuple(found),
         guards=tuple(guards),
-        notices=_notices(trial, guards),
-        verdict=_conclude(trial, readings, p_values, collapse, same),
+        notices=_notices(trial, run, guards),
+        verdict=_conclude(run, found, p_values, collapse, same),
     )
 
 
-def _read(probe: Probe, trial: Trial) -> tuple[Reading, Comparison | None, list[Guard]]:
+def _judged(probe: Probe, trial: Trial, run: Asked) -> tuple[Judged, Comparison | None, list[Guard]]:
     original = probe.measure(trial.original, trial)
     references = tuple(probe.measure(reference, trial) for reference in trial.references)
     controls: list[Guard] = []
@@ -93,7 +98,7 @@ def _read(probe: Probe, trial: Trial) -> tuple[Reading, Comparison | None, list[
     if probe.required and probe.role is ProbeRole.FORGETTING and len(references) >= MINIMUM:
         controls = _controls(probe, trial, original, references)
         blind = next((guard.detail for guard in controls if guard.fired), None)
-    unlearned = probe.measure(trial.unlearned, trial)
+    unlearned = probe.measure(run, trial)
     comparison = _compare(probe, trial, unlearned, references)
     verdict: Verdict
     if probe.quantity is None:
@@ -106,14 +111,14 @@ def _read(probe: Probe, trial: Trial) -> tuple[Reading, Comparison | None, list[
         verdict = _sided(comparison, _compare(probe, trial, original, references), probe)
     found = comparison if isinstance(comparison, Comparison) else None
     required = probe.required and blind is None
-    return Reading(probe, original, unlearned, references, verdict, required), found, controls
+    return Judged(probe, original, unlearned, references, verdict, required), found, controls
 
 
 def _compare(
     probe: Probe,
     trial: Trial,
-    model: Measurement | Undecided,
-    references: tuple[Measurement | Undecided, ...],
+    model: Figure,
+    references: tuple[Figure, ...],
 ) -> Comparison | Undecided:
     if probe.quantity is None:
         return Undecided("printed beside, not judged")
@@ -122,7 +127,7 @@ def _compare(
     values = _values(references)
     if isinstance(values, Undecided):
         return values
-    unit = probe.unit(trial)
+    unit = probe.unit(tuple(reference.answers for reference in trial.references))
     if unit is None and probe.scale == "margin":
         return Undecided("the references' margins do not vary over the forget examples: needs other references")
     # Every model was read on the same examples, so their luck is shared; it is all there is where references agree.
@@ -131,7 +136,7 @@ def _compare(
     return compare([model.value], values, probe.quantity, Scope.RUN, examples=examples if still else None, unit=unit)
 
 
-def _values(references: Sequence[Measurement | Undecided]) -> list[float] | Undecided:
+def _values(references: Sequence[Figure]) -> list[float] | Undecided:
     values: list[float] = []
     for reference in references:
         if isinstance(reference, Undecided):
@@ -145,8 +150,8 @@ def _values(references: Sequence[Measurement | Undecided]) -> list[float] | Unde
 def _controls(
     probe: Probe,
     trial: Trial,
-    original: Measurement | Undecided,
-    references: tuple[Measurement | Undecided, ...],
+    original: Figure,
+    references: tuple[Figure, ...],
 ) -> list[Guard]:
     """Can this probe see anything here? It must refute the original and leave honest retrainings alone."""
     comparison = _compare(probe, trial, original, references)
@@ -180,7 +185,7 @@ def _controls(
     return [*found, *_negative_control(probe, trial, references)]
 
 
-def _negative_control(probe: Probe, trial: Trial, references: tuple[Measurement | Undecided, ...]) -> list[Guard]:
+def _negative_control(probe: Probe, trial: Trial, references: tuple[Figure, ...]) -> list[Guard]:
     """Each reference against the others: honest retrainings must not be refuted."""
     if len(references) <= MINIMUM:
         detail = f"{probe.name}: not possible with {len(references)} references, needs {MINIMUM + 1}"
@@ -206,15 +211,15 @@ def _sided(comparison: Comparison, original: Comparison | Undecided, probe: Prob
         and isinstance(original, Comparison)
         and original.runs.value * comparison.runs.value < 0
     ):
-        return Refuted(f"over-forgotten: {verdict.reason}", verdict.p)
+        return Refuted(f"over-forgotten: {verdict.reason}", verdict.p, over_forgotten=True)
     return verdict
 
 
-def _collapse(trial: Trial) -> Guard:
+def _collapse(trial: Trial, run: Asked) -> Guard:
     probe = HoldoutAccuracy()
-    own = probe.measure(trial.unlearned, trial)
+    own = probe.measure(run, trial)
     if isinstance(own, Undecided):
-        return Guard(name="collapse", fired=not trial.unlearned.finite, detail=own.reason)
+        return Guard(name="collapse", fired=SIGNALS not in run.answers.finite, detail=own.reason)
     found = [probe.measure(reference, trial) for reference in trial.references]
     values = [item.value for item in found if isinstance(item, Measurement)]
     if not values:
@@ -223,81 +228,76 @@ def _collapse(trial: Trial) -> Guard:
     least = float(np.mean(values)) - max(0.05, 5 * spread)
     if own.value < least:
         return Guard(name="collapse", fired=True, detail=f"test accuracy {own.value:.3f} lies below {least:.3f}")
-    classes = float(np.mean([reference.effective_classes for reference in trial.references]))
-    if trial.unlearned.effective_classes < classes / 2:
-        detail = f"{trial.unlearned.effective_classes:.1f} effective classes, the references have {classes:.1f}"
+    classes = float(np.mean([reference.answers.effective_classes for reference in trial.references]))
+    if run.answers.effective_classes < classes / 2:
+        detail = f"{run.answers.effective_classes:.1f} effective classes, the references have {classes:.1f}"
         return Guard(name="collapse", fired=True, detail=detail)
     return Guard(name="collapse", fired=False, detail=f"test accuracy {own.value:.3f} is not below {least:.3f}")
 
 
-def _collapsed(reading: Reading) -> Reading:
-    verdict: Verdict = (
-        Refuted("collapsed") if reading.probe.role is ProbeRole.UTILITY else Undecided("collapsed: utility is gone")
-    )
-    if reading.probe.role is ProbeRole.COST:
-        verdict = reading.verdict
-    return Reading(reading.probe, reading.original, reading.unlearned, reading.references, verdict, reading.required)
+def _collapsed(judged: Judged) -> Judged:
+    if judged.probe.role is ProbeRole.COST:
+        return judged
+    if judged.probe.role is ProbeRole.UTILITY:
+        return replace(judged, verdict=Refuted("collapsed"))
+    return replace(judged, verdict=Undecided("collapsed: utility is gone"))
 
 
-def _same_weights(trial: Trial) -> Guard:
-    same = trial.unlearned.weights_digest == trial.original.weights_digest
+def _same_weights(trial: Trial, run: Asked) -> Guard:
+    same = run.weights_digest == trial.original.weights_digest
     detail = "the weights are the original's, bit for bit" if same else "the weights differ from the original's"
-    return Guard(name="same weights", fired=same and not trial.exact, detail=detail)
+    return Guard(name="same weights", fired=same and not run.exact, detail=detail)
 
 
-def _over_forgetting(readings: Sequence[Reading]) -> Guard:
+def _over_forgetting(found: Sequence[Judged]) -> Guard:
     over = [
-        reading.probe.name
-        for reading in readings
-        if isinstance(reading.verdict, Refuted) and reading.verdict.reason.startswith("over-forgotten")
+        judged.probe.name for judged in found if isinstance(judged.verdict, Refuted) and judged.verdict.over_forgotten
     ]
     return Guard(name="over-forgetting", fired=bool(over), detail=", ".join(over) or "no probe lies beyond retraining")
 
 
-def _notices(trial: Trial, guards: Sequence[Guard]) -> tuple[str, ...]:
-    notices = list(trial.flags)
+def _notices(trial: Trial, run: Asked, guards: Sequence[Guard]) -> tuple[str, ...]:
+    notices = list(run.flags)
     if len(trial.references) < MINIMUM:
         notices.append(f"{len(trial.references)} references: a verdict needs {MINIMUM}, values are not calibrated")
-    if any(reference.weights_digest == trial.unlearned.weights_digest for reference in trial.references):
+    if any(reference.weights_digest == run.weights_digest for reference in trial.references):
         notices.append("the weights are bit for bit those of a retrained reference")
-    if trial.excluded_holdout:
-        notices.append(f"{trial.excluded_holdout} holdout rows of forgotten subjects are left out")
-    if trial.dropped_classes:
-        notices.append(f"test accuracy leaves out the forgotten classes {', '.join(trial.dropped_classes)}")
+    if trial.ground.excluded_holdout:
+        notices.append(f"{trial.ground.excluded_holdout} holdout rows of forgotten subjects are left out")
+    if trial.ground.dropped_classes:
+        notices.append(f"test accuracy leaves out the forgotten classes {', '.join(trial.ground.dropped_classes)}")
     left = sorted({guard.detail.split(":", 1)[0] for guard in guards if guard.fired and ":" in guard.detail})
     if left:
         notices.append(f"not in the required list here: {', '.join(left)}")
     return tuple(notices)
 
 
-def _conclude(
-    trial: Trial, readings: Sequence[Reading], p_values: dict[str, float], collapse: Guard, same: Guard
-) -> Verdict:
+def _conclude(run: Asked, found: Sequence[Judged], p_values: dict[str, float], collapse: Guard, same: Guard) -> Verdict:
     if collapse.fired:
         return Refuted(f"collapsed: {collapse.detail}")
     if same.fired:
         return Refuted(f"same weights: {same.detail}")
     if p_values:
         for name, p in zip(p_values, holm(list(p_values.values())), strict=True):
-            reading = next(item for item in readings if item.probe.name == name)
-            if p <= LEVEL and isinstance(reading.verdict, Refuted):
-                return Refuted(f"{name}: {reading.verdict.reason}", float(p))
-    required = [reading for reading in readings if reading.required]
-    undecided = [reading for reading in required if not isinstance(reading.verdict, Supported)]
+            judged = next(item for item in found if item.probe.name == name)
+            if p <= LEVEL and isinstance(judged.verdict, Refuted):
+                return Refuted(f"{name}: {judged.verdict.reason}", float(p))
+    required = [judged for judged in found if judged.required]
+    undecided = [judged for judged in required if not isinstance(judged.verdict, Supported)]
     if undecided:
         first = undecided[0]
         reason = first.verdict.reason if isinstance(first.verdict, Undecided | Refuted) else ""
         more = f" (and {len(undecided) - 1} more)" if len(undecided) > 1 else ""
         return Undecided(f"{first.probe.name}: {reason}{more}")
-    forgetting = [reading for reading in required if reading.probe.role is ProbeRole.FORGETTING]
+    forgetting = [judged for judged in required if judged.probe.role is ProbeRole.FORGETTING]
     if len(forgetting) < FEWEST_FORGETTING_PROBES or not any(
-        isinstance(reading.probe, MeanMargin) for reading in forgetting
+        isinstance(judged.probe, MeanMargin) for judged in forgetting
     ):
         return Undecided(
             f"{len(forgetting)} forgetting probes can see anything here: {FEWEST_FORGETTING_PROBES} are needed, the "
             "mean margin among them"
         )
-    if trial.unsupportable is not None:
-        return Undecided(trial.unsupportable)
-    worst = max((reading.verdict.p for reading in required if isinstance(reading.verdict, Supported)), default=1.0)
+    if run.unsupportable is not None:
+        return Undecided(run.unsupportable)
+    worst = max((judged.verdict.p for judged in required if isinstance(judged.verdict, Supported)), default=1.0)
     return Supported(worst, f"all {len(required)} required probes are supported")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from expunge.core.statistics.roc import delong_interval
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Measurement, Undecided
+from expunge.core.values import Figure, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Rows, Signals, Trial
+from expunge.measure.trial import Answers, Ground, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class LossThreshold(Probe):
     quantity = Quantity.AREA
     required = True
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        if len(trial.scored) < 2:
-            return Undecided(f"needs 2 holdout rows at least, has {len(trial.scored)}")
-        return delong_interval(-model.losses(Rows.FORGET), -model.losses(Rows.HOLDOUT)[trial.scored])
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        if len(ground.scored) < 2:
+            return Undecided(f"needs 2 holdout rows at least, has {len(ground.scored)}")
+        return delong_interval(-own.of(Rows.FORGET)["loss"], -own.of(Rows.HOLDOUT)["loss"][ground.scored])

@@ -8,9 +8,9 @@ import numpy as np
 
 from expunge.core.statistics.means import mean_interval
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Measurement, Undecided
+from expunge.core.values import Figure, Measurement, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Rows, Signals, Trial
+from expunge.measure.trial import Answers, Ground, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class MeanMargin(Probe):
     quantity = Quantity.MARGIN
     required = True
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        found = mean_interval(model.margins(Rows.FORGET), scale=self.scale)
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        found = mean_interval(own.of(Rows.FORGET)["margin"], scale=self.scale)
         if isinstance(found, Undecided):
             return found
         return Measurement(
@@ -37,9 +37,9 @@ class MeanMargin(Probe):
             scale=self.scale,
         )
 
-    def unit(self, trial: Trial) -> float | None:
+    def unit(self, references: tuple[Answers, ...]) -> float | None:
         """The references' standard deviation of φ over the forget examples, averaged over references."""
-        if not trial.references:
+        if not references:
             return None
-        spread = float(np.mean([reference.margins(Rows.FORGET).std(ddof=1) for reference in trial.references]))
+        spread = float(np.mean([reference.of(Rows.FORGET)["margin"].std(ddof=1) for reference in references]))
         return spread if np.isfinite(spread) and spread > 0 else None

@@ -8,9 +8,9 @@ import numpy as np
 
 from expunge.core.statistics.membership_classifier import Feature, features, membership_classifier
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Measurement, Undecided
+from expunge.core.values import Figure
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Rows, Signals, Trial
+from expunge.measure.trial import Answers, Ground, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,11 @@ class MembershipClassifier(Probe):
     required = True
     feature: Feature = Feature.CONFIDENCE
 
-    def value(self, model: Signals, others: tuple[Signals, ...], trial: Trial) -> Measurement | Undecided:
-        members, outsiders = trial.attack_rows()
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        members, outsiders = ground.attack_rows()
 
         def of(rows: Rows) -> np.ndarray:
-            return features(model.logits[rows], model.labels[rows], self.feature)
+            return features(own.of(rows)["beliefs"], ground.labels[rows], self.feature)
 
         retained, held_out = of(Rows.RETAIN)[members], of(Rows.HOLDOUT)[outsiders]
         return membership_classifier(retained, held_out, of(Rows.FORGET), self.feature)

@@ -1,9 +1,9 @@
-"""What a probe is given: signals of the original, the unlearned model and retrained references on the same rows."""
+"""A trial: what the original, the unlearned runs and retrained references answered to the same rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
-from expunge.core.statistics.margins import correct, losses, margins, probabilities
+from expunge.core.statistics.margins import probabilities
 from expunge.core.streams import Stream, stable_order
-from expunge.core.values import Measurement, Undecided
+from expunge.core.values import Figure
+from expunge.measure.readings import SIGNALS, Arrays, Reading
 
 SMALLEST_FORGET_SET = 20
 MOST_DUPLICATES = 0.01
@@ -27,86 +28,81 @@ class Rows(Enum):
     HOLDOUT = "holdout"
 
 
-@dataclass(frozen=True)
-class Signals:
-    """One model's beliefs on the trial's rows, as logits of a softmax in float64, with what it cost."""
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost."""
 
-    weights_digest: str
-    lineage_seed: str
-    logits: Mapping[Rows, np.ndarray]
-    labels: Mapping[Rows, np.ndarray]
+    read: Mapping[Reading, Mapping[Rows, Arrays]]
     example_steps: float
     seconds: float
+    figures: Mapping[object, Figure] = field(default_factory=dict[object, Figure])  # of the probe's ``parts``
 
-    @property
-    def finite(self) -> bool:
-        return all(bool(np.isfinite(values).all()) for values in self.logits.values())
+    def of(self, rows: Rows, reading: Reading = SIGNALS) -> Arrays:
+        """Arrays by name, as long as there are such rows."""
+        return self.read[reading][rows]
 
-    def correct(self, rows: Rows) -> np.ndarray:
-        """1 where the answer is right."""
-        return correct(self.logits[rows], self.labels[rows])
+    @cached_property
+    def finite(self) -> frozenset[Reading]:
+        """Readings whose every number is finite; of signals the beliefs are looked at, from which the rest follows."""
+        return frozenset(
+            reading
+            for reading, by_rows in self.read.items()
+            if all(np.isfinite(values).all() for arrays in by_rows.values() for values in _first_told(arrays))
+        )
 
-    def losses(self, rows: Rows) -> np.ndarray:
-        """−log p of the true label."""
-        return losses(self.logits[rows], self.labels[rows])
-
-    def margins(self, rows: Rows) -> np.ndarray:
-        """log(p / (1 − p)) of the true label."""
-        return margins(self.logits[rows], self.labels[rows])
-
-    def probabilities(self, rows: Rows) -> np.ndarray:
-        return probabilities(self.logits[rows])
+    def only(self, readings: tuple[Reading, ...], figures: Mapping[object, Figure]) -> Answers:
+        """Without what a probe did not declare."""
+        return replace(self, read={reading: self.read[reading] for reading in readings}, figures=figures)
 
     def confidence(self, rows: Rows) -> np.ndarray:
         """Probability of the true label."""
-        return np.exp(-self.losses(rows))
+        return np.exp(-self.of(rows)["loss"])
 
     @cached_property
     def effective_classes(self) -> float:
         """exp of the entropy of the mean prediction on the holdout: 1 when one class is always answered."""
-        mean = self.probabilities(Rows.HOLDOUT).mean(axis=0)
+        mean = probabilities(self.of(Rows.HOLDOUT)["beliefs"]).mean(axis=0)
         kept = mean[mean > 0]
         return float(np.exp(-(kept * np.log(kept)).sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """Original, unlearned, references; forget, retain, holdout. The holdout is split once, by a stream.
+class Asked:
+    """A model of the trial: its answers, and what probes must not know of it.
 
-    ``attack`` indexes the holdout rows that attacks and thresholds are fitted on, ``scored`` those that are scored.
+    Of an unlearned run ``flags`` is what must be said with its verdict, and ``unsupportable`` why it can be refuted but
+    never supported, if so.
     """
 
-    original: Signals
-    unlearned: Signals
-    references: tuple[Signals, ...]
+    weights_digest: str
+    lineage_seed: str
+    answers: Answers
+    exact: bool = False
+    flags: tuple[str, ...] = ()
+    unsupportable: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """The rows that every model of a trial was asked about. The holdout is split once, by a stream.
+
+    ``attack`` indexes the holdout rows that attacks and thresholds are fitted on, ``scored`` those that are scored,
+    ``tested`` those that test accuracy counts: forgotten classes are left out. ``digest`` tells these rows, in these
+    roles, from all others.
+    """
+
+    labels: Mapping[Rows, np.ndarray]
     attack: np.ndarray
     scored: np.ndarray
-    tested: np.ndarray  # holdout rows that test accuracy counts: forgotten classes are left out
+    tested: np.ndarray
     seed: bytes
+    digest: bytes = b""
     duplicates: int = 0
     excluded_holdout: int = 0
     dropped_classes: tuple[str, ...] = ()
-    exact: bool = False
-    flags: tuple[str, ...] = ()
-    unsupportable: str | None = None  # why this trial can refute but never support, if so
-    alone: dict[tuple[object, str], Measurement | Undecided] = field(
-        default_factory=dict[tuple[object, str], Measurement | Undecided], repr=False, compare=False
-    )  # what probes found of one model by itself, by probe and weights: the same in every trial on these rows
-    measured: dict[object, Measurement | Undecided] = field(
-        default_factory=dict[object, Measurement | Undecided], init=False, repr=False, compare=False
-    )  # what probes found already: several of them need the same figures
-
-    def __post_init__(self) -> None:
-        shapes = {tuple(len(model.labels[rows]) for rows in Rows) for model in self.models}
-        if len(shapes) > 1:
-            raise InvalidArgument(f"the models of a trial were read on different rows: {sorted(shapes)}")
-
-    @property
-    def models(self) -> tuple[Signals, ...]:
-        return (self.original, self.unlearned, *self.references)
 
     def count(self, rows: Rows) -> int:
-        return len(self.original.labels[rows])
+        return len(self.labels[rows])
 
     def unfit(self) -> str | None:
         """Why no probe on the forget set can say anything in this trial, if so."""
@@ -127,6 +123,30 @@ class Trial:
         members = stable_order(Stream(self.seed, "probe/members").words(retained))[:size]
         others = self.attack[stable_order(Stream(self.seed, "probe/others").words(len(self.attack)))[:size]]
         return np.sort(members), np.sort(others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Original, unlearned runs of one request, references, and the ground that they were asked on."""
+
+    original: Asked
+    unlearned: tuple[Asked, ...]
+    references: tuple[Asked, ...]
+    ground: Ground
+    figures: dict[object, Figure] = field(default_factory=dict[object, Figure], repr=False, compare=False)
+    # what probes found already: several of them need the same figures, and other trials on the same ground do
+
+    def __post_init__(self) -> None:
+        models = (self.original, *self.unlearned, *self.references)
+        read = [by_rows for model in models for by_rows in model.answers.read.values()]
+        shapes = {tuple(len(by_rows[rows][name]) for rows in Rows) for by_rows in read for name in by_rows[Rows.FORGET]}
+        shapes.add(tuple(self.ground.count(rows) for rows in Rows))
+        if len(shapes) > 1:
+            raise InvalidArgument(f"the models of a trial were read on different rows: {sorted(shapes)}")
+
+
+def _first_told(arrays: Arrays) -> Collection[np.ndarray]:
+    return (arrays["beliefs"],) if "beliefs" in arrays else arrays.values()
 
 
 def probe_seed(root: bytes) -> bytes:

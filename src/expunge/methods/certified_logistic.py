@@ -23,7 +23,7 @@ OUTSIDE = (
     "not have seen the forget set"
 )
 WITHOUT_NOISE = (
-    "trained without perturbation, so nothing hides what the removal leaves: no certificate; train with --perturbation"
+    "trained without perturbation, so nothing hides what the removal leaves: no certificate; train with `perturbation`"
 )
 
 
@@ -138,7 +138,7 @@ class CertifiedLogistic(Method):
         if not after.worst <= allowed:
             raise UnsupportedEver(
                 f"after this removal the account would stand at {after.worst:.3g}, {limit} ({before.worst:.3g} was "
-                "spent before): use --method retrain, which opens a new account"
+                "spent before): use `method` retrain, which opens a new account"
             )
         gradients = removal.gradients + (len(retain) if request.account is None else 0)
         return Solved(removal, after, gradients)

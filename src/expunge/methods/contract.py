@@ -36,7 +36,7 @@ DEFAULT_BUDGET = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Upshot:
     """What came of a method's work. ``alive`` says which shards have anybody left."""
 
     model: nn.Module
@@ -53,7 +53,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(Result):
+class Outcome(Upshot):
     """What a method hands back to the sealed call; ``seen`` beside what its needs say already."""
 
     exact: bool = False
@@ -62,7 +62,7 @@ class Outcome(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unlearned(Result):
+class Unlearned(Upshot):
     """What a method returns."""
 
     guarantee: Guarantee
@@ -144,7 +144,7 @@ class Method(ABC):
             allowed=allowed,
             prepaid=("checkpoints",) if Need.CHECKPOINTS in self.needs else (),
         )
-        told: dict[str, Any] = {one.name: getattr(outcome, one.name) for one in fields(Result)}
+        told: dict[str, Any] = {one.name: getattr(outcome, one.name) for one in fields(Upshot)}
         told |= {
             "model": outcome.model.eval(),
             "exact_refused": refused if self.reach is Exact else None,
@@ -196,7 +196,7 @@ class Method(ABC):
             raise InvalidArgument(f"seed {seed} must be a whole number from 0 to 2^63 − 1")
         if Need.CHECKPOINTS in self.needs and parent.replay_refused is not None:
             raise RunError(
-                f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use --method "
+                f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use `method` "
                 "retrain, which needs no checkpoint"
             )
         self.refuse(parent, slots)

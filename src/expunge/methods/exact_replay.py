@@ -19,7 +19,7 @@ from expunge.train.run import Run
 from expunge.train.shards import StartingPoint, carry_out_shards
 from expunge.train.trace import Trace, continued
 
-WAY_OUT = "use --method retrain, which needs no checkpoint"
+WAY_OUT = "use `method` retrain, which needs no checkpoint"
 OTHER_TRACE = {
     Trace.OFF: "no trace is kept: the run that is replayed has none whose beginning could be taken over",
     Trace.LOSSES: "the trace is of losses, like that of the run that is replayed: its beginning is taken over",

@@ -188,7 +188,7 @@ class ObjectiveMethod(Method):
     def _prepared(self, given: Given, student: nn.Module) -> Prepared:
         """An edit that asks for steps after it is not made where none is covered: half a method is no result."""
         if self.edits and self.rate > 0 and self.epochs != 0 and not self.step_follows(given, student, spent=0):
-            return Prepared(still="nothing done: the budget covers no step after the edit; a larger --budget would")
+            return Prepared(still="nothing done: the budget covers no step after the edit; a larger `budget` would")
         return self.prepare(given, student)
 
     def step_follows(self, given: Given, student: nn.Module, *, spent: int) -> bool:

@@ -67,7 +67,7 @@ class Account:
         if value.get("kind") != KIND or value.get("decay") != decay:
             raise UnsupportedEver(
                 f"the account of this run is about decay {value.get('decay')} and kind {value.get('kind')!r}, the "
-                f"request about decay {decay} and kind {KIND!r}: leave decay out, or use --method retrain"
+                f"request about decay {decay} and kind {KIND!r}: leave decay out, or use `method` retrain"
             )
         try:
             training = tuple(float(item) for item in value["training"])

@@ -20,7 +20,7 @@ from expunge.train.examples import Examples
 from expunge.train.newton_removal import Rows
 
 LONGEST = 1.0 + 1e-5  # rows of length 1, rounded to float32
-RETRAIN = "or use --method retrain"
+RETRAIN = "or use `method` retrain"
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Request:
         refused = f"method {name!r} on model {self.recipe.model!r}"
         if not isinstance(getattr(self.model, "body", self.model), Linear):
             raise UnsupportedEver(
-                f"{refused}: its loss is not convex in all weights; train with --model linear, {RETRAIN}"
+                f"{refused}: its loss is not convex in all weights; train with `model` linear, {RETRAIN}"
             )
         if batch_norms(self.model):
             raise UnsupportedEver(
                 f"{refused}: numbers pass a batch norm in front, whose running statistics were computed from the rows "
-                f"that must go; train with --model-option standardise=false, {RETRAIN}"
+                f"that must go; train with `model_options` standardise=false, {RETRAIN}"
             )
         if self.recipe.optimiser.weight_decay == 0:
             raise UnsupportedEver(
@@ -76,6 +76,6 @@ class Request:
         if longest > LONGEST:
             raise UnsupportedEver(
                 f"a row has length {longest:.3g}, the bounds of a certificate hold for rows of length 1 at most: train "
-                f"with --model-option unit_rows=true, {RETRAIN}"
+                f"with `model_options` unit_rows=true, {RETRAIN}"
             )
         return Rows(features, self.task.labels(batch).cpu())

@@ -53,7 +53,7 @@ def check_kind(tuning: TunedFields, forget: ForgetSet) -> None:
     if found in ("random", "class", "subject") and tuning.kind != found:
         raise InvalidArgument(
             f"the tuning rehearsed requests of the kind {tuning.kind!r}, this one is of the kind {found!r}: "
-            f"{AGAIN} --kind {found}"
+            f"{AGAIN} `kind` {found}"
         )
 
 

@@ -98,7 +98,7 @@ def unlearn(
     recipe = run.recipe
     folder = Path(out)
     if folder.resolve() in {run.path.resolve(), ancestor.path.resolve()}:
-        raise InvalidArgument(f"--out {folder} is the run that is to forget: choose another folder")
+        raise InvalidArgument(f"`out` {folder} is the run that is to forget: choose another folder")
     if checkpoint_interval is not None and checkpoint_interval < 1:
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
     examples = Examples(recipe, train, find_device(named))
@@ -123,7 +123,7 @@ def unlearn(
         write_commitment(folder, run.commitment, run.units)
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
-            require_same(found.environment, started.environment, f"{folder} was begun", "choose a new --out")
+            require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
         told = continued(told, started, environment=found.environment)
         write_run_file(folder, told)
         Log(folder / "log.jsonl").add_request(
@@ -150,7 +150,7 @@ def _of_cases(run: Run, cases: Sequence[str]) -> Run:
     if lost:
         raise RunError(
             f"{run.path} was asked for by {', '.join(known) or 'the owner'}, not by case {lost[0]!r}: leave "
-            "--case out to take it as it is, or choose another --out"
+            "`cases` out to take it as it is, or choose another `out`"
         )
     return run
 

@@ -74,7 +74,9 @@ def seeded_generators(word: int) -> Generator[None]:
     cuda = torch.cuda.is_available()
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     cuda_states = torch.cuda.get_rng_state_all() if cuda else []
-    torch.manual_seed(word % 2**63)
+    torch.default_generator.manual_seed(word % 2**63)  # torch.manual_seed writes out the stack for each absent device
+    if cuda:
+        torch.cuda.manual_seed_all(word % 2**63)
     np.random.seed(word % 2**32)  # noqa: NPY002
     random.seed(word)
     try:

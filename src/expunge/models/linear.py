@@ -53,7 +53,7 @@ def linear_of(model: nn.Module) -> Linear:
     """The linear layer of the zoo inside a model; any other model is refused."""
     body = getattr(model, "body", model)
     if not isinstance(body, Linear):
-        raise InvalidArgument(f"a {type(body).__name__} is no linear model of one layer: train with --model linear")
+        raise InvalidArgument(f"a {type(body).__name__} is no linear model of one layer: train with `model` linear")
     return body
 
 

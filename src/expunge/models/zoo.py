@@ -118,7 +118,7 @@ def resnet18(
 
 def _image(inputs: tuple[int, ...], name: str, least: int) -> tuple[int, int, int]:
     if len(inputs) != 3:
-        raise InvalidArgument(f"model {name} takes images, the data has rows of shape {inputs}: use --model mlp")
+        raise InvalidArgument(f"model {name} takes images, the data has rows of shape {inputs}: use `model` mlp")
     channels, height, width = inputs
     if min(height, width) < least:
         raise InvalidArgument(f"model {name} needs images of {least}×{least} at least, got {height}×{width}")

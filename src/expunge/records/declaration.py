@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar
 from expunge.core.errors import DataError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.hashing import parse_json
-from expunge.records.form import NEEDED, Document, Many, Plain, Through, read_document, write_document
+from expunge.records.document import Document, read_document, write_document
+from expunge.records.form import NEEDED, Many, Plain, Through
 from expunge.records.holds import NOTHING, Holds, Remedy
 from expunge.records.scalars import Bound, Digest, Second, Slots, sized
 

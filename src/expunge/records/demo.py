@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from expunge.records.form import Plain
+
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class Spread(Plain):
     """The least, the middle and the largest of some distances."""
 
     least: float
@@ -15,7 +17,7 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class Played(Plain):
     """The honest story: a training of so many rows and steps, and how many rows of a person were forgotten; places."""
 
     model: str
@@ -30,7 +32,7 @@ class Played:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Honest:
+class Honest(Plain):
     """What the verifier says of the honest bundle at a level, and how many seconds it took."""
 
     level: str
@@ -41,7 +43,7 @@ class Honest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forged:
+class Forged(Plain):
     """A forgery, the code that it must be refused with at its level, and what ``verify`` said of it at that level."""
 
     expected: str
@@ -111,7 +113,7 @@ class Attack(Forged):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoResult:
+class DemoResult(Plain):
     """Everything that was shown, part by part. ``as_documented`` says whether every line came out as it must."""
 
     folder: str

@@ -10,9 +10,9 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json, plain_json
 from expunge.records.bundle import ENVELOPE
 from expunge.records.declaration import Declaration, Intent, Retired
+from expunge.records.document import Document, sealed
 from expunge.records.evaluation import Evaluation
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import Document, sealed
 from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states
 from expunge.records.results import Results
 from expunge.records.run_file import RunFile
@@ -42,7 +42,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"model\.safetensors", states("model")),
     Layout(rf"shard-{SHARD}\.bin", states("trace of shard {shard}", remedy=Remedy.CUT), TRACE),
     Layout(
-        r"beliefs\.safetensors",
+        r"(?:beliefs|reading-.+-[0-9a-f]{16})\.safetensors",
         rows("a model's answers to every row, kept for measuring", "they were read off the rows themselves"),
     ),
     Layout(r"trials\.jsonl", TRIED),

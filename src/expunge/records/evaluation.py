@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
-from expunge.records.form import Plain, Sealed
+from expunge.records.document import Sealed
+from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
 from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Self
 
 from expunge.core.errors import DataError
 from expunge.core.values import Undecided
-from expunge.records.form import Plain, Through
+from expunge.records.form import Plain, Through, from_plain, to_plain
 from expunge.records.scalars import Remark, unfit
 
 ROUNDING = 1e-9
+PROBE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){0,9}")  # what the name of a probe looks like
 NOT_MEASURED = Undecided("this figure was not measured in this study")
 
 
@@ -66,7 +69,7 @@ WrittenFigure = Annotated[Figure, Through(Estimate | _Reason, _told, _figure)]
 
 @dataclass(frozen=True, kw_only=True)
 class Means(Plain):
-    """Figures by name; one that is absent is undecided, and one of another name is passed over."""
+    """Figures by name; one that is absent is undecided. Those of further probes lie in ``rest``."""
 
     forget_accuracy: WrittenFigure | None = field(default=None, metadata={"name": "forget-accuracy"})
     retain_accuracy: WrittenFigure | None = field(default=None, metadata={"name": "retain-accuracy"})
@@ -83,14 +86,24 @@ class Means(Plain):
     @classmethod
     def of(cls, found: Mapping[str, Figure]) -> Self:
         """From figures by name."""
-        told: dict[str, Any] = {name.replace("-", "_"): figure for name, figure in found.items()}
-        return cls(**told)
+        told: dict[str, Any] = {name.replace("-", "_"): found[name] for name in FIGURES if name in found}
+        further = {name: to_plain(_told(figure)) for name, figure in found.items() if name not in FIGURES}
+        return cls(**told, rest=further)
 
     @cached_property
     def found(self) -> Mapping[str, Figure]:
         """Those that are there."""
         told = {name: getattr(self, name.replace("-", "_")) for name in FIGURES}
-        return {name: figure for name, figure in told.items() if figure is not None}
+        return {**{name: figure for name, figure in told.items() if figure is not None}, **self.further}
+
+    @cached_property
+    def further(self) -> Mapping[str, Figure]:
+        """Figures of probes that are not among these fields; what is no figure is passed over."""
+        found: dict[str, Figure] = {}
+        for name in sorted(filter(PROBE.fullmatch, self.rest)):
+            with suppress(DataError):
+                found[name] = from_plain(WrittenFigure, self.rest[name], name)
+        return found
 
     def __getitem__(self, name: str) -> Figure:
         return self.found.get(name, NOT_MEASURED)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, cast
 
 from expunge.core.errors import DataError
-from expunge.records.form import Document, Through
+from expunge.records.document import Document
+from expunge.records.form import Through
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Digest
 

@@ -12,17 +12,16 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from expunge.core.clock import Time
 from expunge.core.errors import DataError, ExpungeError, RecordError
-from expunge.core.hashing import LARGEST_INTEGER, canonical_json, parse_json, plain_json, sha256
-from expunge.core.wording import LONGEST_NAME, clean
+from expunge.core.hashing import LARGEST_INTEGER
+from expunge.core.wording import clean
 from expunge.records.canonical import checked_list, checked_object, checked_text, malformed
-from expunge.records.holds import Holds
-from expunge.records.scalars import PLAIN, SIGNED, Bound, Digest, Read, raw, unfit
+from expunge.records.scalars import PLAIN, SIGNED, Bound, Read, raw, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
@@ -54,27 +53,6 @@ class Plain:
     rest: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Document(Plain):
-    """A plain file. ``HOLDS`` says what of forgotten rows is in it, ``OTHER`` and ``AGAIN`` refuse other formats."""
-
-    FORMAT: ClassVar[str]
-    NAME: ClassVar[str]
-    HOLDS: ClassVar[Holds]
-    OTHER: ClassVar[str] = "{where} has the format {told}, not {wanted!r}: another version wrote it"
-    AGAIN: ClassVar[str] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sealed(Document):
-    """A plain file with a digest over all but itself, and over nothing that is called ``CLOCK``, wherever it stands."""
-
-    CLOCK: ClassVar[str] = ""
-    ALTERED: ClassVar[str] = "{where} does not match its digest: it was altered"
-
-    digest: Digest = ""
-
-
 def to_json(value: Any) -> Any:
     """A signed value, as ``canonical_json`` takes it."""
     return _written(type(value), value, True)
@@ -93,60 +71,6 @@ def to_plain(value: Any, kind: Any = None) -> Any:
 def from_plain(kind: Any, value: Any, where: str) -> Any:
     """A plain value from untrusted JSON; ``where`` names the place in the refusal."""
     return _reader(kind, False)(value, where)
-
-
-def write_document(document: Document) -> str:
-    """The text of a plain file."""
-    return plain_json(to_plain(document))
-
-
-def sealed(kind: type[Document], content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The content of a plain file, whatever is in it, with the digest that it should have."""
-    return {**content, "digest": _digest(kind, content)} if issubclass(kind, Sealed) else content
-
-
-def seal(document: Found) -> Found:
-    """The document with its digest."""
-    return replace(cast("Any", document), digest=sealed(type(cast("Any", document)), to_plain(document))["digest"])
-
-
-def _digest(kind: Sealed | type[Sealed], content: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in content.items() if name != "digest"}
-    return sha256(kind.FORMAT.encode(), canonical_json(without(told, kind.CLOCK))).hex()
-
-
-def without(value: Any, name: str) -> Any:
-    """Plain JSON without what is called so, wherever it stands."""
-    if isinstance(value, Mapping):
-        told = cast("Mapping[str, Any]", value).items()
-        return {key: without(inner, name) for key, inner in told if key != name}
-    return [without(inner, name) for inner in cast("list[Any]", value)] if isinstance(value, list) else value
-
-
-def read_document(kind: type[Found], content: Any, where: str, refusal: type[ExpungeError] = DataError) -> Found:
-    """A plain file from its bytes, or from a value that was parsed; another format is a ``refusal`` of that class."""
-    document = cast("type[Document]", kind)
-    value = _parsed(content, where) if isinstance(content, bytes) else content
-    told = _object(value, where)
-    if (found := told.get("format")) != document.FORMAT:
-        shown = clean(repr(found), LONGEST_NAME)
-        raise refusal(document.OTHER.format(where=where, told=shown, wanted=document.FORMAT) + document.AGAIN)
-    if issubclass(document, Sealed):
-        digest = _reader(Digest, False)(_member(told, "digest", where), f"{where} digest")
-        try:
-            same = digest == _digest(document, told)
-        except ExpungeError:  # keys or numbers that no writer of ours leaves
-            same = False
-        if not same:
-            raise DataError(document.ALTERED.format(where=where) + document.AGAIN)
-    return from_plain(kind, {name: inner for name, inner in told.items() if name != "format"}, where)
-
-
-def _parsed(content: bytes, where: str) -> Any:
-    try:
-        return parse_json(content)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
 
 
 def _written(kind: Any, value: Any, signed: bool) -> Any:
@@ -179,7 +103,7 @@ def _written(kind: Any, value: Any, signed: bool) -> Any:
 
 def _object_of(value: Any, signed: bool) -> dict[str, Any]:
     schema, rest = _schema(type(value), signed), getattr(value, "rest", {})
-    found: dict[str, Any] = {"format": value.FORMAT} if isinstance(value, Document) else {}
+    found: dict[str, Any] = {"format": value.FORMAT} if hasattr(value, "FORMAT") else {}
     for name, (attribute, kind) in schema.known.items():
         told = _written(kind, getattr(value, attribute), signed)
         if told is not None or (name in schema.nulls and not signed):
@@ -205,7 +129,7 @@ def _schema(kind: type, signed: bool) -> _Schema:
     own = [item for item in fields(kind) if item.name != "rest" and "inline" not in item.metadata]
     return _Schema(
         known={_name(item, signed): (item.name, hints[item.name]) for item in own},
-        needed=frozenset(_name(one, signed) for one in own if one.default is not None or "needed" in one.metadata),
+        needed=frozenset(_name(item, signed) for item in own if item.default is not None or "needed" in item.metadata),
         nulls=frozenset(_name(item, signed) for item in own if item.default is not None or "null" in item.metadata),
         groups={item.name: get_args(hints[item.name])[0] for item in fields(kind) if "inline" in item.metadata},
     )

@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figure, Figures, Means
-from expunge.records.form import INLINE, NULL, Document, Plain
+from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
@@ -249,6 +250,11 @@ class Setting(Plain):
         if "utility-gap" in self.original.found or mean is None or not isinstance(own, Estimate):
             return self.original
         return replace(self.original, utility_gap=Estimate(mean - own.mean, mean - own.high, mean - own.low, own.n))
+
+    @cached_property
+    def further(self) -> tuple[str, ...]:
+        """Names of the probes whose figures have no place of their own."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.figures.further))
 
     def difference(self, row: Row, name: str) -> Figure:
         """Own figure minus the references' mean; without an interval where the study wrote none."""

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.records.form import INLINE, Document, Plain, Through, to_plain
+from expunge.records.document import Document
+from expunge.records.form import INLINE, Plain, Through, to_plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Amount, Digest, Large, Second, Slots
 from expunge.records.values import WrittenGuarantee

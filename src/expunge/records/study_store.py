@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
-from expunge.records.form import Document
+from expunge.records.document import Document
 from expunge.records.holds import NOTHING, Holds
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from expunge.core.errors import DataError
-from expunge.records.form import Many, Plain, Sealed
+from expunge.records.document import Sealed
+from expunge.records.form import Many, Plain
 from expunge.records.holds import Holds, rows
 from expunge.records.scalars import Amount, Digest
 

@@ -43,6 +43,7 @@ HEADINGS = (
     Heading("tuning", "Tuning", "", "ascending"),
 )
 FIGURE_KEYS = tuple(heading.key for heading in HEADINGS if heading.key in STYLES)
+PLAIN = "number"  # the style of a figure of which no more than its name is known
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,18 @@ class Board:
 
 def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
     """All methods of one setting, in their order, below the original and the retrained references."""
-    notes = Notes(start)
+    notes, keys = Notes(start), (*FIGURE_KEYS, *setting.further)
     references = counted(study.references, "model")
     bands = (
         _band(
             "Retrained references",
             f"never saw them; mean of {references}",
             setting.retrained,
+            keys,
             notes,
             _known(setting),
         ),
-        _band("Original", "nothing forgotten", setting.original_figures, notes),
+        _band("Original", "nothing forgotten", setting.original_figures, keys, notes),
     )
     lines = tuple(
         Line(
@@ -100,18 +102,19 @@ def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str,
             href=links[row.method],
             number=setting.number(row),
             badges=badges(row),
-            cells=_cells(setting, row, notes) if row.took_part else (),
+            cells=_cells(setting, row, keys, notes) if row.took_part else (),
             said="" if row.took_part else why_not(row),
         )
         for row in setting.ranked
     )
     caption = f"Methods in setting {at}: {clean(setting.title, LONGEST_SHOWN)}"
-    return Board(str(at), caption, HEADINGS, bands, lines, tuple(notes.texts), start)
+    return Board(str(at), caption, _headings(setting.further), bands, lines, tuple(notes.texts), start)
 
 
 def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int], name: str) -> Board:
     """One method in all its settings."""
     notes = Notes()
+    further = tuple(dict.fromkeys(name for setting, _ in found for name in setting.further))
     several = len({row.label for _, row in found}) > 1
     lines = tuple(
         Line(
@@ -119,14 +122,19 @@ def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int
             href=f"#part-{at}",
             number=numbers[setting.id],
             badges=badges(row),
-            cells=_cells(setting, row, notes) if row.took_part else (),
+            cells=_cells(setting, row, (*FIGURE_KEYS, *further), notes) if row.took_part else (),
             said="" if row.took_part else why_not(row),
             below=row.label if several else "",
         )
         for at, (setting, row) in enumerate(found, 1)
     )
-    headings = (Heading("method", "Setting", "", "ascending"), *HEADINGS[1:])
+    headings = (Heading("method", "Setting", "", "ascending"), *_headings(further)[1:])
     return Board("0", f"{name} in every setting", headings, (), lines, tuple(notes.texts), 1)
+
+
+def _headings(further: Sequence[str]) -> tuple[Heading, ...]:
+    """With a column for each further probe, before the last."""
+    return (*HEADINGS[:-1], *(Heading(name, name, "", "descending") for name in further), HEADINGS[-1])
 
 
 def overview(study: Results, links: Mapping[str, str]) -> Board | None:
@@ -201,11 +209,13 @@ def guarantee_words(guarantee: str | None) -> tuple[str, str]:
     return kind.strip(), inside.removesuffix(")").strip()
 
 
-def _band(name: str, below: str, figures: Means, notes: Notes, known: Mapping[str, Cell] | None = None) -> Line:
+def _band(
+    name: str, below: str, figures: Means, keys: Sequence[str], notes: Notes, known: Mapping[str, Cell] | None = None
+) -> Line:
     """Figures that a study does not give for a band are left blank; what is undecided is a dash with its note."""
     cells = [
         (known or {}).get(key, Cell()) if key not in figures.found else _figure(figures[key], key, notes)
-        for key in FIGURE_KEYS
+        for key in keys
     ]
     return Line(name, "", None, (), (Cell(), Cell(), *cells, Cell()), below=below)
 
@@ -218,7 +228,7 @@ def _known(setting: Setting) -> dict[str, Cell]:
     return known
 
 
-def _cells(setting: Setting, row: Row, notes: Notes) -> tuple[Cell, ...]:
+def _cells(setting: Setting, row: Row, keys: Sequence[str], notes: Notes) -> tuple[Cell, ...]:
     kind, inside = guarantee_words(row.guarantee)
     rank = guarantee_rank(row.guarantee) or 0
     shown = inside if rank == 1 else ""
@@ -226,7 +236,7 @@ def _cells(setting: Setting, row: Row, notes: Notes) -> tuple[Cell, ...]:
     return (
         guarantee,
         _verdict(row, notes),
-        *(_figure(row.figures[key], key, notes, _beside(setting, row, key)) for key in FIGURE_KEYS),
+        *(_figure(row.figures[key], key, notes, _beside(setting, row, key)) for key in keys),
         _tuning(row),
     )
 
@@ -249,7 +259,7 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
 def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
     if isinstance(figure, Undecided):
         return Cell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
-    style = STYLES[key]
+    style = STYLES.get(key, PLAIN)
     value = number(figure.mean, style)
     return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
 

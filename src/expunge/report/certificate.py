@@ -55,7 +55,7 @@ def write_certificate(told: Certificate, out: Path | str) -> Path:
     """Write the page and return its path."""
     target = Path(out)
     if target.is_dir():
-        raise InvalidArgument(f"--out {target} is a folder: name the file, for example {target / 'certificate.html'}")
+        raise InvalidArgument(f"`out` {target} is a folder: name the file, for example {target / 'certificate.html'}")
     write_bytes(target, certificate_page(told))
     return target
 

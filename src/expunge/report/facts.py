@@ -11,8 +11,8 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Empirical, Exact, Guarantee, Supported
 from expunge.core.wording import LONGEST_NAME, clean, without_places
+from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document
 from expunge.records.run_file import Result, RunFile, TrainRequest, UnlearnRequest
 
 AFRESH = "retrained from the start"  # what the table calls a training without the forget set that was evaluated
@@ -97,7 +97,7 @@ class Facts:
 def read_facts(folder: Path) -> Facts:
     """Open a run's folder; what is no run, unfinished, altered or measured on other weights is refused."""
     if not (folder / RunFile.NAME).is_file():
-        raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
+        raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
     told = read_document(RunFile, read_bytes(folder / RunFile.NAME, "the run"), f"{RunFile.NAME} in {folder}", RunError)
     if told.status != "finished" or told.result is None:
         raise RunError(

@@ -120,7 +120,7 @@ def _with_original(facts: list[Facts], found: Facts) -> list[Facts]:
     children = [run.unlearning for run in facts if run.unlearning is not None]
     if not any(found.weights_digest == child.parent for child in children):
         raise InvalidArgument(
-            f"--original {found.folder} holds the weights {found.weights_digest[:12]}…, none of the runs came from "
+            f"`original` {found.folder} holds the weights {found.weights_digest[:12]}…, none of the runs came from "
             "them: name the run that was unlearned, or leave it out"
         )
     return facts

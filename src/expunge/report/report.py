@@ -64,10 +64,10 @@ def report(
     loaded = load(runs, data, original=original)
     target = Path(out)
     if target.is_dir():
-        raise InvalidArgument(f"--out {target} is a folder: name the file, for example {target / 'report.html'}")
+        raise InvalidArgument(f"`out` {target} is a folder: name the file, for example {target / 'report.html'}")
     blocked = next((place for place in target.parents if place.exists() and not place.is_dir()), None)
     if blocked is not None:
-        raise InvalidArgument(f"--out {target} cannot be written, {blocked} is a file: choose another place")
+        raise InvalidArgument(f"`out` {target} cannot be written, {blocked} is a file: choose another place")
     write_bytes(target, render(loaded, examples=examples))
     return target
 

@@ -9,7 +9,8 @@ from typing import Any
 from expunge.core.errors import DataError
 from expunge.core.files import read_bytes
 from expunge.core.wording import LONGEST_NAME, clean
-from expunge.records.form import read_document, to_plain
+from expunge.records.document import read_document
+from expunge.records.form import to_plain
 from expunge.records.results import Results, Setting
 from expunge.report.facts import plain
 

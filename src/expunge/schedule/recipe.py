@@ -172,7 +172,7 @@ class Recipe:
         if self.task in LINEAR_TASKS and self.shards > 1:
             raise UnsupportedYet(
                 f"task {self.task!r} with {self.shards} shards: shards answer as one by the mean of softmax "
-                "probabilities, which these scores are not; use one shard, or --task classification"
+                "probabilities, which these scores are not; use one shard, or `task` classification"
             )
         _check(
             self.least_present <= self.batch_size,
@@ -198,7 +198,7 @@ class Recipe:
         _check(
             odd is None,
             f"perturbation {self.perturbation:g} with {odd}: noise in the loss is for convex training alone, which is "
-            f"--task {' or '.join(LINEAR_TASKS)} with --model linear, --optimiser sgd and a weight decay above 0",
+            f"`task` {' or '.join(LINEAR_TASKS)} with `model` linear, `optimiser` sgd and a weight decay above 0",
         )
 
     @property

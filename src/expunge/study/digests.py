@@ -8,8 +8,9 @@ from expunge.core.errors import DataError, ExpungeError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import canonical_json, sha256
 from expunge.measure.cost import Seconds
+from expunge.records.document import read_document, without
 from expunge.records.evaluation import Evaluation
-from expunge.records.form import read_document, to_plain, without
+from expunge.records.form import to_plain
 from expunge.records.run_file import RunFile
 from expunge.records.tuning import Tuning
 from expunge.study.job import Work

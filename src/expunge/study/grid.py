@@ -23,9 +23,12 @@ from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.forms import read
 from expunge.data.splits import Split
+from expunge.measure import PROBES
+from expunge.measure.cost import ExampleSteps
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.models.resolver import build_empty, factory_digest
+from expunge.records.figures import FIGURES
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import Job, Work
@@ -35,6 +38,9 @@ from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
 
+FURTHER_PROBES = [  # with what they read: evaluations are made again where others are asked for
+    [probe.name, *map(repr, probe.reads)] for probe in PROBES if probe.name not in FIGURES and probe is not ExampleSteps
+]
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 Value = TypeVar("Value")
 
@@ -323,6 +329,7 @@ class _On:
             spec={
                 "tolerances": TOLERANCES_VERSION,
                 "software": {"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
+                **({"probes": FURTHER_PROBES} if FURTHER_PROBES else {}),
             },
             inputs={"run": (unlearn,), **inputs, "references": references},
             means={"data": self.described},

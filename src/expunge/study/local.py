@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.core.errors import RunError
-from expunge.records.form import read_document, to_plain
+from expunge.records.document import read_document
+from expunge.records.form import to_plain
 from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.job import Job

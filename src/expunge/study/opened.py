@@ -10,12 +10,12 @@ import numpy as np
 
 from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
+from expunge.core.values import Figure
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.forms import read
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split, SplitBy, split_rows
-from expunge.measure.evaluate import Known
 
 Value = TypeVar("Value")
 
@@ -35,7 +35,7 @@ class OpenedData:
     def __init__(self) -> None:
         self._opened: dict[str, Opened] = {}
         self._last: tuple[str, Any] | None = None
-        self.measured: Known = {}
+        self.figures: dict[object, Figure] = {}  # what evaluations found of single models
 
     def hand_over(self, described: Mapping[str, Any], dataset: Dataset) -> None:
         """Rows that somebody else has read: a worker on another machine may not see the file."""

@@ -18,7 +18,9 @@ import numpy as np
 
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
-from expunge.records.form import read_document, write_document
+from expunge.measure import PROBES
+from expunge.measure.contract import readings_of
+from expunge.records.document import read_document, write_document
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry
 from expunge.study.job import Job, Work
@@ -55,7 +57,7 @@ def part_of(name: str) -> Part:
 def needed(job: Job) -> list[tuple[str, Part]]:
     """What a job reads of its inputs: key and part, in a fixed order."""
     parts = [Part.RECORD]
-    if job.work is not Work.EVALUATE:
+    if job.work is not Work.EVALUATE or len(readings_of(PROBES)) > 1:  # a run of before may not have a further reading
         parts.append(Part.WEIGHTS)
     if job.work in (Work.UNLEARN, Work.TUNE) and _replays(job.spec["method"]):
         parts.append(Part.CHECKPOINTS)

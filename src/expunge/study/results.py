@@ -14,6 +14,9 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.core.statistics.comparison import LEVEL
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.values import Supported, Undecided
+from expunge.measure import PROBES
+from expunge.measure.average_gap import AverageGap
+from expunge.measure.contract import ProbeRole
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import made_from
@@ -61,18 +64,11 @@ from expunge.train.run import Run
 
 MARGIN = "mean-margin"
 LITTLE_USED = 0.5  # of the budget: less is marked
-PROBES = (
-    "forget-accuracy",
-    "retain-accuracy",
-    "test-accuracy",
-    "membership-classifier",
-    "loss-threshold",
-    "mean-margin",
-)
+PROBED = tuple(probe.name for probe in PROBES if probe.role is not ProbeRole.COST and probe is not AverageGap)
 
 
 Kind = TypeVar("Kind", RunFile, Evaluation, Tuning)
-Judged = tuple[Run, Evaluation]
+Evaluated = tuple[Run, Evaluation]
 
 
 class Damaged(DataError):
@@ -177,7 +173,7 @@ class Gathered:
         return [found[seed] for seed in sorted(found)]
 
     def original(self, evaluations: Sequence[Evaluation]) -> Means:
-        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in PROBES}
+        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in PROBED}
         margins = [one[MARGIN] for one in evaluations]
         gaps = [gap_of_margins(probe, probe.original) for probe in margins]
         found["forgetting-gap"] = figure(gaps, shared_references(margins), least=0.0)
@@ -188,9 +184,9 @@ class Gathered:
         lineages: dict[str, dict[str, float | Undecided]] = {}
         for one in evaluations:
             for index, reference in enumerate(one.references):
-                known = {name: value_of(one[name].references[index]) for name in (*PROBES, "average-gap")}
+                known = {name: value_of(one[name].references[index]) for name in (*PROBED, "average-gap")}
                 lineages.setdefault(reference.weights_digest, known)
-        found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBES, "average-gap")}
+        found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBED, "average-gap")}
         return Means.of(written(found))
 
     def row(self, laid: Laid, label: str, planned: Sequence[Planned]) -> Row:
@@ -225,12 +221,12 @@ class Gathered:
             seeds=seeds,
         )
 
-    def figures(self, done: Sequence[Judged]) -> Figures:
+    def figures(self, done: Sequence[Evaluated]) -> Figures:
         evaluations = [evaluation for _, evaluation in done]
-        shared = {name: shared_references([one[name] for one in evaluations]) for name in PROBES}
+        shared = {name: shared_references([one[name] for one in evaluations]) for name in PROBED}
         gaps = [gap_of_margins(one[MARGIN], one[MARGIN].unlearned) for one in evaluations]
         utility = [difference(one["test-accuracy"], -1.0) for one in evaluations]
-        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in PROBES}
+        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in PROBED}
         found["average-gap"] = widened([one["average-gap"].unlearned for one in evaluations])
         found["forgetting-gap"] = figure(gaps, shared[MARGIN], least=0.0)
         found["utility-gap"] = figure(utility, shared["test-accuracy"])
@@ -238,7 +234,7 @@ class Gathered:
         found["seconds"] = as_figure([run.result.seconds for run, _ in done])
         differences = {
             name: figure([difference(one[name], 1.0) for one in evaluations], shared[name])
-            for name in PROBES
+            for name in PROBED
             if name != MARGIN  # its unit is that of the forgetting gap
         }
         return replace(Figures.of(written(found)), differences=Means.of(written(differences)) if done else None)
@@ -282,7 +278,7 @@ class Gathered:
                 return "Undecided", f"{word.lower()} alone (p = {told.p:.3g}), {among}: {raw(detail)}"
         return word, detail
 
-    def marks(self, planned: Sequence[Planned], done: Sequence[Judged], tuning: RowTuning) -> tuple[Mark, ...]:
+    def marks(self, planned: Sequence[Planned], done: Sequence[Evaluated], tuning: RowTuning) -> tuple[Mark, ...]:
         found: dict[MarkName, list[str]] = {}
         for run, evaluation in done:
             for guard in evaluation.guards:
@@ -357,7 +353,7 @@ def _training(run: Run) -> float:
     return math.nan if run.told.training_example_steps is None else run.told.training_example_steps
 
 
-def _guarantee(done: Sequence[Judged]) -> str | None:
+def _guarantee(done: Sequence[Evaluated]) -> str | None:
     """The lowest that any seed earned."""
     earned = [evaluation.guarantee for _, evaluation in done]
     if not earned:

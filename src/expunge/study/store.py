@@ -15,7 +15,7 @@ from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
-from expunge.records.form import read_document, write_document
+from expunge.records.document import read_document, write_document
 from expunge.records.study_store import Entry, Outcome, StoreFile
 from expunge.study.job import Job
 

@@ -19,9 +19,9 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import write_text
 from expunge.core.values import Undecided
 from expunge.core.version import __version__
+from expunge.records.document import read_document, write_document
 from expunge.records.figures import FIGURES as MEASURED
 from expunge.records.figures import Figure
-from expunge.records.form import read_document, write_document
 from expunge.records.results import Results, StudyCost
 from expunge.records.study_store import Outcome, StudyFile
 from expunge.study.axes import Axis
@@ -225,7 +225,8 @@ def _results(found: Gathered, command: str | None, engine: Mapping[str, Any], se
 def as_csv(results: Results) -> str:
     """One line for each row of each setting, with mean, low and high of every figure; empty where undecided."""
     written = io.StringIO()
-    heads = [f"{name} {part}" for name in FIGURES for part in PARTS]
+    names = (*FIGURES, *dict.fromkeys(name for setting in results.settings for name in setting.further))
+    heads = [f"{name} {part}" for name in names for part in PARTS]
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", "marks", *heads])
     for setting in results.settings:
@@ -240,7 +241,7 @@ def as_csv(results: Results) -> str:
                     row.count("done"),
                     " ".join(f"{name}:{count}" for name, count in row.verdicts.items()),
                     ", ".join(mark.mark for mark in row.marks),
-                    *(part for name in FIGURES for part in _parts(row.figures[name])),
+                    *(part for name in names for part in _parts(row.figures[name])),
                 ]
             )
     return written.getvalue()

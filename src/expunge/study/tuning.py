@@ -16,7 +16,7 @@ from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import find_method, method_from_json
 from expunge.methods.tuned_fields import recipe_but_seed
-from expunge.records.form import read_document, seal
+from expunge.records.document import read_document, seal
 from expunge.records.run_file import TunedFields
 from expunge.records.tuning import (
     Attempt,

@@ -22,7 +22,8 @@ from expunge.methods.contract import DEFAULT_BUDGET
 from expunge.methods.lookup import find_method, methods
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import from_plain, to_plain, write_document
+from expunge.records.document import write_document
+from expunge.records.form import from_plain, to_plain
 from expunge.records.tuning import JobAsked, KeptTrial, OracleAsked, RehearsalAsked, TuneAsked, Tuned, Tuning
 from expunge.study.pseudo_sets import find_kind, pseudo_sets, twin_seeds
 from expunge.study.rehearsal import Data, Rehearsal, check_rehearsable, described_slots, prepare, prepare_oracle

@@ -28,11 +28,14 @@ from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
-from expunge.measure.beliefs import Beliefs, read_beliefs, stored_beliefs, write_beliefs
+from expunge.measure import PROBES
+from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate
+from expunge.measure.readings import Kept, read, rows_digest
 from expunge.methods.lookup import method_from_json
 from expunge.methods.unlearn import unlearn
-from expunge.records.form import to_plain, write_document
+from expunge.records.document import write_document
+from expunge.records.form import to_plain
 from expunge.records.run_file import TunedFields
 from expunge.records.study_store import Entry, Outcome
 from expunge.records.tuning import JobAsked, KeptTrial
@@ -40,6 +43,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
 from expunge.study.job import Job, Work
 from expunge.study.opened import OpenedData
+from expunge.study.readings import StoredReadings, stored_beliefs
 from expunge.study.rehearsal import Rehearsal, prepare
 from expunge.study.search import check_optuna
 from expunge.study.store import Store, ended
@@ -51,7 +55,6 @@ from expunge.train.run import Run
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, train
 
-BELIEFS = "beliefs.safetensors"
 UNKEPT = "the store could not be written: make room, then run the same command again"
 
 
@@ -172,7 +175,7 @@ def _sound(folder: Path) -> bool:
     try:
         if (folder / "run.json").is_file():
             run = sound(Run.open(folder))
-            stored_beliefs(folder / BELIEFS, run.weights_digest)
+            stored_beliefs(folder, run.weights_digest)
         elif (folder / "tuning.json").is_file():
             read_tuning(folder / "tuning.json")
         else:
@@ -241,27 +244,26 @@ def _unlearn(job: Job, at: At) -> Result:
 
 def _remember(run: Run, job: Job, at: At) -> Result:
     """Ask the model what it answers to every row, once."""
+    rows = at.data.rows(job.means["data"])
+    kept = StoredReadings([run], rows)
     with pinned(run.recipe):
-        rows = at.data.rows(job.means["data"])
-        write_beliefs(at.folder / BELIEFS, read_beliefs(run, rows, find_device(run.told.device)))
-    return Result(digest_of(run.told), float(run.result.example_steps))
+        for reading, answered in read(run, readings_of(PROBES), rows, find_device(run.told.device)).items():
+            kept[reading, run.weights_digest, rows_digest(run, rows)] = answered
+    return Result(digest_of(run.told), run.result.example_steps)
 
 
 def _evaluate(job: Job, at: At) -> Result:
-    run = Run.open(at.input(job.one("run")))
-
-    def stored(model: Run) -> Beliefs:
-        return stored_beliefs(model.path / BELIEFS, model.weights_digest)
-
+    rows = at.data.rows(job.means["data"])
+    run, original = (Run.open(at.input(job.one(role))) for role in ("run", "original"))
+    references = [Run.open(at.input(key)) for key in job.inputs["references"]]
     evaluation = evaluate(
         run,
-        [at.input(key) for key in job.inputs["references"]],
-        original=at.input(job.one("original")),
-        data=at.data.rows(job.means["data"]),
+        references,
+        original=original,
+        data=rows,
         out=at.folder / "evaluation.json",
         progress=at.progress,
-        beliefs=stored,
-        known=at.data.measured,
+        kept=Kept(StoredReadings([run, original, *references], rows), at.data.figures),
     )
     return Result(digest_of(evaluation), 0.0)
 

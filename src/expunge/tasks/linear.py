@@ -17,7 +17,7 @@ class LinearTask(ClassTask):
     ``lipschitz`` bounds how fast the second derivative moves: |ℓ″(a) − ℓ″(b)| ≤ lipschitz·|a − b|.
     """
 
-    takes: ClassVar[str] = "a loss that is convex in every score (--task logistic or squared, with --model linear)"
+    takes: ClassVar[str] = "a loss that is convex in every score (`task` logistic or squared, with `model` linear)"
     lipschitz: ClassVar[float]
 
     def loss_of(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:

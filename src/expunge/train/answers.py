@@ -1,8 +1,8 @@
-"""What a model answers to rows as they are: a task's signals; answers that are not finite are no result."""
+"""What a model answers to rows as they are: what is asked of each; answers that are not finite are no result."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import nn
 from expunge.core.errors import Diverged
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
+from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
 from expunge.train.profile import precision_of
 
@@ -19,14 +20,22 @@ ROWS = 64
 CHUNK = 1024
 
 
-def signals(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> dict[str, np.ndarray]:
-    """The task's signals of one row at least, in eval mode at the recipe's precision, rows not augmented."""
+Ask = Callable[[nn.Module, Task, Batch], Mapping[str, np.ndarray]]
+
+
+def answers(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray, ask: Ask) -> dict[str, np.ndarray]:
+    """What is asked of one row at least, in eval mode at the recipe's precision, rows not augmented."""
     task = TASKS[recipe.task]
     with torch.no_grad(), evaluating(model), precision_of(recipe, examples.device):
         found = [
-            task.signals(model, examples.batch(slots[start : start + CHUNK])) for start in range(0, len(slots), CHUNK)
+            ask(model, task, examples.batch(slots[start : start + CHUNK])) for start in range(0, len(slots), CHUNK)
         ]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def signals(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> dict[str, np.ndarray]:
+    """The task's signals of one row at least."""
+    return answers(recipe, model, examples, slots, lambda model, task, rows: task.signals(model, rows))
 
 
 @contextmanager

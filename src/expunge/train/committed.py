@@ -46,7 +46,7 @@ def chosen_salts(folder: Path, given: Path | str | None, rows: int, *, draw: boo
         return _secret(read_salts(given, rows))
     if not draw:
         raise InvalidArgument(
-            f"salt file {given} does not exist: `expunge train … --commit-only --salts {given}` draws one"
+            f"salt file {given} does not exist: `expunge.train(…, commit_only=True, salts={given})` draws one"
         )
     check_free(folder)
     return draw_salts(given, rows)
@@ -58,8 +58,8 @@ def _secret(salts: SecretSalts) -> SecretSalts:
     if odd:
         raise InvalidArgument(
             f"salt file {salts.place} hides nothing of row {odd[0]}: its salt is an open one that everybody can "
-            "compute, or that of another row; name a file that does not exist, and --commit-only draws secret salts "
-            "into it, or leave --salts out"
+            "compute, or that of another row; name a file that does not exist, and `commit_only` draws secret salts "
+            "into it, or leave `salts` out"
         )
     return salts
 
@@ -68,13 +68,13 @@ def _check_kind(folder: Path, given: Path | str | None) -> None:
     described = Run.open_any(folder).told.data
     if described.secret and given is None:
         raise RunError(
-            f"{folder} was committed under secret salts, open ones are asked for: give their file with --salts "
-            f"{described.salt_file}, or choose another --out"
+            f"{folder} was committed under secret salts, open ones are asked for: give their file with `salts` "
+            f"{described.salt_file}, or choose another `out`"
         )
     if not described.secret and given is not None:
         raise RunError(
-            f"{folder} was committed under open salts, those of {given} are asked for: leave --salts out, or choose "
-            "another --out"
+            f"{folder} was committed under open salts, those of {given} are asked for: leave `salts` out, or choose "
+            "another `out`"
         )
 
 

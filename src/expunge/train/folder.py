@@ -27,14 +27,14 @@ def writing(path: Path) -> Generator[None]:
         path.mkdir(parents=True, exist_ok=True)
         handle = (path / ".lock").open("ab")
     except OSError as error:
-        raise RunError(f"{path} cannot be used as --out ({error.strerror or error}): choose another place") from error
+        raise RunError(f"{path} cannot be used as `out` ({error.strerror or error}): choose another place") from error
     with handle:
         if fcntl is not None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunError(
-                    f"{path} is being written by another process: wait for it or choose another --out"
+                    f"{path} is being written by another process: wait for it or choose another `out`"
                 ) from None
         try:
             yield
@@ -63,14 +63,14 @@ def finished_or_other(path: Path, told: RunFile) -> Run | None:
         there, asked = found.told.request, told.request
         if isinstance(there, TrainRequest) and isinstance(asked, CommitRequest):
             raise RunError(
-                f"the training in {path} has begun already: a commitment comes before it; choose another --out"
+                f"the training in {path} has begun already: a commitment comes before it; choose another `out`"
             )
         if found.told.status == COMMITTED and isinstance(asked, TrainRequest):
             _check_beacon(found, told)
             asked = asked.committed
         difference = there.difference(asked)
         if difference is not None:
-            raise RunError(f"{path} holds another run ({difference}): choose another --out, or remove that folder")
+            raise RunError(f"{path} holds another run ({difference}): choose another `out`, or remove that folder")
         return sound(found) if found.told.status == "finished" else None
     check_free(path)
     return None
@@ -91,7 +91,7 @@ def check_free(path: Path) -> None:
     """A folder without run.json must hold nothing else; hidden names are what killed processes leave."""
     foreign = [item.name for item in path.iterdir() if not item.name.startswith(".")] if path.is_dir() else []
     if foreign:
-        raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another --out")
+        raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another `out`")
 
 
 def start_or_continue(path: Path, told: RunFile) -> Run:
@@ -115,6 +115,6 @@ def _check_trace(found: Run, told: RunFile) -> None:
     there, asked = found.told.trace, told.trace
     if there is not None and there != asked:
         raise RunError(
-            f"{found.path} was begun with --trace {there}, {asked} is asked for: a trace is of one kind from the first "
-            f"step; say --trace {there}, or choose another --out"
+            f"{found.path} was begun with `trace` {there}, {asked} is asked for: a trace is of one kind from the first "
+            f"step; say `trace` {there}, or choose another `out`"
         )

@@ -42,7 +42,7 @@ class Log:
             if not isinstance(event, dict) or event.get("previous") != self._previous:
                 raise RunError(
                     f"{self.path}: line {len(self.events) + 1} does not continue the chain: the log was altered; "
-                    "choose a new --out"
+                    "choose a new `out`"
                 )
             good += len(line)
             self.events.append(event)

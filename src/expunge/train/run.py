@@ -27,8 +27,8 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
+from expunge.records.document import read_document, write_document
 from expunge.records.forget_file import ForgetFile
-from expunge.records.form import read_document, write_document
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, Roots, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
@@ -62,15 +62,15 @@ class Run:
         """Open a run whatever its state."""
         folder = Path(path)
         if not (folder / RunFile.NAME).is_file():
-            raise RunError(f"{folder} is not a run: it has no run.json; `expunge train … --out {folder}` makes one")
+            raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
         content = parse_json(read_bytes(folder / RunFile.NAME, "the run"))
         told = content if isinstance(content, dict) else {"format": content}
         return cls(folder, read_document(RunFile, told, str(folder / RunFile.NAME), RunError))
 
     def _untrained(self) -> RunError:
         return RunError(
-            f"{self.path} holds a commitment and no model so far: run its training command without --commit-only, and "
-            "with --beacon if one was drawn since"
+            f"{self.path} holds a commitment and no model so far: run its training command without `commit_only`, and "
+            "with `beacon` if one was drawn since"
         )
 
     def _forgot_nothing(self) -> InvalidArgument:
@@ -185,7 +185,7 @@ class Run:
         """The run that this one came from; it must still be the one it was."""
         described = self.told.parent
         if described is None:
-            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with --original")
+            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with `original`")
         candidates = (Path(described.path), self.path / described.relative)
         for candidate in candidates:
             if (candidate / "run.json").is_file():
@@ -194,7 +194,7 @@ class Run:
                     return parent
         raise RunError(
             f"the parent of {self.path} is no longer at {described.path} with weights "
-            f"{described.weights_digest[:12]}…: put it back there, or name it where a command takes --original"
+            f"{described.weights_digest[:12]}…: put it back there, or name it where a command takes `original`"
         )
 
     @property

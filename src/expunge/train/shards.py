@@ -47,7 +47,7 @@ class StartingPoint:
         """What is on disk; it must be what was logged."""
         found = read_checkpoint(self.path, self.checkpoint)
         if found is None:
-            raise RunError(f"{self.path} is missing or does not match its digest: use --method retrain")
+            raise RunError(f"{self.path} is missing or does not match its digest: use `method` retrain")
         return found
 
 

@@ -116,7 +116,7 @@ class ShardTrace:
             if stored[index - first][0] != executed_digest(self._shard, index, present):
                 raise RunError(
                     f"{self._steps} says that step {index} was carried out with other rows than the schedule gives: it "
-                    "was altered; choose a new --out, and where a run is to forget --method retrain"
+                    "was altered; choose a new `out`, and where a run is to forget `method` retrain"
                 )
             epochs += self._counted(index, present)
         if epochs:
@@ -148,7 +148,7 @@ class ShardTrace:
             if handle.tell() < size:
                 raise RunError(
                     f"{path} is shorter than the {steps} steps that the checkpoint holds: it was altered; choose a new "
-                    "--out"
+                    "`out`"
                 )
             handle.truncate(size)
 
@@ -181,11 +181,11 @@ def _adopt(source: Path, target: Path, size: int) -> None:
     except OSError as error:
         raise RunError(
             f"{source} could not be read ({error.strerror or error}): the trace of the original cannot be taken over; "
-            "put it back, or say --trace off"
+            "put it back, or say `trace` off"
         ) from None
     if len(content) < size:
         raise RunError(
             f"{source} is shorter than its checkpoints: the original's trace was altered; restore it, or say "
-            "--trace off"
+            "`trace` off"
         )
     write_bytes(target, content)

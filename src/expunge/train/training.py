@@ -131,7 +131,7 @@ def train(
     folder, drawn = Path(out), chosen_beacon(beacon)
     if commit_only and (without is not None or beacon is not None):
         raise InvalidArgument(
-            "a commitment is over all rows and before any beacon: give --without and --beacon to the training after it"
+            "a commitment is over all rows and before any beacon: give `without` and `beacon` to the training after it"
         )
     done = answered(
         folder,
@@ -289,7 +289,7 @@ def _noise_key(recipe: Recipe, folder: Path, given: Path | str | None) -> bytes 
 def _same_environment(run: Run, found: Exactness) -> None:
     before = run.told.environment
     if before is not None and run.recipe.profile is Profile.EXACT:
-        require_same(found.environment, before, f"{run.path} was begun", "choose a new --out to start afresh")
+        require_same(found.environment, before, f"{run.path} was begun", "choose a new `out` to start afresh")
 
 
 def finish(
@@ -354,7 +354,7 @@ def find_device(name: str) -> torch.device:
     except RuntimeError:
         raise InvalidArgument(f"device {name!r} is not known: cpu or cuda are") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use --device cpu")
+        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use `device` cpu")
     if device.type not in ("cpu", "cuda"):
         raise InvalidArgument(f"device {name!r} is not supported: cpu or cuda are")
     return device

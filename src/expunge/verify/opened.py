@@ -203,6 +203,7 @@ class OpenedRecord:
         return {Split.CALIBRATION: data.released_calibration, Split.HOLDOUT: data.released_holdout}
 
 
-def recorded_before(runs: tuple[Statement, ...]) -> Statement | None:
-    """The last of these runs that has a recorded trajectory."""
-    return next((run for run in reversed(runs) if cast("RunRecord", run.predicate).checkpoints is not None), None)
+def recorded_before(runs: tuple[Statement, ...]) -> RunRecord | None:
+    """The record of the last of these runs that has a recorded trajectory."""
+    records = (cast("RunRecord", run.predicate) for run in reversed(runs))
+    return next((record for record in records if record.checkpoints is not None), None)

@@ -16,7 +16,6 @@ It is signed with a key made for it, never with the owner's.
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -27,22 +26,18 @@ import numpy as np
 from expunge.adversary.forging.altered_content import Content
 from expunge.adversary.forging.forgery import ForgedStep, Forgery
 from expunge.adversary.forging.reordering import Order
-from expunge.attest.attest import attest
+from expunge.adversary.table.story import Story, drafted
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import link_or_copy, read_bytes, write_bytes
-from expunge.core.hashing import sha256
 from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.stored import write_commitment
-from expunge.records.bundle import ENVELOPE, TRACE, open_bundle, write_folder
-from expunge.records.draft import COMMIT, Draft, bundle_files, enter, sign
-from expunge.records.envelope import open_envelope
-from expunge.records.keys import TRUSTED, Role, SigningKey, signing_key, write_trusted
+from expunge.records.bundle import write_folder
+from expunge.records.draft import bundle_files, enter, sign
+from expunge.records.keys import TRUSTED, Role, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.log import writing as writing_log
-from expunge.records.record import RunRecord, states_root
 from expunge.records.run_file import TrainRequest
-from expunge.records.statement import Statement, read_statement
 from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
 from expunge.records.verdict import Level
 from expunge.schedule.digests import epoch_digest, executed_digest
@@ -77,18 +72,15 @@ def write_forged_record(forgery: Forgery, out: Path, progress: Progress | None =
     key = signing_key(secrets.token_bytes(32))
     run = _write_run(forgery, out / RUN)
     write_trusted(out / TRUSTED, [key.trusted(ORIGIN, role) for role in (Role.OWNER, Role.LOG)])
-    if isinstance(forgery.forger, Content):
-        _attest(run, out, key, progress)
-    else:
-        with tempfile.TemporaryDirectory(dir=out) as scratch:
-            _attest(run, Path(scratch), key, progress)
-            _sign_again(Path(scratch) / BUNDLE, out, key, _restated(forgery, run))
+    story = Story(draft=drafted(run, key, progress=progress))
+    if not isinstance(forgery.forger, Content):
+        story = _with_traces(story, _restated(forgery, run))
+    signed = sign(story.draft, key)
+    with writing_log(out / LOG, ORIGIN) as log:
+        head = enter(signed, key, log)
+        write_folder(out / BUNDLE, bundle_files(signed, log.log, head))
     code, level = expected_refusal(forgery)
     return ForgedRecord(bundle=out / BUNDLE, trusted=out / TRUSTED, expected=code, level=level)
-
-
-def _attest(run: Run, folder: Path, key: SigningKey, progress: Progress | None) -> None:
-    attest(run, key=key, out=folder / BUNDLE, log=folder / LOG, origin=ORIGIN, checkpoints=True, progress=progress)
 
 
 def expected_refusal(forgery: Forgery) -> tuple[Code, Level]:
@@ -191,37 +183,14 @@ def _stated(step: ForgedStep | None, plan: TrainingPlan, index: int) -> np.ndarr
     return _seated(plan, index) if step is None or step.forged.slots is None else step.forged.slots
 
 
-def _sign_again(plain: Path, out: Path, key: SigningKey, traces: Traces) -> None:
-    """The bundle with other traces, and everything that hangs on them, signed and logged anew."""
+def _with_traces(story: Story, traces: Traces) -> Story:
+    """The story with other traces, and everything that hangs on them: what every state had seen of its own."""
     content = b"".join(part for shard in sorted(traces) for part in (*traces[shard][0], *traces[shard][1]))
-    with open_bundle(plain) as bundle:
-        own = (COMMIT, ENVELOPE)
-        commit, run = (read_statement(_payload(bundle.read(name), key)) for name in own)
-        files: dict[str, bytes | Path] = {
-            name: plain / name for name in bundle.names if name not in own and not name.startswith("log/")
-        }
-    files[TRACE] = content
-    signed = sign(Draft(chain=(commit, _with_trace(run, traces, content)), files=files), key)
-    with writing_log(out / LOG, ORIGIN) as log:
-        head = enter(signed, key, log)
-        found = bundle_files(signed, log.log, head)
-    write_folder(out / BUNDLE, found)
-
-
-def _payload(envelope: bytes, key: SigningKey) -> bytes:
-    return open_envelope(envelope, [key.trusted(ORIGIN)]).payload
-
-
-def _with_trace(run: Statement, traces: Traces, content: bytes) -> Statement:
-    """The statement with the digests of another trace: of the file, and of what every state had seen of it."""
-    record = run.predicate
-    assert isinstance(record, RunRecord)
-    assert record.checkpoints is not None
-    assert record.trace is not None
-    states = tuple(
-        replace(state, trace=RunningDigest(state.shard, b"".join(traces[state.shard][0][: state.step])).digest())
-        for state in record.checkpoints.states
+    kept = story.record.checkpoints
+    assert kept is not None
+    return story.with_trace(content).with_states(
+        [
+            replace(state, trace=RunningDigest(state.shard, b"".join(traces[state.shard][0][: state.step])).digest())
+            for state in kept.states
+        ]
     )
-    checkpoints = replace(record.checkpoints, states=states, root=states_root(states))
-    trace = replace(record.trace, digest=sha256(content))
-    return replace(run, predicate=replace(record, checkpoints=checkpoints, trace=trace))

@@ -15,19 +15,20 @@ from typing import Any, Protocol, Self
 
 from expunge.adversary.table.retelling import Tale, saved, tale_of
 from expunge.attest.asked import asked_of
+from expunge.attest.attest import files_of, lineage_files
 from expunge.attest.chain import ancestry, beginning, make_chain
 from expunge.attest.described import Lineage, commit_statement, run_statement
 from expunge.attest.kept import CHECKPOINT, place_of
 from expunge.attest.trajectory import trajectory_of
 from expunge.core.clock import Time
-from expunge.core.hashing import canonical_json, parse_json, sha256
-from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, checkpoint_name
+from expunge.core.hashing import parse_json, sha256
+from expunge.records.bundle import MODEL, TRACE
 from expunge.records.canonical import read_base64
 from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
 from expunge.records.record import Reuse, RunRecord, State, states_root
 from expunge.records.statement import Statement, read_statement
+from expunge.train.loop import Progress
 from expunge.train.run import Run
 from expunge.train.state import Tensors, tensors_digest
 
@@ -172,7 +173,7 @@ class RunStory(Story):
         trajectory, _ = trajectory_of(run, lineage.schedule)
         told = run_statement(run, lineage, (), asked_of(run, at), trajectory, at)
         chain = (commit_statement(run, at=at, afterwards=False), told)
-        return cls(draft=Draft(chain=chain, files={**_shared(run), **tale_of(run).files}), run=run, data=data)
+        return cls(draft=Draft(chain=chain, files={**lineage_files(run), **tale_of(run).files}), run=run, data=data)
 
     @cached_property
     def tale(self) -> Tale:
@@ -180,15 +181,10 @@ class RunStory(Story):
         return tale_of(self.run)
 
 
-def drafted(run: Run, key: SigningKey, *, states: bool = True) -> Draft:
+def drafted(run: Run, key: SigningKey, *, states: bool = True, progress: Progress | None = None) -> Draft:
     """All that a bundle of a run holds; only a commitment that stood in the log before is signed already."""
-    chain = make_chain(run, key, Time.now())
-    files: dict[str, bytes | Path] = {**_shared(run), MODEL: run.path / MODEL}
-    if chain.trace is not None:
-        files[TRACE] = chain.trace
-    if states and chain.record.checkpoints is not None:
-        names = [checkpoint_name(state.shard, state.step) for state in chain.record.checkpoints.states]
-        files |= {name: run.path / name for name in names}
+    chain = make_chain(run, key, Time.now(), progress)
+    files = files_of(run, chain, model=True, checkpoints=states and chain.record.checkpoints is not None)
     first, *told = chain.links
     begun = first.envelope if _note(run).is_file() else None
     return Draft(chain=(begun or first.statement, *(link.statement for link in told)), files=files)
@@ -198,12 +194,6 @@ def _note(run: Run) -> Path:
     """Where the log's signed head was kept in which the commitment stood before the training, if it did."""
     runs = ancestry(run)
     return place_of(runs[beginning(runs)], CHECKPOINT)
-
-
-def _shared(run: Run) -> dict[str, bytes | Path]:
-    """What a bundle holds of the lineage itself: recipe, leaves, splits and units."""
-    found: dict[str, bytes | Path] = {"recipe.json": canonical_json(run.recipe.as_json())}
-    return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
 
 
 def record_of(statement: Statement) -> RunRecord:

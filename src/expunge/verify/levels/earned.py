@@ -7,7 +7,6 @@ from expunge.records.catalogue import CERTIFIED_METHODS, Execution, execution_of
 from expunge.records.claims import claims_of, highest, not_claimed
 from expunge.records.limits import Code, refused
 from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRecord
-from expunge.records.statement import Statement
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord, recorded_before
@@ -158,12 +157,10 @@ def _check_pins(name: str, record: RunRecord, recipe: Recipe, *, exact: bool) ->
         raise _unpinned(f"{name} has the profile {profile.value} and does not name its accelerator and CUDA")
 
 
-def _check_reused_bits(name: str, record: RunRecord, source: Statement | None) -> None:
+def _check_reused_bits(name: str, record: RunRecord, before: RunRecord | None) -> None:
     """A beginning from one machine and an end from another equal neither machine's training."""
-    before = None if source is None else source.predicate
-    if record.guarantee.kind is not GuaranteeKind.EXACT or not isinstance(before, RunRecord):
-        return
-    if not any(reuse.step for reuse in record.reuse):
+    exact = record.guarantee.kind is GuaranteeKind.EXACT
+    if not exact or before is None or not any(reuse.step for reuse in record.reuse):
         return
     if before.guarantee.kind is not GuaranteeKind.EXACT:
         raise _too_high(f"{name} is called exact and starts from states of a run that is not")

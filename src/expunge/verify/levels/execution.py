@@ -74,7 +74,7 @@ class Difference:
         return f"{self.segment} ({self.what})"
 
 
-class Execution:
+class SegmentReplay:
     """Carries segments of a record out again, one at a time."""
 
     def __init__(self, opened: OpenedRecord, training: Training, files: StateFiles) -> None:

@@ -96,8 +96,7 @@ def check_reuse(opened: OpenedRecord) -> str:
     """What was used again had not seen anybody who is newly gone, and is the state of the run that it came from."""
     told: list[str] = []
     for at, (name, record, _) in enumerate(links(opened)):
-        source = recorded_before(opened.runs[:at])
-        before = source.predicate if source is not None and isinstance(source.predicate, RunRecord) else None
+        before = recorded_before(opened.runs[:at])
         for reuse in record.reuse:
             if reuse.shard >= opened.schedule.shards or before is None or record.checkpoints is None:
                 raise _other_leaf(f"{name} reuses a state of shard {reuse.shard} that no ancestor recorded")
@@ -152,8 +151,7 @@ def _states_moved(opened: OpenedRecord, *, own: bool) -> str:
     for at, (name, record, _) in enumerate(links(opened)):
         if own != (record is opened.record):
             continue
-        source = recorded_before(opened.runs[:at])
-        before = source.predicate if source is not None and isinstance(source.predicate, RunRecord) else None
+        before = recorded_before(opened.runs[:at])
         if before is None or record.checkpoints is None:
             continue
         gone = before.data.tombstones

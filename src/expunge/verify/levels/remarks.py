@@ -8,6 +8,7 @@ from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
 from expunge.records.bundle import ENVELOPE, MODEL, UNITS
+from expunge.records.catalogue import Execution
 from expunge.records.draft import COMMIT
 from expunge.records.record import Commit, Initiator, ProfileName, RunRecord, Salts
 from expunge.records.verdict import Remark
@@ -80,7 +81,9 @@ def _of_run(record: RunRecord) -> list[Remark]:
         found.append(Remark("tolerant", "tolerant profile: nothing pinned the bits, so no replay can confirm them"))
     if environment.not_exact is not None:
         found.append(Remark("not-exact", f"the record says why it is not exact: {environment.not_exact[:200]}"))
-    if record.checkpoints is None:
+    if record.came_about is Execution.SOLVE:
+        found.append(Remark("solved", "the weights were solved for: there are no steps that could be computed again"))
+    elif record.checkpoints is None:
         found.append(
             Remark("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")
         )

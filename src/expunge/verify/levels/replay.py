@@ -22,7 +22,7 @@ from expunge.train.perturbation import commitment_of, draw_noise, read_key
 from expunge.train.segment import Training
 from expunge.verify.levels import environment
 from expunge.verify.levels.contents import Contents
-from expunge.verify.levels.execution import Difference, Execution, changes, check_model, untraced
+from expunge.verify.levels.execution import Difference, SegmentReplay, changes, check_model, untraced
 from expunge.verify.levels.method_replay import check_method
 from expunge.verify.levels.preprocessing import check_constants, check_inferred
 from expunge.verify.levels.segments import Draw, Segment, always_replayed, draw, listed, missed, needed, segments_of
@@ -197,8 +197,8 @@ class Replay:
         )
 
     @cached_property
-    def _execution(self) -> Execution:
-        return Execution(self._opened, self._training, self._files)
+    def _execution(self) -> SegmentReplay:
+        return SegmentReplay(self._opened, self._training, self._files)
 
     def _last(self, shard: int) -> dict[str, torch.Tensor]:
         return self._files.load(shard, max(state.step for state in self._files.states if state.shard == shard))

@@ -113,7 +113,7 @@ def check_units(opened: OpenedRecord) -> str:
     return f"{counted(int(opened.units.max()) + 1, 'unit')} over {counted(data.count, 'slot')}, digest as committed"
 
 
-def check_figures(opened: OpenedRecord) -> str:
+def check_shape(opened: OpenedRecord) -> str:
     """What each run says of its schedule's shape is what the recipe says."""
     recipe = opened.recipe
     for name, record, _ in links(opened):

@@ -1,0 +1,107 @@
+"""Readings: what a model answers to every row of its data. Whoever measures what was read needs no model any more."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, final
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.core.hashing import canonical_json, sha256
+from expunge.core.values import Figure
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.records.form import to_plain
+from expunge.tasks.task import Batch, Task
+from expunge.train.answers import answers
+from expunge.train.examples import Examples
+from expunge.train.run import Run
+
+Arrays = Mapping[str, np.ndarray]
+Answered = Mapping[Split, Arrays]  # for every training and holdout row; NaN where the row is no longer there
+READ = (Split.TRAIN, Split.HOLDOUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(ABC):
+    """A function of a model, its task and rows: named arrays in float64, rows first. Its fields are its settings.
+
+    It is called in eval mode, without gradients and at the recipe's precision, on rows that are not augmented, some at
+    a time: what it says of a row must not depend on the others.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, task: Task, rows: Batch) -> Arrays:
+        """What the model answers to these rows."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Signals(Reading):
+    """What the task says of every row: "loss" and "margin"; with classes "correct" and "beliefs" too."""
+
+    name = "signals"
+
+    def __call__(self, model: nn.Module, task: Task, rows: Batch) -> Arrays:
+        return task.signals(model, rows)
+
+
+SIGNALS = Signals()
+
+ReadingKey = tuple[Reading, str, bytes]  # a reading, the digest of the weights, and ``rows_digest``
+
+
+class Readings(Protocol):
+    """Where readings are kept: a dictionary does, and so does whatever keeps them in a folder."""
+
+    def get(self, key: ReadingKey, /) -> Answered | None: ...
+
+    def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What evaluations hand on to each other, so that no model is asked twice and nothing is measured twice."""
+
+    readings: Readings = field(default_factory=dict[ReadingKey, Answered])
+    figures: dict[object, Figure] = field(default_factory=dict[object, Figure])
+
+
+def rows_digest(run: Run, rows: Mapping[Split, Dataset]) -> bytes:
+    """Which rows a run's model is asked about: all that are committed to and still there."""
+    roots = canonical_json(to_plain(run.told.data.roots))  # the holdout's too: it may be another beside equal rows
+    return sha256(sha256(roots), *(sha256(rows[split].present.tobytes()) for split in READ))
+
+
+def read(
+    run: Run, readings: Sequence[Reading], rows: Mapping[Split, Dataset], device: torch.device
+) -> dict[Reading, Answered]:
+    """Open a run's model and ask it about all rows. Call it pinned."""
+    model = run.model(device)
+    examples = {split: Examples(run.recipe, rows[split], device) for split in READ}
+    found: dict[Reading, Answered] = {}
+    for reading in readings:
+        told = {split: _of_those_there(run, model, reading, rows[split], examples[split]) for split in READ}
+        some = next(arrays for arrays in told.values() if arrays)
+        none = {name: values[:0] for name, values in some.items()}  # of a split of which nobody is there
+        found[reading] = {split: _spread(arrays or none, rows[split]) for split, arrays in told.items()}
+    return found
+
+
+def _of_those_there(run: Run, model: nn.Module, reading: Reading, rows: Dataset, examples: Examples) -> Arrays:
+    there = np.flatnonzero(rows.present)
+    return answers(run.recipe, model, examples, there, reading) if len(there) else {}
+
+
+def _spread(arrays: Arrays, rows: Dataset) -> Arrays:
+    """What was said of the rows that are there, at their slots."""
+    found = {name: np.full((len(rows), *values.shape[1:]), np.nan) for name, values in arrays.items()}
+    for name, values in arrays.items():
+        found[name][rows.present] = values
+    return found

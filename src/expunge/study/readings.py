@@ -1,0 +1,95 @@
+"""Readings in the store: what a run's model answered lies beside its weights, so that evaluations open no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from expunge.core.errors import RunError
+from expunge.core.files import write_with
+from expunge.core.hashing import sha256
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.measure.readings import READ, SIGNALS, Answered, Arrays, Reading, ReadingKey
+from expunge.tasks.task import signals_of
+from expunge.train.run import Run
+
+BELIEFS = "beliefs.safetensors"
+
+
+class StoredReadings:
+    """What some runs' models answered to these rows, each in its run's folder.
+
+    Of a task's signals the beliefs are kept, from which the rest follows; of any other reading all arrays.
+    """
+
+    def __init__(self, runs: Iterable[Run], rows: Mapping[Split, Dataset]) -> None:
+        self.folders = {run.weights_digest: run.path for run in runs}
+        self.rows = rows
+
+    def get(self, key: ReadingKey, /) -> Answered | None:
+        reading, weights_digest, looked = key
+        folder = self.folders[weights_digest]
+        if reading == SIGNALS:
+            beliefs = stored_beliefs(folder, weights_digest)
+            return {split: self._signals(split, beliefs[split.value]) for split in READ}
+        path = folder / file_name(reading, looked)
+        if not path.is_file():
+            return None
+        arrays = _stored(path, weights_digest)
+        found: dict[Split, dict[str, np.ndarray]] = {split: {} for split in READ}
+        for name, values in arrays.items():
+            split, _, inner = name.partition(".")
+            found[Split(split)][inner] = values
+        return found
+
+    def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
+        reading, weights_digest, looked = key
+        if reading == SIGNALS:
+            arrays = {split.value: found["beliefs"] for split, found in answered.items()}
+        else:
+            each = [(split, *item) for split, found in answered.items() for item in found.items()]
+            arrays = {f"{split.value}.{name}": values for split, name, values in each}
+        path = self.folders[weights_digest] / file_name(reading, looked)
+        write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": weights_digest}))
+
+    def _signals(self, split: Split, beliefs: np.ndarray) -> Arrays:
+        """NaN where a row is no longer there, as are its beliefs."""
+        rows = self.rows[split]
+        found = {"beliefs": beliefs}
+        for name, values in signals_of(beliefs[rows.present], rows.labels[rows.present]).items():
+            found[name] = np.full(len(rows), np.nan)
+            found[name][rows.present] = values
+        return found
+
+
+def file_name(reading: Reading, looked: bytes) -> str:
+    """Where a reading of these rows lies in a run's folder; with other settings it is another reading."""
+    told = sha256(repr(reading).encode(), looked).hex()
+    return BELIEFS if reading == SIGNALS else f"reading-{reading.name}-{told[:16]}.safetensors"
+
+
+def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:
+    """A softmax's logits for every row of these weights, by split."""
+    path = folder / BELIEFS
+    found = _stored(path, weights_digest)
+    if set(found) != {split.value for split in READ}:
+        raise RunError(f"{path} could not be read (it does not hold both splits): remove it, and it is made again")
+    return found
+
+
+def _stored(path: Path, weights_digest: str) -> Arrays:
+    try:
+        with safe_open(path, "numpy") as stored:
+            told = stored.metadata() or {}
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is no mapping
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"{path} could not be read ({reason}): remove it, and it is made again") from None
+    if told.get("weights_digest") != weights_digest:
+        raise RunError(f"{path} holds the answers of other weights than {weights_digest[:12]}…: remove it")
+    return arrays
