@@ -39,6 +39,13 @@ def test_the_method_of_the_page_is_the_example() -> None:
     assert (ROOT / "examples" / "own_method.py").read_text(encoding="utf-8").startswith(block.rstrip())
 
 
+def test_the_document_of_the_page_is_the_example_and_has_20_lines() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = page.split("## A document in 20 lines")[1].split("```python\n")[1].split("```")[0]
+    assert block in (ROOT / "examples" / "own_document.py").read_text(encoding="utf-8")
+    assert len(block.strip().splitlines()) <= 20
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):

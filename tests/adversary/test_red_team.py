@@ -23,7 +23,7 @@ from expunge.hygiene.retire import destroy
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle, write_folder
-from expunge.records.declaration import INTENT
+from expunge.records.declaration import Intent
 from expunge.records.draft import bundle_files, sign_and_log
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.keys import SigningKey
@@ -195,7 +195,7 @@ def test_an_intent_that_somebody_else_wrote_destroys_nothing(pair: tuple[Run, Ru
         step = {"path": str(path), "folder": str(folder), "what": "a state", "digest": None, "remedy": "remove"}
         steps = [{**step, "keep": 0, "rows": []}]
         content = {"format": "expunge/hygiene-intent/1", "run": run.weights_digest, "steps": steps}
-        write_text(run.path / INTENT, plain_json(content))
+        write_text(run.path / Intent.NAME, plain_json(content))
         with pytest.raises(RunError, match="was altered"):
             destroy(survey(run), unrecorded=True)
         assert path.exists()

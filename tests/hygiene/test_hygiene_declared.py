@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.hygiene.worlds import Killed
+from tests.records.test_documents_hostile import golden_files
 
 import expunge.hygiene
 import expunge.records
@@ -89,10 +90,9 @@ def test_every_document_says_what_it_holds() -> None:
 
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_every_document_in_a_run_folder_is_known(kind: type[Document], forgot: Run) -> None:
-    (golden, *_) = sorted(GOLDEN.rglob(kind.NAME))
-    document = read_document(kind, golden.read_bytes(), golden.name)
     if not (forgot.path / kind.NAME).exists():
-        write_text(forgot.path / kind.NAME, write_document(document))
+        (golden, *_) = golden_files(kind)
+        write_text(forgot.path / kind.NAME, write_document(read_document(kind, golden.read_bytes(), golden.name)))
     assert not any(kind.NAME in sentence for sentence in survey(forgot).unclear)
     kept = documents.DOCUMENTS
     documents.DOCUMENTS = tuple(other for other in kept if other is not kind)

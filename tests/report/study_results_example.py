@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from expunge.records.document import read_document
-from expunge.records.results import NAME, Results
+from expunge.records.results import Results
 
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 FORMAT = "expunge/study-results/1"
@@ -323,7 +323,7 @@ def example(*, settings: int = 3, methods: int = 30, seeds: Sequence[int] = (0, 
 
 def opened(told: dict[str, Any]) -> Results:
     """Results as they are read from a file that holds these values."""
-    return read_document(Results, json.dumps(told).encode(), NAME)
+    return read_document(Results, json.dumps(told).encode(), Results.NAME)
 
 
 def status(entry: dict[str, Any]) -> dict[str, Any]:

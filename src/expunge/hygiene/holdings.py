@@ -15,10 +15,10 @@ from expunge.records.catalogue import Execution, execution_of
 from expunge.records.documents import LOG, declared, lying, shown_rows
 from expunge.records.holds import Held, Named, Remedy
 from expunge.records.tensors import TensorFile
+from expunge.records.trace_file import TraceMode
 from expunge.schedule.seats import first_steps
 from expunge.train.log import Log
 from expunge.train.run import Run
-from expunge.train.trace import Trace
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -150,7 +150,7 @@ def _cut(run: Run, path: Path, named: Named, seen: _Seen) -> Iterator[Holding]:
     steps = None if seen.first is None or named.shard is None else seen.first.get(named.shard)
     if steps is None or named.shard is None or not len(steps):
         return
-    size = run.trace.width or Trace.LOSSES.width
+    size = run.trace.width or TraceMode.LOSSES.width
     keep, there = int(steps.min()) * size, path.stat().st_size
     if there > keep:
         yield Holding(

@@ -11,8 +11,9 @@ from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
 from expunge.records.bundle import ENVELOPE, PACKED
-from expunge.records.documents import ENTRIES, STORES, TRIALS, TUNING
+from expunge.records.documents import ENTRIES, STORES
 from expunge.records.run_file import RunFile
+from expunge.records.tuning import TRIALS, Tuning
 from expunge.train.run import COMMITTED, Run
 
 
@@ -123,7 +124,7 @@ def _stored(store: Path) -> Iterator[Run]:
 def tuned_on(path: Path) -> str | None:
     """Root of the data set that a tuning was made on; None for a folder that is none."""
     asked = asked_first(path)
-    told = next((found for found in (_object_in(path / TUNING), asked) if found is not None), {})
+    told = next((found for found in (_object_in(path / Tuning.NAME), asked) if found is not None), {})
     root = told.get("data_root")
     return root if isinstance(root, str) else None
 

@@ -14,18 +14,24 @@ from expunge.records.document import Document, sealed
 from expunge.records.evaluation import Evaluation
 from expunge.records.forget_file import ForgetFile
 from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states
+from expunge.records.results import Results
 from expunge.records.run_file import RunFile
+from expunge.records.study_store import Entry, StoreFile, StudyFile
 from expunge.records.tensors import TENSORS
+from expunge.records.tuning import TRIED, Tuning
 
-DOCUMENTS: tuple[type[Document], ...] = (RunFile, ForgetFile, Evaluation, Declaration, Intent, RetiredFile)
+DOCUMENTS: tuple[type[Document], ...] = (
+    *(RunFile, ForgetFile, Evaluation),
+    *(Declaration, Intent, RetiredFile),
+    *(Tuning, StoreFile, StudyFile, Entry, Results),
+)
 
 STATES, TRACE, SIGNED = "checkpoints", "trace", "record"  # folders inside a run's
-LOG, TRIALS, TUNING = "log.jsonl", "trials.jsonl", "tuning.json"
-STORES = ("store.json", "store/store.json")  # what marks a store, or a study with one
+LOG = "log.jsonl"
+STORES = (StoreFile.NAME, f"store/{StoreFile.NAME}")  # what marks a store, or a study with one
 ENTRIES = "??/*"  # of a store
 RECORD = f"{SIGNED}/{ENVELOPE}"
 SHARD = r"(?P<shard>0|[1-9][0-9]*)"
-TUNED = rows("tuning history: scores and the fields that they chose", "its rehearsals read these rows")
 STATE = Layout(
     rf"shard-{SHARD}-step-(?P<step>[0-9]{{8,16}})\.safetensors",
     states("state of shard {shard} after step {step}"),
@@ -39,13 +45,11 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
         r"(?:beliefs|reading-[a-z0-9-]+)\.safetensors",
         rows("a model's answers to every row, kept for measuring", "they were read off the rows themselves"),
     ),
-    Layout(r"trials\.jsonl", TUNED),
-    Layout(r"tuning\.json", TUNED),
+    Layout(r"trials\.jsonl", TRIED),
     Layout(rf"epochs-{SHARD}\.bin", NOTHING, TRACE),
     Layout(r"(?:envelope|commit)\.json|commit-checkpoint", NOTHING, SIGNED),
     Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING),
     Layout(r"log\.jsonl|\.?noise\.key|\.lock", NOTHING),
-    Layout(r"entry\.json", NOTHING),
 )
 
 

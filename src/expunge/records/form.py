@@ -141,7 +141,7 @@ def _schema(kind: type, signed: bool) -> _Schema:
     own = [item for item in fields(kind) if item.name != "rest" and not item.metadata.keys() & {"inline", "unwritten"}]
     return _Schema(
         known={_name(item, signed): (item.name, hints[item.name]) for item in own},
-        needed=frozenset(_name(one, signed) for one in own if one.default is not None or "needed" in one.metadata),
+        needed=frozenset(_name(item, signed) for item in own if item.default is not None or "needed" in item.metadata),
         nulls=frozenset(_name(item, signed) for item in own if item.default is not None or "null" in item.metadata),
         groups={item.name: get_args(hints[item.name])[0] for item in fields(kind) if "inline" in item.metadata},
     )

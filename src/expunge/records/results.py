@@ -13,9 +13,9 @@ from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figure, Figures, Means
 from expunge.records.form import INLINE, NULL, Plain
+from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
-NAME = "results.json"
 LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
 ALTERED = "the file was altered or badly written"
 Word = Literal["Supported", "Refuted", "Undecided"]
@@ -303,6 +303,8 @@ class Results(Document):
     """The whole file. All that may differ between two identical studies stands apart from ``settings``."""
 
     FORMAT: ClassVar[str] = "expunge/study-results/1"
+    NAME: ClassVar[str] = "results.json"
+    HOLDS: ClassVar[Holds] = NOTHING
     AGAIN: ClassVar[str] = ", or it is no study's results; run expunge study again"
 
     name: Written

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from expunge.records.document import Document
+from expunge.records.holds import NOTHING, Holds
 
 
 class Outcome(Enum):
@@ -22,6 +23,8 @@ class StoreFile(Document):
     """store.json: this folder is a store."""
 
     FORMAT: ClassVar[str] = "expunge/store/1"
+    NAME: ClassVar[str] = "store.json"
+    HOLDS: ClassVar[Holds] = NOTHING
     AGAIN: ClassVar[str] = "; choose another `store`"
 
 
@@ -30,6 +33,8 @@ class StudyFile(Document):
     """study.json: whose results this folder holds."""
 
     FORMAT: ClassVar[str] = "expunge/study/1"
+    NAME: ClassVar[str] = "study.json"
+    HOLDS: ClassVar[Holds] = NOTHING
 
     name: str
 
@@ -39,6 +44,8 @@ class Entry(Document):
     """entry.json: what is known of a job that ended. ``digest`` is that of its result, without times."""
 
     FORMAT: ClassVar[str] = "expunge/entry/1"
+    NAME: ClassVar[str] = "entry.json"
+    HOLDS: ClassVar[Holds] = NOTHING
 
     key: str
     work: str

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 from expunge.core.errors import DataError
 from expunge.records.document import Sealed
 from expunge.records.form import Many, Plain
+from expunge.records.holds import Holds, rows
 from expunge.records.scalars import Amount, Digest
 
 MOST_TRIALS = 10_000
@@ -18,6 +19,8 @@ Found = TypeVar("Found")
 Mode = Literal["rehearsal", "oracle"]  # at a twin, or at the reference of the very request, which can only refute
 Stage = Literal["choice", "transfer"]
 PartName = Literal["forget", "retain", "calibration"]
+TRIALS = "trials.jsonl"  # what is known so far, beside the whole file
+TRIED = rows("tuning history: scores and the fields that they chose", "its rehearsals read these rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +217,8 @@ class Tuning(Sealed):
     """The whole file. Its digest is that of everything but what the clock said."""
 
     FORMAT: ClassVar[str] = "expunge/tuning/1"
+    NAME: ClassVar[str] = "tuning.json"
+    HOLDS: ClassVar[Holds] = TRIED
     OTHER: ClassVar[str] = "{where}: this is not a tuning: its format is {told}, not {wanted!r}"
     ALTERED: ClassVar[str] = f"{{where}}: the tuning was altered: its digest is not that of its content{REMEDY}"
     CLOCK: ClassVar[str] = "seconds"
@@ -234,7 +239,7 @@ class Tuning(Sealed):
 
     def check(self, where: str) -> None:
         if self.mode not in get_args(Mode):
-            raise DataError(f"{where}: the tuning was altered: mode {self.mode!r} is none of this version{REMEDY}")
+            raise DataError(f"{where}: the tuning was altered: mode {self.mode[:40]!r} is none of this version{REMEDY}")
 
     def of(self, method: str) -> Tuned | None:
         """What was found for a method."""

@@ -11,16 +11,16 @@ from expunge.core.files import read_bytes
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import read_document
 from expunge.records.form import to_plain
-from expunge.records.results import NAME, Results, Setting
+from expunge.records.results import Results, Setting
 from expunge.report.facts import plain
 
 
 def read_results(results: Results | Path | str) -> Results:
     """The results of a study as pages show them; what is not as it should be is refused."""
     if isinstance(results, Results):
-        return read_document(Results, to_plain(results), NAME)
+        return read_document(Results, to_plain(results), Results.NAME)
     path = Path(results)
-    path = path / NAME if path.is_dir() else path
+    path = path / Results.NAME if path.is_dir() else path
     return read_document(Results, read_bytes(path, "the results of a study"), str(path))
 
 

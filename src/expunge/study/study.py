@@ -22,7 +22,7 @@ from expunge.core.version import __version__
 from expunge.records.document import read_document, write_document
 from expunge.records.figures import FIGURES as MEASURED
 from expunge.records.figures import Figure
-from expunge.records.results import NAME, Results, StudyCost
+from expunge.records.results import Results, StudyCost
 from expunge.records.study_store import Outcome, StudyFile
 from expunge.study.axes import Axis
 from expunge.study.engine import Engine, cores
@@ -116,7 +116,7 @@ def study(
                 watch.places = places
                 found = _done(planned, grid, kept, chosen, watch)
         results = _results(found, command, {"name": engine, "jobs": places}, time.perf_counter() - started)
-        write_text(folder / NAME, write_document(results))
+        write_text(folder / Results.NAME, write_document(results))
         write_text(folder / "results.csv", as_csv(results))
     return results
 
