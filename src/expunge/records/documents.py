@@ -42,7 +42,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"model\.safetensors", states("model")),
     Layout(rf"shard-{SHARD}\.bin", states("trace of shard {shard}", remedy=Remedy.CUT), TRACE),
     Layout(
-        r"(?:beliefs|reading-[a-z0-9-]+)\.safetensors",
+        r"(?:beliefs|reading-.+-[0-9a-f]{16})\.safetensors",
         rows("a model's answers to every row, kept for measuring", "they were read off the rows themselves"),
     ),
     Layout(r"trials\.jsonl", TRIED),
