@@ -18,8 +18,6 @@ import numpy as np
 
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
-from expunge.measure import PROBES
-from expunge.measure.contract import readings_of
 from expunge.records.document import read_document, write_document
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry
@@ -57,11 +55,19 @@ def part_of(name: str) -> Part:
 def needed(job: Job) -> list[tuple[str, Part]]:
     """What a job reads of its inputs: key and part, in a fixed order."""
     parts = [Part.RECORD]
-    if job.work is not Work.EVALUATE or len(readings_of(PROBES)) > 1:  # a run of before may not have a further reading
+    if job.work is not Work.EVALUATE or _further_readings():
         parts.append(Part.WEIGHTS)
     if job.work in (Work.UNLEARN, Work.TUNE) and _replays(job.spec["method"]):
         parts.append(Part.CHECKPOINTS)
     return [(key, part) for key in dict.fromkeys(job.needs) for part in parts]
+
+
+def _further_readings() -> bool:
+    """Whether the probes read more than every run keeps: one that was made before may not have answered it."""
+    from expunge.measure import PROBES
+    from expunge.measure.contract import readings_of
+
+    return len(readings_of(PROBES)) > 1
 
 
 def _replays(method: str | Mapping[str, Any]) -> bool:
