@@ -20,11 +20,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import pytest
 
 from expunge.core.errors import ExpungeError
-from expunge.core.hashing import canonical_json, parse_json, plain_json
-from expunge.records.document import Document, read_document, sealed, write_document
+from expunge.core.hashing import canonical_json, parse_json
+from expunge.records.document import Document, read_document, sealed
 from expunge.records.documents import DOCUMENTS
 from expunge.records.envelope import open_envelope
-from expunge.records.form import Through
+from expunge.records.form import Through, to_plain
 from expunge.records.keys import load_trusted
 from expunge.records.log import read_consistency, read_inclusion, read_log
 from expunge.records.record import Commit, RunRecord
@@ -72,9 +72,9 @@ class Sample:
     kind: Any
     value: Any
     read: Callable[[bytes], Any]
-    write: Callable[[Any], bytes | None]
+    write: Callable[[Any], Any]  # as JSON; None for what is not written again
     anew: Callable[[Any], Any] = lambda value: value
-    text: Callable[[Any], bytes] = lambda value: plain_json(value).encode()
+    text: Callable[[Any], bytes] = lambda value: json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     coarse: int = 0
 
     @property
@@ -114,7 +114,7 @@ def plain_samples(kind: type[Document]) -> Iterator[Sample]:
                 kind,
                 value,
                 lambda content: read_document(kind, content, kind.NAME),
-                lambda document: write_document(document).encode(),
+                to_plain,
                 lambda value: sealed(kind, value),
             )
             yield replace(sample, value=sample.anew(shortened(sample, found)))
@@ -160,11 +160,13 @@ def signed_samples(folder: Path) -> Iterator[Sample]:
         if path.name in ("envelope.json", "commit.json") or path.parent.name == "parents":
             payload = base64.b64decode(value["payload"])
             kind = Commit if isinstance(read_statement(payload).predicate, Commit) else RunRecord
-            sample = signed(kind.__name__, parse_json(payload), read_statement, write_statement, coarse=2)
+            sample = signed(kind.__name__, parse_json(payload), read_statement, told_by(write_statement), coarse=2)
             yield from fresh(seen, sample)
             sample = signed("envelope", value, functools.partial(open_envelope, trusted=trusted), unwritten, coarse=3)
         elif path.name == "recipe.json":
-            sample = signed("recipe", value, read_recipe, lambda recipe: canonical_json(recipe.as_json()), coarse=9)
+            sample = signed(
+                "recipe", value, read_recipe, lambda recipe: parse_json(canonical_json(recipe.as_json())), coarse=9
+            )
         elif path.name == "trusted.json":
             sample = Sample("trusted", value, in_file(load_trusted, folder / path.name), unwritten, coarse=3)
         elif path.name == "log.json":
@@ -172,7 +174,7 @@ def signed_samples(folder: Path) -> Iterator[Sample]:
             sample = signed("log", value, reading, unwritten)
         elif name in ("inclusion", "consistency"):
             read = read_inclusion if name == "inclusion" else read_consistency
-            sample = signed(name, value, read, lambda proof: proof.as_bytes())
+            sample = signed(name, value, read, told_by(lambda proof: proof.as_bytes()))
         else:
             continue
         yield from fresh(seen, sample)
@@ -183,6 +185,10 @@ def fresh(seen: dict[str, set[Place]], sample: Sample) -> Iterator[Sample]:
     if found := {alike for _, alike in where(sample.value)} - known:
         known |= found
         yield sample
+
+
+def told_by(write: Callable[[Any], bytes]) -> Callable[[Any], Any]:
+    return lambda found: parse_json(write(found))
 
 
 def unwritten(found: Any) -> None:
@@ -265,6 +271,11 @@ def told(value: Any) -> Any:
     return [told(inner) for inner in value] if isinstance(value, list) else value
 
 
+@functools.cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def hint_at(hint: Any, place: Sequence[str | int]) -> list[Any]:
     """What types a place may have; ``Any`` where none is asked for."""
     origin, inner = get_origin(hint), get_args(hint)
@@ -283,7 +294,7 @@ def hint_at(hint: Any, place: Sequence[str | int]) -> list[Any]:
         return [hint]
     if not is_dataclass(hint):
         return []
-    hints = get_type_hints(hint, include_extras=True)
+    hints = hints_of(hint)
     own = {str(item.metadata.get("name", item.name)): item for item in fields(hint)}
     if place[0] in own:
         return hint_at(hints[own[str(place[0])].name], place[1:])
@@ -328,7 +339,7 @@ def test_every_example_is_read(samples: list[Sample]) -> None:
         said, found = refusal(sample, sample.text(sample.value))
         assert said is None
         written = sample.write(found)
-        assert written in (None, sample.text(sample.value)), sample.name
+        assert written in (None, sample.value), sample.name
 
 
 def test_a_spoilt_field_is_refused_with_its_place_or_kept(samples: list[Sample]) -> None:
@@ -347,8 +358,8 @@ def test_a_spoilt_field_is_refused_with_its_place_or_kept(samples: list[Sample])
             if what in TEXTS:
                 assert may_be_text(sample.kind, place) or is_free(sample.kind, place), case
             written = sample.write(found)
-            same = written is None or told(parse_json(written)) == told(parse_json(content))
-            assert same or (place[-1] == "p" and what == "huge") or place[-2:] == ("verdict", "p"), case
+            same = written is None or told(written) == told(parse_json(content))
+            assert same or place[-2:] == ("verdict", "p"), case  # that of an undecided verdict says nothing, and goes
     assert count >= LEAST
 
 
@@ -362,4 +373,4 @@ def test_an_unknown_key_is_kept_or_refused(samples: list[Sample]) -> None:
                 check_sentence(said)
                 assert STRANGE in said or len(place) < sample.coarse, (sample.name, place, said)
             elif (written := sample.write(found)) is not None:
-                assert parse_json(written) == parse_json(content), (sample.name, place)
+                assert written == parse_json(content), (sample.name, place)
