@@ -49,7 +49,7 @@ def test_salts_that_hide_nothing_are_refused_where_they_are_called_secret(
 ) -> None:
     salts = make(pictures, tmp_path / "a.salts")
     for commit_only in (False, True):
-        with pytest.raises(InvalidArgument, match=r"hides nothing of row .*--commit-only draws secret salts into it"):
+        with pytest.raises(InvalidArgument, match=r"hides nothing of row .*`commit_only` draws secret salts into it"):
             train(pictures, out=tmp_path / "run", salts=salts, commit_only=commit_only, **FIELDS)
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(committed, "_secret", lambda salts: salts)  # an owner with a program of their own
