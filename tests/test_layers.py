@@ -164,6 +164,35 @@ def test_lower_floors_and_what_a_verdict_up_to_structure_loads_are_light(tmp_pat
     subprocess.run([sys.executable, "-c", code], check=True, timeout=280)
 
 
+BLOCKED = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {heavy!r}:
+            raise ImportError(name + " is not installed")
+
+sys.meta_path.insert(0, Missing())
+sys.argv = {argv!r}
+from expunge.cli.main import main
+main()
+"""
+
+
+def test_an_auditor_needs_no_torch_scipy_or_scikit_learn(tmp_path: Path) -> None:
+    """Where these cannot be imported at all there is a verdict up to V1, and its certificate."""
+    golden, page = Path(__file__).parent / "golden" / "0.1.0", tmp_path / "certificate.html"
+    bundle, keys = str(golden / "bundles" / "plain"), str(golden / "keys" / "trusted.json")
+    for words, said in (
+        (["verify", bundle, "--level", "V1"], "accepted at V1"),
+        (["report", bundle, "--out", str(page)], "certificate"),
+    ):
+        code = BLOCKED.format(heavy=sorted(HEAVY), argv=["expunge", *words, "--keys", keys])
+        done = subprocess.run([sys.executable, "-c", code], check=True, timeout=280, capture_output=True, text=True)
+        assert said in done.stdout
+    assert "Certificate" in page.read_text(encoding="utf-8")
+
+
 def test_lower_floors_import_no_torch() -> None:
     modules = [module for module in files() if module.startswith(tuple(f"expunge.{folder}." for folder in LIGHT))]
     code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
