@@ -124,13 +124,10 @@ def parse_json(text: bytes, *, largest: int = 16 * 2**20) -> Any:
 def _check_depth(value: Any, depth: int) -> None:
     if depth > DEEPEST_JSON:
         raise DataError(f"JSON nests deeper than {DEEPEST_JSON} levels")
-    inner: Iterable[Any] = ()
-    if isinstance(value, dict):
-        inner = value.values()
-    elif isinstance(value, list):
-        inner = value
+    inner: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
-        _check_depth(item, depth + 1)
+        if depth == DEEPEST_JSON or isinstance(item, dict | list):
+            _check_depth(item, depth + 1)
 
 
 def plain_json(value: Any) -> str:

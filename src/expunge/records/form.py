@@ -176,7 +176,7 @@ def _reader(kind: Any, signed: bool) -> Read:
     if kind is Any:
         return lambda value, where: value
     if origin is not None:
-        return _members(_reader(inner[1], signed), signed)
+        return _object if inner[1] is Any and not signed else _members(_reader(inner[1], signed), signed)
     if kind in (SIGNED if signed else PLAIN):
         return (SIGNED if signed else PLAIN)[kind]
     if issubclass(kind, Enum):
