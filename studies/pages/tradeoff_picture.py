@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
+from expunge.core.wording import clean
 from expunge.records.results import Results
-from expunge.report.entry import clean
 from expunge.report.scatter import CHARACTER, Chart, Size, Text
 from expunge.report.study_results import find_setting, read_results
 from expunge.report.templates import environment, resource

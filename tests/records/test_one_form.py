@@ -33,7 +33,6 @@ BUT = {  # module → what its functions take or give as a table of anything, wh
     "methods/removal_account.py": "the account, refused with sentences about the request",
     "report/certificate.py": "what a template shows",
     "report/certificate_facts.py": "the fields of a recipe",
-    "report/entry.py": "one object within a document of somebody else's, with its place",
     "report/identity.py": "a source, and settings of any kind",
     "report/leaderboard.py": "what a template shows",
     "report/method_page.py": "what a template shows; settings of any method",
