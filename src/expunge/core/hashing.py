@@ -10,7 +10,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -117,17 +117,22 @@ def parse_json(text: bytes, *, largest: int = 16 * 2**20) -> Any:
         raise DataError("not readable as JSON (a number has too many digits): the file was altered") from None
     except RecursionError:
         raise DataError(f"JSON nests deeper than {DEEPEST_JSON} levels") from None
-    _check_depth(value, 0)
+    _check_depth(value)
     return value
 
 
-def _check_depth(value: Any, depth: int) -> None:
-    if depth > DEEPEST_JSON:
+def _check_depth(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(DEEPEST_JSON + 1):
+        inner: list[Any] = []
+        for one in level:
+            if type(one) is dict:
+                inner += one.values()
+            elif type(one) is list:
+                inner += one
+        level = inner
+    if level:
         raise DataError(f"JSON nests deeper than {DEEPEST_JSON} levels")
-    inner: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in inner:
-        if depth == DEEPEST_JSON or isinstance(item, dict | list):
-            _check_depth(item, depth + 1)
 
 
 def plain_json(value: Any) -> str:

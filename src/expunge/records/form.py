@@ -26,6 +26,7 @@ from expunge.records.scalars import PLAIN, SIGNED, Bound, Read, raw, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
+AS_IT_IS = {str: str, bool: bool}
 NULL = {"null": True}  # metadata of a field that may be absent and is written as null
 NEEDED = {"null": True, "needed": True}  # of a field that stands in every file, and whose None is written as null
 UNWRITTEN = {"unwritten": True}  # of a field that stands in no file
@@ -291,25 +292,30 @@ def _signed_fields(kind: type) -> Read:
 
 def _plain_fields(kind: type) -> Read:
     schema, keeps, checked = _schema(kind, False), issubclass(kind, Plain), hasattr(kind, "check")
-    own = [(name, at, _reader(hint, False), name in schema.needed) for name, (at, hint) in schema.known.items()]
-    parts = [(at, _reader(part, False), tuple(_schema(part, False).known)) for at, part in schema.groups.items()]
-    names = {*schema.known, *(name for _, _, inside in parts for name in inside)}
+    own = [(name, at, AS_IT_IS.get(hint), _reader(hint, False)) for name, (at, hint) in schema.known.items()]
+    parts = [(at, _reader(part, False), frozenset(_schema(part, False).known)) for at, part in schema.groups.items()]
+    names = frozenset(schema.known).union(*(inside for _, _, inside in parts))
+    needed, nulls = schema.needed, schema.nulls
 
     def build(made: dict[str, Any]) -> Any:
         return kind(**made)
 
     def read(value: Any, where: str) -> Any:
-        told, made, rest = _object(value, where), dict[str, Any](), dict[str, Any]()
-        for name, attribute, reader, needed in own:
-            found = _member(told, name, where) if needed else told.get(name)
-            if found is not None or needed:
+        told, made = _object(value, where), dict[str, Any]()
+        rest = {} if told.keys() <= names else {name: told[name] for name in told.keys() - names}
+        for name, attribute, fits, reader in own:
+            found = told.get(name)
+            if type(found) is fits:
+                made[attribute] = found
+            elif found is not None:
                 made[attribute] = reader(found, f"{where} {name}")
-            elif name in told and name not in schema.nulls:
+            elif name in needed:
+                made[attribute] = reader(_member(told, name, where), f"{where} {name}")
+            elif name in told and name not in nulls:
                 rest[name] = None
         for attribute, reader, inside in parts:
-            if group := {name: told[name] for name in inside if name in told}:
-                made[attribute] = reader(group, where)
-        rest |= {name: told[name] for name in told.keys() - names}
+            if not inside.isdisjoint(told):
+                made[attribute] = reader({name: told[name] for name in inside if name in told}, where)
         if rest and not keeps:
             raise DataError(f"{where} has the unknown field {clean(repr(min(rest)), 60)}: the file was altered")
         if rest:
