@@ -1,21 +1,27 @@
-"""Killed at thirty random moments, a study ends with the store that an undisturbed one has.
+"""Killed at random moments, the work ends with what an undisturbed one has: a study's store, the bytes of commands.
 
-python -m benchmarks.kills [--kills 30] [--seed 0] [--write]
+python -m benchmarks.kills study [--kills 30] [--seed 0] [--write]
+python -m benchmarks.kills commands [--kills 50] [--seed 0] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from expunge.study.store import Store
 
@@ -37,63 +43,143 @@ rules = "class:3"
 [tuning]
 trials = 4
 """
+# Training, forgetting and attesting, all of it again after each kill. The clocks stand still, so that nothing but the
+# work decides the bytes.
+COMMANDS = """
+import sys, time
+from pathlib import Path
+import expunge.core.clock as clock
+clock.utc_now, time.perf_counter = lambda: "2026-12-01T12:00:00Z", lambda: 0.0
+import expunge
+from expunge.attest.attest import attest
+from expunge.records.keys import signing_key
+folder = Path(sys.argv[1])
+fields = dict(epochs=6, checkpoint_interval=5, model_options=dict(dropout=0.2))
+base = expunge.train("digits", out=folder / "base", model="mlp", **fields)
+forgot = expunge.unlearn(base, "subject:person-017", out=folder / "forgot", method="exact-replay")
+if not (folder / "bundle").exists():
+    owner = dict(key=signing_key(bytes(32)), log=folder / "log", origin="kills.example")
+    attest(forgot, out=folder / "bundle", checkpoints=True, **owner)
+"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
+    parser.add_argument("work", choices=("study", "commands"))
+    parser.add_argument("--kills", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="keep the result")
     options = parser.parse_args()
-    draws = random.Random(options.seed)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "kills.toml").write_text(STUDY, encoding="utf-8")
-        begun = time.perf_counter()
-        finish(folder, "whole")
-        whole = time.perf_counter() - begun
-        print(f"undisturbed: {len(entries(folder, 'whole'))} entries in {whole:.0f} s")
-        before: list[int] = []
-        while len(before) < options.kills:
-            process = start(folder, "killed")
-            moment = draws.uniform(0.5, max(5.0, whole / 2))
-            try:
-                process.wait(timeout=moment)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-                before.append(len(entries(folder, "killed")))
-                print(f"kill {len(before)} after {moment:.1f} s: {before[-1]} entries")
-                continue
-            print("the study is done, and is begun anew")  # the kills that are left fall on the rest
-            drop_some(folder, draws)
-        finish(folder, "killed")
-        same = entries(folder, "killed") == entries(folder, "whole")
-    print(f"same store after {len(before)} kills: {'yes' if same else 'NO'}")
+    kill, usual = (kill_study, 30) if options.work == "study" else (kill_commands, 50)
+    kills = options.kills or usual
+    with tempfile.TemporaryDirectory() as folder:
+        found = kill(Path(folder), kills, random.Random(options.seed))
+    print(f"the same after {kills} kills: {'yes' if found['same'] else 'NO'}")
     if options.write:
-        found = {
-            "date": datetime.date.today().isoformat(),
-            "command": f"python -m benchmarks.kills --kills {options.kills} --seed {options.seed} --write",
-            "kills": len(before),
-            "entries_at_each_kill": before,
-            "same_store": same,
-        }
-        RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    sys.exit(0 if same else 1)
+        command = f"python -m benchmarks.kills {options.work} --kills {kills} --seed {options.seed} --write"
+        kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+        kept[options.work] = {"date": datetime.date.today().isoformat(), "command": command, "kills": kills, **found}
+        RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    sys.exit(0 if found["same"] else 1)
 
 
-def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "expunge.cli.main", "study", str(folder / "kills.toml"), "--out", str(folder / name)]
-    return subprocess.Popen([*words, "--jobs", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def kill_study(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
+    """A study of 93 jobs with two workers: the entries of its store."""
+    (folder / "study.toml").write_text(STUDY, encoding="utf-8")
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        words = ("study", str(folder / "study.toml"), "--out", str(folder / name), "--jobs", "2")
+        return started("-m", "expunge.cli.main", *words)
+
+    begun = time.perf_counter()
+    ended(start("whole"))
+    whole = time.perf_counter() - begun
+    print(f"undisturbed: {len(entries(folder / 'whole'))} entries in {whole:.0f} s")
+    before: list[int] = []
+    while len(before) < kills:
+        moment = draws.uniform(0.5, max(5.0, whole / 2))
+        if killed(start("killed"), moment):
+            before.append(len(entries(folder / "killed")))
+            print(f"kill {len(before)} after {moment:.1f} s: {before[-1]} entries")
+            continue
+        print("the study is done, and is begun anew")  # the kills that are left fall on the rest
+        drop_some(folder, draws)
+    ended(start("killed"))
+    return {"entries_at_each_kill": before, "same": entries(folder / "killed") == entries(folder / "whole")}
 
 
-def finish(folder: Path, name: str) -> None:
-    if start(folder, name).wait() != 0:
-        sys.exit(f"the study {name} did not end well: see {folder / name / 'study.log'}")
+def kill_commands(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
+    """Training, forgetting, attesting: every file of the two runs, of the log and of the bundle."""
+    whole, other = folder / "whole", folder / "killed"
+    process = started("-c", COMMANDS, str(whole))
+    wait_for_a_file(process, whole)
+    begun = time.perf_counter()
+    ended(process)
+    longest, expected = time.perf_counter() - begun, digests(whole)
+    print(f"undisturbed: {len(expected)} files, {longest:.1f} s from the first to the last")
+    stages, same = list[str](), list[bool]()
+    while len(stages) < kills:
+        process = started("-c", COMMANDS, str(other))
+        wait_for_a_file(process, other)
+        if killed(process, draws.uniform(0, longest)):
+            stages.append(stage(other))
+            print(f"kill {len(stages)} while at the {stages[-1]}")
+            continue
+        same.append(digests(other) == expected)
+        print(f"done: {'the same bytes' if same[-1] else 'OTHER BYTES'}; begun anew")
+        shutil.rmtree(other)
+    ended(started("-c", COMMANDS, str(other)))
+    same.append(digests(other) == expected)
+    counts = {name: stages.count(name) for name in sorted(set(stages))}
+    return {"kills_while_at_the": counts, "times_to_the_end": len(same), "same": all(same)}
 
 
-def entries(folder: Path, name: str) -> dict[str, tuple[str, str]]:
-    store = folder / name / "store"
+def started(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def killed(process: subprocess.Popen[bytes], after: float) -> bool:
+    """Kill it so many seconds from now; False where it ended before."""
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=after)
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+    return ended(process) == -signal.SIGKILL
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    _, errors = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        sys.exit(f"the work did not end well: {errors.decode()}")
+    return process.returncode
+
+
+def wait_for_a_file(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until something is written: a process that only imports is not worth a kill."""
+    before = times(folder)
+    while process.poll() is None and times(folder) == before:
+        time.sleep(0.002)
+
+
+def times(folder: Path) -> set[tuple[Path, int]]:
+    found = set[tuple[Path, int]]()
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a half-written file takes its name
+            found.add((path, path.stat().st_mtime_ns))
+    return found
+
+
+def stage(folder: Path, names: Sequence[str] = ("bundle", "log", "forgot", "base")) -> str:
+    return next((name for name in names if (folder / name).exists()), "start")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def entries(folder: Path) -> dict[str, tuple[str, str]]:
+    store = folder / "store"
     if not (store / "store.json").is_file():
         return {}
     return {entry.key: (entry.outcome.value, entry.digest) for entry in Store(store).entries()}

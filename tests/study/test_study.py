@@ -211,7 +211,7 @@ def started(file: Path, out: Path, store: Path) -> subprocess.Popen[bytes]:
 
 
 def test_killed_at_random_moments_it_ends_the_same(write_study: Write, tmp_path: Path) -> None:
-    """More kills, thirty of them, are in ``python -m benchmarks.kills``."""
+    """More kills, thirty of them, are in ``python -m benchmarks.kills study``."""
     file = write_study(TUNED)
     undisturbed = study(file, out=tmp_path / "whole", engine="here")
     draws = random.Random(7)

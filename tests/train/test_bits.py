@@ -77,7 +77,7 @@ def test_killed_at_random_moments_and_continued(once: Run, tmp_path: Path) -> No
     arguments = (*TRAIN, "--checkpoint-interval", "5", "--out", str(folder))
     moments = random.Random(0)
     killed = 0
-    for _ in range(3):
+    for _ in range(12):
         killed += command(*arguments, kill=(folder, 0.4 * moments.random())) != 0
         if (folder / "run.json").exists() and run_json(Run.open_any(folder))["status"] == "finished":
             break
