@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, sha256
+from expunge.core.merkle import DIGEST_BYTES
 from expunge.records.canonical import read_base64, write_base64
 from expunge.records.keys import SIGNATURE_BYTES, Role, SigningKey, TrustedKey, check_name, signature_holds
 from expunge.records.limits import LIMITS, Code, Limits, refused
@@ -145,7 +146,7 @@ def read_checkpoint(text: str, what: str = "the checkpoint") -> Checkpoint:
     if int(size) > LARGEST_INTEGER:
         raise _broken(what, f"the size {size} exceeds 2^53 − 1")
     try:
-        root = read_base64(code, what, 32)
+        root = read_base64(code, what, DIGEST_BYTES)
         check_name(origin)
     except (RecordError, InvalidArgument):
         raise _broken(what, f"the origin {origin[:60]!r} or the root {code[:60]!r} is not of the right form") from None

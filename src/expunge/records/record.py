@@ -19,7 +19,6 @@ from expunge.records.scalars import Large
 from expunge.records.trace_file import TraceMode
 
 LEAF_FORMAT = "expunge/leaf/1"  # how leaves of a commitment are made
-DERIVATION = "expunge/seed/1"  # how seeds are
 
 
 class Operation(Enum):

@@ -14,7 +14,7 @@ from typing import Any
 from expunge.core.errors import RecordError
 from expunge.core.hashing import parse_json, sha256
 from expunge.data.commitment import tombstones_digest
-from expunge.records.bundle import ENVELOPE, MODEL, Bundle
+from expunge.records.bundle import COMMIT, ENVELOPE, HEAD, MODEL, RECIPE, Bundle
 from expunge.records.canonical import malformed
 from expunge.records.catalogue import Execution
 from expunge.records.certificate import (
@@ -41,7 +41,6 @@ from expunge.records.certificate import (
     WindowFacts,
 )
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
-from expunge.records.draft import COMMIT
 from expunge.records.envelope import envelope_digest
 from expunge.records.keys import TrustedKey
 from expunge.records.limits import Code, refused
@@ -50,7 +49,6 @@ from expunge.records.record import Commit, Initiator, ProfileName, Request, RunR
 from expunge.records.statement import Statement, read_unchecked
 from expunge.records.trust import of_method, of_model
 from expunge.records.verdict import Verdict
-from expunge.verify.levels.form import RECIPE
 from expunge.verify.verdict_text import answer
 from expunge.verify.wording import (
     COMMITTED_AFTERWARDS,
@@ -66,7 +64,6 @@ from expunge.verify.wording import (
     level_says,
 )
 
-HEAD = "log/checkpoint"
 ZERO = "zero"
 FIRST_RANGES = 8  # of a request's slots, to compare with a receipt; the record has them all
 PLAIN = ("model", "task", "epochs", "batch_size", "shards", "slices", "seed", "precision", "profile", "perturbation")
