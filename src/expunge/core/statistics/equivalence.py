@@ -1,9 +1,8 @@
 """Does an unlearned model behave like retrained ones? Two one-sided tests, margins from the references.
 
-Schuirmann (1987) for two one-sided tests, Welch (1947) for unequal variances. Let D = unlearned −
-mean(references). ``Supported`` if the 90 % interval of D lies inside (−δ_in, δ_in); ``Refuted`` if its 95 %
-interval lies wholly outside [−δ_out, δ_out]; else ``Undecided`` with what would decide it. Normality of runs
-is assumed; print ``resampling.permutation_p`` beside from 8 runs on.
+Schuirmann (1987) for two one-sided tests, Welch (1947) for unequal variances. Let D = unlearned − mean(references).
+``Supported`` if the 90 % interval of D lies inside (−δ_in, δ_in); ``Refuted`` if its 95 % interval lies wholly outside
+[−δ_out, δ_out]; else ``Undecided`` with what would decide it. Normality of runs is assumed.
 """
 
 from __future__ import annotations
