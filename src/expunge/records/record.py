@@ -131,6 +131,12 @@ class Guarantee:
     tests: tuple[str, ...] | None = None
     confidence: float | None = None
 
+    def __str__(self) -> str:
+        """The kind, with its bounds where it is certified."""
+        if self.kind is GuaranteeKind.CERTIFIED and self.epsilon is not None and self.delta is not None:
+            return f"certified (ε = {self.epsilon:g}, δ = {self.delta:g})"
+        return self.kind.value
+
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
