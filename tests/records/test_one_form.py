@@ -16,6 +16,7 @@ MOST_OF_THEIR_OWN = 15  # methods as_json and from_json, the form's own from_jso
 TAG = re.compile(r"expunge/[a-z-]+/[0-9]+")
 LOOSE = ("dict[str, Any]", "Mapping[str, Any]")
 BUT = {  # module → what its functions take or give as a table of anything, which is no document
+    "adversary/forging/told.py": "what --json prints",
     "adversary/table/telling.py": "keyword arguments of a record that is to be false",
     "attest/asked.py": "an event of a run's log",
     "attest/described.py": "settings of any method",

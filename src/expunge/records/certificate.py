@@ -13,7 +13,7 @@ from typing import Any, cast
 from expunge.core.hashing import parse_json, sha256
 from expunge.records.bundle import RECIPE, Bundle
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
-from expunge.records.form import to_plain
+from expunge.records.form import some_of, to_plain
 from expunge.records.note import Checkpoint
 from expunge.records.record import Commit, ProfileName, Request, RunRecord
 from expunge.records.statement import Statement
@@ -132,51 +132,54 @@ class Certificate:
             "envelope": self.chain[-1].envelope.hex(),
             "recorded": {"at": run.recorded_at.text, "afterwards": self.afterwards},
             "algorithm": {
-                **_of(algorithm, "name", "version", "budget", "package"),
+                **some_of(algorithm, "name", "version", "budget", "package"),
                 "fields": readable(algorithm.fields),
                 "foreign": to_plain(algorithm.source),
             },
             "guarantee": {
-                **_of(run.guarantee, "kind", "epsilon", "delta", "tests", "confidence"),
+                **some_of(run.guarantee, "kind", "epsilon", "delta", "tests", "confidence"),
                 "meaning": self.meaning,
             },
             "checked": None
             if checked is None
-            else {**checked.verdict.as_json(), **_of(checked, "at", "answer", "says", "execution_verified")},
+            else {**checked.verdict.as_json(), **some_of(checked, "at", "answer", "says", "execution_verified")},
             "requests": [_asked(request, own) for request, own in self.requests],
             "forgotten": to_plain(self.forgotten),
             "data": {
-                **_of(data, "root", "count", "salts"),
+                **some_of(data, "root", "count", "salts"),
                 "calibration": data.calibration.rows,
                 "holdout": data.holdout.rows,
                 "remark": self.leaves,
             },
             "recipe": {"digest": run.recipe.hex(), "fields": self.recipe},
             "schedule": {
-                **_of(run.schedule, "root", "shards", "slices"),
+                **some_of(run.schedule, "root", "shards", "slices"),
                 "steps": sum(run.schedule.steps),
                 "recorded": run.checkpoints is not None,
                 "alive": len(run.alive),
             },
             "randomness": {
-                **_of(beacon, "source", "value", "round", "not_before"),
+                **some_of(beacon, "source", "value", "round", "not_before"),
                 "lineage_seed": run.randomness.lineage_seed.hex(),
                 "zero": self.grindable is not None,
                 "remark": self.grindable,
             },
             "environment": {
-                **_of(run.environment, "profile", "not_exact", "self_test", "factory"),
+                **some_of(run.environment, "profile", "not_exact", "self_test", "factory"),
                 "tolerant": self.tolerant,
                 "fingerprint": readable(run.environment.fingerprint),
             },
             "log": None
             if log is None
-            else {**_of(log.head, "origin", "size", "root"), **_of(log, "witnesses", "other_signers", "remark")},
+            else {
+                **some_of(log.head, "origin", "size", "root"),
+                **some_of(log, "witnesses", "other_signers", "remark"),
+            },
             "chain": [_linked(link) for link in self.chain],
-            "reuse": [_of(one, "shard", "step", "first_touched") for one in run.reuse],
-            "retired": [_of(one, "what", "digest") for one in run.retired],
+            "reuse": [some_of(one, "shard", "step", "first_touched") for one in run.reuse],
+            "retired": [some_of(one, "what", "digest") for one in run.retired],
             "nothing_retired": self.nothing_retired,
-            "window": None if window is None else _of(window, "days", "until"),
+            "window": None if window is None else some_of(window, "days", "until"),
             "cost": {"example_steps": run.cost.thirds / 3, "seconds": run.cost.seconds},
             "claims": [{"id": name, "text": text} for name, text in self.claims],
             "not_claimed": [{"id": name, "text": text} for name, text in NOT_CLAIMED.items()],
@@ -184,14 +187,9 @@ class Certificate:
         }
 
 
-def _of(part: Any, *names: str) -> dict[str, Any]:
-    """Some fields of a part; what it does not have is null."""
-    return {name: to_plain(getattr(part, name)) for name in names}
-
-
 def _asked(request: Request, own: bool) -> dict[str, Any]:
     return {
-        **_of(request, "cases", "initiator", "received"),
+        **some_of(request, "cases", "initiator", "received"),
         "own": own,
         "slots": len(request.slots),
         "first_ranges": first_ranges(request),
