@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+from tests.logged import cosign, sign_and_log
 from tests.verify.lineages import Lineage, MadeUp
 from tests.verify.records import statement_of
 
@@ -20,7 +21,7 @@ from expunge.core.hashing import canonical_json
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder, write_zip
-from expunge.records.draft import Draft, bundle_files, sign_and_log
+from expunge.records.draft import Draft, bundle_files
 from expunge.records.keys import SigningKey
 from expunge.records.log import writing
 from expunge.records.record import Beacon, Cost, Initiator, Operation, Request, Reuse, RunRecord, Salts
@@ -105,7 +106,6 @@ def life(*, name: str = "digits classifier", commit: Statement | None = None, **
 
 def make_bundle(path: Path, chain: Sequence[Statement], key: SigningKey, *, witness: SigningKey | None = None) -> Path:
     """Sign a life, log it and lay it out; a name that ends in .zip makes a zip."""
-    from expunge.records.note import cosign
 
     draft = Draft(chain=tuple(chain), files={"recipe.json": canonical_json(RECIPE.as_json())})
     with writing(path.with_name(f"log of {path.name}"), ORIGIN) as writer:

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.logged import cosign
 from tests.verify.lineages import ORIGIN, OWNER, RECORDED_AT, WITNESS
 from tests.verify.records import MadeUpStory
 
@@ -24,7 +25,7 @@ from expunge.records.bundle import Kind, kind_of
 from expunge.records.canonical import read_base64, write_base64
 from expunge.records.draft import Signed, bundle_files, sign
 from expunge.records.log import Log
-from expunge.records.note import cosign, sign_checkpoint
+from expunge.records.note import sign_checkpoint
 
 OPTIONAL = ("model.safetensors", "checkpoints/")  # left out below V2, and the verdict says what was not compared
 WITNESSED_AT = (Time("2026-01-01T12:00:00Z").seconds, RECORDED_AT.seconds)  # before the beacon, and after the run

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.logged import cosign, sign_and_log
 from tests.verify.lineages import (
     ORIGIN,
     OWNER,
@@ -25,11 +26,10 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.records.bundle import TRACE, write_folder
 from expunge.records.claims import claims_of, not_claimed
-from expunge.records.draft import Draft, bundle_files, sign_and_log
+from expunge.records.draft import Draft, bundle_files
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.keys import SigningKey
 from expunge.records.log import writing
-from expunge.records.note import cosign
 from expunge.records.record import (
     Algorithm,
     Cost,

@@ -68,13 +68,6 @@ def enter(signed: Signed, key: SigningKey, log: LogWriter) -> bytes:
     return log.sign(key)
 
 
-def sign_and_log(draft: Draft, key: SigningKey, log: LogWriter) -> Signed:
-    """Sign what is not signed yet and enter the chain into the log."""
-    signed = sign(draft, key)
-    enter(signed, key, log)
-    return signed
-
-
 def _linked(statement: Statement, before: Sequence[bytes]) -> Statement:
     """The statement with the digests of its commitment and of its parent."""
     predicate = statement.predicate

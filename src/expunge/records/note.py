@@ -158,21 +158,6 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
     return sign_note(checkpoint.as_text(), checkpoint.origin, key)
 
 
-def cosign(note: bytes, name: str, key: SigningKey, time: int) -> bytes:
-    """The checkpoint with a witness's line (in place of an earlier one); the caller saw that the log only grew."""
-    check_name(name)
-    if not 0 <= time <= LATEST_TIME:
-        raise InvalidArgument(f"time {time} must be seconds since 1970, from 0 to 2^63 − 1")
-    found = read_note(note)
-    own = NoteLine(
-        name,
-        key_hash(name, key.public, COSIGNATURE),
-        struct.pack(">Q", time) + key.sign(_cosigned(found.text, time)),
-    )
-    others = tuple(line for line in found.lines if (line.name, line.key_hash) != (own.name, own.key_hash))
-    return Note(found.text, (*others, own)).as_bytes()
-
-
 def open_checkpoint(
     content: bytes, trusted: Sequence[TrustedKey], what: str = "the log's checkpoint", limits: Limits = LIMITS
 ) -> SignedCheckpoint:

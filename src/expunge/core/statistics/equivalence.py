@@ -17,25 +17,10 @@ from expunge.core.statistics.arrays import Array, as_vector
 from expunge.core.statistics.comparison import Comparison
 from expunge.core.statistics.means import Estimate, missing_runs, paired, spread, welch
 from expunge.core.statistics.tolerances import TOLERANCES, Quantity, Scope
-from expunge.core.values import Measurement, Undecided, Verdict
+from expunge.core.values import Measurement, Undecided
 
 MINIMUM = 5
 """Fewest references, and fewest runs of a method, for a verdict."""
-
-
-def decide(
-    unlearned: npt.ArrayLike,
-    references: npt.ArrayLike,
-    quantity: Quantity,
-    scope: Scope,
-    *,
-    pairs: bool = False,
-    examples: Measurement | None = None,
-    unit: float | None = None,
-) -> Verdict:
-    """The verdict of ``compare``."""
-    comparison = compare(unlearned, references, quantity, scope, pairs=pairs, examples=examples, unit=unit)
-    return comparison if isinstance(comparison, Undecided) else comparison.verdict()
 
 
 def compare(
