@@ -103,6 +103,7 @@ RUNS = (
     refuses_run(5, "root", BASE, put("data.roots.holdout", NONE), commitment, "the leaves do not match their roots"),
     refuses_run(5, "split", ASSIGNMENT, flip(3), commitment, "the leaves do not match their roots"),
     refuses_run(5, "row", ASSIGNMENT, appended(b"\x09"), commitment, "the leaves do not match their roots"),
+    refuses_run(5, "count", BASE, put("data.counts.train", 193), commitment, "counts other rows than there are leaves"),
     refuses(6, "passed", FINE, put("guarantee.passed", ["mean-margin"]), facts, "which only an evaluation can"),
     refuses(7, "half", FORGOT, put("tombstones", [0.5]), run, "tombstones is no list of slots (whole numbers from 0)"),
     refuses(7, "true", FORGOT, put("tombstones", [True]), run, "tombstones is no list of slots"),
