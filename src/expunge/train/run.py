@@ -300,7 +300,8 @@ def described_data(
 
 
 def _counts(commitment: Commitment) -> Counts:
-    return Counts(**{split.value: len(commitment.leaves[split.code]) for split in SPLITS})
+    train, calibration, holdout = (len(commitment.leaves[split.code]) for split in SPLITS)
+    return Counts(train=train, calibration=calibration, holdout=holdout)
 
 
 def slots_by_split(found: Mapping[str, Sequence[int]]) -> dict[str, Slots]:
