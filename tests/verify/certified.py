@@ -70,14 +70,15 @@ def request(slots: Sequence[int], **changes: Any) -> Request:
 
 
 @cache
-def _record(operation: Operation, algorithm: str, tombstones: tuple[int, ...]) -> RunRecord:
-    return record_of(statement_of(MadeUp(lineage=LIFE, emptied=tombstones), operation=operation, algorithm=algorithm))
+def _record(algorithm: str, tombstones: tuple[int, ...]) -> RunRecord:
+    return record_of(statement_of(MadeUp(lineage=LIFE, emptied=tombstones), algorithm))
 
 
 def run_record(operation: Operation, algorithm: str, tombstones: Sequence[int] = (), **changes: Any) -> RunRecord:
-    found = _record(operation, algorithm, tuple(tombstones))
+    found = _record(algorithm, tuple(tombstones))
     machine = {"python": "3.11.7", "torch": "2.13.0+cpu", "processor": "x86_64 AVX2", "threads": 1}
     settings: dict[str, Any] = {
+        "operation": operation,
         "recorded_at": Time("2026-02-03T12:00:00Z"),
         "recorded_afterwards": False,
         "environment": replace(found.environment, fingerprint=machine),
