@@ -133,7 +133,7 @@ def statement_of(
     return Statement(name=recipe.model, digest=tale.digest, predicate=record)
 
 
-def reuse_of(made: MadeUp, before: MadeUp, *, most: int | None = None) -> tuple[Reuse, ...]:
+def reuse_of(made: MadeUp, before: MadeUp) -> tuple[Reuse, ...]:
     """What an exact replay takes over: in each shard the last state of ``before`` that saw nobody newly gone."""
     schedule, found = made.lineage.schedule, list[Reuse]()
     newly = np.array(sorted(set(made.emptied) - set(before.emptied)), dtype=np.int64)
