@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from expunge.core.statistics.means import mean_interval
-from expunge.core.values import Measurement
+from expunge.core.values import Figure, Measurement
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.readings import Reading
-from expunge.measure.trial import Rows
+from expunge.measure.readings import Arrays, Reading
+from expunge.measure.trial import Answers, Ground, Rows
+from expunge.tasks.task import Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class ShiftedMargins(Reading):
     name = "shifted-margins"
     shift: float = 0.05
 
-    def __call__(self, model, task, rows):
+    def __call__(self, model: nn.Module, task: Task, rows: Batch) -> Arrays:
         shifted = rows.replace(inputs=task.inputs(rows) + self.shift)
         return {"margin": task.signals(model, shifted)["margin"]}
 
@@ -32,7 +35,7 @@ class ShiftedMargin(Probe):
     scale = "margin"
     reads = (ShiftedMargins(),)
 
-    def value(self, own, others, ground):
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
         found = mean_interval(own.of(Rows.FORGET, self.reads[0])["margin"], scale=self.scale)
         return replace(found, unit="example") if isinstance(found, Measurement) else found
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
 from tests.logged import cosign, sign_and_log
 from tests.verify.departures import DATED, base
 from tests.verify.levels.replaying import sealed, story_of, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, WITNESS
 from tests.verify.records import approximated, bundle, certified, codes, trained
 
+from expunge.adversary.table.retelling import saved
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.files import write_text
@@ -74,7 +74,7 @@ def test_weights_that_come_back_after_a_run_in_between_are_unchanged_all_the_sam
     between = approximated(trained(), (3,))
     last = approximated(between, (9,), algorithm="neggrad")
     assert codes(last, tmp_path / "honest") == []
-    back = last.changed(digest=last.link(1).digest).with_files({"model.safetensors": save(last.made[0].model)})
+    back = last.changed(digest=last.link(1).digest).with_files({"model.safetensors": saved(last.made[0].tale.model)})
     assert codes(back, tmp_path / "back") == ["WEIGHTS_UNCHANGED"]
 
 

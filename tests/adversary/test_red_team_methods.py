@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.verify.alterations import DATED, SHARDED, base, dropped_member
+from tests.verify.departures import DATED, SHARDED, base, dropped_member
 from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, Lineage
 from tests.verify.records import (
@@ -57,16 +57,16 @@ def test_a_method_of_its_own_steps_shows_no_trajectory_built_in_or_not(tmp_path:
     foreign = story.changed(algorithm=algorithm, guarantee=EMPIRICAL, claim=("C2", "C3"))
     assert codes(foreign, tmp_path / "foreign") == ["GUARANTEE_TOO_HIGH"]
     own, story = approximated(trained(), (3,)), forgot(trained(), (3,))
-    work = Cost(thirds=story.last.thirds(()), seconds=1.0)
-    trace = Trace(mode=story.lineage.mode, digest=sha256(story.last.trace))
-    traced = own.changed(trace=trace, cost=work).with_files({"trace.bin": story.last.trace})
+    work = Cost(thirds=story.tale.thirds(()), seconds=1.0)
+    trace = Trace(mode=story.lineage.mode, digest=sha256(story.tale.trace))
+    traced = own.changed(trace=trace, cost=work).with_files({"trace.bin": story.tale.trace})
     assert codes(traced, tmp_path / "traced") == ["GUARANTEE_TOO_HIGH"]
 
 
 def without_states(story: MadeUpStory, **fields: Any) -> MadeUpStory:
     """The record leaves its states out, and claims what is claimed without any."""
     claim = tuple("C6" if claimed == "C2" else claimed for claimed in story.record.claim if claimed != "C3")
-    work = Cost(thirds=story.last.thirds(()), seconds=1.0)
+    work = Cost(thirds=story.tale.thirds(()), seconds=1.0)
     return story.without_states().changed(checkpoints=None, reuse=(), claim=claim, cost=work, **fields)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tests.methods.linear_problems as linear
 import torch
-from tests.attest.attested import Desk, altered, names, unsigned
+from tests.attest.attested import Desk, altered, names
 from tests.conftest import make_pictures, retold, run_json
 
 from expunge.attest.chain import make_chain
@@ -19,7 +19,6 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json, sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
-from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.retrain import Retrain
@@ -55,28 +54,6 @@ ALWAYS = {
     "recipe.json",
     "units.bin",
 }
-
-
-@pytest.fixture(scope="module")
-def desk(owner: SigningKey, pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A desk on which each test attests runs of its own; nothing there is altered."""
-    return Desk(tmp_path_factory.mktemp("desk"), owner, pictures)
-
-
-@pytest.fixture(scope="module")
-def base(desk: Desk) -> Run:
-    return desk.train("base")
-
-
-@pytest.fixture(scope="module")
-def forgot(desk: Desk, base: Run) -> Run:
-    return desk.unlearn(base, "subject:someone-02", "forgot")
-
-
-@pytest.fixture
-def other(desk: Desk, base: Run, forgot: Run, tmp_path: Path) -> Desk:
-    """A copy with ``base`` and ``forgot``, unsigned."""
-    return unsigned(desk, (base, forgot), tmp_path / "desk")
 
 
 def test_an_exact_unlearning_gives_the_whole_chain(desk: Desk, base: Run, forgot: Run) -> None:

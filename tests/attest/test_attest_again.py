@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.attest.attested import Desk, altered, names, unsigned
+from tests.attest.attested import Desk, altered, names
 from tests.conftest import ORIGIN
 
 import expunge.attest.attest as attesting
@@ -33,28 +33,6 @@ from expunge.train.run import Run
 from expunge.verify.verify import verify
 
 DICE = Beacon(source="dice, thrown in public", value=b"\xab" * 32, not_before="2020-01-01T00:00:00Z")
-
-
-@pytest.fixture(scope="module")
-def desk(owner: SigningKey, pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A desk on which each test attests runs of its own; nothing there is altered."""
-    return Desk(tmp_path_factory.mktemp("desk"), owner, pictures)
-
-
-@pytest.fixture(scope="module")
-def base(desk: Desk) -> Run:
-    return desk.train("base")
-
-
-@pytest.fixture(scope="module")
-def forgot(desk: Desk, base: Run) -> Run:
-    return desk.unlearn(base, "subject:someone-02", "forgot")
-
-
-@pytest.fixture
-def other(desk: Desk, base: Run, forgot: Run, tmp_path: Path) -> Desk:
-    """A copy with ``base`` and ``forgot``, unsigned."""
-    return unsigned(desk, (base, forgot), tmp_path / "desk")
 
 
 def committed(desk: Desk, **fields: Any) -> Path:

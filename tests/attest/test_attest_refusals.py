@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.attest.attested import Desk, altered, unsigned
+from tests.attest.attested import Desk, altered
 
 import expunge.attest.attest as attesting
 from expunge.attest.attest import attest
 from expunge.core.errors import ExpungeError, RecordError, RunError
 from expunge.core.files import write_text
-from expunge.data.dataset import Dataset
 from expunge.records.keys import SigningKey, keygen
 from expunge.records.limits import Limits
 from expunge.records.log import read_log
@@ -22,28 +21,6 @@ from expunge.records.verdict import Status
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.train.run import Run
 from expunge.verify.verify import verify
-
-
-@pytest.fixture(scope="module")
-def desk(owner: SigningKey, pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A desk on which each test attests runs of its own; nothing there is altered."""
-    return Desk(tmp_path_factory.mktemp("desk"), owner, pictures)
-
-
-@pytest.fixture(scope="module")
-def base(desk: Desk) -> Run:
-    return desk.train("base")
-
-
-@pytest.fixture(scope="module")
-def forgot(desk: Desk, base: Run) -> Run:
-    return desk.unlearn(base, "subject:someone-02", "forgot")
-
-
-@pytest.fixture
-def other(desk: Desk, base: Run, forgot: Run, tmp_path: Path) -> Desk:
-    """A copy with ``base`` and ``forgot``, unsigned."""
-    return unsigned(desk, (base, forgot), tmp_path / "desk")
 
 
 def spoil(name: str, content: Callable[[bytes], bytes]) -> Callable[[Path], None]:

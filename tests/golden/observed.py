@@ -27,6 +27,7 @@ from tests.golden.product import (
     leaderboard_pages,
     log_entries,
     neutral,
+    probing,
     results_page,
     signing,
     study_jobs,
@@ -205,7 +206,9 @@ def evaluated(root: Path, scratch: Path) -> Found:
     for run, arguments in asked.items():
         out = scratch / f"{run.replace('/', '-')}.json"
         data = ("--data", root / "data" / "people.csv") if run.startswith("people") else ()
-        done = command("evaluate", root / run, *arguments, *data, "--out", out)
+        then = json.loads((root / run / "evaluation.json").read_text(encoding="utf-8"))["probes"]
+        with probing([probe["name"] for probe in then]):
+            done = command("evaluate", root / run, *arguments, *data, "--out", out)
         assert done.status == 0, done.err
         verdict = json.loads(out.read_text(encoding="utf-8"))["verdict"]
         found[run] = {"sha256": digest(out.read_bytes()), "verdict": verdict, "out": neutral(done.out, root)}

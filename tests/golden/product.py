@@ -6,10 +6,11 @@ Nothing here decides what is right: that stands in ``0.1.0/manifest.json``, writ
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -98,6 +99,14 @@ def signing(package_digest: str, tree: str | None) -> Generator[None]:
         mock.patch.object(package, "package_tree", return_value=tree),
         mock.patch.object(described, "execution_by", return_value=None),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def probing(names: Collection[str]) -> Generator[None]:
+    """Evaluations measure what is named and no more: probes that came later are in no golden file."""
+    module = importlib.import_module("expunge.measure.evaluate")
+    with mock.patch.object(module, "PROBES", tuple(probe for probe in module.PROBES if probe.name in names)):
         yield
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tests.report.study_results_example import example, opened
 
-from expunge.core.errors import DataError
 from expunge.core.hashing import plain_json
 from expunge.records.document import read_document, write_document
 from expunge.records.figures import Estimate
@@ -75,22 +74,6 @@ def test_a_conclusion_counts_the_verdicts_of_runs_that_are_done() -> None:
     )
     assert found == Conclusion({"Refuted": 1, "Undecided": 2}, ("too few", "far off"))
     assert Conclusion.of([]) == Conclusion({}, ())
-
-
-@pytest.mark.parametrize(
-    ("figure", "said"),
-    [
-        ({"mean": 1.0, "n": 2}, "has no 'low'"),
-        ({"mean": 1.0, "n": 1, "low": 0.5}, "has no 'high'"),
-        ({"mean": 1.0, "n": 3, "low": 2.0, "high": 3.0}, "outside its own interval"),
-        ({"mean": 1.0, "n": 0, "low": 1.0, "high": 1.0}, "mean of nothing"),
-    ],
-)
-def test_means_that_are_none_are_refused(figure: dict[str, Any], said: str) -> None:
-    told = example(settings=1, methods=4)
-    told["settings"][0]["rows"][3]["figures"]["cost"] = figure
-    with pytest.raises(DataError, match=said):
-        opened(told)
 
 
 def test_one_value_is_its_own_interval() -> None:

@@ -99,61 +99,6 @@ def test_a_recipe_that_was_altered(run, refused):
         load([run])
 
 
-def test_a_run_that_claims_passed_tests_by_itself(world, refused):
-    folder = world.unlearned("salun", guarantee={"kind": "empirical", "passed": ["relearn"], "level": 0.95})
-    with refused(DataError, "only an evaluation can"):
-        load([folder])
-
-
-def test_a_guarantee_that_was_not_earned(world, run, refused):
-    for claimed in ({"kind": "exact"}, {"kind": "certified", "epsilon": 1.0, "delta": 1e-5}):
-        world.evaluate(run, guarantee=claimed)
-        with refused(DataError, "which its tests do not support"):
-            load([run])
-    world.evaluate(run, guarantee={"kind": "empirical", "passed": ["mean-margin"], "level": 0.95})
-    with refused(DataError, "mean-margin", "which its tests do not support"):
-        load([run])
-
-
-def test_an_exact_run_whose_evaluation_claims_otherwise(world, refused):
-    exact = world.unlearned("exact", "exact-replay")
-    world.evaluate(exact, guarantee={"kind": "empirical", "passed": [], "level": None})
-    with refused(DataError, "concludes more than"):
-        load([exact])
-
-
-def test_a_verdict_that_its_probes_contradict(world, run, refused):
-    world.evaluate(run, verdict={"verdict": "supported", "p": 0.01, "detail": "all fine"})
-    with refused(DataError, "concludes more than its probes"):
-        load([run])
-
-
-def test_an_evaluation_of_another_method_or_forget_set(world, run, refused):
-    world.evaluate(run, method="fine-tune")
-    with refused(DataError, "another method or forget set"):
-        load([run])
-    world.evaluate(run, forget={"examples": 5, "share": 0.1, "rules": ["class:3"]})
-    with refused(DataError, "another method or forget set"):
-        load([run])
-
-
-def test_examples_that_were_not_forgotten(world, run, refused):
-    world.evaluate(run, examples=[{"slot": 77, "label": 1, "before": 0.5, "after": 0.5, "retrained": None}])
-    with refused(DataError, "shows slot 77, which this run did not forget"):
-        load([run])
-    shown = {"slot": 3, "label": 1, "before": 0.5, "after": 0.5, "retrained": None}
-    world.evaluate(run, examples=[shown, shown])
-    with refused(DataError, "shows slot 3 twice"):
-        load([run])
-
-
-def test_a_training_with_an_evaluation(world, run, refused):
-    base = world.run("base")
-    (base / "evaluation.json").write_bytes((run / "evaluation.json").read_bytes())
-    with refused(DataError, "is a training, it forgot nothing"):
-        load([base])
-
-
 def test_an_original_that_is_nobody_s_parent(world, make_world, forms, run, refused):
     other = make_world(forms["patients"]).run("base")
     with refused(InvalidArgument, "none of the runs came from"):

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tests.verify.lineages import OWNER
-from tests.verify.mutations import Target, signed_files
+from tests.verify.mutations import Target
+from tests.verify.records import files_of
 
 from expunge.core.clock import Time
 from expunge.core.hashing import LARGEST_INTEGER, sha256
-from expunge.records.draft import Signed
-from expunge.records.envelope import envelope_digest, seal
-from expunge.records.record import Checkpoints, RunRecord, states_root
+from expunge.records.envelope import seal
+from expunge.records.record import Checkpoints, states_root
 from expunge.records.scalars import Large
 from expunge.records.statement import Statement, write_statement
 
@@ -57,14 +57,10 @@ class Alteration:
 
     def files(self) -> dict[str, bytes]:
         """The bundle, signed and logged again along the chain."""
-        envelopes: list[bytes] = []
-        for at, link in enumerate(self.target.story.draft.chain):
-            assert isinstance(link, Statement)
-            statement = _linked(link, envelopes)
-            if at == self.link:
-                statement = self.change(statement)
-            envelopes.append(seal(write_statement(statement), OWNER))
-        return signed_files(Signed(envelopes=tuple(envelopes), files=self.target.story.draft.files))
+        draft = self.target.story.draft
+        altered = seal(write_statement(self.change(self.target.links[self.link])), OWNER)
+        chain = (*self.target.envelopes[: self.link], altered, *draft.chain[self.link + 1 :])
+        return files_of(replace(draft, chain=chain), commit_first=True)
 
 
 def alterations(target: Target) -> Iterator[Alteration]:
@@ -107,13 +103,6 @@ def _setting(name: str, new: Any) -> Callable[[Statement], Statement]:
 
 def _telling(name: str, new: Any) -> Callable[[Statement], Statement]:
     return lambda statement: replace(statement, predicate=replace(statement.predicate, **{name: new}))
-
-
-def _linked(statement: Statement, before: Sequence[bytes]) -> Statement:
-    if not isinstance(statement.predicate, RunRecord):
-        return statement
-    commit, parent = envelope_digest(before[0]), envelope_digest(before[-1])
-    return replace(statement, predicate=replace(statement.predicate, commit=commit, parent=parent))
 
 
 Change = tuple[str, str, Any]  # place, detail, the new value of the field at the top

@@ -9,11 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save
-from tests.logged import cosign, sign_and_log
+from tests.logged import cosign
 from tests.verify.lineages import Lineage, MadeUp
-from tests.verify.records import statement_of
+from tests.verify.records import files_of, statement_of
 
 from expunge.adversary.table.story import record_of
 from expunge.core.clock import Time
@@ -21,15 +19,12 @@ from expunge.core.hashing import canonical_json
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder, write_zip
-from expunge.records.draft import Draft, bundle_files
+from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
-from expunge.records.log import writing
 from expunge.records.record import Beacon, Cost, Initiator, Operation, Request, Reuse, RunRecord, Salts
 from expunge.records.statement import Statement
 from expunge.schedule.recipe import Recipe
 
-ORIGIN = "example.com/unlearning"
-MODEL = save({"weight": np.arange(6, dtype=np.float32).reshape(2, 3)})
 RECIPE = Recipe(
     inputs=Encoding((Column("image", ColumnKind.IMAGE, (8, 8), "HW", 1 / 16),)), classes=(0, 1), model="cnn"
 )
@@ -71,14 +66,15 @@ def request(slots: Sequence[int], **changes: Any) -> Request:
 
 
 @cache
-def _record(operation: Operation, algorithm: str, tombstones: tuple[int, ...]) -> RunRecord:
-    return record_of(statement_of(MadeUp(lineage=LIFE, emptied=tombstones), operation=operation, algorithm=algorithm))
+def _record(algorithm: str, tombstones: tuple[int, ...]) -> RunRecord:
+    return record_of(statement_of(MadeUp(lineage=LIFE, emptied=tombstones), algorithm))
 
 
 def run_record(operation: Operation, algorithm: str, tombstones: Sequence[int] = (), **changes: Any) -> RunRecord:
-    found = _record(operation, algorithm, tuple(tombstones))
+    found = _record(algorithm, tuple(tombstones))
     machine = {"python": "3.11.7", "torch": "2.13.0+cpu", "processor": "x86_64 AVX2", "threads": 1}
     settings: dict[str, Any] = {
+        "operation": operation,
         "recorded_at": Time("2026-02-03T12:00:00Z"),
         "recorded_afterwards": False,
         "environment": replace(found.environment, fingerprint=machine),
@@ -106,13 +102,9 @@ def life(*, name: str = "digits classifier", commit: Statement | None = None, **
 
 def make_bundle(path: Path, chain: Sequence[Statement], key: SigningKey, *, witness: SigningKey | None = None) -> Path:
     """Sign a life, log it and lay it out; a name that ends in .zip makes a zip."""
-
     draft = Draft(chain=tuple(chain), files={"recipe.json": canonical_json(RECIPE.as_json())})
-    with writing(path.with_name(f"log of {path.name}"), ORIGIN) as writer:
-        signed = sign_and_log(draft, key, writer)
-        head = writer.sign(key)
-        if witness is not None:
-            head = cosign(head, "witness.example", witness, 1770000000)
-        files = bundle_files(signed, writer.log, head)
+    files = files_of(draft, key=key)
+    if witness is not None:
+        files["log/checkpoint"] = cosign(files["log/checkpoint"], "witness.example", witness, 1770000000)
     write_zip(path, files) if path.suffix == ".zip" else write_folder(path, files)
     return path

@@ -1,4 +1,4 @@
-"""Departures from honest stories, one each: what is altered, and the code under which V1 refuses it alone."""
+"""Honest stories, ways of altering one thing each, and the code under which V1 refuses every one of them alone."""
 
 from __future__ import annotations
 
@@ -6,47 +6,178 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from safetensors.numpy import save
-from tests.verify.alterations import (
-    DATED,
-    HONEST,
-    OTHER,
-    SHARDED,
-    all_skipped,
-    base,
-    called_dead,
-    dropped_member,
-    early,
-    foreign_member,
-    moved_step,
-    no_op,
-    occupied,
-    other_member,
-    reused_and_changed,
-    reused_too_late,
-    seated,
-    shard_slots,
-    shorter,
-    swapped_batches,
-    turned_batch,
-    with_model,
-    with_only_first_states,
-    with_states,
-    without_a_member,
-)
-from tests.verify.lineages import Lineage, small_recipe
-from tests.verify.records import MadeUpStory, approximated, certified, forgot, trained
+from tests.verify.lineages import Lineage, MadeUp, small_recipe
+from tests.verify.records import MadeUpStory, approximated, certified, forged, forgot, trained
 
+from expunge.adversary.table.retelling import saved
+from expunge.adversary.table.telling import request_for
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.records.bundle import checkpoint_name
-from expunge.records.record import (
-    Guarantee,
-    GuaranteeKind,
-    Operation,
-    ProfileName,
-)
+from expunge.records.record import Beacon, Guarantee, GuaranteeKind, Operation, ProfileName, State
+from expunge.records.trace_file import RunningDigest, TraceMode
 from expunge.schedule.recipe import Optimiser, Profile
+
+SHARDED = Lineage(recipe=small_recipe(shards=3, slices=2, epochs=3), count=40, mode=TraceMode.GRADIENTS)
+DATED = Lineage(
+    beacon=Beacon(source="drand", value=sha256(b"beacon"), round=7, not_before=Time("2026-01-02T00:00:00Z")),
+    afterwards=False,
+)
+OTHER = sha256(b"another one")
+
+
+def base(lineage: Lineage | None = None) -> MadeUpStory:
+    """commit → train → exact replay without slots 3 and 17."""
+    return forgot(trained(lineage or Lineage()), (3, 17))
+
+
+def shard_slots(shard: int) -> tuple[int, ...]:
+    return tuple(int(slot) for slot in SHARDED.schedule.shard_slots(shard))
+
+
+HONEST: dict[str, Callable[[], MadeUpStory]] = {
+    "training": trained,
+    "training without some": lambda: trained(without=(2, 3)),
+    "exact replay": base,
+    "retrained": lambda: forgot(trained(), (3, 17), algorithm="retrain"),
+    "twice": lambda: forgot(base(), (4,)),
+    "reused": lambda: forgot(trained(Lineage(interval=1)), (int(Lineage().schedule.chairs(0, 7)[0]),)),
+    "gradients": lambda: base(Lineage(mode=TraceMode.GRADIENTS)),
+    "shards and slices": lambda: forgot(trained(SHARDED), (1, 2)),
+    "a shard with nobody left": lambda: forgot(trained(SHARDED), shard_slots(1)),
+    "skipped steps": lambda: forgot(trained(Lineage(recipe=small_recipe(least_present=3))), (1, 2, 3, 4, 5, 6, 7)),
+    "approximate": lambda: approximated(trained(), (3,)),
+    "exact after approximate": lambda: forgot(approximated(trained(), (3,)), (9,)),
+    "certified": certified,
+    "dated beacon": lambda: base(DATED),
+    "speed profile": lambda: base(Lineage(recipe=small_recipe(profile=Profile.SPEED))),
+}
+
+
+def foreign_member(story: MadeUpStory) -> MadeUpStory:
+    """Step 3 was carried out with a row that sits elsewhere in place of one of its own."""
+    present = story.last.present(0, 3)
+    outside = next(slot for slot in range(story.lineage.count) if slot not in (*present, *story.last.emptied))
+    return forged(story, {(0, 3): (*present[1:], outside)})
+
+
+def without_a_member(story: MadeUpStory) -> MadeUpStory:
+    return forged(story, {(0, 3): story.last.present(0, 3)[1:]})
+
+
+def occupied(story: MadeUpStory) -> MadeUpStory:
+    """A forgotten row sits in its chair after all."""
+    schedule = story.lineage.schedule
+    step = schedule.first_touch(0, np.array([story.last.emptied[0]]))
+    assert step is not None
+    return forged(story, {(0, step): tuple(int(slot) for slot in schedule.chairs(0, step))})
+
+
+def swapped_batches(story: MadeUpStory) -> MadeUpStory:
+    return forged(story, {(0, 1): story.last.present(0, 2), (0, 2): story.last.present(0, 1)})
+
+
+def turned_batch(story: MadeUpStory) -> MadeUpStory:
+    return forged(story, {(0, 1): tuple(reversed(story.last.present(0, 1)))})
+
+
+def moved_step(story: MadeUpStory) -> MadeUpStory:
+    """Step 2 stands in the place of step 3 as well; states recorded later were traced along it."""
+    honest, width = story.tale.trace, TraceMode.LOSSES.width
+    trace = honest[: 3 * width] + honest[2 * width : 3 * width] + honest[4 * width :]
+    other = with_states(story, lambda s: replace(s, trace=RunningDigest(0, trace[: s.step * width]).digest()))
+    return other.with_trace(trace)
+
+
+def shorter(story: MadeUpStory) -> MadeUpStory:
+    """The last step of the trace is missing."""
+    trace = story.tale.trace
+    return story.with_trace(trace[: 15 * 64] + trace[16 * 64 :])
+
+
+def with_states(story: MadeUpStory, change: Callable[[State], State], **fields: object) -> MadeUpStory:
+    """Other states, under a root that fits them."""
+    return story.with_states([change(state) for state in story.tale.states], **fields)
+
+
+def reused_too_late() -> MadeUpStory:
+    """The parent's state from after the first touched step."""
+    story = HONEST["reused"]()
+    late = story.made[0].state(0, story.record.reuse[0].step + 2)
+    return story.changed(reuse__0__step=late.step, reuse__0__leaf=late.leaf)
+
+
+def reused_and_changed() -> MadeUpStory:
+    """A state before the reused one is not the ancestor's."""
+    story = HONEST["reused"]()
+    other = with_states(story, lambda state: replace(state, optimiser=OTHER) if state.step == 2 else state)
+    return other.without_states()
+
+
+def no_op() -> MadeUpStory:
+    """The parent's weights under a new record, which states the right steps."""
+    story = base()
+    parent = story.made[0]
+    last = parent.state(0, 16)
+
+    def kept(state: State) -> State:
+        return replace(state, weights=last.weights, buffers=last.buffers) if state.step == 16 else state
+
+    return with_states(story, kept).without_states().with_model(parent.tale.model)
+
+
+def other_member(story: MadeUpStory) -> MadeUpStory:
+    """The old member of a shard in place of the new one, signed as the model."""
+    old = story.made[0].tale.model
+    model = {**story.tale.model, **{name: value for name, value in old.items() if name.startswith("shards.0.")}}
+    return story.with_model(model)
+
+
+def dropped_member(story: MadeUpStory) -> MadeUpStory:
+    model = {name: value for name, value in story.tale.model.items() if not name.startswith("shards.2.")}
+    return story.with_model(model)
+
+
+def seated(story: MadeUpStory, *emptied: int) -> MadeUpStory:
+    """The story whose last run has these empty chairs and fits them; requests stay, and no state was reused."""
+    return story.remade(replace(story.last, emptied=emptied), reuse=(), data__tombstones=emptied)
+
+
+def all_skipped() -> MadeUpStory:
+    lineage = Lineage(recipe=small_recipe(least_present=4), count=8, subjects=8)
+    story = trained(lineage)
+    made = MadeUp(lineage=lineage, emptied=(0, 1, 2, 3, 4, 5))
+    assert made.alive == ()
+    told = story.changed(
+        digest=OTHER,
+        operation=Operation.RETRAIN,
+        algorithm__name="retrain",
+        data__tombstones=made.emptied,
+        requests=(request_for(story, made.emptied, story.link().digest),),
+        claim=("C2", "C3", "C4"),
+    )
+    return story.then(told.link(), story.tale).without_states().with_files({"model.safetensors": None})
+
+
+def early(**fields: object) -> MadeUpStory:
+    """A beacon that differs in some field, with everything else as if it had been the one."""
+    return base(replace(DATED, beacon=replace(DATED.beacon, **fields)))
+
+
+def with_only_first_states() -> MadeUpStory:
+    """All states but the last; nothing else is known of the end."""
+    story = base().without_states().with_files({"model.safetensors": None})
+    return story.with_states(story.tale.states[:-1])
+
+
+def called_dead() -> MadeUpStory:
+    """Shard 2 is left out of the record altogether."""
+    story = forgot(trained(SHARDED), (1, 2))
+    states = [state for state in story.tale.states if state.shard != 2]
+    return (
+        dropped_member(story).without_states().with_states(states).changed(alive=(0, 1), reuse=story.record.reuse[:2])
+    )
+
 
 BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
     "RECIPE_DIGEST_MISMATCH": {
@@ -125,7 +256,7 @@ BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
         "chairs in another order": lambda: turned_batch(base()),
     },
     "TRACE_DIGEST_MISMATCH": {
-        "a trace that was not signed": lambda: base().with_files({"trace.bin": base().last.trace[:-1] + b"\0"}),
+        "a trace that was not signed": lambda: base().with_files({"trace.bin": base().tale.trace[:-1] + b"\0"}),
         "states along another trace": lambda: with_states(
             base(), lambda s: replace(s, trace=OTHER) if s.step == 5 else s
         ).without_states(),
@@ -134,9 +265,9 @@ BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
     "CHECKPOINT_LEAF_MISMATCH": {
         "another root of states": lambda: base().changed(checkpoints__root=OTHER),
         "another count of states": lambda: base().changed(checkpoints__count=5),
-        "states in another order": lambda: base().with_states(base().last.states[::-1]),
+        "states in another order": lambda: base().with_states(base().tale.states[::-1]),
         "a checkpoint nobody listed": lambda: base().with_files(
-            {checkpoint_name(0, 7): save(base().last.tensors(0, 7))}
+            {checkpoint_name(0, 7): saved(base().last.tensors(0, 7))}
         ),
         "reuse of a state of nobody": lambda: HONEST["reused"]().changed(reuse__0__leaf=OTHER),
         "another state before the reused": reused_and_changed,
@@ -152,7 +283,7 @@ BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
     },
     "WEIGHTS_UNCHANGED": {
         "no-op": no_op,
-        "approximate no-op": lambda: with_model(approximated(trained(), (3,)), trained().last.model),
+        "approximate no-op": lambda: approximated(trained(), (3,)).with_model(trained().tale.model),
     },
     "TOMBSTONE_REVIVED": {
         "a row is back": lambda: seated(forgot(base(), (5,)), 5, 17),

@@ -2,51 +2,48 @@
 
 States are made up too, but as a training would have them: the state after a step depends on the forgotten rows that had
 sat in an earlier step, and on nothing else of them. So an exact replay reuses its parent's states, as honest ones do.
-What is computed here is written out the slow way, step by step, and shares no code with the verifier's pass.
+Who takes part in a step is written out the slow way, chair by chair, and shares no code with the verifier's pass.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
+import torch
 
+from expunge.adversary.table.retelling import ShardTale, Tale
 from expunge.core.clock import Time
-from expunge.core.hashing import canonical_json, example_bytes, sha256, slot_bytes, text_bytes, u32, u64
+from expunge.core.hashing import canonical_json, example_bytes, sha256, slot_bytes, u64
 from expunge.core.merkle import tree_hash
 from expunge.core.streams import ZERO_BEACON
 from expunge.data.commitment import leaf_of, open_salt
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
-from expunge.records.bundle import checkpoint_name
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.keys import Role, TrustedKey, signing_key
 from expunge.records.record import (
     Beacon,
-    Checkpoints,
     Commit,
     CommittedData,
     Environment,
     Operation,
     Origin,
     ProfileName,
-    Reuse,
     Salts,
     SplitRoot,
     State,
     TraceMode,
     preprocessing_digest,
-    states_root,
 )
 from expunge.records.statement import Statement
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.train.state import Tensors
 
 ORIGIN = "example.com/unlearning"
 OWNER = signing_key(bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"))
@@ -62,7 +59,6 @@ RECORDED_AT = Time("2026-02-01T00:00:00Z")
 ZERO = Beacon(source="zero", value=ZERO_BEACON)
 BUFFERS = ("running_mean",)
 INPUTS = Encoding((Column("x", ColumnKind.NUMERIC),))
-BYTES = {TraceMode.LOSSES: 64, TraceMode.GRADIENTS: 96}
 
 
 def small_recipe(**fields: Any) -> Recipe:
@@ -198,58 +194,24 @@ class MadeUp:
         forged = sorted((at, members) for (of, at), members in self.steps.items() if of == shard and at < step)
         return repr((shard, step, missed, forged, self.flavour)).encode()
 
-    def record_of(self, shard: int, step: int) -> bytes:
-        """A step's record in the trace."""
-        present = np.array(self.present(shard, step), dtype=np.int64)
-        executed = sha256(b"expunge/executed/1" + u32(shard) + u64(step) + u32(len(present)) + slot_bytes(present))
-        made = [sha256(what, self._seen(shard, step)) if len(present) else sha256(b"") for what in (b"loss", b"grad")]
-        return executed + b"".join(made[: BYTES[self.lineage.mode] // 32 - 1])
-
-    def epoch_of(self, shard: int, epoch: int) -> bytes:
-        """An epoch's record in the trace."""
-        schedule = self.lineage.schedule
-        steps = [step for step in self._all_steps(shard) if schedule.locate(shard, step)[0] == epoch]
-        members = np.array(sorted(slot for step in steps for slot in self.present(shard, step)), dtype=np.int64)
-        return sha256(b"expunge/epoch/1" + u32(shard) + u64(epoch) + u32(len(members)) + slot_bytes(members))
-
-    @cached_property
-    def trace(self) -> bytes:
-        found = b""
-        for shard in self.alive:
-            found += b"".join(self.record_of(shard, step) for step in self._all_steps(shard))
-            stages = self.lineage.schedule.stages[shard]
-            found += b"".join(
-                self.epoch_of(shard, epoch) for epoch in range(stages[-1].first_epoch + stages[-1].epochs)
-            )
-        return found
-
-    def running(self, shard: int, step: int) -> bytes:
-        records = b"".join(self.record_of(shard, before) for before in range(step))
-        return sha256(b"expunge/trace/1" + u32(shard) + records)
-
-    def member(self, shard: int, step: int) -> dict[str, np.ndarray]:
-        """A shard's weights and buffers after so many steps."""
-        drawn = hashlib.sha256(b"model" + self._seen(shard, step)).digest()
-        values = np.frombuffer(drawn, dtype="<u4").astype(np.float32)
-        return {"weight": values[:6].reshape(2, 3), "running_mean": values[6:]}
-
-    def tensors(self, shard: int, step: int) -> dict[str, np.ndarray]:
-        """A shard's whole state."""
-        moments = np.frombuffer(hashlib.sha256(b"moments" + self._seen(shard, step)).digest(), dtype="<u4")
-        member = {f"model.{name}": value for name, value in self.member(shard, step).items()}
-        return {**member, "optimiser.0.momentum_buffer": moments[:6].astype(np.float32).reshape(2, 3)}
-
-    def state(self, shard: int, step: int) -> State:
-        tensors = self.tensors(shard, step)
-        member = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        return State(
-            shard=shard,
-            step=step,
-            weights=digest_of({name: value for name, value in member.items() if name not in BUFFERS}),
-            buffers=digest_of({name: value for name, value in member.items() if name in BUFFERS}),
-            optimiser=digest_of({name: value for name, value in tensors.items() if not name.startswith("model.")}),
-            trace=self.running(shard, step),
+    def tensors(self, shard: int, step: int) -> Tensors:
+        """A shard's whole state after so many steps."""
+        seen = self._seen(shard, step)
+        values, moments = (
+            torch.from_numpy(np.frombuffer(sha256(what, seen), dtype="<u4").astype(np.float32))
+            for what in (b"model", b"moments")
         )
+        return {
+            "model.weight": values[:6].reshape(2, 3),
+            "model.running_mean": values[6:],
+            "optimiser.0.momentum_buffer": moments[:6].reshape(2, 3),
+        }
+
+    def _traced(self, shard: int, step: int) -> bytes:
+        """What the trace has of a step beside its members: a digest of losses, and of a gradient where it holds one."""
+        what = (b"loss",) if self.lineage.mode is TraceMode.LOSSES else (b"loss", b"grad")
+        seen = self.present(shard, step)
+        return b"".join(sha256(one, self._seen(shard, step)) if seen else sha256(b"") for one in what)
 
     def kept_steps(self, shard: int) -> list[int]:
         """The steps after which a state is kept."""
@@ -258,64 +220,22 @@ class MadeUp:
         return sorted(ends | set(range(self.lineage.interval, total, self.lineage.interval)))
 
     @cached_property
-    def states(self) -> tuple[State, ...]:
-        return tuple(self.state(shard, step) for shard in self.alive for step in self.kept_steps(shard))
-
-    @cached_property
-    def checkpoints(self) -> Checkpoints:
-        return Checkpoints(
-            interval=self.lineage.interval,
-            count=len(self.states),
-            root=states_root(self.states),
-            buffers=BUFFERS,
-            states=self.states,
+    def tale(self) -> Tale:
+        """Its steps and states as its owner tells them."""
+        shards = tuple(
+            ShardTale(
+                shard=shard,
+                members=tuple(np.array(self.present(shard, step), dtype=np.int64) for step in self._all_steps(shard)),
+                losses=tuple(self._traced(shard, step) for step in self._all_steps(shard)),
+                states={step: self.tensors(shard, step) for step in self.kept_steps(shard)},
+            )
+            for shard in self.alive
         )
+        return Tale(recipe=self.lineage.recipe, schedule=self.lineage.schedule, buffers=BUFFERS, shards=shards)
 
-    @property
-    def buffers(self) -> tuple[str, ...]:
-        return BUFFERS
-
-    @property
-    def digest(self) -> bytes:
-        return digest_of(self.model)
-
-    def thirds(self, reuse: Sequence[Reuse]) -> int:
-        """Three times the example-steps from the reused states to the end."""
-        starts = {item.shard: item.step for item in reuse}
-        every = ((shard, step) for shard in self.alive for step in self._all_steps(shard))
-        return 3 * sum(len(self.present(*place)) for place in every if place[1] >= starts.get(place[0], 0))
-
-    @cached_property
-    def model(self) -> dict[str, np.ndarray]:
-        """Tensors of the model: the last states of all shards that are alive."""
-        found: dict[str, np.ndarray] = {}
-        for place, shard in enumerate(self.alive):
-            prefix = f"shards.{place}." if self.lineage.recipe.shards > 1 else ""
-            last = self.member(shard, self.lineage.schedule.total_steps(shard))
-            found |= {prefix + name: value for name, value in last.items()}
-        return found
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """The files of a bundle that are this run's own."""
-        return {
-            "trace.bin": self.trace,
-            "model.safetensors": save(self.model),
-            **{
-                checkpoint_name(state.shard, state.step): save(self.tensors(state.shard, state.step))
-                for state in self.states
-            },
-        }
-
-
-def digest_of(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """The canonical digest of named float32 arrays."""
-    parts = [b"expunge/tensors/1", u32(len(tensors))]
-    for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name], dtype="<f4")
-        parts += [text_bytes(name), text_bytes("float32"), u32(value.ndim), *(u64(size) for size in value.shape)]
-        parts.append(value.tobytes())
-    return sha256(*parts)
+    def state(self, shard: int, step: int) -> State:
+        """One of the states that are kept, as a record has it."""
+        return next(state for state in self.tale.states if (state.shard, state.step) == (shard, step))
 
 
 def environment_of(recipe: Recipe) -> Environment:

@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.logged import cosign
-from tests.verify.lineages import ORIGIN, OWNER, RECORDED_AT, WITNESS
-from tests.verify.records import MadeUpStory
+from tests.verify.lineages import ORIGIN, OWNER, RECORDED_AT
+from tests.verify.records import MadeUpStory, files_of
 
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.records.archive import write_archive
 from expunge.records.bundle import Kind, kind_of
 from expunge.records.canonical import read_base64, write_base64
-from expunge.records.draft import Signed, bundle_files, sign
-from expunge.records.log import Log
-from expunge.records.note import sign_checkpoint
+from expunge.records.draft import sign
+from expunge.records.statement import Statement
 
 OPTIONAL = ("model.safetensors", "checkpoints/")  # left out below V2, and the verdict says what was not compared
-WITNESSED_AT = (Time("2026-01-01T12:00:00Z").seconds, RECORDED_AT.seconds)  # before the beacon, and after the run
+BEFORE_BEACON, AFTER_RUN = Time("2026-01-01T12:00:00Z").seconds, RECORDED_AT.seconds
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,21 @@ class Target:
 
     @classmethod
     def of(cls, name: str, story: MadeUpStory, *, witnessed: bool = False) -> Target:
-        """Signed and logged in memory: the commitment first, whose head is kept, then the runs."""
-        return cls(name, story, signed_files(sign(story.draft, OWNER), witnessed=witnessed), int(witnessed))
+        """Signed and logged: the commitment first, whose head is kept, then the runs."""
+        before, after = (BEFORE_BEACON, AFTER_RUN) if witnessed else (None, None)
+        files = files_of(story, commit_first=True, witnessed_at=before, cosigned_at=after)
+        return cls(name, story, files, int(witnessed))
+
+    @cached_property
+    def envelopes(self) -> tuple[bytes, ...]:
+        """The chain as it was signed."""
+        return sign(self.story.draft, OWNER).envelopes
+
+    @cached_property
+    def links(self) -> tuple[Statement, ...]:
+        """What was signed, each link naming the one before it."""
+        signed = replace(self.story, draft=replace(self.story.draft, chain=self.envelopes))
+        return tuple(signed.link(at) for at in range(len(self.envelopes)))
 
     @cached_property
     def archive(self) -> bytes:
@@ -51,16 +62,6 @@ class Target:
         target = BytesIO()
         write_archive(target, [(name, lambda name=name: BytesIO(self.files[name])) for name in sorted(self.files)])
         return target.getvalue()
-
-
-def signed_files(signed: Signed, *, witnessed: bool = False) -> dict[str, bytes]:
-    """The files of a bundle whose log has the commitment at 0 and kept the head over it alone."""
-    log = Log(ORIGIN, signed.digests)
-    heads = [sign_checkpoint(log.head(size), OWNER) for size in (1, log.size)]
-    if witnessed:
-        heads = [cosign(head, "example.org/witness", WITNESS, at) for head, at in zip(heads, WITNESSED_AT, strict=True)]
-    files = bundle_files(signed, log, heads[1], heads[:1])
-    return {name: content if isinstance(content, bytes) else content.read_bytes() for name, content in files.items()}
 
 
 @dataclass(frozen=True)

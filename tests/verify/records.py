@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.logged import cosign, sign_and_log
+from tests.logged import cosign
 from tests.verify.lineages import (
     ORIGIN,
     OWNER,
@@ -21,21 +21,23 @@ from tests.verify.lineages import (
     small_recipe,
 )
 
+from expunge.adversary.table.retelling import Tale
 from expunge.adversary.table.story import Story
+from expunge.adversary.table.telling import request_for
 from expunge.core.hashing import sha256
 from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.records.bundle import TRACE, write_folder
 from expunge.records.claims import claims_of, not_claimed
-from expunge.records.draft import Draft, bundle_files
-from expunge.records.envelope import envelope_digest, seal
+from expunge.records.draft import Draft, bundle_files, sign
 from expunge.records.keys import SigningKey
-from expunge.records.log import writing
+from expunge.records.log import Log
+from expunge.records.note import sign_checkpoint
 from expunge.records.record import (
     Algorithm,
+    Checkpoints,
     Cost,
     Guarantee,
     GuaranteeKind,
-    Initiator,
     Operation,
     Randomness,
     Request,
@@ -45,8 +47,9 @@ from expunge.records.record import (
     SchedulePart,
     Trace,
     preprocessing_digest,
+    states_root,
 )
-from expunge.records.statement import Statement, write_statement
+from expunge.records.statement import Statement
 from expunge.records.verdict import Level, Verdict
 from expunge.schedule.recipe import Calendar, Optimiser, Profile
 from expunge.verify.verify import verify
@@ -54,9 +57,8 @@ from expunge.verify.verify import verify
 
 def statement_of(
     made: MadeUp,
-    *,
-    operation: Operation,
     algorithm: str,
+    *,
     parent: Statement | None = None,
     requests: Sequence[Request] = (),
     reuse: Sequence[Reuse] = (),
@@ -65,8 +67,9 @@ def statement_of(
     fields: Mapping[str, Any] | None = None,
 ) -> Statement:
     """The statement of a made-up run; ``parent`` is the run before it, if there is one."""
-    lineage = made.lineage
+    lineage, tale = made.lineage, made.tale
     recipe, schedule = lineage.recipe, lineage.schedule
+    operation = {"train": Operation.TRAIN, "retrain": Operation.RETRAIN}.get(algorithm, Operation.UNLEARN)
     exact = recipe.profile is Profile.EXACT and recipe.threads == 1 and not own_steps
     earned = guarantee or Guarantee(kind=GuaranteeKind.EXACT if exact else GuaranteeKind.EMPIRICAL)
     method_seed = None
@@ -111,25 +114,27 @@ def statement_of(
         alive=made.alive,
         reuse=tuple(reuse),
         retired=(),
-        cost=Cost(thirds=3 if own_steps else made.thirds(reuse), seconds=1.5),
+        cost=Cost(thirds=3 if own_steps else tale.thirds(reuse), seconds=1.5),
         commit=bytes(32),
         parent=bytes(32),
         claim=claims_of(operation, earned.kind, emptied=bool(made.emptied), recorded=not own_steps),
         not_claimed=not_claimed(),
-        checkpoints=None if own_steps else made.checkpoints,
-        trace=None if own_steps else Trace(mode=lineage.mode, digest=sha256(made.trace)),
+        checkpoints=None
+        if own_steps
+        else Checkpoints(
+            interval=lineage.interval,
+            count=len(tale.states),
+            root=states_root(tale.states),
+            buffers=tale.buffers,
+            states=tale.states,
+        ),
+        trace=None if own_steps else Trace(mode=lineage.mode, digest=sha256(tale.trace)),
         noise_commitment=lineage.noise,
     )
-    return Statement(name=recipe.model, digest=made.digest, predicate=record)
+    return Statement(name=recipe.model, digest=tale.digest, predicate=record)
 
 
-def request_for(slots: Sequence[int], root: bytes, model: bytes | None, **fields: Any) -> Request:
-    """A request of the owner."""
-    settings: dict[str, Any] = {"cases": (), "initiator": Initiator.OWNER, "received": RECORDED_AT, "receipts": ()}
-    return Request(slots=tuple(sorted(slots)), root=root, model=model, **{**settings, **fields})
-
-
-def reuse_of(made: MadeUp, before: MadeUp, *, most: int | None = None) -> tuple[Reuse, ...]:
+def reuse_of(made: MadeUp, before: MadeUp) -> tuple[Reuse, ...]:
     """What an exact replay takes over: in each shard the last state of ``before`` that saw nobody newly gone."""
     schedule, found = made.lineage.schedule, list[Reuse]()
     newly = np.array(sorted(set(made.emptied) - set(before.emptied)), dtype=np.int64)
@@ -153,61 +158,51 @@ class MadeUpStory(Story):
     def last(self) -> MadeUp:
         return self.made[-1]
 
-    def and_then(self, made: MadeUp, run: Statement) -> MadeUpStory:
-        """The story with one more run."""
-        return replace(self.then(run, made), made=(*self.made, made))
+    @property
+    def tale(self) -> Tale:
+        """Steps and states of the last run."""
+        return self.last.tale
+
+    def and_then(self, made: MadeUp, algorithm: str, slots: Collection[int], **fields: Any) -> MadeUpStory:
+        """The story with one more run, which was asked to forget these slots."""
+        parent = self.link()
+        asked = [request_for(self, slots, parent.digest)]
+        run = statement_of(made, algorithm, parent=parent, requests=asked, **fields)
+        return replace(self.then(run, made.tale), made=(*self.made, made))
 
     def remade(self, made: MadeUp, **fields: Any) -> MadeUpStory:
         """The story whose last run is another, which its record fits; its work stays what it was said to be."""
-        return replace(self.retold(made, cost=self.record.cost, **fields), made=(*self.made[:-1], made))
+        return replace(self.retold(made.tale, cost=self.record.cost, **fields), made=(*self.made[:-1], made))
 
 
 def trained(lineage: Lineage | None = None, *, without: Sequence[int] = ()) -> MadeUpStory:
     """commit → train; ``without`` are rows that were left out from the first step."""
     lineage = lineage or Lineage()
     made = MadeUp(lineage=lineage, emptied=tuple(sorted(without)))
-    requests = [request_for(without, lineage.root, None)] if without else []
-    run = statement_of(made, operation=Operation.TRAIN, algorithm="train", requests=requests)
-    draft = Draft(chain=(lineage.commit, run), files={**lineage.files, **made.files})
-    return MadeUpStory(lineage=lineage, made=(made,), draft=draft)
+    draft = Draft(chain=(lineage.commit, statement_of(made, "train")), files={**lineage.files, **made.tale.files})
+    story = MadeUpStory(lineage=lineage, made=(made,), draft=draft)
+    return story.changed(requests=(request_for(story, without),)) if without else story
 
 
-def forgot(story: MadeUpStory, slots: Sequence[int], *, algorithm: str = "exact-replay", **fields: Any) -> MadeUpStory:
+def forgot(
+    story: MadeUpStory, slots: Collection[int], *, algorithm: str = "exact-replay", **fields: Any
+) -> MadeUpStory:
     """A story with one more run, which forgot these slots by exact-replay or retrain."""
-    parent = story.link()
     made = MadeUp(lineage=story.lineage, emptied=tuple(sorted({*story.last.emptied, *slots})))
     reuse = reuse_of(made, story.last)
     if algorithm == "retrain":
         reuse = tuple(replace(item, step=0, leaf=None) for item in reuse)
-    run = statement_of(
-        made,
-        operation=Operation.RETRAIN if algorithm == "retrain" else Operation.UNLEARN,
-        algorithm=algorithm,
-        parent=parent,
-        requests=[request_for(slots, story.lineage.root, parent.digest)],
-        reuse=reuse,
-        **fields,
-    )
-    return story.and_then(made, run)
+    return story.and_then(made, algorithm, slots, reuse=reuse, **fields)
 
 
 def approximated(
-    story: MadeUpStory, slots: Sequence[int], *, algorithm: str = "fine-tune", **fields: Any
+    story: MadeUpStory, slots: Collection[int], *, algorithm: str = "fine-tune", **fields: Any
 ) -> MadeUpStory:
     """A story with one more run, by a method that took steps of its own."""
-    parent = story.link()
     emptied = tuple(sorted({*story.last.emptied, *slots}))
     made = MadeUp(lineage=story.lineage, emptied=emptied, flavour=algorithm.encode())
-    run = statement_of(
-        made,
-        operation=Operation.UNLEARN,
-        algorithm=algorithm,
-        parent=parent,
-        requests=[request_for(slots, story.lineage.root, parent.digest)],
-        own_steps=True,
-        **fields,
-    )
-    return story.and_then(made, run).without_states().with_files({TRACE: None})
+    told = story.and_then(made, algorithm, slots, own_steps=True, **fields)
+    return told.without_states().with_files({TRACE: None})
 
 
 def certified() -> MadeUpStory:
@@ -226,37 +221,33 @@ def forged(story: MadeUpStory, steps: Mapping[tuple[int, int], Sequence[int]]) -
     return story.remade(replace(story.last, steps={place: tuple(members) for place, members in steps.items()}))
 
 
-def bundle(
+def files_of(
     story: Story | Draft,
-    folder: Path,
     *,
     key: SigningKey = OWNER,
     commit_first: bool = False,
     witnessed_at: int | None = None,
     cosigned_at: int | None = None,
-) -> Path:
-    """Sign, log and write a bundle as a folder.
+) -> dict[str, bytes]:
+    """The files of a bundle, signed and logged.
 
     ``commit_first`` keeps the log's checkpoint from before the runs were entered; ``witnessed_at`` is when a witness
     cosigned that one, ``cosigned_at`` when it cosigned the last, in seconds since 1970.
     """
-    draft = story if isinstance(story, Draft) else story.draft
-    earlier: list[bytes] = []
-    with writing(folder / "log", ORIGIN) as log:
-        if commit_first or witnessed_at is not None:
-            first = draft.commit
-            envelope = first if isinstance(first, bytes) else seal(write_statement(first), key)
-            draft = replace(draft, chain=(envelope, *draft.chain[1:]))
-            log.append(envelope_digest(envelope))
-            earlier.append(log.sign(key))
-            if witnessed_at is not None:
-                earlier[0] = cosign(earlier[0], "example.org/witness", WITNESS, witnessed_at)
-        signed = sign_and_log(draft, key, log)
-        head = log.sign(key)
-        if cosigned_at is not None:
-            head = cosign(head, "example.org/witness", WITNESS, cosigned_at)
-        files = bundle_files(signed, log.log, head, earlier)
-    write_folder(folder / "bundle", files)
+    signed = sign(story if isinstance(story, Draft) else story.draft, key)
+    log = Log(ORIGIN, signed.digests)
+    first, last = (sign_checkpoint(log.head(size), key) for size in (1, log.size))
+    if witnessed_at is not None:
+        first = cosign(first, "example.org/witness", WITNESS, witnessed_at)
+    if cosigned_at is not None:
+        last = cosign(last, "example.org/witness", WITNESS, cosigned_at)
+    files = bundle_files(signed, log, last, [first] if commit_first or witnessed_at is not None else [])
+    return {name: content if isinstance(content, bytes) else content.read_bytes() for name, content in files.items()}
+
+
+def bundle(story: Story | Draft, folder: Path, **options: Any) -> Path:
+    """Sign, log and write a bundle as a folder; ``options`` are those of ``files_of``."""
+    write_folder(folder / "bundle", files_of(story, **options))
     return folder / "bundle"
 
 
@@ -284,9 +275,7 @@ def rewritten(path: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
 
 def with_log(story: Story, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A bundle whose files of the log were changed before it was written."""
-    with writing(folder / "log", ORIGIN) as log:
-        signed = sign_and_log(story.draft, OWNER, log)
-        files: dict[str, Any] = dict(bundle_files(signed, log.log, log.sign(OWNER)))
+    files: dict[str, Any] = files_of(story)
     change(files)
     write_folder(folder / "bundle", files)
     return folder / "bundle"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.verify.certified import ORIGIN, commitment, digest, life, make_bundle, request, run_record
+from tests.verify.certified import commitment, digest, life, make_bundle, request, run_record
+from tests.verify.lineages import ORIGIN
 
 from expunge.core.clock import Time
 from expunge.core.errors import RecordError

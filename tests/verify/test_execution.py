@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.verify.alterations import base
+from tests.verify.departures import base
 from tests.verify.lineages import TRUSTED
 from tests.verify.records import Story, approximated, bundle, certified, forgot, trained
 

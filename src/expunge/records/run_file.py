@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Document
 from expunge.records.form import INLINE, Plain, Through, to_plain
 from expunge.records.holds import NOTHING, Holds
@@ -242,9 +243,22 @@ class RunFile(Document):
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)
 
     def check(self, where: str) -> None:
-        """A finished run has a result."""
+        """A finished run has a result, and every slot is one of its split; none of the training is released."""
         if self.status == "finished" and self.result is None:
             raise DataError(f"{where} has no 'weights_digest': the file was altered or another version wrote it")
+        counts = self.data.counts
+        beside = {"calibration": counts.calibration, "holdout": counts.holdout}
+        if strange := self.released.keys() - beside.keys():
+            named = clean(repr(min(strange)), LONGEST_NAME)
+            raise DataError(
+                f"{where} released names {named}, which is none of {', '.join(beside)}: the file was altered"
+            )
+        released = ((f"released {name}", name, slots, beside[name]) for name, slots in self.released.items())
+        for what, split, slots, count in (("tombstones", "train", self.tombstones, counts.train), *released):
+            if max(slots, default=-1) >= count:
+                raise DataError(
+                    f"{where} {what} names slot {max(slots)}, the data has {count} {split} rows: the file was altered"
+                )
 
     @property
     def weights_digest(self) -> str | None:

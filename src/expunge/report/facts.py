@@ -210,7 +210,7 @@ def _check_earned(facts: Facts, evaluation: Evaluation, again: str) -> None:
         honest = claimed == facts.guarantee
     required = [probe for probe in evaluation.probes if probe.required]
     if isinstance(evaluation.verdict, Supported):
-        honest = honest and all(isinstance(probe.verdict, Supported) for probe in required)
+        honest = honest and bool(required) and all(isinstance(probe.verdict, Supported) for probe in required)
     if not honest:
         raise DataError(
             f"evaluation.json in {facts.folder} concludes more than its probes and run.json say (it claims {claimed}): "

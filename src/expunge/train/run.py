@@ -92,8 +92,11 @@ class Run:
 
     @cached_property
     def commitment(self) -> Commitment:
-        """Leaves and splits; their roots must be those in run.json."""
-        return read_commitment(self.path, self.told.data.roots)
+        """Leaves and splits; roots and counts must be those in run.json."""
+        found = read_commitment(self.path, self.told.data.roots)
+        if _counts(found) != replace(self.told.data.counts, rest={}):
+            raise RunError(f"{self.path}: run.json counts other rows than there are leaves: it was altered; restore it")
+        return found
 
     @property
     def root(self) -> bytes:
@@ -284,12 +287,11 @@ def described_data(
     source: Source | None, commitment: Commitment, salts: Salts, *, split_seed: int, split_by: str
 ) -> DataFile:
     """The data as run.json describes them: where they came from and what they were committed to."""
-    train, calibration, holdout = (len(commitment.leaves[split.code]) for split in SPLITS)
     roots = {split: root.hex() for split, root in commitment.roots.items()}
     return DataFile(
         source=None if source is None else source.as_json(),
         rows=len(commitment.assignment),
-        counts=Counts(train=train, calibration=calibration, holdout=holdout),
+        counts=_counts(commitment),
         roots=Roots(train=roots[Split.TRAIN], calibration=roots[Split.CALIBRATION], holdout=roots[Split.HOLDOUT]),
         split_seed=Large(split_seed),
         split_by=split_by,
@@ -297,6 +299,11 @@ def described_data(
         note=salts.mode.note,
         salt_file=None if salts.place is None else str(salts.place),
     )
+
+
+def _counts(commitment: Commitment) -> Counts:
+    train, calibration, holdout = (len(commitment.leaves[split.code]) for split in SPLITS)
+    return Counts(train=train, calibration=calibration, holdout=holdout)
 
 
 def slots_by_split(found: Mapping[str, Sequence[int]]) -> dict[str, Slots]:

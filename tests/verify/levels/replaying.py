@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,52 +11,24 @@ from typing import Any
 from tests.verify.lineages import ORIGIN
 from tests.verify.records import bundle
 
-from expunge.adversary.table.story import RunStory, Story, drafted
-from expunge.core.hashing import sha256, u32
-from expunge.records.bundle import checkpoint_name, open_bundle
+from expunge.adversary.table.story import RunStory, Story
+from expunge.core.hashing import sha256
+from expunge.records.bundle import open_bundle
 from expunge.records.keys import Role, SigningKey
-from expunge.records.record import RunRecord, State
-from expunge.records.states import state_digests
-from expunge.records.tensors import TensorFile
 from expunge.records.verdict import Finding, Level, Verdict
 from expunge.train.run import Run
 from expunge.verify.opened import OpenedRecord, Supplied
 from expunge.verify.verify import carry_out, verify
 
 
-def story_of(run: Run, key: SigningKey, *, states: bool = True) -> Story:
+def story_of(run: Run, key: SigningKey) -> RunStory:
     """All that a bundle of a run holds, not signed so far."""
-    return Story(draft=drafted(run, key, states=states))
+    return RunStory.of(run, key, run.path)
 
 
-def told(story: Story, change: Callable[[RunRecord], RunRecord]) -> Story:
-    """The story whose last run says something else."""
-    return story.changed(**vars(change(story.record)))
-
-
-def with_state(story: Story, shard: int, step: int, path: Path) -> Story:
-    """The story with another file at one of its states, or with a new one at step 0: signed again."""
-    kept = story.record.checkpoints
-    assert kept is not None
-    with path.open("rb") as stream:
-        digests = state_digests(TensorFile(stream, path.stat().st_size, str(path)), kept.buffers)
-    known = {(state.shard, state.step): state for state in kept.states}
-    before = known.get((shard, step))
-    trace = sha256(b"expunge/trace/1", u32(shard)) if before is None else before.trace
-    known[shard, step] = State(
-        shard=shard,
-        step=step,
-        weights=digests.weights,
-        buffers=digests.buffers,
-        optimiser=digests.optimiser,
-        trace=trace,
-    )
-    return story.with_states([known[at] for at in sorted(known)]).with_files({checkpoint_name(shard, step): path})
-
-
-def with_losses(run: Run, key: SigningKey, step: int) -> Story:
+def with_losses(run: Run, key: SigningKey, step: int) -> RunStory:
     """A run's story whose trace names other losses at a step, and whose running digests are made to fit."""
-    story = RunStory.of(run, key, run.path)
+    story = story_of(run, key)
     return story.retold(story.tale.with_shard(story.tale.only.with_members({}, {step: sha256(b"other losses")})))
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import run_json
-from tests.verify.levels.replaying import ORIGIN, finding_of, sealed, story_of, told, verified
+from tests.verify.levels.replaying import ORIGIN, finding_of, sealed, story_of, verified
 
 import expunge.verify.levels.environment as environment
+from expunge.adversary.table.story import RunStory
 from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.methods import lookup
 from expunge.methods.unlearn import unlearn
 from expunge.records.keys import Role, SigningKey, write_trusted
-from expunge.records.record import Environment, ProfileName, RunRecord
+from expunge.records.record import Environment, ProfileName
 from expunge.records.trust import trust_digest
 from expunge.records.verdict import Level, Status
 from expunge.schedule.recipe import Profile
@@ -41,16 +41,12 @@ def base(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(pictures, out=tmp_path_factory.mktemp("environment") / "base", **FIELDS)
 
 
-def elsewhere(**fields: Any) -> Callable[[RunRecord], RunRecord]:
-    """A record whose environment says something else."""
-
-    def change(record: RunRecord) -> RunRecord:
-        found: Environment = record.environment
-        own = {name: value for name, value in fields.items() if hasattr(found, name)}
-        rest = {name: value for name, value in fields.items() if name not in own}
-        return replace(record, environment=replace(found, fingerprint={**found.fingerprint, **rest}, **own))
-
-    return change
+def elsewhere(story: RunStory, **fields: Any) -> RunStory:
+    """The story whose environment says something else."""
+    found: Environment = story.record.environment
+    own = {name: value for name, value in fields.items() if hasattr(found, name)}
+    rest = {name: value for name, value in fields.items() if name not in own}
+    return story.changed(environment=replace(found, fingerprint={**found.fingerprint, **rest}, **own))
 
 
 MACHINES: dict[str, tuple[dict[str, Any], str]] = {
@@ -70,7 +66,7 @@ def test_another_machine_is_neither_fraud_nor_a_pass(
 ) -> None:
     """Acceptance 18: undecided, the fields named, and what was reached is V1."""
     fields, said = MACHINES[machine]
-    bundle = sealed(told(story_of(base, owner), elsewhere(**fields)), owner, tmp_path)
+    bundle = sealed(elsewhere(story_of(base, owner), **fields), owner, tmp_path)
     for level in ("V2", "V3", "V4"):
         verdict = verified(bundle, trusted, level, data=pictures)
         assert (verdict.status.exit_status, verdict.reached) == (3, Level.V1)
@@ -227,7 +223,7 @@ def test_a_name_that_could_be_imported_is_not_trusted_for_being_called_zoo(
     """A record that calls somebody's factory built in, and one that trusts an empty digest."""
     run = train(pictures, out=tmp_path / "run", **FIELDS, model_options={"width": 9})
     for factory in ("zoo", ""):
-        draft = told(story_of(run, owner), elsewhere(factory=factory))
+        draft = elsewhere(story_of(run, owner), factory=factory)
         assert verified(sealed(draft, owner, tmp_path / (factory or "none")), trusted, "V2", data=pictures).codes == ()
 
 

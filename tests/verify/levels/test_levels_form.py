@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import save
 from tests.verify.departures import DATED, base
 from tests.verify.lineages import STRANGER, TRUSTED, small_recipe
 from tests.verify.records import (
@@ -25,6 +24,7 @@ from tests.verify.records import (
     with_log,
 )
 
+from expunge.adversary.table.retelling import saved
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.hashing import canonical_json, sha256
@@ -56,7 +56,7 @@ def test_an_altered_payload_is_not_what_was_signed(tmp_path: Path) -> None:
 
 def test_a_model_exchanged_after_signing_is_refused_at_the_form_and_nothing_else_is(tmp_path: Path) -> None:
     story = base()
-    other = story.with_files({"model.safetensors": save(story.made[0].model)})
+    other = story.with_files({"model.safetensors": saved(story.made[0].tale.model)})
     assert codes(other, tmp_path / "a", V0) == ["SUBJECT_DIGEST_MISMATCH"]
     assert codes(other, tmp_path / "b") == ["SUBJECT_DIGEST_MISMATCH"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.methods.linear_problems import FIELDS as CERTIFIED
-from tests.verify.levels.replaying import finding_of, sealed, story_of, told, verified
+from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 
 from expunge.adversary.table.story import record_of
 from expunge.core.streams import lineage_seed, unlearning_digest
@@ -19,7 +19,6 @@ from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.methods.unlearn import unlearn
 from expunge.records.keys import SigningKey
-from expunge.records.record import RunRecord
 from expunge.records.verdict import Level, Status
 from expunge.train.run import Run
 from expunge.train.state import tensors_digest, write_tensors
@@ -58,20 +57,15 @@ def test_an_approximate_method_that_was_run_otherwise_is_refused(
 ) -> None:
     run = unlearn(base, PERSON, method="neggrad-plus", out=tmp_path / "run", data=pictures, budget=0.3, seed=5)
 
-    def forged(record: RunRecord) -> RunRecord:
-        algorithm, randomness = record.algorithm, record.randomness
-        if field == "budget":
-            algorithm = replace(algorithm, budget=0.6)
-        elif field == "field":
-            algorithm = replace(algorithm, fields={**algorithm.fields, "balance": 0.9})
-        else:
-            other = unlearn(
-                base, PERSON, method="neggrad-plus", out=tmp_path / "other", data=pictures, budget=0.3, seed=6
-            )
-            randomness = story_of(other, owner).record.randomness
-        return replace(record, algorithm=algorithm, randomness=randomness)
-
-    bundle = sealed(told(story_of(run, owner), forged), owner, tmp_path / "sealed")
+    story = story_of(run, owner)
+    if field == "budget":
+        forged = story.changed(algorithm__budget=0.6)
+    elif field == "field":
+        forged = story.changed(algorithm__fields={**story.record.algorithm.fields, "balance": 0.9})
+    else:
+        other = unlearn(base, PERSON, method="neggrad-plus", out=tmp_path / "other", data=pictures, budget=0.3, seed=6)
+        forged = story.changed(randomness=story_of(other, owner).record.randomness)
+    bundle = sealed(forged, owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V2", data=pictures, checkpoints=base.path)
     assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]

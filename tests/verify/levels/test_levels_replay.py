@@ -21,7 +21,6 @@ from tests.verify.levels.replaying import (
     story_of,
     verified,
     with_losses,
-    with_state,
 )
 
 from expunge.core.errors import InvalidArgument, RunError
@@ -36,7 +35,7 @@ from expunge.train import segment
 from expunge.train.examples import Examples
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
-from expunge.train.state import read_tensors, weights_of, write_tensors
+from expunge.train.state import read_tensors, weights_of
 from expunge.train.training import train
 from expunge.verify.levels.segments import missed, segments_of
 
@@ -100,12 +99,10 @@ def test_a_bad_segment_is_refused_exactly_when_it_is_looked_at(
 ) -> None:
     """One jump between two honest halves: the segment before it differs, all others hold."""
     step, name = 17, "shard-0-step-00000017.safetensors"
-    altered = tmp_path / name
     state = read_tensors(base.path / "checkpoints" / name)
     key = next(key for key in state if key.startswith("optimiser."))
     state[key] = state[key] * 1.0000001
-    write_tensors(altered, state)
-    draft = with_state(story_of(base, owner), 0, step, altered)
+    draft = story_of(base, owner).with_state(step, state)
     seen: dict[bool, int] = {True: 0, False: 0}
     with opened_record(sealed(draft, owner, tmp_path / "sealed"), owner) as opened:
         for seed in range(12):
@@ -154,9 +151,7 @@ def test_every_component_of_a_state_counts_to_the_last_bit(
     key = key if key in state else next(name for name in sorted(state) if name.endswith("weight"))
     flat = state[key].reshape(-1)
     flat[0] = torch.nextafter(flat[0], torch.tensor(float("inf")))
-    altered = tmp_path / name
-    write_tensors(altered, state)
-    draft = with_state(story_of(run, owner), 0, 2, altered)
+    draft = story_of(run, owner).with_state(2, state)
     bundle = sealed(draft, owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V3", data=pictures)
@@ -232,7 +227,7 @@ def test_a_training_that_was_executed_differently_is_refused(
 def test_states_may_lie_beside_the_bundle(
     base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
-    bundle = sealed(story_of(base, owner, states=False), owner, tmp_path)
+    bundle = sealed(story_of(base, owner).without_states(), owner, tmp_path)
     missing = verified(bundle, trusted, "V3", data=pictures)
     assert (missing.status, missing.reached) == (Status.UNDECIDED, Level.V1)
     assert finding_of(missing, "states").reason == "evidence-missing"
@@ -254,7 +249,7 @@ def test_files_beside_the_bundle_are_believed_no_more_than_those_in_it(
     content[-1] ^= 1
     path.write_bytes({"bit": bytes(content), "pickle": b"\x80\x04K\x01.", "cut": bytes(content[:-8])}[how])
     verdict = verified(
-        sealed(story_of(base, owner, states=False), owner, tmp_path),
+        sealed(story_of(base, owner).without_states(), owner, tmp_path),
         trusted,
         "V2",
         data=pictures,
@@ -286,13 +281,11 @@ def test_a_recorded_state_at_step_0_is_the_initial_weights(
     honest: bool, base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any
 ) -> None:
     """Fixture 10, where the record shows them: weights sorted into another order, which every test by laws passes."""
-    name = "shard-0-step-00000000.safetensors"
     state = {f"model.{key}": value for key, value in weights_of(build(base.recipe, base.schedule.seed)).items()}
     if not honest:
         key = max(state, key=lambda key: state[key].numel())
         state[key] = state[key].reshape(-1).sort().values.reshape(state[key].shape)
-    write_tensors(tmp_path / name, state)
-    draft = with_state(story_of(base, owner), 0, 0, tmp_path / name)
+    draft = story_of(base, owner).with_state(0, state)
     bundle = sealed(draft, owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     for level in ("V2", "V3", "V4"):

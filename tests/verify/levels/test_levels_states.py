@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.verify.levels.replaying import finding_of, sealed, story_of, verified, with_state
+from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 
 from expunge.data.dataset import Dataset
 from expunge.records.keys import SigningKey
@@ -17,7 +17,7 @@ from expunge.records.verdict import Level, Status, Verdict
 from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.train.optimiser import COUNTER, MOMENTS, make_optimiser
 from expunge.train.run import Run
-from expunge.train.state import Tensors, optimiser_state, read_tensors, write_tensors
+from expunge.train.state import Tensors, optimiser_state, read_tensors
 from expunge.train.training import train
 from expunge.verify import state_files
 from expunge.verify.levels import execution, twin
@@ -36,8 +36,7 @@ def resealed(base: Run, change: Callable[[Tensors], Any], owner: SigningKey, fol
     """The bundle with another state after four steps, which is signed like all others."""
     state = read_tensors(base.path / "checkpoints" / STATE)
     change(state)
-    write_tensors(folder / STATE, state)
-    return sealed(with_state(story_of(base, owner), 0, 4, folder / STATE), owner, folder / "sealed")
+    return sealed(story_of(base, owner).with_state(4, state), owner, folder / "sealed")
 
 
 def codes(verdict: Verdict) -> list[str]:

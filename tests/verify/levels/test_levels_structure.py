@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from safetensors.numpy import save
 from tests.verify.departures import (
     DATED,
     HONEST,
@@ -21,6 +20,7 @@ from tests.verify.departures import (
 from tests.verify.lineages import RECORDED_AT
 from tests.verify.records import codes, forged, trained, verdict
 
+from expunge.adversary.table.retelling import saved
 from expunge.core.clock import Time
 from expunge.core.hashing import example_bytes
 from expunge.core.merkle import tree_hash
@@ -64,7 +64,7 @@ def test_a_state_with_one_part_altered_is_refused_and_the_part_is_named(part: st
     story = base()
     tensors = story.last.tensors(0, 10)
     tensors[part] = -tensors[part] - 1
-    found = verdict(story.with_files({checkpoint_name(0, 10): save(tensors)}), tmp_path, Level.V1)
+    found = verdict(story.with_files({checkpoint_name(0, 10): saved(tensors)}), tmp_path, Level.V1)
     (refusal,) = found.refusals
     assert refusal.code is not None
     assert refusal.code.value == "CHECKPOINT_LEAF_MISMATCH"
@@ -113,7 +113,7 @@ def test_without_a_model_file_the_one_state_without_buffers_is_still_compared(tm
     story = base().with_files({"model.safetensors": None})
     bare = with_states(story, lambda state: state, buffers=()).without_states()
     assert codes(bare, tmp_path / "a") == ["ENSEMBLE_MEMBER_MISMATCH"]
-    same = bare.changed(digest=bare.last.states[-1].weights)
+    same = bare.changed(digest=bare.tale.states[-1].weights)
     assert codes(same, tmp_path / "b") == []
 
 

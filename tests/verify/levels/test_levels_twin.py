@@ -20,7 +20,6 @@ from tests.verify.levels.replaying import (
     sealed,
     story_of,
     verified,
-    with_state,
 )
 
 from expunge.data.dataset import Dataset
@@ -70,7 +69,7 @@ def test_the_twin_of_a_rewound_run_is_the_retrained_one(
     retrained = unlearn(run, rule, method="retrain", out=tmp_path / "retrained", data=pictures)
     assert rewound.weights_digest == retrained.weights_digest != run.weights_digest
     for one in (rewound, retrained):
-        bundle = sealed(story_of(one, owner, states=False), owner, tmp_path / f"b-{one.path.name}")
+        bundle = sealed(story_of(one, owner).without_states(), owner, tmp_path / f"b-{one.path.name}")
         verdict = verified(bundle, trusted, "V4", data=pictures)
         assert (verdict.status, verdict.reached) == (Status.ACCEPTED, Level.V4), verdict.as_json()
 
@@ -114,13 +113,7 @@ def test_the_last_state_counts_to_the_last_bit(
     state = read_tensors(base.path / "checkpoints" / name)
     key = next(key for key in sorted(state) if key.startswith(f"{part}."))
     state[key] = state[key] + 1e-4
-    altered, model = tmp_path / name, tmp_path / "model.safetensors"
-    write_tensors(altered, state)
-    weights = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
-    write_tensors(model, weights)
-    draft = with_state(story_of(base, owner), 0, total, altered).with_files({"model.safetensors": model})
-    draft = draft.changed(digest=tensors_digest(weights))
-    bundle = sealed(draft, owner, tmp_path / "sealed")
+    bundle = sealed(story_of(base, owner).with_state(total, state), owner, tmp_path / "sealed")
     assert verified(bundle, trusted, "V1").status is Status.ACCEPTED
     verdict = verified(bundle, trusted, "V4", data=pictures)
     assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,10 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTale:
-    """What is told of one shard: for every step who took part and the digest of their losses; states by step."""
+    """What is told of one shard: for every step who took part and the digest of their losses; states by step.
+
+    Where the trace holds gradients too, the digest of a step's gradient follows that of its losses.
+    """
 
     shard: int
     members: tuple[np.ndarray, ...]
@@ -81,11 +85,15 @@ class Tale:
         (found,) = self.shards
         return found
 
+    def of_shard(self, shard: int) -> ShardTale:
+        """What is told of a shard that is alive."""
+        return next(told for told in self.shards if told.shard == shard)
+
     def with_shard(self, shard: ShardTale) -> Tale:
         """The same with another tale of one shard."""
         return replace(self, shards=tuple(shard if one.shard == shard.shard else one for one in self.shards))
 
-    @property
+    @cached_property
     def states(self) -> tuple[State, ...]:
         """Every state with its digests, shard by shard, by step."""
         found: list[State] = []
@@ -105,7 +113,7 @@ class Tale:
                 )
         return tuple(found)
 
-    @property
+    @cached_property
     def trace(self) -> bytes:
         """The bytes of ``trace.bin``."""
         found: list[bytes] = []
@@ -118,13 +126,11 @@ class Tale:
                 start = end
         return b"".join(found)
 
-    @property
+    @cached_property
     def model(self) -> Tensors:
         """The model that the last states make."""
-        if self.recipe.shards == 1:
-            return model_part(self.only.last)
         return {
-            f"shards.{place}.{name}": value
+            name if self.recipe.shards == 1 else f"shards.{place}.{name}": value
             for place, told in enumerate(self.shards)
             for name, value in model_part(told.last).items()
         }

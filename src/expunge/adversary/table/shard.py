@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from expunge.adversary.pol.proof import parts_of
-from expunge.adversary.table.retelling import ShardTale, Tale, enact, members_of, tale_of
+from expunge.adversary.table.retelling import ShardTale, enact, members_of, tale_of
 from expunge.adversary.table.scene import Scene
 from expunge.adversary.table.story import Handed, record_of
 from expunge.records.bundle import UNITS
@@ -23,12 +23,12 @@ def stale_checkpoint(scene: Scene, out: Path) -> Handed:
     parent = run.parent
     record = story.record
     stale = next(
-        (reuse, min(step for step in _told(story.tale, reuse.shard).states if step > reuse.first_touched))
+        (reuse, min(step for step in story.tale.of_shard(reuse.shard).states if step > reuse.first_touched))
         for reuse in record.reuse
         if reuse.first_touched is not None
     )
     reuse, step = stale
-    before, told = _told(tale_of(parent), reuse.shard), _told(story.tale, reuse.shard)
+    before, told = tale_of(parent).of_shard(reuse.shard), story.tale.of_shard(reuse.shard)
     done = enact(run, told.states.keys(), shard=reuse.shard, start=step, state=before.states[step])
     states = {at: (before.states[at] if at <= step else done.states[at]) for at in told.states}
     tale = replace(told, losses=(*before.losses[:step], *done.losses), states=states)
@@ -62,8 +62,8 @@ def two_shards(scene: Scene, out: Path) -> Handed:
     """19: one slot has a second seat, in another shard, and takes part in a step there."""
     run = scene.sharded.run.parent
     story = scene.told(run)
-    told = _told(story.tale, 1)
-    guest = int(_told(story.tale, 0).members[0][0])
+    told = story.tale.of_shard(1)
+    guest = int(story.tale.of_shard(0).members[0][0])
     parts = list(parts_of(TrainingPlan(run.recipe, run.schedule, 1, run.tombstones)))
     first = parts[0]
     assert first is not None
@@ -92,13 +92,9 @@ def old_shard_kept(scene: Scene, out: Path) -> Handed:
     """20: one shard was trained again and recorded, and its old member still stands in the model."""
     story = scene.sharded
     shard = next(reuse.shard for reuse in story.record.reuse if reuse.first_touched is not None)
-    old = _told(tale_of(story.run.parent), shard)
-    kept = story.tale.with_shard(replace(_told(story.tale, shard), states=old.states)).model
+    old = tale_of(story.run.parent).of_shard(shard)
+    kept = story.tale.with_shard(replace(story.tale.of_shard(shard), states=old.states)).model
     return scene.hand_over(story.with_model(kept), out)
-
-
-def _told(tale: Tale, shard: int) -> ShardTale:
-    return next(told for told in tale.shards if told.shard == shard)
 
 
 def _carried_out(run: Run, schedule: Schedule, shard: int) -> ShardTale:

@@ -151,7 +151,4 @@ def _file_altered(scene: Scene, story: RunStory, prefix: str, out: Path) -> Hand
 
 
 def _leaf_signed(scene: Scene, story: RunStory, prefix: str, out: Path) -> Handed:
-    step, state = _altered(story, prefix)
-    told = story.tale.only
-    tale = story.tale.with_shard(replace(told, states={**told.states, step: state}))
-    return scene.hand_over(story.retold(tale), out)
+    return scene.hand_over(story.with_state(*_altered(story, prefix)), out)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from expunge.adversary.table.retelling import Tale, saved, tale_of
 from expunge.attest.asked import asked_of
@@ -44,22 +44,6 @@ class Handed:
     data: Path
     salts: Path | None = None
     known_checkpoint: Path | None = None
-
-
-class Account(Protocol):
-    """Steps and states of a run as a record may tell them: real ones, altered ones, or made up."""
-
-    @property
-    def buffers(self) -> tuple[str, ...]: ...
-    @property
-    def states(self) -> tuple[State, ...]: ...
-    @property
-    def trace(self) -> bytes: ...
-    @property
-    def digest(self) -> bytes: ...
-    @property
-    def files(self) -> Mapping[str, bytes | Path]: ...
-    def thirds(self, reuse: Sequence[Reuse]) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,21 +101,21 @@ class Story:
         """Other weights signed for the last run, and its states as they are."""
         return self.changed(digest=tensors_digest(model)).with_files({MODEL: saved(model)})
 
-    def retold(self, account: Account, *, reuse: Sequence[Reuse] | None = None, **changes: Any) -> Self:
+    def retold(self, tale: Tale, *, reuse: Sequence[Reuse] | None = None, **changes: Any) -> Self:
         """Other weights, states, trace and work of the last run, consistently, and other fields of its record."""
         reused = tuple(self.record.reuse if reuse is None else reuse)
         fields: dict[str, Any] = {
-            "trace__digest": sha256(account.trace),
-            "cost__thirds": account.thirds(reused),
+            "trace__digest": sha256(tale.trace),
+            "cost__thirds": tale.thirds(reused),
             "reuse": reused,
             **changes,
         }
-        told = self.with_states(account.states, buffers=account.buffers).changed(digest=account.digest, **fields)
-        return told.without_states().with_files(account.files)
+        told = self.with_states(tale.states, buffers=tale.buffers).changed(digest=tale.digest, **fields)
+        return told.without_states().with_files(tale.files)
 
-    def then(self, told: Statement, account: Account) -> Self:
+    def then(self, told: Statement, tale: Tale) -> Self:
         """One more run at the end of the chain, with its files in the place of those of the run before."""
-        found = self.without_states().with_files(account.files)
+        found = self.without_states().with_files(tale.files)
         return replace(found, draft=replace(found.draft, chain=(*self.draft.chain, told)))
 
     def under(self, other: Story) -> Self:
@@ -179,6 +163,11 @@ class RunStory(Story):
     def tale(self) -> Tale:
         """Steps and states of the run as it was carried out."""
         return tale_of(self.run)
+
+    def with_state(self, step: int, state: Tensors, shard: int = 0) -> RunStory:
+        """Another state after so many steps of a shard, or one where none was kept, consistently."""
+        told = self.tale.of_shard(shard)
+        return self.retold(self.tale.with_shard(replace(told, states={**told.states, step: state})))
 
 
 def drafted(run: Run, key: SigningKey, *, states: bool = True, progress: Progress | None = None) -> Draft:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from expunge.adversary.table.rows import written_rows
-from expunge.adversary.table.story import RunStory
+from expunge.adversary.table.story import RunStory, Story
 from expunge.data.dataset import Dataset
 from expunge.data.forms import read
 from expunge.data.source import Source
@@ -19,15 +19,15 @@ from expunge.records.record import GuaranteeKind, Initiator, Operation, Request
 from expunge.train.run import Run
 
 
-def request_for(story: RunStory, slots: tuple[int, ...], model: bytes | None = None) -> Request:
+def request_for(story: Story, slots: Collection[int], model: bytes | None = None) -> Request:
     """A request of the owner's to forget these slots, received in the second in which the record was written."""
     return Request(
         cases=(),
         initiator=Initiator.OWNER,
         received=story.record.recorded_at,
-        slots=slots,
+        slots=tuple(sorted(slots)),
         receipts=(),
-        root=story.run.root,
+        root=story.record.data.root,
         model=model,
     )
 
