@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.attest.guarantee import execution_by
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
-from expunge.records.catalogue import Execution
 from expunge.records.record import Checkpoints, State, Trace, states_root
 from expunge.records.states import StateDigests, state_digests
 from expunge.records.tensors import TensorFile
@@ -53,13 +51,6 @@ class _Told:
 def alive_shards(run: Run) -> tuple[int, ...]:
     """The shards that have anybody left, ascending."""
     return tuple(shard for shard, lives in enumerate(run.result.alive) if lives)
-
-
-def recorded(run: Run) -> bool:
-    """Whether the run's states and steps are on record: trainings and exact methods; approximate ones keep none."""
-    if run.told.operation == "train":
-        return True
-    return run.told.trajectory == "recorded" and execution_by(run) is Execution.SCHEDULE
 
 
 def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:
