@@ -22,6 +22,7 @@ from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlea
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
+from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
@@ -263,7 +264,7 @@ def _parent(
 def _account(run: Run) -> Any:
     """What certified removals have spent; a run that was certified has an account."""
     account = run.told.account
-    if account is None and (isinstance(run.guarantee, Certified) or (run.method or "") == "certified-logistic"):
+    if account is None and (isinstance(run.guarantee, Certified) or run.method in CERTIFIED_METHODS):
         raise DataError(f"{run.path} was certified, but its account is gone: run.json was altered; use another run")
     return account
 
