@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.hashing import parse_json
 from expunge.data.dataset import Dataset
 from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
@@ -25,6 +24,7 @@ from expunge.study.packing import Files, Part, file_entry, needed, pack
 from expunge.study.ray_cluster import join
 from expunge.study.ray_task import Board, Order, order_task, sweep, variables
 from expunge.study.store import Store, ended
+from expunge.train.run import Run
 
 RETRIES = 3  # by Ray itself, when a worker or a node dies
 ATTEMPTS = 2  # by us, when Ray has lost an input beyond rebuilding: the store still has it
@@ -138,7 +138,7 @@ class RayEngine(Engine):
             return str(job.spec["device"])
         if job.work is Work.EVALUATE:
             return "cpu"
-        return str(parse_json((self.store.place(job.one("original")) / "run.json").read_bytes())["device"])
+        return Run.open_any(self.store.place(job.one("original"))).told.device
 
     def _data(self, job: Job) -> list[Any]:
         """The rows, within a list so that a task fetches them only if its process has not got them."""
