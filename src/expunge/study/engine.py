@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Any, Self
 
 from expunge.core.errors import InvalidArgument
+from expunge.records.document import read_document
+from expunge.records.form import Through, to_plain
 from expunge.records.study_store import Entry
 from expunge.study.job import Job
 
@@ -33,6 +35,19 @@ class Ended:
 
     entry: Entry
     where: str
+
+
+def _entry(told: Mapping[str, Any]) -> Entry:
+    return read_document(Entry, told, "the answer of a worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a worker process says, a line of JSON at a time: that it is there, how far a job is, or how one ended."""
+
+    ready: int | None = None
+    moved: Moved | None = None
+    ended: Annotated[Entry, Through(Mapping[str, Any], to_plain, _entry)] | None = None
 
 
 class Engine(ABC):

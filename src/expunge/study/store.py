@@ -29,7 +29,7 @@ WAIT_SECONDS = 0.05
 
 def ended(job: Job, outcome: Outcome, **told: Any) -> Entry:
     """The entry of a job that ended so."""
-    return Entry(key=job.key, work=job.work.value, title=job.title, outcome=outcome, **told)
+    return Entry(key=job.key, work=job.work, title=job.title, outcome=outcome, **told)
 
 
 class Store:
