@@ -146,7 +146,7 @@ def unlearn(
 
 def _of_cases(run: Run, cases: Sequence[str]) -> Run:
     """A finished run again; a case that it was not asked for by would be lost."""
-    known = [str(case) for request in run.log.requests() for case in request["cases"]]
+    known = [case for request in run.log.requests() for case in request.cases]
     lost = [case for case in cases if case not in known]
     if lost:
         raise RunError(
