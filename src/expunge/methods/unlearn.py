@@ -125,7 +125,7 @@ def unlearn(
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
             require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
-        told = continued(told, started, environment=found.environment)
+        told = replace(continued(told, started), environment=found.environment)
         write_run_file(folder, told)
         Log(folder / "log.jsonl").add_request(
             slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest, cases=cases
@@ -261,7 +261,7 @@ def _parent(
     )
 
 
-def _account(run: Run) -> Any:
+def _account(run: Run) -> Mapping[str, Any] | None:
     """What certified removals have spent; a run that was certified has an account."""
     account = run.told.account
     if account is None and (isinstance(run.guarantee, Certified) or run.method in CERTIFIED_METHODS):

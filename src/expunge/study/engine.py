@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -18,6 +19,8 @@ from expunge.study.job import Job
 
 MOST_JOBS = 1024
 EVERY_SECONDS = 0.5
+ANSWER = "the answer of a worker"
+ToldEntry = Annotated[Entry, Through(Mapping[str, Any], to_plain, partial(read_document, Entry, where=ANSWER))]
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,13 @@ class Ended:
     where: str
 
 
-def _entry(told: Mapping[str, Any]) -> Entry:
-    return read_document(Entry, told, "the answer of a worker")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Said:
     """What a worker process says, a line of JSON at a time: that it is there, how far a job is, or how one ended."""
 
     ready: int | None = None
     moved: Moved | None = None
-    ended: Annotated[Entry, Through(Mapping[str, Any], to_plain, _entry)] | None = None
+    ended: ToldEntry | None = None
 
 
 class Engine(ABC):

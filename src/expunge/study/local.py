@@ -15,7 +15,7 @@ from pathlib import Path
 from expunge.core.errors import RunError
 from expunge.records.form import from_plain, to_plain
 from expunge.records.study_store import Outcome
-from expunge.study.engine import Ended, Engine, Moved, Said, check_jobs
+from expunge.study.engine import ANSWER, Ended, Engine, Moved, Said, check_jobs
 from expunge.study.job import Job
 from expunge.study.store import Store, ended
 
@@ -115,7 +115,7 @@ class LocalEngine(Engine):
             return
         *lines, worker.rest = (worker.rest + content).split(b"\n")
         for line in lines:
-            self._heard(worker, from_plain(Said, json.loads(line), "the answer of a worker"))
+            self._heard(worker, from_plain(Said, json.loads(line), ANSWER))
 
     def _heard(self, worker: _Worker, said: Said) -> None:
         if said.moved is not None:
