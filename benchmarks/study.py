@@ -30,7 +30,7 @@ import torch
 from benchmarks.pairs import ratios
 from expunge.study.engine import Engine
 from expunge.study.grid import Grid, lay_out
-from expunge.study.job import Job, Work
+from expunge.study.job import Job, Train
 from expunge.study.local import LocalEngine
 from expunge.study.progress import Watch
 from expunge.study.scheduler import carry_out_jobs
@@ -59,7 +59,7 @@ def trainings(folder: Path, count: int, epochs: int) -> tuple[Grid, list[Job]]:
     path = folder / f"{count}-{epochs}.toml"
     path.write_text(STUDY.format(seeds=list(range(count)), epochs=epochs), encoding="utf-8")
     grid = lay_out(read_study(path))
-    return grid, [job for job in grid.jobs if job.work is Work.TRAIN]
+    return grid, [job for job in grid.jobs if isinstance(job, Train)]
 
 
 def carried_out(engine: Engine, store: Store, jobs: Sequence[Job]) -> tuple[float, float]:

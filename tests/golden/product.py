@@ -31,6 +31,7 @@ from expunge.records.envelope import open_envelope
 from expunge.records.form import from_plain, to_plain
 from expunge.records.keys import load_trusted, write_trusted
 from expunge.records.log import read_log
+from expunge.records.record import RunRecord
 from expunge.records.statement import read_statement, write_statement
 from expunge.records.study_store import Entry
 from expunge.report.audit_demo import audit_demo_page
@@ -97,7 +98,7 @@ def signing(package_digest: str, tree: str | None) -> Generator[None]:
         mock.patch("expunge.core.clock.utc_now", return_value=NOW),
         mock.patch.object(package, "package_digest", return_value=bytes.fromhex(package_digest)),
         mock.patch.object(package, "package_tree", return_value=tree),
-        mock.patch.object(described, "execution_by", return_value=None),
+        mock.patch.object(described, "RunRecord", lambda **told: RunRecord(**{**told, "execution": None})),
     ):
         yield
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from expunge.records.catalogue import (
     Execution,
     execution_of,
 )
+from expunge.records.document import read_document
+from expunge.records.run_file import MethodFile, RunFile
 
 
 def test_the_lists_hold_the_methods_of_the_table_and_training() -> None:
@@ -32,6 +35,28 @@ def test_exact_methods_that_are_built_in_take_the_schedules_steps_and_all_others
         assert execution_of(method.name, foreign=True) is Execution.OWN_STEPS
     assert execution_of("train", foreign=False) is Execution.SCHEDULE
     assert execution_of("somebody-elses", foreign=True) is Execution.OWN_STEPS
+
+
+def test_what_a_run_recorded_is_decided_by_run_json_alone() -> None:
+    """One that says nothing may have a whole trajectory while it is not finished, and has none afterwards."""
+    golden = Path(__file__).parents[1] / "golden" / "0.1.0" / "digits"
+    trained, forgot = (
+        read_document(RunFile, (golden / name / RunFile.NAME).read_bytes(), name) for name in ("base", "forgot")
+    )
+    assert forgot.method is not None
+    own = MethodFile(name="somebody-elses", fields={})
+    for told, recorded, replayable in (
+        (trained, True, True),
+        (forgot, True, True),
+        (replace(forgot, method=own), True, False),
+        (replace(forgot, trajectory="none"), False, False),
+        (replace(forgot, trajectory=None), False, False),
+        (replace(forgot, trajectory=None, status="running"), True, True),
+        (replace(forgot, trajectory=None, status="running", method=own), True, False),
+    ):
+        assert (told.recorded, told.replayable) == (recorded, replayable)
+    assert trained.execution is forgot.execution is Execution.SCHEDULE
+    assert replace(forgot, method=own).execution is Execution.OWN_STEPS
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method.ceiling is not Empirical])

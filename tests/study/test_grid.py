@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from expunge.study.grid import Grid, lay_out
-from expunge.study.job import Work
+from expunge.study.job import Train, Work
 from expunge.study.study_file import read_study
 
 Write = Callable[..., Path]
@@ -67,8 +67,8 @@ def test_budgets_share_what_has_none(write_study: Write) -> None:
 def test_tuning_adds_twins_and_one_tuning_for_each_set_and_tuned_method(write_study: Write) -> None:
     grid = laid(write_study, more="[tuning]\ntrials = 3\n")
     assert counts(grid) == {Work.TRAIN: 6 + 4, Work.TUNE: 2, Work.UNLEARN: 12, Work.EVALUATE: 12}
-    tunes = [job for job in grid.jobs if job.work is Work.TUNE]
-    assert {job.spec["kind"] for job in tunes} == {"random", "class"}
+    tunes = [job for job in grid.jobs if job.work == Work.TUNE]
+    assert {job.spec.kind for job in tunes} == {"random", "class"}
     for setting in grid.settings:
         assert set(setting.tunings) == {"fine-tune"}  # the others have no field to choose, or no budget
 
@@ -78,21 +78,19 @@ def test_tuning_never_sees_the_forget_set(write_study: Write) -> None:
     by_key = {job.key: job for job in grid.jobs}
     for setting in grid.settings:
         tune = by_key[setting.tunings["fine-tune"]]
-        forgotten = {
-            slot for runs in setting.runs.values() for run in runs for slot in by_key[run.unlearn].means["slots"]
-        }
-        assert forgotten <= set(tune.means["avoid"])
+        forgotten = {slot for runs in setting.runs.values() for run in runs for slot in by_key[run.unlearn].means.slots}
+        assert forgotten <= set(tune.means.avoid)
         references = {key for keys in setting.references.values() for key in keys}
         assert references.isdisjoint(tune.needs)
         for twin in tune.inputs["twins"]:
-            assert forgotten.isdisjoint(by_key[twin].means["without"])
+            assert forgotten.isdisjoint(by_key[twin].means.without)
 
 
 def test_no_reference_or_twin_shares_a_seed_with_an_original(write_study: Write) -> None:
     grid = laid(write_study, more="[tuning]\ntrials = 3\n")
     by_key = {job.key: job for job in grid.jobs}
-    originals = {by_key[key].means["recipe"]["seed"] for key in grid.settings[0].originals.values()}
-    others = {job.means["recipe"]["seed"] for job in grid.jobs if "without" in job.means}
+    originals = {by_key[key].means.recipe["seed"] for key in grid.settings[0].originals.values()}
+    others = {job.means.recipe["seed"] for job in grid.jobs if isinstance(job, Train) and job.means.without is not None}
     assert originals == {0, 1}
     assert originals.isdisjoint(others)
 
@@ -102,8 +100,8 @@ def test_no_reference_or_twin_shares_a_seed_with_an_original(write_study: Write)
     [({"seeds": "[1, 2]"}, 1 + 4), ({"epochs": "2"}, 0), ({"budget": "0.2"}, 6)],
 )
 def test_studies_share_what_is_the_same(write_study: Write, told: dict[str, str], shared: int) -> None:
-    one = {job.key for job in laid(write_study).jobs if job.work is Work.TRAIN}
-    other = {job.key for job in laid(write_study, **told).jobs if job.work is Work.TRAIN}
+    one = {job.key for job in laid(write_study).jobs if job.work == Work.TRAIN}
+    other = {job.key for job in laid(write_study, **told).jobs if job.work == Work.TRAIN}
     assert len(one & other) == shared
 
 

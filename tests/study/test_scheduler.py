@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.study import jobs as jobs_without
 
 from expunge.study.engine import Ended, Engine, Moved
-from expunge.study.job import Job, Work
+from expunge.study.job import Job
 from expunge.study.progress import Standing, Watch
 from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
 from expunge.study.store import Entry, Outcome, Store
@@ -43,7 +44,7 @@ class Pretended(Engine):
         outcome = self.ends.get(job.title, Outcome.DONE)
         entry = Entry(
             key=job.key,
-            work=job.work.value,
+            work=job.work,
             title=job.title,
             outcome=outcome,
             reason="" if outcome is Outcome.DONE else "because",
@@ -57,8 +58,7 @@ class Pretended(Engine):
 
 
 def job(title: str, *needs: Job) -> Job:
-    inputs = {"original": [need.key for need in needs]}
-    return Job(work=Work.TRAIN, title=title, spec={"title": title}, inputs=inputs)
+    return jobs_without.job(title=title, inputs={"original": tuple(need.key for need in needs)}, called=title)
 
 
 def run(

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.study.jobs import DATA, JOBS, job
 
-from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.records.form import from_plain, to_plain
-from expunge.study.job import Job, Work
+from expunge.study.job import Job, Means
 from expunge.study.store import Entry, Outcome, Store
 
-
-def job(**spec: object) -> Job:
-    return Job(work=Work.TRAIN, title="train", spec=spec)
+PINNED = (  # by JOBS: the key, and SHA-256 of the line that a worker is given
+    (
+        "9307d4a988b30a546b5100307829f978fd2188e75e544f7a46d28b36440fde22",
+        "385821f610948625a2ca8022e40ee19e28ea197ee470b906a6ec55529da9104a",
+    ),
+    (
+        "83caa5329a4fbbae90fcf7f3bb17f270272d4d1906d318c6591a96e9a029d5f4",
+        "055f8d79c962648ef179a20a583a3f9a034d1cdd4b86a5c2266912603561fa84",
+    ),
+    (
+        "88e346146d7ab2152cb61a4a7157c46f207737a077f3286abb1a91230b82c396",
+        "153006d161550510277b90d76798062d7fc8ab33b28bdc2cd8b1d47f77f10913",
+    ),
+    (
+        "a6d870d2671be2a9fb307c6dfc820cac0c2d4dedfdbc9e909b1aae6584e433b5",
+        "5b7f90b4f3333d68688bf2e15504df0ac34f6ee0ae36a34ceea6d0f81f774948",
+    ),
+    (
+        "bba4b053b01d697adff2ff4017f5eab102b116ff7c1181cc18901f15de17acf0",
+        "064151570b59f7840531723dff7fd4ee789bdc27377c3268f551d832cbd3f262",
+    ),
+    (
+        "668f9fdd466c735e052b722b989655717604b7c1825d27f8a78e20ef0be74ae7",
+        "fd9f0d88f7629c538968f44d5d7a5dbe4e1df0a4a803e5f7f4b3224706cbbb46",
+    ),
+    (
+        "773755b41a08338ca7acba7347f216c27f37ddd40bfc968cb99b2e243fb480e4",
+        "0d964be7b76171610cd132104711929bc9c3a9293e1a32a83c9011e7c1cf0ef5",
+    ),
+)
 
 
 def entry(key: str, outcome: Outcome = Outcome.DONE) -> Entry:
@@ -25,15 +55,17 @@ def entry(key: str, outcome: Outcome = Outcome.DONE) -> Entry:
 
 
 def test_the_key_is_of_what_decides_and_of_nothing_else() -> None:
-    one = Job(work=Work.TRAIN, title="a", spec={"seed": 1}, inputs={"original": ("k",)}, means={"data": "here"})
-    assert one.key == Job(work=Work.TRAIN, title="b", spec={"seed": 1}, inputs={"original": ("k",)}).key
+    one = job(title="a", seed=1, inputs={"original": ("k",)})
+    elsewhere = Means(data=replace(DATA, source={"location": "there"}))
+    assert one.key == replace(one, title="b", means=elsewhere).key
     others = [
-        Job(work=Work.TRAIN, title="a", spec={"seed": 2}, inputs={"original": ("k",)}),
-        Job(work=Work.TRAIN, title="a", spec={"seed": 1}, inputs={"original": ("l",)}),
-        Job(work=Work.TRAIN, title="a", spec={"seed": 1}, inputs={"parent": ("k",)}),
-        Job(work=Work.TUNE, title="a", spec={"seed": 1}, inputs={"original": ("k",)}),
+        job(title="a", seed=2, inputs={"original": ("k",)}),
+        job(title="a", seed=1, inputs={"original": ("l",)}),
+        job(title="a", seed=1, inputs={"parent": ("k",)}),
+        job(title="a", seed=1, inputs={"original": ("k",)}, work="tune"),
+        *JOBS,
     ]
-    assert len({one.key, *(other.key for other in others)}) == 5
+    assert len({one.key, *(other.key for other in others)}) == 5 + len(JOBS)
 
 
 def test_the_key_is_pinned() -> None:
@@ -42,12 +74,19 @@ def test_the_key_is_pinned() -> None:
     assert job(seed=1, rate=0.5).key == hashlib.sha256(told).hexdigest()
 
 
-def test_a_job_reads_the_same_elsewhere() -> None:
-    one = Job(work=Work.TUNE, title="a", spec={"x": 0.1}, inputs={"twins": ("k", "l")}, means={"slots": [1, 2]})
-    again = from_plain(Job, to_plain(one), "a job")
-    assert again.key == one.key
-    assert again.needs == ("k", "l")
-    assert again.means == one.means
+@pytest.mark.parametrize(("one", "pinned"), [*zip(JOBS, PINNED, strict=True)])
+def test_key_and_line_of_every_kind_are_pinned(one: Job, pinned: tuple[str, str]) -> None:
+    """What may be missing is null where it always stood, and left out where it never did."""
+    line = hashlib.sha256(json.dumps(to_plain(one)).encode()).hexdigest()
+    assert (one.key, line) == pinned
+
+
+@pytest.mark.parametrize("one", JOBS)
+def test_a_job_reads_the_same_elsewhere(one: Job) -> None:
+    again = from_plain(Job, json.loads(json.dumps(to_plain(one))), "a job")
+    assert (again, again.key, again.needs) == (one, one.key, one.needs)
+    with pytest.raises(DataError, match="a job work holds 'guess' where one of train, tune, unlearn, evaluate is"):
+        from_plain(Job, {**to_plain(one), "work": "guess"}, "a job")
 
 
 def test_an_entry_is_there_once_it_is_noted(tmp_path: Path) -> None:
@@ -144,9 +183,9 @@ def test_a_claim_waits_for_another_process(tmp_path: Path) -> None:
     store, wanted = Store(tmp_path / "store"), job(seed=1)
     code = (
         "import sys\nfrom pathlib import Path\nfrom expunge.study.store import Store\n"
-        "from expunge.study.job import Job, Work\n"
+        "from expunge.study.job import AnyJob\n"
         f"store = Store(Path({str(tmp_path / 'store')!r}))\n"
-        "with store.claim(Job(work=Work.TRAIN, title='', spec={'seed': 1})):\n"
+        "with store.claim(AnyJob(work='train', title='', spec={'seed': 1}, means=None)):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

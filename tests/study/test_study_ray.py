@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from tests.conftest import run_json
 from tests.golden.product import GOLDEN
+from tests.study.jobs import TUNE
 
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.hashing import plain_json
@@ -206,7 +207,7 @@ class TestOnTwoNodes:
         """What stands in the store is put where tasks reach it; an input that Ray has lost is put again."""
         shutil.copytree(local.folder, tmp_path / "store")
         store = Store(tmp_path / "store")
-        lacking = [job for job in planted.grid.jobs if job.work is not Work.TRAIN]
+        lacking = [job for job in planted.grid.jobs if job.work != Work.TRAIN]
         for job in lacking:
             shutil.rmtree(store.place(job.key))
         with RayEngine(store, planted.grid.datasets, address=nodes.address) as engine:
@@ -234,7 +235,7 @@ class TestOnTwoNodes:
             entry = store.entry(first.key)
             assert entry is not None
             assert "no node of the cluster has 1 CPU any more" in entry.reason
-            on_gpu = dataclasses.replace(first, spec={**first.spec, "device": "cuda"})
+            on_gpu = dataclasses.replace(first, spec=dataclasses.replace(first.spec, device="cuda"))
             assert engine._needs(on_gpu) == {"CPU": 1.0, "GPU": 0.5}
             second = planted.grid.jobs[1]
             engine.submit(second)
@@ -305,12 +306,12 @@ class TestOnTwoNodes:
         for job in planted.grid.jobs:
             here, there = store.place(job.key), local.place(job.key)
             assert files(here) == files(there)
-            if job.work is Work.UNLEARN:
+            if job.work == Work.UNLEARN:
                 run = Run.open(here)
                 assert Path(run_json(run)["parent"]["path"]) == store.place(job.one("original"))
                 assert run.parent.path == store.place(job.one("original"))
                 assert run_json(run)["environment"] == run_json(Run.open(there))["environment"]
-            if job.work is Work.EVALUATE:
+            if job.work == Work.EVALUATE:
                 references = [store.place(key) for key in job.inputs["references"]]
                 again = evaluate(store.place(job.one("run")), references, out=store.folder.parent / "again.json")
                 assert digest_of(again) == digests(store)[job.key][1]
@@ -428,9 +429,8 @@ class TestPacking:
         assert parts("unlearn exact-replay") == set(Part)
         assert parts("unlearn fine-tune") == {Part.RECORD, Part.WEIGHTS}
         assert parts("evaluate") == {Part.RECORD}
-        tune = Job(work=Work.TUNE, title="", spec={"method": "scrub"}, inputs={"original": ["a"], "twins": ["b", "c"]})
-        assert {key for key, _ in needed(tune)} == {"a", "b", "c"}
-        assert Part.CHECKPOINTS not in {part for _, part in needed(tune)}
+        assert {key for key, _ in needed(TUNE)} == {"k", "l", "m"}
+        assert Part.CHECKPOINTS not in {part for _, part in needed(TUNE)}
 
 
 class TestTasks:

@@ -46,7 +46,7 @@ def done(grid: Grid, store: Store, data: OpenedData | None = None) -> dict[str, 
 
 
 def first(grid: Grid, work: Work) -> Job:
-    return next(job for job in grid.jobs if job.work is work)
+    return next(job for job in grid.jobs if job.work == work)
 
 
 def test_measurements_do_not_pass_from_one_holdout_to_another(write_study: Write, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_measurements_do_not_pass_from_one_holdout_to_another(write_study: Write
     accuracies = {
         probe["unlearned"]["value"]
         for job in grid.jobs
-        if job.work is Work.EVALUATE and (both.place(job.key) / "evaluation.json").is_file()
+        if job.work == Work.EVALUATE and (both.place(job.key) / "evaluation.json").is_file()
         for probe in json.loads((both.place(job.key) / "evaluation.json").read_text())["probes"]
         if probe["name"] == "test-accuracy"
     }
@@ -89,8 +89,8 @@ def test_measurements_do_not_pass_from_one_holdout_to_another(write_study: Write
     ],
 )
 def test_what_changes_a_result_changes_the_key(write_study: Write, before: str, after: str, shared: int) -> None:
-    one = {job.key for job in laid(write_study).jobs if job.work is Work.TRAIN}
-    other = {job.key for job in laid(write_study, SMALL.replace(before, after)).jobs if job.work is Work.TRAIN}
+    one = {job.key for job in laid(write_study).jobs if job.work == Work.TRAIN}
+    other = {job.key for job in laid(write_study, SMALL.replace(before, after)).jobs if job.work == Work.TRAIN}
     assert len(one & other) == shared
 
 
@@ -203,7 +203,7 @@ def test_an_evaluation_opens_no_model(write_study: Write, tmp_path: Path, monkey
     grid, store = laid(write_study), Store(tmp_path / "store")
     done(grid, store)
     whole = contents(tmp_path / "store")
-    evaluations = [job for job in grid.jobs if job.work is Work.EVALUATE and store.place(job.key).is_dir()]
+    evaluations = [job for job in grid.jobs if job.work == Work.EVALUATE and store.place(job.key).is_dir()]
     assert evaluations
     for job in evaluations:
         shutil.rmtree(store.place(job.key))
@@ -216,7 +216,7 @@ def test_an_evaluation_opens_no_model(write_study: Write, tmp_path: Path, monkey
 def test_a_flipped_weight_is_found_and_made_again(write_study: Write, tmp_path: Path) -> None:
     grid, store = laid(write_study), Store(tmp_path / "store")
     done(grid, store)
-    unlearn = next(job for job in grid.jobs if job.work is Work.UNLEARN and "fine-tune" in job.title)
+    unlearn = next(job for job in grid.jobs if job.work == Work.UNLEARN and "fine-tune" in job.title)
     path = store.place(unlearn.one("original")) / "model.safetensors"
     tensors = read_tensors(path)
     name = sorted(tensors)[0]

@@ -14,6 +14,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.data.dataset import Dataset
 from expunge.methods.lookup import METHODS
 from expunge.methods.unlearn import unlearn
+from expunge.records.form import to_plain
 from expunge.train.log import Log
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -24,7 +25,7 @@ NAMES = ("event", "initiator", "cases", "received", "slots", "receipts", "root",
 
 def only(run: Run) -> dict[str, Any]:
     (found,) = run.log.requests()
-    return {name: value for name, value in found.items() if name != "previous"}
+    return to_plain(found)
 
 
 @pytest.mark.parametrize("method", ["exact-replay", "retrain", "fine-tune", "saliency-unlearning"])
@@ -129,7 +130,7 @@ def test_a_line_that_was_cut_short_is_written_again(small_run: Run, pictures: Da
             log.add_request(slots=[3, 5], root="00" * 32, model=None)
             log = Log(folder / "log.jsonl")
         (found,) = log.requests()
-        assert found["slots"] == [3, 5]
+        assert found.slots == (3, 5)
 
 
 def test_the_clock_has_no_part_in_the_weights(

@@ -13,9 +13,11 @@ import torch
 from tests.conftest import run_json
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.hashing import sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
+from expunge.records.run_log import Checkpointed, Event
 from expunge.schedule.recipe import Profile
 from expunge.train.load import load
 from expunge.train.log import Log
@@ -317,17 +319,47 @@ def test_devices_that_are_not_there_are_refused(pictures: Dataset, tmp_path: Pat
 def test_the_log_is_a_chain(tmp_path: Path) -> None:
     log = Log(tmp_path / "log.jsonl")
     for number in range(3):
-        log.add("note", number=number)
-    assert [event["number"] for event in Log(log.path).events] == [0, 1, 2]
+        log.add(Event(event="note", rest={"number": number}))
+    assert [event.rest["number"] for event in Log(log.path).events] == [0, 1, 2]
     with log.path.open("ab") as handle:
         handle.write(b'{"event":"no')
     cut = Log(log.path)
-    cut.add("note", number=3)
-    assert [event["number"] for event in Log(log.path).events] == [0, 1, 2, 3]
+    cut.add(Event(event="note", rest={"number": 3}))
+    assert [event.rest["number"] for event in Log(log.path).events] == [0, 1, 2, 3]
     lines = log.path.read_bytes().splitlines(keepends=True)
     log.path.write_bytes(b"".join([lines[0], *lines[2:]]))
     with pytest.raises(RunError, match="line 2 does not continue the chain"):
         Log(log.path)
+
+
+def test_lines_of_the_log_are_what_they_always_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.train.log.utc_now", lambda: "2026-01-31T12:00:00Z")
+    log = Log(tmp_path / "log.jsonl")
+    log.add_request(slots=[3, 5], root="1" * 64, model=None, cases=["case-7"])
+    log.add(Checkpointed(shard=1, step=12, digest="2" * 64, thirds=7, seconds=0.5))
+    first, second = log.path.read_bytes().splitlines(keepends=True)
+    assert first == (
+        b'{"cases":["case-7"],"event":"request","initiator":"person","model":null,"previous":"","receipts":[],'
+        b'"received":"2026-01-31T12:00:00Z","root":"' + b"1" * 64 + b'","slots":[3,5]}\n'
+    )
+    assert second == (
+        b'{"digest":"' + b"2" * 64 + b'","event":"checkpoint","previous":"' + sha256(first).hex().encode() + b'",'
+        b'"seconds":0.5,"shard":1,"step":12,"thirds":7}\n'
+    )
+    assert Log(log.path).events == log.events
+    assert [item.name for item in Log(log.path).checkpoints(1)] == ["shard-1-step-00000012.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"event": 3}, {"event": ["request"]}, {"event": "request"}, {"event": "checkpoint", "shard": 0, "step": "1"}],
+)
+def test_a_line_that_nobody_here_writes_is_refused_where_the_log_is_opened(
+    tmp_path: Path, told: dict[str, Any]
+) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps({"previous": "", **told}) + "\n")
+    with pytest.raises(RunError, match="line 1 does not continue the chain: the log was altered; choose a new `out`"):
+        Log(tmp_path / "log.jsonl")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(pictures: Dataset, tmp_path: Path) -> None:

@@ -154,6 +154,18 @@ def test_the_loop_ends_after_the_step_that_is_named(problem: Problem) -> None:
     assert trained(problem, Hooks(stop=lambda done: None))[0] == Outcome(problem.plan.total)
 
 
+def test_a_stop_of_ones_own_ends_the_step_runner_and_is_its_reason(problem: Problem) -> None:
+    """After the step named, with the state of there; the end that was asked for is said where it comes first."""
+    hooks = Hooks(stop=lambda done: "three are enough" if done == 3 else None)
+    with pinned(problem.recipe):
+        runner = problem.runner()
+        assert runner.run(problem.plan, hooks=hooks) == Outcome(3, "three are enough")
+        assert tensors_digest(runner.state) == problem.whole()[3][0]
+        assert problem.runner().run(problem.plan, end=3, hooks=hooks) == Outcome(3, "three are enough")
+        assert problem.runner().run(problem.plan, end=2, hooks=hooks) == Outcome(2, "steps 0 to 2 were asked for")
+        assert problem.runner().run(problem.plan) == Outcome(problem.plan.total)
+
+
 # Watching.
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from expunge.core.clock import Time
 from expunge.core.errors import RecordError, RunError
 from expunge.core.wording import names_case
-from expunge.records.form import from_json
+from expunge.records.form import from_json, to_plain
 from expunge.records.record import Initiator, Request
+from expunge.records.run_log import Requested
 from expunge.train.run import Run
-
-FORM = ("cases", "initiator", "received", "slots", "receipts", "root")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +50,10 @@ def asked_of(run: Run, now: Time) -> Asked:
     return Asked(requests=(request,), logged=False)
 
 
-def _read(run: Run, event: dict[str, Any], model: str | None) -> Request:
+def _read(run: Run, event: Requested, model: str | None) -> Request:
     where = f"{run.log.path}: a request"
-    value = {name: event[name] for name in FORM if name in event}
-    if event.get("model") is not None:
-        value["model"] = event["model"]
+    told, known = to_plain(event), [item.name for item in fields(Request)]
+    value = {name: told[name] for name in known if told[name] is not None}
     try:
         request = from_json(Request, value, where)
     except RecordError as error:
@@ -66,7 +63,7 @@ def _read(run: Run, event: dict[str, Any], model: str | None) -> Request:
     odd = [case for case in request.cases if not names_case(case)]
     if odd:
         raise RunError(f"{where} names a case {odd[0][:60]!r} that nobody can read: make the run again with another")
-    if request.root != run.root or event.get("model") != model:
+    if request.root != run.root or event.model != model:
         raise RunError(
             f"{where} is about another data set or model than {run.path}: the log was altered; make the run again"
         )

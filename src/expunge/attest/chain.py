@@ -9,7 +9,7 @@ from pathlib import Path
 from expunge.attest.asked import Asked, asked_of
 from expunge.attest.described import Before, Lineage, commit_statement, run_statement
 from expunge.attest.kept import ANEW, Kept, kept_commit, kept_record, place_of
-from expunge.attest.trajectory import Trajectory, check_weights, recorded, states_on_disk, trajectory_of
+from expunge.attest.trajectory import Trajectory, check_weights, states_on_disk, trajectory_of
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
@@ -184,7 +184,7 @@ def _lineage(run: Run, known: Mapping[str, Lineage]) -> Lineage:
 
 
 def _trajectory(run: Run, lineage: Lineage, moved: Callable[[], None]) -> tuple[Trajectory | None, bytes | None]:
-    return trajectory_of(run, lineage.schedule, moved) if recorded(run) else (None, None)
+    return trajectory_of(run, lineage.schedule, moved) if run.told.replayable else (None, None)
 
 
 def _check_settled(run: Run) -> None:
@@ -212,7 +212,8 @@ def _counting(progress: Progress | None, runs: list[Run], kept: list[Kept | None
     """What to call after each state that was read."""
     if progress is None:
         return lambda: None
-    read = [run for run, found in zip(runs, kept, strict=True) if (found is None or run is runs[-1]) and recorded(run)]
+    anew = [run for run, found in zip(runs, kept, strict=True) if found is None or run is runs[-1]]
+    read = [run for run in anew if run.told.replayable]
     total = sum(len(states) for run in read for states in states_on_disk(run).values())
     done = 0
 

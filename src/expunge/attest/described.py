@@ -14,7 +14,7 @@ import numpy as np
 
 from expunge.attest import package
 from expunge.attest.asked import Asked
-from expunge.attest.guarantee import TRAINING, algorithm_of, execution_by, guarantee_of, lowered
+from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
 from expunge.attest.trajectory import ALTERED, Trajectory, alive_shards
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
@@ -180,7 +180,7 @@ def run_statement(
         trace=None if trajectory is None else trajectory.trace,
         audit_window=window,
         noise_commitment=_noise(run),
-        execution=execution_by(run),
+        execution=run.told.execution,
     )
     return Statement(name=recipe.model[:LONGEST_NAME], digest=bytes.fromhex(run.weights_digest), predicate=record)
 
@@ -213,7 +213,7 @@ def _check_moved(run: Run, lineage: Lineage, before: Sequence[Before]) -> None:
 
     Steps of the schedule may come to the same weights by chance.
     """
-    scheduled = execution_by(run) is Execution.SCHEDULE
+    scheduled = run.told.execution is Execution.SCHEDULE
     if scheduled or not before or before[-1].run.weights_digest != run.weights_digest:
         return
     parent, gone = before[-1].run, newly_emptied(run, before)

@@ -8,7 +8,6 @@ from expunge.core.errors import RecordError
 from expunge.core.values import Certified, Exact
 from expunge.methods import METHODS
 from expunge.methods.lookup import read_method
-from expunge.records.catalogue import Execution, execution_of
 from expunge.records.claims import highest
 from expunge.records.limits import Code, refused
 from expunge.records.record import Guarantee, GuaranteeKind
@@ -25,12 +24,6 @@ UNRECORDED = "the method keeps no states that could be replayed, so nobody could
 def algorithm_of(run: Run) -> str:
     """The method's name, or "train"."""
     return run.method or TRAINING
-
-
-def execution_by(run: Run) -> Execution:
-    """How a run came about, by its method."""
-    name = algorithm_of(run)
-    return execution_of(name, foreign=name != TRAINING and name not in BUILT_IN)
 
 
 def lowered(run: Run) -> str | None:

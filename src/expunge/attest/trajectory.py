@@ -12,19 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.attest.guarantee import execution_by
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
-from expunge.records.catalogue import Execution
 from expunge.records.record import Checkpoints, State, Trace, states_root
+from expunge.records.run_log import Checkpointed
 from expunge.records.states import StateDigests, state_digests
 from expunge.records.tensors import TensorFile
 from expunge.records.trace_file import RunningDigest, TraceMode, step_records
 from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.schedule import Schedule
-from expunge.train.checkpoint import Checkpoint
 from expunge.train.names import buffer_names
 from expunge.train.recorder import default_interval
 from expunge.train.run import Run
@@ -55,14 +53,7 @@ def alive_shards(run: Run) -> tuple[int, ...]:
     return tuple(shard for shard, lives in enumerate(run.result.alive) if lives)
 
 
-def recorded(run: Run) -> bool:
-    """Whether the run's states and steps are on record: trainings and exact methods; approximate ones keep none."""
-    if run.told.operation == "train":
-        return True
-    return run.told.trajectory == "recorded" and execution_by(run) is Execution.SCHEDULE
-
-
-def states_on_disk(run: Run) -> dict[int, list[Checkpoint]]:
+def states_on_disk(run: Run) -> dict[int, list[Checkpointed]]:
     """By shard that is alive, the logged states whose files are there, by step."""
     found = {shard: run.log.checkpoints(shard) for shard in alive_shards(run)}
     return {shard: [item for item in logged if _path(run, item).is_file()] for shard, logged in found.items()}
@@ -111,7 +102,7 @@ def trajectory_of(run: Run, schedule: Schedule, moved: Callable[[], None] | None
     return Trajectory(checkpoints=checkpoints_part, trace=Trace(mode=mode, digest=sha256(content))), content
 
 
-def checkpoint_digests(path: Path, checkpoint: Checkpoint, buffers: Collection[str]) -> StateDigests:
+def checkpoint_digests(path: Path, checkpoint: Checkpointed, buffers: Collection[str]) -> StateDigests:
     """The digests of a checkpoint's file, which must be the one that was logged."""
     with path.open("rb") as stream:
         found = state_digests(TensorFile(stream, path.stat().st_size, str(path)), buffers)
@@ -145,7 +136,7 @@ def trace_mode(run: Run) -> TraceMode:
     return TraceMode(run.trace.value)
 
 
-def _path(run: Run, checkpoint: Checkpoint) -> Path:
+def _path(run: Run, checkpoint: Checkpointed) -> Path:
     return run.path / "checkpoints" / checkpoint.name
 
 

@@ -79,7 +79,10 @@ class Beacon:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Beacon:
-        """Read back what ``as_json`` wrote; ``round`` and ``not_before`` may be missing."""
+        """Read back what ``as_json`` wrote; ``round`` and ``not_before`` may be missing.
+
+        Not by the form, which lies above: people write this file too, and its refusals name the fields that it has.
+        """
         odd = sorted((set(value) - set(FIELDS)) | ({"source", "value"} - set(value)))
         if odd:
             raise DataError(f"beacon fields {odd} are unknown or missing: it has {', '.join(FIELDS)}")

@@ -43,6 +43,12 @@ def read_commitment(path: Path, roots: Roots) -> Commitment:
     return commitment
 
 
+def roots_of(commitment: Commitment) -> Roots:
+    """Its roots as files have them."""
+    train, calibration, holdout = (commitment.roots[split].hex() for split in SPLITS)
+    return Roots(train=train, calibration=calibration, holdout=holdout)
+
+
 def read_units(path: Path) -> np.ndarray:
     """Unit of every training slot."""
     content = read_bytes(path / "units.bin", "the run")

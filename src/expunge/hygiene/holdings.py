@@ -11,7 +11,6 @@ import numpy as np
 from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes, unfinished_name
 from expunge.core.hashing import sha256
-from expunge.records.catalogue import Execution, execution_of
 from expunge.records.documents import LOG, declared, lying, shown_rows
 from expunge.records.holds import Held, Named, Remedy
 from expunge.records.tensors import TensorFile
@@ -64,17 +63,6 @@ class _Seen:
         return f"{self.why}, first in step {int(self.first[shard].min())} of shard {shard}"
 
 
-def is_recorded(run: Run) -> bool:
-    """Whether its states are those of a training, so that the schedule says what each has seen."""
-    told = run.told
-    return told.operation != "unlearn" or (told.trajectory != "none" and by_schedule(run))
-
-
-def by_schedule(run: Run) -> bool:
-    """Whether the steps that made it are those of the schedule."""
-    return execution_of(run.method or "train", foreign=False) is Execution.SCHEDULE
-
-
 def held_by(run: Run, forgotten: np.ndarray) -> np.ndarray:
     """Those of the forgotten slots that this run did not forget."""
     return np.setdiff1d(forgotten, run.tombstones)
@@ -122,8 +110,8 @@ def _seen(run: Run, forgotten: np.ndarray) -> _Seen | None:
     held = held_by(run, forgotten)
     if not len(held):
         looked = "the method looked at them while it forgot them"
-        return None if is_recorded(run) else _Seen(looked, len(forgotten), model=False)
-    if not is_recorded(run):
+        return None if run.told.replayable else _Seen(looked, len(forgotten), model=False)
+    if not run.told.replayable:
         return _Seen("its weights came from a model that was trained on them", len(held))
     schedule = run.schedule
     first = {shard: first_steps(schedule, shard, held) for shard in range(schedule.shards)}

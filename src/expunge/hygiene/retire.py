@@ -19,7 +19,6 @@ from expunge.core.hashing import parse_json
 from expunge.core.values import Progress
 from expunge.data.salts import LEFTOVER, destroy_salts, read_salts, remove_leftover
 from expunge.hygiene.held_salts import check_salts, salts_of_rows
-from expunge.hygiene.holdings import is_recorded
 from expunge.hygiene.places import Kinship, forgotten_rows
 from expunge.hygiene.recordable import check_recorded
 from expunge.hygiene.strays import is_read_off, may_stray
@@ -166,7 +165,7 @@ def _without_needed(step: Step, found: Survey) -> Step:
 def _check_sound(run: Run) -> None:
     """The new run must stand alone: its weights, and every state that it says it recorded."""
     sound(run)
-    if not is_recorded(run):
+    if not run.told.replayable:
         return
     for shard in range(run.recipe.shards):
         for checkpoint in run.log.checkpoints(shard):
@@ -245,7 +244,7 @@ def _may_end(step: Step, run: Run) -> bool:
         return False
     inner = step.path.relative_to(step.folder).as_posix()
     if step.folder == run.path:  # the new run itself must stay sound
-        own = not is_recorded(run) and inner.startswith(f"{STATES}/")
+        own = not run.told.replayable and inner.startswith(f"{STATES}/")
         return own or is_read_off(inner) or may_stray(run, inner)
     return _may_hold(inner) and _of_same_data(step, step.folder, run)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from expunge.core.files import unfinished_name
-from expunge.hygiene.holdings import Holding, held_by, inside_of, is_note, is_recorded, logged_states, unfinished
+from expunge.hygiene.holdings import Holding, held_by, inside_of, is_note, logged_states, unfinished
 from expunge.records.bundle import MODEL
 from expunge.records.documents import declared, state_name
 from expunge.records.holds import Held, Remedy
@@ -76,7 +76,7 @@ def _compared(run: Run, path: Path, named: str, tainted: Mapping[str, str], forg
     """A file that stays must be what the run says, and that must not be what holds the rows."""
     inside, digest = inside_of(path)
     kind = "model" if path.name == MODEL else "state"
-    if digest == named and (digest not in tainted or len(held_by(run, forgotten)) or is_recorded(run)):
+    if digest == named and (digest not in tainted or len(held_by(run, forgotten)) or run.told.replayable):
         return  # a training without the rows may come to the same bits as the one with them
     if digest == named:
         why = f"the method changed nothing: it is {tainted[named]}; forget with exact-replay, or another method"

@@ -19,12 +19,13 @@ from expunge.data.dataset import Dataset
 from expunge.hygiene.data_rows import SOURCE, data_place, shown_place
 from expunge.hygiene.handed_over import bundle_holdings
 from expunge.hygiene.held_salts import check_salts, needed_salts, salts_place
-from expunge.hygiene.holdings import Holding, by_schedule, digests_of, held_by, holdings_of, whole
+from expunge.hygiene.holdings import Holding, digests_of, held_by, holdings_of, whole
 from expunge.hygiene.other_commitments import place_of, same_data
 from expunge.hygiene.places import Kinship, Place
 from expunge.hygiene.strays import strays
 from expunge.hygiene.surroundings import Surroundings, asked_first, look_around
 from expunge.records.bundle import MODEL, Repacked
+from expunge.records.catalogue import Execution
 from expunge.records.declaration import Declaration, Intent, read_declaration
 from expunge.records.documents import RECORD, lying
 from expunge.records.evaluation import Evaluation
@@ -298,7 +299,7 @@ def _notes(found: Surroundings, places: Sequence[Place]) -> Iterator[str]:
         if (
             one.path not in holding
             and method is not None
-            and not by_schedule(one)
+            and one.told.execution is not Execution.SCHEDULE
             and not len(held_by(one, found.run.tombstones))
         ):
             yield (

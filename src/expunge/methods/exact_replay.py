@@ -12,7 +12,8 @@ from expunge.core.files import link_or_copy
 from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
 from expunge.methods.retrain import exact_outcome, refuse_nobody
-from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.records.run_log import Checkpointed
+from expunge.train.checkpoint import read_checkpoint
 from expunge.train.log import Log
 from expunge.train.recorder import adopt
 from expunge.train.run import Run
@@ -51,7 +52,7 @@ class ExactReplay(Method):
         if folder is None:
             raise RunError(f"exact-replay needs the recorded run's checkpoints, this parent has no folder: {WAY_OUT}")
         log = Log(folder / "log.jsonl", writer=False)
-        kept: list[Checkpoint] = []
+        kept: list[Checkpointed] = []
         starts: dict[int, StartingPoint] = {}
         notices: list[str] = []
         for shard in range(given.schedule.shards):
@@ -106,7 +107,7 @@ def _trace_of(folder: Path) -> Trace:
     return Run.open_any(folder).trace if (folder / "trace").is_dir() else Trace.OFF
 
 
-def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpoint]:
+def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpointed]:
     """A shard's checkpoints up to the first step that holds a newly forgotten example.
 
     Noise in the loss weighs 1/n, with n the rows present: where anybody goes, no step is what it was.
@@ -117,7 +118,7 @@ def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpoint]
     return [item for item in log.checkpoints(shard) if touched is None or item.step <= touched]
 
 
-def sound(folder: Path, logged: list[Checkpoint]) -> list[Checkpoint]:
+def sound(folder: Path, logged: list[Checkpointed]) -> list[Checkpointed]:
     """The checkpoints up to the last one whose file is what was logged; earlier ones that are gone are left out."""
     while logged and read_checkpoint(folder / "checkpoints" / logged[-1].name, logged[-1]) is None:
         logged = logged[:-1]

@@ -62,7 +62,10 @@ class Account:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, decay: float, classes: int) -> Account:
-        """The parent's account, which must be about the same objective, and add up."""
+        """The parent's account, which must be about the same objective, and add up.
+
+        Not by the form, whose refusals know the file alone: these also say what to ask for instead.
+        """
         if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DataError("the account of this run is no table: run.json was altered")
         if value.get("kind") != KIND or value.get("decay") != decay:

@@ -22,6 +22,7 @@ from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlea
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
+from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
@@ -124,7 +125,7 @@ def unlearn(
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
             require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
-        told = continued(told, started, environment=found.environment)
+        told = replace(continued(told, started), environment=found.environment)
         write_run_file(folder, told)
         Log(folder / "log.jsonl").add_request(
             slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest, cases=cases
@@ -145,7 +146,7 @@ def unlearn(
 
 def _of_cases(run: Run, cases: Sequence[str]) -> Run:
     """A finished run again; a case that it was not asked for by would be lost."""
-    known = [str(case) for request in run.log.requests() for case in request["cases"]]
+    known = [case for request in run.log.requests() for case in request.cases]
     lost = [case for case in cases if case not in known]
     if lost:
         raise RunError(
@@ -260,10 +261,10 @@ def _parent(
     )
 
 
-def _account(run: Run) -> Any:
+def _account(run: Run) -> Mapping[str, Any] | None:
     """What certified removals have spent; a run that was certified has an account."""
     account = run.told.account
-    if account is None and (isinstance(run.guarantee, Certified) or (run.method or "") == "certified-logistic"):
+    if account is None and (isinstance(run.guarantee, Certified) or run.method in CERTIFIED_METHODS):
         raise DataError(f"{run.path} was certified, but its account is gone: run.json was altered; use another run")
     return account
 

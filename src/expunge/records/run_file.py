@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.catalogue import Execution, execution_of
 from expunge.records.document import Document
 from expunge.records.form import INLINE, Plain, Through, to_plain
 from expunge.records.holds import NOTHING, Holds
@@ -267,8 +268,22 @@ class RunFile(Document):
 
     @property
     def recorded(self) -> bool:
-        """Whether the states of a whole trajectory were recorded."""
-        return self.operation == "train" or self.trajectory == "recorded"
+        """Whether the states of a whole trajectory were recorded.
+
+        An unlearning says so when it is finished; while it says nothing, its states may be such.
+        """
+        unsaid = self.trajectory is None and self.status != "finished"
+        return self.operation == "train" or self.trajectory == "recorded" or unsaid
+
+    @property
+    def execution(self) -> Execution:
+        """How it came about, by its method; none but ours goes by the schedule."""
+        return execution_of("train" if self.method is None else self.method.name, foreign=False)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the states that were recorded are those of the schedule, which says what each has seen."""
+        return self.recorded and self.execution is Execution.SCHEDULE
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> str:

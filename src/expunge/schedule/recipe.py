@@ -231,7 +231,10 @@ class Recipe:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recipe:
-        """Read back what ``as_json`` wrote; unknown or missing fields are refused, in one sentence for all."""
+        """Read back what ``as_json`` wrote; unknown or missing fields are refused, in one sentence for all.
+
+        Not by the form, as its writer is not: a key that is kept and written back would change the digest.
+        """
         known = {item.name for item in fields(cls)}
         if set(value) | set(ADDED_LATER) != known:
             odd = sorted((set(value) | set(ADDED_LATER)) ^ known)

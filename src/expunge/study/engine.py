@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Any, Self
 
 from expunge.core.errors import InvalidArgument
+from expunge.records.document import read_document
+from expunge.records.form import Through, to_plain
 from expunge.records.study_store import Entry
 from expunge.study.job import Job
 
 MOST_JOBS = 1024
 EVERY_SECONDS = 0.5
+ANSWER = "the answer of a worker"
+ToldEntry = Annotated[Entry, Through(Mapping[str, Any], to_plain, partial(read_document, Entry, where=ANSWER))]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class Ended:
 
     entry: Entry
     where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a worker process says, a line of JSON at a time: that it is there, how far a job is, or how one ended."""
+
+    ready: int | None = None
+    moved: Moved | None = None
+    ended: ToldEntry | None = None
 
 
 class Engine(ABC):

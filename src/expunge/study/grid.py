@@ -29,19 +29,35 @@ from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.models.resolver import build_empty, factory_digest
 from expunge.records.figures import FIGURES
-from expunge.records.form import to_plain
+from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
-from expunge.study.job import Job, Work
+from expunge.study.job import (
+    Evaluate,
+    EvaluateSpec,
+    Forgotten,
+    Job,
+    Means,
+    PlannedData,
+    Train,
+    TrainMeans,
+    TrainSpec,
+    Tune,
+    TuneMeans,
+    TuneSpec,
+    Unlearn,
+    UnlearnMeans,
+    UnlearnSpec,
+)
 from expunge.study.opened import Opened, deal, source_name
 from expunge.study.pseudo_sets import Kind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
 
-FURTHER_PROBES = [  # with what they read: evaluations are made again where others are asked for
-    [probe.name, *map(repr, probe.reads)] for probe in PROBES if probe.name not in FIGURES and probe is not ExampleSteps
-]
+FURTHER_PROBES = tuple(  # with what they read: evaluations are made again where others are asked for
+    (probe.name, *map(repr, probe.reads)) for probe in PROBES if probe.name not in FIGURES and probe is not ExampleSteps
+)
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 Value = TypeVar("Value")
 
@@ -130,9 +146,12 @@ def source_of(method: type[Method]) -> str:
         return "unknown"
 
 
-def _named(chosen: ForgetSet) -> dict[str, Any]:
-    """A forget set as it decides a run: its slots, and its rules, which tell whose rows elsewhere may be gone."""
-    return {"slots": tombstones_digest(chosen.slots).hex(), "rules": list(chosen.rules)}
+def _named(chosen: ForgetSet) -> Forgotten:
+    return Forgotten(slots=tombstones_digest(chosen.slots).hex(), rules=chosen.rules)
+
+
+def _listed(slots: np.ndarray) -> Slots:
+    return Slots(tuple(slots.tolist()))
 
 
 def check_tunable(recipe: Recipe, budgets: tuple[float, ...]) -> None:
@@ -157,8 +176,7 @@ class _Layout:
         self.datasets: dict[str, Dataset] = {}
         self._made: dict[tuple[str, str], Any] = {}
 
-    def job(self, **told: Any) -> str:
-        made = Job(**told)
+    def job(self, made: Job) -> str:
         self.jobs.setdefault(made.key, made)
         return made.key
 
@@ -204,7 +222,7 @@ class _Layout:
 
         def of(seed: int) -> ForgetSet:
             rows = opened.rows[Split.TRAIN]
-            return choose(forget.rules_of(seed), rows, root=opened.roots["train"], forgotten=nobody)
+            return choose(forget.rules_of(seed), rows, root=opened.roots.train, forgotten=nobody)
 
         return {seed: self.said(partial(of, seed), "forget", forget.name, "rules") for seed in self.study.seeds}
 
@@ -219,12 +237,12 @@ class _On:
         study, data = layout.study, cell.data
         self.layout, self.data, self.opened, self.title = layout, data, opened, cell.name
         self.training = layout.said(lambda: cell.training, "training", cell.values["training"].name)
-        self.described = {
-            "source": data.source.as_json(),
-            "roots": dict(opened.roots),
-            "split_seed": data.split_seed,
-            "split_by": data.split_by.value,
-        }
+        self.described = PlannedData(
+            source=data.source.as_json(),
+            roots=opened.roots,
+            split_seed=Large(data.split_seed),
+            split_by=data.split_by.value,
+        )
         self._factory: str | None = None
         self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in study.seeds}
         if study.tuning is not None:
@@ -232,25 +250,21 @@ class _On:
 
     def train(self, seed: int, title: str, without: ForgetSet | None = None) -> str:
         recipe = self.recipe(seed)
-        means: dict[str, Any] = {"data": self.described, "recipe": recipe.as_json()}
-        if without is not None:
-            means["without"] = [int(slot) for slot in without.slots]
-        return self.layout.job(
-            work=Work.TRAIN,
-            title=title,
-            spec={
-                "recipe": recipe.digest.hex(),
-                "roots": self.described["roots"],
-                "split_seed": self.data.split_seed,
-                "split_by": self.data.split_by.value,
-                "without": None if without is None else _named(without),
-                "factory": self.factory(recipe),
-                "checkpoint_interval": self.training.checkpoint_interval if without is None else None,
-                "device": self.training.device,
-                "software": software(),
-            },
-            means=means,
+        described = self.described
+        spec = TrainSpec(
+            recipe=recipe.digest.hex(),
+            roots=described.roots,
+            split_seed=described.split_seed,
+            split_by=described.split_by,
+            without=None if without is None else _named(without),
+            factory=self.factory(recipe),
+            checkpoint_interval=self.training.checkpoint_interval if without is None else None,
+            device=self.training.device,
+            software=software(),
         )
+        left_out = None if without is None else _listed(without.slots)
+        means = TrainMeans(data=described, recipe=recipe.as_json(), without=left_out)
+        return self.layout.job(Train(title=title, spec=spec, means=means))
 
     def recipe(self, seed: int) -> Recipe:
         return self.layout.said(
@@ -309,31 +323,30 @@ class _On:
         where = f"{row.label}, {self.title} {forget.name}, seed {seed}{told}"
         inputs = {"original": (self.originals[seed],)}
         unlearn = self.layout.job(
-            work=Work.UNLEARN,
-            title=f"unlearn {where}",
-            spec={
-                "method": to_plain(row.method.told),
-                "source": source_of(type(row.method)),
-                "forget": _named(chosen),
-                "budget": budget if row.method.takes_budget else None,
-                "seed": seed,
-            },
-            inputs=inputs if tuned is None else {**inputs, "tuning": (tuned,)},
-            means={
-                "data": self.described,
-                "slots": [int(slot) for slot in chosen.slots],
-            },
+            Unlearn(
+                title=f"unlearn {where}",
+                spec=UnlearnSpec(
+                    method=row.method.told,
+                    source=source_of(type(row.method)),
+                    forget=_named(chosen),
+                    budget=budget if row.method.takes_budget else None,
+                    seed=Large(seed),
+                ),
+                inputs=inputs if tuned is None else {**inputs, "tuning": (tuned,)},
+                means=UnlearnMeans(data=self.described, slots=_listed(chosen.slots)),
+            )
         )
         evaluate = self.layout.job(
-            work=Work.EVALUATE,
-            title=f"evaluate {where}",
-            spec={
-                "tolerances": TOLERANCES_VERSION,
-                "software": {"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
-                **({"probes": FURTHER_PROBES} if FURTHER_PROBES else {}),
-            },
-            inputs={"run": (unlearn,), **inputs, "references": references},
-            means={"data": self.described},
+            Evaluate(
+                title=f"evaluate {where}",
+                spec=EvaluateSpec(
+                    tolerances=TOLERANCES_VERSION,
+                    software={"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
+                    probes=FURTHER_PROBES or None,
+                ),
+                inputs={"run": (unlearn,), **inputs, "references": references},
+                means=Means(data=self.described),
+            )
         )
         return Planned(seed, unlearn, evaluate)
 
@@ -359,23 +372,24 @@ class _On:
         first, told = study.seeds[0], f"rehearsal:{kind.value}"
         named = f"train {self.title} for the rehearsal of {forget.name}"
         twins = tuple(
-            self.train(seed, f"{named}, twin {number}", ForgetSet(found, (told,), self.opened.roots["train"]))
+            self.train(seed, f"{named}, twin {number}", ForgetSet(found, (told,), self.opened.roots.train))
             for number, (found, seed) in enumerate(zip(sets, twin_seeds(asked.seed, first), strict=True), 1)
         )
         return self.layout.job(
-            work=Work.TUNE,
-            title=f"tune {row.label}, {self.title} {forget.name}",
-            spec={
-                "method": row.method.name,
-                "source": source_of(type(row.method)),
-                "optuna": optuna_version(),
-                "kind": kind.value,
-                "size": size,
-                "avoid": tombstones_digest(avoid).hex(),
-                "budget": budget,
-                "trials": asked.trials,
-                "seed": asked.seed,
-            },
-            inputs={"original": (self.originals[first],), "twins": twins},
-            means={"data": self.described, "avoid": [int(slot) for slot in avoid]},
+            Tune(
+                title=f"tune {row.label}, {self.title} {forget.name}",
+                spec=TuneSpec(
+                    method=row.method.name,
+                    source=source_of(type(row.method)),
+                    optuna=optuna_version(),
+                    kind=kind.value,
+                    size=size,
+                    avoid=tombstones_digest(avoid).hex(),
+                    budget=budget,
+                    trials=asked.trials,
+                    seed=Large(asked.seed),
+                ),
+                inputs={"original": (self.originals[first],), "twins": twins},
+                means=TuneMeans(data=self.described, avoid=_listed(avoid)),
+            )
         )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from expunge.core.hashing import canonical_json, sha256
+from expunge.records.form import to_plain
+from expunge.records.run_file import MethodFile, Roots
+from expunge.records.scalars import Digest, Large, Slots
 
 FORMAT = "expunge/job/1"
 
 
-class Work(Enum):
+class Work(StrEnum):
     """What a job does."""
 
     TRAIN = "train"
@@ -23,26 +26,39 @@ class Work(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One piece of work. ``spec`` and the keys in ``inputs`` decide the result, and so the key.
+class PlannedData:
+    """Where the data of a study lie, and what they must be; ``source`` is as their reader describes itself."""
 
-    ``means`` says where the data lie and the like: it changes nothing in the result. All of it is plain JSON, so that a
-    job reads the same in another process or on another machine.
-    """
+    source: Mapping[str, Any]
+    roots: Roots
+    split_seed: Large
+    split_by: str
 
-    work: Work
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """How a job comes by what it works on: it changes nothing in the result."""
+
+    data: PlannedData
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyJob:
+    """One piece of work. ``spec`` and the keys in ``inputs`` decide the result, and so the key."""
+
+    work: str
     title: str
-    spec: Mapping[str, Any]
+    spec: object
     inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    means: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    means: Means
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of all that decides the result, as hex."""
         told = {
             "format": FORMAT,
-            "work": self.work.value,
-            "spec": self.spec,
+            "work": self.work,
+            "spec": to_plain(self.spec),
             "inputs": {role: list(keys) for role, keys in self.inputs.items()},
         }
         return sha256(canonical_json(told)).hex()
@@ -52,7 +68,138 @@ class Job:
         """Keys of the jobs that must be done before."""
         return tuple(key for keys in self.inputs.values() for key in keys)
 
+    @property
+    def method(self) -> str | None:
+        """Name of the method that it is about, if it is about one."""
+        return None
+
     def one(self, role: str) -> str:
         """Key of the only input in a role."""
         (key,) = self.inputs[role]
         return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """A forget set as it decides a run: its slots, and its rules, which tell whose rows elsewhere may be gone."""
+
+    slots: Digest
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """A recipe on data, without a forget set for a reference or a twin; ``factory`` is the source of the model."""
+
+    recipe: Digest
+    roots: Roots
+    split_seed: Large
+    split_by: str
+    without: Forgotten | None
+    factory: str
+    checkpoint_interval: int | None
+    device: str
+    software: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainMeans(Means):
+    """The recipe itself, and the slots to do without."""
+
+    recipe: Mapping[str, Any]
+    without: Slots | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(AnyJob):
+    """Train an original, a reference or a twin."""
+
+    work: Literal["train"] = "train"
+    spec: TrainSpec
+    means: TrainMeans
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSpec:
+    """Trials of a method on rehearsals of requests of this kind and size; ``avoid`` is the digest of what must go."""
+
+    method: str
+    source: str
+    optuna: str | None
+    kind: str
+    size: str
+    avoid: Digest
+    budget: float
+    trials: int
+    seed: Large
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneMeans(Means):
+    """The slots that no rehearsal plays."""
+
+    avoid: Slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune(AnyJob):
+    """Choose the fields of a method, from an original and its twins."""
+
+    work: Literal["tune"] = "tune"
+    spec: TuneSpec
+    means: TuneMeans
+
+    @property
+    def method(self) -> str:
+        return self.spec.method
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnSpec:
+    """A method, with the digest of its source where it is not ours, and what it is to forget."""
+
+    method: MethodFile
+    source: str
+    forget: Forgotten
+    budget: float | None
+    seed: Large
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnMeans(Means):
+    """The slots to forget."""
+
+    slots: Slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearn(AnyJob):
+    """Forget, from an original and perhaps a tuning."""
+
+    work: Literal["unlearn"] = "unlearn"
+    spec: UnlearnSpec
+    means: UnlearnMeans
+
+    @property
+    def method(self) -> str:
+        return self.spec.method.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSpec:
+    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read."""
+
+    tolerances: int
+    software: Mapping[str, str]
+    probes: tuple[tuple[str, ...], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(AnyJob):
+    """Hold a run against its original and references."""
+
+    work: Literal["evaluate"] = "evaluate"
+    spec: EvaluateSpec
+
+
+Job = Train | Tune | Unlearn | Evaluate  # each plain JSON, so that it reads the same in another process or elsewhere

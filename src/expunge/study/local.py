@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.core.errors import RunError
-from expunge.records.document import read_document
-from expunge.records.form import to_plain
-from expunge.records.study_store import Entry, Outcome
-from expunge.study.engine import Ended, Engine, Moved, check_jobs
+from expunge.records.form import from_plain, to_plain
+from expunge.records.study_store import Outcome
+from expunge.study.engine import ANSWER, Ended, Engine, Moved, Said, check_jobs
 from expunge.study.job import Job
 from expunge.study.store import Store, ended
 
@@ -116,16 +115,14 @@ class LocalEngine(Engine):
             return
         *lines, worker.rest = (worker.rest + content).split(b"\n")
         for line in lines:
-            self._heard(worker, json.loads(line))
+            self._heard(worker, from_plain(Said, json.loads(line), ANSWER))
 
-    def _heard(self, worker: _Worker, told: dict[str, object]) -> None:
-        if "moved" in told:
-            key, done, total = told["moved"]  # pyright: ignore[reportGeneralTypeIssues]
-            self._happened.append(Moved(str(key), int(done), int(total)))
-        elif "ended" in told:
-            entry = read_document(Entry, told["ended"], "the answer of a worker")
-            self._happened.append(Ended(entry, f"process {worker.process.pid}"))
-            del self._busy[entry.key]
+    def _heard(self, worker: _Worker, said: Said) -> None:
+        if said.moved is not None:
+            self._happened.append(said.moved)
+        elif said.ended is not None:
+            self._happened.append(Ended(said.ended, f"process {worker.process.pid}"))
+            del self._busy[said.ended.key]
             worker.job = None
             self._idle.append(worker)
 

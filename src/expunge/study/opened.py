@@ -16,6 +16,9 @@ from expunge.data.dataset import Dataset
 from expunge.data.forms import read
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split, SplitBy, split_rows
+from expunge.data.stored import roots_of
+from expunge.records.run_file import Roots
+from expunge.study.job import PlannedData
 
 Value = TypeVar("Value")
 
@@ -26,7 +29,7 @@ class Opened:
 
     dataset: Dataset
     rows: Mapping[Split, Dataset]
-    roots: Mapping[str, str]
+    roots: Roots
 
 
 class OpenedData:
@@ -37,27 +40,27 @@ class OpenedData:
         self._last: tuple[str, Any] | None = None
         self.figures: dict[object, Figure] = {}  # what evaluations found of single models
 
-    def hand_over(self, described: Mapping[str, Any], dataset: Dataset) -> None:
+    def hand_over(self, described: PlannedData, dataset: Dataset) -> None:
         """Rows that somebody else has read: a worker on another machine may not see the file."""
-        self._opened[_name(described)] = deal(dataset, described["split_seed"], SplitBy(described["split_by"]))
+        self._opened[_name(described)] = deal(dataset, described.split_seed, SplitBy(described.split_by))
 
-    def rows(self, described: Mapping[str, Any]) -> Mapping[Split, Dataset]:
+    def rows(self, described: PlannedData) -> Mapping[Split, Dataset]:
         """The rows in their splits, which must be those that the study was planned with."""
         return self._found(described).rows
 
-    def dataset(self, described: Mapping[str, Any]) -> Dataset:
+    def dataset(self, described: PlannedData) -> Dataset:
         """All rows as they were read, under the same rule."""
         return self._found(described).dataset
 
-    def _found(self, described: Mapping[str, Any]) -> Opened:
+    def _found(self, described: PlannedData) -> Opened:
         name = _name(described)
         if name not in self._opened:
-            self.hand_over(described, read(Source.from_json(described["source"])))
+            self.hand_over(described, read(Source.from_json(described.source)))
         opened = self._opened[name]
-        if opened.roots != described["roots"]:
+        if opened.roots != described.roots:
             del self._opened[name]
             raise DataError(
-                f"the data at {described['source']['location']} are not those that the study was planned with: put "
+                f"the data at {described.source['location']} are not those that the study was planned with: put "
                 "them back, or start the study again with these"
             )
         return opened
@@ -72,9 +75,8 @@ class OpenedData:
 def deal(dataset: Dataset, split_seed: int, split_by: SplitBy) -> Opened:
     """Split a data set and commit to it."""
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
-    roots = {split.value: root.hex() for split, root in commit(dataset, assignment).roots.items()}
     rows = {split: dataset.take(np.flatnonzero(assignment == split.code)) for split in SPLITS}
-    return Opened(dataset, rows, roots)
+    return Opened(dataset, rows, roots_of(commit(dataset, assignment)))
 
 
 def source_name(source: Mapping[str, Any]) -> str:
@@ -82,6 +84,5 @@ def source_name(source: Mapping[str, Any]) -> str:
     return sha256(canonical_json(dict(source))).hex()
 
 
-def _name(described: Mapping[str, Any]) -> str:
-    told = {name: described[name] for name in ("source", "split_seed", "split_by")}
-    return sha256(canonical_json(told)).hex()
+def _name(described: PlannedData) -> str:
+    return f"{source_name(described.source)}/{described.split_seed}/{described.split_by}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from expunge.core.files import write_text
 from expunge.records.document import read_document, write_document
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry
-from expunge.study.job import Job, Work
+from expunge.study.job import Evaluate, Job
 from expunge.study.store import Store
 
 OWN = "entry.json"  # written by whoever keeps the entry, and last
@@ -55,9 +55,9 @@ def part_of(name: str) -> Part:
 def needed(job: Job) -> list[tuple[str, Part]]:
     """What a job reads of its inputs: key and part, in a fixed order."""
     parts = [Part.RECORD]
-    if job.work is not Work.EVALUATE or _further_readings():
+    if not isinstance(job, Evaluate) or _further_readings():
         parts.append(Part.WEIGHTS)
-    if job.work in (Work.UNLEARN, Work.TUNE) and _replays(job.spec["method"]):
+    if job.method is not None and _replays(job.method):
         parts.append(Part.CHECKPOINTS)
     return [(key, part) for key in dict.fromkeys(job.needs) for part in parts]
 
@@ -70,11 +70,11 @@ def _further_readings() -> bool:
     return len(readings_of(PROBES)) > 1
 
 
-def _replays(method: str | Mapping[str, Any]) -> bool:
+def _replays(method: str) -> bool:
     from expunge.methods.given import Need
     from expunge.methods.lookup import find_method
 
-    return Need.CHECKPOINTS in find_method(method if isinstance(method, str) else str(method["name"])).needs
+    return Need.CHECKPOINTS in find_method(method).needs
 
 
 def pack(folder: Path, part: Part) -> dict[str, File]:

@@ -170,7 +170,7 @@ class Watch:
         overall = sum(every) / len(every)
 
         def expected(job: Job) -> float:
-            found = self._seconds.get(_sort(job)) or self._seconds.get(f"{job.work.value} ")
+            found = self._seconds.get(_sort(job)) or self._seconds.get(f"{job.work} ")
             return overall if not found else sum(found) / len(found)
 
         now = time.monotonic()
@@ -189,6 +189,4 @@ class Watch:
 
 def _sort(job: Job) -> str:
     """Jobs that take about equally long."""
-    method = job.spec.get("method")
-    name = method.get("name") if isinstance(method, Mapping) else method
-    return f"{job.work.value} {name or ''}"
+    return f"{job.work} {job.method or ''}"

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.hashing import parse_json
 from expunge.data.dataset import Dataset
 from expunge.records.study_store import Entry, Outcome
+from expunge.schedule.recipe import Recipe
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.grid import software
-from expunge.study.job import Job, Work
+from expunge.study.job import Evaluate, Job, Train
 from expunge.study.opened import source_name
 from expunge.study.packing import Files, Part, file_entry, needed, pack
 from expunge.study.ray_cluster import join
 from expunge.study.ray_task import Board, Order, order_task, sweep, variables
 from expunge.study.store import Store, ended
+from expunge.train.run import Run
 
 RETRIES = 3  # by Ray itself, when a worker or a node dies
 ATTEMPTS = 2  # by us, when Ray has lost an input beyond rebuilding: the store still has it
@@ -126,7 +127,7 @@ class RayEngine(Engine):
         sweep()
 
     def _needs(self, job: Job) -> dict[str, float]:
-        threads = int(job.means["recipe"]["threads"]) if job.work is Work.TRAIN else 1
+        threads = Recipe.from_json(job.means.recipe).threads if isinstance(job, Train) else 1
         needs = {"CPU": float(min(threads, self._cluster.largest))}  # more than any node has would wait for ever
         if self._device(job).startswith("cuda"):
             needs["GPU"] = self.gpu_share
@@ -134,15 +135,15 @@ class RayEngine(Engine):
 
     def _device(self, job: Job) -> str:
         """Where a job computes: its own word, or that of the run it starts from; an evaluation only reads answers."""
-        if job.work is Work.TRAIN:
-            return str(job.spec["device"])
-        if job.work is Work.EVALUATE:
+        if isinstance(job, Train):
+            return job.spec.device
+        if isinstance(job, Evaluate):
             return "cpu"
-        return str(parse_json((self.store.place(job.one("original")) / "run.json").read_bytes())["device"])
+        return Run.open_any(self.store.place(job.one("original"))).told.device
 
     def _data(self, job: Job) -> list[Any]:
         """The rows, within a list so that a task fetches them only if its process has not got them."""
-        name = source_name(job.means["data"]["source"])
+        name = source_name(job.means.data.source)
         if name not in self.datasets:
             return []
         if name not in self._rows:

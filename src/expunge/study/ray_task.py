@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.records.study_store import Entry, Outcome
 from expunge.study.engine import Teller, cores
-from expunge.study.job import Job
+from expunge.study.job import Job, PlannedData
 from expunge.study.packing import File, Files, Part, pack, settle, unpack
 from expunge.study.store import Store, ended
 
@@ -65,7 +65,7 @@ def carry_out_order(
         return ended(job, Outcome.FAILED, reason=reason), [{} for _ in Part]
     scratch = _scratch()
     scratch.take(order.sent, parts)
-    described = job.means["data"]
+    described = job.means.data
     if dataset is not None:
         scratch.hand_over(described, dataset)
     entry = carry_out(job, scratch.store, scratch.data, Teller(tell))
@@ -149,7 +149,7 @@ class _Scratch:
                 unpack(files, self.store.place(one[0]), sync=False)
                 self._there.add(one)
 
-    def hand_over(self, described: Mapping[str, Any], dataset: Callable[[], Dataset]) -> None:
+    def hand_over(self, described: PlannedData, dataset: Callable[[], Dataset]) -> None:
         """Rows that came with the order, opened once."""
         name = repr(described)
         if name not in self._handed:

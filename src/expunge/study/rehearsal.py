@@ -284,7 +284,7 @@ def _left_out(
             raise InvalidArgument(f"the twin {twin.path} was trained on other data than {run.path}: its root differs")
         if replace(twin.recipe, seed=0) != replace(run.recipe, seed=0):
             raise InvalidArgument(f"the twin {twin.path} has another recipe than {run.path}: only the seed may differ")
-        if twin.told.trajectory != "recorded":
+        if not twin.told.recorded or not twin.told.tombstones:
             raise InvalidArgument(
                 f"the twin {twin.path} was made by {twin.method or 'a training on everybody'!r}: a twin is a training "
                 "or an exact retraining without its pseudo-forget set"

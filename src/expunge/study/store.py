@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
@@ -27,9 +26,20 @@ except ImportError:  # no advisory locks on this system: two studies on one stor
 WAIT_SECONDS = 0.05
 
 
-def ended(job: Job, outcome: Outcome, **told: Any) -> Entry:
+def ended(
+    job: Job, outcome: Outcome, *, reason: str = "", digest: str = "", example_steps: float = 0.0, seconds: float = 0.0
+) -> Entry:
     """The entry of a job that ended so."""
-    return Entry(key=job.key, work=job.work.value, title=job.title, outcome=outcome, **told)
+    return Entry(
+        key=job.key,
+        work=job.work,
+        title=job.title,
+        outcome=outcome,
+        reason=reason,
+        digest=digest,
+        example_steps=example_steps,
+        seconds=seconds,
+    )
 
 
 class Store:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +21,6 @@ from expunge.core.errors import (
     UnsupportedYet,
 )
 from expunge.core.files import write_text
-from expunge.core.hashing import canonical_json
 from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
@@ -35,13 +32,12 @@ from expunge.measure.readings import Kept, read, rows_digest
 from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import write_document
-from expunge.records.form import from_plain, to_plain
-from expunge.records.run_file import MethodFile, TunedFields
+from expunge.records.run_file import TunedFields
 from expunge.records.study_store import Entry, Outcome
 from expunge.records.tuning import JobAsked, KeptTrial
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
-from expunge.study.job import Job, Work
+from expunge.study.job import Evaluate, Job, Train, Tune, Unlearn
 from expunge.study.opened import OpenedData
 from expunge.study.readings import StoredReadings, stored_beliefs
 from expunge.study.rehearsal import Rehearsal, prepare
@@ -105,7 +101,7 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
 def _attempt(job: Job, at: At) -> Result | Exception:
     try:
         _ready(job, at)
-        return DONE_BY[job.work](job, at)
+        return _done(job, at)
     except (DataError, RunError) as error:
         return _mended_inputs(job, at, error)
     except Exception as error:  # noqa: BLE001 - one job that breaks must not stop the rest
@@ -134,14 +130,14 @@ class _NotHere(RunError):
 def _ready(job: Job, at: At) -> None:
     """Data, device and packages must be there; where they are not, the job may well go another time."""
     try:
-        at.data.rows(job.means["data"])
-        devices = {str(job.spec["device"])} if "device" in job.spec else set[str]()
+        at.data.rows(job.means.data)
+        devices = {job.spec.device} if isinstance(job, Train) else set[str]()
         for key in job.needs:
             if (at.input(key) / "run.json").is_file():
                 devices.add(Run.open(at.input(key)).told.device)
         for device in devices:
             find_device(device)
-        if job.work is Work.TUNE:
+        if isinstance(job, Tune):
             check_optuna()
     except ExpungeError as error:
         raise _NotHere(str(error)) from error
@@ -191,50 +187,59 @@ def _leave(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _train(job: Job, at: At) -> Result:
+def _done(job: Job, at: At) -> Result:
+    match job:
+        case Train():
+            return _train(job, at)
+        case Tune():
+            return _tune(job, at)
+        case Unlearn():
+            return _unlearn(job, at)
+        case Evaluate():
+            return _evaluate(job, at)
+
+
+def _train(job: Train, at: At) -> Result:
     spec, means = job.spec, job.means
-    recipe = Recipe.from_json(means["recipe"])
-    slots = means.get("without")
     without = None
-    if slots is not None:
-        rules = tuple(spec["without"]["rules"])
-        without = ForgetSet(np.array(slots, dtype=np.int64), rules, spec["roots"]["train"])
+    if means.without is not None and spec.without is not None:
+        without = ForgetSet(np.array(means.without, dtype=np.int64), spec.without.rules, spec.roots.train)
     run = train(
-        at.data.dataset(means["data"]),
-        source=Source.from_json(means["data"]["source"]),
+        at.data.dataset(means.data),
+        source=Source.from_json(means.data.source),
         out=at.folder,
-        recipe=recipe,
+        recipe=Recipe.from_json(means.recipe),
         without=without,
-        split_seed=spec["split_seed"],
-        split_by=SplitBy(spec["split_by"]),
-        device=spec["device"],
-        checkpoint_interval=spec["checkpoint_interval"],
+        split_seed=spec.split_seed,
+        split_by=SplitBy(spec.split_by),
+        device=spec.device,
+        checkpoint_interval=spec.checkpoint_interval,
         trace=Trace.OFF,
         progress=at.progress,
     )
-    if to_plain(run.told.data.roots) != spec["roots"]:
-        location = means["data"]["source"]["location"]
+    if run.told.data.roots != spec.roots:
+        location = means.data.source["location"]
         raise DataError(f"the data at {location} changed while the study ran: start it again")
-    if slots is not None:  # a reference is never replayed from
+    if without is not None:  # a reference is never replayed from
         shutil.rmtree(at.folder / "checkpoints", ignore_errors=True)
     return _remember(run, job, at)
 
 
-def _unlearn(job: Job, at: At) -> Result:
+def _unlearn(job: Unlearn, at: At) -> Result:
     spec, means = job.spec, job.means
     parent = Run.open(at.input(job.one("original")))
     chosen: TunedFields | None = None
-    method = read_method(from_plain(MethodFile, spec["method"], "the method of the job"))
+    method = read_method(spec.method)
     if "tuning" in job.inputs:
         method, chosen = chosen_entry(read_tuning(at.input(job.one("tuning")) / "tuning.json"), method.name)
     run = unlearn(
         parent,
-        ForgetSet(np.array(means["slots"], dtype=np.int64), tuple(spec["forget"]["rules"]), parent.root.hex()),
+        ForgetSet(np.array(means.slots, dtype=np.int64), spec.forget.rules, parent.root.hex()),
         method=method,
         out=at.folder,
-        budget=spec["budget"] if method.takes_budget else None,
-        seed=spec["seed"],
-        data=at.data.rows(means["data"]),
+        budget=spec.budget if method.takes_budget else None,
+        seed=spec.seed,
+        data=at.data.rows(means.data),
         trace=Trace.OFF,
         progress=at.progress,
         tuning=chosen,
@@ -244,7 +249,7 @@ def _unlearn(job: Job, at: At) -> Result:
 
 def _remember(run: Run, job: Job, at: At) -> Result:
     """Ask the model what it answers to every row, once."""
-    rows = at.data.rows(job.means["data"])
+    rows = at.data.rows(job.means.data)
     kept = StoredReadings([run], rows)
     with pinned(run.recipe):
         for reading, answered in read(run, readings_of(PROBES), rows, find_device(run.told.device)).items():
@@ -252,8 +257,8 @@ def _remember(run: Run, job: Job, at: At) -> Result:
     return Result(digest_of(run.told), run.result.example_steps)
 
 
-def _evaluate(job: Job, at: At) -> Result:
-    rows = at.data.rows(job.means["data"])
+def _evaluate(job: Evaluate, at: At) -> Result:
+    rows = at.data.rows(job.means.data)
     run, original = (Run.open(at.input(job.one(role))) for role in ("run", "original"))
     references = [Run.open(at.input(key)) for key in job.inputs["references"]]
     evaluation = evaluate(
@@ -268,57 +273,44 @@ def _evaluate(job: Job, at: At) -> Result:
     return Result(digest_of(evaluation), 0.0)
 
 
-def _tune(job: Job, at: At) -> Result:
+def _tune(job: Tune, at: At) -> Result:
     """The trials of one method, appended as they end, so that a killed tuning goes on with the next."""
     spec = job.spec
     original, twins = at.input(job.one("original")), [Run.open(at.input(key)) for key in job.inputs["twins"]]
     at.folder.mkdir(parents=True, exist_ok=True)
     book = TrialBook(at.folder, JobAsked(job=job.key))
-    told = canonical_json({"inputs": {role: list(keys) for role, keys in job.inputs.items()}, "spec": _aim(spec)}).hex()
+    shared = repr((job.inputs, spec.kind, spec.size, spec.avoid, spec.seed))  # by all methods that are tuned on it
 
     def make() -> Rehearsal:
         return prepare(
             Run.open(original),
             twins,
-            kind=spec["kind"],
-            size=None if spec["size"] == "whole" else spec["size"],
-            avoid=np.array(job.means["avoid"], dtype=np.int64),
-            seed=spec["seed"],
-            data=at.data.rows(job.means["data"]),
+            kind=spec.kind,
+            size=None if spec.size == "whole" else spec.size,
+            avoid=np.array(job.means.avoid, dtype=np.int64),
+            seed=spec.seed,
+            data=at.data.rows(job.means.data),
         )
 
-    rehearsal = at.data.last(told, make)
-    done = len(book.of(spec["method"]))
+    rehearsal = at.data.last(shared, make)
+    done = len(book.of(spec.method))
 
     def tell(record: KeptTrial) -> None:
         nonlocal done
         book.add(record)
         done += 1
         if at.progress is not None:
-            at.progress(done, spec["trials"] + 2)
+            at.progress(done, spec.trials + 2)
 
     entry = tune_method(
-        spec["method"],
+        spec.method,
         rehearsal,
-        budget=spec["budget"],
-        trials=spec["trials"],
-        seed=spec["seed"],
-        kept=book.of(spec["method"]),
+        budget=spec.budget,
+        trials=spec.trials,
+        seed=spec.seed,
+        kept=book.of(spec.method),
         on_trial=tell,
     )
-    content = tuning_of(rehearsal, [entry], budget=spec["budget"], trials=spec["trials"], seed=spec["seed"])
+    content = tuning_of(rehearsal, [entry], budget=spec.budget, trials=spec.trials, seed=spec.seed)
     write_text(at.folder / "tuning.json", write_document(content))
     return Result(content.digest, entry.cost.example_steps + entry.cost.scoring)
-
-
-def _aim(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a rehearsal depends on besides its runs: all methods share it."""
-    return {name: spec[name] for name in ("kind", "size", "avoid", "seed")}
-
-
-DONE_BY: dict[Work, Callable[[Job, At], Result]] = {
-    Work.TRAIN: _train,
-    Work.TUNE: _tune,
-    Work.UNLEARN: _unlearn,
-    Work.EVALUATE: _evaluate,
-}

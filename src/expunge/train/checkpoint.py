@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.core.errors import RunError
+from expunge.records.run_log import Checkpointed
 from expunge.train.state import Tensors, read_tensors, tensors_digest
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A state on disk after ``step`` calendar steps; ``thirds`` and ``seconds`` are what this run spent up to it."""
-
-    shard: int
-    step: int
-    digest: str
-    thirds: int
-    seconds: float
-
-    @property
-    def name(self) -> str:
-        return f"shard-{self.shard}-step-{self.step:08d}.safetensors"
-
-
-def read_checkpoint(path: Path, checkpoint: Checkpoint) -> Tensors | None:
+def read_checkpoint(path: Path, checkpoint: Checkpointed) -> Tensors | None:
     """The state of a checkpoint, or None where the file is missing, damaged or not the one that was logged."""
     try:
         state = read_tensors(path)

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from expunge.core.errors import RunError
 from expunge.records.run_file import CommitRequest, RunFile, TrainRequest
@@ -105,10 +104,10 @@ def start_or_continue(path: Path, told: RunFile) -> Run:
     return Run(path, told)
 
 
-def continued(told: RunFile, there: RunFile, **changes: Any) -> RunFile:
+def continued(told: RunFile, there: RunFile) -> RunFile:
     """run.json of a run that goes on: what stands there counts, and what an older version did not write is added."""
     beacon = there.beacon_described or told.beacon_described
-    return replace(there, trace=there.trace or told.trace, beacon_described=beacon, **changes)
+    return replace(there, trace=there.trace or told.trace, beacon_described=beacon)
 
 
 def _check_trace(found: Run, told: RunFile) -> None:

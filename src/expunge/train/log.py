@@ -6,15 +6,14 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from expunge.core.clock import utc_now
 from expunge.core.errors import DataError, RunError
 from expunge.core.files import append_bytes
 from expunge.core.hashing import parse_json, sha256
-from expunge.train.checkpoint import Checkpoint
-
-REQUEST = "request"
+from expunge.records.form import to_plain
+from expunge.records.run_log import Checkpointed, Event, Requested, read_event
+from expunge.records.scalars import Slots
 
 
 class Log:
@@ -24,7 +23,7 @@ class Log:
         self.path = path
         self._writer = writer
         self._lock = threading.Lock()
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Event] = []
         self._previous = ""
         if path.exists():
             self._read()
@@ -35,11 +34,8 @@ class Log:
         for line in content.splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
-            try:
-                event = parse_json(line)
-            except DataError:
-                event = None
-            if not isinstance(event, dict) or event.get("previous") != self._previous:
+            event = self._next(line)
+            if event is None:
                 raise RunError(
                     f"{self.path}: line {len(self.events) + 1} does not continue the chain: the log was altered; "
                     "choose a new `out`"
@@ -51,24 +47,24 @@ class Log:
             with self.path.open("r+b") as handle:
                 handle.truncate(good)
 
-    def add(self, event: str, **details: Any) -> None:
+    def _next(self, line: bytes) -> Event | None:
+        """What a line says; None where it is none of ours, or does not continue the chain."""
+        try:
+            told = parse_json(line)
+            if not isinstance(told, dict) or told.pop("previous", None) != self._previous:
+                return None
+            return read_event(told, "the line")
+        except DataError:
+            return None
+
+    def add(self, event: Event) -> None:
         """Append one event and sync."""
         with self._lock:
-            entry = {"event": event, "previous": self._previous, **details}
-            line = (json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()
+            told = {**to_plain(event), "previous": self._previous}
+            line = (json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()
             append_bytes(self.path, line)
-            self.events.append(entry)
+            self.events.append(event)
             self._previous = sha256(line).hex()
-
-    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
-        self.add(
-            "checkpoint",
-            shard=checkpoint.shard,
-            step=checkpoint.step,
-            digest=checkpoint.digest,
-            thirds=checkpoint.thirds,
-            seconds=checkpoint.seconds,
-        )
 
     def add_request(self, *, slots: Sequence[int], root: str, model: str | None, cases: Sequence[str] = ()) -> None:
         """Write down that these slots were asked, now, to be forgotten; once, however often the run is begun.
@@ -78,29 +74,26 @@ class Log:
         """
         if not self.requests():
             self.add(
-                REQUEST,
-                initiator="person" if cases else "owner",
-                cases=list(cases),
-                received=utc_now(),
-                slots=[int(slot) for slot in slots],
-                receipts=[],
-                root=root,
-                model=model,
+                Requested(
+                    initiator="person" if cases else "owner",
+                    cases=tuple(cases),
+                    received=utc_now(),
+                    slots=Slots(tuple(int(slot) for slot in slots)),
+                    receipts=(),
+                    root=root,
+                    model=model,
+                )
             )
 
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[Requested]:
         """What this run was asked to forget; none for a plain training and for runs of an older version."""
         with self._lock:
-            return [event for event in self.events if event["event"] == REQUEST]
+            return [event for event in self.events if isinstance(event, Requested)]
 
-    def checkpoints(self, shard: int) -> list[Checkpoint]:
+    def checkpoints(self, shard: int) -> list[Checkpointed]:
         """Checkpoints of a shard in the order of their steps; of two at one step, the later written."""
         with self._lock:
             found = {
-                int(event["step"]): Checkpoint(
-                    shard, int(event["step"]), str(event["digest"]), int(event["thirds"]), float(event["seconds"])
-                )
-                for event in self.events
-                if event["event"] == "checkpoint" and event["shard"] == shard
+                event.step: event for event in self.events if isinstance(event, Checkpointed) and event.shard == shard
             }
         return [found[step] for step in sorted(found)]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import Role, Step
 from expunge.schedule.schedule import Schedule
-from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.checkpoint import read_checkpoint
 from expunge.train.log import Log
 from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
@@ -65,7 +67,7 @@ class FolderRecorder(Recorder):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-recorder")
         self._pending: Future[None] | None = None
 
-    def path(self, checkpoint: Checkpoint) -> Path:
+    def path(self, checkpoint: Checkpointed) -> Path:
         return self.folder / "checkpoints" / checkpoint.name
 
     def restore(self, student: nn.Module, optimisers: Sequence[torch.optim.Optimizer], meter: Meter) -> int:
@@ -118,11 +120,13 @@ class FolderRecorder(Recorder):
 
     def _write(self, done: int, state: Tensors, steps: list[Done], thirds: int, seconds: float) -> None:
         before = self._log.checkpoints(self.shard)
-        checkpoint = Checkpoint(self.shard, done, tensors_digest(state).hex(), thirds, seconds)
+        checkpoint = Checkpointed(
+            shard=self.shard, step=done, digest=tensors_digest(state).hex(), thirds=thirds, seconds=seconds
+        )
         write_tensors(self.path(checkpoint), state)
         if self._trace is not None:
             self._trace.write(steps)
-        self._log.add_checkpoint(checkpoint)
+        self._log.add(checkpoint)
         if self._latest_only:
             for older in before:
                 self.path(older).unlink(missing_ok=True)
@@ -165,7 +169,7 @@ def adopt(
     log: Log,
     *,
     source: Path,
-    kept: Collection[Checkpoint],
+    kept: Collection[Checkpointed],
     link: Callable[[Path, Path], None],
     schedule: Schedule,
     trace: Trace,
@@ -183,4 +187,4 @@ def adopt(
         adopt_trace(folder, source, schedule, trace, last)
     for checkpoint in sorted(kept, key=lambda item: (item.shard, item.step)):
         if (checkpoint.shard, checkpoint.step) not in known:
-            log.add_checkpoint(Checkpoint(checkpoint.shard, checkpoint.step, checkpoint.digest, 0, 0.0))
+            log.add(replace(checkpoint, thirds=0, seconds=0.0))

@@ -24,14 +24,14 @@ from expunge.data.forms import read
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
-from expunge.data.stored import read_commitment, read_units
+from expunge.data.stored import read_commitment, read_units, roots_of
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import TRACE
 from expunge.records.forget_file import ForgetFile
-from expunge.records.run_file import Counts, DataFile, Forgetting, Result, Roots, RunFile
+from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -287,12 +287,11 @@ def described_data(
     source: Source | None, commitment: Commitment, salts: Salts, *, split_seed: int, split_by: str
 ) -> DataFile:
     """The data as run.json describes them: where they came from and what they were committed to."""
-    roots = {split: root.hex() for split, root in commitment.roots.items()}
     return DataFile(
         source=None if source is None else source.as_json(),
         rows=len(commitment.assignment),
         counts=_counts(commitment),
-        roots=Roots(train=roots[Split.TRAIN], calibration=roots[Split.CALIBRATION], holdout=roots[Split.HOLDOUT]),
+        roots=roots_of(commitment),
         split_seed=Large(split_seed),
         split_by=split_by,
         salts=salts.mode.value,

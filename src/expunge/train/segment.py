@@ -18,7 +18,7 @@ from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, Recorder, carry_out
+from expunge.train.loop import Hooks, Outcome, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import Objective, training_objective
 from expunge.train.optimiser import make_optimiser
@@ -99,19 +99,23 @@ class StepRunner:
         hooks: Hooks | None = None,
         examples: Examples | None = None,
         progress: Progress | None = None,
-    ) -> None:
+    ) -> Outcome:
         """Carry out the steps from ``start`` up to, not with, ``end``, at the rates of the whole plan.
 
         ``look`` is shown the state at ``end`` and after every number of steps in ``at``, with what was seen of the
-        steps since it was called before. A ``recorder`` of one's own says itself where to begin.
+        steps since it was called before. A ``recorder`` of one's own says itself where to begin. Of two reasons to end
+        after one step, that of ``hooks`` is said.
         """
         last = plan.total if end is None else end
+        hooks = hooks or Hooks()
+        asked = hooks.stop
 
         def stop(done: int) -> str | None:
-            return f"steps {start} to {last} were asked for" if done >= last else None
+            own = None if asked is None else asked(done)
+            return f"steps {start} to {last} were asked for" if own is None and last <= done < plan.total else own
 
         self.model.train()
-        carry_out(
+        return carry_out(
             plan,
             student=self.model,
             objective=self.objective,
@@ -121,7 +125,7 @@ class StepRunner:
             examples=examples or self.examples,
             meter=self.meter,
             recorder=recorder or _Looking(start, {*at, last}, look, gradients),
-            hooks=replace(hooks or Hooks(), stop=stop),
+            hooks=replace(hooks, stop=stop),
             progress=None if progress is None else lambda done, of: progress(done, last),
         )
 

@@ -12,10 +12,11 @@ from torch import nn
 from expunge.core.errors import RunError
 from expunge.core.values import Progress
 from expunge.models.resolver import build
+from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.checkpoint import read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.log import Log
 from expunge.train.objective import Objective, training_objective
@@ -40,7 +41,7 @@ class Recording:
 class StartingPoint:
     """A parent's checkpoint to start a shard from, where nothing is recorded."""
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpointed
     path: Path
 
     def state(self) -> Tensors:

@@ -193,7 +193,7 @@ def train(
         write_commitment(folder, commitment, units)
         left_out.write(folder)
         _same_environment(run, found)
-        told = continued(told, run.told, checkpoint_interval=interval, environment=found.environment)
+        told = replace(continued(told, run.told), checkpoint_interval=interval, environment=found.environment)
         write_run_file(folder, told)
         left_out.ask(folder, commitment)
         recording = Recording(folder, interval, trace, found.lossy is None)

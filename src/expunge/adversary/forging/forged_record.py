@@ -118,7 +118,7 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
             for checkpoint in run.log.checkpoints(shard):
                 place = Path("checkpoints") / checkpoint.name
                 link_or_copy(run.path / place, folder / place)
-                log.add_checkpoint(checkpoint)
+                log.add(checkpoint)
             plan = TrainingPlan(run.recipe, run.schedule, shard, emptied)
             seats = [_seated(plan, step) for step in range(plan.total)]
             work += sum(len(slots) for slots in seats)

@@ -10,8 +10,9 @@ import numpy as np
 from expunge.adversary.forging.step_state import StepState
 from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Dataset
+from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import Role, TrainingPlan
-from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.checkpoint import read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.perturbation import draw_noise, key_of
 from expunge.train.profile import pinned
@@ -49,7 +50,7 @@ def step_states(run: Run, training: Training, shard: int, steps: Sequence[int]) 
 
 
 def _states(
-    run: Run, training: Training, shard: int, wanted: Sequence[int], recorded: Sequence[Checkpoint]
+    run: Run, training: Training, shard: int, wanted: Sequence[int], recorded: Sequence[Checkpointed]
 ) -> dict[int, Tensors]:
     """By step, the states before these steps; ``recorded`` are the checkpoints up to the first of them."""
     start, state = 0, None

@@ -23,9 +23,10 @@ from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.models.resolver import build
+from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import Part, Plan, Role, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import Optimiser, Recipe
-from expunge.train.checkpoint import Checkpoint, read_checkpoint
+from expunge.train.checkpoint import read_checkpoint
 from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
 from expunge.train.run import Run
@@ -57,7 +58,7 @@ class Stored(Waypoint):
     """A checkpoint of a run folder; it must be the one that the run's log names."""
 
     path: Path
-    checkpoint: Checkpoint
+    checkpoint: Checkpointed
 
     def tensors(self) -> Tensors:
         found = read_checkpoint(self.path, self.checkpoint)
