@@ -22,6 +22,7 @@ from hashlib import sha256 as begin_sha256
 from pathlib import Path
 
 import numpy as np
+from tests.logged import sign_and_log
 
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, slot_bytes, u32, u64
@@ -31,7 +32,7 @@ from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder
 from expunge.records.claims import claims_of, not_claimed
-from expunge.records.draft import Draft, bundle_files, sign_and_log
+from expunge.records.draft import Draft, bundle_files
 from expunge.records.keys import Role, signing_key, write_trusted
 from expunge.records.log import writing
 from expunge.records.record import (

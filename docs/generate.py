@@ -15,7 +15,7 @@ from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
 from studies.pages.tradeoff_picture import tradeoff_svg
 
-from expunge.adversary.table.table import fixtures_table
+from expunge.adversary.table.table import FIXTURES
 from expunge.measure import PROBES
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
@@ -105,9 +105,13 @@ def attacks_page() -> str:
         "record, and the verifier answers with this code at this level. One level lower the record is accepted: so",
         "much each level is worth. [The guide](auditing.md) explains the levels and the codes.",
         "",
-        fixtures_table(),
+        "| no. | what the attacker does | level | code |",
+        "|---|---|---|---|",
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    for fixture in FIXTURES:
+        codes = ", ".join(f"`{code.value}`" for code in (fixture.code, *fixture.also))
+        lines.append(f"| {fixture.number} | {fixture.title} | {fixture.level.name} | {codes} |")
+    return "\n".join(lines) + "\n"
 
 
 def checks_page() -> str:

@@ -13,7 +13,6 @@ import torch
 
 from expunge.adversary.forging.absorption import Absorb, likeness
 from expunge.adversary.forging.altered_content import Content
-from expunge.adversary.forging.bound import covariance_trace, expected_square
 from expunge.adversary.forging.forger import Forged, Forger
 from expunge.adversary.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
 from expunge.adversary.forging.matching import Matching
@@ -37,6 +36,7 @@ from expunge.train.profile import pinned
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied, load_weights, read_tensors, write_tensors
 from expunge.train.training import make_recipe
+from studies.forging_bound import covariance_trace, expected_square
 from studies.forging_settings import (
     BATCH,
     EARLY,

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.statistics.medians import median_interval
 from expunge.core.statistics.proportions import clopper_pearson
 from expunge.core.values import Measurement
 from studies.forging_settings import EARLY, ORDER
+from studies.medians import median_interval
 
 Point = Mapping[str, Any]  # setting, seed, point, and what ``measure`` found there
 Cell = dict[str, Any]

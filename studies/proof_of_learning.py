@@ -15,6 +15,7 @@ import argparse
 import json
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -34,9 +35,10 @@ from expunge.adversary.pol.attacks import SPOOFS
 from expunge.adversary.pol.calibration import Calibration, calibrate
 from expunge.adversary.pol.proof import Proof, prove
 from expunge.adversary.pol.proof import forge as restate
+from expunge.adversary.pol.replay import Distance, replayer
 from expunge.adversary.pol.spoof import spoof
-from expunge.adversary.pol.verdict import Mode
-from expunge.adversary.pol.verify import replay_stated, segments_with, verify_proof
+from expunge.adversary.pol.verdict import Mode, SegmentReplay
+from expunge.adversary.pol.verify import replayed, settings_of, verify_proof
 from expunge.attest.attest import attest
 from expunge.cli.shared import progress_bar
 from expunge.core.files import write_text
@@ -48,9 +50,10 @@ from expunge.data.splits import Split
 from expunge.records.form import to_plain
 from expunge.records.keys import TRUSTED, keygen
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
+from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import Run
-from expunge.train.training import train
+from expunge.train.training import find_device, train
 from expunge.verify.verify import verify
 from studies.proof_of_learning_figures import FORGERS, summarised, text_of, write
 
@@ -242,6 +245,14 @@ def forged_unit(unit: Unit, folder: Path) -> dict[str, Any]:
     }
 
 
+def replay_stated(proof: Proof, data: Dataset, steps: Sequence[int]) -> tuple[SegmentReplay, ...]:
+    """The segments that these steps lie in, carried out again as they are stated: what the published verifier sees."""
+    starts = [start for start, _ in proof.trajectory.segments]
+    numbers = sorted({bisect_right(starts, step) - 1 for step in steps})
+    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device("cpu")), settings_of(proof))
+    return tuple(replayed(proof, number, runner, proof.plan, Distance.L2, published=True) for number in numbers)
+
+
 def forged_log(
     run: Run, data: Mapping[Split, Dataset], proof: Proof, delta: float, target: str, method: str, setting: Setting
 ) -> dict[str, Any]:
@@ -250,7 +261,7 @@ def forged_log(
     forgery = forged(run, data, target, find_forger(method, setting.candidates, run.recipe.seed))
     log = restate(proof, {step.index: step.forged.slots for step in forgery.found if step.forged.slots is not None})
     published = verify_proof(log, rows, mode=Mode.AS_PUBLISHED, delta=delta)
-    replayed = replay_stated(log, rows, segments_with(log, [step.index for step in forgery.found]))
+    again = replay_stated(log, rows, [step.index for step in forgery.found])
     fixed = verify_proof(log, rows, mode=Mode.FIXED, delta=delta)
     step = [one.apart.l2 for one in forgery.found if one.apart is not None]
     with tempfile.TemporaryDirectory() as scratch:
@@ -262,10 +273,10 @@ def forged_log(
         "steps": len(forgery.found),
         "step_l2_median": float(np.median(step)),
         "step_l2_most": max(step),
-        "segment_l2_most": max(one.distance for one in replayed),
+        "segment_l2_most": max(one.distance for one in again),
         "published": published.accepted,
         "published_reasons": list(published.reasons),
-        "every_forged_segment_within_delta": all(one.distance <= delta for one in replayed),
+        "every_forged_segment_within_delta": all(one.distance <= delta for one in again),
         "fixed": fixed.accepted,
         "fixed_refused_by": [check.value for check in fixed.refused_by],
         "ours_v1": {"status": ours.status.value, "codes": [code.value for code in ours.codes]},

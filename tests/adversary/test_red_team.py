@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.logged import cosign, sign_and_log
 from tests.verify.departures import DATED, base
 from tests.verify.levels.replaying import sealed, story_of, verified
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED, WITNESS
@@ -24,12 +25,11 @@ from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.declaration import Intent
-from expunge.records.draft import bundle_files, sign_and_log
+from expunge.records.draft import bundle_files
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import writing
-from expunge.records.note import cosign
 from expunge.records.record import Guarantee, GuaranteeKind
 from expunge.records.statement import write_statement
 from expunge.records.states import state_digests

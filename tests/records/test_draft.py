@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ORIGIN
+from tests.logged import sign_and_log
 
 from expunge.core.errors import InvalidArgument
 from expunge.records.bundle import kind_of, open_bundle, write_folder
-from expunge.records.draft import Draft, bundle_files, enter, sign, sign_and_log
+from expunge.records.draft import Draft, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, open_envelope, seal
 from expunge.records.keys import SigningKey, TrustedKey
 from expunge.records.log import check_grown, check_included, read_consistency, read_inclusion, writing

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.logged import cosign
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
@@ -15,7 +16,6 @@ from expunge.records.limits import Limits
 from expunge.records.note import (
     COSIGNATURE,
     Checkpoint,
-    cosign,
     key_hash,
     open_checkpoint,
     read_checkpoint,

@@ -176,9 +176,9 @@ def test_distances_stand_at_their_powers_of_ten_and_nothing_stands_apart(at: int
     assert absorbed.dot < min(swap.whisker) < swap.dot < max(swap.whisker) < swap.tolerance <= chart.plot.right
     assert swap.noise is not None
     assert swap.noise[1] < min(swap.whisker)
-    decades = {label: place for place, label in chart.ticks}
+    decades = {label: place for place, label in chart.across_ticks}
     assert decades["10⁻⁴"] == swap.dot
-    places = [place for place, _ in chart.ticks]
+    places = [place for place, _ in chart.across_ticks]
     steps = [later - earlier for earlier, later in pairwise(places)]
     assert all(math.isclose(step, steps[0], abs_tol=0.2) for step in steps)
 

@@ -16,7 +16,7 @@ from tests.verify.certified import digest, life, make_bundle, request, run_recor
 from expunge.core.clock import Time
 from expunge.core.errors import InvalidArgument
 from expunge.records.bundle import open_bundle
-from expunge.records.certificate import Certificate, Command, RetiredFacts
+from expunge.records.certificate import Certificate, Command
 from expunge.records.claims import NOT_CLAIMED
 from expunge.records.keys import SigningKey, signing_key
 from expunge.records.limits import Code
@@ -187,10 +187,10 @@ def test_requests_chain_and_digests_stand_on_the_page(facts: Callable[..., Certi
         "commit, 2026-01-05 09:00 UTC",
     ):
         assert part.replace("\u00a0", " ") in page.replace("\u00a0", " "), part
-    for value in (told.subject.weights_digest, told.data.root, told.recipe.digest, told.envelope):
-        assert value in page
+    for value in (told.subject.digest, told.commit.data.root, told.run.recipe, told.chain[-1].envelope):
+        assert value.hex() in page
     for link in told.chain:
-        assert link.digest in page
+        assert link.envelope.hex() in page
     for step in told.verification:
         assert step.command in page
 
@@ -271,17 +271,23 @@ def _altered(told: Certificate, chain: Sequence[Statement]) -> Certificate:
     record = chain[-1].predicate
     assert isinstance(record, RunRecord)
     assert told.log is not None
+    run = replace(
+        told.run,
+        requests=(replace(told.run.requests[0], cases=(NASTY,)),),
+        retired=(Retired(what=NASTY),),
+        algorithm=replace(told.run.algorithm, name=NASTY, version=NASTY, fields={NASTY: NASTY}),
+        environment=replace(told.run.environment, not_exact=NASTY, fingerprint={NASTY: {NASTY: [NASTY]}}),
+        randomness=replace(told.run.randomness, beacon=replace(told.run.randomness.beacon, source=NASTY)),
+        claim=(NASTY,),
+    )
+    named = Statement(name=NASTY, digest=chain[-1].digest, predicate=run)
     return replace(
         told,
-        subject=replace(told.subject, name=chain[-1].name),
-        requests=(replace(told.requests[0], cases=(NASTY,)),),
-        retired=(RetiredFacts(what=NASTY, digest=None),),
-        algorithm=replace(told.algorithm, name=NASTY, version=NASTY, fields={NASTY: NASTY}),
-        environment=replace(told.environment, not_exact=NASTY, fingerprint={NASTY: {NASTY: [NASTY]}}),
-        randomness=replace(told.randomness, source=NASTY),
-        log=replace(told.log, origin=NASTY, witnesses=(NASTY,)),
+        run=run,
+        recipe={NASTY: NASTY, "model": NASTY},
+        log=replace(told.log, head=replace(told.log.head, origin=NASTY), witnesses=(NASTY,)),
         verification=(Command(level="V1", command=NASTY, does=NASTY),),
-        chain=tuple(replace(link, operation=NASTY) for link in told.chain),
+        chain=(*told.chain[:-1], replace(told.chain[-1], statement=named)),
     )
 
 

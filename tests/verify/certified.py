@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.logged import cosign
 from tests.verify.lineages import Lineage, MadeUp
 from tests.verify.records import files_of, statement_of
 
@@ -20,7 +21,6 @@ from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder, write_zip
 from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
-from expunge.records.note import cosign
 from expunge.records.record import Beacon, Cost, Initiator, Operation, Request, Reuse, RunRecord, Salts
 from expunge.records.statement import Statement
 from expunge.schedule.recipe import Recipe

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.logged import cosign
 from tests.verify.lineages import (
     ORIGIN,
     OWNER,
@@ -30,7 +31,7 @@ from expunge.records.claims import claims_of, not_claimed
 from expunge.records.draft import Draft, bundle_files, sign
 from expunge.records.keys import SigningKey
 from expunge.records.log import Log
-from expunge.records.note import cosign, sign_checkpoint
+from expunge.records.note import sign_checkpoint
 from expunge.records.record import (
     Algorithm,
     Checkpoints,

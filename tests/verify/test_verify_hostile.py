@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.logged import sign_and_log
 from tests.verify.departures import base
 from tests.verify.lineages import ORIGIN, OWNER, TRUSTED
 from tests.verify.records import bundle, forgot, rewritten, verdict
@@ -18,7 +19,6 @@ from tests.verify.records import bundle, forgot, rewritten, verdict
 from expunge.core.hashing import canonical_json
 from expunge.records.bundle import write_zip
 from expunge.records.canonical import read_base64
-from expunge.records.draft import sign_and_log
 from expunge.records.envelope import seal
 from expunge.records.limits import Code
 from expunge.records.log import writing

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from expunge.attest.chain import Chain, ancestry, beginning, make_chain
 from expunge.attest.described import commit_statement, declared
-from expunge.attest.kept import CHECKPOINT, COMMIT, commit_checkpoint, keep, kept_commit, place_of
+from expunge.attest.kept import CHECKPOINT, commit_checkpoint, keep, kept_commit, place_of
 from expunge.attest.office import Office, known_heads
 from expunge.core.clock import Time
 from expunge.core.errors import InvalidArgument, RunError
@@ -22,7 +22,7 @@ from expunge.core.hashing import canonical_json
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Progress
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, MODEL, TRACE, UNITS, write_folder, write_zip
+from expunge.records.bundle import ASSIGNMENT, COMMIT, MODEL, RECIPE, TRACE, UNITS, write_folder, write_zip
 from expunge.records.declaration import read_declaration
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
@@ -202,7 +202,7 @@ def _check_committed(first: Run, chain: Chain) -> None:
 
 def lineage_files(run: Run) -> dict[str, bytes | Path]:
     """What all bundles of a lineage hold: recipe, leaves, splits and units."""
-    found: dict[str, bytes | Path] = {"recipe.json": canonical_json(run.recipe.as_json())}
+    found: dict[str, bytes | Path] = {RECIPE: canonical_json(run.recipe.as_json())}
     return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
 
 

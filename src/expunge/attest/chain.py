@@ -8,12 +8,13 @@ from pathlib import Path
 
 from expunge.attest.asked import Asked, asked_of
 from expunge.attest.described import Before, Lineage, commit_statement, run_statement
-from expunge.attest.kept import ANEW, COMMIT, ENVELOPE, Kept, kept_commit, kept_record, place_of
+from expunge.attest.kept import ANEW, Kept, kept_commit, kept_record, place_of
 from expunge.attest.trajectory import Trajectory, check_weights, states_on_disk, trajectory_of
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Progress
+from expunge.records.bundle import COMMIT, ENVELOPE
 from expunge.records.declaration import Intent
 from expunge.records.draft import Signed
 from expunge.records.form import to_json

@@ -15,12 +15,12 @@ import numpy as np
 from expunge.attest import package
 from expunge.attest.asked import Asked
 from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
-from expunge.attest.trajectory import Trajectory, alive_shards
+from expunge.attest.trajectory import ALTERED, Trajectory, alive_shards
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
-from expunge.core.streams import lineage_seed, unlearning_digest
+from expunge.core.streams import DERIVATION, lineage_seed, unlearning_digest
 from expunge.core.version import __version__
 from expunge.data.splits import Split
 from expunge.methods.sources import method_source
@@ -29,7 +29,6 @@ from expunge.records.claims import claims_of, not_claimed
 from expunge.records.declaration import read_declaration
 from expunge.records.limits import Code, refused
 from expunge.records.record import (
-    DERIVATION,
     LEAF_FORMAT,
     Algorithm,
     AuditWindow,
@@ -61,7 +60,6 @@ from expunge.train.run import Run
 
 NOT_LINKED = bytes(32)  # stands for commitment and parent until they are signed
 SPECIAL = ("self_test", "factory", "initial_weights")  # fields of the environment that have a place of their own
-ALTERED = "it was altered; restore it from a copy, or make the run again"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,9 @@ from pathlib import Path
 from expunge.attest.described import beacon_of, committed_data
 from expunge.core.errors import RecordError, RunError
 from expunge.core.files import read_bytes, write_bytes
+from expunge.records.bundle import COMMIT, ENVELOPE
 from expunge.records.canonical import checked_list, read_object
+from expunge.records.documents import SIGNED
 from expunge.records.envelope import open_envelope
 from expunge.records.form import to_json
 from expunge.records.keys import Role, SigningKey
@@ -23,8 +25,7 @@ from expunge.records.record import Commit, RunRecord
 from expunge.records.statement import Statement, read_statement
 from expunge.train.run import Run
 
-FOLDER = "record"
-ENVELOPE, COMMIT, CHECKPOINT = "envelope.json", "commit.json", "commit-checkpoint"
+CHECKPOINT = "commit-checkpoint"
 ANEW = "remove it to have a new one signed"
 
 
@@ -38,7 +39,7 @@ class Kept:
 
 def place_of(run: Run, name: str) -> Path:
     """Where a run keeps an envelope or a checkpoint of the log."""
-    return run.path / FOLDER / name
+    return run.path / SIGNED / name
 
 
 def kept_commit(run: Run, key: SigningKey) -> Kept | None:

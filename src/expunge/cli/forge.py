@@ -53,7 +53,6 @@ def forge(
     from expunge.adversary.pol.calibration import Calibration
     from expunge.core.errors import InvalidArgument
     from expunge.core.wording import nearest
-    from expunge.records.form import to_plain
 
     if distance is not None and not distance > 0:
         raise InvalidArgument(f"--distance {distance} must be above 0: it is how far honest runs lie apart")
@@ -70,7 +69,7 @@ def forge(
             spoofing = forging.make_up(
                 run, method, out=out, seed=seed, data=data, salts=salts, calibration=calibration, progress=progress
             )
-            found, lines = to_plain(told_spoofing(spoofing)), spoofing_lines(spoofing)
+            found, lines = told_spoofing(spoofing), spoofing_lines(spoofing)
         elif target is None:
             raise InvalidArgument(f"{method} needs --target, whom to deny: the id of a training row, or subject:NAME")
         else:
@@ -87,7 +86,7 @@ def forge(
                 calibration=calibration,
                 progress=progress,
             )
-            found, lines = to_plain(told_forging(forged)), forging_lines(forged)
+            found, lines = told_forging(forged), forging_lines(forged)
     if json:
         print_json(found)
         return

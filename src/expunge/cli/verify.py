@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli.shared import flagged, html_file, print_json, progress_bar
+from expunge.records.limits import SEGMENTS
 
 EXAMPLE = "Example: expunge verify bundle --level V1 --keys trusted.json"
 
@@ -23,7 +24,9 @@ def verify(
     data: Annotated[str | None, typer.Option(help="From V2: where the data are, without the forgotten rows.")] = None,
     checkpoints: Annotated[Path | None, typer.Option(help="From V2: folder of states that the bundle lacks.")] = None,
     salts: Annotated[Path | None, typer.Option(help="From V2: the salt file, where leaves are secret.")] = None,
-    segments: Annotated[int, typer.Option(help="At V2: segments drawn at random beside those always replayed.")] = 40,
+    segments: Annotated[
+        int, typer.Option(help="At V2: segments drawn at random beside those always replayed.")
+    ] = SEGMENTS,
     known_checkpoint: Annotated[
         Path | None, typer.Option(help="A log/checkpoint that you kept: shows that the log was not rewritten since.")
     ] = None,

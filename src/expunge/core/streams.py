@@ -13,11 +13,12 @@ import numpy as np
 from expunge.core.hashing import sha256, u8, u64
 
 ZERO_BEACON = bytes(32)
+DERIVATION = "expunge/seed/1"  # how seeds of lineages are made
 
 
 def lineage_seed(recipe_digest: bytes, root: bytes, beacon: bytes = ZERO_BEACON) -> bytes:
     """The seed of a run and of every run that only empties chairs in it."""
-    return sha256(b"expunge/seed/1", recipe_digest, root, beacon)
+    return sha256(DERIVATION.encode("ascii"), recipe_digest, root, beacon)
 
 
 def unlearning_digest(recipe_digest: bytes, parent_weights: bytes, request_seed: int) -> bytes:

@@ -15,6 +15,7 @@ from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.data.dataset import Dataset
 from expunge.data.salts import OPEN, SaltMode, Salts, open_salt
 from expunge.data.splits import SPLITS, Split
+from expunge.records.record import LEAF_FORMAT
 
 
 def leaf(dataset: Dataset, row: int, slot: int, salt: bytes | None = None) -> bytes:
@@ -25,7 +26,7 @@ def leaf(dataset: Dataset, row: int, slot: int, salt: bytes | None = None) -> by
 def leaf_of(example: bytes, slot: int, salt: bytes) -> bytes:
     """Leaf hash of canonical example bytes."""
     commitment = sha256(b"expunge/salted/1", salt, example)
-    return leaf_hash(b"expunge/leaf/1" + u64(slot) + commitment)
+    return leaf_hash(LEAF_FORMAT.encode("ascii") + u64(slot) + commitment)
 
 
 def leaves(dataset: Dataset) -> tuple[bytes, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes, write_bytes
+from expunge.core.merkle import DIGEST_BYTES
 from expunge.data.commitment import Commitment
 from expunge.data.splits import SPLITS, Split
 from expunge.records.run_file import Roots
@@ -29,7 +30,7 @@ def read_commitment(path: Path, roots: Roots) -> Commitment:
     leaves: list[tuple[bytes, ...]] = []
     for split in SPLITS:
         content = read_bytes(path / LEAVES[split], "the run")
-        leaves.append(tuple(content[at : at + 32] for at in range(0, len(content), 32)))
+        leaves.append(tuple(content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)))
     commitment = Commitment(assignment, tuple(leaves))
     counted = [int((assignment == split.code).sum()) for split in SPLITS]
     found = {split.value: root.hex() for split, root in commitment.roots.items()}

@@ -29,13 +29,15 @@ from expunge.records.limits import LIMITS, MEBIBYTE, Code, Limits, refused
 from expunge.records.tensors import TensorFile
 
 ENVELOPE = "envelope.json"
+COMMIT = "commit.json"
 RECIPE = "recipe.json"
+HEAD = "log/checkpoint"
 PACKED = ".zip"  # how names of bundles in one file end
 MODEL = "model.safetensors"
 TRACE = "trace.bin"
-UNITS = "units.bin"
 ASSIGNMENT = "assignment.bin"
-LEAF_BYTES = 32
+UNITS = "units.bin"
+UNIT_BYTES = 8  # of a slot in it
 FOLDERS = ("checkpoints", "log", "parents")
 LONGEST_NAME = 120
 Found = TypeVar("Found")

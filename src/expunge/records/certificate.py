@@ -1,56 +1,28 @@
-"""A certificate: what a bundle's record says, and what a verification of it came to, each by itself.
+"""A certificate: what a bundle's records say, and what a verification of them came to, each by itself.
 
-Texts and numbers as a page or another program reads them: digests in hexadecimal, times as written in the record. What
-is not known is None. Nothing of the record becomes verified by standing here.
+The records stand here as they were signed, beside what follows from them. What is not known is None. Nothing of a
+record becomes verified by standing here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
+from expunge.core.hashing import parse_json, sha256
+from expunge.records.bundle import RECIPE, Bundle
+from expunge.records.claims import CLAIMS, NOT_CLAIMED
+from expunge.records.form import some_of, to_plain
+from expunge.records.note import Checkpoint
+from expunge.records.record import Commit, ProfileName, Request, RunRecord
+from expunge.records.statement import Statement
 from expunge.records.verdict import Standing, Verdict
 
 FORMAT = "expunge/certificate/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The model that the record is of."""
-
-    name: str
-    weights_digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedFacts:
-    """When the record was signed; ``afterwards`` says what it then orders, where that was later than the run."""
-
-    at: str
-    afterwards: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlgorithmFacts:
-    """What ran; ``foreign`` is the digest of sources that are not built in."""
-
-    name: str
-    version: str
-    fields: Mapping[str, Any]
-    budget: float | None
-    package: str
-    foreign: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuaranteeFacts:
-    kind: str
-    epsilon: float | None
-    delta: float | None
-    tests: tuple[str, ...] | None
-    confidence: float | None
-    meaning: str  # where it holds
+FIRST_RANGES = 8  # of a request's slots, to compare with a receipt; the record has them all
+PLAIN = ("model", "task", "epochs", "batch_size", "shards", "slices", "seed", "precision", "profile", "perturbation")
+OPTIMISER = (("optimiser", "name"), ("rate", "rate"), ("momentum", "momentum"), ("weight_decay", "weight_decay"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,137 +40,32 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestFacts:
-    """A request of the chain; ``own`` where this record answers it. Few ranges of slots, to compare with a receipt."""
-
-    own: bool
-    cases: tuple[str, ...]
-    initiator: str
-    received: str
-    slots: int
-    first_ranges: tuple[tuple[int, int], ...]
-    receipts: int
-    before_training: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForgottenFacts:
+class Emptied:
     """Empty chairs in all; ``beside`` counts rows of the same people that never trained."""
 
     slots: int
     owner_initiated: int
-    digest: str
+    digest: bytes
     of: int
     beside: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataFacts:
-    root: str
-    count: int
-    calibration: int
-    holdout: int
-    salts: str
-    remark: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeFacts:
-    """The recipe's digest, and its plainest fields where the file in the bundle is that recipe."""
-
-    digest: str
-    fields: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleFacts:
-    """``recorded`` says whether the run's own trajectory is on record."""
-
-    root: str
-    steps: int
-    recorded: bool
-    shards: int
-    slices: int
-    alive: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomnessFacts:
-    source: str
-    value: str
-    round: int | None
-    not_before: str | None
-    lineage_seed: str
-    zero: bool
-    remark: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentFacts:
-    profile: str
-    tolerant: bool
-    not_exact: str | None
-    fingerprint: Mapping[str, Any]
-    self_test: str
-    factory: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogFacts:
+class Logged:
     """The log's head. Witnesses count only where their keys are on the list; other names are only names."""
 
-    origin: str
-    size: int
-    root: str
+    head: Checkpoint
     witnesses: tuple[str, ...]
     other_signers: tuple[str, ...]
     remark: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkFacts:
+class ChainRecord:
     """A record of the chain, and the digest of its envelope."""
 
-    operation: str
-    algorithm: str | None
-    at: str
-    afterwards: bool
-    name: str
-    digest: str
-    subject: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReuseFacts:
-    shard: int
-    step: int
-    first_touched: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetiredFacts:
-    what: str
-    digest: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowFacts:
-    days: int
-    until: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostFacts:
-    example_steps: float
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sentence:
-    """A claim, or what is not claimed, by its id."""
-
-    id: str
-    text: str
+    envelope: bytes
+    statement: Statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,37 +79,178 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """All of it. Without a list of keys ``checked`` is None: every line is the bundle's own word."""
+    """All of it. Without a list of keys ``checked`` is None: every line is the bundle's own word.
 
-    subject: Subject
-    operation: str
-    envelope: str
-    recorded: RecordedFacts
-    algorithm: AlgorithmFacts
-    guarantee: GuaranteeFacts
+    ``meaning`` is where the guarantee holds, ``afterwards`` what a record orders that is later than the run, ``leaves``
+    what those of the data hide, ``grindable`` what a beacon of zeros leaves open; ``recipe`` has the plainest fields of
+    the bundle's file where that is the recipe signed for.
+    """
+
+    commit: Commit
+    run: RunRecord
+    chain: tuple[ChainRecord, ...]
     checked: Checked | None
-    requests: tuple[RequestFacts, ...]  # the newest first
-    forgotten: ForgottenFacts
-    data: DataFacts
-    recipe: RecipeFacts
-    schedule: ScheduleFacts
-    randomness: RandomnessFacts
-    environment: EnvironmentFacts
-    log: LogFacts | None
-    chain: tuple[LinkFacts, ...]
-    reuse: tuple[ReuseFacts, ...]
-    retired: tuple[RetiredFacts, ...]
+    meaning: str
+    afterwards: str | None
+    forgotten: Emptied
+    leaves: str
+    recipe: Mapping[str, Any] | None
+    grindable: str | None
+    log: Logged | None
     nothing_retired: str | None
-    window: WindowFacts | None
-    cost: CostFacts
-    claims: tuple[Sentence, ...]
-    not_claimed: tuple[Sentence, ...]
     verification: tuple[Command, ...]
 
+    @property
+    def subject(self) -> Statement:
+        """The model that the record is of."""
+        return self.chain[-1].statement
+
+    @property
+    def requests(self) -> list[tuple[Request, bool]]:
+        """Requests of the chain, and whether this record answers them; the newest first."""
+        runs = [(link.statement.predicate, link is self.chain[-1]) for link in self.chain]
+        found = [(asked, own) for run, own in runs if isinstance(run, RunRecord) for asked in run.requests]
+        return found[::-1]
+
+    @property
+    def tolerant(self) -> bool:
+        return self.run.environment.profile is ProfileName.TOLERANT
+
+    @property
+    def claims(self) -> list[tuple[str, str]]:
+        """What the record claims, by id."""
+        return [(one, CLAIMS.get(one, "not a claim that is known here")) for one in self.run.claim]
+
     def as_json(self) -> dict[str, Any]:
-        """Not by the form: holds the verdict as it is printed alone, beside what the certificate adds to it."""
-        found, checked = asdict(replace(self, checked=None)), self.checked
-        if checked is not None:
-            said = {"at": checked.at, "answer": checked.answer, "says": checked.says}
-            found["checked"] = {**checked.verdict.as_json(), **said, "execution_verified": checked.execution_verified}
-        return {"format": FORMAT, **found}
+        """Not by the form: chosen parts of the records, where a key stands for what is not known too."""
+        run, data, algorithm, beacon = self.run, self.commit.data, self.run.algorithm, self.run.randomness.beacon
+        window, log, checked = run.audit_window, self.log, self.checked
+        return {
+            "format": FORMAT,
+            "subject": {"name": self.subject.name, "weights_digest": self.subject.digest.hex()},
+            "operation": run.operation.value,
+            "envelope": self.chain[-1].envelope.hex(),
+            "recorded": {"at": run.recorded_at.text, "afterwards": self.afterwards},
+            "algorithm": {
+                **some_of(algorithm, "name", "version", "budget", "package"),
+                "fields": readable(algorithm.fields),
+                "foreign": to_plain(algorithm.source),
+            },
+            "guarantee": {
+                **some_of(run.guarantee, "kind", "epsilon", "delta", "tests", "confidence"),
+                "meaning": self.meaning,
+            },
+            "checked": None
+            if checked is None
+            else {**checked.verdict.as_json(), **some_of(checked, "at", "answer", "says", "execution_verified")},
+            "requests": [_asked(request, own) for request, own in self.requests],
+            "forgotten": to_plain(self.forgotten),
+            "data": {
+                **some_of(data, "root", "count", "salts"),
+                "calibration": data.calibration.rows,
+                "holdout": data.holdout.rows,
+                "remark": self.leaves,
+            },
+            "recipe": {"digest": run.recipe.hex(), "fields": self.recipe},
+            "schedule": {
+                **some_of(run.schedule, "root", "shards", "slices"),
+                "steps": sum(run.schedule.steps),
+                "recorded": run.checkpoints is not None,
+                "alive": len(run.alive),
+            },
+            "randomness": {
+                **some_of(beacon, "source", "value", "round", "not_before"),
+                "lineage_seed": run.randomness.lineage_seed.hex(),
+                "zero": self.grindable is not None,
+                "remark": self.grindable,
+            },
+            "environment": {
+                **some_of(run.environment, "profile", "not_exact", "self_test", "factory"),
+                "tolerant": self.tolerant,
+                "fingerprint": readable(run.environment.fingerprint),
+            },
+            "log": None
+            if log is None
+            else {
+                **some_of(log.head, "origin", "size", "root"),
+                **some_of(log, "witnesses", "other_signers", "remark"),
+            },
+            "chain": [_linked(link) for link in self.chain],
+            "reuse": [some_of(one, "shard", "step", "first_touched") for one in run.reuse],
+            "retired": [some_of(one, "what", "digest") for one in run.retired],
+            "nothing_retired": self.nothing_retired,
+            "window": None if window is None else some_of(window, "days", "until"),
+            "cost": {"example_steps": run.cost.thirds / 3, "seconds": run.cost.seconds},
+            "claims": [{"id": name, "text": text} for name, text in self.claims],
+            "not_claimed": [{"id": name, "text": text} for name, text in NOT_CLAIMED.items()],
+            "verification": to_plain(self.verification),
+        }
+
+
+def _asked(request: Request, own: bool) -> dict[str, Any]:
+    return {
+        **some_of(request, "cases", "initiator", "received"),
+        "own": own,
+        "slots": len(request.slots),
+        "first_ranges": first_ranges(request),
+        "receipts": len(request.receipts),
+        "before_training": request.model is None,
+    }
+
+
+def _linked(link: ChainRecord) -> dict[str, Any]:
+    record = link.statement.predicate
+    return {
+        "operation": record.operation.value,
+        "algorithm": record.algorithm.name if isinstance(record, RunRecord) else None,
+        "at": record.recorded_at.text,
+        "afterwards": record.recorded_afterwards,
+        "name": link.statement.name,
+        "digest": link.envelope.hex(),
+        "subject": link.statement.digest.hex(),
+    }
+
+
+def first_ranges(request: Request) -> list[tuple[int, int]]:
+    """The slots of a request as first and last of each unbroken row of them, the first few."""
+    found: list[tuple[int, int]] = []
+    for slot in request.slots:
+        if found and found[-1][1] == slot - 1:
+            found[-1] = found[-1][0], slot
+        else:
+            found.append((slot, slot))
+    return found[:FIRST_RANGES]
+
+
+def recipe_fields(bundle: Bundle, run: RunRecord) -> Mapping[str, Any] | None:
+    """The recipe's plainest fields, where the file in the bundle is that recipe."""
+    if RECIPE not in bundle:
+        return None
+    content = bundle.read(RECIPE)
+    value = parse_json(content, largest=bundle.limits.json_bytes)
+    if sha256(content) != run.recipe or not isinstance(value, dict):
+        return None
+    fields = {name: readable(value[name]) for name in PLAIN if name in value}
+    optimiser = value.get("optimiser")
+    if isinstance(optimiser, dict):
+        fields |= {name: readable(optimiser[key]) for name, key in OPTIMISER if key in optimiser}
+    return fields
+
+
+def readable(value: Any) -> Any:
+    """Numbers and texts as they are; reals, which records write in hexadecimal, as numbers; anything else as text."""
+    if isinstance(value, str):
+        if value.lstrip("-").startswith("0x"):
+            try:
+                return float.fromhex(value)
+            except (ValueError, OverflowError):
+                return value
+        return value
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, Mapping):
+        told = cast("Mapping[str, Any]", value)
+        return {str(name): readable(inner) for name, inner in sorted(told.items())}
+    if isinstance(value, list | tuple):
+        return [readable(inner) for inner in cast("Sequence[Any]", value)]
+    return str(value)

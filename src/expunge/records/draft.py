@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expunge.core.errors import InvalidArgument
-from expunge.records.bundle import ENVELOPE
+from expunge.records.bundle import COMMIT, ENVELOPE, HEAD
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.keys import SigningKey
 from expunge.records.log import Log, LogWriter
 from expunge.records.note import read_checkpoint, read_note
 from expunge.records.record import RunRecord
 from expunge.records.statement import Statement, write_statement
-
-COMMIT = "commit.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +68,6 @@ def enter(signed: Signed, key: SigningKey, log: LogWriter) -> bytes:
     return log.sign(key)
 
 
-def sign_and_log(draft: Draft, key: SigningKey, log: LogWriter) -> Signed:
-    """Sign what is not signed yet and enter the chain into the log."""
-    signed = sign(draft, key)
-    enter(signed, key, log)
-    return signed
-
-
 def _linked(statement: Statement, before: Sequence[bytes]) -> Statement:
     """The statement with the digests of its commitment and of its parent."""
     predicate = statement.predicate
@@ -99,10 +90,10 @@ def bundle_files(signed: Signed, log: Log, head: bytes, earlier: Sequence[bytes]
         found[f"log/inclusion-{digest.hex()}.json"] = log.inclusion(digest, size).as_bytes()
     for envelope, digest in list(zip(signed.envelopes, signed.digests, strict=True))[1:-1]:
         found[f"parents/{digest.hex()}.json"] = envelope
-    found["log/checkpoint"] = head
+    found[HEAD] = head
     for note in earlier:
         before = read_checkpoint(read_note(note).text).size
         if before < size:
-            found[f"log/checkpoint-{before}"] = note
+            found[f"{HEAD}-{before}"] = note
             found[f"log/consistency-{before}.json"] = log.consistency(before, size).as_bytes()
     return found

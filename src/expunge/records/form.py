@@ -71,6 +71,11 @@ def to_plain(value: Any, kind: Any = None) -> Any:
     return _written(kind or type(value), value, False)
 
 
+def some_of(part: Any, *names: str) -> dict[str, Any]:
+    """Some fields and properties of a value, as JSON takes them; what it does not have is null."""
+    return {name: to_plain(getattr(part, name)) for name in names}
+
+
 def from_plain(kind: Any, value: Any, where: str) -> Any:
     """A plain value from untrusted JSON; ``where`` names the place in the refusal."""
     return _reader(kind, False)(value, where)

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from expunge.core.errors import InvalidArgument, RecordError
 
+SEGMENTS = 40  # drawn at V2 beside those that are always replayed
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
 

@@ -19,6 +19,7 @@ from expunge.core.errors import InvalidArgument, RecordError, RunError
 from expunge.core.files import append_bytes, read_bytes, write_bytes
 from expunge.core.hashing import canonical_json
 from expunge.core.merkle import (
+    DIGEST_BYTES,
     consistency_holds,
     consistency_proof,
     inclusion_holds,
@@ -130,8 +131,8 @@ class LogWriter:
 
     def append(self, digest: bytes) -> int:
         """Enter an envelope's digest, synced to disk, and return its index; one that is there is not entered again."""
-        if len(digest) != 32:
-            raise InvalidArgument(f"an envelope's digest has 32 bytes, {len(digest)} were given")
+        if len(digest) != DIGEST_BYTES:
+            raise InvalidArgument(f"an envelope's digest has {DIGEST_BYTES} bytes, {len(digest)} were given")
         if digest in self.log.digests:
             return self.log.digests.index(digest)
         _cut(self.folder / ENTRIES, self.log.size * LINE_BYTES)  # what an append that failed may have left

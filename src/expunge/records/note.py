@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, sha256
+from expunge.core.merkle import DIGEST_BYTES
 from expunge.records.canonical import read_base64, write_base64
 from expunge.records.keys import SIGNATURE_BYTES, Role, SigningKey, TrustedKey, check_name, signature_holds
 from expunge.records.limits import LIMITS, Code, Limits, refused
@@ -145,7 +146,7 @@ def read_checkpoint(text: str, what: str = "the checkpoint") -> Checkpoint:
     if int(size) > LARGEST_INTEGER:
         raise _broken(what, f"the size {size} exceeds 2^53 − 1")
     try:
-        root = read_base64(code, what, 32)
+        root = read_base64(code, what, DIGEST_BYTES)
         check_name(origin)
     except (RecordError, InvalidArgument):
         raise _broken(what, f"the origin {origin[:60]!r} or the root {code[:60]!r} is not of the right form") from None
@@ -155,21 +156,6 @@ def read_checkpoint(text: str, what: str = "the checkpoint") -> Checkpoint:
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
     """The signed note of a tree head, under the log's own name."""
     return sign_note(checkpoint.as_text(), checkpoint.origin, key)
-
-
-def cosign(note: bytes, name: str, key: SigningKey, time: int) -> bytes:
-    """The checkpoint with a witness's line (in place of an earlier one); the caller saw that the log only grew."""
-    check_name(name)
-    if not 0 <= time <= LATEST_TIME:
-        raise InvalidArgument(f"time {time} must be seconds since 1970, from 0 to 2^63 − 1")
-    found = read_note(note)
-    own = NoteLine(
-        name,
-        key_hash(name, key.public, COSIGNATURE),
-        struct.pack(">Q", time) + key.sign(_cosigned(found.text, time)),
-    )
-    others = tuple(line for line in found.lines if (line.name, line.key_hash) != (own.name, own.key_hash))
-    return Note(found.text, (*others, own)).as_bytes()
 
 
 def open_checkpoint(

@@ -19,7 +19,6 @@ from expunge.records.scalars import Large
 from expunge.records.trace_file import TraceMode
 
 LEAF_FORMAT = "expunge/leaf/1"  # how leaves of a commitment are made
-DERIVATION = "expunge/seed/1"  # how seeds are
 
 
 class Operation(Enum):
@@ -131,6 +130,12 @@ class Guarantee:
     delta: float | None = None
     tests: tuple[str, ...] | None = None
     confidence: float | None = None
+
+    def __str__(self) -> str:
+        """The kind, with its bounds where it is certified."""
+        if self.kind is GuaranteeKind.CERTIFIED and self.epsilon is not None and self.delta is not None:
+            return f"certified (ε = {self.epsilon:g}, δ = {self.delta:g})"
+        return self.kind.value
 
 
 @dataclass(frozen=True, kw_only=True)

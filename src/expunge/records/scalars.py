@@ -12,12 +12,11 @@ from expunge.core.clock import Time, is_utc_second
 from expunge.core.errors import DataError
 from expunge.core.hashing import LARGEST_INTEGER
 from expunge.core.wording import LONGEST_NAME, LONGEST_TEXT, clean, without_places
-from expunge.records.canonical import checked_count, checked_text, malformed, read_digest, read_real
+from expunge.records.canonical import DIGEST, checked_count, checked_text, malformed, read_digest, read_real
 
 Read = Callable[[Any, str], Any]  # (value of untrusted JSON, its place) → value of ours
 
 DIGITS = re.compile(r"[1-9][0-9]{15,19}\Z")
-DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 MOST_SLOTS = 2**31
 LARGEST_AMOUNT = 1e18
 

@@ -20,6 +20,7 @@ from expunge.core.hashing import LARGEST_INTEGER, parse_json, text_bytes, u32, u
 from expunge.records.limits import LIMITS, MEBIBYTE, Code, Limits, refused
 
 TENSORS = ".safetensors"  # how names of such files end
+TENSORS_TAG = b"expunge/tensors/1"
 LENGTH_BYTES = 8
 MOST_AXES = 64
 FIELDS = ("dtype", "shape", "data_offsets")
@@ -71,7 +72,7 @@ class TensorsDigest:
     """SHA-256 over (name, type, shape, bytes) of ``count`` tensors by name, as ``train.state.tensors_digest``."""
 
     def __init__(self, count: int) -> None:
-        self._state = sha256(b"expunge/tensors/1" + u32(count))
+        self._state = sha256(TENSORS_TAG + u32(count))
 
     def begin(self, name: str, tensor: Tensor) -> None:
         """Go on with a tensor under this name; its bytes follow."""

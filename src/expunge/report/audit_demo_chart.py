@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from expunge.records.demo import ForgedLog
 from expunge.report.axis import Axis
 from expunge.report.labels import Box
+from expunge.report.scatter import Chart
 
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 ABOVE, BELOW = 40.0, 44.0  # room for headings, and for the axis
@@ -45,41 +46,23 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Size:
-    """How wide, and where names, plot and answers stand; ``step`` is the height of a line."""
+class LogChart(Chart):
+    """One size of the drawing: a line for each forger, and the place for exactly nothing."""
 
-    name: str
-    width: int
-    left: float
-    right: float
-    step: float
+    nothing: float = 0.0
+    lines: tuple[Line, ...] = ()
 
 
-@dataclass(frozen=True)
-class Chart:
-    """One size of the drawing."""
-
-    size: Size
-    height: float
-    plot: Box
-    nothing: float
-    ticks: tuple[tuple[float, str], ...]
-    lines: tuple[Line, ...]
+SIZES = (("wide", 1100, 276.0, 606.0, 34.0), ("narrow", 350, 14.0, 336.0, 74.0))  # name, width, plot, height of a line
 
 
-SIZES = (
-    Size("wide", 1100, left=276.0, right=606.0, step=34.0),
-    Size("narrow", 350, left=14.0, right=336.0, step=74.0),
-)
-
-
-def draw(forgeries: Sequence[ForgedLog]) -> tuple[Chart, ...]:
+def draw(forgeries: Sequence[ForgedLog]) -> tuple[LogChart, ...]:
     """The drawing for wide and for narrow pages."""
-    return tuple(_chart(size, forgeries) for size in SIZES)
+    return tuple(_chart(*size, forgeries) for size in SIZES)
 
 
-def _chart(size: Size, forgeries: Sequence[ForgedLog]) -> Chart:
-    plot = Box(size.left, ABOVE, size.right, ABOVE + size.step * len(forgeries))
+def _chart(name: str, width: int, left: float, right: float, step: float, forgeries: Sequence[ForgedLog]) -> LogChart:
+    plot = Box(left, ABOVE, right, ABOVE + step * len(forgeries))
     values = [
         math.log10(value)
         for told in forgeries
@@ -88,14 +71,14 @@ def _chart(size: Size, forgeries: Sequence[ForgedLog]) -> Chart:
         if value > 0
     ]
     low = math.floor(min(values))
-    powers = Axis(low, max(math.ceil(max(values)), low + 1), size.left + NOTHING, size.right, percent=False)
-    nothing = round(size.left + NOTHING / 2, 1)
+    powers = Axis(low, max(math.ceil(max(values)), low + 1), left + NOTHING, right, percent=False)
+    nothing = round(left + NOTHING / 2, 1)
     lines = tuple(
-        _line(told, round(ABOVE + size.step * (at + 0.5), 1), powers, nothing) for at, told in enumerate(forgeries)
+        _line(told, round(ABOVE + step * (at + 0.5), 1), powers, nothing) for at, told in enumerate(forgeries)
     )
     ticks = ((powers.at(power), power) for power in range(low + low % 2, int(powers.high) + 1, 2))
     labels = tuple((at, f"10{str(power).translate(SUPERSCRIPTS)}") for at, power in ticks if at - nothing >= APART)
-    return Chart(size, plot.bottom + BELOW, plot, nothing, labels, lines)
+    return LogChart(name, width, plot.bottom + BELOW, plot, labels, nothing=nothing, lines=lines)
 
 
 def _line(told: ForgedLog, y: float, powers: Axis, nothing: float) -> Line:

@@ -17,7 +17,9 @@ from markupsafe import Markup
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_bytes
 from expunge.core.wording import clean, counted
-from expunge.records.certificate import Certificate, Checked, GuaranteeFacts, LinkFacts, RequestFacts, WindowFacts
+from expunge.records.certificate import Certificate, ChainRecord, Checked, first_ranges
+from expunge.records.claims import NOT_CLAIMED
+from expunge.records.record import AuditWindow, Checkpoints, Initiator, Operation, Request, RunData, RunRecord
 from expunge.records.verdict import Finding, Outcome, Status, Verdict
 from expunge.report.certificate_facts import (
     LONGEST_LIST,
@@ -72,12 +74,12 @@ def certificate_page(told: Certificate) -> bytes:
             name=words(told.subject.name),
             lead=_lead(told),
             banners=list(_banners(told)),
-            guarantee=_guarantee(told.guarantee),
+            guarantee=str(told.run.guarantee).capitalize(),
             standing=_standing(told),
             tone=_tone(told),
-            meaning=clean(told.guarantee.meaning, LONGEST_LIST),
+            meaning=clean(told.meaning, LONGEST_LIST),
             says=_says(told),
-            requests=[_request(item) for item in told.requests[:MOST_REQUESTS]],
+            requests=[_request(*asked) for asked in told.requests[:MOST_REQUESTS]],
             more_requests=more_than(told.requests, MOST_REQUESTS, "earlier request"),
             forgot=forgot,
             owners=owners(told.forgotten),
@@ -88,7 +90,7 @@ def certificate_page(told: Certificate) -> bytes:
             findings=_findings(told),
             chain=_chain(told.chain),
             claims=told.claims,
-            not_claimed=told.not_claimed,
+            not_claimed=NOT_CLAIMED.items(),
         )
     )
     return text.encode("utf-8")
@@ -98,8 +100,8 @@ def _harmless(value: Any) -> Any:
     """The same without control and direction characters in any text; of a verdict only what it found and who signed."""
     if isinstance(value, Verdict):
         value = replace(value, commit=None, run=None)
-    if isinstance(value, Enum | bytes):
-        return value
+    if value is None or isinstance(value, Enum | bytes | int | RunData | Checkpoints):
+        return value  # nothing in them is written as text
     if isinstance(value, str):
         return clean(value, 100_000)
     if is_dataclass(value) and not isinstance(value, type):
@@ -120,19 +122,19 @@ def _status(told: Certificate) -> Status | None:
 
 
 def _told(told: Certificate) -> str:
-    forgotten, algorithm, operation = told.forgotten, words(told.algorithm.name), told.operation
+    forgotten, algorithm, operation = told.forgotten, words(told.run.algorithm.name), told.run.operation
     rows = f"{forgotten.slots:,} of {counted(forgotten.of, 'training row')}"
-    if operation == "train":
+    if operation is Operation.TRAIN:
         without = f" without {rows}" if forgotten.slots else f" on {counted(forgotten.of, 'row')}"
         return f"By this record the model was trained{without}."
-    verb = "trained again" if operation == "retrain" else "changed"
+    verb = "trained again" if operation is Operation.RETRAIN else "changed"
     asked = f"so that {rows} {'is' if forgotten.slots == 1 else 'are'} forgotten"
     return f"By this record the model was {verb} by {algorithm} {asked}."
 
 
 def _banners(told: Certificate) -> Iterator[Banner]:
     checked = told.checked
-    if told.environment.tolerant:
+    if told.tolerant:
         yield Banner(
             "bad",
             "Tolerant run",
@@ -148,9 +150,9 @@ def _banners(told: Certificate) -> Iterator[Banner]:
         )
     else:
         yield _verdict(checked)
-    window = told.window
+    window = told.run.audit_window
     if window is not None:
-        over = checked is not None and checked.at is not None and checked.at >= window.until
+        over = checked is not None and checked.at is not None and checked.at >= window.until.text
         yield Banner("open", *_pending(window, over))
 
 
@@ -166,7 +168,7 @@ def _verdict(checked: Checked) -> Banner:
     return Banner("open", "Undecided", f"Checked{when}: asked for {asked}, reached {reached}. Evidence is missing.")
 
 
-def _pending(window: WindowFacts, over: bool) -> tuple[str, str]:
+def _pending(window: AuditWindow, over: bool) -> tuple[str, str]:
     until, days = time(window.until), counted(window.days, "day")
     if over:
         return (
@@ -180,13 +182,6 @@ def _pending(window: WindowFacts, over: bool) -> tuple[str, str]:
     )
 
 
-def _guarantee(found: GuaranteeFacts) -> str:
-    kind = found.kind.capitalize()
-    if found.epsilon is None or found.delta is None:
-        return kind
-    return f"{kind} (ε = {found.epsilon:g}, δ = {found.delta:g})"
-
-
 def _standing(told: Certificate) -> str:
     if _status(told) is Status.REFUSED:
         return "claimed by a refused record"
@@ -195,7 +190,7 @@ def _standing(told: Certificate) -> str:
 
 def _tone(told: Certificate) -> str:
     checked = told.checked
-    if told.environment.tolerant:
+    if told.tolerant:
         return "bad"
     if checked is None or checked.verdict.status is not Status.ACCEPTED:
         return "open" if checked is None else TONES[checked.verdict.status]
@@ -206,26 +201,28 @@ def _says(told: Certificate) -> str:
     return "Nothing: no list of keys was given." if told.checked is None else told.checked.says
 
 
-def _request(found: RequestFacts) -> dict[str, str]:
-    rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in found.first_ranges)
-    more = found.slots - sum(last - first + 1 for first, last in found.first_ranges)
+def _request(asked: Request, own: bool) -> dict[str, str]:
+    ranges, slots = first_ranges(asked), len(asked.slots)
+    rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in ranges)
+    more = slots - sum(last - first + 1 for first, last in ranges)
     return {
-        "case": clean(", ".join(found.cases), 48) or "no case named",
-        "who": "a person" if found.initiator == "person" else "the owner",
-        "received": time(found.received),
-        "rows": f"{counted(found.slots, 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
-        "receipts": counted(found.receipts, "receipt") if found.receipts else "no receipt",
-        "when": "answered here" if found.own else "earlier",
+        "case": clean(", ".join(asked.cases), 48) or "no case named",
+        "who": "a person" if asked.initiator is Initiator.PERSON else "the owner",
+        "received": time(asked.received),
+        "rows": f"{counted(slots, 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
+        "receipts": counted(len(asked.receipts), "receipt") if asked.receipts else "no receipt",
+        "when": "answered here" if own else "earlier",
     }
 
 
 def _expected(told: Certificate) -> list[Fact]:
     found = [
-        Fact("SHA-256 of envelope.json", "", told.envelope),
-        Fact("weights", "", told.subject.weights_digest),
+        Fact("SHA-256 of envelope.json", "", told.chain[-1].envelope.hex()),
+        Fact("weights", "", told.subject.digest.hex()),
+        Fact("data", "", told.commit.data.root.hex()),
+        Fact("recipe", "", told.run.recipe.hex()),
     ]
-    found += [Fact("data", "", told.data.root), Fact("recipe", "", told.recipe.digest)]
-    return found if told.log is None else [*found, Fact("log", "", told.log.root)]
+    return found if told.log is None else [*found, Fact("log", "", told.log.head.root.hex())]
 
 
 def _findings(told: Certificate) -> dict[str, Any]:
@@ -257,16 +254,16 @@ def _finding(found: Finding, longest: int) -> dict[str, str]:
     }
 
 
-def _chain(links: Sequence[LinkFacts]) -> list[dict[str, str]]:
+def _chain(links: Sequence[ChainRecord]) -> list[dict[str, str]]:
     """The commitment, then the last envelopes; what lies between is counted."""
-    found = [
-        {
-            "operation": item.operation + (f" ({words(item.algorithm or '')})" if item.operation == "unlearn" else ""),
-            "at": time(item.at) + (", afterwards" if item.afterwards else ""),
-            "digest": item.digest,
-        }
-        for item in links
-    ]
+    found: list[dict[str, str]] = []
+    for link in links:
+        record = link.statement.predicate
+        operation, at = record.operation.value, time(record.recorded_at)
+        if isinstance(record, RunRecord) and record.operation is Operation.UNLEARN:
+            operation += f" ({words(record.algorithm.name)})"
+        at += ", afterwards" if record.recorded_afterwards else ""
+        found.append({"operation": operation, "at": at, "digest": link.envelope.hex()})
     if len(found) <= MOST_LINKS:
         return found
     hidden = len(found) - MOST_LINKS + 1

@@ -7,18 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from expunge.core.clock import Time
 from expunge.core.wording import clean, counted
-from expunge.records.certificate import (
-    AlgorithmFacts,
-    Certificate,
-    CostFacts,
-    EnvironmentFacts,
-    ForgottenFacts,
-    LogFacts,
-    RandomnessFacts,
-    ReuseFacts,
-    ScheduleFacts,
-)
+from expunge.records.certificate import Certificate, Emptied, Logged, readable
+from expunge.records.record import Algorithm, Cost, Environment, RunRecord
 from expunge.report.numerals import listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
@@ -35,7 +27,7 @@ class Fact:
     digest: str = ""
 
 
-def owners(forgotten: ForgottenFacts) -> str:
+def owners(forgotten: Emptied) -> str:
     slots, own = forgotten.slots, forgotten.owner_initiated
     beside = f", and {counted(forgotten.beside, 'row')} of theirs that never trained" if forgotten.beside else ""
     steered = "" if own == 0 else ": somebody who picks whom to forget can steer a little"
@@ -44,31 +36,31 @@ def owners(forgotten: ForgottenFacts) -> str:
 
 
 def record_facts(told: Certificate) -> Iterator[Fact]:
-    yield Fact("Weights", "digest of the canonical weights", told.subject.weights_digest)
-    recorded = told.recorded
-    afterwards = f"; {recorded.afterwards}" if recorded.afterwards else ""
+    run, data = told.run, told.commit.data
+    yield Fact("Weights", "digest of the canonical weights", told.subject.digest.hex())
+    afterwards = f"; {told.afterwards}" if told.afterwards else ""
     if told.checked is not None:
         yield from (
             Fact("Signed by", f"{words(key.name)}, whose key on the list has the id", key.keyid)
             for key in told.checked.verdict.signers[:MOST_SIGNERS]
         )
-    yield Fact("Record", f"signed {time(recorded.at)} by the owner’s clock{afterwards}", told.envelope)
-    data = told.data
-    split = f"beside {data.calibration:,} for calibration and {data.holdout:,} held out"
-    yield Fact("Data", f"{counted(data.count, 'training row')} ({split}); {data.remark}", data.root)
-    yield Fact("Algorithm", _algorithm(told.algorithm, told.cost))
-    yield Fact("Recipe", _recipe(told.recipe.fields), told.recipe.digest)
-    yield Fact("Schedule", _schedule(told.schedule, told.reuse), told.schedule.root)
-    yield _beacon(told.randomness)
-    yield Fact("Environment", _environment(told.environment))
+    signed = f"signed {time(run.recorded_at)} by the owner’s clock{afterwards}"
+    yield Fact("Record", signed, told.chain[-1].envelope.hex())
+    split = f"beside {data.calibration.rows:,} for calibration and {data.holdout.rows:,} held out"
+    yield Fact("Data", f"{counted(data.count, 'training row')} ({split}); {told.leaves}", data.root.hex())
+    yield Fact("Algorithm", _algorithm(run.algorithm, run.cost))
+    yield Fact("Recipe", _recipe(told.recipe), run.recipe.hex())
+    yield Fact("Schedule", _schedule(run), run.schedule.root.hex())
+    yield _beacon(told)
+    yield Fact("Environment", _environment(run.environment))
     yield _log(told.log)
 
 
-def _algorithm(found: AlgorithmFacts, cost: CostFacts) -> str:
-    work = f"{shown(cost.example_steps, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
-    fields = clean(", ".join(f"{name} {_value(value)}" for name, value in found.fields.items()), LONGEST_LIST)
+def _algorithm(found: Algorithm, cost: Cost) -> str:
+    work = f"{shown(cost.thirds / 3, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
+    fields = clean(", ".join(f"{name} {_value(value)}" for name, value in readable(found.fields).items()), LONGEST_LIST)
     budget = "" if found.budget is None else f", allowed {found.budget:.3g} of the training’s work"
-    foreign = "" if found.foreign is None else "not built in: its source is the owner’s"
+    foreign = "" if found.source is None else "not built in: its source is the owner’s"
     parts = [f"{words(found.name)} of version {words(found.version)}", f"{work}{budget}", fields, foreign]
     return "; ".join(part for part in parts if part)
 
@@ -87,13 +79,13 @@ def _recipe(fields: Mapping[str, Any] | None) -> str:
     return clean("; ".join(parts), LONGEST_LIST)
 
 
-def _schedule(found: ScheduleFacts, reuse: Sequence[ReuseFacts]) -> str:
-    shards = found.shards
-    text = counted(found.steps, "step")
+def _schedule(run: RunRecord) -> str:
+    shards = run.schedule.shards
+    text = counted(sum(run.schedule.steps), "step")
     if shards > 1:
-        text += f" in {shards} shards, in {found.alive} of which somebody is left"
-    kept = [item for item in reuse if item.step > 0]
-    if not found.recorded:
+        text += f" in {shards} shards, in {len(run.alive)} of which somebody is left"
+    kept = [item for item in run.reuse if item.step > 0]
+    if run.checkpoints is None:
         return f"{text} of the training that it starts from; the method's own steps are not on record"
     if not kept:
         return f"{text}; no earlier state was used again"
@@ -104,26 +96,27 @@ def _schedule(found: ScheduleFacts, reuse: Sequence[ReuseFacts]) -> str:
     return f"{text}; earlier states used again up to step {first.step:,} of shard {first.shard} ({where}){more}"
 
 
-def _beacon(found: RandomnessFacts) -> Fact:
-    if found.zero:
-        return Fact("Beacon", str(found.remark))
+def _beacon(told: Certificate) -> Fact:
+    found = told.run.randomness.beacon
+    if told.grindable is not None:
+        return Fact("Beacon", told.grindable)
     at = "" if found.round is None else f", round {found.round:,}"
     public = "" if found.not_before is None else f", public since {time(found.not_before)}"
-    return Fact("Beacon", f"{words(found.source)}{at}{public}", found.value)
+    return Fact("Beacon", f"{words(found.source)}{at}{public}", found.value.hex())
 
 
-def _environment(found: EnvironmentFacts) -> str:
-    told = "; ".join(f"{name} {_value(value)}" for name, value in found.fingerprint.items())
+def _environment(found: Environment) -> str:
+    told = "; ".join(f"{name} {_value(value)}" for name, value in readable(found.fingerprint).items())
     why = "" if found.not_exact is None else f" (not exact: {clean(found.not_exact, 160)})"
-    return f"profile {found.profile}{why}. {clean(told, LONGEST_LIST)}"
+    return f"profile {found.profile.value}{why}. {clean(told, LONGEST_LIST)}"
 
 
-def _log(found: LogFacts | None) -> Fact:
+def _log(found: Logged | None) -> Fact:
     if found is None:
         return Fact("Log", "the bundle holds no checkpoint of a log")
     seen = f"; witnessed by {clean(listed(list(found.witnesses[:4])), LONGEST_WORDS)}" if found.witnesses else ""
     remark = f"; {found.remark}" if found.remark else ""
-    return Fact("Log", f"{words(found.origin)}, {found.size:,} entries{seen}{remark}", found.root)
+    return Fact("Log", f"{words(found.head.origin)}, {found.head.size:,} entries{seen}{remark}", found.head.root.hex())
 
 
 def _value(value: Any) -> str:
@@ -141,9 +134,9 @@ def _value(value: Any) -> str:
 
 def erasure(told: Certificate) -> Iterator[str]:
     """What is said of old states; that nothing is said is said as well."""
-    retired = told.retired
+    retired = told.run.retired
     if retired:
-        named = [words(item.what, 60) + (f" ({item.digest[:12]}…)" if item.digest else "") for item in retired]
+        named = [words(item.what, 60) + (f" ({item.digest.hex()[:12]}…)" if item.digest else "") for item in retired]
         more = more_than(named, MOST_RETIRED, "thing")
         shown_names = "; ".join(named[:MOST_RETIRED]) + (f"; {more}" if more else "")
         held = f"{counted(len(retired), 'thing')} that held forgotten rows"
@@ -156,9 +149,9 @@ def words(text: str, longest: int = LONGEST_WORDS) -> str:
     return clean(text, longest)
 
 
-def time(text: str | None) -> str:
+def time(told: Time | str | None) -> str:
     """``2026-01-31T12:00:00Z`` as people read it."""
-    return "" if text is None else text.replace("T", " ").removesuffix("Z").removesuffix(":00") + " UTC"
+    return "" if told is None else str(told).replace("T", " ").removesuffix("Z").removesuffix(":00") + " UTC"
 
 
 def more_than(items: Sequence[Any], most: int, noun: str) -> str:

@@ -195,10 +195,10 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
         else:
             cells.append(_figure(probe.unlearned, notes))
     verdict = _verdict(evaluation.verdict, notes) if evaluation is not None else _dash(NOT_EVALUATED, notes)
-    return Row("run", section.labels[at], (), _guarantee(section, run), tuple(cells), verdict, at + 1)
+    return Row("run", section.labels[at], (), _earned(section, run), tuple(cells), verdict, at + 1)
 
 
-def _guarantee(section: Section, run: Facts) -> Cell:
+def _earned(section: Section, run: Facts) -> Cell:
     same = replayed(section, run)
     replay = {True: "same weights as retrained", False: "weights differ from retrained", None: run.earned.detail}
     return Cell(run.earned.word, replay[same], tone="bad" if same is False else "")

@@ -88,7 +88,7 @@ class Size:
 
     name: str
     width: int
-    height: int
+    height: float
     room: tuple[float, float, float, float]
 
     @property
@@ -103,7 +103,7 @@ class Chart:
 
     name: str
     width: int
-    height: int
+    height: float
     plot: Box
     across_ticks: tuple[tuple[float, str], ...] = ()
     up_ticks: tuple[tuple[float, str], ...] = ()

@@ -53,7 +53,7 @@ def pseudo_sets(
     if kind is not Kind.CLASS and size is None:
         raise InvalidArgument(f"kind {kind.value!r} needs a size: a share such as 10%, or a number of rows")
     wanted = 0 if kind is Kind.CLASS or size is None else _rows(size, len(there))
-    stream = Stream(sha256(b"expunge/rehearsal/1", u64(seed)), f"rehearsal/{kind.value}")
+    stream = rehearsal_stream(seed, kind.value)
     drawn = {Kind.RANDOM: _random, Kind.CLASS: _classes, Kind.SUBJECT: _people}[kind](
         train, there, free, wanted, stream
     )
@@ -78,9 +78,14 @@ def find_kind(kind: Kind | str) -> Kind:
 def twin_seeds(seed: int, training_seed: int) -> tuple[int, int]:
     """Training seeds of the two twins: neither that of the run, nor small, as those of references mostly are."""
     check_seed(seed)
-    words = Stream(sha256(b"expunge/rehearsal/1", u64(seed)), "rehearsal/twin-seeds").words(3)
+    words = rehearsal_stream(seed, "twin-seeds").words(3)
     first, second = [int(word >> np.uint64(11)) for word in words if int(word >> np.uint64(11)) != training_seed][:2]
     return first, second
+
+
+def rehearsal_stream(seed: int, purpose: str) -> Stream:
+    """What a rehearsal draws for a purpose."""
+    return Stream(sha256(b"expunge/rehearsal/1", u64(seed)), f"rehearsal/{purpose}")
 
 
 def check_seed(seed: int) -> None:

@@ -16,8 +16,7 @@ import numpy as np
 from torch import nn
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError, UnsupportedYet
-from expunge.core.hashing import sha256, u64
-from expunge.core.streams import Stream, stable_order
+from expunge.core.streams import stable_order
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
@@ -25,7 +24,7 @@ from expunge.data.splits import Split
 from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
 from expunge.records.tuning import Attempt, Described, Rehearsed, Score, TwinRead, attempted
-from expunge.study.pseudo_sets import Kind, pseudo_sets
+from expunge.study.pseudo_sets import Kind, pseudo_sets, rehearsal_stream
 from expunge.study.score import Mode, Part, Stage
 from expunge.train.answers import signals
 from expunge.train.examples import Examples
@@ -244,7 +243,7 @@ def _rehearsal(
     played = np.concatenate([forget.slots for forget, _ in acts.values()])
     staying = np.setdiff1d(everybody, np.union1d(played, emptied))
     wanted = max(SMALLEST_SAMPLE, len(acts[Stage.CHOICE][0]))
-    keys = Stream(sha256(b"expunge/rehearsal/1", u64(seed)), "rehearsal/sample").words(len(rows[Split.TRAIN]))
+    keys = rehearsal_stream(seed, "sample").words(len(rows[Split.TRAIN]))
     bare = Rehearsal(
         parent=parent,
         forget={stage: forget for stage, (forget, _) in acts.items()},

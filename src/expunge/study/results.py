@@ -208,7 +208,7 @@ class Gathered:
             label=label,
             summary=(method.__doc__ or "").strip().splitlines()[0],
             citation=method.citation,
-            guarantee=_guarantee(done),
+            guarantee=_lowest(done),
             needs=tuple(sorted(need.value for need in method.needs)),
             seen=tuple(dict.fromkeys(name for run in runs for name in run.forgetting.seen)),
             fields=used.told.fields,
@@ -353,7 +353,7 @@ def _training(run: Run) -> float:
     return math.nan if run.told.training_example_steps is None else run.told.training_example_steps
 
 
-def _guarantee(done: Sequence[Evaluated]) -> str | None:
+def _lowest(done: Sequence[Evaluated]) -> str | None:
     """The lowest that any seed earned."""
     earned = [evaluation.guarantee for _, evaluation in done]
     if not earned:

@@ -27,7 +27,9 @@ from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
+from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
+from expunge.records.documents import TRACE
 from expunge.records.forget_file import ForgetFile
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
@@ -128,7 +130,7 @@ class Run:
         """What was recorded of every step; a run of an older version has losses or nothing."""
         named = self.told.trace
         if named is None:
-            return Trace.LOSSES if (self.path / "trace").is_dir() else Trace.OFF
+            return Trace.LOSSES if (self.path / TRACE).is_dir() else Trace.OFF
         return choice(Trace, named, f"{self.path / 'run.json'}: trace")
 
     @cached_property
@@ -244,7 +246,7 @@ class Run:
     @property
     def retired(self) -> bool:
         """Whether its weights were destroyed, because they held rows that were forgotten since."""
-        return (self.path / "retired.json").is_file() and not (self.path / "model.safetensors").is_file()
+        return (self.path / RetiredFile.NAME).is_file() and not (self.path / "model.safetensors").is_file()
 
     @property
     def model_file(self) -> Path:

@@ -14,6 +14,7 @@ from expunge.core.errors import Diverged, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import sha256, text_bytes, u32, u64
 from expunge.records.states import MODEL_PREFIX
+from expunge.records.tensors import TENSORS_TAG
 
 Tensors = dict[str, torch.Tensor]
 
@@ -78,7 +79,7 @@ def copied(tensors: Mapping[str, torch.Tensor]) -> Tensors:
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> bytes:
     """SHA-256 over (name, dtype, shape, bytes), sorted by name."""
-    parts: list[bytes | memoryview] = [b"expunge/tensors/1", u32(len(tensors))]
+    parts: list[bytes | memoryview] = [TENSORS_TAG, u32(len(tensors))]
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
         parts.append(text_bytes(name) + text_bytes(str(value.dtype).removeprefix("torch.")))

@@ -19,6 +19,7 @@ import torch
 from expunge.core.errors import RunError
 from expunge.core.files import append_bytes, write_bytes
 from expunge.core.hashing import sha256
+from expunge.records.documents import TRACE
 from expunge.records.trace_file import EPOCH_BYTES, NOTHING, TraceMode, step_record, step_records
 from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Plan, Role, Step
@@ -41,12 +42,12 @@ class Trace(Enum):
 
 def steps_path(folder: Path, shard: int) -> Path:
     """Where a shard's step records lie."""
-    return folder / "trace" / f"shard-{shard}.bin"
+    return folder / TRACE / f"shard-{shard}.bin"
 
 
 def epochs_path(folder: Path, shard: int) -> Path:
     """Where a shard's epoch records lie."""
-    return folder / "trace" / f"epochs-{shard}.bin"
+    return folder / TRACE / f"epochs-{shard}.bin"
 
 
 def losses_digest(losses: torch.Tensor | None) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from expunge.core.errors import RecordError
-from expunge.records.bundle import MODEL
+from expunge.records.bundle import MODEL, RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, holds, not_checked, refused_finding, undecided
@@ -33,7 +33,6 @@ from expunge.verify.levels.executed import (
     traced,
 )
 from expunge.verify.levels.form import (
-    RECIPE,
     check_files,
     check_model_file,
     check_recipe_file,

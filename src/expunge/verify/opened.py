@@ -7,7 +7,7 @@ those that it needs have shown.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from expunge.core.merkle import DIGEST_BYTES
+from expunge.core.values import Progress
 from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, ENVELOPE, LEAF_BYTES, UNITS, Bundle
+from expunge.records.bundle import ASSIGNMENT, COMMIT, ENVELOPE, UNITS, Bundle
 from expunge.records.catalogue import Execution
-from expunge.records.draft import COMMIT
 from expunge.records.keys import TrustedKey
+from expunge.records.limits import SEGMENTS
 from expunge.records.note import SignedCheckpoint
 from expunge.records.record import Commit, RunRecord
 from expunge.records.statement import Statement
@@ -33,9 +35,6 @@ from expunge.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from expunge.verify.levels.steps import Scan
-
-SEGMENTS = 40  # drawn at V2 beside those that are always replayed
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +191,7 @@ class OpenedRecord:
         leaves: list[tuple[bytes, ...]] = []
         for split in SPLITS:
             content = self.bundle.read(LEAVES[split])
-            leaves.append(tuple(content[at : at + LEAF_BYTES] for at in range(0, len(content), LEAF_BYTES)))
+            leaves.append(tuple(content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)))
         assignment = np.frombuffer(self.bundle.read(ASSIGNMENT), dtype=np.uint8)
         return Commitment(assignment, tuple(leaves))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from expunge.core.wording import counted
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
 from expunge.records.limits import Code
-from expunge.records.record import Guarantee, GuaranteeKind, Initiator, Request
+from expunge.records.record import Initiator, Request
 from expunge.records.verdict import Finding, Level, Outcome, Status, Verdict
 from expunge.verify.wording import level_says
 
@@ -44,7 +44,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         yield from (f"signed by: {key.name}, key {key.keyid[:16]}" for key in verdict.signers)
         yield from (f"asked: {_request(request)}" for request in record.requests)
         standing = "claimed by a refused record" if refused else verdict.standing.value
-        yield f"guarantee: {_guarantee(record.guarantee)}, {standing}"
+        yield f"guarantee: {record.guarantee}, {standing}"
         yield from (f"  {claim}  {CLAIMS[claim]}" for claim in record.claim if claim in CLAIMS)
     if verdict.remarks:
         yield "to be kept in mind:"
@@ -91,9 +91,3 @@ def _answer(verdict: Verdict) -> Iterator[str]:
     if reached is not None and verdict.status is not Status.REFUSED:
         model = "no-model" not in {remark.word for remark in verdict.remarks}
         yield level_says(reached, verdict.record, model=model)
-
-
-def _guarantee(guarantee: Guarantee) -> str:
-    if guarantee.kind is GuaranteeKind.CERTIFIED and guarantee.epsilon is not None and guarantee.delta is not None:
-        return f"certified (ε = {guarantee.epsilon:g}, δ = {guarantee.delta:g})"
-    return guarantee.kind.value

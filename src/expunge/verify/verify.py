@@ -13,11 +13,11 @@ from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.records.bundle import ENVELOPE, open_bundle
 from expunge.records.keys import Role, TrustedKey, load_trusted
-from expunge.records.limits import LIMITS, Code, Limits
+from expunge.records.limits import LIMITS, SEGMENTS, Code, Limits
 from expunge.records.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
 from expunge.verify import checks
 from expunge.verify.levels.remarks import remarks_of
-from expunge.verify.opened import SEGMENTS, OpenedRecord, Supplied
+from expunge.verify.opened import OpenedRecord, Supplied
 from expunge.verify.outcomes import without_code
 
 

@@ -24,7 +24,6 @@ from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle
-from expunge.records.form import to_plain
 from expunge.records.keys import load_trusted, signing_key
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, Status
@@ -77,7 +76,7 @@ def test_the_record_is_refused_for_what_is_false_in_it_and_for_nothing_else(
     below = verify(found.record.bundle, keys=found.record.trusted, level=Level(level - 1))
     assert below.status is Status.ACCEPTED
     assert found.answers.refused
-    assert to_plain(told_forging(found))["answers"]["verify"][-1] == {
+    assert told_forging(found)["answers"]["verify"][-1] == {
         "level": level.name,
         "status": "refused",
         "codes": [code.value],
@@ -135,7 +134,7 @@ def test_nothing_is_kept_unless_it_was_asked_for(plain: Trained, pictures: Datas
     assert found.record is None
     assert found.answers is not None
     assert found.answers.refused
-    assert (to_plain(told_forging(found))["bundle"], to_plain(told_forging(found))["trusted"]) == (None, None)
+    assert (told_forging(found)["bundle"], told_forging(found)["trusted"]) == (None, None)
 
 
 def test_every_step_that_held_the_target_is_forged_or_as_many_as_were_asked_for(
@@ -150,7 +149,7 @@ def test_every_step_that_held_the_target_is_forged_or_as_many_as_were_asked_for(
     for step in forgery.steps:
         assert np.array_equal(step.batch, schedule.chairs(0, step.index))
         assert step.forged.slots is not None
-        assert list(told_step(step).came_in) == np.setdiff1d(step.forged.slots, step.batch).tolist()
+        assert list(told_step(step)["came_in"]) == np.setdiff1d(step.forged.slots, step.batch).tolist()
     fewer = attempt(plain, pictures, "nearest", target=target, steps=1)
     assert (fewer.forgery.touched, len(fewer.forgery.steps)) == (2, 1)
     assert fewer.answers is not None
@@ -265,7 +264,7 @@ def test_where_nothing_can_be_forged_there_is_nothing_to_ask(plain: Trained, pic
     assert (found.record, found.answers) == (None, None)
     assert not (tmp_path / "forged").exists()
     assert "nothing was forged" in "\n".join(forging_lines(found))
-    assert to_plain(told_forging(found))["l2"] is None
+    assert told_forging(found)["l2"] is None
 
 
 # What is told.
@@ -273,7 +272,7 @@ def test_where_nothing_can_be_forged_there_is_nothing_to_ask(plain: Trained, pic
 
 def test_figures_are_those_of_the_steps(plain: Trained, pictures: Dataset) -> None:
     found = attempt(plain, pictures, "swap")
-    forgery, told = found.forgery, to_plain(told_forging(found))
+    forgery, told = found.forgery, told_forging(found)
     l2 = [step.apart.l2 for step in forgery.steps if step.apart is not None]
     assert told["l2"] == {"median": pytest.approx(np.median(l2)), "least": min(l2), "most": max(l2)}
     noise = [max(kind.l2 for kind in step.noise.kinds.values()) for step in forgery.steps]
@@ -378,7 +377,7 @@ def test_made_up_trainings_are_believed_as_published_and_refused_by_us(name: str
     lines = "\n".join(spoofing_lines(found))
     assert "Proof-of-Learning as published: accepted" in lines
     assert f"refused ({last.codes[0].value})" in lines
-    assert to_plain(told_spoofing(found))["bundle"] == str(tmp_path / "made" / "bundle")
+    assert told_spoofing(found)["bundle"] == str(tmp_path / "made" / "bundle")
 
 
 def test_a_forgery_that_was_cut_short_leaves_nothing_behind(

@@ -28,7 +28,6 @@ from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
 from expunge.records.bundle import open_bundle
-from expunge.records.form import to_plain
 from expunge.records.keys import load_trusted
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, Status
@@ -350,7 +349,7 @@ def test_states_lie_where_a_training_leaves_its_checkpoints(
 
 def test_the_answer_says_what_was_spent_and_what_is_expected(recorded: dict[str, Spoof]) -> None:
     for name, found in recorded.items():
-        shown = to_plain(told_spoofing(Spoofing(spoof=found, verdicts=(), kept=True)))
+        shown = told_spoofing(Spoofing(spoof=found, verdicts=(), kept=True))
         assert shown["spoof"] == name
         assert shown["published"]["accepted"] is True
         assert shown["expected"] == {"code": REFUSED_BY[name][0].value, "level": REFUSED_BY[name][1].name}

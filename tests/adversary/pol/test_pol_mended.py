@@ -27,7 +27,6 @@ from expunge.data.salts import destroy_salts
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
-from expunge.records.form import to_plain
 from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.train.state import full_state
 from expunge.train.training import train
@@ -266,7 +265,7 @@ def test_the_published_verifier_leaves_with_0_whatever_it_found(proven: dict[str
     assert (verdict.accepted, verdict.exit_status) == (False, 0)
     assert len(verdict.reasons) == 1
     assert fixed(slower, found.rows).exit_status == 1
-    shown = to_plain(told_proof(verdict))
+    shown = told_proof(verdict)
     assert (shown["accepted"], shown["exit_status"], shown["mode"]) == (False, 0, "as_published")
     assert shown["largest_distance"] == max(apart for _, _, apart in shown["segments"])
 

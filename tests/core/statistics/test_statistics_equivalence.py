@@ -9,10 +9,17 @@ import pytest
 from scipy import stats
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.statistics.equivalence import compare, decide
+from expunge.core.statistics.equivalence import compare
 from expunge.core.statistics.proportions import proportion
 from expunge.core.statistics.tolerances import Quantity, Scope
 from expunge.core.values import Direction, Measurement, Refuted, Supported, Undecided
+
+
+def decide(*given, **named):
+    """The verdict of ``compare``."""
+    found = compare(*given, **named)
+    return found if isinstance(found, Undecided) else found.verdict()
+
 
 DRAWS = 30_000
 

@@ -1,12 +1,12 @@
-"""Bootstrap and permutation against enumeration and SciPy: fixed draws, no order, no normality."""
+"""The bootstrap against enumeration and SciPy: fixed draws, no order, no normality."""
 
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from expunge.core.statistics.resampling import bootstrap_interval, permutation_p
+from expunge.core.statistics.resampling import bootstrap_interval
 from expunge.core.values import Measurement, Undecided
 
 
@@ -54,42 +54,4 @@ def test_missing_evidence_is_undecided(values, words):
     answer = bootstrap_interval(values)
     assert isinstance(answer, Undecided)
     assert words in answer.reason
-
-
-def test_permutation_is_the_enumeration_of_all_splits():
-    a, b = np.array([0.3, 0.9, 1.4, 1.4]), np.array([0.1, 0.2, 0.9, 0.4, 0.6])
-    pool, seen, extreme, total = np.concatenate([a, b]), abs(a.mean() - b.mean()), 0, 0
-    for chosen in combinations(range(9), 4):
-        rest = [index for index in range(9) if index not in chosen]
-        extreme += abs(pool[list(chosen)].mean() - pool[rest].mean()) >= seen - 1e-12
-        total += 1
-    assert permutation_p(a, b) == extreme / total
-
-
-def test_permutation_counts_ties_that_rounding_would_part():
-    generator = np.random.default_rng(5)
-    for _ in range(40):
-        a, b = generator.integers(0, 6, 5), generator.integers(0, 6, 6)
-        assert permutation_p(0.1 * a, 0.1 * b) == permutation_p(a, b)
-
-
-def test_permutation_with_many_runs_is_drawn_and_near_the_t_test():
-    generator = np.random.default_rng(3)
-    a, b = generator.normal(0.6, 1, 30), generator.normal(0.0, 1, 30)
-    p = permutation_p(a, b)
-    assert p == pytest.approx(stats.ttest_ind(a, b).pvalue, rel=0.2)
-    assert p == permutation_p(a[::-1], b) == pytest.approx(permutation_p(b, a), rel=0.2)
-    assert permutation_p(a + 100.0, b) == 1 / 10_000
-
-
-def test_permutation_has_its_size_without_normality():
-    rows = np.random.default_rng(4).exponential(size=(800, 12))
-    assert np.mean([permutation_p(row[:6], row[6:]) <= 0.05 for row in rows]) <= 0.07
-
-
-def test_permutation_extremes():
-    assert permutation_p([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]) == 2 / 70
-    assert permutation_p([1.0, 1.0], [1.0, 1.0]) == 1.0
-    assert permutation_p([1.0], [1.0, 2.0]) == Undecided("needs 2 runs, has 1")
-    assert "not finite" in permutation_p([1.0, 2.0], [np.inf, 1.0]).reason
     assert isinstance(bootstrap_interval([1.0, 2.0]), Measurement)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.logged import sign_and_log
 from tests.verify.departures import OTHER, base
 from tests.verify.lineages import ORIGIN, OWNER
 from tests.verify.records import approximated, bundle, codes, forgot, refusals, trained, with_log
 
 from expunge.core.hashing import sha256
-from expunge.records.draft import sign_and_log
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.log import writing
 from expunge.records.statement import Statement, write_statement

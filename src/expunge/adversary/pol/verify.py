@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -83,7 +82,7 @@ def verify_proof(
     recipe, published = proof.recipe, mode is Mode.AS_PUBLISHED
     p_values: dict[str, float] | None = None
     if published:
-        randomness, plan, settings = None, proof.plan, _settings(proof)
+        randomness, plan, settings = None, proof.plan, settings_of(proof)
         p_values = init_p_values(recipe, proof.trajectory.states[0].tensors())
         findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
         absent = _absent(proof.parts, data)
@@ -107,7 +106,7 @@ def verify_proof(
     runner = replayer(recipe, Examples(recipe, data, find_device(device)), settings)
     found: list[SegmentReplay] = []
     for turn, number in enumerate(chosen):
-        found.append(_replayed(proof, number, runner, plan, distance, published=published))
+        found.append(replayed(proof, number, runner, plan, distance, published=published))
         if progress is not None:
             progress(turn + 1, len(chosen))
     if whole:
@@ -127,21 +126,7 @@ def verify_proof(
     )
 
 
-def segments_with(proof: Proof, steps: Iterable[int]) -> list[int]:
-    """Numbers of the segments that these steps lie in."""
-    starts = [start for start, _ in proof.trajectory.segments]
-    return sorted({bisect_right(starts, step) - 1 for step in steps})
-
-
-def replay_stated(
-    proof: Proof, data: Dataset, numbers: Iterable[int], *, distance: Distance = Distance.L2, device: str = "cpu"
-) -> tuple[SegmentReplay, ...]:
-    """Some segments carried out again as they are stated: what the published verifier would see of them."""
-    runner = replayer(proof.recipe, Examples(proof.recipe, data, find_device(device)), _settings(proof))
-    return tuple(_replayed(proof, number, runner, proof.plan, distance, published=True) for number in numbers)
-
-
-def _settings(proof: Proof) -> Optimiser:
+def settings_of(proof: Proof) -> Optimiser:
     """What the prover's optimiser state says; which optimiser it is, the verifier knows himself."""
     return replace(proof.optimiser, name=proof.recipe.optimiser.name)
 
@@ -166,7 +151,7 @@ def _chosen(proof: Proof, count: int, randomness: bytes) -> Iterator[int]:
     yield from (int(number) for number in shuffled[:count])
 
 
-def _replayed(
+def replayed(
     proof: Proof, number: int, runner: StepRunner, plan: Plan, distance: Distance, *, published: bool
 ) -> SegmentReplay:
     """One segment carried out again by ``plan``; where that ends in no numbers, it is infinitely far off."""

@@ -22,13 +22,13 @@ from expunge.attest.kept import CHECKPOINT, place_of
 from expunge.attest.trajectory import trajectory_of
 from expunge.core.clock import Time
 from expunge.core.hashing import parse_json, sha256
+from expunge.core.values import Progress
 from expunge.records.bundle import MODEL, TRACE
 from expunge.records.canonical import read_base64
 from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
 from expunge.records.record import Reuse, RunRecord, State, states_root
 from expunge.records.statement import Statement, read_statement
-from expunge.train.loop import Progress
 from expunge.train.run import Run
 from expunge.train.state import Tensors, tensors_digest
 

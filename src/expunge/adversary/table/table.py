@@ -128,12 +128,3 @@ FIXTURES: tuple[Fixture, ...] = (
     _row("30", "tombstone that nobody asked for", Code.TOMBSTONE_UNREQUESTED, V1, decoy),
     _row("31", "statistics fitted on data, called constant", Code.PREPROCESSING_FITTED, V2, fitted_scale),
 )
-
-
-def fixtures_table() -> str:
-    """The table as Markdown, for the documentation: number, attack, lowest level that refuses it, and code."""
-    lines = ["| no. | what the attacker does | level | code |", "|---|---|---|---|"]
-    for fixture in FIXTURES:
-        codes = ", ".join(f"`{code.value}`" for code in (fixture.code, *fixture.also))
-        lines.append(f"| {fixture.number} | {fixture.title} | {fixture.level.name} | {codes} |")
-    return "\n".join(lines) + "\n"

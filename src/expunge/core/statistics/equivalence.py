@@ -1,9 +1,8 @@
 """Does an unlearned model behave like retrained ones? Two one-sided tests, margins from the references.
 
-Schuirmann (1987) for two one-sided tests, Welch (1947) for unequal variances. Let D = unlearned −
-mean(references). ``Supported`` if the 90 % interval of D lies inside (−δ_in, δ_in); ``Refuted`` if its 95 %
-interval lies wholly outside [−δ_out, δ_out]; else ``Undecided`` with what would decide it. Normality of runs
-is assumed; print ``resampling.permutation_p`` beside from 8 runs on.
+Schuirmann (1987) for two one-sided tests, Welch (1947) for unequal variances. Let D = unlearned − mean(references).
+``Supported`` if the 90 % interval of D lies inside (−δ_in, δ_in); ``Refuted`` if its 95 % interval lies wholly outside
+[−δ_out, δ_out]; else ``Undecided`` with what would decide it. Normality of runs is assumed.
 """
 
 from __future__ import annotations
@@ -18,25 +17,10 @@ from expunge.core.statistics.arrays import Array, as_vector
 from expunge.core.statistics.comparison import Comparison
 from expunge.core.statistics.means import Estimate, missing_runs, paired, spread, welch
 from expunge.core.statistics.tolerances import TOLERANCES, Quantity, Scope
-from expunge.core.values import Measurement, Undecided, Verdict
+from expunge.core.values import Measurement, Undecided
 
 MINIMUM = 5
 """Fewest references, and fewest runs of a method, for a verdict."""
-
-
-def decide(
-    unlearned: npt.ArrayLike,
-    references: npt.ArrayLike,
-    quantity: Quantity,
-    scope: Scope,
-    *,
-    pairs: bool = False,
-    examples: Measurement | None = None,
-    unit: float | None = None,
-) -> Verdict:
-    """The verdict of ``compare``."""
-    comparison = compare(unlearned, references, quantity, scope, pairs=pairs, examples=examples, unit=unit)
-    return comparison if isinstance(comparison, Undecided) else comparison.verdict()
 
 
 def compare(

@@ -90,17 +90,6 @@ def mean_interval(
     return _measured(estimate, runs.size, level, scale, direction)
 
 
-def welch_interval(
-    first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95, *, scale: str = "fraction"
-) -> Measurement | Undecided:
-    """mean(first) − mean(second) over independent runs; ``n`` counts the runs of both sides."""
-    a, b = as_vector(first, "first"), as_vector(second, "second")
-    reason = missing_runs(a) or missing_runs(b)
-    if reason is not None:
-        return Undecided(reason)
-    return _measured(welch(a, b), a.size + b.size, level, scale)
-
-
 def paired_interval(
     first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95, *, scale: str = "fraction"
 ) -> Measurement | Undecided:

@@ -7,9 +7,8 @@ from typing import cast
 
 from expunge.core.errors import RecordError
 from expunge.core.wording import counted
-from expunge.records.bundle import ENVELOPE
+from expunge.records.bundle import COMMIT, ENVELOPE
 from expunge.records.catalogue import EXACT_FIELDS
-from expunge.records.draft import COMMIT
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Operation, RunRecord
 from expunge.records.statement import Statement

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from expunge.core.wording import counted
-from expunge.records.bundle import ENVELOPE, MODEL, Kind, kind_of
+from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, RECIPE, Kind, kind_of
 from expunge.records.canonical import json_values
-from expunge.records.draft import COMMIT
 from expunge.records.envelope import open_envelope
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit
@@ -17,7 +16,6 @@ from expunge.verify.levels.figures import check_figures
 from expunge.verify.opened import Envelope, OpenedRecord
 
 PARENTS = "parents/"
-RECIPE = "recipe.json"
 LONGEST = 20  # letters of an envelope's file name in a finding; those of parents are digests
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from expunge.core.beacon import Beacon as Described
 from expunge.core.errors import InvalidArgument, RecordError
-from expunge.core.streams import ZERO_BEACON, lineage_seed, unlearning_digest
+from expunge.core.streams import DERIVATION, ZERO_BEACON, lineage_seed, unlearning_digest
+from expunge.records.bundle import RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
-from expunge.records.record import DERIVATION, Beacon, RunRecord, preprocessing_digest
+from expunge.records.record import Beacon, RunRecord, preprocessing_digest
 from expunge.schedule.recipe import Calendar, Optimiser
 from expunge.verify.levels.chain import links
-from expunge.verify.levels.form import RECIPE
 from expunge.verify.opened import LoggedAt, OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
 

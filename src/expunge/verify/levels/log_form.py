@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from expunge.core.errors import RecordError, RunError
 from expunge.core.wording import counted
+from expunge.records.bundle import HEAD
 from expunge.records.limits import Code, refused
 from expunge.records.log import ConsistencyProof, check_grown, check_included, read_consistency, read_inclusion
 from expunge.records.note import SignedCheckpoint, open_checkpoint
 from expunge.verify.opened import LoggedAt, OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing, NotChecked
 
-HEAD = "log/checkpoint"
-EARLIER = "log/checkpoint-"
+EARLIER = f"{HEAD}-"
 INCLUSION = "log/inclusion-"
 CONSISTENCY = "log/consistency-"
 

@@ -7,9 +7,8 @@ import numpy as np
 from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
-from expunge.records.bundle import ENVELOPE, MODEL, UNITS
+from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, UNIT_BYTES, UNITS
 from expunge.records.catalogue import Execution
-from expunge.records.draft import COMMIT
 from expunge.records.record import Commit, Initiator, ProfileName, RunRecord, Salts
 from expunge.records.verdict import Remark
 from expunge.verify.opened import OpenedRecord
@@ -38,7 +37,6 @@ def remarks_of(opened: OpenedRecord) -> tuple[Remark, ...]:
     return tuple(found)
 
 
-UNIT_BYTES = 8
 MOST_UNITS = 1000  # whose rows are counted one unit after the other
 BEACON_FROM_OUTSIDE = (
     "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "

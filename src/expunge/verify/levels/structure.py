@@ -9,11 +9,11 @@ import numpy as np
 
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.hashing import sha256
-from expunge.core.merkle import GrowingTree
+from expunge.core.merkle import DIGEST_BYTES, GrowingTree
 from expunge.core.wording import counted
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, LEAF_BYTES, UNITS, Bundle
+from expunge.records.bundle import ASSIGNMENT, UNIT_BYTES, UNITS, Bundle
 from expunge.records.limits import MEBIBYTE, Code, refused
 from expunge.records.record import LEAF_FORMAT
 from expunge.schedule.recipe import Placement, Recipe
@@ -22,8 +22,6 @@ from expunge.schedule.seats import seats_of_steps
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
-
-UNIT_BYTES = 8
 
 
 def check_rows(opened: OpenedRecord) -> str:
@@ -70,13 +68,13 @@ def check_leaves(opened: OpenedRecord, split: Split) -> str:
     }[split]
     name = LEAVES[split]
     size = _size(opened.bundle, name, "the root that was committed cannot be computed again")
-    if size != count * LEAF_BYTES:
-        raise _changed(f"{name} has {size:,} bytes, {count:,} leaves of {LEAF_BYTES} were committed")
+    if size != count * DIGEST_BYTES:
+        raise _changed(f"{name} has {size:,} bytes, {count:,} leaves of {DIGEST_BYTES} were committed")
     tree = GrowingTree()
     with opened.bundle.stream(name) as stream:
         while piece := stream.read(MEBIBYTE):
-            for at in range(0, len(piece), LEAF_BYTES):
-                tree.add(piece[at : at + LEAF_BYTES])
+            for at in range(0, len(piece), DIGEST_BYTES):
+                tree.add(piece[at : at + DIGEST_BYTES])
     if tree.root != root:
         raise _changed(f"{name} has the root {tree.root.hex()[:16]}…, committed was {root.hex()[:16]}…")
     return f"root of {count:,} leaves computed again"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from expunge.adversary.forging.bound import (
+from studies.forging_bound import (
     chance_beyond,
     chance_of_none,
     covariance_trace,
     expected_rms,
     expected_square,
 )
+
 from expunge.core.errors import InvalidArgument
 
 DRAWS = 40_000

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from studies.medians import median_interval
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.statistics.medians import median_interval
 from expunge.core.values import Measurement, Undecided
 
 
