@@ -29,7 +29,7 @@ from expunge.attest.attest import attest
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
-from expunge.records.keys import Role, keygen
+from expunge.records.keys import KeyRole, keygen
 from expunge.records.verdict import Level, Status, Verdict
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Optimiser, OptimiserName, Placement
@@ -194,7 +194,7 @@ class _Office:
     def __init__(self, folder: Path) -> None:
         self._key = keygen(folder / "keys", ORIGIN)
         self._log = folder / "log"
-        self._trusted = (self._key.trusted(ORIGIN, Role.OWNER), self._key.trusted(ORIGIN, Role.LOG))
+        self._trusted = (self._key.trusted(ORIGIN, KeyRole.OWNER), self._key.trusted(ORIGIN, KeyRole.LOG))
 
     def verified(self, run: Run, bundle: Path, level: Level) -> Verdict:
         attest(run, key=self._key, out=bundle, log=self._log, origin=ORIGIN, checkpoints=level is not Level.V4)

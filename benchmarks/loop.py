@@ -21,7 +21,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import Classification
 from expunge.train.examples import Examples
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.loop import Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import training_objective
@@ -118,7 +118,7 @@ def recording_against_none(name: str, pairs: int, trace: Trace) -> dict[str, obj
         shutil.rmtree(folder, ignore_errors=True)
         total = work.plan.total
         traced = None if trace is Trace.OFF else ShardTrace(folder, work.schedule, work.plan, trace)
-        return FolderRecorder(folder, shard=0, total=total, log=Log(folder / "log.jsonl"), trace=traced)
+        return FolderRecorder(folder, shard=0, total=total, log=RunLog(folder / "log.jsonl"), trace=traced)
 
     def recorded() -> Recorder:
         made = recorder()

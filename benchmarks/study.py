@@ -34,7 +34,7 @@ from expunge.study.job import Job, Train
 from expunge.study.local import LocalEngine
 from expunge.study.progress import Watch
 from expunge.study.scheduler import carry_out_jobs
-from expunge.study.store import Outcome, Store
+from expunge.study.store import JobOutcome, Store
 from expunge.study.study_file import read_study
 
 RESULTS = Path(__file__).parent / "results" / "study.json"
@@ -67,7 +67,7 @@ def carried_out(engine: Engine, store: Store, jobs: Sequence[Job]) -> tuple[floa
     start = time.perf_counter()
     outcomes = carry_out_jobs(jobs, store, engine, Watch(engine.places))
     taken = time.perf_counter() - start
-    undone = [entry for entry in outcomes.entries.values() if entry.outcome is not Outcome.DONE]
+    undone = [entry for entry in outcomes.entries.values() if entry.outcome is not JobOutcome.DONE]
     if undone:
         raise SystemExit(f"a job was not done, so nothing is measured: {undone[0].title}: {undone[0].reason}")
     return taken, sum(outcomes.entries[job.key].seconds for job in jobs)

@@ -33,19 +33,20 @@ from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.draft import Draft, bundle_files
-from expunge.records.keys import Role, signing_key, write_trusted
+from expunge.records.keys import KeyRole, signing_key, write_trusted
 from expunge.records.log import writing
 from expunge.records.record import (
     Algorithm,
-    Beacon,
+    BeaconPart,
     Checkpoints,
     Commit,
     CommittedData,
-    Cost,
+    CostPart,
     Environment,
-    Guarantee,
     GuaranteeKind,
+    GuaranteePart,
     Initiator,
+    LeafSalts,
     Operation,
     ProfileName,
     Randomness,
@@ -53,12 +54,11 @@ from expunge.records.record import (
     Reuse,
     RunData,
     RunRecord,
-    Salts,
     SchedulePart,
     SplitRoot,
     State,
-    Trace,
     TraceMode,
+    TracePart,
     preprocessing_digest,
     states_root,
 )
@@ -150,7 +150,7 @@ def build(folder: Path, size: Size) -> Path:
     with writing(folder / "log", ORIGIN) as log:
         signed = sign_and_log(Draft(chain=(commit, trained, again), files=files), key, log)
         write_folder(folder / "bundle", bundle_files(signed, log.log, log.sign(key)))
-    write_trusted(folder / "trusted.json", [key.trusted(ORIGIN, Role.OWNER), key.trusted(ORIGIN, Role.LOG)])
+    write_trusted(folder / "trusted.json", [key.trusted(ORIGIN, KeyRole.OWNER), key.trusted(ORIGIN, KeyRole.LOG)])
     return folder / "bundle"
 
 
@@ -196,7 +196,7 @@ def _commit(recipe: Recipe, root: bytes, leaves: bytes, units: np.ndarray, size:
         calibration=nobody,
         holdout=nobody,
         leaf_format="expunge/leaf/1",
-        salts=Salts.SECRET,
+        salts=LeafSalts.SECRET,
         units=sha256(slot_bytes(units)),
         assignment=sha256(bytes(size.leaves)),
         preprocessing=preprocessing_digest(recipe.as_json(), ()),
@@ -231,7 +231,7 @@ def _run(
         operation=operation,
         recorded_at=NOW,
         recorded_afterwards=True,
-        guarantee=Guarantee(kind=GuaranteeKind.EXACT),
+        guarantee=GuaranteePart(kind=GuaranteeKind.EXACT),
         algorithm=Algorithm(name=operation.value, version="0", fields={}, package=bytes(32)),
         recipe=recipe.digest,
         environment=Environment(
@@ -251,7 +251,7 @@ def _run(
         ),
         requests=() if request is None else (request,),
         randomness=Randomness(
-            beacon=Beacon(source="zero", value=ZERO_BEACON),
+            beacon=BeaconPart(source="zero", value=ZERO_BEACON),
             derivation="expunge/seed/1",
             lineage_seed=schedule.seed,
         ),
@@ -259,7 +259,7 @@ def _run(
         alive=(0,),
         reuse=() if reuse is None else (reuse,),
         retired=(),
-        cost=Cost(thirds=3 * sum(recipe.stage_epochs) * (schedule.count - len(emptied)), seconds=1.0),
+        cost=CostPart(thirds=3 * sum(recipe.stage_epochs) * (schedule.count - len(emptied)), seconds=1.0),
         commit=bytes(32),
         parent=bytes(32),
         claim=claims_of(operation, GuaranteeKind.EXACT, emptied=bool(emptied), recorded=True),
@@ -267,7 +267,7 @@ def _run(
         checkpoints=Checkpoints(
             interval=states[0].step, count=len(states), root=states_root(states), buffers=(), states=states
         ),
-        trace=Trace(mode=TraceMode.LOSSES, digest=trace),
+        trace=TracePart(mode=TraceMode.LOSSES, digest=trace),
     )
     return Statement(name=recipe.model, digest=states[-1].weights, predicate=record)
 

@@ -13,7 +13,7 @@ import torch
 
 from expunge.adversary.forging.absorption import Absorb, likeness
 from expunge.adversary.forging.altered_content import Content
-from expunge.adversary.forging.forger import Forged, Forger
+from expunge.adversary.forging.forger import ForgedBatch, Forger
 from expunge.adversary.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, distances, gradient_distances
 from expunge.adversary.forging.matching import Matching
 from expunge.adversary.forging.replay_noise import replay_noise
@@ -187,7 +187,7 @@ def _forge(state: StepState, forger: Forger, target: int) -> Row:
             tried = list(distances(state, forger.proposals(state, batch, pool)))
             least = Apart(min(one.l2 for one in tried), min(one.largest for one in tried))
             return {**row, **_told(least), "example_steps": float(state.spent.forwards - before)}
-        forged: Forged = forger.batch(state, batch, pool)
+        forged: ForgedBatch = forger.batch(state, batch, pool)
         if forged.slots is None:
             return {**row, "l2": None, "largest": None, "example_steps": forged.example_steps, "absorbed": False}
         after = state.after(forged.slots, chairs=forged.chairs, contents=forged.contents, digests=True)

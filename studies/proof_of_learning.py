@@ -30,14 +30,14 @@ from expunge.adversary.forging.forged_record import write_forged_record
 from expunge.adversary.forging.forger import Forger
 from expunge.adversary.forging.forgery import ForgedStep, Forgery, find_forger, find_target, steps_with
 from expunge.adversary.forging.recorded_steps import step_states, training_of
-from expunge.adversary.forging.replay_noise import Noise
+from expunge.adversary.forging.replay_noise import ReplayNoise
 from expunge.adversary.pol.attacks import SPOOFS
 from expunge.adversary.pol.calibration import Calibration, calibrate
 from expunge.adversary.pol.proof import Proof, prove
 from expunge.adversary.pol.proof import forge as restate
 from expunge.adversary.pol.replay import Distance, replayer
 from expunge.adversary.pol.spoof import spoof
-from expunge.adversary.pol.verdict import Mode, SegmentReplay
+from expunge.adversary.pol.verdict import Mode, PolSegment
 from expunge.adversary.pol.verify import replayed, settings_of, verify_proof
 from expunge.attest.attest import attest
 from expunge.cli.shared import progress_bar
@@ -245,7 +245,7 @@ def forged_unit(unit: Unit, folder: Path) -> dict[str, Any]:
     }
 
 
-def replay_stated(proof: Proof, data: Dataset, steps: Sequence[int]) -> tuple[SegmentReplay, ...]:
+def replay_stated(proof: Proof, data: Dataset, steps: Sequence[int]) -> tuple[PolSegment, ...]:
     """The segments that these steps lie in, carried out again as they are stated: what the published verifier sees."""
     starts = [start for start, _ in proof.trajectory.segments]
     numbers = sorted({bisect_right(starts, step) - 1 for step in steps})
@@ -303,7 +303,7 @@ def forged(run: Run, data: Mapping[Split, Dataset], target: str, forger: Forger)
                 epoch=state.part.epoch,
                 batch=state.part.slots,
                 forged=found,
-                noise=Noise({}),
+                noise=ReplayNoise({}),
                 apart=after.apart(state.honest),
                 losses=after.losses,
                 gradient=after.gradient,

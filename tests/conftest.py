@@ -16,7 +16,7 @@ from expunge.core.streams import Stream
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.records.document import read_document
 from expunge.records.form import to_plain
-from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
+from expunge.records.keys import KeyRole, SigningKey, TrustedKey, signing_key
 from expunge.records.run_file import RunFile
 from expunge.schedule.recipe import Precision
 from expunge.train.run import Run
@@ -137,7 +137,7 @@ def stranger() -> SigningKey:
 
 @pytest.fixture(scope="session")
 def trusted(owner: SigningKey) -> tuple[TrustedKey, ...]:
-    return (owner.trusted(ORIGIN, Role.OWNER), owner.trusted(ORIGIN, Role.LOG))
+    return (owner.trusted(ORIGIN, KeyRole.OWNER), owner.trusted(ORIGIN, KeyRole.LOG))
 
 
 Refused = Callable[..., AbstractContextManager[None]]

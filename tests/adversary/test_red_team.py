@@ -30,7 +30,7 @@ from expunge.records.envelope import envelope_digest, seal
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import writing
-from expunge.records.record import Guarantee, GuaranteeKind
+from expunge.records.record import GuaranteeKind, GuaranteePart
 from expunge.records.statement import write_statement
 from expunge.records.states import state_digests
 from expunge.records.tensors import TensorFile
@@ -50,7 +50,7 @@ def test_a_certified_record_must_name_the_epsilon_and_delta_that_its_method_ran_
     """Left out of the fields, both would have been free: the method is carried out again with its defaults."""
     story = certified()
     algorithm = story.record.algorithm
-    boast = Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1e-9, delta=1e-30)
+    boast = GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=1e-9, delta=1e-30)
     for at, left in enumerate(({}, {"epsilon": 1e-9}, {"delta": 1e-30})):
         lie = story.changed(guarantee=boast, algorithm=replace(algorithm, fields=left))
         assert codes(lie, tmp_path / str(at)) == ["GUARANTEE_TOO_HIGH"]
@@ -60,12 +60,12 @@ def test_a_certified_record_must_name_the_epsilon_and_delta_that_its_method_ran_
 @pytest.mark.parametrize(
     "guarantee",
     [
-        Guarantee(kind=GuaranteeKind.EXACT, tests=("lira",)),
-        Guarantee(kind=GuaranteeKind.EXACT, confidence=0.99),
-        Guarantee(kind=GuaranteeKind.EMPIRICAL, tests=("lira",), confidence=1.5),
+        GuaranteePart(kind=GuaranteeKind.EXACT, tests=("lira",)),
+        GuaranteePart(kind=GuaranteeKind.EXACT, confidence=0.99),
+        GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=("lira",), confidence=1.5),
     ],
 )
-def test_tests_stand_beside_no_guarantee_that_they_do_not_earn(guarantee: Guarantee, tmp_path: Path) -> None:
+def test_tests_stand_beside_no_guarantee_that_they_do_not_earn(guarantee: GuaranteePart, tmp_path: Path) -> None:
     story = approximated(trained(), (3,)) if guarantee.kind is GuaranteeKind.EMPIRICAL else base()
     assert codes(story.changed(guarantee=guarantee), tmp_path) == ["GUARANTEE_TOO_HIGH"]
 

@@ -31,9 +31,9 @@ from expunge.records.bundle import open_bundle, write_folder
 from expunge.records.draft import bundle_files, sign
 from expunge.records.keys import SigningKey, TrustedKey
 from expunge.records.log import writing
-from expunge.records.record import Cost, Guarantee, GuaranteeKind, Operation, Trace
+from expunge.records.record import CostPart, GuaranteeKind, GuaranteePart, Operation, TracePart
 from expunge.records.statement import Statement
-from expunge.records.verdict import Level, Outcome, Standing, Status
+from expunge.records.verdict import FindingOutcome, Level, Standing, Status
 from expunge.train.run import Run
 from expunge.train.training import train
 from expunge.verify.certificate import certificate
@@ -41,7 +41,7 @@ from expunge.verify.verdict_text import verdict_lines
 from expunge.verify.verify import verify
 
 PERSON, OTHER_PERSON = "subject:someone-03", "subject:someone-05"
-EMPIRICAL = Guarantee(kind=GuaranteeKind.EMPIRICAL)
+EMPIRICAL = GuaranteePart(kind=GuaranteeKind.EMPIRICAL)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_a_method_of_its_own_steps_shows_no_trajectory_built_in_or_not(tmp_path:
     foreign = story.changed(algorithm=algorithm, guarantee=EMPIRICAL, claim=("C2", "C3"))
     assert codes(foreign, tmp_path / "foreign") == ["GUARANTEE_TOO_HIGH"]
     own, story = approximated(trained(), (3,)), forgot(trained(), (3,))
-    work = Cost(thirds=story.tale.thirds(()), seconds=1.0)
-    trace = Trace(mode=story.lineage.mode, digest=sha256(story.tale.trace))
+    work = CostPart(thirds=story.tale.thirds(()), seconds=1.0)
+    trace = TracePart(mode=story.lineage.mode, digest=sha256(story.tale.trace))
     traced = own.changed(trace=trace, cost=work).with_files({"trace.bin": story.tale.trace})
     assert codes(traced, tmp_path / "traced") == ["GUARANTEE_TOO_HIGH"]
 
@@ -66,7 +66,7 @@ def test_a_method_of_its_own_steps_shows_no_trajectory_built_in_or_not(tmp_path:
 def without_states(story: MadeUpStory, **fields: Any) -> MadeUpStory:
     """The record leaves its states out, and claims what is claimed without any."""
     claim = tuple("C6" if claimed == "C2" else claimed for claimed in story.record.claim if claimed != "C3")
-    work = Cost(thirds=story.tale.thirds(()), seconds=1.0)
+    work = CostPart(thirds=story.tale.thirds(()), seconds=1.0)
     return story.without_states().changed(checkpoints=None, reuse=(), claim=claim, cost=work, **fields)
 
 
@@ -134,10 +134,10 @@ def test_a_full_replay_excuses_no_earlier_record_of_the_chain(
     made = sealed(lie, owner, tmp_path / "lie")
     found = verified(made, trusted, "V3", data=pictures, checkpoints=before.path)
     assert (found.status, found.reached, found.standing) == (Status.UNDECIDED, Level.V0, Standing.CLAIMED)
-    assert finding_of(found, "weights moved", Level.V1).outcome is Outcome.HOLDS
+    assert finding_of(found, "weights moved", Level.V1).outcome is FindingOutcome.HOLDS
     for name in ("weights moved before", "states moved before"):
         finding = finding_of(found, name, Level.V1)
-        assert finding.outcome is Outcome.UNDECIDED
+        assert finding.outcome is FindingOutcome.UNDECIDED
         assert "or it is an honest coincidence: a full replay, V3, of that record tells" in finding.detail
 
 
@@ -153,7 +153,7 @@ def test_a_method_carried_out_again_says_nothing_of_its_parent(
     assert "How those weights came about was not looked at" in said
     assert "Every step was carried out again" not in said
     for name in ("reuse", "checkpoint files"):
-        assert finding_of(found, name, Level.V1).outcome is Outcome.NOT_CHECKED
+        assert finding_of(found, name, Level.V1).outcome is FindingOutcome.NOT_CHECKED
     with open_bundle(made) as opened:
         facts = certificate(opened).as_json()
     assert facts["schedule"]["recorded"] is False

@@ -18,7 +18,7 @@ from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle
 from expunge.records.envelope import open_envelope
 from expunge.records.form import to_plain
-from expunge.records.keys import Role, SigningKey, TrustedKey
+from expunge.records.keys import KeyRole, SigningKey, TrustedKey
 from expunge.records.record import Commit, RunRecord
 from expunge.records.statement import Statement, read_statement
 from expunge.records.verdict import Status
@@ -50,7 +50,7 @@ class Desk:
 
     @property
     def trusted(self) -> tuple[TrustedKey, ...]:
-        return (self.key.trusted(ORIGIN, Role.OWNER), self.key.trusted(ORIGIN, Role.LOG))
+        return (self.key.trusted(ORIGIN, KeyRole.OWNER), self.key.trusted(ORIGIN, KeyRole.LOG))
 
     def train(self, name: str, **fields: Any) -> Run:
         return train(self.data, out=self.folder / name, **{**FIELDS, **fields})

@@ -23,11 +23,7 @@ from expunge.data.dataset import Dataset
 from expunge.records.bundle import open_bundle
 from expunge.records.keys import SigningKey
 from expunge.records.log import read_log
-from expunge.records.record import (
-    Commit,
-    RunRecord,
-    Salts,
-)
+from expunge.records.record import Commit, LeafSalts, RunRecord
 from expunge.records.verdict import Status
 from expunge.train.run import Run
 from expunge.verify.verify import verify
@@ -112,7 +108,7 @@ def test_secret_salts_stay_out_of_record_and_bundle(owner: SigningKey, pictures:
     assert desk.accepts(made.bundle)
     commit = desk.opened(made.bundle)[0].predicate
     assert isinstance(commit, Commit)
-    assert commit.data.salts is Salts.SECRET
+    assert commit.data.salts is LeafSalts.SECRET
     content = (tmp_path / "people.salts").read_bytes()[len("expunge/salts/1\n") :]
     every = b"".join(path.read_bytes() for path in sorted(made.bundle.rglob("*")) if path.is_file())
     assert all(content[at : at + 32] not in every for at in range(0, len(content), 32))

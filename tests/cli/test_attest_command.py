@@ -11,7 +11,7 @@ from tests.cli.conftest import Expunge
 
 from expunge.adversary.table.scene import drawn_beacon
 from expunge.core.clock import Time
-from expunge.records.keys import Role, load_signing_key, load_trusted
+from expunge.records.keys import KeyRole, load_signing_key, load_trusted
 from expunge.records.log import read_log
 
 NAMES = ("private.pem", "trusted.json")
@@ -44,7 +44,7 @@ def test_a_key_is_made_and_it_is_said_what_goes_to_whom(expunge: Expunge) -> Non
     key = load_signing_key(Path("keys/private.pem"))
     listed = load_trusted(Path("keys/trusted.json"))
     assert [(entry.keyid, entry.name, entry.role) for entry in listed] == [
-        (key.keyid, "example.com/unlearning", role) for role in (Role.OWNER, Role.LOG)
+        (key.keyid, "example.com/unlearning", role) for role in (KeyRole.OWNER, KeyRole.LOG)
     ]
     assert key.keyid[:16] in done.out
     again = expunge("keygen", "--out", "keys")

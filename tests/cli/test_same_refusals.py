@@ -17,7 +17,7 @@ from expunge.core.errors import ExpungeError
 from expunge.data.source import Source
 from expunge.measure.evaluate import evaluate
 from expunge.methods.unlearn import unlearn
-from expunge.records.keys import Role, keygen
+from expunge.records.keys import KeyRole, keygen
 from expunge.report.report import report
 from expunge.train.load import load
 from expunge.train.trace import Trace
@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, side in {"cat/a.png": 4, "dog/b.png": 5}.items():
         (place / "images" / name).parent.mkdir(parents=True)
         Image.fromarray(np.zeros((side, 4), dtype=np.uint8)).save(place / "images" / name)
-    keygen(place / "keys", "example.com/refused", (Role.OWNER, Role.LOG))
+    keygen(place / "keys", "example.com/refused", (KeyRole.OWNER, KeyRole.LOG))
     return place
 
 

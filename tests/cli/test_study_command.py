@@ -13,7 +13,7 @@ from rich.console import Console
 
 from expunge.cli.main import main
 from expunge.cli.study import drawn
-from expunge.study.progress import Standing
+from expunge.study.progress import StudyStanding
 
 STUDY = """
 title = "Tiny"
@@ -103,7 +103,7 @@ def test_failed_jobs_make_status_one(
 
 
 def test_the_live_view_names_what_runs() -> None:
-    standing = Standing(
+    standing = StudyStanding(
         total=40,
         done=10,
         reused=2,

@@ -27,7 +27,7 @@ from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.bundle import open_bundle
 from expunge.records.holds import Remedy
-from expunge.records.keys import Role, keygen
+from expunge.records.keys import KeyRole, keygen
 from expunge.records.verdict import Level
 from expunge.schedule.seats import first_steps
 from expunge.train.run import Run, write_run_file
@@ -230,9 +230,11 @@ def test_bundles_beside_the_runs_lose_the_old_weights_states_and_trace_and_stay_
     with open_bundle(runs / "given") as bundle:
         assert not inside & {Path(name).name for name in bundle.names}
         assert "envelope.json" in bundle
-    verdict = verify(runs / "given", keys=[key.trusted("example.com/unlearning", role) for role in Role])
+    verdict = verify(runs / "given", keys=[key.trusted("example.com/unlearning", role) for role in KeyRole])
     assert verdict.reached is Level.V0
-    assert verify(runs / "new", keys=[key.trusted("example.com/unlearning", role) for role in Role]).reached is Level.V1
+    assert (
+        verify(runs / "new", keys=[key.trusted("example.com/unlearning", role) for role in KeyRole]).reached is Level.V1
+    )
     assert {place.path.name for place in survey(forgot).places} == {"given.zip"}
     (runs / "broken").mkdir()
     (runs / "broken" / "envelope.json").write_text("{}")

@@ -19,14 +19,14 @@ from expunge.measure.judgement import Judgement, judge
 from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.readings import SIGNALS
-from expunge.measure.trial import Answers, Asked, Ground, Rows, Trial, probe_seed, split_holdout
+from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.tasks.task import signals_of
 
-COUNTS = {Rows.FORGET: 200, Rows.RETAIN: 800, Rows.HOLDOUT: 400}
+COUNTS = {Whose.FORGET: 200, Whose.RETAIN: 800, Whose.HOLDOUT: 400}
 CLASSES = 4
 SEED = probe_seed(bytes(32))
 LABELS = {rows: np.arange(count) % CLASSES for rows, count in COUNTS.items()}
-DIFFICULTY = {rows: np.random.default_rng(number).normal(1.5, 2.0, COUNTS[rows]) for number, rows in enumerate(Rows)}
+DIFFICULTY = {rows: np.random.default_rng(number).normal(1.5, 2.0, COUNTS[rows]) for number, rows in enumerate(Whose)}
 
 
 def logits_with(margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def logits_with(margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return logits
 
 
-def answered(logits: Mapping[Rows, np.ndarray], labels: Mapping[Rows, np.ndarray] = LABELS) -> Answers:
+def answered(logits: Mapping[Whose, np.ndarray], labels: Mapping[Whose, np.ndarray] = LABELS) -> Answers:
     """What a model answers that has these logits."""
     read = {rows: {"beliefs": values, **signals_of(values, labels[rows])} for rows, values in logits.items()}
     return Answers(read={SIGNALS: read}, example_steps=100.0, seconds=1.0)
@@ -44,30 +44,30 @@ def answered(logits: Mapping[Rows, np.ndarray], labels: Mapping[Rows, np.ndarray
 
 def model(
     number: int, *, forget: float = 0.0, member: float = 3.0, noise: float = 0.3, everything: float = 0.0
-) -> Asked:
+) -> TrialModel:
     """A model trained on R: sure of R by ``member``, of F by ``forget``; ``noise`` is its training's luck."""
     generator = np.random.default_rng([7, number])
-    shift = {Rows.FORGET: forget, Rows.RETAIN: member, Rows.HOLDOUT: 0.0}
+    shift = {Whose.FORGET: forget, Whose.RETAIN: member, Whose.HOLDOUT: 0.0}
     luck = generator.normal(0, noise / 6)
     margins = {
         rows: DIFFICULTY[rows] + shift[rows] + everything + luck + generator.normal(0, noise, COUNTS[rows])
-        for rows in Rows
+        for rows in Whose
     }
-    return Asked(
+    return TrialModel(
         weights_digest=f"{number:064x}",
         lineage_seed=f"{number:064x}",
         answers=answered({rows: logits_with(values, LABELS[rows]) for rows, values in margins.items()}),
     )
 
 
-def ground(labels: Mapping[Rows, np.ndarray] = LABELS, **change: Any) -> Ground:
-    attack, scored = split_holdout(SEED, COUNTS[Rows.HOLDOUT])
-    tested = np.arange(COUNTS[Rows.HOLDOUT])
+def ground(labels: Mapping[Whose, np.ndarray] = LABELS, **change: Any) -> Ground:
+    attack, scored = split_holdout(SEED, COUNTS[Whose.HOLDOUT])
+    tested = np.arange(COUNTS[Whose.HOLDOUT])
     fields: dict[str, Any] = {"labels": labels, "attack": attack, "scored": scored, "tested": tested, "seed": SEED}
     return Ground(**{**fields, **change})
 
 
-def trial(*unlearned: Asked, count: int = 12, **change: Any) -> Trial:
+def trial(*unlearned: TrialModel, count: int = 12, **change: Any) -> Trial:
     fields: dict[str, Any] = {
         "original": model(1000, forget=3.0),
         "unlearned": unlearned,
@@ -77,7 +77,7 @@ def trial(*unlearned: Asked, count: int = 12, **change: Any) -> Trial:
     return Trial(**{**fields, **change})
 
 
-def judged(unlearned: Asked, count: int = 12, **change: Any) -> Judgement:
+def judged(unlearned: TrialModel, count: int = 12, **change: Any) -> Judgement:
     (found,) = judge(trial(unlearned, count=count, **change), [probe() for probe in PROBES])
     return found
 
@@ -152,7 +152,7 @@ def test_one_class_answered_always_is_a_collapse_even_at_good_accuracy() -> None
     """Where 95 % of the rows are of one class, accuracy alone does not show it."""
     labels = {rows: np.where(np.arange(count) % 20 == 0, 1 + np.arange(count) % 3, 0) for rows, count in COUNTS.items()}
 
-    def skewed(number: int, margins: float) -> Asked:
+    def skewed(number: int, margins: float) -> TrialModel:
         generator = np.random.default_rng(number)
         logits = {
             rows: logits_with(generator.normal(margins, 0.1, count), labels[rows]) for rows, count in COUNTS.items()
@@ -204,11 +204,11 @@ def test_small_and_duplicated_forget_sets_are_undecided() -> None:
     assert "duplicates: 3 of 200" in verdict_of(found, "mean-margin").reason
     small = trial(model(500))
 
-    def cut(one: Asked) -> Asked:
-        logits = {rows: one.answers.of(rows)["beliefs"][: 19 if rows is Rows.FORGET else None] for rows in Rows}
+    def cut(one: TrialModel) -> TrialModel:
+        logits = {rows: one.answers.of(rows)["beliefs"][: 19 if rows is Whose.FORGET else None] for rows in Whose}
         return replace(one, answers=answered(logits, labels))
 
-    labels = {**LABELS, Rows.FORGET: LABELS[Rows.FORGET][:19]}
+    labels = {**LABELS, Whose.FORGET: LABELS[Whose.FORGET][:19]}
     few = replace(
         small,
         original=cut(small.original),
@@ -223,8 +223,8 @@ def test_small_and_duplicated_forget_sets_are_undecided() -> None:
 def test_models_read_on_different_rows_are_refused() -> None:
     good = model(1)
     read = good.answers.read[SIGNALS]
-    fewer = {name: values[:5] for name, values in read[Rows.FORGET].items()}
-    bad = replace(good, answers=replace(good.answers, read={SIGNALS: {**read, Rows.FORGET: fewer}}))
+    fewer = {name: values[:5] for name, values in read[Whose.FORGET].items()}
+    bad = replace(good, answers=replace(good.answers, read={SIGNALS: {**read, Whose.FORGET: fewer}}))
     with pytest.raises(InvalidArgument, match="read on different rows"):
         trial(bad)
 
@@ -236,8 +236,8 @@ def test_loss_threshold_is_the_pair_count() -> None:
     found = trial(model(500, forget=1.0))
     value = LossThreshold().measure(found.unlearned[0], found)
     assert isinstance(value, Measurement)
-    members = -found.unlearned[0].answers.of(Rows.FORGET)["loss"]
-    others = -found.unlearned[0].answers.of(Rows.HOLDOUT)["loss"][found.ground.scored]
+    members = -found.unlearned[0].answers.of(Whose.FORGET)["loss"]
+    others = -found.unlearned[0].answers.of(Whose.HOLDOUT)["loss"][found.ground.scored]
     pairs = [(a > b) + 0.5 * (a == b) for a in members for b in others]
     assert value.value == pytest.approx(np.mean(pairs), abs=1e-12)
     assert value.value == area_under_curve(members, others)
@@ -245,12 +245,12 @@ def test_loss_threshold_is_the_pair_count() -> None:
 
 def test_mean_margin_and_its_unit_by_hand() -> None:
     found = trial(model(500))
-    p = found.unlearned[0].answers.confidence(Rows.FORGET)
+    p = found.unlearned[0].answers.confidence(Whose.FORGET)
     value = MeanMargin().measure(found.unlearned[0], found)
     assert isinstance(value, Measurement)
     assert value.value == pytest.approx(float(np.mean(np.log(p / (1 - p)))), rel=1e-9)
     references = tuple(reference.answers for reference in found.references)
-    spreads = [reference.of(Rows.FORGET)["margin"].std(ddof=1) for reference in references]
+    spreads = [reference.of(Whose.FORGET)["margin"].std(ddof=1) for reference in references]
     assert MeanMargin().unit(references) == pytest.approx(np.mean(spreads))
 
 
@@ -283,21 +283,21 @@ def test_average_gap_is_undecided_with_its_parts() -> None:
 
 def test_test_accuracy_leaves_out_forgotten_classes() -> None:
     found = trial(model(500))
-    kept = np.flatnonzero(LABELS[Rows.HOLDOUT] != 2)
+    kept = np.flatnonzero(LABELS[Whose.HOLDOUT] != 2)
     value = HoldoutAccuracy().measure(found.unlearned[0], replace(found, ground=ground(tested=kept)))
     assert isinstance(value, Measurement)
     assert value.n == len(kept)
-    assert value.value == pytest.approx(found.unlearned[0].answers.of(Rows.HOLDOUT)["correct"][kept].mean())
+    assert value.value == pytest.approx(found.unlearned[0].answers.of(Whose.HOLDOUT)["correct"][kept].mean())
 
 
 def test_permuting_rows_changes_no_value() -> None:
     found = trial(model(500, forget=1.0))
-    order = np.random.default_rng(1).permutation(COUNTS[Rows.FORGET])
+    order = np.random.default_rng(1).permutation(COUNTS[Whose.FORGET])
 
-    def mixed(values: Mapping[Rows, np.ndarray]) -> dict[Rows, np.ndarray]:
-        return {**values, Rows.FORGET: values[Rows.FORGET][order]}
+    def mixed(values: Mapping[Whose, np.ndarray]) -> dict[Whose, np.ndarray]:
+        return {**values, Whose.FORGET: values[Whose.FORGET][order]}
 
-    beliefs = {rows: found.unlearned[0].answers.of(rows)["beliefs"] for rows in Rows}
+    beliefs = {rows: found.unlearned[0].answers.of(rows)["beliefs"] for rows in Whose}
     shuffled = replace(model(501), answers=answered(mixed(beliefs), mixed(LABELS)))
     other = replace(found, unlearned=(shuffled,))
     for probe in (ForgetAccuracy(), LossThreshold(), MeanMargin()):

@@ -19,7 +19,7 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask
 from expunge.train.examples import Examples
-from expunge.train.newton_removal import Removal, Rows, gradient, hessian, newton_steps
+from expunge.train.newton_removal import LinearRows, Removal, gradient, hessian, newton_steps
 from expunge.train.perturbation import draw_noise
 from expunge.train.state import weights_digest
 from expunge.train.training import make_recipe
@@ -36,22 +36,22 @@ FIELDS: dict[str, Any] = {
 }
 
 
-def random_rows(generator: np.random.Generator, count: int, width: int, classes: int = 3) -> Rows:
+def random_rows(generator: np.random.Generator, count: int, width: int, classes: int = 3) -> LinearRows:
     """Rows of length 1 at most, labels by a noisy linear rule."""
     x = generator.normal(size=(count, width)) * generator.uniform(0.2, 2, width)
     x /= np.maximum(1.0, np.linalg.norm(x, axis=1, keepdims=True))
     y = (x @ generator.normal(size=(width, classes)) + 0.3 * generator.normal(size=(count, classes))).argmax(axis=1)
-    return Rows(torch.from_numpy(x), torch.from_numpy(y))
+    return LinearRows(torch.from_numpy(x), torch.from_numpy(y))
 
 
-def parts(rows: Rows, forget: np.ndarray) -> tuple[Rows, Rows]:
+def parts(rows: LinearRows, forget: np.ndarray) -> tuple[LinearRows, LinearRows]:
     """(retain, forget)."""
     mask = torch.zeros(len(rows), dtype=torch.bool)
     mask[forget] = True
-    return Rows(rows.features[~mask], rows.labels[~mask]), Rows(rows.features[mask], rows.labels[mask])
+    return LinearRows(rows.features[~mask], rows.labels[~mask]), LinearRows(rows.features[mask], rows.labels[mask])
 
 
-def optimum(task: LinearTask, rows: Rows, decay: float, noise: torch.Tensor | None = None) -> torch.Tensor:
+def optimum(task: LinearTask, rows: LinearRows, decay: float, noise: torch.Tensor | None = None) -> torch.Tensor:
     """The minimum with noise, by Newton's method from zero down to the last bits."""
     weights = torch.zeros(3, rows.features.shape[1], dtype=torch.float64)
     for _ in range(60):
@@ -85,7 +85,7 @@ def certified_parent(dataset: Dataset, *, noise_seed: int | None = 0, double: bo
         with torch.no_grad():
             features = features_of(model, examples.inputs).double()
             pull = None if noise is None else torch.from_numpy(noise)
-            head_of(model).weight.copy_(optimum(task, Rows(features, examples.labels), DECAY, pull))
+            head_of(model).weight.copy_(optimum(task, LinearRows(features, examples.labels), DECAY, pull))
     return Parent(
         recipe=recipe,
         schedule=schedule,

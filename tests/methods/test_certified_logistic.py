@@ -27,7 +27,7 @@ from expunge.schedule.recipe import Optimiser
 from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask, Squared
 from expunge.train.examples import Examples
-from expunge.train.newton_removal import Bound, Rows, gradient
+from expunge.train.newton_removal import LinearRows, RemovalBound, gradient
 from expunge.train.perturbation import KEY_NAME
 from expunge.train.state import weights_digest
 
@@ -45,7 +45,7 @@ def test_the_method_in_float64_is_the_solvers_retrain(pictures: Dataset) -> None
     result = CertifiedLogistic()(parent, FORGET)
     retain = np.setdiff1d(np.arange(150), FORGET)
     features = features_of(parent.model, parent.examples.batch(retain)["inputs"])
-    wanted = optimum(Squared(), Rows(features, parent.examples.labels[retain]), DECAY)
+    wanted = optimum(Squared(), LinearRows(features, parent.examples.labels[retain]), DECAY)
     torch.testing.assert_close(head_of(result.model).weight.detach(), wanted, rtol=0, atol=1e-10)
     assert result.steps == 1
 
@@ -75,7 +75,7 @@ def test_the_contract(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read) == 3 * 2 * 2  # F and R, by the refusal and by the removal
     assert first.seen == ("original weights", "forget examples")
     method = make_method("newton", {"bound": "worst-case", "steps": "2", "epsilon": "0.5", "decay": "none"})
-    assert method == CertifiedLogistic(bound=Bound.WORST_CASE, steps=2, epsilon=0.5)
+    assert method == CertifiedLogistic(bound=RemovalBound.WORST_CASE, steps=2, epsilon=0.5)
     assert read_method(from_plain(MethodFile, json.loads(json.dumps(to_plain(method.told))), "method")) == method
 
 
@@ -112,7 +112,7 @@ def test_the_gradient_left_is_what_the_account_says_at_most(name: str, pictures:
         rows = parent.examples.batch(np.setdiff1d(np.arange(150), gone))
         features = features_of(result.model, rows["inputs"]).detach().double()
         weights = head_of(result.model).weight.detach().double()
-        left = gradient(task, weights, Rows(features, rows["labels"]), DECAY) + torch.from_numpy(parent.noise)
+        left = gradient(task, weights, LinearRows(features, rows["labels"]), DECAY) + torch.from_numpy(parent.noise)
         assert result.account is not None
         measured, stated = torch.linalg.vector_norm(left, dim=1), torch.tensor(result.account["spent"])
         assert bool((measured <= stated + 1e-12).all())

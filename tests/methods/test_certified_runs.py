@@ -23,7 +23,7 @@ from expunge.methods.unlearn import unlearn
 from expunge.models.linear import features_of, head_of
 from expunge.tasks.linear import Logistic
 from expunge.train.examples import Examples
-from expunge.train.newton_removal import Rows, gradient
+from expunge.train.newton_removal import LinearRows, gradient
 from expunge.train.perturbation import KEY_NAME, draw_noise, read_key
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -76,7 +76,7 @@ def test_float32_training_alone_leaves_little(base: Run, pictures: Dataset, tmp_
     features = features_of(base.model(), rows["inputs"]).detach().double()
     noise = draw_noise(base.recipe, read_key(base.path / KEY_NAME), base.schedule.seed)
     weights = torch.from_numpy(weights_of(base))
-    found = gradient(Logistic(), weights, Rows(features, rows["labels"]), DECAY) + torch.from_numpy(noise)
+    found = gradient(Logistic(), weights, LinearRows(features, rows["labels"]), DECAY) + torch.from_numpy(noise)
     expected = torch.linalg.vector_norm(found, dim=1).tolist()
     for said, true in zip(run_json(child)["account"]["training"], expected, strict=True):
         assert true <= said <= 1.1 * true  # two digits, rounded up: what is published tells no more

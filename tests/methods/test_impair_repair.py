@@ -16,7 +16,7 @@ from torch import nn
 from expunge.core.errors import InvalidArgument, UnsupportedEver
 from expunge.data.dataset import Column, ColumnKind, make_dataset
 from expunge.methods.contract import Parent
-from expunge.methods.impair_repair import REPAIR, Counts, ImpairRepair
+from expunge.methods.impair_repair import REPAIR, ImpairRepair, NoiseCounts
 from expunge.methods.learnt_noise import Mixture
 from expunge.methods.lookup import make_method
 from expunge.schedule.plan import Role
@@ -257,16 +257,16 @@ def test_counts_by_hand() -> None:
     method = ImpairRepair()
     sizes = np.array([100, 700])
     wanted = method.wanted(sizes)
-    assert wanted == Counts(32, 25, 80, 500)
+    assert wanted == NoiseCounts(32, 25, 80, 500)
     assert method.covered(wanted, 1, sizes, math.inf) == wanted
     full = 32 * 105 + 2 * 600
     assert method.covered(wanted, 1, sizes, full) == wanted
-    assert method.covered(wanted, 1, sizes, full / 2) == Counts(15, 25, 80, 252)
+    assert method.covered(wanted, 1, sizes, full / 2) == NoiseCounts(15, 25, 80, 252)
     # 3 classes: 300 of 11,280 steps are 13 rows a class, 52 steps; 248 / 315 of one noise row are 19 steps and 62
     # repetitions, 3·81 steps; what is left covers 14 rows a class
-    assert method.covered(wanted, 3, sizes, 300) == Counts(1, 19, 62, 14)
+    assert method.covered(wanted, 3, sizes, 300) == NoiseCounts(1, 19, 62, 14)
     assert method.covered(wanted, 1, sizes, 1) is None
-    assert method.covered(wanted, 1, sizes, 10) == Counts(1, 1, 4, 1)
+    assert method.covered(wanted, 1, sizes, 10) == NoiseCounts(1, 1, 4, 1)
     assert ImpairRepair(noise_batches=0).wanted(sizes).noise_rows == 0
     assert ImpairRepair(impair_epochs=0).wanted(sizes).noise_rows == 0
 

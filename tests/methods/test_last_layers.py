@@ -16,7 +16,14 @@ from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.methods.batch_norm import batch_norms
 from expunge.methods.contract import Method, Parent
 from expunge.methods.fine_tune import FineTune
-from expunge.methods.last_layers import FineTuneLastLayers, LastLayers, RetrainLastLayers, Share, StepsOf, layers_of
+from expunge.methods.last_layers import (
+    FineTuneLastLayers,
+    LastLayers,
+    LayerShare,
+    RetrainLastLayers,
+    StepsOf,
+    layers_of,
+)
 from expunge.methods.lookup import make_method, read_method
 from expunge.methods.objective_method import ObjectiveMethod
 from expunge.methods.retrain import Retrain
@@ -24,7 +31,7 @@ from expunge.schedule.recipe import Calendar, OptimiserName
 from expunge.train.state import weights_digest
 
 KINDS = (RetrainLastLayers, FineTuneLastLayers)
-WHOLE = RetrainLastLayers(layers=Share.ALL, schedule=StepsOf.RECIPE)
+WHOLE = RetrainLastLayers(layers=LayerShare.ALL, schedule=StepsOf.RECIPE)
 
 
 # Fine-tuning.
@@ -33,14 +40,16 @@ WHOLE = RetrainLastLayers(layers=Share.ALL, schedule=StepsOf.RECIPE)
 @pytest.mark.parametrize("name", ["plain", "normed", "double", "convolved-normed", "residual"])
 def test_all_layers_are_fine_tuning(name: str, problem: Problem) -> None:
     parent = problem(name)
-    assert digest(FineTuneLastLayers(layers=Share.ALL), parent) == digest(FineTune(), parent) != parent.weights_digest
+    assert (
+        digest(FineTuneLastLayers(layers=LayerShare.ALL), parent) == digest(FineTune(), parent) != parent.weights_digest
+    )
     assert digest(FineTuneLastLayers(), parent) not in (digest(FineTune(), parent), parent.weights_digest)
 
 
 @pytest.mark.parametrize("name", ["plain", "normed"])
 def test_rate_zero_is_the_identity(name: str, problem: Problem) -> None:
     parent = problem(name)
-    for layers in (1, Share.HALF, Share.ALL):
+    for layers in (1, LayerShare.HALF, LayerShare.ALL):
         assert digest(FineTuneLastLayers(rate=0.0, layers=layers), parent) == parent.weights_digest
 
 
@@ -94,8 +103,8 @@ def test_layers_of_other_models(parent_of: MakeParent) -> None:
     )
 
 
-@pytest.mark.parametrize(("layers", "count"), [(1, 1), (3, 3), (4, 4), (Share.HALF, 2), (Share.ALL, 4)])
-def test_how_many_are_trained(layers: int | Share, count: int, problem: Problem) -> None:
+@pytest.mark.parametrize(("layers", "count"), [(1, 1), (3, 3), (4, 4), (LayerShare.HALF, 2), (LayerShare.ALL, 4)])
+def test_how_many_are_trained(layers: int | LayerShare, count: int, problem: Problem) -> None:
     parent = problem("convolved-normed")
     model = given_of(parent, FineTune.needs).student().train()
     chosen = FineTuneLastLayers(layers=layers).freeze(model)
@@ -113,7 +122,7 @@ def test_half_of_one_layer_is_one(parent_of: MakeParent, pictures: Dataset) -> N
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
     parent = parent_of(pictures, model=model)
     parent.examples.inputs = parent.examples.inputs.double() / 255
-    assert digest(FineTuneLastLayers(layers=Share.HALF), parent) == digest(FineTune(), parent)
+    assert digest(FineTuneLastLayers(layers=LayerShare.HALF), parent) == digest(FineTune(), parent)
 
 
 def test_what_the_owner_froze_stays_frozen(parent_of: MakeParent, pictures: Dataset) -> None:
@@ -121,7 +130,7 @@ def test_what_the_owner_froze_stays_frozen(parent_of: MakeParent, pictures: Data
     model[1].bias.requires_grad_(False)
     parent = parent_of(pictures, model=model)
     parent.examples.inputs = parent.examples.inputs.double() / 255
-    result = FineTuneLastLayers(layers=Share.ALL)(parent, FORGET, budget=0.5).model
+    result = FineTuneLastLayers(layers=LayerShare.ALL)(parent, FORGET, budget=0.5).model
     assert torch.equal(result[1].bias, model[1].bias)  # type: ignore[index, union-attr]
     assert [p.requires_grad for p in result.parameters()] == [True, False, True, True]
 
@@ -176,7 +185,7 @@ def test_more_layers_than_there_are_is_refused(parent: Parent) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [WHOLE, RetrainLastLayers(layers=1), FineTuneLastLayers(layers=Share.HALF)], ids=lambda m: m.name
+    "method", [WHOLE, RetrainLastLayers(layers=1), FineTuneLastLayers(layers=LayerShare.HALF)], ids=lambda m: m.name
 )
 def test_interrupted_and_continued(method: Method, normed: Parent, tmp_path: Path) -> None:
     continues(method, normed, tmp_path / "run", stop=5, budget=1.0)

@@ -12,10 +12,12 @@ from tests.methods.linear_problems import DECAY, optimum, parts, random_rows, re
 from tests.train import newton_twin as newton
 
 from expunge.tasks.linear import LinearTask, Logistic, Squared
-from expunge.train.newton_removal import Bound, Removal, Rows, gradient, hessian, newton_steps
+from expunge.train.newton_removal import LinearRows, Removal, RemovalBound, gradient, hessian, newton_steps
 
 
-def residual(task: LinearTask, removal: Removal, retain: Rows, decay: float, noise: torch.Tensor | float = 0.0) -> Any:
+def residual(
+    task: LinearTask, removal: Removal, retain: LinearRows, decay: float, noise: torch.Tensor | float = 0.0
+) -> Any:
     return torch.linalg.vector_norm(gradient(task, removal.weights, retain, decay) + noise, dim=1)
 
 
@@ -48,7 +50,7 @@ def test_squared_loss_is_the_solvers_retrain(count: int) -> None:
     theta = optimum(task, rows, DECAY)
     removal = removal_after(1, task, theta, retain, forget, DECAY)
 
-    def solved(part: Rows) -> np.ndarray:
+    def solved(part: LinearRows) -> np.ndarray:
         x, y = part.features.numpy(), np.eye(3)[part.labels.numpy()]
         return np.linalg.solve(x.T @ x + DECAY * len(x) * np.eye(5), x.T @ y).T
 
@@ -68,7 +70,7 @@ def test_squared_loss_is_the_solvers_retrain(count: int) -> None:
 def test_nothing_owed_is_the_identity(task: LinearTask, steps: int) -> None:
     rows = random_rows(np.random.default_rng(1), 40, 4)
     retain, _ = parts(rows, np.arange(1))
-    nobody = Rows(rows.features[:0], rows.labels[:0])
+    nobody = LinearRows(rows.features[:0], rows.labels[:0])
     weights = optimum(task, rows, DECAY)
     removal = removal_after(steps, task, weights, retain, nobody, DECAY)
     torch.testing.assert_close(removal.weights, weights, rtol=0, atol=1e-12)
@@ -89,7 +91,7 @@ def test_logistic_removal_comes_near_the_retrained(count: int) -> None:
 
 
 @cache
-def case_of(case: int) -> tuple[Rows, float, torch.Tensor, int, torch.Tensor]:
+def case_of(case: int) -> tuple[LinearRows, float, torch.Tensor, int, torch.Tensor]:
     """A random problem with its noise, how many of its rows are to go, and its minimum."""
     generator = np.random.default_rng(case)
     rows = random_rows(generator, int(generator.integers(30, 120)), int(generator.integers(2, 8)))
@@ -98,9 +100,9 @@ def case_of(case: int) -> tuple[Rows, float, torch.Tensor, int, torch.Tensor]:
     return rows, decay, noise, int(generator.integers(1, 10)), optimum(Logistic(), rows, decay, noise)
 
 
-@pytest.mark.parametrize("bound", list(Bound))
+@pytest.mark.parametrize("bound", list(RemovalBound))
 @pytest.mark.parametrize("steps", [1, 2])
-def test_the_gradient_left_stays_under_the_bound(bound: Bound, steps: int) -> None:
+def test_the_gradient_left_stays_under_the_bound(bound: RemovalBound, steps: int) -> None:
     """O6: 200 random cases, from the minimum with noise; rounding to float32 included."""
     ratios = []
     for case in range(200):
@@ -115,7 +117,7 @@ def test_the_gradient_left_stays_under_the_bound(bound: Bound, steps: int) -> No
         assert torch.equal(removal.weights, removal.weights.to(stored).double())
         ratios.append(float((left / (start + removal.added)).max()))
     assert max(ratios) <= 1 + 1e-6
-    if steps == 1 and bound is Bound.DATA_DEPENDENT:
+    if steps == 1 and bound is RemovalBound.DATA_DEPENDENT:
         assert np.median(ratios) > 1e-3  # a bound, not an excuse
 
 
@@ -129,7 +131,7 @@ def test_the_bounds_by_their_formulas() -> None:
     longest = float(x.norm(dim=1).max())
     found = removal_after(1, Logistic(), weights, retain, forget, DECAY).added
     assert found.tolist() == pytest.approx([longest * value for value in expected], rel=1e-9)
-    worst = removal_after(1, Logistic(), weights, retain, forget, DECAY, bound=Bound.WORST_CASE).added
+    worst = removal_after(1, Logistic(), weights, retain, forget, DECAY, bound=RemovalBound.WORST_CASE).added
     assert (DECAY * weights.norm(dim=1)).max() < 1
     assert worst.tolist() == pytest.approx([4 * 0.25 * 5**2 / (DECAY**2 * 75)] * 3, rel=1e-9)
     assert bool((found <= worst).all())

@@ -15,7 +15,7 @@ from expunge.core.errors import UnsupportedEver
 from expunge.core.values import Empirical, Exact
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.methods.contract import Given, Parent
-from expunge.methods.last_layers import RetrainLastLayers, Share, StepsOf, draw_again
+from expunge.methods.last_layers import LayerShare, RetrainLastLayers, StepsOf, draw_again
 from expunge.methods.lookup import method_rows
 from expunge.methods.objective_method import Prepared
 from expunge.methods.retrain import Retrain
@@ -26,7 +26,7 @@ from expunge.tasks.classification import Classification
 from expunge.train.loop import Hooks
 from expunge.train.state import weights_digest
 
-WHOLE = RetrainLastLayers(layers=Share.ALL, schedule=StepsOf.RECIPE)
+WHOLE = RetrainLastLayers(layers=LayerShare.ALL, schedule=StepsOf.RECIPE)
 
 
 # All layers under the recipe's schedule are retraining, to the bit.
@@ -81,7 +81,7 @@ def test_exact_is_said_only_then(parent: Parent) -> None:
     for other in (
         RetrainLastLayers(layers=1, schedule=StepsOf.RECIPE),
         RetrainLastLayers(layers=2, schedule=StepsOf.RECIPE),
-        RetrainLastLayers(layers=Share.ALL),
+        RetrainLastLayers(layers=LayerShare.ALL),
     ):
         result = other(parent, FORGET, budget=1.0)
         assert isinstance(result.guarantee, Empirical)

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from expunge.core.errors import RecordError
 from expunge.core.hashing import sha256
-from expunge.records.bundle import ENVELOPE, Kind, kind_of, open_bundle
+from expunge.records.bundle import ENVELOPE, FileKind, kind_of, open_bundle
 from expunge.records.limits import Limits
 
 MODEL = save({"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.zeros(2, np.float32)})
@@ -57,9 +57,9 @@ def read_all(path: Path, limits: Limits | None = None) -> dict[str, bytes]:
         for name in bundle.names:
             found[name] = bundle.read(name)
             assert (bundle.size(name), bundle.digest(name)) == (len(found[name]), sha256(found[name]))
-            if kind_of(name) is Kind.JSON:
+            if kind_of(name) is FileKind.JSON:
                 bundle.json(name)
-            if kind_of(name) is Kind.TENSORS:
+            if kind_of(name) is FileKind.TENSORS:
                 with bundle.tensors(name) as file:
                     file.digest()
         return found

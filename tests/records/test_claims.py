@@ -22,11 +22,11 @@ from expunge.core.values import Certified, Empirical, Exact
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
-from expunge.methods.last_layers import RetrainLastLayers, Share, StepsOf
+from expunge.methods.last_layers import LayerShare, RetrainLastLayers, StepsOf
 from expunge.records.claims import CLAIMS, NOT_CLAIMED, claims_of, highest, not_claimed
 from expunge.records.form import to_plain
 from expunge.records.keys import SigningKey
-from expunge.records.record import Guarantee, GuaranteeKind, Operation, RunRecord
+from expunge.records.record import GuaranteeKind, GuaranteePart, Operation, RunRecord
 from expunge.records.run_file import MethodFile
 from expunge.schedule.recipe import Profile
 from expunge.train.run import Run
@@ -88,7 +88,7 @@ STATED: dict[str, dict[str, Any]] = {
 RECIPE = make_recipe(make_pictures(rows=12), model="mlp")
 REFUSALS = ("GUARANTEE_TOO_HIGH", "PROFILE_CLAIM_MISMATCH")
 ALGORITHMS = st.sampled_from(METHODS).map(lambda method: method()) | st.sampled_from(
-    [None, RetrainLastLayers(layers=Share.ALL, schedule=StepsOf.RECIPE)]
+    [None, RetrainLastLayers(layers=LayerShare.ALL, schedule=StepsOf.RECIPE)]
 )
 
 
@@ -127,7 +127,7 @@ def test_no_run_json_earns_more_than_its_method_profile_and_trajectory(
     run = retold(runs[0], method=None if method is None else to_plain(method.told), **changes)
     run.__dict__["recipe"] = recipe
     found = earned(lambda: guarantee_of(run, recorded=recorded))
-    if not isinstance(found, Guarantee):
+    if not isinstance(found, GuaranteePart):
         assert stated != "empirical"
         return
     ceiling = GuaranteeKind.EXACT if method is None else KIND[method.ceiling]

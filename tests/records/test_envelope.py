@@ -13,7 +13,7 @@ from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.hashing import canonical_json, sha256
 from expunge.records.canonical import write_base64
 from expunge.records.envelope import PAYLOAD_TYPE, envelope_digest, open_envelope, pae, seal
-from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
+from expunge.records.keys import KeyRole, SigningKey, TrustedKey, signing_key
 from expunge.records.limits import Limits
 
 STATEMENT = b'{"_type":"https://in-toto.io/Statement/v1"}'
@@ -145,6 +145,6 @@ def test_every_altered_byte_is_refused(owner: SigningKey, trusted: tuple[Trusted
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_payload_comes_back_and_no_two_encodings_meet(one: bytes, two: bytes) -> None:
     key = signing_key(b"\x07" * 32)
-    assert open_envelope(seal(one, key), [key.trusted("me", Role.OWNER)]).payload == one
+    assert open_envelope(seal(one, key), [key.trusted("me", KeyRole.OWNER)]).payload == one
     assert (pae("a", one) == pae("a", two)) == (one == two)
     assert pae(one.hex(), two) != pae(one.hex() + " 1", two)

@@ -21,7 +21,7 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.records.keys import (
     PRIVATE,
     TRUSTED,
-    Role,
+    KeyRole,
     SigningKey,
     TrustedKey,
     find_key,
@@ -192,11 +192,11 @@ def test_keygen_writes_what_loads_again(tmp_path: Path) -> None:
     assert loaded.sign(b"x") == made.sign(b"x")
     trusted = load_trusted(tmp_path / "keys" / TRUSTED)
     assert trusted == (
-        TrustedKey("example.com/unlearning", made.public, Role.OWNER),
-        TrustedKey("example.com/unlearning", made.public, Role.LOG),
+        TrustedKey("example.com/unlearning", made.public, KeyRole.OWNER),
+        TrustedKey("example.com/unlearning", made.public, KeyRole.LOG),
     )
-    assert find_key(trusted, made.keyid, Role.LOG) == trusted[1]
-    assert find_key(trusted, made.keyid, Role.WITNESS) is None
+    assert find_key(trusted, made.keyid, KeyRole.LOG) == trusted[1]
+    assert find_key(trusted, made.keyid, KeyRole.WITNESS) is None
     text = (tmp_path / "keys" / TRUSTED).read_text()
     assert json.loads(text)["format"] == "expunge/trusted-keys/1"
     assert "private" not in text.lower()
@@ -301,8 +301,8 @@ def test_lists_that_are_not_what_they_should_be(tmp_path: Path, owner: SigningKe
     path.write_text('{"format":"a","format":"b"}')
     with pytest.raises(DataError, match="repeats a key"):
         load_trusted(path)
-    write_trusted(path, [owner.trusted("me"), stranger.trusted("me", Role.WITNESS)])
-    assert [key.role for key in load_trusted(path)] == [Role.OWNER, Role.WITNESS]
+    write_trusted(path, [owner.trusted("me"), stranger.trusted("me", KeyRole.WITNESS)])
+    assert [key.role for key in load_trusted(path)] == [KeyRole.OWNER, KeyRole.WITNESS]
 
 
 def test_a_missing_package_is_one_sentence() -> None:

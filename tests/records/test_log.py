@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expunge.core.errors import InvalidArgument, RecordError, RunError
 from expunge.core.hashing import sha256
 from expunge.core.merkle import leaf_hash, tree_hash
-from expunge.records.keys import Role, SigningKey, TrustedKey
+from expunge.records.keys import KeyRole, SigningKey, TrustedKey
 from expunge.records.limits import Limits
 from expunge.records.log import (
     Log,
@@ -23,7 +23,7 @@ from expunge.records.log import (
     read_log,
     writing,
 )
-from expunge.records.note import Checkpoint, open_checkpoint, sign_checkpoint
+from expunge.records.note import TreeHead, open_checkpoint, sign_checkpoint
 
 ORIGIN = "example.com/unlearning"
 
@@ -43,8 +43,8 @@ def test_entries_come_back_and_the_root_is_that_of_the_standard(tmp_path: Path, 
     note = filled(tmp_path, 5, owner)
     log = read_log(tmp_path)
     assert (log.origin, log.digests, log.size) == (ORIGIN, digests(5), 5)
-    signed = open_checkpoint(note, [owner.trusted(ORIGIN, Role.LOG)]).checkpoint
-    assert signed == log.head() == Checkpoint(ORIGIN, 5, tree_hash(leaf_hash(digest) for digest in digests(5)))
+    signed = open_checkpoint(note, [owner.trusted(ORIGIN, KeyRole.LOG)]).checkpoint
+    assert signed == log.head() == TreeHead(ORIGIN, 5, tree_hash(leaf_hash(digest) for digest in digests(5)))
     assert (tmp_path / "checkpoint").read_bytes() == note
     assert (tmp_path / "entries").read_text() == "".join(digest.hex() + "\n" for digest in digests(5))
 
@@ -85,7 +85,7 @@ def test_every_lie_about_inclusion_is_refused() -> None:
         (digests(6)[2], proof.__class__(proof.digest, 3, proof.size, proof.path), head),
         (digests(6)[2], proof.__class__(proof.digest, 2, proof.size, proof.path[:-1]), head),
         (digests(6)[2], proof.__class__(proof.digest, 2, proof.size, (bytes(32), *proof.path[1:])), head),
-        (digests(6)[2], proof, Checkpoint(ORIGIN, 7, head.root)),
+        (digests(6)[2], proof, TreeHead(ORIGIN, 7, head.root)),
     ]
     for digest, lie, against in lies:
         with pytest.raises(RecordError, match="LOG_INCONSISTENT"):
@@ -150,7 +150,7 @@ def test_entries_under_a_checkpoint_cannot_go_or_change(tmp_path: Path, owner: S
 
 def test_a_checkpoint_of_another_log_or_key_is_refused(tmp_path: Path, owner: SigningKey, stranger: SigningKey) -> None:
     filled(tmp_path, 2, owner)
-    other = Checkpoint("example.com/other", 2, read_log(tmp_path).head().root)
+    other = TreeHead("example.com/other", 2, read_log(tmp_path).head().root)
     with writing(tmp_path) as writer, pytest.raises(RecordError, match=r"LOG_INCONSISTENT.*log's own key"):
         writer.sign(stranger)
     (tmp_path / "checkpoint").write_bytes(sign_checkpoint(other, owner))
@@ -168,7 +168,7 @@ def test_signing_again_keeps_the_signed_head(tmp_path: Path, owner: SigningKey) 
         writer.append(digests(3)[2])
         second = writer.sign(owner)
     assert second != first
-    trusted = [owner.trusted(ORIGIN, Role.LOG)]
+    trusted = [owner.trusted(ORIGIN, KeyRole.LOG)]
     check_grown(
         open_checkpoint(first, trusted).checkpoint,
         open_checkpoint(second, trusted).checkpoint,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.logged import cosign
 
 from expunge.core.errors import InvalidArgument, RecordError
-from expunge.records.keys import Role, SigningKey, TrustedKey, signing_key
+from expunge.records.keys import KeyRole, SigningKey, TrustedKey, signing_key
 from expunge.records.limits import Limits
 from expunge.records.note import (
     COSIGNATURE,
-    Checkpoint,
+    TreeHead,
     key_hash,
     open_checkpoint,
     read_checkpoint,
@@ -43,7 +43,7 @@ EXAMPLE = (
     "— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+m"
     "bIUBkBIfZ+qnA==\n"
 )
-HEAD = Checkpoint("example.com/unlearning", 3, bytes(range(32)))
+HEAD = TreeHead("example.com/unlearning", 3, bytes(range(32)))
 
 
 def refused(
@@ -143,12 +143,12 @@ def test_a_foreign_implementation_verifies_ours(owner: SigningKey) -> None:
 def test_another_origin_or_key_says_nothing(
     owner: SigningKey, stranger: SigningKey, trusted: tuple[TrustedKey, ...]
 ) -> None:
-    other = Checkpoint("example.com/other", 3, HEAD.root)
+    other = TreeHead("example.com/other", 3, HEAD.root)
     assert "another log or another key" in refused(sign_checkpoint(other, owner), trusted)
     assert "another log or another key" in refused(sign_checkpoint(HEAD, stranger), trusted)
     assert "another log or another key" in refused(sign_checkpoint(HEAD, owner), trusted[:1])
     assert "logs on it: none" in refused(sign_checkpoint(HEAD, owner), ())
-    both = (*trusted, stranger.trusted("example.com/other", Role.LOG))
+    both = (*trusted, stranger.trusted("example.com/other", KeyRole.LOG))
     foreign = sign_note(HEAD.as_text(), "example.com/other", stranger)  # a trusted log signs another log's head
     assert "another log or another key" in refused(foreign, both)
 
@@ -174,7 +174,7 @@ def test_witnesses_count_when_they_are_on_the_list(
     witnessed = cosign(
         cosign(sign_checkpoint(HEAD, owner), "example.com/w1", stranger, 5), "example.com/w1", stranger, 9
     )
-    witness = stranger.trusted("example.com/w1", Role.WITNESS)
+    witness = stranger.trusted("example.com/w1", KeyRole.WITNESS)
     found = open_checkpoint(witnessed, (*trusted, witness))
     assert [(item.key, item.time) for item in found.witnesses] == [(witness, 9)]
     assert found.unknown == ()
@@ -191,7 +191,7 @@ def test_witnesses_count_when_they_are_on_the_list(
         except RecordError:
             continue
     moved = read_note(witnessed).lines[1].as_text().encode()
-    later = sign_checkpoint(Checkpoint(HEAD.origin, 4, HEAD.root), owner) + moved
+    later = sign_checkpoint(TreeHead(HEAD.origin, 4, HEAD.root), owner) + moved
     assert "witness 'example.com/w1' did not sign" in refused(later, (*trusted, witness))
 
 

@@ -22,9 +22,9 @@ from expunge.records.keys import SigningKey, signing_key
 from expunge.records.limits import Code
 from expunge.records.record import (
     AuditWindow,
-    Beacon,
-    Guarantee,
+    BeaconPart,
     GuaranteeKind,
+    GuaranteePart,
     Initiator,
     Operation,
     ProfileName,
@@ -34,7 +34,7 @@ from expunge.records.record import (
     RunRecord,
 )
 from expunge.records.statement import Statement
-from expunge.records.verdict import Level, Remark, Verdict, holds, refused_finding, undecided
+from expunge.records.verdict import Caveat, Level, Verdict, holds, refused_finding, undecided
 from expunge.report.certificate import certificate_page, write_certificate
 from expunge.verify.certificate import certificate
 
@@ -42,7 +42,7 @@ CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found :=
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-pdf-header-footer")
 PROPERTIES = ("files", "signature of envelope.json", "log", "chain", "recipe", "data set", "schedule", "requests")
 ZERO = Randomness(
-    beacon=Beacon(source="zero", value=bytes(32)), derivation="expunge/seed/1", lineage_seed=digest("seed")
+    beacon=BeaconPart(source="zero", value=bytes(32)), derivation="expunge/seed/1", lineage_seed=digest("seed")
 )
 NASTY = "</title></style><script>alert(1)</script><img src=x onerror='a'>\u202e\x1b[31m\u2028"
 
@@ -117,7 +117,7 @@ def crowded() -> tuple[list[Statement], Verdict]:
             source=digest("source"),
         ),
         reuse=tuple(Reuse(shard=at, step=100, leaf=digest(at), first_touched=200) for at in range(16)),
-        guarantee=Guarantee(
+        guarantee=GuaranteePart(
             kind=GuaranteeKind.EMPIRICAL, tests=tuple("test-with-a-name" * 3 for _ in range(60)), confidence=0.95
         ),
     )
@@ -125,7 +125,7 @@ def crowded() -> tuple[list[Statement], Verdict]:
     findings = [holds(f"property {at} of many that have names", Level(at % 2), long) for at in range(90)]
     findings += [refused_finding(f"broken {code}", Level.V1, code, long) for code in Code]
     findings += [undecided("open", Level.V1, "evidence-missing", long) for _ in range(9)]
-    remarks = tuple(Remark(f"remark-{at}", long) for at in range(12))
+    remarks = tuple(Caveat(f"remark-{at}", long) for at in range(12))
     return chain, Verdict(asked=Level.V1, findings=tuple(findings), remarks=remarks)
 
 
@@ -231,11 +231,11 @@ def test_nothing_in_a_bundle_can_steer_the_page(
         algorithm=replace(own.algorithm, name=NASTY, version=NASTY, fields={NASTY: NASTY}),
         environment=replace(tolerant(life(), NASTY), fingerprint={"a": NASTY}),
         randomness=replace(own.randomness, beacon=replace(own.randomness.beacon, source=NASTY)),
-        guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL, tests=(NASTY,), confidence=0.5),
+        guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=(NASTY,), confidence=0.5),
     )
     verdict = replace(
         accepted().and_also([refused_finding(NASTY, Level.V1, Code.UNSAFE_FILE, NASTY)]),
-        remarks=(Remark("word", NASTY),),
+        remarks=(Caveat("word", NASTY),),
     )
     told = facts(life(), verdict)
     for changed in (told, _altered(told, chain)):

@@ -28,7 +28,7 @@ from expunge.records.form import from_plain, to_plain
 from expunge.records.tuning import Attempt
 from expunge.study.pseudo_sets import pseudo_sets, twin_seeds
 from expunge.study.rehearsal import prepare, prepare_oracle
-from expunge.study.score import Mode, Stage
+from expunge.study.score import TuningMode, TuningStage
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.state import weights_digest
@@ -145,9 +145,9 @@ def slow_margin(model: torch.nn.Module, inputs: torch.Tensor, label: int) -> flo
     return logits[label] - top - math.log(sum(math.exp(value - top) for value in others))
 
 
-@pytest.mark.parametrize("stage", list(Stage))
-def test_the_score_is_what_the_slow_twin_says(played: Play, stage: Stage) -> None:
-    rehearsal, number = played.prepare(), list(Stage).index(stage)
+@pytest.mark.parametrize("stage", list(TuningStage))
+def test_the_score_is_what_the_slow_twin_says(played: Play, stage: TuningStage) -> None:
+    rehearsal, number = played.prepare(), list(TuningStage).index(stage)
     train_rows = rehearsal.parent.examples
     parts = {
         "forget": [(train_rows, slot) for slot in played.sets[number]],
@@ -174,8 +174,8 @@ def test_a_twin_is_at_no_distance_from_itself(played: Play) -> None:
     rehearsal = played.prepare()
     with pinned(played.run.recipe):
         assert rehearsal.score(played.twins[0].model()).value == 0
-        assert rehearsal.score(played.twins[1].model(), Stage.TRANSFER).value == 0
-        assert rehearsal.score(played.twins[0].model(), Stage.TRANSFER).value > 0
+        assert rehearsal.score(played.twins[1].model(), TuningStage.TRANSFER).value == 0
+        assert rehearsal.score(played.twins[0].model(), TuningStage.TRANSFER).value > 0
 
 
 def test_how_far_the_twins_lie_apart(played: Play) -> None:
@@ -209,20 +209,20 @@ def test_a_spoilt_model_is_inadmissible_and_a_broken_one_has_no_score(played: Pl
             next(spoilt.parameters()).fill_(math.nan)
         with refused(RunError, "not finite", "forget"):
             rehearsal.score(spoilt)
-    failed = rehearsal.attempt(GradientAscent(rate=1e12), Stage.CHOICE, budget=0.5, seed=0)
+    failed = rehearsal.attempt(GradientAscent(rate=1e12), TuningStage.CHOICE, budget=0.5, seed=0)
     assert failed.state == "failed"
     assert failed.reason is not None
-    for attempt in (failed, rehearsal.attempt(FineTune(), Stage.CHOICE, budget=0.1, seed=0)):
+    for attempt in (failed, rehearsal.attempt(FineTune(), TuningStage.CHOICE, budget=0.1, seed=0)):
         assert from_plain(Attempt, to_plain(attempt), "it") == attempt
 
 
 def test_one_point_of_accuracy_is_allowed(played: Play) -> None:
     rehearsal = played.prepare()
-    twin = rehearsal.twins[Stage.CHOICE]
-    own = rehearsal.untouched(Stage.CHOICE).accuracy
+    twin = rehearsal.twins[TuningStage.CHOICE]
+    own = rehearsal.untouched(TuningStage.CHOICE).accuracy
     for above, admissible in ((0.01, True), (0.011, False)):
-        bar = replace(rehearsal, twins={Stage.CHOICE: replace(twin, accuracy=own + above)})
-        assert (bar.untouched(Stage.CHOICE).reason is None) == admissible
+        bar = replace(rehearsal, twins={TuningStage.CHOICE: replace(twin, accuracy=own + above)})
+        assert (bar.untouched(TuningStage.CHOICE).reason is None) == admissible
 
 
 def test_people_of_one_row_are_measured_in_the_samples_unit(pictures_like: Pictures, tmp_path: Path) -> None:
@@ -250,9 +250,9 @@ def test_rows_to_avoid_are_never_read(spared: Play, method: FineTune) -> None:
     avoid = spared.asked["avoid"]
     plain, other = spared.prepare(), spared.prepare(poisoned(spared.rows, avoid))
     assert plain.told() == other.told()
-    assert plain.untouched(Stage.CHOICE) == other.untouched(Stage.CHOICE)
+    assert plain.untouched(TuningStage.CHOICE) == other.untouched(TuningStage.CHOICE)
     first, second = (
-        replace(found.attempt(method, Stage.CHOICE, budget=0.3, seed=0), seconds=0.0) for found in (plain, other)
+        replace(found.attempt(method, TuningStage.CHOICE, budget=0.3, seed=0), seconds=0.0) for found in (plain, other)
     )
     assert first == second
     assert first.score is not None
@@ -269,15 +269,15 @@ def test_poison_would_be_seen(played: Play, spared: Play) -> None:
     plain = replace(played, asked=asked).prepare()
     other = replace(played, asked=asked).prepare(poisoned(played.rows, avoid))
     assert not set(plain.sample) & set(avoid)
-    assert plain.untouched(Stage.CHOICE) == other.untouched(Stage.CHOICE)
+    assert plain.untouched(TuningStage.CHOICE) == other.untouched(TuningStage.CHOICE)
     method = FineTune(rate=0.05)
-    first, second = (found.attempt(method, Stage.CHOICE, budget=0.3, seed=0).score for found in (plain, other))
+    first, second = (found.attempt(method, TuningStage.CHOICE, budget=0.3, seed=0).score for found in (plain, other))
     assert first != second
 
 
 def test_leaving_rows_out_does_not_lessen_the_work_allowed(spared: Play, played: Play) -> None:
     for found in (spared.prepare(), played.prepare()):
-        attempt = found.attempt(FineTune(), Stage.CHOICE, budget=0.5, seed=0)
+        attempt = found.attempt(FineTune(), TuningStage.CHOICE, budget=0.5, seed=0)
         assert attempt.example_steps == pytest.approx(0.5 * run_json(played.run)["example_steps"], rel=0.02)
 
 
@@ -356,8 +356,8 @@ def test_several_shards_have_nothing_to_tune(data: Dataset, refused: Refused, tm
 def test_the_oracle_has_one_stage_and_says_so(played: Play) -> None:
     first = played.twins[0]
     found = prepare_oracle(played.run, first, first.forget_set, data=played.rows)
-    assert found.mode is Mode.ORACLE
-    assert list(found.twins) == [Stage.CHOICE]
+    assert found.mode is TuningMode.ORACLE
+    assert list(found.twins) == [TuningStage.CHOICE]
     assert found.twins_apart is None
     with pinned(played.run.recipe):
         assert found.score(first.model()).value == 0

@@ -13,9 +13,9 @@ from tests.study import jobs as jobs_without
 
 from expunge.study.engine import Ended, Engine, Moved
 from expunge.study.job import Job
-from expunge.study.progress import Standing, Watch
+from expunge.study.progress import StudyStanding, Watch
 from expunge.study.scheduler import Outcomes, carry_out_jobs, known_outcomes
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Entry, JobOutcome, Store
 
 
 class Pretended(Engine):
@@ -23,7 +23,7 @@ class Pretended(Engine):
 
     name = "pretended"
 
-    def __init__(self, store: Store, places: int, ends: Mapping[str, Outcome]) -> None:
+    def __init__(self, store: Store, places: int, ends: Mapping[str, JobOutcome]) -> None:
         self.store, self._places, self.ends = store, places, ends
         self.submitted: list[str] = []
         self.running: list[Job] = []
@@ -41,13 +41,13 @@ class Pretended(Engine):
     def wait(self, seconds: float) -> list[Ended | Moved]:
         self.running.sort(key=lambda job: job.title)
         job = self.running.pop(0)
-        outcome = self.ends.get(job.title, Outcome.DONE)
+        outcome = self.ends.get(job.title, JobOutcome.DONE)
         entry = Entry(
             key=job.key,
             work=job.work,
             title=job.title,
             outcome=outcome,
-            reason="" if outcome is Outcome.DONE else "because",
+            reason="" if outcome is JobOutcome.DONE else "because",
             digest=job.key[:8],
         )
         self.store.keep(entry)
@@ -62,7 +62,7 @@ def job(title: str, *needs: Job) -> Job:
 
 
 def run(
-    jobs: Sequence[Job], tmp_path: Path, places: int = 2, ends: Mapping[str, Outcome] | None = None
+    jobs: Sequence[Job], tmp_path: Path, places: int = 2, ends: Mapping[str, JobOutcome] | None = None
 ) -> tuple[Pretended, Outcomes, list[str]]:
     store, lines = Store(tmp_path / "store"), list[str]()
     engine = Pretended(store, places, ends or {})
@@ -80,7 +80,7 @@ def test_inputs_come_first_and_everything_is_done(tmp_path: Path) -> None:
     engine, outcomes, _ = run(chain(), tmp_path)
     assert engine.submitted == ["a", "e", "b", "c", "d"]
     assert engine.most == 2
-    assert {entry.outcome for entry in outcomes.entries.values()} == {Outcome.DONE}
+    assert {entry.outcome for entry in outcomes.entries.values()} == {JobOutcome.DONE}
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,7 +95,7 @@ def test_whatever_the_graph(
     jobs: list[Job] = []
     for index, wanted in enumerate(edges):
         jobs.append(job(f"{index:02d}", *(jobs[at] for at in sorted({w % index for w in wanted} if index else ()))))
-    ends = {jobs[at].title: Outcome.REFUSED for at in bad if at < len(jobs)}
+    ends = {jobs[at].title: JobOutcome.REFUSED for at in bad if at < len(jobs)}
     engine, outcomes, _ = run(jobs, tmp_path_factory.mktemp("graph"), places, ends)
     spoilt = set[str]()  # the slow twin: what hangs on a refused job, by walking down
     for one in jobs:
@@ -116,7 +116,7 @@ def test_whatever_the_graph(
 
 def test_a_failure_leaves_out_what_hangs_on_it_and_nothing_else(tmp_path: Path) -> None:
     jobs = chain()
-    engine, outcomes, lines = run(jobs, tmp_path, ends={"b": Outcome.FAILED})
+    engine, outcomes, lines = run(jobs, tmp_path, ends={"b": JobOutcome.FAILED})
     assert "d" not in engine.submitted
     assert {"c", "e"} <= set(engine.submitted)
     assert outcomes.left_out == {jobs[3].key: "b: because"}
@@ -125,7 +125,7 @@ def test_a_failure_leaves_out_what_hangs_on_it_and_nothing_else(tmp_path: Path) 
 
 
 def test_what_failed_is_tried_again_and_what_was_done_or_refused_is_not(tmp_path: Path) -> None:
-    run(chain(), tmp_path, ends={"b": Outcome.FAILED, "e": Outcome.REFUSED})
+    run(chain(), tmp_path, ends={"b": JobOutcome.FAILED, "e": JobOutcome.REFUSED})
     engine, outcomes, lines = run(chain(), tmp_path)
     assert engine.submitted == ["b", "d"]
     assert outcomes.reused == 3
@@ -137,7 +137,7 @@ def test_what_failed_is_tried_again_and_what_was_done_or_refused_is_not(tmp_path
 
 def test_what_was_refused_before_stops_what_hangs_on_it_now(tmp_path: Path) -> None:
     a = job("a")
-    run([a], tmp_path, ends={"a": Outcome.REFUSED})
+    run([a], tmp_path, ends={"a": JobOutcome.REFUSED})
     engine, outcomes, _ = run([a, job("b", a)], tmp_path)
     assert engine.submitted == []
     assert list(outcomes.left_out.values()) == ["a: because"]
@@ -153,7 +153,7 @@ def test_drawing_begins_nothing(tmp_path: Path) -> None:
 def test_the_standing_tells_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("expunge.study.progress.time.monotonic", lambda: now)
-    shown: list[Standing] = []
+    shown: list[StudyStanding] = []
     jobs = [job(name) for name in "abcdefg"]
     watch = Watch(2, show=shown.append)
     watch.begin(jobs, {})
@@ -161,7 +161,7 @@ def test_the_standing_tells_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -
     for one in jobs[:2]:
         watch.started(one)
     now = 110.0
-    done = Entry(key=jobs[0].key, work="train", title="a", outcome=Outcome.DONE, seconds=10.0)
+    done = Entry(key=jobs[0].key, work="train", title="a", outcome=JobOutcome.DONE, seconds=10.0)
     watch.ended(Ended(done, "here"))
     watch.started(jobs[2])
     watch.moved(Moved(jobs[1].key, 1, 4))

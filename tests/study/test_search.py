@@ -18,7 +18,7 @@ from expunge.methods.contract import Given, Method, Need, Outcome
 from expunge.methods.fields import Among, Between, searches, tuned
 from expunge.methods.lookup import methods
 from expunge.records.form import from_plain, to_plain
-from expunge.records.tuning import Attempt, Score, Trial, attempted
+from expunge.records.tuning import Attempt, Score, TuningTrial, attempted
 from expunge.study.search import INADMISSIBLE, Space, Tried, best, rank, search
 
 
@@ -107,8 +107,8 @@ def mixed(made: Method) -> Attempt:
 @pytest.mark.parametrize("cut", range(16))
 def test_an_interrupted_search_goes_on_to_the_same(cut: int) -> None:
     whole = search(Planted, mixed, trials=15, seed=4)
-    kept = [from_plain(Trial, json.loads(json.dumps(to_plain(tried.trial))), "it") for tried in whole[:cut]]
-    told: list[Trial] = []
+    kept = [from_plain(TuningTrial, json.loads(json.dumps(to_plain(tried.trial))), "it") for tried in whole[:cut]]
+    told: list[TuningTrial] = []
     again = search(Planted, mixed, trials=15, seed=4, kept=kept, on_trial=told.append)
     assert again == whole
     assert told == [tried.trial for tried in whole[cut:]]
@@ -138,9 +138,9 @@ def test_kept_trials_must_be_those_of_this_search(refused: Refused) -> None:
 )
 def test_altered_trials_are_refused(change: dict[str, Any], refused: Refused) -> None:
     trial = to_plain(search(Planted, near, trials=1, seed=0)[0].trial)
-    assert to_plain(from_plain(Trial, {**trial, "more": 1}, "a trial")) == {**trial, "more": 1}
+    assert to_plain(from_plain(TuningTrial, {**trial, "more": 1}, "a trial")) == {**trial, "more": 1}
     with refused(DataError, "a trial", "altered"):
-        from_plain(Trial, {**trial, **change}, "a trial")
+        from_plain(TuningTrial, {**trial, **change}, "a trial")
 
 
 def test_what_must_not_be_chosen_ranks_behind() -> None:
@@ -158,7 +158,7 @@ def test_what_must_not_be_chosen_ranks_behind() -> None:
     assert rank(poor) <= INADMISSIBLE < rank(shorter)
 
     def tried(index: int, attempt: Attempt) -> Tried:
-        return Tried(Trial(index=index, fields={}, repeats=None, **vars(attempt)), Planted())
+        return Tried(TuningTrial(index=index, fields={}, repeats=None, **vars(attempt)), Planted())
 
     listed = [tried(index, attempt) for index, attempt in enumerate((failed, short, poor, good, good))]
     chosen = best(listed)
@@ -189,7 +189,7 @@ def test_the_same_fields_are_not_attempted_twice() -> None:
         asked.append(made)
         return near(made)
 
-    told: list[Trial] = []
+    told: list[TuningTrial] = []
     found = [tried.trial for tried in search(Few, counted, trials=10, seed=0, on_trial=told.append)]
     assert len(found) == len(told) == 10
     assert len(asked) == len(set(asked)) == 2

@@ -16,7 +16,7 @@ from tests.study.jobs import DATA, JOBS, job
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.records.form import from_plain, to_plain
 from expunge.study.job import Job, Means
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Entry, JobOutcome, Store
 
 PINNED = (  # by JOBS: the key, and SHA-256 of the line that a worker is given
     (
@@ -50,7 +50,7 @@ PINNED = (  # by JOBS: the key, and SHA-256 of the line that a worker is given
 )
 
 
-def entry(key: str, outcome: Outcome = Outcome.DONE) -> Entry:
+def entry(key: str, outcome: JobOutcome = JobOutcome.DONE) -> Entry:
     return Entry(key=key, work="train", title="train", outcome=outcome, digest="d", seconds=1.5)
 
 
@@ -150,7 +150,7 @@ def test_many_may_begin_with_one_store(tmp_path: Path) -> None:
 
 def test_a_failure_does_not_undo_what_another_has_done(tmp_path: Path) -> None:
     store, key = Store(tmp_path / "store"), job(seed=1).key
-    failure = entry(key, Outcome.FAILED)
+    failure = entry(key, JobOutcome.FAILED)
     store.keep(entry(key))
     assert store.keep_failure(failure) == entry(key)
     assert store.entry(key) == entry(key)

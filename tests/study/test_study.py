@@ -28,7 +28,7 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
 from expunge.study.grid import REFERENCE_SEEDS
-from expunge.study.progress import Standing
+from expunge.study.progress import StudyStanding
 from expunge.study.store import Store
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -268,7 +268,7 @@ def test_data_that_are_gone_half_way_lose_nothing(
     before: list[int] = children(os.getpid())
     taken: list[int] = []
 
-    def take_away(standing: Standing) -> None:
+    def take_away(standing: StudyStanding) -> None:
         if standing.done and not taken:
             taken.extend(pid for pid in children(os.getpid()) if pid not in before)
             (tmp_path / "d.npz").rename(tmp_path / "moved.npz")

@@ -34,12 +34,12 @@ from expunge.study.engine import Ended, Engine
 from expunge.study.grid import Grid, lay_out, software
 from expunge.study.job import Job, Work
 from expunge.study.local import LocalEngine
-from expunge.study.packing import Part, file_entry, needed, pack, settle, unpack
+from expunge.study.packing import SentPart, file_entry, needed, pack, settle, unpack
 from expunge.study.progress import Watch
 from expunge.study.ray_engine import RayEngine
-from expunge.study.ray_task import Order, carry_out_order, held_folder, sweep, variables
+from expunge.study.ray_task import TaskOrder, carry_out_order, held_folder, sweep, variables
 from expunge.study.scheduler import Outcomes, carry_out_jobs
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Entry, JobOutcome, Store
 from expunge.study.study_file import read_study
 from expunge.train.run import Run
 
@@ -157,7 +157,7 @@ def files(folder: Path) -> set[str]:
     return found - {".lock"}
 
 
-def digests(store: Store) -> dict[str, tuple[Outcome, str]]:
+def digests(store: Store) -> dict[str, tuple[JobOutcome, str]]:
     return {entry.key: (entry.outcome, entry.digest) for entry in store.entries()}
 
 
@@ -168,7 +168,7 @@ def local(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Store:
     done_by(LocalEngine(store, 2), planted.grid, store)
     found = digests(store)
     assert len(found) == len(planted.grid.jobs)
-    assert {outcome for outcome, _ in found.values()} == {Outcome.DONE}
+    assert {outcome for outcome, _ in found.values()} == {JobOutcome.DONE}
     return store
 
 
@@ -253,10 +253,10 @@ class TestOnTwoNodes:
         grid = planted.laid(text.replace('"exact-replay", ', "") + FATAL)
         store = Store(tmp_path / "store")
         outcomes = done_by(RayEngine(store, grid.datasets, address=nodes.address, jobs=2), grid, store)
-        failed = [entry for entry in outcomes.entries.values() if entry.outcome is Outcome.FAILED]
+        failed = [entry for entry in outcomes.entries.values() if entry.outcome is JobOutcome.FAILED]
         assert [entry.title for entry in failed] == ["train rows-fatal, seed 0"]
         assert "the worker process died 2 times" in failed[0].reason
-        done = {entry.title.split(",")[0] for entry in outcomes.entries.values() if entry.outcome is Outcome.DONE}
+        done = {entry.title.split(",")[0] for entry in outcomes.entries.values() if entry.outcome is JobOutcome.DONE}
         assert done == {"train rows-net", "unlearn fine-tune", "evaluate fine-tune"}
         assert len(outcomes.left_out) == 2
         assert store.entry(failed[0].key) == failed[0]
@@ -373,10 +373,10 @@ class TestPacking:
 
     def test_every_file_is_in_one_part_and_comes_back(self, tmp_path: Path) -> None:
         folder, back = self.entry(tmp_path / "made"), tmp_path / "back"
-        packed = {part: pack(folder, part) for part in Part}
-        assert set(packed[Part.RECORD]) == {"run.json", "noise.key", "empty"}
-        assert set(packed[Part.WEIGHTS]) == {"model.safetensors"}
-        assert set(packed[Part.CHECKPOINTS]) == {"checkpoints/a.safetensors"}
+        packed = {part: pack(folder, part) for part in SentPart}
+        assert set(packed[SentPart.RECORD]) == {"run.json", "noise.key", "empty"}
+        assert set(packed[SentPart.WEIGHTS]) == {"model.safetensors"}
+        assert set(packed[SentPart.CHECKPOINTS]) == {"checkpoints/a.safetensors"}
         for files in packed.values():
             unpack(files, back)
             for name in files:
@@ -388,13 +388,13 @@ class TestPacking:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = Store(tmp_path / "store")
-        entry = Entry(key="ab" * 32, work="train", title="one", outcome=Outcome.DONE, digest="d")
+        entry = Entry(key="ab" * 32, work="train", title="one", outcome=JobOutcome.DONE, digest="d")
         place = store.place(entry.key)
         (place / "checkpoints").mkdir(parents=True)
         (place / "checkpoints" / "half").touch()
         place.with_name(f".{entry.key}.coming").mkdir()
         (place.with_name(f".{entry.key}.coming") / "stale").touch()
-        files = [pack(self.entry(tmp_path / "made"), part) for part in Part]
+        files = [pack(self.entry(tmp_path / "made"), part) for part in SentPart]
 
         def killed(kept: Entry) -> None:
             raise KeyboardInterrupt
@@ -420,27 +420,27 @@ class TestPacking:
         settle(tmp_path / "nothing", Path("/home/store"))
 
     def test_a_job_is_sent_what_it_reads(self, planted: Planted) -> None:
-        def parts(named: str) -> set[Part]:
+        def parts(named: str) -> set[SentPart]:
             job = next(job for job in planted.grid.jobs if job.title.startswith(named))
             assert {key for key, _ in needed(job)} == set(job.needs)
             return {part for _, part in needed(job)}
 
         assert parts("train") == set()
-        assert parts("unlearn exact-replay") == set(Part)
-        assert parts("unlearn fine-tune") == {Part.RECORD, Part.WEIGHTS}
-        assert parts("evaluate") == {Part.RECORD}
+        assert parts("unlearn exact-replay") == set(SentPart)
+        assert parts("unlearn fine-tune") == {SentPart.RECORD, SentPart.WEIGHTS}
+        assert parts("evaluate") == {SentPart.RECORD}
         assert {key for key, _ in needed(TUNE)} == {"k", "l", "m"}
-        assert Part.CHECKPOINTS not in {part for _, part in needed(TUNE)}
+        assert SentPart.CHECKPOINTS not in {part for _, part in needed(TUNE)}
 
 
 class TestTasks:
-    def order(self, planted: Planted, software: dict[str, str]) -> Order:
-        return Order(planted.grid.jobs[0], "/home/store", [], variables(), software)
+    def order(self, planted: Planted, software: dict[str, str]) -> TaskOrder:
+        return TaskOrder(planted.grid.jobs[0], "/home/store", [], variables(), software)
 
     def test_a_node_with_other_versions_computes_nothing(self, planted: Planted) -> None:
         order = self.order(planted, {**software(), "torch": "1.0"})
         entry, parts = carry_out_order(order, None, lambda done, total: None, [])
-        assert entry.outcome is Outcome.FAILED
+        assert entry.outcome is JobOutcome.FAILED
         assert f"this node has torch {software()['torch']}" in entry.reason
         assert parts == [{}, {}, {}]
 

@@ -27,7 +27,7 @@ from expunge.records.form import from_plain, to_plain
 from expunge.records.run_file import MethodFile
 from expunge.records.tuning import KeptTrial, Tuning
 from expunge.study.rehearsal import Rehearsal
-from expunge.study.score import Part, Stage
+from expunge.study.score import TuningPart, TuningStage
 from expunge.study.tuning import (
     NO_TRANSFER,
     chosen_entry,
@@ -82,12 +82,12 @@ def towards(rehearsal: Rehearsal, first: float, second: float) -> Rehearsal:
     """The same with the original, stretched, in the place of each twin."""
     twins = {}
     with pinned(rehearsal.parent.recipe):
-        for stage, factor in zip(Stage, (first, second), strict=True):
+        for stage, factor in zip(TuningStage, (first, second), strict=True):
             model = stretch(unchanged(rehearsal), factor)
             read = rehearsal._read(model, stage)  # pyright: ignore[reportPrivateUsage]
             twins[stage] = replace(
                 rehearsal.twins[stage],
-                accuracy=float(read[Part.CALIBRATION][1].mean()),
+                accuracy=float(read[TuningPart.CALIBRATION][1].mean()),
                 means={part: float(margins.mean()) for part, (margins, _) in read.items()},
                 units={part: float(margins.std(ddof=1)) for part, (margins, _) in read.items()},
             )

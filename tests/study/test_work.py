@@ -23,7 +23,7 @@ from expunge.study.digests import digest_of
 from expunge.study.grid import Grid, lay_out
 from expunge.study.job import Job, Work
 from expunge.study.opened import OpenedData
-from expunge.study.store import Entry, Outcome, Store
+from expunge.study.store import Entry, JobOutcome, Store
 from expunge.study.study_file import read_study
 from expunge.study.work import carry_out
 from expunge.train.run import Run
@@ -40,7 +40,7 @@ def done(grid: Grid, store: Store, data: OpenedData | None = None) -> dict[str, 
     """All jobs, one after the other, as far as they can be done."""
     data, found = data or OpenedData(), dict[str, Entry]()
     for job in grid.jobs:
-        if all(found[key].outcome is Outcome.DONE for key in job.needs if key in found):
+        if all(found[key].outcome is JobOutcome.DONE for key in job.needs if key in found):
             found[job.key] = carry_out(job, store, data)
     return found
 
@@ -68,7 +68,7 @@ def test_measurements_do_not_pass_from_one_holdout_to_another(write_study: Write
     grid = laid(write_study, text)
     done(grid, both)
     for job in grid.jobs:  # the slow twin: every job in a worker of its own
-        if all((entry := alone.entry(key)) and entry.outcome is Outcome.DONE for key in job.needs):
+        if all((entry := alone.entry(key)) and entry.outcome is JobOutcome.DONE for key in job.needs):
             carry_out(job, alone, OpenedData())
     assert contents(tmp_path / "both") == contents(tmp_path / "alone")
     accuracies = {
@@ -127,14 +127,14 @@ def test_a_device_that_is_not_here_may_be_elsewhere(write_study: Write, tmp_path
         pytest.skip("there is a GPU here")
     grid = laid(write_study, SMALL.replace("epochs = 2", 'epochs = 2\ndevice = "cuda"'))
     entry = carry_out(grid.jobs[0], Store(tmp_path / "store"), OpenedData())
-    assert entry.outcome is Outcome.FAILED
+    assert entry.outcome is JobOutcome.FAILED
     assert "torch sees no GPU" in entry.reason
 
 
 def test_what_diverges_is_not_tried_again(write_study: Write, tmp_path: Path) -> None:
     grid = laid(write_study, SMALL.replace("epochs = 2", "epochs = 2\nrate = 1e30"))
     entry = carry_out(grid.jobs[0], Store(tmp_path / "store"), OpenedData())
-    assert entry.outcome is Outcome.REFUSED
+    assert entry.outcome is JobOutcome.REFUSED
     assert "no result is written" in entry.reason
     assert not list(Store(tmp_path / "store").place(entry.key).glob("[!e]*"))
 
@@ -159,13 +159,13 @@ def test_what_was_begun_is_kept_when_a_job_fails(
     begun = sorted(path.name for path in store.place(job.key).glob("**/*") if path.is_file())
     assert any(name.endswith(".safetensors") for name in begun)
     (tmp_path / "d.npz").rename(tmp_path / "away.npz")
-    assert carry_out(job, store, OpenedData()).outcome is Outcome.FAILED
+    assert carry_out(job, store, OpenedData()).outcome is JobOutcome.FAILED
     left = sorted(path.name for path in store.place(job.key).glob("**/*") if path.is_file())
     assert left == sorted([*begun, "entry.json"])
     (tmp_path / "away.npz").rename(tmp_path / "d.npz")
     continued = carry_out(job, store, OpenedData())
     whole = carry_out(job, Store(tmp_path / "other"), OpenedData())
-    assert (continued.outcome, continued.digest) == (Outcome.DONE, whole.digest)
+    assert (continued.outcome, continued.digest) == (JobOutcome.DONE, whole.digest)
 
 
 def test_what_was_begun_elsewhere_is_begun_anew(write_study: Write, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_was_begun_elsewhere_is_begun_anew(write_study: Write, tmp_path: Pa
     run.write_text(json.dumps(told))
     store.discard(job.key)
     again = carry_out(job, store, OpenedData())
-    assert (again.outcome, again.digest, again.reason) == (Outcome.DONE, whole.digest, "")
+    assert (again.outcome, again.digest, again.reason) == (JobOutcome.DONE, whole.digest, "")
 
 
 @pytest.mark.parametrize("name", ["beliefs.safetensors", "run.json"])
@@ -192,7 +192,7 @@ def test_damaged_inputs_are_made_again(write_study: Write, tmp_path: Path, name:
     path.write_bytes(content[: len(content) // 2])
     store.discard(evaluate.key)
     failed = carry_out(evaluate, store, OpenedData())
-    assert failed.outcome is Outcome.FAILED
+    assert failed.outcome is JobOutcome.FAILED
     assert "1 of the results that this needs were damaged" in failed.reason
     assert store.entry(victim) is None
     done(grid, store)
@@ -236,7 +236,7 @@ def test_the_unforeseen_is_told_with_its_line(
 
     monkeypatch.setattr("expunge.study.work.train", broken)
     entry = carry_out(laid(write_study).jobs[0], Store(tmp_path / "store"), OpenedData())
-    assert entry.outcome is Outcome.FAILED
+    assert entry.outcome is JobOutcome.FAILED
     assert entry.reason.startswith("KeyError: 'what is this' (not foreseen; test_work.py, line ")
 
 
@@ -297,9 +297,9 @@ def test_a_full_disk_fails_and_is_mended(write_study: Write, tmp_path: Path, mon
     with monkeypatch.context() as patched:
         patched.setattr("expunge.study.readings.write_with", full)
         entry = carry_out(job, store, OpenedData())
-    assert entry.outcome is Outcome.FAILED
+    assert entry.outcome is JobOutcome.FAILED
     assert "No space left" in entry.reason
-    assert carry_out(job, store, OpenedData()).outcome is Outcome.DONE
+    assert carry_out(job, store, OpenedData()).outcome is JobOutcome.DONE
 
 
 def test_where_even_the_note_cannot_be_kept(
@@ -313,7 +313,7 @@ def test_where_even_the_note_cannot_be_kept(
     with monkeypatch.context() as patched:
         patched.setattr(Store, "keep", full)
         entry = carry_out(job, store, OpenedData())
-    assert entry.outcome is Outcome.FAILED
+    assert entry.outcome is JobOutcome.FAILED
     assert entry.reason.startswith("the store could not be written: make room")
     assert store.entry(job.key) is None
-    assert carry_out(job, store, OpenedData()).outcome is Outcome.DONE
+    assert carry_out(job, store, OpenedData()).outcome is JobOutcome.DONE

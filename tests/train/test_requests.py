@@ -15,7 +15,7 @@ from expunge.data.dataset import Dataset
 from expunge.methods.lookup import METHODS
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -124,11 +124,11 @@ def test_a_line_that_was_cut_short_is_written_again(small_run: Run, pictures: Da
         folder = tmp_path / f"cut-{len(half)}"
         folder.mkdir()
         (folder / "log.jsonl").write_bytes(half)
-        log = Log(folder / "log.jsonl")
+        log = RunLog(folder / "log.jsonl")
         assert log.requests() == []
         for _ in range(2):
             log.add_request(slots=[3, 5], root="00" * 32, model=None)
-            log = Log(folder / "log.jsonl")
+            log = RunLog(folder / "log.jsonl")
         (found,) = log.requests()
         assert found.slots == (3, 5)
 

@@ -20,7 +20,7 @@ from expunge.methods.unlearn import unlearn
 from expunge.records.run_log import Checkpointed, Event
 from expunge.schedule.recipe import Profile
 from expunge.train.load import load
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.run import Run
 from expunge.train.state import tensors_digest, weights_digest
 from expunge.train.training import train
@@ -317,24 +317,24 @@ def test_devices_that_are_not_there_are_refused(pictures: Dataset, tmp_path: Pat
 
 
 def test_the_log_is_a_chain(tmp_path: Path) -> None:
-    log = Log(tmp_path / "log.jsonl")
+    log = RunLog(tmp_path / "log.jsonl")
     for number in range(3):
         log.add(Event(event="note", rest={"number": number}))
-    assert [event.rest["number"] for event in Log(log.path).events] == [0, 1, 2]
+    assert [event.rest["number"] for event in RunLog(log.path).events] == [0, 1, 2]
     with log.path.open("ab") as handle:
         handle.write(b'{"event":"no')
-    cut = Log(log.path)
+    cut = RunLog(log.path)
     cut.add(Event(event="note", rest={"number": 3}))
-    assert [event.rest["number"] for event in Log(log.path).events] == [0, 1, 2, 3]
+    assert [event.rest["number"] for event in RunLog(log.path).events] == [0, 1, 2, 3]
     lines = log.path.read_bytes().splitlines(keepends=True)
     log.path.write_bytes(b"".join([lines[0], *lines[2:]]))
     with pytest.raises(RunError, match="line 2 does not continue the chain"):
-        Log(log.path)
+        RunLog(log.path)
 
 
 def test_lines_of_the_log_are_what_they_always_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("expunge.train.log.utc_now", lambda: "2026-01-31T12:00:00Z")
-    log = Log(tmp_path / "log.jsonl")
+    log = RunLog(tmp_path / "log.jsonl")
     log.add_request(slots=[3, 5], root="1" * 64, model=None, cases=["case-7"])
     log.add(Checkpointed(shard=1, step=12, digest="2" * 64, thirds=7, seconds=0.5))
     first, second = log.path.read_bytes().splitlines(keepends=True)
@@ -346,8 +346,8 @@ def test_lines_of_the_log_are_what_they_always_were(tmp_path: Path, monkeypatch:
         b'{"digest":"' + b"2" * 64 + b'","event":"checkpoint","previous":"' + sha256(first).hex().encode() + b'",'
         b'"seconds":0.5,"shard":1,"step":12,"thirds":7}\n'
     )
-    assert Log(log.path).events == log.events
-    assert [item.name for item in Log(log.path).checkpoints(1)] == ["shard-1-step-00000012.safetensors"]
+    assert RunLog(log.path).events == log.events
+    assert [item.name for item in RunLog(log.path).checkpoints(1)] == ["shard-1-step-00000012.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_a_line_that_nobody_here_writes_is_refused_where_the_log_is_opened(
 ) -> None:
     (tmp_path / "log.jsonl").write_text(json.dumps({"previous": "", **told}) + "\n")
     with pytest.raises(RunError, match="line 1 does not continue the chain: the log was altered; choose a new `out`"):
-        Log(tmp_path / "log.jsonl")
+        RunLog(tmp_path / "log.jsonl")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(pictures: Dataset, tmp_path: Path) -> None:

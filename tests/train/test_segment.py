@@ -20,7 +20,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, Outcome, Recorder, carry_out
+from expunge.train.loop import Hooks, LoopEnd, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import Loss, StepBatch, training_objective
 from expunge.train.optimiser import make_optimiser
@@ -122,7 +122,7 @@ def test_stated_steps_and_other_rows(problem: Problem) -> None:
 # Hooks.stop.
 
 
-def trained(problem: Problem, hooks: Hooks, recorder: Recorder | None = None) -> tuple[Outcome, nn.Module]:
+def trained(problem: Problem, hooks: Hooks, recorder: Recorder | None = None) -> tuple[LoopEnd, nn.Module]:
     model = build(problem.recipe, problem.schedule.seed, 1).train()
     with pinned(problem.recipe):
         outcome = carry_out(
@@ -148,10 +148,10 @@ def test_the_loop_ends_after_the_step_that_is_named(problem: Problem) -> None:
         return "three are enough" if done == 3 else None
 
     outcome, _ = trained(problem, Hooks(stop=stop))
-    assert outcome == Outcome(3, "three are enough")
+    assert outcome == LoopEnd(3, "three are enough")
     assert asked == [0, 1, 2, 3]
-    assert trained(problem, Hooks(stop=lambda done: "nothing to do"))[0] == Outcome(0, "nothing to do")
-    assert trained(problem, Hooks(stop=lambda done: None))[0] == Outcome(problem.plan.total)
+    assert trained(problem, Hooks(stop=lambda done: "nothing to do"))[0] == LoopEnd(0, "nothing to do")
+    assert trained(problem, Hooks(stop=lambda done: None))[0] == LoopEnd(problem.plan.total)
 
 
 def test_a_stop_of_ones_own_ends_the_step_runner_and_is_its_reason(problem: Problem) -> None:
@@ -159,11 +159,11 @@ def test_a_stop_of_ones_own_ends_the_step_runner_and_is_its_reason(problem: Prob
     hooks = Hooks(stop=lambda done: "three are enough" if done == 3 else None)
     with pinned(problem.recipe):
         runner = problem.runner()
-        assert runner.run(problem.plan, hooks=hooks) == Outcome(3, "three are enough")
+        assert runner.run(problem.plan, hooks=hooks) == LoopEnd(3, "three are enough")
         assert tensors_digest(runner.state) == problem.whole()[3][0]
-        assert problem.runner().run(problem.plan, end=3, hooks=hooks) == Outcome(3, "three are enough")
-        assert problem.runner().run(problem.plan, end=2, hooks=hooks) == Outcome(2, "steps 0 to 2 were asked for")
-        assert problem.runner().run(problem.plan) == Outcome(problem.plan.total)
+        assert problem.runner().run(problem.plan, end=3, hooks=hooks) == LoopEnd(3, "three are enough")
+        assert problem.runner().run(problem.plan, end=2, hooks=hooks) == LoopEnd(2, "steps 0 to 2 were asked for")
+        assert problem.runner().run(problem.plan) == LoopEnd(problem.plan.total)
 
 
 # Watching.

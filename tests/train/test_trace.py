@@ -29,7 +29,7 @@ from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.schedule.schedule import Schedule
 from expunge.tasks.classification import Classification
 from expunge.train.examples import Examples
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.loop import Hooks, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import training_objective
@@ -203,7 +203,7 @@ def test_the_gradient_is_what_the_optimiser_is_given(small_run: Run, pictures: D
                 parameter.grad.mul_(0.5)
 
     trace = ShardTrace(tmp_path, schedule, plan, Trace.GRADIENTS)
-    recorder = FolderRecorder(tmp_path, shard=0, total=plan.total, log=Log(tmp_path / "log.jsonl"), trace=trace)
+    recorder = FolderRecorder(tmp_path, shard=0, total=plan.total, log=RunLog(tmp_path / "log.jsonl"), trace=trace)
     before = frozen.clone()
     carry_out(
         plan,

@@ -21,7 +21,7 @@ from expunge.data.encoding import Encoding
 from expunge.records.bundle import write_folder, write_zip
 from expunge.records.draft import Draft
 from expunge.records.keys import SigningKey
-from expunge.records.record import Beacon, Cost, Initiator, Operation, Request, Reuse, RunRecord, Salts
+from expunge.records.record import BeaconPart, CostPart, Initiator, LeafSalts, Operation, Request, Reuse, RunRecord
 from expunge.records.statement import Statement
 from expunge.schedule.recipe import Recipe
 
@@ -40,13 +40,13 @@ LIFE = Lineage(
     count=1438,
     calibration=90,
     holdout=269,
-    beacon=Beacon(source="drand", value=digest("beacon"), round=4242, not_before=Time("2026-01-05T10:00:00Z")),
+    beacon=BeaconPart(source="drand", value=digest("beacon"), round=4242, not_before=Time("2026-01-05T10:00:00Z")),
     interval=100,
     afterwards=False,
 )
 
 
-def commitment(*, name: str = "digits classifier", salts: Salts = Salts.OPEN, **changes: Any) -> Statement:
+def commitment(*, name: str = "digits classifier", salts: LeafSalts = LeafSalts.OPEN, **changes: Any) -> Statement:
     record = replace(LIFE.commit.predicate, **{"recorded_at": Time("2026-01-05T09:00:00Z"), **changes})
     data = replace(record.data, salts=salts, source={"label": "label"})
     return Statement(name=name, digest=LIFE.root, predicate=replace(record, data=data))
@@ -78,7 +78,7 @@ def run_record(operation: Operation, algorithm: str, tombstones: Sequence[int] =
         "recorded_at": Time("2026-02-03T12:00:00Z"),
         "recorded_afterwards": False,
         "environment": replace(found.environment, fingerprint=machine),
-        "cost": Cost(thirds=31056, seconds=12.5),
+        "cost": CostPart(thirds=31056, seconds=12.5),
     }
     return replace(found, **{**settings, **changes})
 

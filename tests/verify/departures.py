@@ -14,13 +14,13 @@ from expunge.adversary.table.telling import request_for
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.records.bundle import checkpoint_name
-from expunge.records.record import Beacon, Guarantee, GuaranteeKind, Operation, ProfileName, State
+from expunge.records.record import BeaconPart, GuaranteeKind, GuaranteePart, Operation, ProfileName, State
 from expunge.records.trace_file import RunningDigest, TraceMode
 from expunge.schedule.recipe import Optimiser, Profile
 
 SHARDED = Lineage(recipe=small_recipe(shards=3, slices=2, epochs=3), count=40, mode=TraceMode.GRADIENTS)
 DATED = Lineage(
-    beacon=Beacon(source="drand", value=sha256(b"beacon"), round=7, not_before=Time("2026-01-02T00:00:00Z")),
+    beacon=BeaconPart(source="drand", value=sha256(b"beacon"), round=7, not_before=Time("2026-01-02T00:00:00Z")),
     afterwards=False,
 )
 OTHER = sha256(b"another one")
@@ -304,16 +304,16 @@ BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
     },
     "PROFILE_CLAIM_MISMATCH": {
         "tolerant and exact": lambda: base(Lineage(recipe=small_recipe(profile=Profile.SPEED))).changed(
-            guarantee=Guarantee(kind=GuaranteeKind.EXACT), claim=("C2", "C3", "C4")
+            guarantee=GuaranteePart(kind=GuaranteeKind.EXACT), claim=("C2", "C3", "C4")
         ),
         "a pinned profile over a speed recipe": lambda: (
             base()
             .changed(environment__profile=ProfileName.TOLERANT)
-            .changed(guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3"))
+            .changed(guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3"))
         ),
         "exact, and why it is not": lambda: base().changed(environment__not_exact="two threads"),
         "exact at four threads": lambda: base(Lineage(recipe=small_recipe(threads=4))).changed(
-            guarantee=Guarantee(kind=GuaranteeKind.EXACT), claim=("C2", "C3", "C4")
+            guarantee=GuaranteePart(kind=GuaranteeKind.EXACT), claim=("C2", "C3", "C4")
         ),
         "threads of another recipe": lambda: base().changed(environment__fingerprint={"threads": 2, "device": "cpu"}),
         "no threads named": lambda: base().changed(environment__fingerprint={"device": "cpu"}),
@@ -330,33 +330,33 @@ BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
     },
     "GUARANTEE_TOO_HIGH": {
         "exact from states that are not": lambda: HONEST["reused"]().changed(
-            1, guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL)
+            1, guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL)
         ),
         "approximate called exact": lambda: approximated(trained(), (3,)).changed(
-            guarantee=Guarantee(kind=GuaranteeKind.EXACT), claim=("C6", "C4")
+            guarantee=GuaranteePart(kind=GuaranteeKind.EXACT), claim=("C6", "C4")
         ),
         "a foreign method under the name of ours": lambda: base().changed(algorithm__source=OTHER),
         "certified without a delta": lambda: certified().changed(
-            guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0)
+            guarantee=GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=1.0)
         ),
         "certified at another epsilon than it ran with": lambda: certified().changed(
-            guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=0.1, delta=1e-4)
+            guarantee=GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=0.1, delta=1e-4)
         ),
         "certified without noise": lambda: approximated(
             trained(),
             (3,),
             algorithm="certified-logistic",
-            guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4),
+            guarantee=GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4),
         ),
         "certified by a method that cannot": lambda: base().changed(
-            guarantee=Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4), claim=("C2", "C3", "C5")
+            guarantee=GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4), claim=("C2", "C3", "C5")
         ),
         "a claim too many": lambda: base().changed(claim=("C1", "C2", "C3", "C4")),
         "a claim too few": lambda: base().changed(claim=("C2",)),
         "nothing that is not claimed": lambda: base().changed(not_claimed=()),
         "the commitment claims more": lambda: base().changed(0, claim=("C1", "C4")),
         "an approximate trajectory": lambda: base().changed(
-            algorithm__name="fine-tune", guarantee=Guarantee(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3")
+            algorithm__name="fine-tune", guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL), claim=("C2", "C3")
         ),
     },
     "CHAIN_BROKEN": {

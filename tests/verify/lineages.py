@@ -24,16 +24,16 @@ from expunge.data.commitment import leaf_of, open_salt
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.records.claims import claims_of, not_claimed
-from expunge.records.keys import Role, TrustedKey, signing_key
+from expunge.records.keys import KeyRole, TrustedKey, signing_key
 from expunge.records.record import (
-    Beacon,
+    BeaconPart,
     Commit,
     CommittedData,
     Environment,
+    LeafSalts,
     Operation,
     Origin,
     ProfileName,
-    Salts,
     SplitRoot,
     State,
     TraceMode,
@@ -50,13 +50,13 @@ OWNER = signing_key(bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326
 STRANGER = signing_key(bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"))
 WITNESS = signing_key(sha256(b"a witness"))
 TRUSTED: tuple[TrustedKey, ...] = (
-    OWNER.trusted(ORIGIN, Role.OWNER),
-    OWNER.trusted(ORIGIN, Role.LOG),
-    WITNESS.trusted("example.org/witness", Role.WITNESS),
+    OWNER.trusted(ORIGIN, KeyRole.OWNER),
+    OWNER.trusted(ORIGIN, KeyRole.LOG),
+    WITNESS.trusted("example.org/witness", KeyRole.WITNESS),
 )
 COMMITTED_AT = Time("2026-01-01T00:00:00Z")
 RECORDED_AT = Time("2026-02-01T00:00:00Z")
-ZERO = Beacon(source="zero", value=ZERO_BEACON)
+ZERO = BeaconPart(source="zero", value=ZERO_BEACON)
 BUFFERS = ("running_mean",)
 INPUTS = Encoding((Column("x", ColumnKind.NUMERIC),))
 
@@ -76,8 +76,8 @@ class Lineage:
     subjects: int = 10
     calibration: int = 2
     holdout: int = 5
-    salts: Salts = Salts.OPEN
-    beacon: Beacon = ZERO
+    salts: LeafSalts = LeafSalts.OPEN
+    beacon: BeaconPart = ZERO
     mode: TraceMode = TraceMode.LOSSES
     interval: int = 5
     afterwards: bool = True
@@ -87,7 +87,7 @@ class Lineage:
         found: list[bytes] = []
         for slot in range(rows):
             fields = {"id": f"{what}-{slot}", "subject": self._subject(slot), "label": slot % 2, "x": slot / 7}
-            salt = open_salt(slot) if self.salts is Salts.OPEN else sha256(b"secret", what.encode(), u64(slot))
+            salt = open_salt(slot) if self.salts is LeafSalts.OPEN else sha256(b"secret", what.encode(), u64(slot))
             found.append(leaf_of(example_bytes(fields), slot, salt))
         return tuple(found)
 

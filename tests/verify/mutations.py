@@ -20,7 +20,7 @@ from tests.verify.records import MadeUpStory, files_of
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.records.archive import write_archive
-from expunge.records.bundle import Kind, kind_of
+from expunge.records.bundle import FileKind, kind_of
 from expunge.records.canonical import read_base64, write_base64
 from expunge.records.draft import sign
 from expunge.records.statement import Statement
@@ -182,7 +182,7 @@ def _of_archive(change: Callable[[bytes, Random], tuple[str, bytes]]) -> Callabl
 
 def _field(target: Target, draws: Random) -> Changed | None:
     """One value inside a JSON file, another of its type; written canonically, signatures left as they are."""
-    name = draws.choice([name for name in sorted(target.files) if kind_of(name) is Kind.JSON])
+    name = draws.choice([name for name in sorted(target.files) if kind_of(name) is FileKind.JSON])
     value = json.loads(target.files[name])
     signed = "payload" in value
     if signed and draws.random() < 0.8:
@@ -237,7 +237,7 @@ def _with(value: Any, place: tuple[str | int, ...], new: Any) -> Any:
 
 def _note(target: Target, draws: Random) -> Changed | None:
     """A line of the log's signed head in another place, gone, or with a word exchanged."""
-    name = draws.choice([name for name in sorted(target.files) if kind_of(name) is Kind.NOTE])
+    name = draws.choice([name for name in sorted(target.files) if kind_of(name) is FileKind.NOTE])
     lines = target.files[name].decode().splitlines(keepends=True)
     at = draws.randrange(len(lines))
     other = draws.randrange(len(lines))

@@ -35,9 +35,9 @@ from expunge.records.note import sign_checkpoint
 from expunge.records.record import (
     Algorithm,
     Checkpoints,
-    Cost,
-    Guarantee,
+    CostPart,
     GuaranteeKind,
+    GuaranteePart,
     Operation,
     Randomness,
     Request,
@@ -45,7 +45,7 @@ from expunge.records.record import (
     RunData,
     RunRecord,
     SchedulePart,
-    Trace,
+    TracePart,
     preprocessing_digest,
     states_root,
 )
@@ -62,7 +62,7 @@ def statement_of(
     parent: Statement | None = None,
     requests: Sequence[Request] = (),
     reuse: Sequence[Reuse] = (),
-    guarantee: Guarantee | None = None,
+    guarantee: GuaranteePart | None = None,
     own_steps: bool = False,
     fields: Mapping[str, Any] | None = None,
 ) -> Statement:
@@ -71,7 +71,7 @@ def statement_of(
     recipe, schedule = lineage.recipe, lineage.schedule
     operation = {"train": Operation.TRAIN, "retrain": Operation.RETRAIN}.get(algorithm, Operation.UNLEARN)
     exact = recipe.profile is Profile.EXACT and recipe.threads == 1 and not own_steps
-    earned = guarantee or Guarantee(kind=GuaranteeKind.EXACT if exact else GuaranteeKind.EMPIRICAL)
+    earned = guarantee or GuaranteePart(kind=GuaranteeKind.EXACT if exact else GuaranteeKind.EMPIRICAL)
     method_seed = None
     if own_steps:
         assert parent is not None
@@ -114,7 +114,7 @@ def statement_of(
         alive=made.alive,
         reuse=tuple(reuse),
         retired=(),
-        cost=Cost(thirds=3 if own_steps else tale.thirds(reuse), seconds=1.5),
+        cost=CostPart(thirds=3 if own_steps else tale.thirds(reuse), seconds=1.5),
         commit=bytes(32),
         parent=bytes(32),
         claim=claims_of(operation, earned.kind, emptied=bool(made.emptied), recorded=not own_steps),
@@ -128,7 +128,7 @@ def statement_of(
             buffers=tale.buffers,
             states=tale.states,
         ),
-        trace=None if own_steps else Trace(mode=lineage.mode, digest=sha256(tale.trace)),
+        trace=None if own_steps else TracePart(mode=lineage.mode, digest=sha256(tale.trace)),
         noise_commitment=lineage.noise,
     )
     return Statement(name=recipe.model, digest=tale.digest, predicate=record)
@@ -210,7 +210,7 @@ def certified() -> MadeUpStory:
     optimiser = Optimiser(calendar=Calendar.CONSTANT, momentum=0.0)
     recipe = small_recipe(task="logistic", model="linear", optimiser=optimiser, perturbation=1.5)
     story = trained(Lineage(recipe=recipe, noise=sha256(b"noise key")))
-    guarantee = Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4)
+    guarantee = GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=1.0, delta=1e-4)
     return approximated(
         story, (4,), algorithm="certified-logistic", guarantee=guarantee, fields={"epsilon": 1.0, "delta": 1e-4}
     )

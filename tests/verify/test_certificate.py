@@ -18,22 +18,22 @@ from expunge.core.hashing import plain_json, sha256
 from expunge.data.commitment import tombstones_digest
 from expunge.records.bundle import open_bundle
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
-from expunge.records.keys import Role, SigningKey, TrustedKey
+from expunge.records.keys import KeyRole, SigningKey, TrustedKey
 from expunge.records.limits import Code
 from expunge.records.record import (
     Algorithm,
     AuditWindow,
-    Beacon,
-    Guarantee,
+    BeaconPart,
     GuaranteeKind,
+    GuaranteePart,
     Initiator,
+    LeafSalts,
     Operation,
     ProfileName,
     Randomness,
     Request,
     Retired,
     RunRecord,
-    Salts,
 )
 from expunge.records.statement import Statement
 from expunge.records.trust import trust_digest
@@ -150,7 +150,7 @@ def test_witnesses_count_only_where_their_keys_are_trusted(
     unknown = facts_of(path, reached(Level.V1), trusted)["log"]
     assert (unknown["witnesses"], unknown["other_signers"]) == ([], ["witness.example"])
     assert "a log fork shown to one auditor only would not be seen" in unknown["remark"]
-    known = (*trusted, stranger.trusted("witness.example", Role.WITNESS))
+    known = (*trusted, stranger.trusted("witness.example", KeyRole.WITNESS))
     assert facts_of(path, reached(Level.V1), known)["log"] == {**unknown, "witnesses": ["witness.example"]} | {
         "other_signers": [],
         "remark": None,
@@ -163,7 +163,7 @@ def test_witnesses_count_only_where_their_keys_are_trusted(
 
 def test_what_deserves_a_question_is_said(tmp_path: Path, owner: SigningKey) -> None:
     zero = Randomness(
-        beacon=Beacon(source="zero", value=bytes(32)), derivation="expunge/seed/1", lineage_seed=digest("seed")
+        beacon=BeaconPart(source="zero", value=bytes(32)), derivation="expunge/seed/1", lineage_seed=digest("seed")
     )
     tolerant = replace(last(life()).environment, profile=ProfileName.TOLERANT, not_exact="speed profile")
     chain = life(
@@ -184,7 +184,7 @@ def test_what_deserves_a_question_is_said(tmp_path: Path, owner: SigningKey) -> 
     assert (facts["environment"]["tolerant"], facts["environment"]["not_exact"]) == (True, "speed profile")
     assert facts["retired"][1] == {"what": "salts of 3 rows", "digest": None}
     assert facts["window"] == {"days": 30, "until": "2026-03-05T12:00:00Z"}
-    hidden = facts_of(make_bundle(tmp_path / "hidden", life(commit=commitment(salts=Salts.SECRET)), owner))
+    hidden = facts_of(make_bundle(tmp_path / "hidden", life(commit=commitment(salts=LeafSalts.SECRET)), owner))
     assert "leaves hidden" in hidden["data"]["remark"]
     assert hidden["randomness"]["remark"] is None
 
@@ -197,7 +197,9 @@ def test_the_commands_are_those_that_this_record_needs(tmp_path: Path, owner: Si
     assert plain[0] == "expunge verify bundle --keys trusted.json --level V1"
     assert [command.split("--level ")[1][:2] for command in plain] == ["V1", "V2", "V3", "V4"]
     assert all("--data DATA" in command and "--salts" not in command for command in plain[1:])
-    assert all("--salts SALTS" in command for command in commands("s", life(commit=commitment(salts=Salts.SECRET)))[1:])
+    assert all(
+        "--salts SALTS" in command for command in commands("s", life(commit=commitment(salts=LeafSalts.SECRET)))[1:]
+    )
     foreign = Algorithm(name="own", version="1", fields={}, package=digest("p"), source=digest("source"))
     allowed = trust_digest("method", "own", digest("source").hex())
     assert all(f"--trust {allowed}" in item for item in commands("f", life(algorithm=foreign))[1:])
@@ -218,14 +220,17 @@ def test_the_commands_are_those_that_this_record_needs(tmp_path: Path, owner: Si
 @pytest.mark.parametrize(
     ("guarantee", "words"),
     [
-        (Guarantee(kind=GuaranteeKind.EXACT), "bit for bit those of training without the forgotten examples"),
-        (Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=1.5, delta=1e-5), "beyond ε = 1.5, except with probability"),
-        (Guarantee(kind=GuaranteeKind.EMPIRICAL, tests=("mean-margin",), confidence=0.95), "(mean-margin)"),
-        (Guarantee(kind=GuaranteeKind.EMPIRICAL), "no test is named"),
+        (GuaranteePart(kind=GuaranteeKind.EXACT), "bit for bit those of training without the forgotten examples"),
+        (
+            GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=1.5, delta=1e-5),
+            "beyond ε = 1.5, except with probability",
+        ),
+        (GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=("mean-margin",), confidence=0.95), "(mean-margin)"),
+        (GuaranteePart(kind=GuaranteeKind.EMPIRICAL), "no test is named"),
     ],
 )
 def test_a_guarantee_is_said_with_its_meaning(
-    guarantee: Guarantee, words: str, tmp_path: Path, owner: SigningKey
+    guarantee: GuaranteePart, words: str, tmp_path: Path, owner: SigningKey
 ) -> None:
     facts = facts_of(make_bundle(tmp_path / "bundle", life(guarantee=guarantee), owner))
     assert words in facts["guarantee"]["meaning"]

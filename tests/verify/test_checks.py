@@ -13,7 +13,7 @@ from tests.verify.records import bundle, forgot, trained
 
 from expunge.core.clock import Time
 from expunge.records.limits import Code, refused
-from expunge.records.verdict import Level, Outcome
+from expunge.records.verdict import FindingOutcome, Level
 from expunge.verify import checks
 from expunge.verify.checks import CHECKS, Check, Replayed
 from expunge.verify.levels.chain import links
@@ -99,7 +99,7 @@ def test_a_check_in_15_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(checks, "CHECKS", (*CHECKS, *rows))
     story = forgot(trained(), (3, 17))
     found = verify(bundle(story, tmp_path / "soon"), keys=TRUSTED).findings[-1]
-    assert (found.name, found.level, found.outcome) == ("answered in time", Level.V1, Outcome.HOLDS)
+    assert (found.name, found.level, found.outcome) == ("answered in time", Level.V1, FindingOutcome.HOLDS)
 
     early = Time.at(story.record.recorded_at.seconds - 40 * 86_400)
     requests = tuple(replace(request, received=early) for request in story.record.requests)

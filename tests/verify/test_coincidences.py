@@ -15,7 +15,7 @@ from expunge.data.splits import Split
 from expunge.hygiene.survey import survey
 from expunge.methods.unlearn import unlearn
 from expunge.records.keys import PRIVATE, TRUSTED, keygen
-from expunge.records.verdict import Level, Outcome, Status
+from expunge.records.verdict import FindingOutcome, Level, Status
 from expunge.schedule.recipe import Optimiser, OptimiserName
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -76,7 +76,7 @@ def test_the_next_exact_record_of_the_chain_is_cleared_by_its_own_replay(
     first = unlearn(base, rule, out=tmp_path / "first", data=pictures)
     second = unlearn(first, OTHER_PERSON, out=tmp_path / "second", data=pictures)
     found = answers(second, key, tmp_path / "bundle", pictures)
-    assert finding_of(found["V1"], "weights moved before", Level.V1).outcome is Outcome.REFUSED
+    assert finding_of(found["V1"], "weights moved before", Level.V1).outcome is FindingOutcome.REFUSED
     assert found["V3"].status is Status.ACCEPTED
     assert "every step was carried out again" in finding_of(found["V3"], "weights moved before", Level.V1).detail
 

@@ -14,8 +14,8 @@ from tests.verify.records import Story, approximated, bundle, certified, forgot,
 from expunge.core.hashing import sha256
 from expunge.records.bundle import open_bundle
 from expunge.records.limits import Code
-from expunge.records.record import Execution, Guarantee, GuaranteeKind
-from expunge.records.verdict import Level, Outcome, Status, Verdict
+from expunge.records.record import Execution, GuaranteeKind, GuaranteePart
+from expunge.records.verdict import FindingOutcome, Level, Status, Verdict
 from expunge.verify.certificate import certificate
 from expunge.verify.verdict_text import verdict_lines
 from expunge.verify.verify import verify
@@ -88,7 +88,7 @@ def test_a_solve_is_undecided_and_never_a_crash(name: str, level: Level, tmp_pat
     open_ = [finding for finding in verdict.findings if not finding.stands]
     assert [finding.name for finding in open_] == ([] if level is Level.V0 else ["execution named"])
     assert all(
-        (finding.outcome, finding.reason) == (Outcome.UNDECIDED, "execution-not-comparable") for finding in open_
+        (finding.outcome, finding.reason) == (FindingOutcome.UNDECIDED, "execution-not-comparable") for finding in open_
     )
     assert "solved" in {remark.word for remark in verdict.remarks}
     assert list(verdict_lines(verdict))
@@ -96,7 +96,7 @@ def test_a_solve_is_undecided_and_never_a_crash(name: str, level: Level, tmp_pat
 
 def test_a_solve_earns_no_more_than_its_method(tmp_path: Path) -> None:
     story = approximated(trained(), (3,)).changed(
-        execution=Execution.SOLVE, guarantee=Guarantee(kind=GuaranteeKind.EXACT)
+        execution=Execution.SOLVE, guarantee=GuaranteePart(kind=GuaranteeKind.EXACT)
     )
     assert Code.GUARANTEE_TOO_HIGH in verify(bundle(story, tmp_path), keys=TRUSTED).codes
 

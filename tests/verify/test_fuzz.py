@@ -16,7 +16,7 @@ from tests.verify.mutations import KINDS, Mutation, Target, Workbench, mutation
 
 from expunge.core.errors import InvalidArgument
 from expunge.records.limits import Code
-from expunge.records.verdict import Level, Outcome, Status
+from expunge.records.verdict import FindingOutcome, Level, Status
 from expunge.verify.verify import verify
 
 SEED, EACH = 2026, 25  # mutations of every kind
@@ -127,7 +127,7 @@ def test_a_witness_who_is_cut_out_is_missed_where_one_is_asked_for(tmp_path: Pat
         (finding,) = (finding for finding in asked.findings if finding.name == "witnesses")
         assert (asked.status, finding.outcome, finding.reason) == (
             Status.UNDECIDED,
-            Outcome.UNDECIDED,
+            FindingOutcome.UNDECIDED,
             "evidence-missing",
         )
         assert "is cosigned by 0 of the witnesses on your list, you ask for 1" in finding.detail

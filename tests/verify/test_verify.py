@@ -13,12 +13,12 @@ from tests.verify.lineages import ORIGIN, OWNER, TRUSTED
 from tests.verify.records import bundle, certified, refusals, trained, verdict
 
 from expunge.core.errors import InvalidArgument, RunError
-from expunge.records.keys import Role, write_trusted
+from expunge.records.keys import KeyRole, write_trusted
 from expunge.records.limits import LIMITS, Code, Limits
 from expunge.records.verdict import Level, Standing, Status
 from expunge.verify import checks
 from expunge.verify.checks import Check
-from expunge.verify.outcomes import Undecided
+from expunge.verify.outcomes import LeftUndecided
 from expunge.verify.verify import verify
 
 V0 = Level.V0
@@ -49,7 +49,7 @@ def test_keys_may_be_a_file_and_levels_a_word(tmp_path: Path) -> None:
     write_trusted(tmp_path / "trusted.json", TRUSTED)
     found = verify(str(bundle(trained(), tmp_path)), keys=str(tmp_path / "trusted.json"), level="V0")
     assert (found.status, found.asked, found.reached) == (Status.ACCEPTED, V0, V0)
-    owner_only = (OWNER.trusted(ORIGIN, Role.OWNER),)
+    owner_only = (OWNER.trusted(ORIGIN, KeyRole.OWNER),)
     assert verify(tmp_path / "bundle", keys=owner_only, level=V0).codes == (Code.LOG_INCONSISTENT,)
 
 
@@ -123,7 +123,7 @@ def test_a_replay_that_does_not_confirm_leaves_the_rest_as_it_was(
     replaying: Callable[[Sequence[Check]], None], tmp_path: Path
 ) -> None:
     def elsewhere(opened: object) -> str:
-        raise Undecided("environment-mismatch", "threads 2 there, 1 here")
+        raise LeftUndecided("environment-mismatch", "threads 2 there, 1 here")
 
     replaying([Check("environment", Level.V2, elsewhere)])
     found = verify(bundle(no_op(), tmp_path / "same"), keys=TRUSTED, level=Level.V3)

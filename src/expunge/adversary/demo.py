@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ from expunge.adversary.table.schedule import denied, target_of
 from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.table import FIXTURES
 from expunge.core.errors import RunError
-from expunge.core.values import Progress
+from expunge.core.values import OpenBar, Progress
 from expunge.data.splits import Split
 from expunge.records.demo import AbsorbedSwap, DemoResult, ForgedLog, Honest, MadeUp, Played, Spread
 from expunge.records.limits import Code
@@ -40,7 +40,6 @@ FORGERS = ("greedy", "nearest", "swap", "matching", "content")
 CANDIDATES = 100  # batches that greedy draws for each step, and steps of content's descent
 SPOOFS = ("resorted-init", "infinitesimal", "blindfold")
 Item = TypeVar("Item")
-Stage = Callable[[str], AbstractContextManager[Progress]]
 Show = Callable[[str, object], None]
 
 
@@ -50,7 +49,7 @@ def unseen(what: str) -> Generator[Progress]:
     yield lambda done, total: None
 
 
-def demonstrate(out: Path, *, stage: Stage = unseen, show: Show = lambda part, found: None) -> DemoResult:
+def demonstrate(out: Path, *, stage: OpenBar = unseen, show: Show = lambda part, found: None) -> DemoResult:
     """Play the whole story in a new folder, which keeps every bundle of it; an interruption leaves no folder behind.
 
     ``stage`` opens a bar for what is under way; ``show`` is handed every part of the result, by its name in
@@ -69,7 +68,7 @@ def demonstrate(out: Path, *, stage: Stage = unseen, show: Show = lambda part, f
         raise
 
 
-def _played(out: Path, stage: Stage, show: Show) -> DemoResult:
+def _played(out: Path, stage: OpenBar, show: Show) -> DemoResult:
     started = time.perf_counter()
     with stage("commit, train, forget, sign"):
         scene = Scene.make(out)

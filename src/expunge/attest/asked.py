@@ -16,7 +16,7 @@ from expunge.train.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Requests:
     """Requests in the order of the log. ``logged`` is False where they are taken from the forget set afterwards."""
 
     requests: tuple[Request, ...]
@@ -29,7 +29,7 @@ class Asked:
         return np.unique(np.concatenate(named)) if named else np.zeros(0, dtype=np.int64)
 
 
-def asked_of(run: Run, now: Time) -> Asked:
+def asked_of(run: Run, now: Time) -> Requests:
     """The requests of one run, its ancestors' not included.
 
     Runs of earlier versions logged none: theirs is made of the forget set, received ``now``, and says so.
@@ -37,7 +37,7 @@ def asked_of(run: Run, now: Time) -> Asked:
     model = run.told.parent and run.told.parent.weights_digest
     found = [_read(run, event, model) for event in run.log.requests()]
     if found or (run.told.operation == "train" and not len(run.tombstones)):
-        return Asked(requests=tuple(found))
+        return Requests(requests=tuple(found))
     request = Request(
         cases=(),
         initiator=Initiator.OWNER,
@@ -47,7 +47,7 @@ def asked_of(run: Run, now: Time) -> Asked:
         root=run.root,
         model=None if model is None else bytes.fromhex(model),
     )
-    return Asked(requests=(request,), logged=False)
+    return Requests(requests=(request,), logged=False)
 
 
 def _read(run: Run, event: Requested, model: str | None) -> Request:

@@ -30,7 +30,7 @@ from expunge.records.form import UNWRITTEN, Through, from_json, to_json
 from expunge.records.keys import SigningKey
 from expunge.records.limits import LIMITS
 from expunge.records.log import HEADER, read_log, writing
-from expunge.records.record import Guarantee, Salts
+from expunge.records.record import GuaranteePart, LeafSalts
 from expunge.records.statement import write_statement
 from expunge.train.folder import writing as holding
 from expunge.train.run import COMMITTED, Run
@@ -53,7 +53,9 @@ class Attested:
     record: bytes
     chain: tuple[bytes, ...]
     signed: int
-    guarantee: Annotated[Guarantee, Through(Any, to_json, lambda told: from_json(Guarantee, told, "the guarantee"))]
+    guarantee: Annotated[
+        GuaranteePart, Through(Any, to_json, lambda told: from_json(GuaranteePart, told, "the guarantee"))
+    ]
     afterwards: bool = field(metadata={"name": "recorded_afterwards"})
     keyid: str
     log: InLog
@@ -243,7 +245,7 @@ def _notices(run: Run, chain: Chain) -> Sequence[str]:
         found.append("recorded afterwards: the record before it, or its request, was written later than the run")
     if record.randomness.beacon.value == ZERO_BEACON:
         found.append("zero beacon: the schedule is not protected against grinding")
-    if commit.data.salts is Salts.OPEN:
+    if commit.data.salts is LeafSalts.OPEN:
         found.append("leaves not hidden: the salts are open, so guesses of rows can be tested against the bundle")
     if record.environment.not_exact is not None:
         found.append(f"not exact: {record.environment.not_exact}")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from expunge.attest.asked import Asked, asked_of
+from expunge.attest.asked import Requests, asked_of
 from expunge.attest.described import Before, Lineage, commit_statement, run_statement
-from expunge.attest.kept import ANEW, Kept, kept_commit, kept_record, place_of
+from expunge.attest.kept import ANEW, KeptEnvelope, kept_commit, kept_record, place_of
 from expunge.attest.trajectory import Trajectory, check_weights, states_on_disk, trajectory_of
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
@@ -148,7 +148,7 @@ def _commit(first: Run, key: SigningKey, at: Time) -> Link:
     return Link(place=place_of(first, COMMIT), statement=commit_statement(first, at=at, afterwards=True))
 
 
-def _together(runs: list[Run], earlier: list[Asked], asked: Asked) -> Asked:
+def _together(runs: list[Run], earlier: list[Requests], asked: Requests) -> Requests:
     """Requests of a chain's first run, and those before it that were made of models outside the chain.
 
     One that was made before any training names the model of the training that answered it: that is the model which
@@ -158,10 +158,10 @@ def _together(runs: list[Run], earlier: list[Asked], asked: Asked) -> Asked:
     for run, one in zip(runs, earlier, strict=True):
         model = bytes.fromhex(run.weights_digest)
         found += [replace(request, model=model) if request.model is None else request for request in one.requests]
-    return Asked(requests=(*found, *asked.requests), logged=asked.logged and all(one.logged for one in earlier))
+    return Requests(requests=(*found, *asked.requests), logged=asked.logged and all(one.logged for one in earlier))
 
 
-def _in_time(statement: Statement, asked: Asked, links: list[Link]) -> Statement:
+def _in_time(statement: Statement, asked: Requests, links: list[Link]) -> Statement:
     """Take back that a record was written afterwards, where what comes before it was signed by then.
 
     For a training that is the commitment; for a run that answers requests, the record of its parent as well.
@@ -195,7 +195,7 @@ def _check_settled(run: Run) -> None:
         )
 
 
-def _check_files(run: Run, kept: Kept, trajectory: Trajectory | None) -> None:
+def _check_files(run: Run, kept: KeptEnvelope, trajectory: Trajectory | None) -> None:
     """What a bundle takes from a run's folder must still be what its record was signed for."""
     record = kept.statement.predicate
     assert isinstance(record, RunRecord)
@@ -208,7 +208,7 @@ def _check_files(run: Run, kept: Kept, trajectory: Trajectory | None) -> None:
         )
 
 
-def _counting(progress: Progress | None, runs: list[Run], kept: list[Kept | None]) -> Callable[[], None]:
+def _counting(progress: Progress | None, runs: list[Run], kept: list[KeptEnvelope | None]) -> Callable[[], None]:
     """What to call after each state that was read."""
     if progress is None:
         return lambda: None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from expunge.attest import package
-from expunge.attest.asked import Asked
+from expunge.attest.asked import Requests
 from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
 from expunge.attest.trajectory import ALTERED, Trajectory, alive_shards
 from expunge.core.clock import Time
@@ -32,11 +32,12 @@ from expunge.records.record import (
     LEAF_FORMAT,
     Algorithm,
     AuditWindow,
-    Beacon,
+    BeaconPart,
     Commit,
     CommittedData,
-    Cost,
+    CostPart,
     Environment,
+    LeafSalts,
     Operation,
     Origin,
     ProfileName,
@@ -45,7 +46,6 @@ from expunge.records.record import (
     Reuse,
     RunData,
     RunRecord,
-    Salts,
     SchedulePart,
     SplitRoot,
     preprocessing_digest,
@@ -117,7 +117,7 @@ def committed_data(run: Run) -> CommittedData:
         calibration=_split(run, Split.CALIBRATION, roots[Split.CALIBRATION]),
         holdout=_split(run, Split.HOLDOUT, roots[Split.HOLDOUT]),
         leaf_format=LEAF_FORMAT,
-        salts=Salts.SECRET if described.secret else Salts.OPEN,
+        salts=LeafSalts.SECRET if described.secret else LeafSalts.OPEN,
         units=_file_digest(run, "units.bin"),
         assignment=_file_digest(run, "assignment.bin"),
         preprocessing=preprocessing_digest(run.recipe.as_json(), origins),
@@ -127,7 +127,7 @@ def committed_data(run: Run) -> CommittedData:
 
 
 def run_statement(
-    run: Run, lineage: Lineage, before: Sequence[Before], asked: Asked, trajectory: Trajectory | None, at: Time
+    run: Run, lineage: Lineage, before: Sequence[Before], asked: Requests, trajectory: Trajectory | None, at: Time
 ) -> Statement:
     """What a run's record says; ``before`` are the runs of its chain that came earlier, oldest first.
 
@@ -171,7 +171,7 @@ def run_statement(
         alive=alive,
         reuse=() if trajectory is None else _reuse(run, lineage.schedule, before, trajectory),
         retired=retired,
-        cost=Cost(thirds=round(3 * run.result.example_steps), seconds=float(run.result.seconds)),
+        cost=CostPart(thirds=round(3 * run.result.example_steps), seconds=float(run.result.seconds)),
         commit=NOT_LINKED,
         parent=NOT_LINKED,
         claim=claims_of(operation, guarantee.kind, emptied=len(run.tombstones) > 0, recorded=trajectory is not None),
@@ -197,7 +197,7 @@ def newly_emptied(run: Run, before: Sequence[Before]) -> np.ndarray:
     return run.tombstones if not before else np.setdiff1d(run.tombstones, before[-1].run.tombstones)
 
 
-def _check_tombstones(run: Run, before: Sequence[Before], asked: Asked) -> None:
+def _check_tombstones(run: Run, before: Sequence[Before], asked: Requests) -> None:
     """Every chair that is newly empty was asked for, and every one that was asked for is empty."""
     odd = np.setxor1d(newly_emptied(run, before), asked.slots)
     if before and len(revived := np.setdiff1d(before[-1].run.tombstones, run.tombstones)):
@@ -280,10 +280,10 @@ def _randomness(run: Run, lineage: Lineage, *, own_steps: bool) -> Randomness:
     )
 
 
-def beacon_of(run: Run) -> Beacon:
+def beacon_of(run: Run) -> BeaconPart:
     """The beacon with its source."""
     found = run.beacon_described
-    return Beacon(
+    return BeaconPart(
         source=found.source,
         value=found.value,
         round=found.round,

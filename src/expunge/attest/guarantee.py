@@ -10,7 +10,7 @@ from expunge.methods import METHODS
 from expunge.methods.lookup import read_method
 from expunge.records.claims import highest
 from expunge.records.limits import Code, refused
-from expunge.records.record import Guarantee, GuaranteeKind
+from expunge.records.record import GuaranteeKind, GuaranteePart
 from expunge.schedule.recipe import Profile
 from expunge.train.run import Run
 
@@ -39,25 +39,25 @@ def lowered(run: Run) -> str | None:
     return None
 
 
-def guarantee_of(run: Run, *, recorded: bool) -> Guarantee:
+def guarantee_of(run: Run, *, recorded: bool) -> GuaranteePart:
     """The guarantee of a run; one that is more than its method, profile or trajectory can earn is refused.
 
     ``recorded`` says whether states and steps are on record.
     """
     if lowered(run) is not None:
-        return Guarantee(kind=GuaranteeKind.EMPIRICAL, tests=())
+        return GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=())
     stated, name, what = run.guarantee, algorithm_of(run), str(run.path)
     if isinstance(stated, Exact):
         _check_highest(GuaranteeKind.EXACT, name, what)
         _check_exact(run, recorded, what)
-        return Guarantee(kind=GuaranteeKind.EXACT)
+        return GuaranteePart(kind=GuaranteeKind.EXACT)
     if isinstance(stated, Certified):
         _check_highest(GuaranteeKind.CERTIFIED, name, what)
         _check_certified(stated, run, what)
-        return Guarantee(kind=GuaranteeKind.CERTIFIED, epsilon=stated.epsilon, delta=stated.delta)
+        return GuaranteePart(kind=GuaranteeKind.CERTIFIED, epsilon=stated.epsilon, delta=stated.delta)
     if stated.passed or stated.level is not None:
         raise _too_high(f"{what} names tests that it passed, which no method can say of itself: {ALTERED}")
-    return Guarantee(kind=GuaranteeKind.EMPIRICAL, tests=())
+    return GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=())
 
 
 def _check_highest(kind: GuaranteeKind, name: str, what: str) -> None:

@@ -17,7 +17,7 @@ from expunge.records.canonical import checked_list, read_object
 from expunge.records.documents import SIGNED
 from expunge.records.envelope import open_envelope
 from expunge.records.form import to_json
-from expunge.records.keys import Role, SigningKey
+from expunge.records.keys import KeyRole, SigningKey
 from expunge.records.limits import Code
 from expunge.records.log import Log
 from expunge.records.note import SignedCheckpoint, open_checkpoint
@@ -30,7 +30,7 @@ ANEW = "remove it to have a new one signed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class KeptEnvelope:
     """An envelope from a run folder and what it says."""
 
     envelope: bytes
@@ -42,7 +42,7 @@ def place_of(run: Run, name: str) -> Path:
     return run.path / SIGNED / name
 
 
-def kept_commit(run: Run, key: SigningKey) -> Kept | None:
+def kept_commit(run: Run, key: SigningKey) -> KeptEnvelope | None:
     """The commitment that a run's folder keeps, which must be the one to its data and recipe; None without one."""
     found = _opened(place_of(run, COMMIT), key)
     if found is None:
@@ -58,7 +58,7 @@ def kept_commit(run: Run, key: SigningKey) -> Kept | None:
     return found
 
 
-def kept_record(run: Run, key: SigningKey) -> Kept | None:
+def kept_record(run: Run, key: SigningKey) -> KeptEnvelope | None:
     """The record that a run's folder keeps, which must be one of this run; None without one."""
     found = _opened(place_of(run, ENVELOPE), key)
     if found is None:
@@ -99,7 +99,7 @@ def commit_checkpoint(run: Run, key: SigningKey, log: Log) -> bytes | None:
 
 def _signed_head(note: bytes, key: SigningKey, path: Path, log: Log) -> SignedCheckpoint:
     try:
-        return open_checkpoint(note, [key.trusted(log.origin, Role.LOG)], str(path))
+        return open_checkpoint(note, [key.trusted(log.origin, KeyRole.LOG)], str(path))
     except RecordError:
         raise RunError(
             f"{path} is no head of log {log.origin} signed with the key given: the commitment was entered into another "
@@ -107,13 +107,13 @@ def _signed_head(note: bytes, key: SigningKey, path: Path, log: Log) -> SignedCh
         ) from None
 
 
-def _opened(path: Path, key: SigningKey) -> Kept | None:
+def _opened(path: Path, key: SigningKey) -> KeptEnvelope | None:
     if not path.is_file():
         return None
     envelope = read_bytes(path, "the record")
     try:
         opened = open_envelope(envelope, [key.trusted("owner")], str(path))
-        return Kept(envelope=envelope, statement=read_statement(opened.payload, str(path)))
+        return KeptEnvelope(envelope=envelope, statement=read_statement(opened.payload, str(path)))
     except RecordError as error:
         if error.code != Code.KEY_NOT_TRUSTED.value:
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from expunge.core.errors import InvalidArgument, RecordError, RunError
 from expunge.core.files import read_bytes
-from expunge.records.keys import TRUSTED, Role, SigningKey, check_name, find_key, load_signing_key, load_trusted
+from expunge.records.keys import TRUSTED, KeyRole, SigningKey, check_name, find_key, load_signing_key, load_trusted
 from expunge.records.log import CHECKPOINT, HEADER, read_log
 from expunge.records.note import open_checkpoint
 
@@ -70,7 +70,7 @@ class Office:
         if not head.is_file():
             return
         try:
-            open_checkpoint(read_bytes(head, "the log"), [self.key.trusted(origin, Role.LOG)], str(head))
+            open_checkpoint(read_bytes(head, "the log"), [self.key.trusted(origin, KeyRole.LOG)], str(head))
         except RecordError:
             raise RunError(
                 f"{self.log} is signed with another key than {self.key.keyid[:16]}…: name the log's own with `key`, "
@@ -91,7 +91,7 @@ class Office:
 def _listed(path: Path, key: SigningKey) -> str | None:
     if not path.is_file():
         return None
-    found = find_key(load_trusted(path), key.keyid, Role.LOG)
+    found = find_key(load_trusted(path), key.keyid, KeyRole.LOG)
     return None if found is None else found.name
 
 
@@ -104,7 +104,7 @@ def known_heads(office: Office, files: Sequence[Path | str]) -> tuple[bytes, ...
         if log is None:
             raise RunError(f"{office.log} holds no log yet, so nobody can have kept {file} of it: leave it out")
         try:
-            known = open_checkpoint(content, [office.key.trusted(log.origin, Role.LOG)], str(file)).checkpoint
+            known = open_checkpoint(content, [office.key.trusted(log.origin, KeyRole.LOG)], str(file)).checkpoint
         except RecordError:
             raise RunError(
                 f"{file} is no checkpoint of the log {log.origin!r} under this key: ask for the "

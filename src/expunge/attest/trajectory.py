@@ -15,7 +15,7 @@ import numpy as np
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
-from expunge.records.record import Checkpoints, State, Trace, states_root
+from expunge.records.record import Checkpoints, State, TracePart, states_root
 from expunge.records.run_log import Checkpointed
 from expunge.records.states import StateDigests, state_digests
 from expunge.records.tensors import TensorFile
@@ -26,8 +26,7 @@ from expunge.schedule.schedule import Schedule
 from expunge.train.names import buffer_names
 from expunge.train.recorder import default_interval
 from expunge.train.run import Run
-from expunge.train.trace import Trace as Traced
-from expunge.train.trace import epochs_path, steps_path
+from expunge.train.trace import Trace, epochs_path, steps_path
 
 ALTERED = "it was altered; restore it from a copy, or make the run again"
 
@@ -37,7 +36,7 @@ class Trajectory:
     """What a record says of a run's states and steps."""
 
     checkpoints: Checkpoints
-    trace: Trace
+    trace: TracePart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def trajectory_of(run: Run, schedule: Schedule, moved: Callable[[], None] | None
         buffers=buffers,
         states=tuple(states),
     )
-    return Trajectory(checkpoints=checkpoints_part, trace=Trace(mode=mode, digest=sha256(content))), content
+    return Trajectory(checkpoints=checkpoints_part, trace=TracePart(mode=mode, digest=sha256(content))), content
 
 
 def checkpoint_digests(path: Path, checkpoint: Checkpointed, buffers: Collection[str]) -> StateDigests:
@@ -128,7 +127,7 @@ def check_weights(run: Run) -> None:
 
 def trace_mode(run: Run) -> TraceMode:
     """What the trace holds of each step; a run without one is refused."""
-    if run.trace is Traced.OFF:
+    if run.trace is Trace.OFF:
         raise RunError(
             f"{run.path} was made with `trace` off, so nothing states what was executed: make the run again with "
             "`trace` losses"

@@ -27,11 +27,11 @@ def keygen(
     """Make a key that signs records and your log."""
     import secrets
 
-    from expunge.records.keys import PRIVATE, TRUSTED, Role
+    from expunge.records.keys import PRIVATE, TRUSTED, KeyRole
     from expunge.records.keys import keygen as make_key
 
     named = name or f"expunge-{secrets.token_hex(4)}"
-    roles = (Role.OWNER, Role.LOG)
+    roles = (KeyRole.OWNER, KeyRole.LOG)
     key = make_key(out, named, roles)
     private, trusted = out / PRIVATE, out / TRUSTED
     if json:

@@ -20,9 +20,9 @@ from rich.text import Text
 from expunge.cli.shared import print_json, with_flags
 
 if TYPE_CHECKING:
-    from expunge.records.figures import Figure
+    from expunge.records.figures import MeanFigure
     from expunge.records.results import Results
-    from expunge.study.progress import Standing
+    from expunge.study.progress import StudyStanding
 
 EXAMPLE = "Example: expunge study studies/smoke.toml --out study-out --jobs 2"
 SHOWN_RUNNING = 8
@@ -78,7 +78,7 @@ def study(
 class Heard(TypedDict, total=False):
     """Who is told how a study goes."""
 
-    show: Callable[[Standing], None]
+    show: Callable[[StudyStanding], None]
     say: Callable[[str], None]
     warn: Callable[[str], None]
 
@@ -98,7 +98,7 @@ def live_view() -> Generator[Heard]:
         yield {"show": lambda standing: live.update(drawn(standing)), "warn": line}
 
 
-def drawn(standing: Standing) -> Group:
+def drawn(standing: StudyStanding) -> Group:
     """The standing as a bar, the running jobs, and a line of counts."""
     from datetime import datetime
 
@@ -143,7 +143,7 @@ def _print(results: Results, page: Path) -> None:
     console.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
 
 
-def _shown(figure: Figure, *, percent: bool = False) -> str:
+def _shown(figure: MeanFigure, *, percent: bool = False) -> str:
     from expunge.core.values import Undecided
 
     if isinstance(figure, Undecided):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Literal
@@ -12,6 +13,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.wording import counted
 
 Progress = Callable[[int, int], None]  # what is told of long work: how much is done, of how much
+OpenBar = Callable[[str], AbstractContextManager[Progress]]  # opens a bar for the work of that name
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Refuted:
         return self.reason
 
 
-Verdict = Supported | Refuted | Undecided
+ClaimVerdict = Supported | Refuted | Undecided
 Figure = Measurement | Undecided
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError
-from expunge.data.columns import Found
+from expunge.data.columns import FoundColumn
 
 UNREADABLE = "words, numbers, booleans, dates and times can be read: drop the column or write it as one of these"
 
 
-def found_in(column: Any, name: str, where: str) -> Found:
+def found_in(column: Any, name: str, where: str) -> FoundColumn:
     """A ``pyarrow.ChunkedArray`` of plain values. Its type decides what it holds; nothing is guessed from the words."""
     import pyarrow as pa
 
@@ -21,19 +21,19 @@ def found_in(column: Any, name: str, where: str) -> Found:
         return found_in(column.cast(kind.value_type), name, where)
     missing = np.asarray(column.is_null().to_numpy()).astype(bool)
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return Found(_objects(column.cast(pa.string())), missing)
+        return FoundColumn(_objects(column.cast(pa.string())), missing)
     if pa.types.is_decimal(kind):
         column, kind = column.cast(pa.float64()), pa.float64()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return Found(np.asarray(column.fill_null(0).to_numpy()), missing)
+        return FoundColumn(np.asarray(column.fill_null(0).to_numpy()), missing)
     if pa.types.is_timestamp(kind) and kind.tz is not None:  # in UTC, so that no time-zone table is asked
         words = found_in(column.cast(pa.timestamp(kind.unit)), name, where).values
-        return Found(np.array([word and word + "Z" for word in words], dtype=object), missing)
+        return FoundColumn(np.array([word and word + "Z" for word in words], dtype=object), missing)
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind):
         words = _objects(column.cast(pa.string()))
-        return Found(np.array([word.replace(" ", "T") for word in words], dtype=object), missing)
+        return FoundColumn(np.array([word.replace(" ", "T") for word in words], dtype=object), missing)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
-        return Found(_objects(column), missing)
+        return FoundColumn(_objects(column), missing)
     raise DataError(f"{where}: column {name!r} is of type {kind}, which cannot be read; {UNREADABLE}")
 
 

@@ -25,7 +25,7 @@ WORDS_OF_A_TEXT = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundColumn:
     """One column as it stands in a table: words (objects), numbers, or an array per row.
 
     ``missing`` marks empty cells. ``spelled`` says that the table has no types, so that words may spell numbers.
@@ -45,7 +45,7 @@ class Table:
     """Named columns in their order; ``lines`` are the rows' places in a text file, else rows are counted from 0."""
 
     where: str
-    columns: Mapping[str, Found]
+    columns: Mapping[str, FoundColumn]
     lines: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Table:
     def place(self, row: int) -> str:
         return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
 
-    def column(self, name: str, purpose: str) -> Found:
+    def column(self, name: str, purpose: str) -> FoundColumn:
         if name not in self.columns:
             raise InvalidArgument(
                 f"{self.where} has no column {name!r} to use as {purpose}: name one of {self.list_columns()}"
@@ -147,7 +147,7 @@ def _content(table: Table, column: Column) -> np.ndarray:
     return _numbers(table, column.name, found) if column.kind is ColumnKind.NUMERIC else _words(found)
 
 
-def _numbers(table: Table, name: str, found: Found) -> np.ndarray:
+def _numbers(table: Table, name: str, found: FoundColumn) -> np.ndarray:
     if found.is_words:
         values = np.array([float(word) if NUMBER.match(word.strip()) else math.nan for word in found.values])
     else:
@@ -163,7 +163,7 @@ def _numbers(table: Table, name: str, found: Found) -> np.ndarray:
     return values
 
 
-def _words(found: Found) -> np.ndarray:
+def _words(found: FoundColumn) -> np.ndarray:
     if found.is_words:
         return found.values
     words = [repr(float(value)) if found.values.dtype.kind == "f" else str(int(value)) for value in found.values]
@@ -187,7 +187,7 @@ def _refuse_empty(table: Table, name: str, words: list[str], purpose: str) -> No
         )
 
 
-def _labels(table: Table, name: str, found: Found, classes: tuple[int | str, ...] | None) -> list[int | str]:
+def _labels(table: Table, name: str, found: FoundColumn, classes: tuple[int | str, ...] | None) -> list[int | str]:
     if found.values.ndim > 1:
         raise DataError(f"{table.where}: column {name!r} holds arrays or images, it cannot be the label")
     words = [str(value).strip() for value in _words(found)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.data.arrow import arrays_in, found_in
-from expunge.data.columns import Found, Table, assemble
+from expunge.data.columns import FoundColumn, Table, assemble
 from expunge.data.dataset import Column, Dataset
 from expunge.data.images import stack
 from expunge.data.wording import one_line
@@ -105,7 +105,7 @@ def _split(found: Any, source: Source) -> Any:
     return found[wanted]
 
 
-def _found(column: Any, feature: Any, name: str, source: Source, columns: tuple[Column, ...] | None) -> Found:
+def _found(column: Any, feature: Any, name: str, source: Source, columns: tuple[Column, ...] | None) -> FoundColumn:
     """One column by its feature: a plain value, a class with a name, an image, or arrays of one shape."""
     kind, where = type(feature).__name__, source.location
     if kind == "Value":
@@ -114,24 +114,24 @@ def _found(column: Any, feature: Any, name: str, source: Source, columns: tuple[
         return _class_names(found_in(column, name, where), feature, name, where)
     if kind == IMAGE:
         pixels = _images(column.to_pylist(), name, source, columns)
-        return Found(pixels, np.zeros(len(pixels), dtype=bool))
+        return FoundColumn(pixels, np.zeros(len(pixels), dtype=bool))
     if kind in ARRAYS:
         values = arrays_in(column, name, where)
-        return Found(values, np.zeros(len(values), dtype=bool))
+        return FoundColumn(values, np.zeros(len(values), dtype=bool))
     raise DataError(
         f"{where}: column {name!r} holds {kind}, which cannot be read; words, numbers, classes, images and arrays of "
         "one shape can: drop the column"
     )
 
 
-def _class_names(found: Found, feature: Any, name: str, where: str) -> Found:
+def _class_names(found: FoundColumn, feature: Any, name: str, where: str) -> FoundColumn:
     missing = found.missing | (found.values < 0)
     if (found.values >= len(feature.names)).any():
         raise DataError(f"{where}: column {name!r} holds a class above its {len(feature.names)} names: save it again")
     words = [str(feature.names[int(value)]) for value in np.where(missing, 0, found.values)]
     values = np.empty(len(words), dtype=object)
     values[:] = ["" if gone else word for word, gone in zip(words, missing, strict=True)]
-    return Found(values, missing)
+    return FoundColumn(values, missing)
 
 
 def _images(cells: list[Any], name: str, source: Source, columns: tuple[Column, ...] | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.arrow import found_in
-from expunge.data.columns import Found, Table, assemble
+from expunge.data.columns import FoundColumn, Table, assemble
 from expunge.data.dataset import Column, Dataset
 from expunge.data.wording import one_line
 
@@ -83,7 +83,7 @@ def _csv_table(source: Source) -> Table:
     nothing = np.zeros(len(lines), dtype=bool)
     return Table(
         source.shown,
-        {name: Found(_objects(words), nothing, True) for name, words in zip(names, values, strict=True)},
+        {name: FoundColumn(_objects(words), nothing, True) for name, words in zip(names, values, strict=True)},
         tuple(lines),
     )
 

@@ -20,7 +20,7 @@ SOURCE = "source"  # what `data` calls the place that the run itself names
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRows:
     """Forgotten rows that the data still hold, and rows of which nobody can tell; None where not even their number."""
 
     there: int
@@ -34,13 +34,13 @@ def shown_place(run: Run, named: str | Dataset | None) -> str:
     return named if isinstance(named, str) and named != SOURCE else location
 
 
-def read_again(run: Run, named: str | Dataset | None, salts: Path | None) -> Found:
+def read_again(run: Run, named: str | Dataset | None, salts: Path | None) -> FoundRows:
     """Read the data where they are ``named``, or where the run says, and count forgotten rows in them."""
     override = None if named == SOURCE else named
     rows = run.data(override, salts=salts)
     there = int(rows[Split.TRAIN].present[run.tombstones].sum())
     there += sum(int(rows[split].present[slots].sum()) for split, slots in run.released.items())
-    return Found(there, _unknown_rows(run, override, salts, sum(int(part.present.sum()) for part in rows.values())))
+    return FoundRows(there, _unknown_rows(run, override, salts, sum(int(part.present.sum()) for part in rows.values())))
 
 
 def _unknown_rows(run: Run, named: str | Dataset | None, salts: Path | None, seated: int) -> int | None:

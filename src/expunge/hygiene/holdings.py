@@ -16,7 +16,7 @@ from expunge.records.holds import Held, Named, Remedy
 from expunge.records.tensors import TensorFile
 from expunge.records.trace_file import TraceMode
 from expunge.schedule.seats import first_steps
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.run import Run
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -218,5 +218,5 @@ def unfinished(path: Path, count: int) -> Holding:
 
 def logged_states(run: Run) -> dict[tuple[int, int], str]:
     """Digests of states by shard and step, as the run's log names them."""
-    log = Log(run.path / LOG, writer=False)
+    log = RunLog(run.path / LOG, writer=False)
     return {(shard, item.step): item.digest for shard in range(run.recipe.shards) for item in log.checkpoints(shard)}

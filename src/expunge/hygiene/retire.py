@@ -30,8 +30,8 @@ from expunge.records.declaration import (
     Destroyed,
     Gone,
     Intent,
+    IntentStep,
     RetiredFile,
-    Step,
     Window,
     read_declaration,
     together,
@@ -130,7 +130,7 @@ def destroy(found: Survey, *, unrecorded: bool = False, progress: Progress | Non
     return declared
 
 
-def _together(found: Survey, begun: Sequence[Step]) -> list[Step]:
+def _together(found: Survey, begun: Sequence[IntentStep]) -> list[IntentStep]:
     """Steps of a destruction that was cut short, then what was found since; salts last, each row once."""
     steps = {(step.path, step.remedy): _without_needed(step, found) for step in begun}
     for step in _steps(found):
@@ -142,7 +142,7 @@ def _together(found: Survey, begun: Sequence[Step]) -> list[Step]:
     return sorted(meant, key=lambda step: step.remedy in (Remedy.SALTS, Remedy.LEFTOVER))
 
 
-def _still_meant(step: Step, found: Survey) -> bool:
+def _still_meant(step: IntentStep, found: Survey) -> bool:
     """What its owner keeps by now is not ended, unless it was before; nor what is left of salts that are not ours."""
     if not step.path.exists():
         return True
@@ -153,7 +153,7 @@ def _still_meant(step: Step, found: Survey) -> bool:
     return step.remedy is Remedy.CUT and step.path.stat().st_size <= step.keep
 
 
-def _without_needed(step: Step, found: Survey) -> Step:
+def _without_needed(step: IntentStep, found: Survey) -> IntentStep:
     """Salts that a living run needs by now stay, unless they are gone already."""
     if step.remedy is not Remedy.SALTS or not found.needed:
         return step
@@ -177,11 +177,11 @@ def _check_sound(run: Run) -> None:
                 )
 
 
-def _steps(found: Survey) -> Iterator[Step]:
+def _steps(found: Survey) -> Iterator[IntentStep]:
     for place in found.places:
         for holding in place.ours:
             salts = holding.remedy in (Remedy.SALTS, Remedy.LEFTOVER)
-            yield Step(
+            yield IntentStep(
                 path=holding.path,
                 folder=None if salts else place.path,
                 what=holding.what,
@@ -192,12 +192,12 @@ def _steps(found: Survey) -> Iterator[Step]:
             )
 
 
-def _intend(run: Run, steps: Sequence[Step], before: Sequence[Destroyed]) -> None:
+def _intend(run: Run, steps: Sequence[IntentStep], before: Sequence[Destroyed]) -> None:
     intent = Intent(run=run.weights_digest, before=tuple(before), steps=tuple(steps))
     write_text(run.path / Intent.NAME, write_document(intent))
 
 
-def _unfinished(run: Run) -> tuple[Sequence[Step], tuple[Destroyed, ...]]:
+def _unfinished(run: Run) -> tuple[Sequence[IntentStep], tuple[Destroyed, ...]]:
     """Steps of a destruction that was cut short, and what was declared before it; else none, and what is declared.
 
     What is gone must have been ended by it, not moved away.
@@ -231,7 +231,7 @@ def _unfinished(run: Run) -> tuple[Sequence[Step], tuple[Destroyed, ...]]:
     return intent.steps, before
 
 
-def _may_end(step: Step, run: Run) -> bool:
+def _may_end(step: IntentStep, run: Run) -> bool:
     """Whether hygiene could have listed this: a file of a run, tuning or bundle beside it, or this run's own salts.
 
     The intent is read from a folder that others may have written; nothing else in it is believed either.
@@ -257,7 +257,7 @@ def _may_hold(inner: str) -> bool:
     return any(holding_rows([inner])) or (named is not None and named.holds.held is not Held.NOTHING)
 
 
-def _of_same_data(step: Step, folder: Path, run: Run) -> bool:
+def _of_same_data(step: IntentStep, folder: Path, run: Run) -> bool:
     """A bundle, a run or a tuning of the same data; where nothing is left, nothing can be ended."""
     if not folder.is_dir() or _is_bundle(folder):
         return True
@@ -270,7 +270,7 @@ def _of_same_data(step: Step, folder: Path, run: Run) -> bool:
         return False
 
 
-def _was_ours(step: Step, run: Run) -> bool:
+def _was_ours(step: IntentStep, run: Run) -> bool:
     """Whether a file that is gone went by our hand: its folder is still there and says so, or needs not to."""
     if step.folder is None:
         return step.remedy is Remedy.LEFTOVER
@@ -282,7 +282,7 @@ def _is_bundle(folder: Path) -> bool:
     return (folder / ENVELOPE).is_file() and not (folder / RunFile.NAME).exists()
 
 
-def _mark(folder: Path, run: Run, steps: Sequence[Step]) -> None:
+def _mark(folder: Path, run: Run, steps: Sequence[IntentStep]) -> None:
     """Say in the old folder what went and for which run, before it goes."""
     path = folder / RetiredFile.NAME
     gone = [Gone(file=str(step.path.relative_to(folder)), what=step.what, digest=step.digest) for step in steps]
@@ -293,7 +293,7 @@ def _mark(folder: Path, run: Run, steps: Sequence[Step]) -> None:
     write_text(path, write_document(RetiredFile(run=run.weights_digest, gone=gone)))
 
 
-def _end(step: Step) -> None:
+def _end(step: IntentStep) -> None:
     match step.remedy:
         case Remedy.REMOVE:
             step.path.unlink(missing_ok=True)
@@ -311,7 +311,7 @@ def _end(step: Step) -> None:
             pass
 
 
-def _cut(step: Step) -> None:
+def _cut(step: IntentStep) -> None:
     if step.path.is_file() and step.path.stat().st_size > step.keep:
         with step.path.open("rb") as handle:
             kept = handle.read(step.keep)

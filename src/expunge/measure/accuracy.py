@@ -8,7 +8,7 @@ from expunge.core.statistics.proportions import proportion
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Direction, Figure, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Rows
+from expunge.measure.trial import Answers, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class RetainAccuracy(Probe):
     required = True
 
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
-        return proportion(own.of(Rows.RETAIN)["correct"], direction=self.direction)
+        return proportion(own.of(Whose.RETAIN)["correct"], direction=self.direction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class HoldoutAccuracy(Probe):
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
         if len(ground.tested) == 0:
             return Undecided("no holdout row of a class that stays: needs a larger holdout")
-        return proportion(own.of(Rows.HOLDOUT)["correct"][ground.tested], direction=self.direction)
+        return proportion(own.of(Whose.HOLDOUT)["correct"][ground.tested], direction=self.direction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,4 +50,4 @@ class ForgetAccuracy(Probe):
     quantity = Quantity.FRACTION
 
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
-        return proportion(own.of(Rows.FORGET)["correct"])
+        return proportion(own.of(Whose.FORGET)["correct"])

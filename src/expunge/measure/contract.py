@@ -11,7 +11,7 @@ from typing import ClassVar, final
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Direction, Figure, Undecided
 from expunge.measure.readings import SIGNALS, Reading
-from expunge.measure.trial import Answers, Asked, Ground, Trial
+from expunge.measure.trial import Answers, Ground, Trial, TrialModel
 
 
 class ProbeRole(Enum):
@@ -45,7 +45,7 @@ class Probe(ABC):
         """The figure of one model. ``others`` are the references without the model itself, where they are needed."""
 
     @final
-    def measure(self, model: Asked, trial: Trial) -> Figure:
+    def measure(self, model: TrialModel, trial: Trial) -> Figure:
         """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
         others = tuple(one for one in trial.references if one is not model) if self.references_needed else ()
         if self.role is ProbeRole.COST:  # equal weights may have cost different
@@ -55,7 +55,7 @@ class Probe(ABC):
             trial.figures[key] = self._measure(model, others, trial)
         return trial.figures[key]
 
-    def _measure(self, model: Asked, others: tuple[Asked, ...], trial: Trial) -> Figure:
+    def _measure(self, model: TrialModel, others: tuple[TrialModel, ...], trial: Trial) -> Figure:
         if not model.answers.finite.issuperset((SIGNALS, *self.reads)):
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
         if self.role is ProbeRole.FORGETTING and (reason := trial.ground.unfit()) is not None:

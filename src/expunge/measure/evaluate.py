@@ -17,14 +17,14 @@ from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.measure import PROBES, Probe
 from expunge.measure.contract import readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
-from expunge.measure.trial import Answers, Asked, Ground, Rows, Trial, probe_seed, split_holdout
+from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
-from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, Shown
+from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownExample
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
@@ -39,7 +39,7 @@ def evaluate(
     references: Sequence[Run | Path | str],
     *,
     original: Run | Path | str | None = None,
-    data: str | Dataset | Mapping[Split, Dataset] | None = None,
+    data: GivenData = None,
     device: str | None = None,
     out: Path | str | None = None,
     progress: Progress | None = None,
@@ -160,20 +160,20 @@ def trial_of(
     seed, looked = probe_seed(run.root), rows_digest(run, rows)
     attack, scored = split_holdout(seed, len(held_out))
     slots = {
-        Rows.FORGET: (Split.TRAIN, forgotten),
-        Rows.RETAIN: (Split.TRAIN, retained),
-        Rows.HOLDOUT: (Split.HOLDOUT, held_out),
+        Whose.FORGET: (Split.TRAIN, forgotten),
+        Whose.RETAIN: (Split.TRAIN, retained),
+        Whose.HOLDOUT: (Split.HOLDOUT, held_out),
     }
     readings = readings_of(probes)
     total, asked = len(unlearned) + len(references) + 1, 0
 
-    def ask(model: Run) -> Asked:
+    def ask(model: Run) -> TrialModel:
         nonlocal asked
         answered = _answered(model, readings, rows, looked, device or run.told.device, kept)
         asked += 1
         if progress is not None:
             progress(asked, total)
-        return Asked(
+        return TrialModel(
             weights_digest=model.weights_digest,
             lineage_seed=model.lineage_seed,
             answers=Answers(
@@ -189,7 +189,7 @@ def trial_of(
             ),
         )
 
-    def ask_unlearned(model: Run) -> Asked:
+    def ask_unlearned(model: Run) -> TrialModel:
         said, unsupportable = _tuning(model)
         exact = isinstance(model.guarantee, Exact)
         return replace(ask(model), exact=exact, flags=flags + said, unsupportable=unsupportable)
@@ -282,7 +282,7 @@ def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, tr
     if isinstance(guarantee, Empirical) and judged.passed:
         guarantee = Empirical(judged.passed, LEVEL)
     ground = trial.ground
-    forgotten = ground.count(Rows.FORGET)
+    forgotten = ground.count(Whose.FORGET)
     return seal(
         Evaluation(
             weights_digest=run.weights_digest,
@@ -290,8 +290,8 @@ def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, tr
             forget=Forgotten(examples=forgotten, share=forgotten / len(train), rules=forget.rules),
             trial=Looked(
                 forget=forgotten,
-                retain=ground.count(Rows.RETAIN),
-                holdout=ground.count(Rows.HOLDOUT),
+                retain=ground.count(Whose.RETAIN),
+                holdout=ground.count(Whose.HOLDOUT),
                 attack=len(ground.attack),
                 scored=len(ground.scored),
                 excluded_holdout=ground.excluded_holdout,
@@ -311,7 +311,7 @@ def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, tr
     )
 
 
-def _compared(model: Asked, *, lineage: bool) -> Compared:
+def _compared(model: TrialModel, *, lineage: bool) -> Compared:
     return Compared(
         weights_digest=model.weights_digest,
         lineage_seed=model.lineage_seed if lineage else None,
@@ -337,17 +337,17 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
     )
 
 
-def _examples(trial: Trial, asked: Asked, slots: np.ndarray, train: Dataset) -> tuple[Shown, ...]:
+def _examples(trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset) -> tuple[ShownExample, ...]:
     """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
     chosen = np.sort(stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))[:SHOWN])
-    before, after = trial.original.answers.confidence(Rows.FORGET), asked.answers.confidence(Rows.FORGET)
+    before, after = trial.original.answers.confidence(Whose.FORGET), asked.answers.confidence(Whose.FORGET)
     retrained = (
-        np.mean([reference.answers.confidence(Rows.FORGET) for reference in trial.references], axis=0)
+        np.mean([reference.answers.confidence(Whose.FORGET) for reference in trial.references], axis=0)
         if trial.references
         else None
     )
     return tuple(
-        Shown(
+        ShownExample(
             slot=int(slots[index]),
             label=train.classes[int(train.labels[slots[index]])],
             before=_number(before[index]),

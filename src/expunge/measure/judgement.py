@@ -15,12 +15,12 @@ from expunge.core.statistics.comparison import LEVEL, Comparison
 from expunge.core.statistics.equivalence import MINIMUM, compare
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.statistics.tolerances import Scope
-from expunge.core.values import Figure, Measurement, Refuted, Supported, Undecided, Verdict
+from expunge.core.values import ClaimVerdict, Figure, Measurement, Refuted, Supported, Undecided
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.readings import SIGNALS
-from expunge.measure.trial import Asked, Trial
+from expunge.measure.trial import Trial, TrialModel
 from expunge.records.evaluation import Guard
 
 FEWEST_FORGETTING_PROBES = 2
@@ -35,7 +35,7 @@ class Judged:
     original: Figure
     unlearned: Figure
     references: tuple[Figure, ...]
-    verdict: Verdict
+    verdict: ClaimVerdict
     required: bool
 
     @property
@@ -52,7 +52,7 @@ class Judgement:
     probes: tuple[Judged, ...]
     guards: tuple[Guard, ...]
     notices: tuple[str, ...]
-    verdict: Verdict
+    verdict: ClaimVerdict
 
     @property
     def passed(self) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def judge(trial: Trial, probes: Sequence[Probe]) -> tuple[Judgement, ...]:
     return tuple(_judge(trial, run, probes) for run in trial.unlearned)
 
 
-def _judge(trial: Trial, run: Asked, probes: Sequence[Probe]) -> Judgement:
+def _judge(trial: Trial, run: TrialModel, probes: Sequence[Probe]) -> Judgement:
     collapse = _collapse(trial, run)
     same = _same_weights(trial, run)
     guards = [collapse, same]
@@ -90,7 +90,7 @@ def _judge(trial: Trial, run: Asked, probes: Sequence[Probe]) -> Judgement:
     )
 
 
-def _judged(probe: Probe, trial: Trial, run: Asked) -> tuple[Judged, Comparison | None, list[Guard]]:
+def _judged(probe: Probe, trial: Trial, run: TrialModel) -> tuple[Judged, Comparison | None, list[Guard]]:
     original = probe.measure(trial.original, trial)
     references = tuple(probe.measure(reference, trial) for reference in trial.references)
     controls: list[Guard] = []
@@ -100,7 +100,7 @@ def _judged(probe: Probe, trial: Trial, run: Asked) -> tuple[Judged, Comparison 
         blind = next((guard.detail for guard in controls if guard.fired), None)
     unlearned = probe.measure(run, trial)
     comparison = _compare(probe, trial, unlearned, references)
-    verdict: Verdict
+    verdict: ClaimVerdict
     if probe.quantity is None:
         verdict = Undecided("printed beside, not judged")
     elif blind is not None:
@@ -190,7 +190,7 @@ def _negative_control(probe: Probe, trial: Trial, references: tuple[Figure, ...]
     if len(references) <= MINIMUM:
         detail = f"{probe.name}: not possible with {len(references)} references, needs {MINIMUM + 1}"
         return [Guard(name="negative control", fired=False, detail=detail)]
-    verdicts: list[Verdict] = []
+    verdicts: list[ClaimVerdict] = []
     for index, reference in enumerate(references):
         compared = _compare(probe, trial, reference, references[:index] + references[index + 1 :])
         verdicts.append(compared if isinstance(compared, Undecided) else compared.verdict())
@@ -202,7 +202,7 @@ def _negative_control(probe: Probe, trial: Trial, references: tuple[Figure, ...]
     return [Guard(name="negative control", fired=fired, detail=detail + (": probe is disabled" if fired else ""))]
 
 
-def _sided(comparison: Comparison, original: Comparison | Undecided, probe: Probe) -> Verdict:
+def _sided(comparison: Comparison, original: Comparison | Undecided, probe: Probe) -> ClaimVerdict:
     """A refutation on the far side of retraining, seen from the original, is called what it is."""
     verdict = comparison.verdict()
     if (
@@ -215,7 +215,7 @@ def _sided(comparison: Comparison, original: Comparison | Undecided, probe: Prob
     return verdict
 
 
-def _collapse(trial: Trial, run: Asked) -> Guard:
+def _collapse(trial: Trial, run: TrialModel) -> Guard:
     probe = HoldoutAccuracy()
     own = probe.measure(run, trial)
     if isinstance(own, Undecided):
@@ -243,7 +243,7 @@ def _collapsed(judged: Judged) -> Judged:
     return replace(judged, verdict=Undecided("collapsed: utility is gone"))
 
 
-def _same_weights(trial: Trial, run: Asked) -> Guard:
+def _same_weights(trial: Trial, run: TrialModel) -> Guard:
     same = run.weights_digest == trial.original.weights_digest
     detail = "the weights are the original's, bit for bit" if same else "the weights differ from the original's"
     return Guard(name="same weights", fired=same and not run.exact, detail=detail)
@@ -256,7 +256,7 @@ def _over_forgetting(found: Sequence[Judged]) -> Guard:
     return Guard(name="over-forgetting", fired=bool(over), detail=", ".join(over) or "no probe lies beyond retraining")
 
 
-def _notices(trial: Trial, run: Asked, guards: Sequence[Guard]) -> tuple[str, ...]:
+def _notices(trial: Trial, run: TrialModel, guards: Sequence[Guard]) -> tuple[str, ...]:
     notices = list(run.flags)
     if len(trial.references) < MINIMUM:
         notices.append(f"{len(trial.references)} references: a verdict needs {MINIMUM}, values are not calibrated")
@@ -272,7 +272,9 @@ def _notices(trial: Trial, run: Asked, guards: Sequence[Guard]) -> tuple[str, ..
     return tuple(notices)
 
 
-def _conclude(run: Asked, found: Sequence[Judged], p_values: dict[str, float], collapse: Guard, same: Guard) -> Verdict:
+def _conclude(
+    run: TrialModel, found: Sequence[Judged], p_values: dict[str, float], collapse: Guard, same: Guard
+) -> ClaimVerdict:
     if collapse.fired:
         return Refuted(f"collapsed: {collapse.detail}")
     if same.fired:

@@ -8,7 +8,7 @@ from expunge.core.statistics.roc import delong_interval
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Figure, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Rows
+from expunge.measure.trial import Answers, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +27,4 @@ class LossThreshold(Probe):
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
         if len(ground.scored) < 2:
             return Undecided(f"needs 2 holdout rows at least, has {len(ground.scored)}")
-        return delong_interval(-own.of(Rows.FORGET)["loss"], -own.of(Rows.HOLDOUT)["loss"][ground.scored])
+        return delong_interval(-own.of(Whose.FORGET)["loss"], -own.of(Whose.HOLDOUT)["loss"][ground.scored])

@@ -10,7 +10,7 @@ from expunge.core.statistics.means import mean_interval
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Figure, Measurement, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Rows
+from expunge.measure.trial import Answers, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class MeanMargin(Probe):
     required = True
 
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
-        found = mean_interval(own.of(Rows.FORGET)["margin"], scale=self.scale)
+        found = mean_interval(own.of(Whose.FORGET)["margin"], scale=self.scale)
         if isinstance(found, Undecided):
             return found
         return Measurement(
@@ -41,5 +41,5 @@ class MeanMargin(Probe):
         """The references' standard deviation of φ over the forget examples, averaged over references."""
         if not references:
             return None
-        spread = float(np.mean([reference.of(Rows.FORGET)["margin"].std(ddof=1) for reference in references]))
+        spread = float(np.mean([reference.of(Whose.FORGET)["margin"].std(ddof=1) for reference in references]))
         return spread if np.isfinite(spread) and spread > 0 else None

@@ -10,7 +10,7 @@ from expunge.core.statistics.membership_classifier import Feature, features, mem
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Figure
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Rows
+from expunge.measure.trial import Answers, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class MembershipClassifier(Probe):
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
         members, outsiders = ground.attack_rows()
 
-        def of(rows: Rows) -> np.ndarray:
+        def of(rows: Whose) -> np.ndarray:
             return features(own.of(rows)["beliefs"], ground.labels[rows], self.feature)
 
-        retained, held_out = of(Rows.RETAIN)[members], of(Rows.HOLDOUT)[outsiders]
-        return membership_classifier(retained, held_out, of(Rows.FORGET), self.feature)
+        retained, held_out = of(Whose.RETAIN)[members], of(Whose.HOLDOUT)[outsiders]
+        return membership_classifier(retained, held_out, of(Whose.FORGET), self.feature)

@@ -20,7 +20,7 @@ SMALLEST_FORGET_SET = 20
 MOST_DUPLICATES = 0.01
 
 
-class Rows(Enum):
+class Whose(Enum):
     """Whose outputs are meant."""
 
     FORGET = "forget"
@@ -32,12 +32,12 @@ class Rows(Enum):
 class Answers:
     """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost."""
 
-    read: Mapping[Reading, Mapping[Rows, Arrays]]
+    read: Mapping[Reading, Mapping[Whose, Arrays]]
     example_steps: float
     seconds: float
     figures: Mapping[object, Figure] = field(default_factory=dict[object, Figure])  # of the probe's ``parts``
 
-    def of(self, rows: Rows, reading: Reading = SIGNALS) -> Arrays:
+    def of(self, rows: Whose, reading: Reading = SIGNALS) -> Arrays:
         """Arrays by name, as long as there are such rows."""
         return self.read[reading][rows]
 
@@ -54,20 +54,20 @@ class Answers:
         """Without what a probe did not declare."""
         return replace(self, read={reading: self.read[reading] for reading in readings}, figures=figures)
 
-    def confidence(self, rows: Rows) -> np.ndarray:
+    def confidence(self, rows: Whose) -> np.ndarray:
         """Probability of the true label."""
         return np.exp(-self.of(rows)["loss"])
 
     @cached_property
     def effective_classes(self) -> float:
         """exp of the entropy of the mean prediction on the holdout: 1 when one class is always answered."""
-        mean = probabilities(self.of(Rows.HOLDOUT)["beliefs"]).mean(axis=0)
+        mean = probabilities(self.of(Whose.HOLDOUT)["beliefs"]).mean(axis=0)
         kept = mean[mean > 0]
         return float(np.exp(-(kept * np.log(kept)).sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TrialModel:
     """A model of the trial: its answers, and what probes must not know of it.
 
     Of an unlearned run ``flags`` is what must be said with its verdict, and ``unsupportable`` why it can be refuted but
@@ -91,7 +91,7 @@ class Ground:
     roles, from all others.
     """
 
-    labels: Mapping[Rows, np.ndarray]
+    labels: Mapping[Whose, np.ndarray]
     attack: np.ndarray
     scored: np.ndarray
     tested: np.ndarray
@@ -101,12 +101,12 @@ class Ground:
     excluded_holdout: int = 0
     dropped_classes: tuple[str, ...] = ()
 
-    def count(self, rows: Rows) -> int:
+    def count(self, rows: Whose) -> int:
         return len(self.labels[rows])
 
     def unfit(self) -> str | None:
         """Why no probe on the forget set can say anything in this trial, if so."""
-        forgotten = self.count(Rows.FORGET)
+        forgotten = self.count(Whose.FORGET)
         if forgotten < SMALLEST_FORGET_SET:
             return f"needs {SMALLEST_FORGET_SET} forgotten examples, has {forgotten}"
         if self.duplicates > MOST_DUPLICATES * forgotten:
@@ -118,7 +118,7 @@ class Ground:
 
     def attack_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Equally many retain and attack-holdout rows, drawn by stream: what a classifier is fitted on."""
-        retained = self.count(Rows.RETAIN)
+        retained = self.count(Whose.RETAIN)
         size = min(retained, len(self.attack))
         members = stable_order(Stream(self.seed, "probe/members").words(retained))[:size]
         others = self.attack[stable_order(Stream(self.seed, "probe/others").words(len(self.attack)))[:size]]
@@ -129,9 +129,9 @@ class Ground:
 class Trial:
     """Original, unlearned runs of one request, references, and the ground that they were asked on."""
 
-    original: Asked
-    unlearned: tuple[Asked, ...]
-    references: tuple[Asked, ...]
+    original: TrialModel
+    unlearned: tuple[TrialModel, ...]
+    references: tuple[TrialModel, ...]
     ground: Ground
     figures: dict[object, Figure] = field(default_factory=dict[object, Figure], repr=False, compare=False)
     # what probes found already: several of them need the same figures, and other trials on the same ground do
@@ -139,8 +139,10 @@ class Trial:
     def __post_init__(self) -> None:
         models = (self.original, *self.unlearned, *self.references)
         read = [by_rows for model in models for by_rows in model.answers.read.values()]
-        shapes = {tuple(len(by_rows[rows][name]) for rows in Rows) for by_rows in read for name in by_rows[Rows.FORGET]}
-        shapes.add(tuple(self.ground.count(rows) for rows in Rows))
+        shapes = {
+            tuple(len(by_rows[rows][name]) for rows in Whose) for by_rows in read for name in by_rows[Whose.FORGET]
+        }
+        shapes.add(tuple(self.ground.count(rows) for rows in Whose))
         if len(shapes) > 1:
             raise InvalidArgument(f"the models of a trial were read on different rows: {sorted(shapes)}")
 

@@ -12,10 +12,10 @@ from expunge.core.errors import UnsupportedEver
 from expunge.core.values import Certified
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
 from expunge.methods.removal_account import Account, allowance
-from expunge.methods.removal_request import RETRAIN, Request
+from expunge.methods.removal_request import RETRAIN, RemovalRequest
 from expunge.models.linear import head_of
 from expunge.tasks.linear import LinearTask
-from expunge.train.newton_removal import Bound, Removal, gradient, newton_steps
+from expunge.train.newton_removal import Removal, RemovalBound, gradient, newton_steps
 
 CHEAP = 0.01  # of the allowance: so much a single step may spend where steps are not set
 OUTSIDE = (
@@ -59,7 +59,7 @@ class CertifiedLogistic(Method):
     work = "1 a forgotten row, then 1 a retained row for the first step and 3 for a second"
     epsilon: float = 1.0
     delta: float = 1e-4
-    bound: Bound = Bound.DATA_DEPENDENT
+    bound: RemovalBound = RemovalBound.DATA_DEPENDENT
     steps: int | None = None
     decay: float | None = None
 
@@ -75,13 +75,13 @@ class CertifiedLogistic(Method):
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         retain = np.setdiff1d(np.arange(len(parent.examples)), np.union1d(forget, parent.emptied))
         found = parent.recipe, parent.model, parent.examples, forget, retain, parent.noise, parent.account
-        self._solve(Request(*found))
+        self._solve(RemovalRequest(*found))
 
     def unlearn(self, given: Given) -> Outcome:
         given.declare(Need.GRADIENTS)
         student = given.student()
         found = given.recipe, student, given.examples, given.forget, given.retain, given.noise, given.account
-        solved = self._solve(Request(*found))
+        solved = self._solve(RemovalRequest(*found))
         given.meter.steps(solved.gradients + solved.removal.hessians)
         weight = head_of(student).weight
         with torch.no_grad():
@@ -102,7 +102,7 @@ class CertifiedLogistic(Method):
             notices=(told, OUTSIDE),
         )
 
-    def _solve(self, request: Request) -> Solved:
+    def _solve(self, request: RemovalRequest) -> Solved:
         """The removal and the account after it; whatever forbids a certificate is raised here."""
         request.check(self.name)
         task, sigma = request.task, request.recipe.perturbation

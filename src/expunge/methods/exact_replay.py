@@ -14,7 +14,7 @@ from expunge.methods.contract import Given, Method, Need, Outcome, Parent
 from expunge.methods.retrain import exact_outcome, refuse_nobody
 from expunge.records.run_log import Checkpointed
 from expunge.train.checkpoint import read_checkpoint
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.recorder import adopt
 from expunge.train.run import Run
 from expunge.train.shards import StartingPoint, carry_out_shards
@@ -51,7 +51,7 @@ class ExactReplay(Method):
         folder = given.ancestor
         if folder is None:
             raise RunError(f"exact-replay needs the recorded run's checkpoints, this parent has no folder: {WAY_OUT}")
-        log = Log(folder / "log.jsonl", writer=False)
+        log = RunLog(folder / "log.jsonl", writer=False)
         kept: list[Checkpointed] = []
         starts: dict[int, StartingPoint] = {}
         notices: list[str] = []
@@ -72,7 +72,7 @@ class ExactReplay(Method):
             recording = replace(recording, trace=trace)
             adopt(
                 recording.folder,
-                Log(recording.folder / "log.jsonl"),
+                RunLog(recording.folder / "log.jsonl"),
                 source=folder,
                 kept=kept,
                 link=link_or_copy,
@@ -107,7 +107,7 @@ def _trace_of(folder: Path) -> Trace:
     return Run.open_any(folder).trace if (folder / "trace").is_dir() else Trace.OFF
 
 
-def reusable_checkpoints(given: Given, log: Log, shard: int) -> list[Checkpointed]:
+def reusable_checkpoints(given: Given, log: RunLog, shard: int) -> list[Checkpointed]:
     """A shard's checkpoints up to the first step that holds a newly forgotten example.
 
     Noise in the loss weighs 1/n, with n the rows present: where anybody goes, no step is what it was.

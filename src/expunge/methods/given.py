@@ -21,7 +21,7 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
@@ -230,7 +230,7 @@ class Given:
             self.recording.folder,
             shard=0,
             total=total,
-            log=Log(self.recording.folder / "log.jsonl"),
+            log=RunLog(self.recording.folder / "log.jsonl"),
             interval=self.recording.interval,
             latest_only=True,
             restores=self.recording.restores,

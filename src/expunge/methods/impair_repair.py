@@ -28,7 +28,7 @@ REPAIR = 1  # the turn that repairs: it has an optimiser of its own
 
 
 @dataclass(frozen=True)
-class Counts:
+class NoiseCounts:
     """What of everything is done: as the fields ask for, or as much of it as the budget covers."""
 
     noise_rows: int
@@ -147,13 +147,13 @@ class ImpairRepair(ObjectiveMethod):
         of_noise = (len(noise) / everybody) * teacher.loss(student, batch.step, noise)
         return (retained / everybody) * batch.retain_loss(student) + of_noise
 
-    def wanted(self, sizes: np.ndarray) -> Counts:
+    def wanted(self, sizes: np.ndarray) -> NoiseCounts:
         """What the fields ask for, where the classes that stay have so many rows."""
         noisy = self.impair_epochs > 0 and self.noise_batches > 0
         most = min(self.sample_per_class, int(sizes.max()))
-        return Counts(self.noise_batch_size if noisy else 0, self.noise_steps, self.noise_batches, most)
+        return NoiseCounts(self.noise_batch_size if noisy else 0, self.noise_steps, self.noise_batches, most)
 
-    def covered(self, wanted: Counts, classes: int, sizes: np.ndarray, left: float) -> Counts | None:
+    def covered(self, wanted: NoiseCounts, classes: int, sizes: np.ndarray, left: float) -> NoiseCounts | None:
         """As much of it as ``left`` example-steps cover; None where that is no noise or no sample.
 
         Both shrink in proportion, the sample to one row of each class at least. What noise leaves over by rounding
@@ -177,13 +177,14 @@ class ImpairRepair(ObjectiveMethod):
                 return None
         left -= classes * rows * (steps + self.impair_epochs * batches)
         sample = next((count for count in range(wanted.sample_per_class, 0, -1) if cost_of_sample(count) <= left), 0)
-        return Counts(rows, steps, batches, sample) if sample else None
+        return NoiseCounts(rows, steps, batches, sample) if sample else None
 
 
-def notices_of(wanted: Counts, counts: Counts) -> tuple[str, ...]:
+def notices_of(wanted: NoiseCounts, counts: NoiseCounts) -> tuple[str, ...]:
     """One sentence on what was asked for and not covered."""
     pairs = [
-        (item.name.replace("_", " "), getattr(counts, item.name), getattr(wanted, item.name)) for item in fields(Counts)
+        (item.name.replace("_", " "), getattr(counts, item.name), getattr(wanted, item.name))
+        for item in fields(NoiseCounts)
     ]
     said = ", ".join(f"{name} {done} of {asked}" for name, done, asked in pairs if done < asked)
     return (f"scaled down to the budget: {said}",) if said else ()

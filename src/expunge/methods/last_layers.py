@@ -21,7 +21,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.train.objective import Loss, StepBatch
 
 
-class Share(Enum):
+class LayerShare(Enum):
     """A share of the layers instead of their number: half of them, rounded down but one at least, or all."""
 
     HALF = "half"
@@ -40,15 +40,15 @@ class LastLayers(ObjectiveMethod):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
     work = "1 a retained row and pass, though less is computed in the frozen layers"
     rate: float = tuned(0.01, Between(1e-4, 1e-1))
-    layers: int | Share = tuned(1, Among((1, 2, 3, Share.HALF, Share.ALL)))  # noqa: RUF009 - as every tuned field
+    layers: int | LayerShare = tuned(1, Among((1, 2, 3, LayerShare.HALF, LayerShare.ALL)))  # noqa: RUF009 - as every tuned field
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(isinstance(self.layers, Share) or self.layers >= 1, f"layers {self.layers} must be at least 1")
+        check(isinstance(self.layers, LayerShare) or self.layers >= 1, f"layers {self.layers} must be at least 1")
 
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         count = len(layers_of(parent.model))
-        if not isinstance(self.layers, Share) and self.layers > count:
+        if not isinstance(self.layers, LayerShare) and self.layers > count:
             raise InvalidArgument(f"layers {self.layers} of a model that has {count}: ask for {count} at most, or all")
 
     def prepare(self, given: Given, student: nn.Module) -> Prepared:
@@ -62,7 +62,7 @@ class LastLayers(ObjectiveMethod):
         """Freeze what comes before the last layers; the names of the modules that are left to train."""
         layers = layers_of(model)
         count = self.layers if isinstance(self.layers, int) else len(layers)
-        if self.layers is Share.HALF:
+        if self.layers is LayerShare.HALF:
             count = max(1, len(layers) // 2)
         chosen = [name for layer in layers[-count:] for name in layer]
         modules = dict(model.named_modules())
@@ -120,7 +120,7 @@ class RetrainLastLayers(LastLayers):
     @property
     def reach(self) -> type[Guarantee]:
         """Nothing of the original is left where every layer is drawn anew: then it can be as good as retraining."""
-        return Exact if self.layers is Share.ALL and self.schedule is StepsOf.RECIPE else self.ceiling
+        return Exact if self.layers is LayerShare.ALL and self.schedule is StepsOf.RECIPE else self.ceiling
 
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         super().refuse(parent, forget)

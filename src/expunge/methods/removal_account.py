@@ -12,7 +12,7 @@ import torch
 from scipy.special import log_ndtr, ndtr
 
 from expunge.core.errors import DataError, UnsupportedEver
-from expunge.train.newton_removal import Bound, Removal
+from expunge.train.newton_removal import Removal, RemovalBound
 
 KIND = "gradient-residual/1"
 
@@ -37,7 +37,7 @@ class Account:
         found = tuple(rounded_up(float(value)) for value in torch.linalg.vector_norm(left, dim=1))
         return cls(decay=decay, training=found, spent=found)
 
-    def after(self, removal: Removal, forgotten: int, retained: int, bound: Bound) -> Account:
+    def after(self, removal: Removal, forgotten: int, retained: int, bound: RemovalBound) -> Account:
         """The account once a removal is paid."""
         added = [rounded_up(float(value)) for value in removal.added]
         entry = {

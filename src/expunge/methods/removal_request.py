@@ -17,14 +17,14 @@ from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
 from expunge.tasks.linear import LinearTask
 from expunge.train.examples import Examples
-from expunge.train.newton_removal import Rows
+from expunge.train.newton_removal import LinearRows
 
 LONGEST = 1.0 + 1e-5  # rows of length 1, rounded to float32
 RETRAIN = "or use `method` retrain"
 
 
 @dataclass(frozen=True)
-class Request:
+class RemovalRequest:
     """A trained linear model, rows that must go and rows that stay, the training's noise and what was spent before."""
 
     recipe: Recipe
@@ -67,7 +67,7 @@ class Request:
                 f"measured; put the noise.key of the run back, {RETRAIN}"
             )
 
-    def rows(self, slots: np.ndarray) -> Rows:
+    def rows(self, slots: np.ndarray) -> LinearRows:
         """Features as training saw them, in float64; rows longer than 1 are refused."""
         batch = self.examples.batch(slots)
         with torch.no_grad():
@@ -78,4 +78,4 @@ class Request:
                 f"a row has length {longest:.3g}, the bounds of a certificate hold for rows of length 1 at most: train "
                 f"with `model_options` unit_rows=true, {RETRAIN}"
             )
-        return Rows(features, self.task.labels(batch).cpu())
+        return LinearRows(features, self.task.labels(batch).cpu())

@@ -14,16 +14,15 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
-from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose, released
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
 from expunge.records.catalogue import CERTIFIED_METHODS
-from expunge.records.run_file import Asked, Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest
+from expunge.records.run_file import Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest, UnlearnTerms
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
@@ -31,7 +30,7 @@ from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, sound, start_or_continue, writing
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
 from expunge.train.run import Run, slots_by_split, write_run_file
@@ -47,7 +46,7 @@ def unlearn(
     out: Path | str,
     budget: float | None = None,
     seed: int = 0,
-    data: str | Dataset | Mapping[Split, Dataset] | None = None,
+    data: GivenData = None,
     device: str | None = None,
     checkpoint_interval: int | None = None,
     trace: Trace = Trace.LOSSES,
@@ -127,7 +126,7 @@ def unlearn(
             require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
         told = replace(continued(told, started), environment=found.environment)
         write_run_file(folder, told)
-        Log(folder / "log.jsonl").add_request(
+        RunLog(folder / "log.jsonl").add_request(
             slots=forget_set.slots.tolist(), root=run.root.hex(), model=run.weights_digest, cases=cases
         )
         result = chosen(
@@ -185,7 +184,7 @@ def _answered(
 def parent_of(
     run: Run | Path | str,
     *,
-    data: str | Dataset | Mapping[Split, Dataset] | None = None,
+    data: GivenData = None,
     device: str | None = None,
 ) -> Parent:
     """A run as methods see it, for calling them without writing anything: ``method(parent, slots, budget=…)``.
@@ -332,7 +331,7 @@ def _begun(
         noise_commitment=told.noise_commitment,
         forgotten=len(forget_set),
         rules=forget_set.rules,
-        asked=Asked(budget=request.budget, seed=request.seed),
+        asked=UnlearnTerms(budget=request.budget, seed=request.seed),
     )
 
 

@@ -43,7 +43,7 @@ LONGEST_NAME = 120
 Found = TypeVar("Found")
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """What a file of a bundle holds."""
 
     JSON = "canonical JSON"
@@ -54,20 +54,23 @@ class Kind(Enum):
 
 TRAINED = "the run that it is of was trained on them"
 STATE_NAME = r"shard-(?P<shard>0|[1-9][0-9]{0,3})-step-(?P<step>[0-9]{8}|[1-9][0-9]{8,15})\.safetensors"
-PLACES: tuple[tuple[Layout, Kind], ...] = (  # what holds rows in the order in which hygiene lists it
-    (Layout(r"(?:envelope|commit|recipe)\.json", NOTHING), Kind.JSON),
-    (Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING), Kind.BYTES),
-    (Layout(r"model\.safetensors", states("model in a bundle: weights", TRAINED)), Kind.TENSORS),
-    (Layout(r"trace\.bin", states("trace in a bundle: digests of losses", TRAINED)), Kind.BYTES),
-    (Layout(STATE_NAME, states("state in a bundle: {name}", TRAINED), "checkpoints"), Kind.TENSORS),
-    (Layout(r"checkpoint(?:-(?:0|[1-9][0-9]{0,15}))?", NOTHING, "log"), Kind.NOTE),  # the last; earlier by their size
-    (Layout(r"inclusion-[0-9a-f]{64}\.json", NOTHING, "log"), Kind.JSON),  # by the digest of the envelope included
-    (Layout(r"consistency-(?:0|[1-9][0-9]{0,15})\.json", NOTHING, "log"), Kind.JSON),  # from that size to the last
-    (Layout(r"[0-9a-f]{64}\.json", NOTHING, "parents"), Kind.JSON),  # by the digest of the envelope
+PLACES: tuple[tuple[Layout, FileKind], ...] = (  # what holds rows in the order in which hygiene lists it
+    (Layout(r"(?:envelope|commit|recipe)\.json", NOTHING), FileKind.JSON),
+    (Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING), FileKind.BYTES),
+    (Layout(r"model\.safetensors", states("model in a bundle: weights", TRAINED)), FileKind.TENSORS),
+    (Layout(r"trace\.bin", states("trace in a bundle: digests of losses", TRAINED)), FileKind.BYTES),
+    (Layout(STATE_NAME, states("state in a bundle: {name}", TRAINED), "checkpoints"), FileKind.TENSORS),
+    (
+        Layout(r"checkpoint(?:-(?:0|[1-9][0-9]{0,15}))?", NOTHING, "log"),
+        FileKind.NOTE,
+    ),  # the last; earlier by their size
+    (Layout(r"inclusion-[0-9a-f]{64}\.json", NOTHING, "log"), FileKind.JSON),  # by the digest of the envelope included
+    (Layout(r"consistency-(?:0|[1-9][0-9]{0,15})\.json", NOTHING, "log"), FileKind.JSON),  # from that size to the last
+    (Layout(r"[0-9a-f]{64}\.json", NOTHING, "parents"), FileKind.JSON),  # by the digest of the envelope
 )
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> FileKind:
     """What the file of that name holds; a name that is not on the list is refused."""
     check_path(name)
     for layout, kind in PLACES:
@@ -326,13 +329,13 @@ def _by_name(path: Path, files: Iterable[tuple[str, Found]]) -> dict[str, Found]
 def _checked(bundle: Bundle) -> Bundle:
     """Every name on the list, every size within the limits, and an envelope to begin with."""
     limits = bundle.limits
-    largest = {Kind.JSON: limits.json_bytes, Kind.NOTE: limits.note_bytes}
+    largest = {FileKind.JSON: limits.json_bytes, FileKind.NOTE: limits.note_bytes}
     total = written = 0
     try:
         for name in bundle.names:
             kind, size = kind_of(name), bundle.size(name)
             total += size
-            written += size if kind is Kind.JSON else 0
+            written += size if kind is FileKind.JSON else 0
             if size > largest.get(kind, size):
                 raise _too_large(f"{bundle.path}, {name}", size, largest[kind])
         if total > limits.total_bytes:

@@ -14,7 +14,7 @@ from expunge.core.hashing import parse_json, sha256
 from expunge.records.bundle import RECIPE, Bundle
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
 from expunge.records.form import some_of, to_plain
-from expunge.records.note import Checkpoint
+from expunge.records.note import TreeHead
 from expunge.records.record import Commit, ProfileName, Request, RunRecord
 from expunge.records.statement import Statement
 from expunge.records.verdict import Standing, Verdict
@@ -54,7 +54,7 @@ class Emptied:
 class Logged:
     """The log's head. Witnesses count only where their keys are on the list; other names are only names."""
 
-    head: Checkpoint
+    head: TreeHead
     witnesses: tuple[str, ...]
     other_signers: tuple[str, ...]
     remark: str | None

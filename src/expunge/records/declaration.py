@@ -20,7 +20,7 @@ from expunge.records.scalars import Bound, Digest, Second, Slots, sized
 
 LONGEST_PLACE = 4096
 MOST = 2**20
-Place = Annotated[
+WrittenPath = Annotated[
     Path,
     Through(
         Annotated[
@@ -68,11 +68,11 @@ class Declaration(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step(Plain):
+class IntentStep(Plain):
     """One thing to end; ``folder`` is the run or tuning that it lies in, None for salts."""
 
-    path: Place
-    folder: Place | None
+    path: WrittenPath
+    folder: WrittenPath | None
     what: str
     digest: Digest | None
     remedy: Remedy
@@ -93,7 +93,7 @@ class Intent(Document):
 
     run: Digest
     before: Annotated[tuple[Destroyed, ...], Many(MOST)] | None = None
-    steps: Annotated[tuple[Step, ...], Many(MOST)]
+    steps: Annotated[tuple[IntentStep, ...], Many(MOST)]
 
 
 @dataclass(frozen=True, kw_only=True)

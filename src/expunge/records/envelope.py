@@ -21,7 +21,7 @@ from expunge.records.canonical import (
     read_object,
     write_base64,
 )
-from expunge.records.keys import SIGNATURE_BYTES, Role, SigningKey, TrustedKey, find_key
+from expunge.records.keys import SIGNATURE_BYTES, KeyRole, SigningKey, TrustedKey, find_key
 from expunge.records.limits import LIMITS, Code, Limits, refused
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -34,7 +34,7 @@ def pae(payload_type: str, body: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedEnvelope:
     """An envelope whose signatures all hold; ``digest`` is SHA-256 of its bytes, as logs and children name it."""
 
     payload: bytes
@@ -59,7 +59,7 @@ def seal(payload: bytes, *keys: SigningKey) -> bytes:
 
 def open_envelope(
     text: bytes, trusted: Sequence[TrustedKey], what: str = "the envelope", limits: Limits = LIMITS
-) -> Opened:
+) -> OpenedEnvelope:
     """Payload and signers of an envelope, or a refusal; only owners' keys of ``trusted`` count."""
     fields = read_object(text, what, ("payload", "payloadType", "signatures"), limits=limits)
     payload_type = checked_text(fields["payloadType"], f"{what}, payloadType")
@@ -77,7 +77,7 @@ def open_envelope(
     ids = [key.keyid for key in signers]
     if ids != sorted(set(ids)):
         raise refused(Code.MALFORMED_JSON, f"{what}: signatures must be in ascending order of key ids, each key once")
-    return Opened(payload, tuple(signers), sha256(text))
+    return OpenedEnvelope(payload, tuple(signers), sha256(text))
 
 
 def _entries(value: object, what: str, limits: Limits) -> list[object]:
@@ -95,12 +95,13 @@ def _signer(entry: object, message: bytes, trusted: Sequence[TrustedKey], what: 
     fields = checked_object(entry, what, ("keyid", "sig"))
     keyid = read_digest(fields["keyid"], f"{what}, keyid").hex()
     signature = read_base64(fields["sig"], f"{what}, sig", SIGNATURE_BYTES)
-    key = find_key(trusted, keyid, Role.OWNER)
+    key = find_key(trusted, keyid, KeyRole.OWNER)
     if key is None:
         raise refused(
             Code.KEY_NOT_TRUSTED,
-            f"{what} is by key {keyid[:16]}…, which is not among the {sum(key.role is Role.OWNER for key in trusted)} "
-            "owners' keys of your list: a key counts only if you got it by another way than the record",
+            f"{what} is by key {keyid[:16]}…, which is not among the "
+            f"{sum(key.role is KeyRole.OWNER for key in trusted)} owners' keys of your list: a key counts only if you "
+            "got it by another way than the record",
         )
     if not key.verify(message, signature):
         raise refused(

@@ -83,7 +83,7 @@ class Guard(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown(Plain):
+class ShownExample(Plain):
     """Confidence in the true label of one forgotten example; none where a model answered nothing finite."""
 
     slot: int
@@ -115,7 +115,7 @@ class Evaluation(Sealed):
     notices: tuple[Remark, ...]
     verdict: WrittenVerdict
     guarantee: WrittenGuarantee
-    examples: tuple[Shown, ...]
+    examples: tuple[ShownExample, ...]
     tolerances_version: int
 
     def check(self, where: str) -> None:

@@ -55,57 +55,57 @@ class _Reason:
     undecided: Remark
 
 
-def _told(figure: Figure) -> Estimate | _Reason:
+def _told(figure: MeanFigure) -> Estimate | _Reason:
     return _Reason(figure.reason) if isinstance(figure, Undecided) else figure
 
 
-def _figure(told: Estimate | _Reason) -> Figure:
+def _figure(told: Estimate | _Reason) -> MeanFigure:
     return Undecided(told.undecided) if isinstance(told, _Reason) else told
 
 
-Figure = Estimate | Undecided
-WrittenFigure = Annotated[Figure, Through(Estimate | _Reason, _told, _figure)]
+MeanFigure = Estimate | Undecided
+WrittenMean = Annotated[MeanFigure, Through(Estimate | _Reason, _told, _figure)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Means(Plain):
     """Figures by name; one that is absent is undecided. Those of further probes lie in ``rest``."""
 
-    forget_accuracy: WrittenFigure | None = field(default=None, metadata={"name": "forget-accuracy"})
-    retain_accuracy: WrittenFigure | None = field(default=None, metadata={"name": "retain-accuracy"})
-    test_accuracy: WrittenFigure | None = field(default=None, metadata={"name": "test-accuracy"})
-    membership_classifier: WrittenFigure | None = field(default=None, metadata={"name": "membership-classifier"})
-    loss_threshold: WrittenFigure | None = field(default=None, metadata={"name": "loss-threshold"})
-    mean_margin: WrittenFigure | None = field(default=None, metadata={"name": "mean-margin"})
-    average_gap: WrittenFigure | None = field(default=None, metadata={"name": "average-gap"})
-    forgetting_gap: WrittenFigure | None = field(default=None, metadata={"name": "forgetting-gap"})
-    utility_gap: WrittenFigure | None = field(default=None, metadata={"name": "utility-gap"})
-    cost: WrittenFigure | None = None
-    seconds: WrittenFigure | None = None
+    forget_accuracy: WrittenMean | None = field(default=None, metadata={"name": "forget-accuracy"})
+    retain_accuracy: WrittenMean | None = field(default=None, metadata={"name": "retain-accuracy"})
+    test_accuracy: WrittenMean | None = field(default=None, metadata={"name": "test-accuracy"})
+    membership_classifier: WrittenMean | None = field(default=None, metadata={"name": "membership-classifier"})
+    loss_threshold: WrittenMean | None = field(default=None, metadata={"name": "loss-threshold"})
+    mean_margin: WrittenMean | None = field(default=None, metadata={"name": "mean-margin"})
+    average_gap: WrittenMean | None = field(default=None, metadata={"name": "average-gap"})
+    forgetting_gap: WrittenMean | None = field(default=None, metadata={"name": "forgetting-gap"})
+    utility_gap: WrittenMean | None = field(default=None, metadata={"name": "utility-gap"})
+    cost: WrittenMean | None = None
+    seconds: WrittenMean | None = None
 
     @classmethod
-    def of(cls, found: Mapping[str, Figure]) -> Self:
+    def of(cls, found: Mapping[str, MeanFigure]) -> Self:
         """From figures by name."""
         told: dict[str, Any] = {name.replace("-", "_"): found[name] for name in FIGURES if name in found}
         further = {name: to_plain(_told(figure)) for name, figure in found.items() if name not in FIGURES}
         return cls(**told, rest=further)
 
     @cached_property
-    def found(self) -> Mapping[str, Figure]:
+    def found(self) -> Mapping[str, MeanFigure]:
         """Those that are there."""
         told = {name: getattr(self, name.replace("-", "_")) for name in FIGURES}
         return {**{name: figure for name, figure in told.items() if figure is not None}, **self.further}
 
     @cached_property
-    def further(self) -> Mapping[str, Figure]:
+    def further(self) -> Mapping[str, MeanFigure]:
         """Figures of probes that are not among these fields; what is no figure is passed over."""
-        found: dict[str, Figure] = {}
+        found: dict[str, MeanFigure] = {}
         for name in sorted(filter(PROBE.fullmatch, self.rest)):
             with suppress(DataError):
-                found[name] = from_plain(WrittenFigure, self.rest[name], name)
+                found[name] = from_plain(WrittenMean, self.rest[name], name)
         return found
 
-    def __getitem__(self, name: str) -> Figure:
+    def __getitem__(self, name: str) -> MeanFigure:
         return self.found.get(name, NOT_MEASURED)
 
     def mean(self, name: str) -> float | None:

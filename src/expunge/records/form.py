@@ -22,7 +22,7 @@ from expunge.core.errors import DataError, ExpungeError, RecordError
 from expunge.core.hashing import LARGEST_INTEGER
 from expunge.core.wording import clean
 from expunge.records.canonical import checked_list, checked_object, checked_text, malformed
-from expunge.records.scalars import PLAIN, SIGNED, Bound, Read, raw, unfit
+from expunge.records.scalars import PLAIN, SIGNED, Bound, ReadValue, raw, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
@@ -165,7 +165,7 @@ def camel(name: str) -> str:
 
 
 @functools.cache
-def _reader(kind: Any, signed: bool) -> Read:
+def _reader(kind: Any, signed: bool) -> ReadValue:
     """How a value of a type is read."""
     origin = get_origin(kind)
     inner: tuple[Any, ...] = get_args(kind)
@@ -191,7 +191,7 @@ def _reader(kind: Any, signed: bool) -> Read:
     return (_signed_fields if signed else _plain_fields)(kind)
 
 
-def _marked(kind: Any, marks: tuple[Any, ...], signed: bool) -> Read:
+def _marked(kind: Any, marks: tuple[Any, ...], signed: bool) -> ReadValue:
     if isinstance(marks[0], Through):
         shape, make = _reader(marks[0].shape, signed), marks[0].read
         return lambda value, where: _made(make, shape(value, where), where)
@@ -220,7 +220,7 @@ def _made(make: Callable[[Any], Any], told: Any, where: str) -> Any:
         raise DataError(f"{where}: {error}") from None
 
 
-def _chosen(kinds: tuple[Any, ...]) -> Read:
+def _chosen(kinds: tuple[Any, ...]) -> ReadValue:
     """One of some plain dataclasses: by the word that each has as a literal, else by its first field."""
     literals = {
         name: get_args(told)[0] for kind in kinds for name, told in get_type_hints(kind).items() if _is_word(told)
@@ -244,7 +244,7 @@ def _is_word(told: Any) -> bool:
     return get_origin(told) is Literal and len(get_args(told)) == 1
 
 
-def _items(read: Read, signed: bool, most: int = MOST_ITEMS) -> Read:
+def _items(read: ReadValue, signed: bool, most: int = MOST_ITEMS) -> ReadValue:
     def items(value: Any, where: str) -> tuple[Any, ...]:
         if signed:
             return tuple(read(item, f"{where}[{at}]") for at, item in enumerate(checked_list(value, where)))
@@ -258,7 +258,7 @@ def _items(read: Read, signed: bool, most: int = MOST_ITEMS) -> Read:
     return items
 
 
-def _members(read: Read, signed: bool) -> Read:
+def _members(read: ReadValue, signed: bool) -> ReadValue:
     """A mapping; in the signed form of plain JSON: what it may hold is its reader's question."""
 
     def members(value: Any, where: str) -> Mapping[str, Any]:
@@ -271,7 +271,7 @@ def _members(read: Read, signed: bool) -> Read:
     return members
 
 
-def _word(words: tuple[str, ...], signed: bool) -> Read:
+def _word(words: tuple[str, ...], signed: bool) -> ReadValue:
     def word(value: Any, where: str) -> str:
         if signed and (text := checked_text(value, where)) not in words:
             raise malformed(where, f"{text[:40]!r} is not one of {', '.join(words)}")
@@ -282,7 +282,7 @@ def _word(words: tuple[str, ...], signed: bool) -> Read:
     return word
 
 
-def _signed_fields(kind: type) -> Read:
+def _signed_fields(kind: type) -> ReadValue:
     schema = _schema(kind, True)
     optional = frozenset(schema.known) - schema.needed
     assert not schema.groups, kind
@@ -295,7 +295,7 @@ def _signed_fields(kind: type) -> Read:
     return read
 
 
-def _plain_fields(kind: type) -> Read:
+def _plain_fields(kind: type) -> ReadValue:
     schema, keeps, checked = _schema(kind, False), issubclass(kind, Plain), hasattr(kind, "check")
     own = [(name, at, AS_IT_IS.get(hint), _reader(hint, False)) for name, (at, hint) in schema.known.items()]
     parts = [(at, _reader(part, False), frozenset(_schema(part, False).known)) for at, part in schema.groups.items()]

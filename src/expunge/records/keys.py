@@ -34,7 +34,7 @@ LARGEST_KEY_FILE = 64 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}\Z")  # also a key name of signed notes: no space, no plus
 
 
-class Role(Enum):
+class KeyRole(Enum):
     """What a key is trusted with; one key may stand in the list once per role."""
 
     OWNER = "owner"  # signs records
@@ -48,7 +48,7 @@ class TrustedKey:
 
     name: str
     public: bytes
-    role: Role = Role.OWNER
+    role: KeyRole = KeyRole.OWNER
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -91,7 +91,7 @@ class SigningKey:
             raise InvalidArgument(f"key {self.keyid[:16]}… has no private part: load it with load_signing_key")
         return self._key.sign(message)
 
-    def trusted(self, name: str, role: Role = Role.OWNER) -> TrustedKey:
+    def trusted(self, name: str, role: KeyRole = KeyRole.OWNER) -> TrustedKey:
         """The public half as an entry of a list."""
         return TrustedKey(name, self.public, role)
 
@@ -136,7 +136,7 @@ def signing_key(seed: bytes) -> SigningKey:
     return _from_private(Ed25519PrivateKey.from_private_bytes(seed))
 
 
-def keygen(folder: Path, name: str, roles: Sequence[Role] = (Role.OWNER, Role.LOG)) -> SigningKey:
+def keygen(folder: Path, name: str, roles: Sequence[KeyRole] = (KeyRole.OWNER, KeyRole.LOG)) -> SigningKey:
     """Write a new ``private.pem`` (mode 0600) and ``trusted.json`` with its public half; nothing is overwritten."""
     _need_package()
     from cryptography.hazmat.primitives import serialization
@@ -214,7 +214,7 @@ def load_trusted(path: Path) -> tuple[TrustedKey, ...]:
     return keys
 
 
-def find_key(keys: Iterable[TrustedKey], keyid: str, role: Role) -> TrustedKey | None:
+def find_key(keys: Iterable[TrustedKey], keyid: str, role: KeyRole) -> TrustedKey | None:
     """The key with that id in that role, if the list has it."""
     return next((key for key in keys if key.role is role and key.keyid == keyid), None)
 
@@ -227,14 +227,14 @@ def _trusted(entry: Any, where: str) -> TrustedKey:
     odd = next((name for name in fields if not isinstance(found[name], str)), None)
     if odd is not None:
         raise DataError(f"{where}: {odd} {found[odd]!r:.60} must be text")
-    known = [role.value for role in Role]
+    known = [role.value for role in KeyRole]
     if found["role"] not in known:
         raise DataError(
             f"{where}: role {found['role']!r:.60} is not one of {', '.join(known)}{nearest(found['role'][:60], known)}"
         )
     try:
         public = base64.b64decode(found["public"].encode("ascii"), validate=True)
-        key = TrustedKey(found["name"], public, Role(found["role"]))
+        key = TrustedKey(found["name"], public, KeyRole(found["role"]))
     except (ValueError, InvalidArgument) as error:
         raise DataError(f"{where}: {error}") from None
     if key.keyid != found["keyid"]:

@@ -28,9 +28,9 @@ from expunge.core.merkle import (
     tree_hash,
 )
 from expunge.records.canonical import checked_count, checked_list, checked_text, read_digest, read_object
-from expunge.records.keys import Role, SigningKey, check_name
+from expunge.records.keys import KeyRole, SigningKey, check_name
 from expunge.records.limits import LIMITS, Code, Limits, refused
-from expunge.records.note import Checkpoint, open_checkpoint, read_checkpoint, read_note, sign_checkpoint
+from expunge.records.note import TreeHead, open_checkpoint, read_checkpoint, read_note, sign_checkpoint
 
 try:
     import fcntl
@@ -101,12 +101,12 @@ class Log:
     def leaves(self) -> tuple[bytes, ...]:
         return tuple(leaf_hash(digest) for digest in self.digests)
 
-    def head(self, size: int | None = None) -> Checkpoint:
+    def head(self, size: int | None = None) -> TreeHead:
         """The tree head over the first ``size`` entries, all of them by default."""
         size = self.size if size is None else size
         if not 0 <= size <= self.size:
             raise InvalidArgument(f"log {self.origin} has {self.size} entries, a head over {size} does not exist")
-        return Checkpoint(self.origin, size, tree_hash(self.leaves[:size]))
+        return TreeHead(self.origin, size, tree_hash(self.leaves[:size]))
 
     def inclusion(self, digest: bytes, size: int | None = None) -> InclusionProof:
         """The proof of an envelope's first entry, against the head over the first ``size`` entries."""
@@ -145,7 +145,7 @@ class LogWriter:
         path, head = self.folder / CHECKPOINT, self.log.head()
         if path.exists():
             before = read_bytes(path, "the log")
-            own = key.trusted(self.log.origin, Role.LOG)
+            own = key.trusted(self.log.origin, KeyRole.LOG)
             try:
                 signed = open_checkpoint(before, [own], str(path)).checkpoint
             except RecordError:
@@ -212,7 +212,7 @@ def read_consistency(text: bytes, what: str = "the consistency proof", limits: L
     )
 
 
-def check_included(digest: bytes, proof: InclusionProof, head: Checkpoint) -> None:
+def check_included(digest: bytes, proof: InclusionProof, head: TreeHead) -> None:
     """Refuse unless the proof shows the envelope with ``digest`` in the log that ``head`` describes."""
     if proof.digest != digest:
         raise _inconsistent(f"the proof is for envelope {proof.digest.hex()[:16]}…, this one is {digest.hex()[:16]}…")
@@ -226,7 +226,7 @@ def check_included(digest: bytes, proof: InclusionProof, head: Checkpoint) -> No
         )
 
 
-def check_grown(older: Checkpoint, newer: Checkpoint, proof: ConsistencyProof | None = None) -> None:
+def check_grown(older: TreeHead, newer: TreeHead, proof: ConsistencyProof | None = None) -> None:
     """Refuse unless ``newer`` is the same log as ``older`` with nothing taken away or changed.
 
     ``proof`` may be missing where both have one size: then their roots must be equal.

@@ -20,7 +20,7 @@ from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, sha256
 from expunge.core.merkle import DIGEST_BYTES
 from expunge.records.canonical import read_base64, write_base64
-from expunge.records.keys import SIGNATURE_BYTES, Role, SigningKey, TrustedKey, check_name, signature_holds
+from expunge.records.keys import SIGNATURE_BYTES, KeyRole, SigningKey, TrustedKey, check_name, signature_holds
 from expunge.records.limits import LIMITS, Code, Limits, refused
 
 DASH = "— "
@@ -54,7 +54,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TreeHead:
     """A log's tree head: how many leaves, and the RFC 6962 root over them."""
 
     origin: str
@@ -78,7 +78,7 @@ class Witnessed:
 class SignedCheckpoint:
     """A checkpoint that the log's trusted key signed; ``unknown`` names the signers that are not on the list."""
 
-    checkpoint: Checkpoint
+    checkpoint: TreeHead
     key: TrustedKey
     witnesses: tuple[Witnessed, ...]
     unknown: tuple[str, ...]
@@ -135,7 +135,7 @@ def _line(row: str, what: str) -> NoteLine:
     return NoteLine(name, content[:HASH_BYTES], content[HASH_BYTES:])
 
 
-def read_checkpoint(text: str, what: str = "the checkpoint") -> Checkpoint:
+def read_checkpoint(text: str, what: str = "the checkpoint") -> TreeHead:
     """A note's text as a tree head: three lines, no more."""
     rows = text.split("\n")
     if len(rows) != 4 or rows[3]:
@@ -150,10 +150,10 @@ def read_checkpoint(text: str, what: str = "the checkpoint") -> Checkpoint:
         check_name(origin)
     except (RecordError, InvalidArgument):
         raise _broken(what, f"the origin {origin[:60]!r} or the root {code[:60]!r} is not of the right form") from None
-    return Checkpoint(origin, int(size), root)
+    return TreeHead(origin, int(size), root)
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
+def sign_checkpoint(checkpoint: TreeHead, key: SigningKey) -> bytes:
     """The signed note of a tree head, under the log's own name."""
     return sign_note(checkpoint.as_text(), checkpoint.origin, key)
 
@@ -168,8 +168,8 @@ def open_checkpoint(
     witnesses: list[Witnessed] = []
     unknown: list[str] = []
     for line in note.lines:
-        log = _named(line, trusted, Role.LOG, ED25519)
-        witness = _named(line, trusted, Role.WITNESS, COSIGNATURE)
+        log = _named(line, trusted, KeyRole.LOG, ED25519)
+        witness = _named(line, trusted, KeyRole.WITNESS, COSIGNATURE)
         if log:
             own += [_holds(line, log, note.text, what)] if line.name == checkpoint.origin else []
         elif witness:
@@ -177,7 +177,7 @@ def open_checkpoint(
         else:
             unknown.append(line.name)
     if not own:
-        logs = sorted({key.name for key in trusted if key.role is Role.LOG})
+        logs = sorted({key.name for key in trusted if key.role is KeyRole.LOG})
         raise _broken(
             what,
             f"log {checkpoint.origin!r} has not signed it with a key of your list (logs on it: "
@@ -186,7 +186,7 @@ def open_checkpoint(
     return SignedCheckpoint(checkpoint, own[0], tuple(witnesses), tuple(unknown))
 
 
-def _named(line: NoteLine, trusted: Sequence[TrustedKey], role: Role, kind: bytes) -> list[TrustedKey]:
+def _named(line: NoteLine, trusted: Sequence[TrustedKey], role: KeyRole, kind: bytes) -> list[TrustedKey]:
     return [
         key
         for key in trusted

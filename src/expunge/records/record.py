@@ -36,7 +36,7 @@ class GuaranteeKind(Enum):
     EMPIRICAL = "empirical"
 
 
-class Salts(Enum):
+class LeafSalts(Enum):
     """Whether leaves can be tested against a guess of their content (open), or not (secret)."""
 
     OPEN = "open"
@@ -99,7 +99,7 @@ class CommittedData:
     calibration: SplitRoot
     holdout: SplitRoot
     leaf_format: str
-    salts: Salts
+    salts: LeafSalts
     units: bytes  # SHA-256 of units.bin
     assignment: bytes  # SHA-256 of assignment.bin
     preprocessing: bytes  # see ``preprocessing_digest``
@@ -122,7 +122,7 @@ class Commit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guarantee:
+class GuaranteePart:
     """What the result may be called; epsilon and delta only where certified, tests only where empirical."""
 
     kind: GuaranteeKind
@@ -201,7 +201,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beacon:
+class BeaconPart:
     """What the schedule hangs on besides recipe and data; ``not_before`` is when the value became public."""
 
     source: str
@@ -214,7 +214,7 @@ class Beacon:
 class Randomness:
     """Where every draw comes from. The last two belong to a method that takes steps of its own."""
 
-    beacon: Beacon
+    beacon: BeaconPart
     derivation: str
     lineage_seed: bytes
     request_seed: Large | None = None
@@ -276,7 +276,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace:
+class TracePart:
     """``trace.bin``: for each shard its steps, then its epochs; ``digest`` is SHA-256 of the file."""
 
     mode: TraceMode
@@ -315,7 +315,7 @@ class AuditWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class CostPart:
     """Work in thirds of an example-step (a forward pass is one third), and seconds."""
 
     thirds: int
@@ -329,7 +329,7 @@ class RunRecord:
     operation: Operation
     recorded_at: Time
     recorded_afterwards: bool
-    guarantee: Guarantee
+    guarantee: GuaranteePart
     algorithm: Algorithm
     recipe: bytes
     environment: Environment
@@ -340,13 +340,13 @@ class RunRecord:
     alive: tuple[int, ...]
     reuse: tuple[Reuse, ...]
     retired: tuple[Retired, ...]
-    cost: Cost
+    cost: CostPart
     commit: bytes  # digest of the lineage's commit envelope
     parent: bytes  # digest of the parent's envelope; a training's parent is its commit
     claim: tuple[str, ...]
     not_claimed: tuple[str, ...]
     checkpoints: Checkpoints | None = None  # none where no trajectory was recorded
-    trace: Trace | None = None
+    trace: TracePart | None = None
     audit_window: AuditWindow | None = None
     noise_commitment: bytes | None = None
     execution: Execution | None = None  # none in records of the first form, which read as ``came_about`` says

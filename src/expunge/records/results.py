@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from expunge.core.errors import DataError
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Document
-from expunge.records.figures import NOT_MEASURED, Estimate, Figure, Figures, Means
+from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means
 from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
@@ -30,13 +30,13 @@ MarkName = Literal[
     "over-forgotten",
     "oracle-tuned",
 ]
-State = Literal["tuned", "nothing to tune", "takes no budget", "untuned", "oracle-tuned"]
-VERDICTS, MARKS, STATES = get_args(Word), get_args(MarkName), get_args(State)
+TuningState = Literal["tuned", "nothing to tune", "takes no budget", "untuned", "oracle-tuned"]
+VERDICTS, MARKS, STATES = get_args(Word), get_args(MarkName), get_args(TuningState)
 
 WRITTEN = replace(
     sized(1, LONGEST_WRITTEN), said=f"must be a text of 1 to {LONGEST_WRITTEN} characters: the file was altered"
 )
-Written = Annotated[str, WRITTEN]  # tells things apart, however strange
+WrittenName = Annotated[str, WRITTEN]  # tells things apart, however strange
 Shown = Annotated[str, WRITTEN, shown(LONGEST_NAME)]
 
 
@@ -84,7 +84,7 @@ class Searched:
 class RowTuning(Plain):
     """Where a row's fields come from."""
 
-    state: State
+    state: TuningState
     search: Searched | None = field(default=None, metadata=INLINE)
 
 
@@ -136,7 +136,7 @@ class Conclusion:
 class Row(Plain):
     """One method in one setting. ``method`` is its name as written, ``label`` what a page shows."""
 
-    method: Written
+    method: WrittenName
     label: Shown
     summary: Words
     citation: Remark | None = None
@@ -187,7 +187,7 @@ class Row(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read(Plain):
+class ModelFigures(Plain):
     """Figures of models that no method made: of the originals, or of the references."""
 
     figures: Means
@@ -204,7 +204,7 @@ class Noise(Plain):
 class Setting(Plain):
     """Data, recipe and forget set: what makes rows comparable."""
 
-    id: Written
+    id: WrittenName
     data: Shown
     recipe: Shown
     model: Shown | None
@@ -216,8 +216,8 @@ class Setting(Plain):
     training_rows: int
     training_example_steps: Amount | None = field(default=None, metadata=NULL)
     budget: Amount | None = field(default=None, metadata=NULL)
-    originals: Read = field(metadata={"name": "original"})
-    references: Read = field(metadata={"name": "retrained"})
+    originals: ModelFigures = field(metadata={"name": "original"})
+    references: ModelFigures = field(metadata={"name": "retrained"})
     likeness: Noise | None = field(default=None, metadata={"name": "noise", **NULL})
     rows: tuple[Row, ...]
 
@@ -256,7 +256,7 @@ class Setting(Plain):
         """Names of the probes whose figures have no place of their own."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.figures.further))
 
-    def difference(self, row: Row, name: str) -> Figure:
+    def difference(self, row: Row, name: str) -> MeanFigure:
         """Own figure minus the references' mean; without an interval where the study wrote none."""
         found = NOT_MEASURED if row.figures.differences is None else row.figures.differences[name]
         own, theirs = row.figures.mean(name), self.retrained.mean(name)
@@ -307,7 +307,7 @@ class Results(Document):
     HOLDS: ClassVar[Holds] = NOTHING
     AGAIN: ClassVar[str] = ", or it is no study's results; run expunge study again"
 
-    name: Written
+    name: WrittenName
     title: Shown
     date: Short
     command: Remark

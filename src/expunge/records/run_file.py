@@ -169,7 +169,7 @@ class OriginFile(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class UnlearnTerms:
     """What only an unlearning has from its start: the share of the training's work it may take, and its seed."""
 
     budget: float | None
@@ -239,7 +239,7 @@ class RunFile(Document):
     notices: tuple[str, ...] | None = None
     account: Mapping[str, Any] | None = None
     tuning: TunedFields | NothingToTune | None = None
-    asked: Asked | None = field(default=None, metadata=INLINE)
+    asked: UnlearnTerms | None = field(default=None, metadata=INLINE)
     result: Result | None = field(default=None, metadata=INLINE)
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)
 

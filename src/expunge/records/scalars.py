@@ -14,7 +14,7 @@ from expunge.core.hashing import LARGEST_INTEGER
 from expunge.core.wording import LONGEST_NAME, LONGEST_TEXT, clean, without_places
 from expunge.records.canonical import DIGEST, checked_count, checked_text, malformed, read_digest, read_real
 
-Read = Callable[[Any, str], Any]  # (value of untrusted JSON, its place) → value of ours
+ReadValue = Callable[[Any, str], Any]  # (value of untrusted JSON, its place) → value of ours
 
 DIGITS = re.compile(r"[1-9][0-9]{15,19}\Z")
 MOST_SLOTS = 2**31
@@ -127,7 +127,7 @@ def _slots(value: Any, where: str) -> tuple[int, ...]:
     return tuple(cast("list[int]", value))
 
 
-def _plain(needed: str, fits: Callable[[Any], bool]) -> Read:
+def _plain(needed: str, fits: Callable[[Any], bool]) -> ReadValue:
     def read(value: Any, where: str) -> Any:
         if not fits(value):
             raise unfit(value, where, needed)
@@ -136,7 +136,7 @@ def _plain(needed: str, fits: Callable[[Any], bool]) -> Read:
     return read
 
 
-SIGNED: Mapping[Any, Read] = {
+SIGNED: Mapping[Any, ReadValue] = {
     str: checked_text,
     int: checked_count,
     float: read_real,
@@ -145,7 +145,7 @@ SIGNED: Mapping[Any, Read] = {
     Time: _time,
     Large: _large,
 }
-PLAIN: Mapping[Any, Read] = {
+PLAIN: Mapping[Any, ReadValue] = {
     str: _plain("a text", lambda value: isinstance(value, str)),
     int: _plain("a whole number from 0", lambda value: type(value) is int and 0 <= value <= LARGEST_INTEGER),
     float: _real,

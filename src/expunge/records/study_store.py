@@ -10,7 +10,7 @@ from expunge.records.document import Document
 from expunge.records.holds import NOTHING, Holds
 
 
-class Outcome(Enum):
+class JobOutcome(Enum):
     """How a job ended. ``FAILED`` may go better another time and is tried again; the others stand."""
 
     DONE = "done"
@@ -50,7 +50,7 @@ class Entry(Document):
     key: str
     work: str
     title: str
-    outcome: Outcome
+    outcome: JobOutcome
     reason: str = ""
     digest: str = ""
     example_steps: float = 0.0

@@ -28,7 +28,7 @@ PICKLE = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04")  # a bare pickle, or torch's
 
 
 @dataclass(frozen=True)
-class Kind:
+class NumberKind:
     """A type of numbers: its name in the file, in PyTorch and in digests, and its bytes; later rows stand first."""
 
     code: str
@@ -37,22 +37,22 @@ class Kind:
 
 
 KINDS = (
-    Kind("BOOL", "bool", 1),
-    Kind("U8", "uint8", 1),
-    Kind("I8", "int8", 1),
-    Kind("F8_E5M2", "float8_e5m2", 1),
-    Kind("F8_E4M3", "float8_e4m3fn", 1),
-    Kind("I16", "int16", 2),
-    Kind("U16", "uint16", 2),
-    Kind("F16", "float16", 2),
-    Kind("BF16", "bfloat16", 2),
-    Kind("I32", "int32", 4),
-    Kind("U32", "uint32", 4),
-    Kind("F32", "float32", 4),
-    Kind("C64", "complex64", 8),
-    Kind("F64", "float64", 8),
-    Kind("I64", "int64", 8),
-    Kind("U64", "uint64", 8),
+    NumberKind("BOOL", "bool", 1),
+    NumberKind("U8", "uint8", 1),
+    NumberKind("I8", "int8", 1),
+    NumberKind("F8_E5M2", "float8_e5m2", 1),
+    NumberKind("F8_E4M3", "float8_e4m3fn", 1),
+    NumberKind("I16", "int16", 2),
+    NumberKind("U16", "uint16", 2),
+    NumberKind("F16", "float16", 2),
+    NumberKind("BF16", "bfloat16", 2),
+    NumberKind("I32", "int32", 4),
+    NumberKind("U32", "uint32", 4),
+    NumberKind("F32", "float32", 4),
+    NumberKind("C64", "complex64", 8),
+    NumberKind("F64", "float64", 8),
+    NumberKind("I64", "int64", 8),
+    NumberKind("U64", "uint64", 8),
 )
 RANK = {kind.code: rank for rank, kind in enumerate(KINDS)}
 
@@ -62,7 +62,7 @@ class Tensor:
     """One tensor of a file; ``start`` and ``end`` count bytes from the file's beginning."""
 
     name: str
-    kind: Kind
+    kind: NumberKind
     shape: tuple[int, ...]
     start: int
     end: int

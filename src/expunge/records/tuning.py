@@ -16,8 +16,8 @@ MOST_TRIALS = 10_000
 REMEDY = "; tune again, or take the file as `expunge tune` wrote it"
 Found = TypeVar("Found")
 
-Mode = Literal["rehearsal", "oracle"]  # at a twin, or at the reference of the very request, which can only refute
-Stage = Literal["choice", "transfer"]
+ModeName = Literal["rehearsal", "oracle"]  # at a twin, or at the reference of the very request, which can only refute
+StageName = Literal["choice", "transfer"]
 PartName = Literal["forget", "retain", "calibration"]
 TRIALS = "trials.jsonl"  # what is known so far, beside the whole file
 TRIED = rows("tuning history: scores and the fields that they chose", "its rehearsals read these rows")
@@ -98,7 +98,7 @@ def score_of(attempt: Attempt | None) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial(Attempt):
+class TuningTrial(Attempt):
     """One set of fields and what it came to. ``repeats`` names an earlier trial of the same fields, not run again."""
 
     index: int
@@ -107,11 +107,11 @@ class Trial(Attempt):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptTrial(Trial):
+class KeptTrial(TuningTrial):
     """A line of trials.jsonl: a trial of a method, on the first set or on the second."""
 
     method: str
-    stage: Stage
+    stage: StageName
 
 
 def part(kind: type[Found], value: Found) -> Found:
@@ -149,7 +149,7 @@ class Tuned(Plain):
     chosen: Settled
     transferred: bool | None
     notices: tuple[str, ...]
-    trials: Annotated[tuple[Trial, ...], Many(MOST_TRIALS)]
+    trials: Annotated[tuple[TuningTrial, ...], Many(MOST_TRIALS)]
     cost: SearchCost
 
 
@@ -238,7 +238,7 @@ class Tuning(Sealed):
     cost: TuningCost
 
     def check(self, where: str) -> None:
-        if self.mode not in get_args(Mode):
+        if self.mode not in get_args(ModeName):
             raise DataError(f"{where}: the tuning was altered: mode {self.mode[:40]!r} is none of this version{REMEDY}")
 
     def of(self, method: str) -> Tuned | None:
@@ -271,7 +271,7 @@ class TuneAsked(Plain):
 class RehearsalAsked(TuneAsked):
     """A rehearsal of requests of a kind and size."""
 
-    mode: Mode = "rehearsal"
+    mode: ModeName = "rehearsal"
     kind: str
     size: str | None
     avoid: Described
@@ -281,6 +281,6 @@ class RehearsalAsked(TuneAsked):
 class OracleAsked(TuneAsked):
     """The request itself, beside its reference."""
 
-    mode: Mode = "oracle"
+    mode: ModeName = "oracle"
     reference: Digest
     forget: Described

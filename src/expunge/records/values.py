@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from expunge.core.errors import DataError
 from expunge.core.values import (
     Certified,
+    ClaimVerdict,
     Direction,
     Empirical,
     Exact,
@@ -18,7 +19,6 @@ from expunge.core.values import (
     Refuted,
     Supported,
     Undecided,
-    Verdict,
     finite_or_none,
 )
 from expunge.records.form import NULL, Through
@@ -108,11 +108,11 @@ def _figure(told: _Measurement | _Undecided) -> Figure:
     return Measurement(**found)
 
 
-def _verdict_shape(verdict: Verdict) -> _Verdict:
+def _verdict_shape(verdict: ClaimVerdict) -> _Verdict:
     return _Verdict(verdict=verdict.word, p=verdict.p, detail=verdict.detail)
 
 
-def _verdict(told: _Verdict) -> Verdict:
+def _verdict(told: _Verdict) -> ClaimVerdict:
     if told.verdict == "undecided":
         return Undecided(told.detail)
     return (
@@ -122,4 +122,4 @@ def _verdict(told: _Verdict) -> Verdict:
 
 WrittenGuarantee = Annotated[Guarantee, Through(_Exact | _Certified | _Empirical, _guarantee_shape, _guarantee)]
 WrittenFigure = Annotated[Figure, Through(_Measurement | _Undecided, _figure_shape, _figure)]
-WrittenVerdict = Annotated[Verdict, Through(_Verdict, _verdict_shape, _verdict)]
+WrittenVerdict = Annotated[ClaimVerdict, Through(_Verdict, _verdict_shape, _verdict)]

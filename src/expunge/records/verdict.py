@@ -27,7 +27,7 @@ class Level(IntEnum):
 LevelName = Annotated[Level, Through(str, lambda level: level.name, Level.__getitem__)]
 
 
-class Outcome(Enum):
+class FindingOutcome(Enum):
     HOLDS = "holds"
     NOT_CHECKED = "not-checked"  # nothing was there that this check is about; it stands in nobody's way
     REFUSED = "refused"
@@ -52,7 +52,7 @@ class Finding:
 
     name: str = field(metadata={"name": "property"})
     level: LevelName
-    outcome: Outcome
+    outcome: FindingOutcome
     detail: str
     code: Code | None = None
     reason: str | None = None  # a stable word such as "environment-mismatch" or "evidence-missing"
@@ -61,27 +61,27 @@ class Finding:
     @property
     def stands(self) -> bool:
         """Whether nothing speaks against the property: it holds, or there was nothing to check."""
-        return self.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED)
+        return self.outcome in (FindingOutcome.HOLDS, FindingOutcome.NOT_CHECKED)
 
 
 def holds(name: str, level: Level, detail: str) -> Finding:
-    return Finding(name=name, level=level, outcome=Outcome.HOLDS, detail=detail)
+    return Finding(name=name, level=level, outcome=FindingOutcome.HOLDS, detail=detail)
 
 
 def not_checked(name: str, level: Level, detail: str) -> Finding:
-    return Finding(name=name, level=level, outcome=Outcome.NOT_CHECKED, detail=detail)
+    return Finding(name=name, level=level, outcome=FindingOutcome.NOT_CHECKED, detail=detail)
 
 
 def refused_finding(name: str, level: Level, code: Code, detail: str) -> Finding:
-    return Finding(name=name, level=level, outcome=Outcome.REFUSED, detail=detail, code=code)
+    return Finding(name=name, level=level, outcome=FindingOutcome.REFUSED, detail=detail, code=code)
 
 
 def undecided(name: str, level: Level, reason: str, detail: str) -> Finding:
-    return Finding(name=name, level=level, outcome=Outcome.UNDECIDED, detail=detail, reason=reason)
+    return Finding(name=name, level=level, outcome=FindingOutcome.UNDECIDED, detail=detail, reason=reason)
 
 
 @dataclass(frozen=True)
-class Remark:
+class Caveat:
     """Something true of the record that no property refuses and nobody should overlook; ``word`` is stable."""
 
     word: str
@@ -105,7 +105,7 @@ class Verdict:
 
     asked: Level
     findings: tuple[Finding, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    remarks: tuple[Caveat, ...] = ()
     commit: Statement | None = None
     run: Statement | None = None
     signers: tuple[TrustedKey, ...] = ()
@@ -115,7 +115,7 @@ class Verdict:
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.outcome is Outcome.REFUSED)
+        return tuple(finding for finding in self.findings if finding.outcome is FindingOutcome.REFUSED)
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -125,9 +125,9 @@ class Verdict:
     @property
     def status(self) -> Status:
         outcomes = {finding.outcome for finding in self.findings}
-        if Outcome.REFUSED in outcomes:
+        if FindingOutcome.REFUSED in outcomes:
             return Status.REFUSED
-        if Outcome.UNDECIDED in outcomes or self.reached != self.asked:
+        if FindingOutcome.UNDECIDED in outcomes or self.reached != self.asked:
             return Status.UNDECIDED
         return Status.ACCEPTED
 

@@ -58,7 +58,7 @@ COMPARED = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class _Cell:
     """An answer, its tone, and what stands under it in small letters."""
 
     answer: str
@@ -113,17 +113,17 @@ def audit_demo_page(told: DemoResult) -> bytes:
     return text.encode("utf-8")
 
 
-def _honest(line: Honest) -> Cell:
-    return Cell(line.status, "good" if line.as_documented else "bad", f"{word_for(line)}; {took(line)}")
+def _honest(line: Honest) -> _Cell:
+    return _Cell(line.status, "good" if line.as_documented else "bad", f"{word_for(line)}; {took(line)}")
 
 
-def _cell(line: ForgedLog, level: str) -> Cell:
+def _cell(line: ForgedLog, level: str) -> _Cell:
     """What a level says of a forged log: accepted below the level that refuses, not asked above it."""
     if level == line.level:
-        return Cell(line.status, "good" if line.status == "refused" else "bad", ", ".join(line.codes))
+        return _Cell(line.status, "good" if line.status == "refused" else "bad", ", ".join(line.codes))
     if line.reached is not None and level <= line.reached:
-        return Cell("accepted", "", "")
-    return Cell("already refused", "muted", "")
+        return _Cell("accepted", "", "")
+    return _Cell("already refused", "muted", "")
 
 
 def commands(told: DemoResult, *, inside: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.records.demo import ForgedLog
-from expunge.report.axis import Axis
+from expunge.report.axis import DrawnAxis
 from expunge.report.labels import Box
 from expunge.report.scatter import Chart
 
@@ -30,7 +30,7 @@ FORGERS = {
 
 
 @dataclass(frozen=True)
-class Line:
+class DemoLine:
     """One forger: its marks in pixels, and both answers in words with their tones."""
 
     name: str
@@ -50,7 +50,7 @@ class LogChart(Chart):
     """One size of the drawing: a line for each forger, and the place for exactly nothing."""
 
     nothing: float = 0.0
-    lines: tuple[Line, ...] = ()
+    lines: tuple[DemoLine, ...] = ()
 
 
 SIZES = (("wide", 1100, 276.0, 606.0, 34.0), ("narrow", 350, 14.0, 336.0, 74.0))  # name, width, plot, height of a line
@@ -71,7 +71,7 @@ def _chart(name: str, width: int, left: float, right: float, step: float, forger
         if value > 0
     ]
     low = math.floor(min(values))
-    powers = Axis(low, max(math.ceil(max(values)), low + 1), left + NOTHING, right, percent=False)
+    powers = DrawnAxis(low, max(math.ceil(max(values)), low + 1), left + NOTHING, right, percent=False)
     nothing = round(left + NOTHING / 2, 1)
     lines = tuple(
         _line(told, round(ABOVE + step * (at + 0.5), 1), powers, nothing) for at, told in enumerate(forgeries)
@@ -81,13 +81,13 @@ def _chart(name: str, width: int, left: float, right: float, step: float, forger
     return LogChart(name, width, plot.bottom + BELOW, plot, labels, nothing=nothing, lines=lines)
 
 
-def _line(told: ForgedLog, y: float, powers: Axis, nothing: float) -> Line:
+def _line(told: ForgedLog, y: float, powers: DrawnAxis, nothing: float) -> DemoLine:
     def place(value: float) -> float:
         return powers.at(math.log10(value)) if value > 0 else nothing
 
     ends = place(told.l2.least), place(told.l2.most)
     refused = told.status == "refused"
-    return Line(
+    return DemoLine(
         name=FORGERS.get(told.forger, told.forger),
         y=y,
         noise=(nothing, place(told.noise.most)) if told.noise.most > 0 else None,

@@ -13,7 +13,7 @@ LARGEST = 1e6  # values beyond are not drawn: no honest figure lies there
 
 
 @dataclass(frozen=True)
-class Axis:
+class DrawnAxis:
     """Values from ``low`` to ``high`` drawn from pixel ``start`` to pixel ``end``."""
 
     low: float
@@ -41,13 +41,13 @@ class Axis:
         ]
 
 
-def axis(values: Iterable[float], start: float, end: float, *, percent: bool) -> Axis:
+def axis(values: Iterable[float], start: float, end: float, *, percent: bool) -> DrawnAxis:
     """An axis that holds all values with a little room; a share never runs beyond 0 and 1 by more than that."""
     found = list(values)
     low, high = min(found), max(found)
     span = high - low
     room = 0.06 * span if span > 1e-9 else max(0.02, 0.05 * abs(low))
-    return Axis(low - room, high + room, start, end, percent)
+    return DrawnAxis(low - room, high + room, start, end, percent)
 
 
 def drawable(*values: float) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from expunge.report.axis import Axis, axis
+from expunge.report.axis import DrawnAxis, axis
 from expunge.report.numerals import SPACE
 
 WIDE = 6.0  # times the bend: where the largest value lies beyond, an even axis would press the small ones together
@@ -57,7 +57,7 @@ class BentAxis:
         return text.replace("-", "−") + (f"{SPACE}%" if self.percent else "")
 
 
-def gap_axis(values: Iterable[float], start: float, end: float, *, percent: bool, bend: float) -> Axis | BentAxis:
+def gap_axis(values: Iterable[float], start: float, end: float, *, percent: bool, bend: float) -> DrawnAxis | BentAxis:
     """An axis that holds zero and all values: even where they are of one size, bent where they are not."""
     found = [0.0, *values]
     if max(map(abs, found)) <= WIDE * bend:

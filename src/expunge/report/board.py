@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from expunge.core.values import Undecided
 from expunge.core.wording import clean, counted
-from expunge.records.figures import Estimate, Figure, Means
+from expunge.records.figures import Estimate, MeanFigure, Means
 from expunge.records.results import STATES, VERDICTS, Mark, Results, Row, Setting, guarantee_rank
-from expunge.report.comparison import TONES, Cell, Notes, own_reason
+from expunge.report.comparison import TONES, Notes, TableCell, own_reason
 from expunge.report.numerals import DASH, SPACE
 from expunge.report.study_text import STYLES, between, number, signed
 
@@ -63,7 +63,7 @@ class Line:
     href: str
     number: int | None
     badges: tuple[Badge, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     said: str = ""
     below: str = ""
 
@@ -210,29 +210,34 @@ def guarantee_words(guarantee: str | None) -> tuple[str, str]:
 
 
 def _band(
-    name: str, below: str, figures: Means, keys: Sequence[str], notes: Notes, known: Mapping[str, Cell] | None = None
+    name: str,
+    below: str,
+    figures: Means,
+    keys: Sequence[str],
+    notes: Notes,
+    known: Mapping[str, TableCell] | None = None,
 ) -> Line:
     """Figures that a study does not give for a band are left blank; what is undecided is a dash with its note."""
     cells = [
-        (known or {}).get(key, Cell()) if key not in figures.found else _figure(figures[key], key, notes)
+        (known or {}).get(key, TableCell()) if key not in figures.found else _figure(figures[key], key, notes)
         for key in keys
     ]
-    return Line(name, "", None, (), (Cell(), Cell(), *cells, Cell()), below=below)
+    return Line(name, "", None, (), (TableCell(), TableCell(), *cells, TableCell()), below=below)
 
 
-def _known(setting: Setting) -> dict[str, Cell]:
+def _known(setting: Setting) -> dict[str, TableCell]:
     """What holds for the references without being measured: they are what the gaps are read against."""
-    known = {"utility-gap": Cell("0", below="by definition")}
+    known = {"utility-gap": TableCell("0", below="by definition")}
     if setting.noise is not None:
-        known["forgetting-gap"] = Cell(number(setting.noise, "spreads"), below="each to the others")
+        known["forgetting-gap"] = TableCell(number(setting.noise, "spreads"), below="each to the others")
     return known
 
 
-def _cells(setting: Setting, row: Row, keys: Sequence[str], notes: Notes) -> tuple[Cell, ...]:
+def _cells(setting: Setting, row: Row, keys: Sequence[str], notes: Notes) -> tuple[TableCell, ...]:
     kind, inside = guarantee_words(row.guarantee)
     rank = guarantee_rank(row.guarantee) or 0
     shown = inside if rank == 1 else ""
-    guarantee = Cell(kind, below=shown, tone="accent" if rank else "", sort=str(rank))
+    guarantee = TableCell(kind, below=shown, tone="accent" if rank else "", sort=str(rank))
     return (
         guarantee,
         _verdict(row, notes),
@@ -241,12 +246,12 @@ def _cells(setting: Setting, row: Row, keys: Sequence[str], notes: Notes) -> tup
     )
 
 
-def _verdict(row: Row, notes: Notes) -> Cell:
+def _verdict(row: Row, notes: Notes) -> TableCell:
     total = sum(row.verdicts.values())
     if not total:
-        return Cell(DASH, note=notes.number("; ".join(row.reasons[:2]) or "no seed was judged"))
+        return TableCell(DASH, note=notes.number("; ".join(row.reasons[:2]) or "no seed was judged"))
     worth = sum(WORTH[word] * row.judged(word) for word in VERDICTS) / total
-    return Cell(lines=verdict_lines(row), sort=f"{worth:.6g}")
+    return TableCell(lines=verdict_lines(row), sort=f"{worth:.6g}")
 
 
 def _beside(setting: Setting, row: Row, key: str) -> str:
@@ -256,32 +261,32 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
     return signed(difference.mean, "points") if isinstance(difference, Estimate) else ""
 
 
-def _figure(figure: Figure, key: str, notes: Notes, beside: str = "") -> Cell:
+def _figure(figure: MeanFigure, key: str, notes: Notes, beside: str = "") -> TableCell:
     if isinstance(figure, Undecided):
-        return Cell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
+        return TableCell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
     style = STYLES.get(key, PLAIN)
     value = number(figure.mean, style)
-    return Cell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
+    return TableCell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
 
 
-def _tuning(row: Row) -> Cell:
+def _tuning(row: Row) -> TableCell:
     state, search = row.tuning.state, row.tuning.search
     trials = counted(search.trials, "trial") if search is not None and search.trials else ""
     tone = "open" if state in ("untuned", "oracle-tuned") else ""
-    return Cell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
+    return TableCell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
 
 
-def _small(row: Row | None) -> Cell:
+def _small(row: Row | None) -> TableCell:
     if row is None:
-        return Cell(DASH, lines=(("not in this setting", ""),))
+        return TableCell(DASH, lines=(("not in this setting", ""),))
     if not row.took_part:
         word = next((word for word in ("refused", "failed") if row.count(word)), "no result so far")
-        return Cell(DASH, lines=((word, ""),))
+        return TableCell(DASH, lines=((word, ""),))
     gap = row.figures["forgetting-gap"]
     lines = verdict_lines(row) + ((("collapsed", "bad"),) if row.has("collapsed") else ())
     if isinstance(gap, Undecided):
-        return Cell(DASH, lines=lines)
-    return Cell(number(gap.mean, "spreads"), lines=lines, sort=f"{gap.mean:.9g}")
+        return TableCell(DASH, lines=lines)
+    return TableCell(number(gap.mean, "spreads"), lines=lines, sort=f"{gap.mean:.9g}")
 
 
 def _mean_place(study: Results, rows: Sequence[Row | None]) -> float:

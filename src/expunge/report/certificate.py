@@ -20,10 +20,10 @@ from expunge.core.wording import clean, counted
 from expunge.records.certificate import Certificate, ChainRecord, Checked, first_ranges
 from expunge.records.claims import NOT_CLAIMED
 from expunge.records.record import AuditWindow, Checkpoints, Initiator, Operation, Request, RunData, RunRecord
-from expunge.records.verdict import Finding, Outcome, Status, Verdict
+from expunge.records.verdict import Finding, FindingOutcome, Status, Verdict
 from expunge.report.certificate_facts import (
     LONGEST_LIST,
-    Fact,
+    CertificateFact,
     erasure,
     more_than,
     owners,
@@ -215,14 +215,14 @@ def _request(asked: Request, own: bool) -> dict[str, str]:
     }
 
 
-def _expected(told: Certificate) -> list[Fact]:
+def _expected(told: Certificate) -> list[CertificateFact]:
     found = [
-        Fact("SHA-256 of envelope.json", "", told.chain[-1].envelope.hex()),
-        Fact("weights", "", told.subject.digest.hex()),
-        Fact("data", "", told.commit.data.root.hex()),
-        Fact("recipe", "", told.run.recipe.hex()),
+        CertificateFact("SHA-256 of envelope.json", "", told.chain[-1].envelope.hex()),
+        CertificateFact("weights", "", told.subject.digest.hex()),
+        CertificateFact("data", "", told.commit.data.root.hex()),
+        CertificateFact("recipe", "", told.run.recipe.hex()),
     ]
-    return found if told.log is None else [*found, Fact("log", "", told.log.head.root.hex())]
+    return found if told.log is None else [*found, CertificateFact("log", "", told.log.head.root.hex())]
 
 
 def _findings(told: Certificate) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def _finding(found: Finding, longest: int) -> dict[str, str]:
     return {
         "property": words(found.name, 34),
         "level": found.level.name,
-        "tone": {Outcome.HOLDS: "good", Outcome.REFUSED: "bad"}.get(found.outcome, "open"),
+        "tone": {FindingOutcome.HOLDS: "good", FindingOutcome.REFUSED: "bad"}.get(found.outcome, "open"),
         "outcome": f"{found.outcome.value.replace('-', ' ')} {words(word)}".strip(),
         "detail": clean(found.detail, longest),
     }

@@ -10,7 +10,7 @@ from typing import Any, cast
 from expunge.core.clock import Time
 from expunge.core.wording import clean, counted
 from expunge.records.certificate import Certificate, Emptied, Logged, readable
-from expunge.records.record import Algorithm, Cost, Environment, RunRecord
+from expunge.records.record import Algorithm, CostPart, Environment, RunRecord
 from expunge.report.numerals import listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
@@ -19,7 +19,7 @@ LONGEST_WORDS, LONGEST_LIST = 60, 200
 
 
 @dataclass(frozen=True)
-class Fact:
+class CertificateFact:
     """A name and what is to be said of it; a digest stands in letters of one width below the words."""
 
     name: str
@@ -35,28 +35,28 @@ def owners(forgotten: Emptied) -> str:
     return f"{counted(slots, 'chair')} empty in all{beside}; {emptied}."
 
 
-def record_facts(told: Certificate) -> Iterator[Fact]:
+def record_facts(told: Certificate) -> Iterator[CertificateFact]:
     run, data = told.run, told.commit.data
-    yield Fact("Weights", "digest of the canonical weights", told.subject.digest.hex())
+    yield CertificateFact("Weights", "digest of the canonical weights", told.subject.digest.hex())
     afterwards = f"; {told.afterwards}" if told.afterwards else ""
     if told.checked is not None:
         yield from (
-            Fact("Signed by", f"{words(key.name)}, whose key on the list has the id", key.keyid)
+            CertificateFact("Signed by", f"{words(key.name)}, whose key on the list has the id", key.keyid)
             for key in told.checked.verdict.signers[:MOST_SIGNERS]
         )
     signed = f"signed {time(run.recorded_at)} by the owner’s clock{afterwards}"
-    yield Fact("Record", signed, told.chain[-1].envelope.hex())
+    yield CertificateFact("Record", signed, told.chain[-1].envelope.hex())
     split = f"beside {data.calibration.rows:,} for calibration and {data.holdout.rows:,} held out"
-    yield Fact("Data", f"{counted(data.count, 'training row')} ({split}); {told.leaves}", data.root.hex())
-    yield Fact("Algorithm", _algorithm(run.algorithm, run.cost))
-    yield Fact("Recipe", _recipe(told.recipe), run.recipe.hex())
-    yield Fact("Schedule", _schedule(run), run.schedule.root.hex())
+    yield CertificateFact("Data", f"{counted(data.count, 'training row')} ({split}); {told.leaves}", data.root.hex())
+    yield CertificateFact("Algorithm", _algorithm(run.algorithm, run.cost))
+    yield CertificateFact("Recipe", _recipe(told.recipe), run.recipe.hex())
+    yield CertificateFact("Schedule", _schedule(run), run.schedule.root.hex())
     yield _beacon(told)
-    yield Fact("Environment", _environment(run.environment))
+    yield CertificateFact("Environment", _environment(run.environment))
     yield _log(told.log)
 
 
-def _algorithm(found: Algorithm, cost: Cost) -> str:
+def _algorithm(found: Algorithm, cost: CostPart) -> str:
     work = f"{shown(cost.thirds / 3, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
     fields = clean(", ".join(f"{name} {_value(value)}" for name, value in readable(found.fields).items()), LONGEST_LIST)
     budget = "" if found.budget is None else f", allowed {found.budget:.3g} of the training’s work"
@@ -96,13 +96,13 @@ def _schedule(run: RunRecord) -> str:
     return f"{text}; earlier states used again up to step {first.step:,} of shard {first.shard} ({where}){more}"
 
 
-def _beacon(told: Certificate) -> Fact:
+def _beacon(told: Certificate) -> CertificateFact:
     found = told.run.randomness.beacon
     if told.grindable is not None:
-        return Fact("Beacon", told.grindable)
+        return CertificateFact("Beacon", told.grindable)
     at = "" if found.round is None else f", round {found.round:,}"
     public = "" if found.not_before is None else f", public since {time(found.not_before)}"
-    return Fact("Beacon", f"{words(found.source)}{at}{public}", found.value.hex())
+    return CertificateFact("Beacon", f"{words(found.source)}{at}{public}", found.value.hex())
 
 
 def _environment(found: Environment) -> str:
@@ -111,12 +111,14 @@ def _environment(found: Environment) -> str:
     return f"profile {found.profile.value}{why}. {clean(told, LONGEST_LIST)}"
 
 
-def _log(found: Logged | None) -> Fact:
+def _log(found: Logged | None) -> CertificateFact:
     if found is None:
-        return Fact("Log", "the bundle holds no checkpoint of a log")
+        return CertificateFact("Log", "the bundle holds no checkpoint of a log")
     seen = f"; witnessed by {clean(listed(list(found.witnesses[:4])), LONGEST_WORDS)}" if found.witnesses else ""
     remark = f"; {found.remark}" if found.remark else ""
-    return Fact("Log", f"{words(found.head.origin)}, {found.head.size:,} entries{seen}{remark}", found.head.root.hex())
+    return CertificateFact(
+        "Log", f"{words(found.head.origin)}, {found.head.size:,} entries{seen}{remark}", found.head.root.hex()
+    )
 
 
 def _value(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from expunge.core.values import Figure, Measurement, Supported, Undecided, Verdict
+from expunge.core.values import ClaimVerdict, Figure, Measurement, Supported, Undecided
 from expunge.records.evaluation import Compared, Evaluation, Probed
 from expunge.records.run_file import Result
 from expunge.report.facts import Facts
@@ -31,7 +31,7 @@ COSTS = ("example-steps", "seconds")
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """What stands in one field: a value with what stands beside and below it, or lines with their tones.
 
     ``note`` is the number of a note; ``sort`` orders the fields of a column.
@@ -52,24 +52,24 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """One model: ``kind`` is original, references or run; ``number`` counts the runs."""
 
     kind: str
     label: str
     below: tuple[str, ...]
-    guarantee: Cell
-    cells: tuple[Cell, ...]
-    verdict: Cell
+    guarantee: TableCell
+    cells: tuple[TableCell, ...]
+    verdict: TableCell
     number: int | None = None
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """Headings, rows and numbered notes."""
 
     headings: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ModelRow, ...]
     notes: tuple[str, ...]
     start: int
 
@@ -92,9 +92,9 @@ class Notes:
         return self.texts.index(text) + self.start
 
 
-def compared_sections(sections: Sequence[Section]) -> list[tuple[Section, Table]]:
+def compared_sections(sections: Sequence[Section]) -> list[tuple[Section, ComparisonTable]]:
     """Every section with its table; notes are numbered through all of them."""
-    start, found = 1, list[tuple[Section, Table]]()
+    start, found = 1, list[tuple[Section, ComparisonTable]]()
     for section in sections:
         table = compare(section, start)
         found.append((section, table))
@@ -102,12 +102,12 @@ def compared_sections(sections: Sequence[Section]) -> list[tuple[Section, Table]
     return found
 
 
-def compare(section: Section, start: int = 1) -> Table:
+def compare(section: Section, start: int = 1) -> ComparisonTable:
     """The section's table. Notes are numbered from ``start``."""
     notes, first = Notes(start), section.evaluation
     rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    return Table(HEADINGS, tuple(rows), tuple(notes.texts), start)
+    return ComparisonTable(HEADINGS, tuple(rows), tuple(notes.texts), start)
 
 
 def cost_of_retraining(section: Section, name: str) -> float | None:
@@ -131,8 +131,8 @@ def mean_of(figures: tuple[Figure, ...]) -> float | None:
     return sum(values) / len(values) if values and len(values) == len(figures) else None
 
 
-def _original(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
-    cells: list[Cell] = []
+def _original(section: Section, evaluation: Evaluation, notes: Notes) -> ModelRow:
+    cells: list[TableCell] = []
     for name, _ in COLUMNS:
         probe = evaluation.probe(name)
         if name in COSTS:
@@ -141,25 +141,25 @@ def _original(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
             cells.append(_dash("this probe was not applied to it", notes))
         else:
             cells.append(_figure(probe.original, notes))
-    return Row("original", "Original", ("nothing forgotten",), Cell(""), tuple(cells), Cell(""))
+    return ModelRow("original", "Original", ("nothing forgotten",), TableCell(""), tuple(cells), TableCell(""))
 
 
-def _references(section: Section, evaluation: Evaluation, notes: Notes) -> Row:
+def _references(section: Section, evaluation: Evaluation, notes: Notes) -> ModelRow:
     number = len(section.references)
     below = ["never saw these"]
     below.append("mean, lowest to highest" if number > 1 else "one run" if number else "none was given")
     cells = tuple(_reference_cell(section, evaluation.probe(name), name, notes) for name, _ in COLUMNS)
     label = "Retrained reference" if number == 1 else f"Retrained references{SPACE}({number})"
-    return Row("references", label, tuple(below), Cell(""), cells, Cell(""))
+    return ModelRow("references", label, tuple(below), TableCell(""), cells, TableCell(""))
 
 
-def _reference_cell(section: Section, probe: Probed | None, name: str, notes: Notes) -> Cell:
+def _reference_cell(section: Section, probe: Probed | None, name: str, notes: Notes) -> TableCell:
     if not section.references:
         return _dash("no retrained reference was given: run expunge evaluate again with --reference RETRAINED", notes)
     if name in COSTS:
         values = [spent(model, name) for model in section.references]
         spread = "" if min(values) == max(values) else f", {_range(values, name)}"
-        return Cell(percent(1.0), bare(sum(values) / len(values), name) + spread)
+        return TableCell(percent(1.0), bare(sum(values) / len(values), name) + spread)
     if probe is None:
         return _dash("this probe was not applied to it", notes)
     reasons = [figure.reason for figure in probe.references if isinstance(figure, Undecided)]
@@ -169,9 +169,9 @@ def _reference_cell(section: Section, probe: Probed | None, name: str, notes: No
         return _dash(f"{which}: {own_reason(reasons[0])}", notes)
     first = probe.references[0]
     if len(probe.references) == 1 and isinstance(first, Measurement):
-        return Cell(shown(mean, probe.scale), interval(first))
+        return TableCell(shown(mean, probe.scale), interval(first))
     values = [figure.value for figure in probe.references if isinstance(figure, Measurement)]
-    return Cell(shown(mean, probe.scale), _range(values, probe.scale))
+    return TableCell(shown(mean, probe.scale), _range(values, probe.scale))
 
 
 def _range(values: list[float], scale: str) -> str:
@@ -179,10 +179,10 @@ def _range(values: list[float], scale: str) -> str:
     return f"all {low}" if low == high else f"{low}{SPACE}to{SPACE}{high}"
 
 
-def _run(section: Section, at: int, notes: Notes) -> Row:
+def _run(section: Section, at: int, notes: Notes) -> ModelRow:
     run = section.runs[at]
     evaluation = run.evaluation
-    cells: list[Cell] = []
+    cells: list[TableCell] = []
     for name, _ in COLUMNS:
         if name in COSTS:
             cells.append(_cost(section, name, run.result))
@@ -195,13 +195,13 @@ def _run(section: Section, at: int, notes: Notes) -> Row:
         else:
             cells.append(_figure(probe.unlearned, notes))
     verdict = _verdict(evaluation.verdict, notes) if evaluation is not None else _dash(NOT_EVALUATED, notes)
-    return Row("run", section.labels[at], (), _earned(section, run), tuple(cells), verdict, at + 1)
+    return ModelRow("run", section.labels[at], (), _earned(section, run), tuple(cells), verdict, at + 1)
 
 
-def _earned(section: Section, run: Facts) -> Cell:
+def _earned(section: Section, run: Facts) -> TableCell:
     same = replayed(section, run)
     replay = {True: "same weights as retrained", False: "weights differ from retrained", None: run.earned.detail}
-    return Cell(run.earned.word, replay[same], tone="bad" if same is False else "")
+    return TableCell(run.earned.word, replay[same], tone="bad" if same is False else "")
 
 
 def disagreements(section: Section) -> tuple[str, ...]:
@@ -221,10 +221,10 @@ def _beside(evaluation: Evaluation, name: str) -> object:
     return probe.original, tuple(references)
 
 
-def _figure(figure: Figure, notes: Notes) -> Cell:
+def _figure(figure: Figure, notes: Notes) -> TableCell:
     if isinstance(figure, Undecided):
         return _dash(own_reason(figure.reason), notes)
-    return Cell(shown(figure.value, figure.scale), interval(figure))
+    return TableCell(shown(figure.value, figure.scale), interval(figure))
 
 
 def own_reason(reason: str, names: Collection[str] = PROBES) -> str:
@@ -233,29 +233,29 @@ def own_reason(reason: str, names: Collection[str] = PROBES) -> str:
     return rest if name in names and rest else reason
 
 
-def _dash(reason: str, notes: Notes) -> Cell:
-    return Cell(DASH, note=notes.number(reason))
+def _dash(reason: str, notes: Notes) -> TableCell:
+    return TableCell(DASH, note=notes.number(reason))
 
 
-def _cost(section: Section, name: str, model: Compared | Result) -> Cell:
+def _cost(section: Section, name: str, model: Compared | Result) -> TableCell:
     value, retraining = spent(model, name), cost_of_retraining(section, name)
     if retraining is None:
-        return Cell(bare(value, name), "" if section.references else "no reference to compare with")
-    return Cell(percent(value / retraining), bare(value, name))
+        return TableCell(bare(value, name), "" if section.references else "no reference to compare with")
+    return TableCell(percent(value / retraining), bare(value, name))
 
 
-def _verdict(verdict: Verdict, notes: Notes) -> Cell:
+def _verdict(verdict: ClaimVerdict, notes: Notes) -> TableCell:
     word, tone = verdict_words(verdict)
     reason = verdict_reason(verdict)
-    return Cell(word, note=notes.number(reason) if reason else None, tone=tone)
+    return TableCell(word, note=notes.number(reason) if reason else None, tone=tone)
 
 
-def verdict_words(verdict: Verdict) -> tuple[str, str]:
+def verdict_words(verdict: ClaimVerdict) -> tuple[str, str]:
     """A verdict's word, and the tone it is printed in."""
     name = type(verdict).__name__
     return name, TONES[name]
 
 
-def verdict_reason(verdict: Verdict) -> str:
+def verdict_reason(verdict: ClaimVerdict) -> str:
     """Why, in the words of the evaluation."""
     return verdict.detail if isinstance(verdict, Supported) else verdict.reason

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from expunge.core.values import Figure, Measurement, Undecided
 from expunge.core.wording import counted
 from expunge.records.evaluation import Evaluation, Probed
-from expunge.report.comparison import Table, mean_of, verdict_reason, verdict_words
+from expunge.report.comparison import ComparisonTable, mean_of, verdict_reason, verdict_words
 from expunge.report.load import Section
 from expunge.report.numerals import DASH, SPACE, few, interval, probability, shown
 
@@ -19,7 +19,7 @@ LONG = 50
 
 
 @dataclass(frozen=True)
-class Remark:
+class SharedRemark:
     """A sentence, what it is about, and which runs it holds for."""
 
     about: str
@@ -28,7 +28,7 @@ class Remark:
 
 
 @dataclass(frozen=True)
-class Line:
+class ProbeLine:
     """What one probe said of one run. ``note`` is the number of the table's note that says why a value is missing."""
 
     run: str
@@ -49,25 +49,25 @@ class Test:
     role: str
     original: str
     references: str
-    lines: tuple[Line, ...]
+    lines: tuple[ProbeLine, ...]
 
 
 @dataclass(frozen=True)
 class Details:
     """Everything the section's evaluations say beyond the table."""
 
-    trials: tuple[Remark, ...]
-    fired: tuple[Remark, ...]
+    trials: tuple[SharedRemark, ...]
+    fired: tuple[SharedRemark, ...]
     quiet: tuple[str, ...]
-    notices: tuple[Remark, ...]
+    notices: tuple[SharedRemark, ...]
     tests: tuple[Test, ...]
     left_out: int
 
 
-Named = Sequence[tuple[str, Evaluation]]
+_Named = Sequence[tuple[str, Evaluation]]
 
 
-def details(section: Section, table: Table) -> Details | None:
+def details(section: Section, table: ComparisonTable) -> Details | None:
     """None where nothing was evaluated. Reasons that are notes of the table are referred to by their numbers."""
     named = section.evaluations
     if not named:
@@ -86,13 +86,13 @@ def details(section: Section, table: Table) -> Details | None:
     )
 
 
-def _told(named: Named, tell: Callable[[Evaluation], Iterable[tuple[str, str]]]) -> tuple[Remark, ...]:
+def _told(named: _Named, tell: Callable[[Evaluation], Iterable[tuple[str, str]]]) -> tuple[SharedRemark, ...]:
     """Each sentence once, with the runs that it was said of."""
     found: dict[tuple[str, str], list[str]] = {}
     for label, evaluation in named:
         for said in dict.fromkeys(tell(evaluation)):
             found.setdefault(said, []).append(label)
-    remarks = [Remark(about, text, _who(runs, len(named))) for (about, text), runs in found.items()]
+    remarks = [SharedRemark(about, text, _who(runs, len(named))) for (about, text), runs in found.items()]
     return tuple(remarks[:MOST_LINES])
 
 
@@ -119,7 +119,7 @@ def _trial(evaluation: Evaluation) -> str:
     return "; ".join(parts) + "."
 
 
-def _test(name: str, named: Named, table: Table) -> Test:
+def _test(name: str, named: _Named, table: ComparisonTable) -> Test:
     found = [(label, probe) for label, evaluation in named if (probe := evaluation.probe(name)) is not None]
     first = found[0][1]
     mean = first.reference_mean if first.reference_mean is not None else mean_of(first.references)
@@ -134,9 +134,9 @@ def _test(name: str, named: Named, table: Table) -> Test:
     )
 
 
-def _lines(found: list[tuple[str, Probed]], table: Table) -> tuple[Line, ...]:
+def _lines(found: list[tuple[str, Probed]], table: ComparisonTable) -> tuple[ProbeLine, ...]:
     """One line for each run; a reason that another run had before is not spelled out again."""
-    lines: list[Line] = []
+    lines: list[ProbeLine] = []
     first: dict[str, str] = {}
     for label, probe in found:
         line = _line(label, probe, table)
@@ -146,7 +146,7 @@ def _lines(found: list[tuple[str, Probed]], table: Table) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _line(label: str, probe: Probed, table: Table) -> Line:
+def _line(label: str, probe: Probed, table: ComparisonTable) -> ProbeLine:
     verdict, tone = verdict_words(probe.verdict)
     reason = verdict_reason(probe.verdict).removeprefix(f"{probe.name}: ")
     p = None if isinstance(probe.verdict, Undecided) else probe.verdict.p
@@ -155,7 +155,7 @@ def _line(label: str, probe: Probed, table: Table) -> Line:
     figure = probe.unlearned
     note = table.note(figure.reason) if isinstance(figure, Undecided) else None
     judged = probe.role in ("utility", "forgetting")
-    return Line(
+    return ProbeLine(
         run=label,
         value=DASH if note is not None else _said(figure),
         note=note,

@@ -16,7 +16,7 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.records.evaluation import Shown
+from expunge.records.evaluation import ShownExample
 from expunge.records.form import from_plain
 from expunge.report.facts import Facts
 from expunge.report.load import Section
@@ -51,7 +51,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Grid:
+class ExampleGrid:
     """The cards, and what must be said about them."""
 
     examples: tuple[Example, ...]
@@ -60,7 +60,7 @@ class Grid:
     stretched: bool
 
 
-def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> Grid | None:
+def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> ExampleGrid | None:
     """The section's grid; none where no evaluation holds examples. ``show`` false keeps every trace of them out."""
     answers = [
         (label, run, run.evaluation.examples)
@@ -79,7 +79,7 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
     named = [(label, shown_examples) for label, _, shown_examples in answers[:MOST_RUNS]]
     examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen[:most], 1))
     drawn = [column for column in rows.columns if is_picture(column)] if rows is not None else []
-    return Grid(
+    return ExampleGrid(
         examples=examples,
         remarks=tuple(remarks),
         holds_data=show,
@@ -119,7 +119,7 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
 
 
 def _example(
-    number: int, item: Shown, named: list[tuple[str, tuple[Shown, ...]]], rows: Dataset | None, show: bool
+    number: int, item: ShownExample, named: list[tuple[str, tuple[ShownExample, ...]]], rows: Dataset | None, show: bool
 ) -> Example:
     confidences = [_confidence("before", "original", item.before)]
     for label, answers in named:

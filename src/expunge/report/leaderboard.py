@@ -15,7 +15,7 @@ from markupsafe import Markup
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_bytes
 from expunge.core.wording import clean, counted
-from expunge.records.figures import Estimate, Figure
+from expunge.records.figures import Estimate, MeanFigure
 from expunge.records.results import Results
 from expunge.report.board import mark_words, overview, setting_board, verdict_words
 from expunge.report.method_page import method_view
@@ -46,7 +46,7 @@ RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d|index)\Z")  # names that 
 
 
 @dataclass(frozen=True)
-class Extent:
+class _Extent:
     """How much is drawn; the first extent that stays below 1 MB is taken."""
 
     against: tuple[str, ...]
@@ -55,9 +55,9 @@ class Extent:
 
 
 EXTENTS = (
-    Extent((UTILITY, COST), SIZES, ""),
-    Extent((UTILITY,), SIZES[:1], "To keep this page below 1 MB, the drawings of cost are left out."),
-    Extent((), (), "To keep this page below 1 MB, the drawings are left out."),
+    _Extent((UTILITY, COST), SIZES, ""),
+    _Extent((UTILITY,), SIZES[:1], "To keep this page below 1 MB, the drawings of cost are left out."),
+    _Extent((), (), "To keep this page below 1 MB, the drawings are left out."),
 )
 
 
@@ -155,7 +155,7 @@ def _front(study: Results, links: Mapping[str, str]) -> bytes:
     return _checked(page, "leaderboard")
 
 
-def _sections(study: Results, links: Mapping[str, str], extent: Extent) -> list[dict[str, Any]]:
+def _sections(study: Results, links: Mapping[str, str], extent: _Extent) -> list[dict[str, Any]]:
     start, found = 1, list[dict[str, Any]]()
     for at, setting in enumerate(study.settings, 1):
         board = setting_board(study, setting, at, links, start)
@@ -219,7 +219,7 @@ def _checked(page: bytes, name: str) -> bytes:
     return page
 
 
-def _text(figure: Figure, key: str) -> str:
+def _text(figure: MeanFigure, key: str) -> str:
     return wrapped(told(figure, STYLES[key])) if isinstance(figure, Estimate) else DASH
 
 

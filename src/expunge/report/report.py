@@ -17,7 +17,7 @@ from expunge.report.chart import draw
 from expunge.report.comparison import compared_sections, disagreements
 from expunge.report.details import details
 from expunge.report.facts import Facts, plain
-from expunge.report.grid import MOST_EXAMPLES, Grid, grid
+from expunge.report.grid import MOST_EXAMPLES, ExampleGrid, grid
 from expunge.report.identity import identify
 from expunge.report.load import Loaded, load, without_names
 from expunge.report.numerals import few, listed, shown
@@ -29,7 +29,7 @@ MOST_GRIDS = 4
 
 
 @dataclass(frozen=True)
-class Extent:
+class _Extent:
     """How much goes into the page; the first extent that stays below 1 MB is taken."""
 
     examples: int
@@ -39,11 +39,13 @@ class Extent:
 
 
 EXTENTS = (
-    Extent(MOST_EXAMPLES, True, True, ""),
-    Extent(6, True, True, "To keep this page below 1 MB, few examples are shown."),
-    Extent(0, True, True, "To keep this page below 1 MB, the examples are left out."),
-    Extent(0, False, True, "To keep this page below 1 MB, the examples and the tests in detail are left out."),
-    Extent(0, False, False, "To keep this page below 1 MB, examples, tests in detail and single digests are left out."),
+    _Extent(MOST_EXAMPLES, True, True, ""),
+    _Extent(6, True, True, "To keep this page below 1 MB, few examples are shown."),
+    _Extent(0, True, True, "To keep this page below 1 MB, the examples are left out."),
+    _Extent(0, False, True, "To keep this page below 1 MB, the examples and the tests in detail are left out."),
+    _Extent(
+        0, False, False, "To keep this page below 1 MB, examples, tests in detail and single digests are left out."
+    ),
 )
 
 
@@ -86,14 +88,14 @@ def render(loaded: Loaded, *, examples: bool = True) -> bytes:
     )
 
 
-def _grids(loaded: Loaded, examples: bool) -> list[Grid | None]:
+def _grids(loaded: Loaded, examples: bool) -> list[ExampleGrid | None]:
     """One grid for each section; where there are many sections, the cards are shared out among them."""
     sections = loaded.sections
     most = MOST_EXAMPLES if len(sections) <= MOST_GRIDS else max(2, MOST_GRIDS * MOST_EXAMPLES // len(sections))
     return [grid(section, data=loaded.data, show=examples, most=most) for section in sections]
 
 
-def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
+def _sections(loaded: Loaded, grids: list[ExampleGrid | None]) -> list[dict[str, Any]]:
     """What the page says of every section, in full; notes are numbered through the page."""
     found: list[dict[str, Any]] = []
     tables = compared_sections(loaded.sections)
@@ -116,7 +118,7 @@ def _sections(loaded: Loaded, grids: list[Grid | None]) -> list[dict[str, Any]]:
     return found
 
 
-def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: Extent, examples: bool) -> bytes:
+def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: _Extent, examples: bool) -> bytes:
     named = any(rule.startswith("subject:") and rule != "subject:…" for view in sections for rule in view["rules"])
     pictured = extent.examples > 0 and any(view["grid"] is not None and view["grid"].holds_data for view in sections)
     template = environment().get_template("page.html")

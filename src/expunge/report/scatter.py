@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from expunge.report.axis import Axis, drawable
+from expunge.report.axis import DrawnAxis, drawable
 from expunge.report.bent_axis import BentAxis
 from expunge.report.labels import Anchor, Box, around, place
 
@@ -18,7 +18,7 @@ CHARACTER, LINE = 6.9, 15.0  # pixels: a letter's width, a line's height
 LARGEST_RADIUS, MOST_SHARE = 13.0, 1.5  # of a circle whose area is work: as much as the whole training, and beyond it
 BAND_LABEL = "retrained"
 
-Axes = tuple[Axis | BentAxis, Axis | BentAxis]
+Axes = tuple[DrawnAxis | BentAxis, DrawnAxis | BentAxis]
 
 
 @dataclass(frozen=True)

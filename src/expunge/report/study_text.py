@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expunge.core.values import Undecided
-from expunge.records.figures import Estimate, Figure
+from expunge.records.figures import Estimate, MeanFigure
 from expunge.report.numerals import SPACE, bare
 
 STYLES = {
@@ -40,7 +40,7 @@ def between(figure: Estimate, style: str) -> str:
     return "" if low == high else f"[{low},{SPACE}{high}]"
 
 
-def told(figure: Figure, style: str) -> str:
+def told(figure: MeanFigure, style: str) -> str:
     """A figure in a line of text."""
     if isinstance(figure, Undecided):
         return f"undecided ({figure.reason})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, HEADINGS, Table, compared_sections
+from expunge.report.comparison import COLUMNS, HEADINGS, ComparisonTable, compared_sections
 from expunge.report.load import Loaded, load
 from expunge.report.numerals import bare, wrapped
 
@@ -44,7 +44,7 @@ def table(loaded: Loaded) -> str:
     return "\n".join([*printed, *(f"[{at}] {text}" for at, text in enumerate(notes(loaded), 1))]) + "\n"
 
 
-def _texts(compared: Table) -> list[list[str]]:
+def _texts(compared: ComparisonTable) -> list[list[str]]:
     return [
         [wrapped(row.label), *(wrapped(str(cell)) for cell in (row.guarantee, *row.cells, row.verdict))]
         for row in compared.rows

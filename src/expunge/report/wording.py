@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported, Verdict
+from expunge.core.values import Certified, ClaimVerdict, Exact, Guarantee, Refuted, Supported
 from expunge.core.wording import counted
 from expunge.report.comparison import NOT_EVALUATED, verdict_reason, verdict_words
 from expunge.report.facts import Facts
@@ -27,7 +27,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VerdictCard:
     """One card of the verdict block: one run, or several with the same guarantee and verdict."""
 
     title: str
@@ -59,7 +59,7 @@ def rules(section: Section) -> tuple[str, ...]:
     return found if len(found) <= MOST_RULES else (*found[:MOST_RULES], f"and {len(found) - MOST_RULES} more")
 
 
-def outcomes(section: Section) -> tuple[Outcome, ...]:
+def outcomes(section: Section) -> tuple[VerdictCard, ...]:
     """A card for runs of which the same is to be said; beyond eight cards, reasons are left to the table's notes."""
     found = [_outcome(section, run, label) for label, run in section.named]
     cards = _merged(found)
@@ -68,21 +68,21 @@ def outcomes(section: Section) -> tuple[Outcome, ...]:
     return cards
 
 
-def _merged(cards: list[Outcome]) -> tuple[Outcome, ...]:
-    groups: dict[Outcome, list[str]] = {}
+def _merged(cards: list[VerdictCard]) -> tuple[VerdictCard, ...]:
+    groups: dict[VerdictCard, list[str]] = {}
     for card in cards:
         groups.setdefault(replace(card, title=""), []).append(card.title)
     return tuple(replace(card, title=few(titles, 6)) for card, titles in groups.items())
 
 
-def _shorter(card: Outcome) -> str:
+def _shorter(card: VerdictCard) -> str:
     """What comparing digests said, without the digest."""
     return {"good": "Weights equal the retrained run’s.", "bad": "Weights differ from the retrained run’s!"}.get(
         card.replay_tone, card.replay
     )
 
 
-def _outcome(section: Section, run: Facts, label: str) -> Outcome:
+def _outcome(section: Section, run: Facts, label: str) -> VerdictCard:
     guarantee = run.earned
     word = guarantee.word
     replay, replay_tone = _replay(section, run)
@@ -93,7 +93,7 @@ def _outcome(section: Section, run: Facts, label: str) -> Outcome:
         reason = verdict_sentence(run.evaluation.verdict)
         if isinstance(guarantee, Exact):
             reason += " For an exact run this judges the tests, not the run."
-    return Outcome(label, word, word.lower(), meaning(guarantee), replay, replay_tone, verdict, tone, reason)
+    return VerdictCard(label, word, word.lower(), meaning(guarantee), replay, replay_tone, verdict, tone, reason)
 
 
 def meaning(guarantee: Guarantee) -> str:
@@ -132,7 +132,7 @@ def _replay(section: Section, run: Facts) -> tuple[str, str]:
     )
 
 
-def verdict_sentence(verdict: Verdict) -> str:
+def verdict_sentence(verdict: ClaimVerdict) -> str:
     """What a verdict means, and why it was given."""
     if isinstance(verdict, Supported):
         opening = "On every required test the model behaves like retrained ones, within the stated margins"

@@ -12,7 +12,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
-from expunge.study.training_table import Training
+from expunge.study.training_table import TrainingFields
 
 SEED = "{seed}"
 
@@ -53,7 +53,7 @@ class Axis:
 
     def called(self, value: Any) -> str:
         """A value in the name of a cell: by its own name; a number or a word only where there are several."""
-        if isinstance(value, Data | Training | Forget):
+        if isinstance(value, Data | TrainingFields | Forget):
             return value.name
         text = f"{value:.12g}" if isinstance(value, float) else str(value)
         return text.replace(".", "_") if len(self.values) > 1 else ""
@@ -88,7 +88,7 @@ class Cell:
         return self.values["data"]
 
     @property
-    def training(self) -> Training:
+    def training(self) -> TrainingFields:
         """With the fields that are axes of their own."""
         fields = {axis: value for axis, value in self.values.items() if axis not in OWN}
         return self.values["training"].changed(fields)

@@ -15,8 +15,8 @@ from expunge.records.run_file import RunFile
 from expunge.records.tuning import Tuning
 from expunge.study.job import Work
 
-Written = RunFile | Evaluation | Tuning
-FILES: dict[Work, tuple[str, type[Written]]] = {
+JobDocument = RunFile | Evaluation | Tuning
+FILES: dict[Work, tuple[str, type[JobDocument]]] = {
     Work.TRAIN: ("run.json", RunFile),
     Work.UNLEARN: ("run.json", RunFile),
     Work.EVALUATE: ("evaluation.json", Evaluation),
@@ -25,7 +25,7 @@ FILES: dict[Work, tuple[str, type[Written]]] = {
 OF_A_RUN = ("weights_digest", "guarantee", "example_steps", "allowed", "stopped", "notices", "seen", "method", "steps")
 
 
-def digest_of(document: Written) -> str:
+def digest_of(document: JobDocument) -> str:
     """Of what a job wrote: without what the clock said, which is never the same twice."""
     if isinstance(document, Tuning):
         return document.digest
@@ -38,7 +38,7 @@ def digest_of(document: Written) -> str:
     return sha256(canonical_json(told)).hex()
 
 
-def read_result(folder: Path, work: Work, digest: str) -> Written:
+def read_result(folder: Path, work: Work, digest: str) -> JobDocument:
     """What a job wrote, which must be what was noted when it ended."""
     name, kind = FILES[work]
     path = folder / name

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from expunge.core.values import Measurement, Undecided
 from expunge.records.evaluation import Probed
-from expunge.records.figures import NOT_MEASURED, Estimate, Figure
+from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure
 
 LEVEL = 0.95
 
@@ -50,21 +50,23 @@ class Mean:
         return math.hypot(own, self.beside)
 
 
-Spread = Mean | Undecided
+SeedFigure = Mean | Undecided
 Measured = Measurement | Undecided
 
 
-def written(figures: Mapping[str, Spread]) -> dict[str, Figure]:
+def written(figures: Mapping[str, SeedFigure]) -> dict[str, MeanFigure]:
     """As they are written."""
     return {name: found if isinstance(found, Undecided) else found.estimate() for name, found in figures.items()}
 
 
-def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> Spread:
+def as_figure(values: Sequence[float], references: Sequence[float] = (), least: float = -math.inf) -> SeedFigure:
     """A figure of plain values."""
     return Mean(tuple(values), tuple(references), least=least) if values else Undecided("nothing was measured")
 
 
-def figure(measured: Sequence[float | Undecided], references: Sequence[float] = (), least: float = -math.inf) -> Spread:
+def figure(
+    measured: Sequence[float | Undecided], references: Sequence[float] = (), least: float = -math.inf
+) -> SeedFigure:
     """A figure of what was found for each seed; where one is undecided, so is the whole."""
     undecided = next((found for found in measured if isinstance(found, Undecided)), None)
     if undecided is not None:
@@ -79,7 +81,7 @@ def value_of(measured: Measured | None) -> float | Undecided:
     return measured if isinstance(measured, Undecided) else measured.value
 
 
-def widened(measured: Sequence[Measured]) -> Spread:
+def widened(measured: Sequence[Measured]) -> SeedFigure:
     """A distance whose single values carry an interval over references that all seeds share."""
     found = figure([value_of(item) for item in measured])
     if isinstance(found, Undecided):

@@ -50,7 +50,7 @@ from expunge.study.job import (
     UnlearnSpec,
 )
 from expunge.study.opened import Opened, deal, source_name
-from expunge.study.pseudo_sets import Kind, pseudo_sets, twin_seeds
+from expunge.study.pseudo_sets import RequestKind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
@@ -128,12 +128,12 @@ def lay_out(study: Study) -> Grid:
     return Grid(tuple(laid.jobs.values()), tuple(laid.settings), laid.datasets)
 
 
-def expected(forget: Forget, slots: np.ndarray) -> tuple[Kind, str]:
+def expected(forget: Forget, slots: np.ndarray) -> tuple[RequestKind, str]:
     """Kind and size of requests like this one; a saved set, or one of several kinds, is rehearsed at random."""
     heads = {rule.partition(":")[0] for rule in forget.rules}
-    names = {kind.value: kind for kind in Kind}
-    kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else Kind.RANDOM
-    return kind, "whole" if kind is Kind.CLASS else str(len(slots))
+    names = {kind.value: kind for kind in RequestKind}
+    kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else RequestKind.RANDOM
+    return kind, "whole" if kind is RequestKind.CLASS else str(len(slots))
 
 
 def source_of(method: type[Method]) -> str:
@@ -364,7 +364,7 @@ class _On:
                 pseudo_sets,
                 self.opened.rows[Split.TRAIN],
                 kind=kind,
-                size=None if kind is Kind.CLASS else size,
+                size=None if kind is RequestKind.CLASS else size,
                 avoid=avoid,
                 seed=asked.seed,
             ),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from expunge.core.errors import RunError
 from expunge.records.form import from_plain, to_plain
-from expunge.records.study_store import Outcome
+from expunge.records.study_store import JobOutcome
 from expunge.study.engine import ANSWER, Ended, Engine, Moved, Said, check_jobs
 from expunge.study.job import Job
 from expunge.study.store import Store, ended
@@ -140,7 +140,7 @@ class LocalEngine(Engine):
             return
         how = f"signal {-status}" if status < 0 else f"status {status}"
         reason = f"the worker process died {ATTEMPTS} times ({how}): perhaps for want of memory; use fewer `jobs`"
-        entry = ended(job, Outcome.FAILED, reason=reason)
+        entry = ended(job, JobOutcome.FAILED, reason=reason)
         self._happened.append(Ended(self.store.keep_failure(entry), f"process {worker.process.pid}"))
 
     def _forget(self, worker: _Worker) -> None:

@@ -27,7 +27,7 @@ from expunge.study.store import Store
 OWN = "entry.json"  # written by whoever keeps the entry, and last
 
 
-class Part(Enum):
+class SentPart(Enum):
     """What may be sent on its own."""
 
     RECORD = "record"
@@ -45,20 +45,20 @@ class File(NamedTuple):
 Files = Mapping[str, File]
 
 
-def part_of(name: str) -> Part:
+def part_of(name: str) -> SentPart:
     """Which part a file of an entry belongs to."""
     if name.startswith("checkpoints/"):
-        return Part.CHECKPOINTS
-    return Part.WEIGHTS if name == "model.safetensors" else Part.RECORD
+        return SentPart.CHECKPOINTS
+    return SentPart.WEIGHTS if name == "model.safetensors" else SentPart.RECORD
 
 
-def needed(job: Job) -> list[tuple[str, Part]]:
+def needed(job: Job) -> list[tuple[str, SentPart]]:
     """What a job reads of its inputs: key and part, in a fixed order."""
-    parts = [Part.RECORD]
+    parts = [SentPart.RECORD]
     if not isinstance(job, Evaluate) or _further_readings():
-        parts.append(Part.WEIGHTS)
+        parts.append(SentPart.WEIGHTS)
     if job.method is not None and _replays(job.method):
-        parts.append(Part.CHECKPOINTS)
+        parts.append(SentPart.CHECKPOINTS)
     return [(key, part) for key in dict.fromkeys(job.needs) for part in parts]
 
 
@@ -77,7 +77,7 @@ def _replays(method: str) -> bool:
     return Need.CHECKPOINTS in find_method(method).needs
 
 
-def pack(folder: Path, part: Part) -> dict[str, File]:
+def pack(folder: Path, part: SentPart) -> dict[str, File]:
     """The files of one part by their names in the folder; mapped, not read: whoever takes them copies."""
     found: dict[str, File] = {}
     for path in sorted(folder.rglob("*")):

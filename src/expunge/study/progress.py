@@ -12,7 +12,7 @@ from pathlib import Path
 from expunge.core.files import write_text
 from expunge.core.hashing import plain_json
 from expunge.records.form import to_plain
-from expunge.records.study_store import Entry, Outcome
+from expunge.records.study_store import Entry, JobOutcome
 from expunge.study.engine import Ended, Moved
 from expunge.study.job import Job
 
@@ -21,7 +21,7 @@ LINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStanding:
     """A moment of a study. ``left`` is in seconds; None while nothing has ended that tells."""
 
     total: int
@@ -70,7 +70,7 @@ class Watch:
         self,
         places: int,
         folder: Path | None = None,
-        show: Callable[[Standing], None] | None = None,
+        show: Callable[[StudyStanding], None] | None = None,
         say: Callable[[str], None] | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
@@ -89,10 +89,10 @@ class Watch:
         self._ended.clear()
         self._running.clear()
         for entry in known.values():
-            self._counts["done" if entry.outcome is Outcome.DONE else "refused"] += 1
-            self._counts["reused"] += entry.outcome is Outcome.DONE
+            self._counts["done" if entry.outcome is JobOutcome.DONE else "refused"] += 1
+            self._counts["reused"] += entry.outcome is JobOutcome.DONE
             self._ended.add(entry.key)
-            if entry.outcome is Outcome.DONE:
+            if entry.outcome is JobOutcome.DONE:
                 self._seconds.setdefault(_sort(self._jobs[entry.key]), []).append(entry.seconds)
         self.draw(force=True)
 
@@ -109,14 +109,14 @@ class Watch:
         self._running.pop(entry.key, None)
         self._ended.add(entry.key)
         self._counts[entry.outcome.value] += 1
-        if entry.outcome is Outcome.DONE:
+        if entry.outcome is JobOutcome.DONE:
             self._seconds.setdefault(_sort(self._jobs[entry.key]), []).append(entry.seconds)
             return
-        where = f" ({event.where})" if entry.outcome is Outcome.FAILED else ""
+        where = f" ({event.where})" if entry.outcome is JobOutcome.FAILED else ""
         line = f"{entry.outcome.value}: {entry.title}: {entry.reason}{where}"
         if self._say is not None:
             self._say(line)
-        if self._warn is not None and entry.outcome is Outcome.FAILED:
+        if self._warn is not None and entry.outcome is JobOutcome.FAILED:
             self._warn(line)
 
     def left_out(self, job: Job) -> None:
@@ -148,9 +148,9 @@ class Watch:
             self._lined = now
             self._say(standing.line(datetime.now()))
 
-    def standing(self) -> Standing:
+    def standing(self) -> StudyStanding:
         titles = [job.title + (f", {share:.0%}" if share else "") for job, _, share in self._running.values()]
-        return Standing(
+        return StudyStanding(
             total=len(self._jobs),
             done=self._counts["done"],
             reused=self._counts["reused"],

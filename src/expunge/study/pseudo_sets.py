@@ -17,7 +17,7 @@ SIZE = re.compile(r"(?P<amount>\d{1,15}(?:\.\d{1,15})?)(?P<percent>%?)\Z", re.AS
 LARGEST_SEED = 2**32 - 1  # of what the sampler takes
 
 
-class Kind(Enum):
+class RequestKind(Enum):
     """What a request names: rows of anybody, a whole class, or all rows of a person."""
 
     RANDOM = "random"
@@ -28,7 +28,7 @@ class Kind(Enum):
 def pseudo_sets(
     train: Dataset,
     *,
-    kind: Kind | str,
+    kind: RequestKind | str,
     size: str | None = None,
     seed: int = 0,
     avoid: np.ndarray | Sequence[int] = (),
@@ -50,11 +50,11 @@ def pseudo_sets(
     there = np.setdiff1d(np.flatnonzero(train.present), gone)
     free = np.zeros(len(train), dtype=bool)
     free[np.setdiff1d(there, spared)] = True
-    if kind is not Kind.CLASS and size is None:
+    if kind is not RequestKind.CLASS and size is None:
         raise InvalidArgument(f"kind {kind.value!r} needs a size: a share such as 10%, or a number of rows")
-    wanted = 0 if kind is Kind.CLASS or size is None else _rows(size, len(there))
+    wanted = 0 if kind is RequestKind.CLASS or size is None else _rows(size, len(there))
     stream = rehearsal_stream(seed, kind.value)
-    drawn = {Kind.RANDOM: _random, Kind.CLASS: _classes, Kind.SUBJECT: _people}[kind](
+    drawn = {RequestKind.RANDOM: _random, RequestKind.CLASS: _classes, RequestKind.SUBJECT: _people}[kind](
         train, there, free, wanted, stream
     )
     if len(drawn[0]) + len(drawn[1]) >= int(free.sum()):
@@ -65,14 +65,14 @@ def pseudo_sets(
     return np.sort(drawn[0]), np.sort(drawn[1])
 
 
-def find_kind(kind: Kind | str) -> Kind:
+def find_kind(kind: RequestKind | str) -> RequestKind:
     """A kind by its word."""
-    if isinstance(kind, Kind):
+    if isinstance(kind, RequestKind):
         return kind
-    for known in Kind:
+    for known in RequestKind:
         if known.value == kind:
             return known
-    raise InvalidArgument(f"kind {kind!r} is not one of {', '.join(known.value for known in Kind)}")
+    raise InvalidArgument(f"kind {kind!r} is not one of {', '.join(known.value for known in RequestKind)}")
 
 
 def twin_seeds(seed: int, training_seed: int) -> tuple[int, int]:

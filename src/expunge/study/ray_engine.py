@@ -15,15 +15,15 @@ from typing import Any
 
 from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Dataset
-from expunge.records.study_store import Entry, Outcome
+from expunge.records.study_store import Entry, JobOutcome
 from expunge.schedule.recipe import Recipe
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
 from expunge.study.grid import software
 from expunge.study.job import Evaluate, Job, Train
 from expunge.study.opened import source_name
-from expunge.study.packing import Files, Part, file_entry, needed, pack
+from expunge.study.packing import Files, SentPart, file_entry, needed, pack
 from expunge.study.ray_cluster import join
-from expunge.study.ray_task import Board, Order, order_task, sweep, variables
+from expunge.study.ray_task import NewsBoard, TaskOrder, order_task, sweep, variables
 from expunge.study.store import Store, ended
 from expunge.train.run import Run
 
@@ -76,11 +76,11 @@ class RayEngine(Engine):
         self._cluster = join(address, jobs, log)
         ray = self._ray = self._cluster.ray
         self._task = ray.remote(order_task)
-        self._board = ray.remote(Board).options(**self._cluster.here()).remote()
+        self._board = ray.remote(NewsBoard).options(**self._cluster.here()).remote()
         self._news: Any = None
         self._rows: dict[str, Any] = {}
         self._running: dict[str, _Running] = {}
-        self._kept: OrderedDict[tuple[str, Part], tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, SentPart], tuple[Any, int]] = OrderedDict()
         self._kept_bytes = 0
         self._ended: list[Ended] = []
         self._looked = time.monotonic()
@@ -96,12 +96,12 @@ class RayEngine(Engine):
         needs = self._needs(job)
         sent = needed(job)
         parts = [self._sent(key, part) for key, part in sent]
-        order = Order(job, str(self.store.folder.resolve()), sent, variables(), software())
+        order = TaskOrder(job, str(self.store.folder.resolve()), sent, variables(), software())
         task = self._task.options(
             name=job.title,
             num_cpus=needs["CPU"],
             num_gpus=needs.get("GPU", 0),
-            num_returns=1 + len(Part),
+            num_returns=1 + len(SentPart),
             max_retries=RETRIES,
             retry_exceptions=False,
         )
@@ -150,7 +150,7 @@ class RayEngine(Engine):
             self._rows[name] = self._ray.put(self.datasets[name])
         return [self._rows[name]]
 
-    def _sent(self, key: str, part: Part) -> Any:
+    def _sent(self, key: str, part: SentPart) -> Any:
         """A part of a result as an object of Ray: the one that a task made, or one put from the store."""
         if (key, part) in self._kept:
             self._kept.move_to_end((key, part))
@@ -160,7 +160,7 @@ class RayEngine(Engine):
         self._keep(key, part, ref, files)
         return ref
 
-    def _keep(self, key: str, part: Part, ref: Any, files: Files) -> None:
+    def _keep(self, key: str, part: SentPart, ref: Any, files: Files) -> None:
         size = sum(file.content.nbytes for file in files.values())
         self._kept[key, part] = (ref, size)
         self._kept_bytes += size
@@ -170,7 +170,7 @@ class RayEngine(Engine):
 
     def _forget(self, keys: Iterator[str] | tuple[str, ...]) -> None:
         for key in keys:
-            for part in Part:
+            for part in SentPart:
                 _, freed = self._kept.pop((key, part), (None, 0))
                 self._kept_bytes -= freed
 
@@ -183,9 +183,9 @@ class RayEngine(Engine):
             return
         told, *parts = running.values
         entry: Entry = told["entry"]
-        if entry.outcome is Outcome.DONE and len(parts) < len(Part):
+        if entry.outcome is JobOutcome.DONE and len(parts) < len(SentPart):
             return
-        for part, ref, files in zip(Part, running.refs[1:], parts, strict=False):
+        for part, ref, files in zip(SentPart, running.refs[1:], parts, strict=False):
             self._keep(entry.key, part, ref, files)
         self._end(running, entry, parts, told["where"])
 
@@ -201,16 +201,16 @@ class RayEngine(Engine):
         self._fail(running, _why(exceptions, cause))
 
     def _fail(self, running: _Running, reason: str) -> None:
-        self._end(running, ended(running.job, Outcome.FAILED, reason=reason), [], "no node")
+        self._end(running, ended(running.job, JobOutcome.FAILED, reason=reason), [], "no node")
 
     def _end(self, running: _Running, entry: Entry, parts: list[Files], where: str) -> None:
         del self._running[entry.key]
-        if entry.outcome is Outcome.FAILED:
+        if entry.outcome is JobOutcome.FAILED:
             self._ended.append(Ended(self.store.keep_failure(entry), where))
             return
         with self.store.claim(running.job):  # another study may have been at it too
             known = self.store.entry(entry.key)
-            if known is None or known.outcome is Outcome.FAILED:
+            if known is None or known.outcome is JobOutcome.FAILED:
                 file_entry(self.store, entry, parts)
             else:
                 entry = known

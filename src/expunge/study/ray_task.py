@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expunge.records.study_store import Entry, Outcome
+from expunge.records.study_store import Entry, JobOutcome
 from expunge.study.engine import Teller, cores
 from expunge.study.job import Job, PlannedData
-from expunge.study.packing import File, Files, Part, pack, settle, unpack
+from expunge.study.packing import File, Files, SentPart, pack, settle, unpack
 from expunge.study.store import Store, ended
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ PREFIX, LOCK = "expunge-study-", "held"
 
 
 @dataclass(frozen=True)
-class Order:
+class TaskOrder:
     """What a task is told: the job, whose store its result goes to, what it is sent, and how it must be computed."""
 
     job: Job
     home: str
-    sent: Sequence[tuple[str, Part]]
+    sent: Sequence[tuple[str, SentPart]]
     variables: Mapping[str, str]
     software: Mapping[str, str]
 
@@ -50,7 +50,7 @@ def variables() -> dict[str, str]:
 
 
 def carry_out_order(
-    order: Order, dataset: Callable[[], Dataset] | None, tell: Callable[[int, int], None], parts: Sequence[Files]
+    order: TaskOrder, dataset: Callable[[], Dataset] | None, tell: Callable[[int, int], None], parts: Sequence[Files]
 ) -> tuple[Entry, list[dict[str, File]]]:
     """Do a job with the inputs that were sent; gives its entry and the result, part by part."""
     _set_variables(order.variables)
@@ -62,7 +62,7 @@ def carry_out_order(
     if found != order.software:
         told = ", ".join(f"{name} {version}" for name, version in found.items() if order.software.get(name) != version)
         reason = f"this node has {told}, which gives other bits than where the study was planned: install the same"
-        return ended(job, Outcome.FAILED, reason=reason), [{} for _ in Part]
+        return ended(job, JobOutcome.FAILED, reason=reason), [{} for _ in SentPart]
     scratch = _scratch()
     scratch.take(order.sent, parts)
     described = job.means.data
@@ -71,12 +71,12 @@ def carry_out_order(
     entry = carry_out(job, scratch.store, scratch.data, Teller(tell))
     folder = scratch.store.place(job.key)
     settle(folder, Path(order.home))
-    packed = [pack(folder, part) if entry.outcome is Outcome.DONE else {} for part in Part]
+    packed = [pack(folder, part) if entry.outcome is JobOutcome.DONE else {} for part in SentPart]
     shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays until it is sent
     return entry, packed
 
 
-def order_task(order: Order, rows: list[Any], board: Any, *parts: Files) -> tuple[Any, ...]:
+def order_task(order: TaskOrder, rows: list[Any], board: Any, *parts: Files) -> tuple[Any, ...]:
     """The task itself. ``rows`` holds a reference to the data set, or nothing where the node reads it on its own."""
     import ray
 
@@ -93,7 +93,7 @@ def order_task(order: Order, rows: list[Any], board: Any, *parts: Files) -> tupl
     return ({"entry": entry, "where": where}, *packed)
 
 
-class Board:
+class NewsBoard:
     """Where running jobs leave word of how far they are."""
 
     def __init__(self) -> None:
@@ -136,9 +136,9 @@ class _Scratch:
         self.store = Store(self.folder / "store")
         self.data = OpenedData()
         self._handed: set[str] = set()
-        self._there: set[tuple[str, Part]] = set()
+        self._there: set[tuple[str, SentPart]] = set()
 
-    def take(self, sent: Sequence[tuple[str, Part]], parts: Sequence[Files]) -> None:
+    def take(self, sent: Sequence[tuple[str, SentPart]], parts: Sequence[Files]) -> None:
         """Lay out what a job reads, and clear what it does not."""
         keys = {key for key, _ in sent}
         for key in {key for key, _ in self._there} - keys:

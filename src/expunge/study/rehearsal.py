@@ -20,12 +20,12 @@ from expunge.core.streams import stable_order
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
 from expunge.records.tuning import Attempt, Described, Rehearsed, Score, TwinRead, attempted
-from expunge.study.pseudo_sets import Kind, pseudo_sets, rehearsal_stream
-from expunge.study.score import Mode, Part, Stage
+from expunge.study.pseudo_sets import RequestKind, pseudo_sets, rehearsal_stream
+from expunge.study.score import TuningMode, TuningPart, TuningStage
 from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
@@ -33,8 +33,6 @@ from expunge.train.run import Run
 
 SMALLEST_SAMPLE = 200
 LOST_ACCURACY = 0.01  # how far below its twin's a model's accuracy on the calibration split may lie
-
-Data = str | Dataset | Mapping[Split, Dataset] | None
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Twin:
     example_steps: float
     seconds: float
     accuracy: float
-    means: Mapping[Part, float]
-    units: Mapping[Part, float]
+    means: Mapping[TuningPart, float]
+    units: Mapping[TuningPart, float]
 
     def told(self) -> TwinRead:
         """As a tuning is stored."""
@@ -67,8 +65,8 @@ class Rehearsal:
     """A run, what it is to forget in play, and the twins that show how it should look afterwards."""
 
     parent: Parent
-    forget: Mapping[Stage, ForgetSet]
-    twins: Mapping[Stage, Twin]
+    forget: Mapping[TuningStage, ForgetSet]
+    twins: Mapping[TuningStage, Twin]
     sample: np.ndarray  # slots that stay, in no pseudo-forget set
     calibration: Examples
     calibration_rows: np.ndarray
@@ -79,9 +77,9 @@ class Rehearsal:
     kind: str
     size: str | None
     seed: int
-    mode: Mode = Mode.REHEARSAL
+    mode: TuningMode = TuningMode.REHEARSAL
 
-    def score(self, model: nn.Module, stage: Stage = Stage.CHOICE) -> Score:
+    def score(self, model: nn.Module, stage: TuningStage = TuningStage.CHOICE) -> Score:
         """Compare a model with the stage's twin; answers that are not finite are refused. Call it pinned."""
         read, twin = self._read(model, stage), self.twins[stage]
         parts = {
@@ -92,12 +90,12 @@ class Rehearsal:
         short = twin.accuracy - LOST_ACCURACY - accuracy
         return Score(max(parts.values()), parts, accuracy, short if short > 1e-9 else 0.0)
 
-    def untouched(self, stage: Stage) -> Score:
+    def untouched(self, stage: TuningStage) -> Score:
         """The score of doing nothing: of the original itself."""
         with pinned(self.parent.recipe):
             return self.score(self.parent.model, stage)
 
-    def attempt(self, method: Method, stage: Stage, *, budget: float, seed: int) -> Attempt:
+    def attempt(self, method: Method, stage: TuningStage, *, budget: float, seed: int) -> Attempt:
         """Forget the stage's pseudo-forget set by a method and score what comes out; a refusal is a failed attempt."""
         started = time.perf_counter()
         score, failure, spent, scoring = None, None, 0.0, 0.0
@@ -111,7 +109,7 @@ class Rehearsal:
         seconds = round(time.perf_counter() - started, 3)
         return attempted(score, failure, example_steps=spent, scoring=scoring, seconds=seconds)
 
-    def forwards(self, stage: Stage) -> float:
+    def forwards(self, stage: TuningStage) -> float:
         """Example-steps of reading a model once."""
         return (len(self.forget[stage]) + len(self.sample) + len(self.calibration_rows)) / 3
 
@@ -138,17 +136,17 @@ class Rehearsal:
         if len(self.twins) < 2:
             return None
         first, second = self.twins.values()
-        return abs(first.means[Part.RETAIN] - second.means[Part.RETAIN]) / first.units[Part.RETAIN]
+        return abs(first.means[TuningPart.RETAIN] - second.means[TuningPart.RETAIN]) / first.units[TuningPart.RETAIN]
 
-    def _read(self, model: nn.Module, stage: Stage) -> dict[Part, tuple[np.ndarray, np.ndarray]]:
+    def _read(self, model: nn.Module, stage: TuningStage) -> dict[TuningPart, tuple[np.ndarray, np.ndarray]]:
         """(margins, whether right) of every row in each part."""
         slots, recipe = self.forget[stage].slots, self.parent.recipe
         rows = {
-            Part.FORGET: (self.parent.examples, slots),
-            Part.RETAIN: (self.parent.examples, self.sample),
-            Part.CALIBRATION: (self.calibration, self.calibration_rows),
+            TuningPart.FORGET: (self.parent.examples, slots),
+            TuningPart.RETAIN: (self.parent.examples, self.sample),
+            TuningPart.CALIBRATION: (self.calibration, self.calibration_rows),
         }
-        found: dict[Part, tuple[np.ndarray, np.ndarray]] = {}
+        found: dict[TuningPart, tuple[np.ndarray, np.ndarray]] = {}
         for part, (examples, chosen) in rows.items():
             read = signals(recipe, model, examples, chosen)
             found[part] = read["margin"], read["correct"]
@@ -165,11 +163,11 @@ def prepare(
     run: Run,
     twins: Sequence[Run],
     *,
-    kind: Kind | str,
+    kind: RequestKind | str,
     size: str | None = None,
     avoid: np.ndarray | Sequence[int] = (),
     seed: int = 0,
-    data: Data = None,
+    data: GivenData = None,
     device: str | None = None,
 ) -> Rehearsal:
     """Two rehearsals with their twins: runs trained without ``pseudo_sets`` of the same arguments, by other seeds.
@@ -195,10 +193,10 @@ def prepare(
                 f"the twin {twin.path} has the seed {twin.recipe.seed} of {run.path}: a twin must be trained under "
                 "another seed, or it would be nearer than an honest retraining is"
             )
-    told = f"rehearsal:{Kind(kind).value}"
+    told = f"rehearsal:{RequestKind(kind).value}"
     forget = [ForgetSet(slots, (told,), run.root.hex()) for slots in sets]
-    acts = dict(zip(Stage, zip(forget, twins, strict=True), strict=True))
-    return _rehearsal(run, acts, rows, spared, Kind(kind).value, size, seed, device)
+    acts = dict(zip(TuningStage, zip(forget, twins, strict=True), strict=True))
+    return _rehearsal(run, acts, rows, spared, RequestKind(kind).value, size, seed, device)
 
 
 def prepare_oracle(
@@ -207,7 +205,7 @@ def prepare_oracle(
     forget: ForgetSet,
     *,
     seed: int = 0,
-    data: Data = None,
+    data: GivenData = None,
     device: str | None = None,
 ) -> Rehearsal:
     """The request itself in the place of a rehearsal, its reference in the place of a twin: good for refuting only."""
@@ -215,14 +213,14 @@ def prepare_oracle(
     heads = {rule.partition(":")[0] for rule in forget.rules}
     kind = heads.pop() if len(heads) == 1 else "mixed"
     found = _rehearsal(
-        run, {Stage.CHOICE: (forget, reference)}, run.data(data), nobody, kind, str(len(forget)), seed, device
+        run, {TuningStage.CHOICE: (forget, reference)}, run.data(data), nobody, kind, str(len(forget)), seed, device
     )
-    return replace(found, mode=Mode.ORACLE)
+    return replace(found, mode=TuningMode.ORACLE)
 
 
 def _rehearsal(
     run: Run,
-    acts: Mapping[Stage, tuple[ForgetSet, Run]],
+    acts: Mapping[TuningStage, tuple[ForgetSet, Run]],
     rows: Mapping[Split, Dataset],
     avoid: np.ndarray,
     kind: str,
@@ -242,7 +240,7 @@ def _rehearsal(
     everybody = np.flatnonzero(rows[Split.TRAIN].present)
     played = np.concatenate([forget.slots for forget, _ in acts.values()])
     staying = np.setdiff1d(everybody, np.union1d(played, emptied))
-    wanted = max(SMALLEST_SAMPLE, len(acts[Stage.CHOICE][0]))
+    wanted = max(SMALLEST_SAMPLE, len(acts[TuningStage.CHOICE][0]))
     keys = rehearsal_stream(seed, "sample").words(len(rows[Split.TRAIN]))
     bare = Rehearsal(
         parent=parent,
@@ -275,7 +273,7 @@ def check_rehearsable(run: Run, rows: Mapping[Split, Dataset], avoid: np.ndarray
 
 
 def _left_out(
-    run: Run, acts: Mapping[Stage, tuple[ForgetSet, Run]], forgotten: np.ndarray, emptied: np.ndarray
+    run: Run, acts: Mapping[TuningStage, tuple[ForgetSet, Run]], forgotten: np.ndarray, emptied: np.ndarray
 ) -> bool:
     """Whether the twins were trained without the rows to avoid; anything that is no twin of this run is refused."""
     found: set[bool] = set()
@@ -304,11 +302,11 @@ def _left_out(
     return found.pop()
 
 
-def _twin(rehearsal: Rehearsal, run: Run, stage: Stage) -> Twin:
+def _twin(rehearsal: Rehearsal, run: Run, stage: TuningStage) -> Twin:
     """Read a twin once. A part in which its margins do not vary is measured in the unit of the retained sample."""
     read = rehearsal._read(run.model(rehearsal.parent.examples.device), stage)  # pyright: ignore[reportPrivateUsage]
     spreads = {part: float(found.std(ddof=1)) if len(found) > 1 else 0.0 for part, (found, _) in read.items()}
-    units = {part: spread or spreads[Part.RETAIN] for part, spread in spreads.items()}
+    units = {part: spread or spreads[TuningPart.RETAIN] for part, spread in spreads.items()}
     if not all(math.isfinite(unit) and unit > 0 for unit in units.values()):
         raise RunError(
             f"the twin {run.path} gives all retained rows of the sample the same margin: there is no unit to measure "
@@ -325,8 +323,8 @@ def _twin(rehearsal: Rehearsal, run: Run, stage: Stage) -> Twin:
     )
 
 
-def _accuracy(read: Mapping[Part, tuple[np.ndarray, np.ndarray]]) -> float:
-    return float(read[Part.CALIBRATION][1].mean())
+def _accuracy(read: Mapping[TuningPart, tuple[np.ndarray, np.ndarray]]) -> float:
+    return float(read[TuningPart.CALIBRATION][1].mean())
 
 
 def _calibration_rows(run: Run, rows: Mapping[Split, Dataset], emptied: np.ndarray) -> np.ndarray:

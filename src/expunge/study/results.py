@@ -28,9 +28,9 @@ from expunge.records.results import (
     Failure,
     Mark,
     MarkName,
+    ModelFigures,
     Noise,
     Problem,
-    Read,
     Row,
     RowTuning,
     Searched,
@@ -40,10 +40,10 @@ from expunge.records.results import (
 )
 from expunge.records.run_file import RunFile
 from expunge.records.scalars import raw
-from expunge.records.study_store import Entry, Outcome
+from expunge.records.study_store import Entry, JobOutcome
 from expunge.records.tuning import Tuning, score_of
 from expunge.study.axes import Cell
-from expunge.study.digests import Written, read_result
+from expunge.study.digests import JobDocument, read_result
 from expunge.study.figures import (
     as_figure,
     difference,
@@ -85,7 +85,7 @@ class Gathered:
     def __init__(self, study: Study, grid: Grid, store: Store, outcomes: Outcomes) -> None:
         self.study, self.grid, self.store, self.outcomes = study, grid, store, outcomes
         self.rows = {row.label: row for row in study.rows}
-        self._read: dict[str, Written] = {}
+        self._read: dict[str, JobDocument] = {}
         self.settings = tuple(self.setting(laid) for laid in grid.settings)
 
     @property
@@ -93,7 +93,8 @@ class Gathered:
         """Whether every job ended, and none failed."""
         ended = set(self.outcomes.entries) | set(self.outcomes.left_out)
         failed = any(
-            entry.outcome is Outcome.FAILED or (entry.work == Work.TRAIN.value and entry.outcome is Outcome.REFUSED)
+            entry.outcome is JobOutcome.FAILED
+            or (entry.work == Work.TRAIN.value and entry.outcome is JobOutcome.REFUSED)
             for entry in self.outcomes.entries.values()
         )
         return not failed and all(job.key in ended for job in self.grid.jobs)
@@ -109,7 +110,7 @@ class Gathered:
         return tuple(
             Problem(job=entry.title, status=_status(entry), reason=entry.reason)
             for entry in sorted(self.outcomes.entries.values(), key=lambda entry: entry.title)
-            if entry.outcome is not Outcome.DONE
+            if entry.outcome is not JobOutcome.DONE
         )
 
     def read(self, kind: type[Kind], key: str) -> Kind:
@@ -147,8 +148,8 @@ class Gathered:
             training_rows=laid.training_rows,
             training_example_steps=None if trained is None else trained.result.example_steps,
             budget=cell.budget,
-            originals=Read(figures=self.original(evaluations)),
-            references=Read(figures=self.retrained(evaluations)),
+            originals=ModelFigures(figures=self.original(evaluations)),
+            references=ModelFigures(figures=self.retrained(evaluations)),
             likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
             rows=tuple(self.row(laid, label, planned) for label, planned in laid.runs.items()),
         )
@@ -242,7 +243,7 @@ class Gathered:
     def seed(self, laid: Laid, one: Planned) -> Seed:
         for key in (one.unlearn, one.evaluate):
             entry = self.outcomes.entries.get(key)
-            if entry is not None and entry.outcome is not Outcome.DONE:
+            if entry is not None and entry.outcome is not JobOutcome.DONE:
                 return Seed(seed=one.seed, status=_status(entry), reason=entry.reason)
         if not self.outcomes.done(one.evaluate):
             reason = self.outcomes.left_out.get(one.evaluate) or self.outcomes.left_out.get(one.unlearn)
@@ -301,7 +302,7 @@ class Gathered:
             found["tuning did not transfer"] = [worse] * len(done)
         for one in planned:
             entry = self.outcomes.entries.get(one.unlearn)
-            if entry is not None and entry.outcome is not Outcome.DONE:
+            if entry is not None and entry.outcome is not JobOutcome.DONE:
                 found.setdefault(_status(entry), []).append(entry.reason)
         return tuple(
             Mark(mark=name, count=len(details), of=len(planned), detail=details[0]) for name, details in found.items()
@@ -345,7 +346,7 @@ def tuned_row(tuning: Tuning, method: str) -> RowTuning:
 
 def _status(entry: Entry) -> Literal["refused", "failed"]:
     """Of a job that is not done."""
-    return "refused" if entry.outcome is Outcome.REFUSED else "failed"
+    return "refused" if entry.outcome is JobOutcome.REFUSED else "failed"
 
 
 def _training(run: Run) -> float:

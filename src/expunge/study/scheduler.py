@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from expunge.records.study_store import Entry, Outcome
+from expunge.records.study_store import Entry, JobOutcome
 from expunge.study.engine import Ended, Engine
 from expunge.study.job import Job
 from expunge.study.progress import Watch
@@ -24,7 +24,7 @@ class Outcomes:
     reused: int = 0
 
     def done(self, key: str) -> bool:
-        return key in self.entries and self.entries[key].outcome is Outcome.DONE
+        return key in self.entries and self.entries[key].outcome is JobOutcome.DONE
 
 
 def known_outcomes(jobs: Sequence[Job], store: Store) -> Outcomes:
@@ -53,7 +53,7 @@ def carry_out_jobs(jobs: Sequence[Job], store: Store, engine: Engine, watch: Wat
     ready: deque[Job] = deque()
     for job in jobs:
         known = store.entry(job.key)
-        if known is not None and known.outcome is not Outcome.FAILED:
+        if known is not None and known.outcome is not JobOutcome.FAILED:
             found.entries[job.key] = known
             found.reused += 1
     watch.begin(jobs, found.entries)
@@ -77,7 +77,7 @@ def carry_out_jobs(jobs: Sequence[Job], store: Store, engine: Engine, watch: Wat
 
     for job in jobs:  # what stood already as refused stops what hangs on it
         entry = found.entries.get(job.key)
-        if entry is not None and entry.outcome is not Outcome.DONE:
+        if entry is not None and entry.outcome is not JobOutcome.DONE:
             for dependent in dependents.get(job.key, []):
                 leave_out(dependent, f"{entry.title}: {entry.reason}")
     running = 0
@@ -100,7 +100,7 @@ def carry_out_jobs(jobs: Sequence[Job], store: Store, engine: Engine, watch: Wat
             found.entries[entry.key] = entry
             watch.ended(event)
             for dependent in dependents.get(entry.key, []):
-                if entry.outcome is not Outcome.DONE:
+                if entry.outcome is not JobOutcome.DONE:
                     leave_out(dependent, f"{entry.title}: {entry.reason}")
                     continue
                 waiting[dependent.key] -= 1

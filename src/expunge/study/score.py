@@ -5,21 +5,21 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Mode(Enum):
+class TuningMode(Enum):
     """What is aimed at: a twin of a rehearsal, or the reference of the very request, which can only refute."""
 
     REHEARSAL = "rehearsal"
     ORACLE = "oracle"
 
 
-class Stage(Enum):
+class TuningStage(Enum):
     """On the first pseudo-forget set fields are chosen, on the second it is checked that they carry over."""
 
     CHOICE = "choice"
     TRANSFER = "transfer"
 
 
-class Part(Enum):
+class TuningPart(Enum):
     """Where a model is compared with its twin."""
 
     FORGET = "forget"

@@ -20,7 +20,7 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.hashing import canonical_json
 from expunge.methods.contract import Method
 from expunge.methods.fields import Among, Between, searches
-from expunge.records.tuning import MOST_TRIALS, Attempt, Trial
+from expunge.records.tuning import MOST_TRIALS, Attempt, TuningTrial
 from expunge.study.pseudo_sets import check_seed
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ INADMISSIBLE, FAILED = (
 class Tried:
     """A trial with the method that was made for it."""
 
-    trial: Trial
+    trial: TuningTrial
     made: Method
 
 
@@ -46,8 +46,8 @@ def search(
     *,
     trials: int,
     seed: int,
-    kept: Sequence[Trial] = (),
-    on_trial: Callable[[Trial], None] | None = None,
+    kept: Sequence[TuningTrial] = (),
+    on_trial: Callable[[TuningTrial], None] | None = None,
 ) -> list[Tried]:
     """Attempt so many sets of fields, the default first. ``on_trial`` is told of each that is not among the kept.
 
@@ -58,7 +58,7 @@ def search(
     if len(kept) > trials:
         raise DataError(f"{len(kept)} trials are kept, {trials} were asked for: ask for as many as before")
     space, found = Space(method), list[Tried]()
-    by_fields: dict[bytes, Trial] = {}
+    by_fields: dict[bytes, TuningTrial] = {}
     with _sampler(space, seed) as (ask, tell):
         for index in range(trials):
             made, token = (method(), None) if index == 0 else ask()
@@ -75,7 +75,7 @@ def search(
             elif before is not None:
                 trial = replace(before, index=index, repeats=before.index, example_steps=0.0, scoring=0.0, seconds=0.0)
             else:
-                trial = Trial(index=index, fields=fields, repeats=None, **vars(attempt(made)))
+                trial = TuningTrial(index=index, fields=fields, repeats=None, **vars(attempt(made)))
             if index >= len(kept) and on_trial is not None:
                 on_trial(trial)
             by_fields.setdefault(key, trial)
@@ -171,12 +171,12 @@ class Space:
         return found
 
 
-Ask = Callable[[], tuple[Method, Any]]
-Tell = Callable[[Any, float], None]
+_Ask = Callable[[], tuple[Method, Any]]
+_Tell = Callable[[Any, float], None]
 
 
 @contextmanager
-def _sampler(space: Space, seed: int) -> Generator[tuple[Ask, Tell]]:
+def _sampler(space: Space, seed: int) -> Generator[tuple[_Ask, _Tell]]:
     """How to ask for fields and tell what they came to; Optuna keeps quiet meanwhile."""
     check_optuna()
     import optuna

@@ -15,7 +15,7 @@ from pathlib import Path
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
 from expunge.records.document import read_document, write_document
-from expunge.records.study_store import Entry, Outcome, StoreFile
+from expunge.records.study_store import Entry, JobOutcome, StoreFile
 from expunge.study.job import Job
 
 try:
@@ -27,7 +27,13 @@ WAIT_SECONDS = 0.05
 
 
 def ended(
-    job: Job, outcome: Outcome, *, reason: str = "", digest: str = "", example_steps: float = 0.0, seconds: float = 0.0
+    job: Job,
+    outcome: JobOutcome,
+    *,
+    reason: str = "",
+    digest: str = "",
+    example_steps: float = 0.0,
+    seconds: float = 0.0,
 ) -> Entry:
     """The entry of a job that ended so."""
     return Entry(
@@ -125,7 +131,7 @@ class Store:
                 except OSError:
                     return entry
             known = self.entry(entry.key)
-            if known is not None and known.outcome is not Outcome.FAILED:
+            if known is not None and known.outcome is not JobOutcome.FAILED:
                 return known
             self.keep(entry)
             return entry

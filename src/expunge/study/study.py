@@ -21,14 +21,14 @@ from expunge.core.values import Undecided
 from expunge.core.version import __version__
 from expunge.records.document import read_document, write_document
 from expunge.records.figures import FIGURES as MEASURED
-from expunge.records.figures import Figure
+from expunge.records.figures import MeanFigure
 from expunge.records.results import Results, StudyCost
-from expunge.records.study_store import Outcome, StudyFile
+from expunge.records.study_store import JobOutcome, StudyFile
 from expunge.study.axes import Axis
 from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
-from expunge.study.progress import Standing, Watch
+from expunge.study.progress import StudyStanding, Watch
 from expunge.study.results import Damaged, Gathered
 from expunge.study.scheduler import carry_out_jobs, known_outcomes
 from expunge.study.store import Store
@@ -73,7 +73,7 @@ def study(
     axes: Sequence[Axis] = (),
     draw_only: bool = False,
     command: str | None = None,
-    show: Callable[[Standing], None] | None = None,
+    show: Callable[[StudyStanding], None] | None = None,
     say: Callable[[str], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Results:
@@ -126,7 +126,7 @@ def _done(planned: Study, grid: Grid, store: Store, engine: Engine, watch: Watch
     needs = {job.key: job.needs for job in grid.jobs}
     for _ in range(MOST_ROUNDS):
         outcomes = carry_out_jobs(grid.jobs, store, engine, watch)
-        failed = [key for key, entry in outcomes.entries.items() if entry.outcome is Outcome.FAILED]
+        failed = [key for key, entry in outcomes.entries.items() if entry.outcome is JobOutcome.FAILED]
         if any(outcomes.done(need) and store.entry(need) is None for key in failed for need in needs[key]):
             continue  # a job found an input damaged and took it back
         try:
@@ -210,8 +210,8 @@ def _results(found: Gathered, command: str | None, engine: Mapping[str, Any], se
         cost=StudyCost(
             jobs=len(entries) + len(outcomes.left_out),
             reused=outcomes.reused,
-            refused=sum(entry.outcome is Outcome.REFUSED for entry in entries),
-            failed=sum(entry.outcome is Outcome.FAILED for entry in entries),
+            refused=sum(entry.outcome is JobOutcome.REFUSED for entry in entries),
+            failed=sum(entry.outcome is JobOutcome.FAILED for entry in entries),
             left_out=len(outcomes.left_out),
             example_steps=round(sum(entry.example_steps for entry in entries), 3),
             job_seconds=round(sum(entry.seconds for entry in entries), 3),
@@ -247,7 +247,7 @@ def as_csv(results: Results) -> str:
     return written.getvalue()
 
 
-def _parts(figure: Figure) -> tuple[str, str, str, str]:
+def _parts(figure: MeanFigure) -> tuple[str, str, str, str]:
     if isinstance(figure, Undecided):
         return "", "", "", ""
     low, high = ("" if end is None else f"{end:.6g}" for end in (figure.lower, figure.upper))

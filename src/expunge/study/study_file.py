@@ -19,7 +19,7 @@ from expunge.methods.lookup import find_method, make_method, methods
 from expunge.records.tuning import MOST_TRIALS
 from expunge.study.axes import OWN, Axis, Data, Forget
 from expunge.study.toml_lines import Lines
-from expunge.study.training_table import Training, read_training
+from expunge.study.training_table import TrainingFields, read_training
 
 LARGEST_FILE = 2**20
 LARGEST_SEED = 999_999
@@ -67,7 +67,7 @@ class Study:
         return self.axes[0].values
 
     @property
-    def trainings(self) -> tuple[Training, ...]:
+    def trainings(self) -> tuple[TrainingFields, ...]:
         return self.axes[1].values
 
     @property
@@ -150,7 +150,7 @@ class _Reader:
         )
 
     def axes(
-        self, data: tuple[Data, ...], trainings: tuple[Training, ...], further: Sequence[Axis]
+        self, data: tuple[Data, ...], trainings: tuple[TrainingFields, ...], further: Sequence[Axis]
     ) -> tuple[Axis, ...]:
         budgets, forget = self.budgets(), self.forget(tuple(item.name for item in data))
         own = zip(OWN, (data, trainings, forget, budgets), strict=True)

@@ -44,7 +44,7 @@ WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFields:
     """Fields of a recipe without its seed, as a table and as it is read; ``data`` is what it is for, or all."""
 
     name: str
@@ -58,12 +58,12 @@ class Training:
         """The recipe for a data set and a seed."""
         return make_recipe(dataset, seed=seed, **self.fields)
 
-    def changed(self, fields: Mapping[str, Any]) -> Training:
+    def changed(self, fields: Mapping[str, Any]) -> TrainingFields:
         """The same but for these fields."""
         return read_training(self.name, {**self.table, **fields}) if fields else self
 
 
-def read_training(name: str, table: Mapping[str, Any]) -> Training:
+def read_training(name: str, table: Mapping[str, Any]) -> TrainingFields:
     """Check a table and make typed fields of it; what is not said keeps the recipe's default."""
     for key, value in table.items():
         if key != "data":
@@ -78,7 +78,9 @@ def read_training(name: str, table: Mapping[str, Any]) -> Training:
     wanted = [data] if isinstance(data, str) else data
     if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
         raise InvalidArgument(f"data {data!r} must be a name or a list of names")
-    return Training(name, table, made, table.get("device", "cpu"), table.get("checkpoint_interval"), tuple(wanted))
+    return TrainingFields(
+        name, table, made, table.get("device", "cpu"), table.get("checkpoint_interval"), tuple(wanted)
+    )
 
 
 def _check(key: str, value: Any) -> None:

@@ -26,15 +26,15 @@ from expunge.records.tuning import (
     Sampler,
     SearchCost,
     Settled,
-    Trial,
     Tuned,
     Tuning,
     TuningCost,
+    TuningTrial,
     part,
     score_of,
 )
 from expunge.study.rehearsal import Rehearsal, described_slots
-from expunge.study.score import Stage
+from expunge.study.score import TuningStage
 from expunge.study.search import Tried, best, check_trials, optuna_version, search
 
 TRIALS = 30
@@ -67,51 +67,51 @@ def tune_method(
     if whose is not None:
         raise DataError(f"a kept trial is of the method {whose!r}, not of {kind.name!r}: hand over its own alone")
 
-    def attempt(made: Method, stage: Stage) -> Attempt:
+    def attempt(made: Method, stage: TuningStage) -> Attempt:
         return rehearsal.attempt(made, stage, budget=budget, seed=seed)
 
-    def tell(stage: Stage, trial: Trial) -> None:
+    def tell(stage: TuningStage, trial: TuningTrial) -> None:
         if on_trial is not None:
             on_trial(KeptTrial(method=kind.name, stage=stage.value, **vars(trial)))
 
     searched = searches(kind)
     done = search(
         kind,
-        lambda made: attempt(made, Stage.CHOICE),
+        lambda made: attempt(made, TuningStage.CHOICE),
         trials=trials if searched else 1,
         seed=seed,
-        kept=[part(Trial, record) for record in kept if record.stage == Stage.CHOICE.value],
-        on_trial=lambda trial: tell(Stage.CHOICE, trial),
+        kept=[part(TuningTrial, record) for record in kept if record.stage == TuningStage.CHOICE.value],
+        on_trial=lambda trial: tell(TuningStage.CHOICE, trial),
     )
     default, found = done[0], best(done)
     chosen = default if found is None else found
-    transfers: dict[int, Trial] = {}
-    for one in (default, chosen) if Stage.TRANSFER in rehearsal.forget else ():
+    transfers: dict[int, TuningTrial] = {}
+    for one in (default, chosen) if TuningStage.TRANSFER in rehearsal.forget else ():
         trial = one.trial
         if trial.index in transfers:
             continue
         again = _transferred_before(kept, trial)
         if again is None:
-            carried = attempt(one.made, Stage.TRANSFER)
-            again = Trial(index=trial.index, fields=trial.fields, repeats=None, **vars(carried))
-            tell(Stage.TRANSFER, again)
+            carried = attempt(one.made, TuningStage.TRANSFER)
+            again = TuningTrial(index=trial.index, fields=trial.fields, repeats=None, **vars(carried))
+            tell(TuningStage.TRANSFER, again)
         transfers[trial.index] = again
     return _entry(kind, done if searched else [], default.trial, chosen.trial, found is not None, transfers)
 
 
-def _transferred_before(kept: Sequence[KeptTrial], trial: Trial) -> Trial | None:
+def _transferred_before(kept: Sequence[KeptTrial], trial: TuningTrial) -> TuningTrial | None:
     """What a trial's fields came to on the second set, if that is known."""
-    known = (one for one in kept if one.stage == Stage.TRANSFER.value and one.index == trial.index)
+    known = (one for one in kept if one.stage == TuningStage.TRANSFER.value and one.index == trial.index)
     return next((one for one in known if canonical_json(one.fields) == canonical_json(trial.fields)), None)
 
 
 def _entry(
     kind: type[Method],
     tried: Sequence[Tried],
-    default: Trial,
-    chosen: Trial,
+    default: TuningTrial,
+    chosen: TuningTrial,
     admissible: bool,
-    transfers: Mapping[int, Trial],
+    transfers: Mapping[int, TuningTrial],
 ) -> Tuned:
     trials = tuple(one.trial for one in tried)
     carried = transfers.get(chosen.index)
@@ -134,7 +134,7 @@ def _entry(
     )
 
 
-def _settled(trial: Trial, transfers: Mapping[int, Trial]) -> Settled:
+def _settled(trial: TuningTrial, transfers: Mapping[int, TuningTrial]) -> Settled:
     carried = transfers.get(trial.index)
     return Settled(
         trial=trial.index,
@@ -152,7 +152,11 @@ def _transferred(first: Attempt, second: Attempt) -> bool:
 
 
 def _notices(
-    trials: Sequence[Trial], default: Trial, admissible: bool, carried: Trial | None, transferred: bool | None
+    trials: Sequence[TuningTrial],
+    default: TuningTrial,
+    admissible: bool,
+    carried: TuningTrial | None,
+    transferred: bool | None,
 ) -> list[str]:
     notices: list[str] = []
     states = [trial.state for trial in trials]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,9 +15,9 @@ import numpy as np
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import append_bytes, write_text
 from expunge.core.hashing import parse_json
-from expunge.core.values import Progress
+from expunge.core.values import OpenBar, Progress
 from expunge.data.forget_set import ForgetSet, choose
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.methods.contract import DEFAULT_BUDGET
 from expunge.methods.lookup import find_method, methods
 from expunge.methods.retrain import Retrain
@@ -26,7 +26,7 @@ from expunge.records.document import write_document
 from expunge.records.form import from_plain, to_plain
 from expunge.records.tuning import JobAsked, KeptTrial, OracleAsked, RehearsalAsked, TuneAsked, Tuned, Tuning
 from expunge.study.pseudo_sets import find_kind, pseudo_sets, twin_seeds
-from expunge.study.rehearsal import Data, Rehearsal, check_rehearsable, described_slots, prepare, prepare_oracle
+from expunge.study.rehearsal import Rehearsal, check_rehearsable, described_slots, prepare, prepare_oracle
 from expunge.study.search import check_trials, optuna_version
 from expunge.study.tuning import TRIALS, check_budget, tune_method, tuning_of
 from expunge.train.folder import writing
@@ -36,8 +36,6 @@ from expunge.train.trace import Trace
 ALL = "all"
 KIND, SIZE = "random", "10%"
 OWN = ("trials.jsonl", "tuning.json", "twin-1", "twin-2")
-
-Bar = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ def tune(
     budget: float = DEFAULT_BUDGET,
     trials: int = TRIALS,
     seed: int = 0,
-    data: Data = None,
+    data: GivenData = None,
     device: str | None = None,
     oracle: Oracle | None = None,
-    bar: Bar | None = None,
+    bar: OpenBar | None = None,
 ) -> Tuning:
     """Choose fields for some methods, or for ``all`` that have a budget, by rehearsal; write and return the tuning.
 
@@ -121,7 +119,7 @@ def tune(
 
 
 def _tuned(
-    rehearsal: Rehearsal, named: Sequence[str], book: TrialBook, budget: float, trials: int, seed: int, bar: Bar
+    rehearsal: Rehearsal, named: Sequence[str], book: TrialBook, budget: float, trials: int, seed: int, bar: OpenBar
 ) -> Tuning:
     entries: list[Tuned] = []
     for name in dict.fromkeys([*book.methods, *named]):  # what the folder holds already stays in the tuning

@@ -33,7 +33,7 @@ from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import write_document
 from expunge.records.run_file import TunedFields
-from expunge.records.study_store import Entry, Outcome
+from expunge.records.study_store import Entry, JobOutcome
 from expunge.records.tuning import JobAsked, KeptTrial
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
@@ -55,7 +55,7 @@ UNKEPT = "the store could not be written: make room, then run the same command a
 
 
 @dataclass(frozen=True)
-class Result:
+class JobResult:
     """What a job came to: the digest of all that is the same wherever and whenever it is done, and its cost."""
 
     digest: str
@@ -79,7 +79,7 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
     """Do a job, unless it is done, and note how it ended. Nothing that a person can mend is raised."""
     with store.claim(job):
         known = store.entry(job.key)
-        if known is not None and known.outcome is not Outcome.FAILED:
+        if known is not None and known.outcome is not JobOutcome.FAILED:
             return known
         store.discard(job.key)
         at = At(store.place(job.key), store, data, progress)
@@ -90,15 +90,15 @@ def carry_out(job: Job, store: Store, data: OpenedData, progress: Progress | Non
             _leave(at.folder)  # what was begun cannot be continued, here or at all: from the start then
             came = _attempt(job, at)
         entry = _entry(job, came, round(time.perf_counter() - started, 3))
-        if entry.outcome is Outcome.REFUSED:
+        if entry.outcome is JobOutcome.REFUSED:
             _leave(at.folder)
         with suppress(RunError):  # where even the note cannot be kept, the job is begun again another time
             store.keep(entry)
             return entry
-        return replace(entry, outcome=Outcome.FAILED, reason=entry.reason or UNKEPT)
+        return replace(entry, outcome=JobOutcome.FAILED, reason=entry.reason or UNKEPT)
 
 
-def _attempt(job: Job, at: At) -> Result | Exception:
+def _attempt(job: Job, at: At) -> JobResult | Exception:
     try:
         _ready(job, at)
         return _done(job, at)
@@ -108,19 +108,19 @@ def _attempt(job: Job, at: At) -> Result | Exception:
         return error
 
 
-def _entry(job: Job, came: Result | Exception, seconds: float) -> Entry:
+def _entry(job: Job, came: JobResult | Exception, seconds: float) -> Entry:
     match came:
-        case Result(digest, example_steps):
-            return ended(job, Outcome.DONE, digest=digest, example_steps=example_steps, seconds=seconds)
+        case JobResult(digest, example_steps):
+            return ended(job, JobOutcome.DONE, digest=digest, example_steps=example_steps, seconds=seconds)
         case InvalidArgument() | UnsupportedYet() | UnsupportedEver() | Diverged() if not _passes(came):
-            return ended(job, Outcome.REFUSED, reason=str(came), seconds=seconds)
+            return ended(job, JobOutcome.REFUSED, reason=str(came), seconds=seconds)
         case ExpungeError():
-            return ended(job, Outcome.FAILED, reason=str(came), seconds=seconds)
+            return ended(job, JobOutcome.FAILED, reason=str(came), seconds=seconds)
         case _:
             frames = traceback.extract_tb(came.__traceback__)
             where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
             what = f"{type(came).__name__}: {' '.join(str(came).split())[:300]}"
-            return ended(job, Outcome.FAILED, reason=f"{what} (not foreseen; {where})", seconds=seconds)
+            return ended(job, JobOutcome.FAILED, reason=f"{what} (not foreseen; {where})", seconds=seconds)
 
 
 class _NotHere(RunError):
@@ -187,7 +187,7 @@ def _leave(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _done(job: Job, at: At) -> Result:
+def _done(job: Job, at: At) -> JobResult:
     match job:
         case Train():
             return _train(job, at)
@@ -199,7 +199,7 @@ def _done(job: Job, at: At) -> Result:
             return _evaluate(job, at)
 
 
-def _train(job: Train, at: At) -> Result:
+def _train(job: Train, at: At) -> JobResult:
     spec, means = job.spec, job.means
     without = None
     if means.without is not None and spec.without is not None:
@@ -225,7 +225,7 @@ def _train(job: Train, at: At) -> Result:
     return _remember(run, job, at)
 
 
-def _unlearn(job: Unlearn, at: At) -> Result:
+def _unlearn(job: Unlearn, at: At) -> JobResult:
     spec, means = job.spec, job.means
     parent = Run.open(at.input(job.one("original")))
     chosen: TunedFields | None = None
@@ -247,17 +247,17 @@ def _unlearn(job: Unlearn, at: At) -> Result:
     return _remember(run, job, at)
 
 
-def _remember(run: Run, job: Job, at: At) -> Result:
+def _remember(run: Run, job: Job, at: At) -> JobResult:
     """Ask the model what it answers to every row, once."""
     rows = at.data.rows(job.means.data)
     kept = StoredReadings([run], rows)
     with pinned(run.recipe):
         for reading, answered in read(run, readings_of(PROBES), rows, find_device(run.told.device)).items():
             kept[reading, run.weights_digest, rows_digest(run, rows)] = answered
-    return Result(digest_of(run.told), run.result.example_steps)
+    return JobResult(digest_of(run.told), run.result.example_steps)
 
 
-def _evaluate(job: Evaluate, at: At) -> Result:
+def _evaluate(job: Evaluate, at: At) -> JobResult:
     rows = at.data.rows(job.means.data)
     run, original = (Run.open(at.input(job.one(role))) for role in ("run", "original"))
     references = [Run.open(at.input(key)) for key in job.inputs["references"]]
@@ -270,10 +270,10 @@ def _evaluate(job: Evaluate, at: At) -> Result:
         progress=at.progress,
         kept=Kept(StoredReadings([run, original, *references], rows), at.data.figures),
     )
-    return Result(digest_of(evaluation), 0.0)
+    return JobResult(digest_of(evaluation), 0.0)
 
 
-def _tune(job: Tune, at: At) -> Result:
+def _tune(job: Tune, at: At) -> JobResult:
     """The trials of one method, appended as they end, so that a killed tuning goes on with the next."""
     spec = job.spec
     original, twins = at.input(job.one("original")), [Run.open(at.input(key)) for key in job.inputs["twins"]]
@@ -313,4 +313,4 @@ def _tune(job: Tune, at: At) -> Result:
     )
     content = tuning_of(rehearsal, [entry], budget=spec.budget, trials=spec.trials, seed=spec.seed)
     write_text(at.folder / "tuning.json", write_document(content))
-    return Result(content.digest, entry.cost.example_steps + entry.cost.scoring)
+    return JobResult(content.digest, entry.cost.example_steps + entry.cost.scoring)

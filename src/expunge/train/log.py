@@ -16,7 +16,7 @@ from expunge.records.run_log import Checkpointed, Event, Requested, read_event
 from expunge.records.scalars import Slots
 
 
-class Log:
+class RunLog:
     """An append-only chain. A last line that was cut short by a kill is dropped; any other break is refused."""
 
     def __init__(self, path: Path, *, writer: bool = True) -> None:

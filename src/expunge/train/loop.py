@@ -69,7 +69,7 @@ class Recorder:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LoopEnd:
     """Steps carried out or skipped, and why the loop ended before its plan did."""
 
     steps: int
@@ -92,7 +92,7 @@ def carry_out(
     hooks: Hooks | None = None,
     others: Sequence[torch.optim.Optimizer] = (),
     progress: Progress | None = None,
-) -> Outcome:
+) -> LoopEnd:
     """Carry out a plan on ``student``, in place. A step that would pass the meter's budget is not begun.
 
     ``optimiser`` takes the steps of turn 0, ``others`` those of the turns after it.
@@ -111,7 +111,7 @@ def carry_out(
         loss = objective(student, batch, teacher)
         if loss.needed:
             if not meter.fits(loss.thirds):
-                return Outcome(done, f"the next step would pass the budget of {meter.allowed:g} example-steps")
+                return LoopEnd(done, f"the next step would pass the budget of {meter.allowed:g} example-steps")
             optimiser = optimisers[step.turn]
             set_rate(optimiser, step.rate)
             with batch.watched:
@@ -138,7 +138,7 @@ def carry_out(
         stopped = None if hooks.stop is None else hooks.stop(done)
     for used in optimisers:
         used.zero_grad(set_to_none=True)
-    return Outcome(done, stopped)
+    return LoopEnd(done, stopped)
 
 
 def _check_reaches(value: torch.Tensor, index: int) -> None:

@@ -16,7 +16,7 @@ import torch
 from expunge.tasks.linear import LinearTask
 
 
-class Bound(Enum):
+class RemovalBound(Enum):
     """How the gradient that a step leaves is bounded (Guo et al., 2020); in both, rows have length 1 at most."""
 
     WORST_CASE = "worst-case"  # 4γm²C²/(λ²(n−m)), before looking at the rows
@@ -24,7 +24,7 @@ class Bound(Enum):
 
 
 @dataclass(frozen=True)
-class Rows:
+class LinearRows:
     """Features (rows × p) and labels."""
 
     features: torch.Tensor
@@ -48,13 +48,13 @@ class Removal:
     hessians: int
 
 
-def gradient(task: LinearTask, weights: torch.Tensor, rows: Rows, decay: float) -> torch.Tensor:
+def gradient(task: LinearTask, weights: torch.Tensor, rows: LinearRows, decay: float) -> torch.Tensor:
     """``Σ_i ∇ℓ + λnw`` for every class: classes × p."""
     slopes = task.slopes(rows.features @ weights.T, rows.labels)
     return slopes.T @ rows.features + decay * len(rows) * weights
 
 
-def hessian(task: LinearTask, weights: torch.Tensor, rows: Rows, decay: float, label: int) -> torch.Tensor:
+def hessian(task: LinearTask, weights: torch.Tensor, rows: LinearRows, decay: float, label: int) -> torch.Tensor:
     """``Σ_i ℓ″ x xᵀ + λnI`` of one class: p × p."""
     curvatures = task.curvatures(rows.features @ weights.T, rows.labels)[:, label]
     ridge = decay * len(rows) * torch.eye(weights.shape[1], dtype=weights.dtype)
@@ -64,11 +64,11 @@ def hessian(task: LinearTask, weights: torch.Tensor, rows: Rows, decay: float, l
 def newton_steps(
     task: LinearTask,
     weights: torch.Tensor,
-    retain: Rows,
-    forget: Rows,
+    retain: LinearRows,
+    forget: LinearRows,
     decay: float,
     *,
-    bound: Bound = Bound.DATA_DEPENDENT,
+    bound: RemovalBound = RemovalBound.DATA_DEPENDENT,
     stored: torch.dtype = torch.float64,
     kept: torch.Tensor | None = None,
 ) -> Iterator[Removal]:
@@ -90,7 +90,7 @@ def newton_steps(
         rounded = exact.to(stored).to(exact.dtype)
         change = rounded - at
         unsolved = _norms(_apply(curvature, change) - aim)
-        if bound is Bound.WORST_CASE:
+        if bound is RemovalBound.WORST_CASE:
             left = _worst_case(task, size + unsolved, len(retain), decay)
         else:
             left = _data_dependent(task, retain, change)
@@ -112,7 +112,7 @@ def _norms(vectors: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(vectors, dim=1)
 
 
-def _data_dependent(task: LinearTask, retain: Rows, change: torch.Tensor) -> torch.Tensor:
+def _data_dependent(task: LinearTask, retain: LinearRows, change: torch.Tensor) -> torch.Tensor:
     """``‖Xᵀr‖ ≤ ‖X‖₂‖r‖`` with ``|r_i| ≤ γ(x_i·u)²`` and ``|x_i·u| ≤ max‖x‖·‖u‖``."""
     longest = torch.linalg.vector_norm(retain.features, dim=1).max()
     spectral = torch.linalg.eigvalsh(retain.features.T @ retain.features)[-1].clamp(min=0.0).sqrt()
@@ -124,6 +124,6 @@ def _worst_case(task: LinearTask, size: torch.Tensor, rows: int, decay: float) -
     return task.lipschitz * size.square() / (decay**2 * rows)
 
 
-def _worst_case_size(task: LinearTask, weights: torch.Tensor, forget: Rows, decay: float) -> torch.Tensor:
+def _worst_case_size(task: LinearTask, weights: torch.Tensor, forget: LinearRows, decay: float) -> torch.Tensor:
     """``‖Δ‖ ≤ m(C + λ‖w‖)``, C = 1. At an optimum without noise ``λ‖w‖ ≤ C``; with noise it may be more, and counts."""
     return len(forget) * (1.0 + (decay * _norms(weights)).clamp(min=1.0))

@@ -25,7 +25,7 @@ def make_optimiser(described: Optimiser, model: nn.Module) -> torch.optim.Optimi
     if not parameters:
         raise RunError("the model has no trainable parameters: nothing can be trained or forgotten")
     if described.name is OptimiserName.SIGN:
-        return SignDescent(parameters, rate=described.rate)
+        return _SignDescent(parameters, rate=described.rate)
     if described.name is OptimiserName.SGD:
         return torch.optim.SGD(
             parameters,
@@ -47,7 +47,7 @@ def make_optimiser(described: Optimiser, model: nn.Module) -> torch.optim.Optimi
     )
 
 
-class SignDescent(torch.optim.Optimizer):
+class _SignDescent(torch.optim.Optimizer):
     """θ ← θ − η·sign(gradient), sign(0) = 0; no moments, no decay: the gradient's scale does not matter."""
 
     def __init__(self, parameters: Iterable[torch.Tensor], *, rate: float) -> None:

@@ -15,7 +15,7 @@ from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import Role, Step
 from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import read_checkpoint
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.state import (
@@ -27,7 +27,7 @@ from expunge.train.state import (
     tensors_digest,
     write_tensors,
 )
-from expunge.train.trace import Done, ShardTrace, Trace, adopt_trace
+from expunge.train.trace import ShardTrace, Trace, UnwrittenStep, adopt_trace
 
 GRADIENTS_HELD = 4  # gradients that wait for their digest before the loop waits too
 
@@ -46,7 +46,7 @@ class FolderRecorder(Recorder):
         *,
         shard: int,
         total: int,
-        log: Log,
+        log: RunLog,
         interval: int | None = None,
         stage_ends: Collection[int] = (),
         trace: ShardTrace | None = None,
@@ -62,7 +62,7 @@ class FolderRecorder(Recorder):
         self._latest_only = latest_only
         self._restores = restores
         self._trace = trace
-        self._done: list[Done] = []  # steps whose records are still to be written
+        self._done: list[UnwrittenStep] = []  # steps whose records are still to be written
         self._gradients = _Gradients() if trace is not None and trace.mode is Trace.GRADIENTS else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="expunge-recorder")
         self._pending: Future[None] | None = None
@@ -118,7 +118,7 @@ class FolderRecorder(Recorder):
             if self._gradients is not None:
                 self._gradients.close()
 
-    def _write(self, done: int, state: Tensors, steps: list[Done], thirds: int, seconds: float) -> None:
+    def _write(self, done: int, state: Tensors, steps: list[UnwrittenStep], thirds: int, seconds: float) -> None:
         before = self._log.checkpoints(self.shard)
         checkpoint = Checkpointed(
             shard=self.shard, step=done, digest=tensors_digest(state).hex(), thirds=thirds, seconds=seconds
@@ -166,7 +166,7 @@ class _Gradients:
 
 def adopt(
     folder: Path,
-    log: Log,
+    log: RunLog,
     *,
     source: Path,
     kept: Collection[Checkpointed],

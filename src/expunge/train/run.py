@@ -23,7 +23,7 @@ from expunge.data.forget_set import ForgetSet, read_forget_set
 from expunge.data.forms import read
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
-from expunge.data.splits import SPLITS, Split
+from expunge.data.splits import SPLITS, GivenData, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
@@ -35,7 +35,7 @@ from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFi
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
 
@@ -203,8 +203,8 @@ class Run:
         )
 
     @property
-    def log(self) -> Log:
-        return Log(self.path / "log.jsonl", writer=False)
+    def log(self) -> RunLog:
+        return RunLog(self.path / "log.jsonl", writer=False)
 
     def salts(self, moved: Path | str | None = None) -> Salts:
         """Open ones, or those of the salt file; ``moved`` is where it lies now."""
@@ -212,7 +212,7 @@ class Run:
 
     def data(
         self,
-        override: str | Dataset | Mapping[Split, Dataset] | None = None,
+        override: GivenData = None,
         *,
         salts: Path | str | None = None,
     ) -> Mapping[Split, Dataset]:

@@ -18,7 +18,7 @@ from expunge.schedule.recipe import Optimiser, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.train.examples import Examples
-from expunge.train.loop import Hooks, Outcome, Recorder, carry_out
+from expunge.train.loop import Hooks, LoopEnd, Recorder, carry_out
 from expunge.train.meter import Meter
 from expunge.train.objective import Objective, training_objective
 from expunge.train.optimiser import make_optimiser
@@ -99,7 +99,7 @@ class StepRunner:
         hooks: Hooks | None = None,
         examples: Examples | None = None,
         progress: Progress | None = None,
-    ) -> Outcome:
+    ) -> LoopEnd:
         """Carry out the steps from ``start`` up to, not with, ``end``, at the rates of the whole plan.
 
         ``look`` is shown the state at ``end`` and after every number of steps in ``at``, with what was seen of the

@@ -18,7 +18,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.examples import Examples
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.objective import Objective, training_objective
 from expunge.train.perturbation import perturbed_objective
 from expunge.train.recorder import FolderRecorder, default_interval
@@ -127,7 +127,7 @@ def _recorder(recording: Recording, schedule: Schedule, plan: TrainingPlan) -> F
         recording.folder,
         shard=plan.shard,
         total=plan.total,
-        log=Log(recording.folder / "log.jsonl"),
+        log=RunLog(recording.folder / "log.jsonl"),
         interval=interval_of(schedule, recording.interval),
         stage_ends=schedule.stage_ends(plan.shard),
         trace=ShardTrace(recording.folder, schedule, plan, recording.trace) if traced else None,

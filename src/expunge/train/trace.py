@@ -65,7 +65,7 @@ def epoch_ends(schedule: Schedule, shard: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Done:
+class UnwrittenStep:
     """A step that was carried out or skipped, not written down so far."""
 
     index: int
@@ -87,11 +87,11 @@ class ShardTrace:
         self._members: list[np.ndarray] = []  # of the epoch that is going on, step by step
         self._epoch = 0  # number of the epoch that is going on
 
-    def done(self, step: Step, losses: torch.Tensor | None, gradient: Future[bytes] | None) -> Done:
+    def done(self, step: Step, losses: torch.Tensor | None, gradient: Future[bytes] | None) -> UnwrittenStep:
         """What is kept of a step until it is written."""
-        return Done(step.index, _present(step), losses, gradient)
+        return UnwrittenStep(step.index, _present(step), losses, gradient)
 
-    def write(self, steps: Sequence[Done]) -> None:
+    def write(self, steps: Sequence[UnwrittenStep]) -> None:
         """Append the records of some steps, and of the epochs that are complete with them."""
         records: list[bytes] = []
         epochs: list[bytes] = []
@@ -123,7 +123,7 @@ class ShardTrace:
         if epochs:
             write_bytes(self._epochs, b"".join(epochs))
 
-    def _record(self, step: Done) -> bytes:
+    def _record(self, step: UnwrittenStep) -> bytes:
         gradient = b""
         if self.mode is Trace.GRADIENTS:
             gradient = NOTHING if step.gradient is None else step.gradient.result()

@@ -20,7 +20,7 @@ from expunge.records.scalars import Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import sound
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.perturbation import commitment_of, read_key
 from expunge.train.run import Run, slots_by_split
 from expunge.train.shards import anybody
@@ -83,7 +83,7 @@ class LeftOut:
         """The request that these chairs are emptied for, into the run's log; before any training no model is asked."""
         if self.forget is not None:
             root = commitment.root.hex()
-            Log(folder / "log.jsonl").add_request(slots=self.slots.tolist(), root=root, model=None)
+            RunLog(folder / "log.jsonl").add_request(slots=self.slots.tolist(), root=root, model=None)
 
 
 def leave_out(without: Without, dataset: Dataset, commitment: Commitment) -> LeftOut:

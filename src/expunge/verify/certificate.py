@@ -19,7 +19,7 @@ from expunge.records.envelope import envelope_digest
 from expunge.records.keys import TrustedKey
 from expunge.records.limits import Code, refused
 from expunge.records.note import open_checkpoint, read_checkpoint, read_note
-from expunge.records.record import Beacon, Commit, Initiator, ProfileName, RunRecord, Salts
+from expunge.records.record import BeaconPart, Commit, Initiator, LeafSalts, ProfileName, RunRecord
 from expunge.records.statement import Statement, read_unchecked
 from expunge.records.trust import of_method, of_model
 from expunge.records.verdict import Verdict
@@ -68,7 +68,7 @@ def certificate(
         meaning=guarantee_meaning(run.guarantee, forgot=bool(run.data.tombstones)),
         afterwards=_afterwards(commit, run),
         forgotten=_emptied(run, chain),
-        leaves=OPEN_LEAVES if commit.data.salts is Salts.OPEN else SECRET_LEAVES,
+        leaves=OPEN_LEAVES if commit.data.salts is LeafSalts.OPEN else SECRET_LEAVES,
         recipe=recipe,
         grindable=_grindable(commit, run.randomness.beacon),
         log=_log(bundle, keys if verdict is not None else ()),
@@ -123,10 +123,10 @@ def _emptied(run: RunRecord, chain: Sequence[ChainRecord]) -> Emptied:
     )
 
 
-def _grindable(commit: Commit, beacon: Beacon) -> str | None:
+def _grindable(commit: Commit, beacon: BeaconPart) -> str | None:
     if beacon.source != ZERO and any(beacon.value):
         return None
-    return GRINDABLE if commit.data.salts is Salts.OPEN else GRINDABLE_SECRET
+    return GRINDABLE if commit.data.salts is LeafSalts.OPEN else GRINDABLE_SECRET
 
 
 def _log(bundle: Bundle, keys: Sequence[TrustedKey]) -> Logged | None:
@@ -150,7 +150,7 @@ def _log(bundle: Bundle, keys: Sequence[TrustedKey]) -> Logged | None:
 def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str) -> tuple[Command, ...]:
     name = shlex.quote(bundle.path.name or "bundle")
     verify = f"expunge verify {name} --keys trusted.json --level"
-    given = "--data DATA" + (" --salts SALTS" if commit.data.salts is Salts.SECRET else "")
+    given = "--data DATA" + (" --salts SALTS" if commit.data.salts is LeafSalts.SECRET else "")
     if commit.noise_commitment is not None:
         given += " --noise-key KEY"
     foreign = [] if run.algorithm.source is None else [of_method(run)]

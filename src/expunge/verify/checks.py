@@ -67,7 +67,7 @@ from expunge.verify.levels.structure import (
     leaf_files,
 )
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import NotChecked, Undecided, without_code
+from expunge.verify.outcomes import LeftUndecided, NotChecked, without_code
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def run(check: Check, opened: OpenedRecord) -> None:
             found = (not_checked if isinstance(seen, NotChecked) else holds)(name, check.level, str(seen))
         except RecordError as error:
             found = refused_finding(name, check.level, Code(error.code), without_code(error))
-        except Undecided as error:
+        except LeftUndecided as error:
             found = undecided(name, check.level, error.reason, str(error))
         stands = stands and found.stands
         left = check.until_replayed and not found.stands and opened.by_schedule

@@ -7,7 +7,7 @@ from expunge.core.errors import RecordError
 EVIDENCE_MISSING = "evidence-missing"
 
 
-class Undecided(Exception):
+class LeftUndecided(Exception):
     """The property can be neither confirmed nor refused here, for a stable ``reason``. Never leaves the verifier."""
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -15,7 +15,7 @@ class Undecided(Exception):
         self.reason = reason
 
 
-class EvidenceMissing(Undecided):
+class EvidenceMissing(LeftUndecided):
     """What a check needs is not in the bundle, or was not given."""
 
     def __init__(self, sentence: str) -> None:

@@ -8,7 +8,7 @@ from expunge.core.wording import counted
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
 from expunge.records.limits import Code
 from expunge.records.record import Initiator, Request
-from expunge.records.verdict import Finding, Level, Outcome, Status, Verdict
+from expunge.records.verdict import Finding, FindingOutcome, Level, Status, Verdict
 from expunge.verify.wording import level_says
 
 TITLES = {
@@ -56,11 +56,11 @@ def _lines(verdict: Verdict) -> Iterator[str]:
 
 def _finding(finding: Finding) -> str:
     word = finding.outcome.value
-    if finding.outcome is Outcome.REFUSED and finding.code is not None:
+    if finding.outcome is FindingOutcome.REFUSED and finding.code is not None:
         word = f"REFUSED {finding.code.value}"
-    elif finding.outcome is Outcome.UNDECIDED:
+    elif finding.outcome is FindingOutcome.UNDECIDED:
         word = f"UNDECIDED {finding.reason}"
-    elif finding.outcome is Outcome.NOT_CHECKED:
+    elif finding.outcome is FindingOutcome.NOT_CHECKED:
         word = "–"
     return f"{word:<9} {finding.name}: {finding.detail}"
 

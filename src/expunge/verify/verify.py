@@ -12,9 +12,9 @@ from expunge.core.files import read_bytes
 from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.records.bundle import ENVELOPE, open_bundle
-from expunge.records.keys import Role, TrustedKey, load_trusted
+from expunge.records.keys import KeyRole, TrustedKey, load_trusted
 from expunge.records.limits import LIMITS, SEGMENTS, Code, Limits
-from expunge.records.verdict import Finding, Level, Outcome, Verdict, holds, refused_finding
+from expunge.records.verdict import Finding, FindingOutcome, Level, Verdict, holds, refused_finding
 from expunge.verify import checks
 from expunge.verify.levels.remarks import remarks_of
 from expunge.verify.opened import OpenedRecord, Supplied
@@ -51,7 +51,7 @@ def verify(
     trusted = tuple(keys) if isinstance(keys, Sequence) and not isinstance(keys, str) else load_trusted(Path(keys))
     if not trusted:
         raise InvalidArgument("no key is trusted, so nothing could ever be accepted: give your own list of keys")
-    listed = sum(key.role is Role.WITNESS for key in trusted)
+    listed = sum(key.role is KeyRole.WITNESS for key in trusted)
     if not 0 <= witnesses <= listed:
         raise InvalidArgument(
             f"witnesses {witnesses} must be a whole number from 0 to {listed}: so many are on your list of keys"
@@ -128,7 +128,7 @@ def _left_to_replay(finding: Finding, asked: Level) -> bool:
 
     A trace that is there and is not the one that was signed does.
     """
-    open_ = finding.outcome is Outcome.UNDECIDED or finding.code is Code.WEIGHTS_UNCHANGED
+    open_ = finding.outcome is FindingOutcome.UNDECIDED or finding.code is Code.WEIGHTS_UNCHANGED
     return asked >= Level.V3 and finding.until_replayed and open_
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expunge.records.catalogue import Execution
-from expunge.records.record import Guarantee, GuaranteeKind, RunRecord
+from expunge.records.record import GuaranteeKind, GuaranteePart, RunRecord
 from expunge.records.verdict import Level
 
 OPEN_LEAVES = "leaves not hidden: salts are open, so guesses of a row can be tested"
@@ -31,7 +31,7 @@ COMMITTED_AFTERWARDS = "recorded afterwards: the commitment was signed after the
 RECORDED_AFTERWARDS = "recorded afterwards: this record, or the request that it answers, was written later than the run"
 
 
-def guarantee_meaning(guarantee: Guarantee, *, forgot: bool) -> str:
+def guarantee_meaning(guarantee: GuaranteePart, *, forgot: bool) -> str:
     """What a guarantee means where it holds."""
     if guarantee.kind is GuaranteeKind.EXACT:
         if forgot:

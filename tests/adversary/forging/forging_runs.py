@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.adversary.forging.forger import Forged, Forger
+from expunge.adversary.forging.forger import ForgedBatch, Forger
 from expunge.adversary.forging.recorded_steps import step_states, training_of
 from expunge.adversary.forging.step_state import StepState
 from expunge.data.dataset import Dataset
@@ -77,12 +77,12 @@ def gradients_by_loop(state: StepState, slots: np.ndarray) -> torch.Tensor:
     return torch.stack(found).double()
 
 
-def forge(forger: Forger, found: Trained, *targets: int, state: StepState | None = None) -> Forged:
+def forge(forger: Forger, found: Trained, *targets: int, state: StepState | None = None) -> ForgedBatch:
     state = state or found.state()
     return forger.batch(state, state.part.slots, found.without(*targets))
 
 
-def reached(state: StepState, forged: Forged) -> float:
+def reached(state: StepState, forged: ForgedBatch) -> float:
     """l2 of the weights after the forged batch."""
     assert forged.slots is not None
     with pinned(state.recipe):

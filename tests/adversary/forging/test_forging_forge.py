@@ -124,9 +124,9 @@ def test_the_key_is_a_fresh_one_and_the_owners_is_never_touched(
 
 
 def load_both(key: Any) -> list[Any]:
-    from expunge.records.keys import Role
+    from expunge.records.keys import KeyRole
 
-    return [key.trusted("example.com/own", role) for role in (Role.OWNER, Role.LOG)]
+    return [key.trusted("example.com/own", role) for role in (KeyRole.OWNER, KeyRole.LOG)]
 
 
 def test_nothing_is_kept_unless_it_was_asked_for(plain: Trained, pictures: Dataset) -> None:

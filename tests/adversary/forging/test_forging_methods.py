@@ -16,7 +16,7 @@ from tests.adversary.forging.forging_runs import Trained, forge, gradients_by_lo
 
 from expunge.adversary.forging import matching, step_state
 from expunge.adversary.forging.absorption import Absorb
-from expunge.adversary.forging.forger import Forged
+from expunge.adversary.forging.forger import ForgedBatch
 from expunge.adversary.forging.forgers import Greedy, GreedyKeep, Nearest, Swap, gradient_distances, nearest_unused
 from expunge.adversary.forging.forgery import FORGERS, find_forger
 from expunge.adversary.forging.matching import Matching
@@ -239,7 +239,7 @@ def saturated(found: Trained, factor: float = 60.0, step: int = 14) -> StepState
 
 def test_absorb_leaves_every_byte_of_the_next_state_as_it_was(momentum: Trained) -> None:
     state = saturated(momentum)
-    forged: list[Forged] = [forge(Absorb(), momentum, int(slot), state=state) for slot in state.part.slots]
+    forged: list[ForgedBatch] = [forge(Absorb(), momentum, int(slot), state=state) for slot in state.part.slots]
     found = [one for one in forged if one.slots is not None]
     assert found, "nothing was absorbed: the case tests nothing"
     for one in found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from expunge.adversary.pol.proof import Held, Proof, prove
+from expunge.adversary.pol.proof import InMemory, Proof, prove
 from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
 from expunge.core.hashing import sha256
@@ -66,5 +66,5 @@ def fixed(proof: Proof, rows: Dataset, delta: float = 1e-6, **more: Any) -> PolV
 
 def with_state(proof: Proof, number: int, tensors: Tensors) -> Proof:
     states = list(proof.trajectory.states)
-    states[number] = Held({**proof.trajectory.states[number].tensors(), **tensors})
+    states[number] = InMemory({**proof.trajectory.states[number].tensors(), **tensors})
     return replace(proof, trajectory=replace(proof.trajectory, states=tuple(states)))

@@ -18,7 +18,7 @@ from expunge.adversary.pol.calibration import Calibration, calibrate, final_stat
 from expunge.adversary.pol.laws import init_p_values
 from expunge.adversary.pol.proof import by_epoch, vector
 from expunge.adversary.pol.spoof import REFUSED_BY, Spoof, spoof
-from expunge.adversary.pol.verdict import Check, Mode
+from expunge.adversary.pol.verdict import Mode, PolCheck
 from expunge.adversary.pol.verify import largest_of_each_epoch, verify_proof
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.hashing import sha256, u64
@@ -52,9 +52,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "without somebody": {"model": "mlp", "without": "subject:someone-03", "epochs": 6},
 }
 UNLIKE = {  # what the mended verifier sees in each spoof, whatever the recipe; usually more
-    "resorted-init": {Check.INIT, Check.RATES},
-    "infinitesimal": {Check.INIT},
-    "blindfold": {Check.RATES, Check.WEIGHTS},
+    "resorted-init": {PolCheck.INIT, PolCheck.RATES},
+    "infinitesimal": {PolCheck.INIT},
+    "blindfold": {PolCheck.RATES, PolCheck.WEIGHTS},
 }
 
 
@@ -182,7 +182,7 @@ def test_a_line_whose_pieces_are_longer_than_delta_is_not_accepted(
     with pytest.raises(InvalidArgument, match="steps are too few"):
         spoof("resorted-init", runs["mlp"], data=pictures, calibration=strict)
     found = spoof("resorted-init", runs["mlp"], data=pictures, calibration=strict, interval=5)
-    assert found.published.refused_by == (Check.WEIGHTS,)
+    assert found.published.refused_by == (PolCheck.WEIGHTS,)
     longer = spoof("infinitesimal", runs["mlp"], data=pictures, calibration=strict)
     assert longer.published.accepted
     assert len(longer.proof.parts) > 4 * len(found.proof.parts)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from tests.adversary.pol.pol_runs import Proven, fixed, published
 
 from expunge.adversary.pol.proof import printed, prove, published_hash
-from expunge.adversary.pol.verdict import Check
+from expunge.adversary.pol.verdict import PolCheck
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.data.commitment import commit
@@ -69,7 +69,7 @@ def test_data_that_print_alike_pass_as_published_where_nobody_looks_and_are_refu
     found = published(proof, exchanged, delta=1e9)
     assert found.accepted
     refused = fixed(proof, exchanged, delta=1e9)
-    assert refused.refused_by == (Check.DATA,)
+    assert refused.refused_by == (PolCheck.DATA,)
     assert f"the first is slot {slot}" in refused.reasons[0]
 
 
@@ -80,7 +80,7 @@ def test_labels_are_not_bound_as_published(proven: dict[str, Proven]) -> None:
         flipped = replace(flipped, labels=np.where(np.arange(len(found.rows)) == 7, 1, found.rows.labels))
     assert published_hash(flipped) == published_hash(found.rows)
     assert published(found.proof, flipped, delta=1e9).accepted
-    assert fixed(found.proof, flipped, delta=1e9).refused_by == (Check.DATA,)
+    assert fixed(found.proof, flipped, delta=1e9).refused_by == (PolCheck.DATA,)
 
 
 def test_a_small_array_is_printed_whole_so_that_its_hash_sees_every_byte(proven: dict[str, Proven]) -> None:
@@ -88,7 +88,7 @@ def test_a_small_array_is_printed_whole_so_that_its_hash_sees_every_byte(proven:
     changed = found.rows.content["image"].copy()
     changed[3, 2, 2] ^= 1
     verdict = published(found.proof, replace(found.rows, content={"image": changed}), delta=1e9)
-    assert verdict.refused_by == (Check.DATA,)
+    assert verdict.refused_by == (PolCheck.DATA,)
 
 
 @settings(deadline=None, max_examples=60)

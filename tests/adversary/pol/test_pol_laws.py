@@ -13,7 +13,7 @@ from tests.conftest import run_json
 
 from expunge.adversary.pol.calibration import calibrate, calibration_of, final_state
 from expunge.adversary.pol.laws import init_p_values
-from expunge.adversary.pol.proof import Between, prove
+from expunge.adversary.pol.proof import LinePoint, prove
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.data.dataset import Dataset
@@ -93,7 +93,7 @@ def test_delta_is_a_share_of_how_far_runs_of_other_seeds_end(pictures: Dataset, 
 
 def test_a_line_ends_in_its_last_point_to_the_last_bit() -> None:
     first, last = (torch.tensor([value, 1.0]) for value in (1e15, 1e-15))
-    line = [Between({"w": first}, {"w": last}, share, {"b": first}) for share in (0.0, 0.5, 1.0)]
+    line = [LinePoint({"w": first}, {"w": last}, share, {"b": first}) for share in (0.0, 0.5, 1.0)]
     assert [point.tensors()["w"].tolist() for point in line] == [
         first.tolist(),
         [pytest.approx(5e14), 1.0],

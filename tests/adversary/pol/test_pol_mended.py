@@ -17,7 +17,7 @@ from tests.adversary.pol.pol_runs import Proven, fixed, published, with_state
 from expunge.adversary.forging.told import told_proof
 from expunge.adversary.pol.proof import Course, forge, prove
 from expunge.adversary.pol.replay import Distance
-from expunge.adversary.pol.verdict import Check, Mode
+from expunge.adversary.pol.verdict import Mode, PolCheck
 from expunge.adversary.pol.verify import largest_of_each_epoch, verify_proof
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
 from expunge.core.hashing import sha256, u64
@@ -37,7 +37,7 @@ CHANCE = sha256(b"what the verifier of these tests draws")
 def test_the_published_verifier_takes_the_rate_from_the_prover(proven: dict[str, Proven]) -> None:
     found = proven["mlp"]
     slower = replace(found.proof, rates=found.proof.rates / 2)
-    assert published(slower, found.rows).refused_by == (Check.WEIGHTS,)
+    assert published(slower, found.rows).refused_by == (PolCheck.WEIGHTS,)
     idle = replace(found.proof, rates=np.full(len(found.proof.parts), 1e-12))
     frozen = Course(
         idle.trajectory.steps,
@@ -47,16 +47,16 @@ def test_the_published_verifier_takes_the_rate_from_the_prover(proven: dict[str,
     still = replace(idle, trajectory=frozen)
     assert published(still, found.rows).accepted
     refusals = fixed(still, found.rows).refused_by
-    assert Check.RATES in refusals
-    assert Check.WEIGHTS in refusals
+    assert PolCheck.RATES in refusals
+    assert PolCheck.WEIGHTS in refusals
 
 
 def test_momentum_and_decay_are_the_provers_as_published_and_the_recipes_when_fixed(proven: dict[str, Proven]) -> None:
     found = proven["mlp"]
     other = replace(found.proof, optimiser=replace(found.proof.optimiser, momentum=0.0))
-    assert published(other, found.rows).refused_by == (Check.WEIGHTS,)
+    assert published(other, found.rows).refused_by == (PolCheck.WEIGHTS,)
     verdict = fixed(other, found.rows)
-    assert verdict.refused_by == (Check.RATES,)  # carried out by the recipe, the states are right
+    assert verdict.refused_by == (PolCheck.RATES,)  # carried out by the recipe, the states are right
 
 
 def orthogonal_mix(wanted: torch.Tensor) -> torch.Tensor:
@@ -91,9 +91,9 @@ def test_a_proof_that_ends_elsewhere_passes_the_published_cosine_and_not_the_men
     )
     assert len(elsewhere.trajectory.states) - 2 in largest_of_each_epoch(elsewhere)
     assert published(elsewhere, found.rows, delta=1e-3, distance=Distance.COSINE).accepted
-    assert published(elsewhere, found.rows, delta=1e-3, distance=Distance.L2).refused_by == (Check.WEIGHTS,)
+    assert published(elsewhere, found.rows, delta=1e-3, distance=Distance.L2).refused_by == (PolCheck.WEIGHTS,)
     verdict = fixed(elsewhere, found.rows, delta=1e-3, distance=Distance.COSINE)
-    assert verdict.refused_by == (Check.WEIGHTS,)
+    assert verdict.refused_by == (PolCheck.WEIGHTS,)
     assert verdict.largest_distance == pytest.approx(1 - np.sqrt(0.5), abs=1e-3)
 
 
@@ -120,9 +120,11 @@ def test_buffers_are_ignored_as_published_and_compared_when_fixed(proven: dict[s
     altered = with_state(found.proof, -1, {name: last[name] + 1})
     assert published(altered, found.rows).accepted
     verdict = fixed(altered, found.rows)
-    assert verdict.refused_by == (Check.BUFFERS,)
+    assert verdict.refused_by == (PolCheck.BUFFERS,)
     counter = next(name for name in last if name.endswith("num_batches_tracked"))
-    assert fixed(with_state(found.proof, -1, {counter: last[counter] + 1}), found.rows).refused_by == (Check.BUFFERS,)
+    assert fixed(with_state(found.proof, -1, {counter: last[counter] + 1}), found.rows).refused_by == (
+        PolCheck.BUFFERS,
+    )
 
 
 @pytest.mark.parametrize("kind", ["mlp", "batch norm, AdamW"])
@@ -132,9 +134,9 @@ def test_optimiser_state_is_ignored_as_published_and_compared_when_fixed(kind: s
     for name in [name for name in last if name.startswith("optimiser.0.")]:
         altered = with_state(found.proof, -1, {name: last[name] + 1})
         assert published(altered, found.rows).accepted
-        assert fixed(altered, found.rows).refused_by == (Check.OPTIMISER,)
+        assert fixed(altered, found.rows).refused_by == (PolCheck.OPTIMISER,)
         if name.endswith(".step"):  # a counter is right or wrong, however far delta reaches
-            assert fixed(altered, found.rows, delta=1e9).refused_by == (Check.OPTIMISER,)
+            assert fixed(altered, found.rows, delta=1e9).refused_by == (PolCheck.OPTIMISER,)
 
 
 def test_a_jump_in_a_small_segment_is_not_looked_at_as_published_and_the_first_one_always_is_when_fixed(
@@ -147,8 +149,8 @@ def test_a_jump_in_a_small_segment_is_not_looked_at_as_published_and_the_first_o
     assert 0 not in largest_of_each_epoch(nudged)
     assert published(nudged, found.rows).accepted
     verdict = fixed(nudged, found.rows, largest=1)
-    assert Check.WEIGHTS in verdict.refused_by
-    assert Check.INIT in verdict.refused_by
+    assert PolCheck.WEIGHTS in verdict.refused_by
+    assert PolCheck.INIT in verdict.refused_by
     assert verdict.segments[0].start == 0
     assert verdict.segments[0].distance > 0
 
@@ -185,7 +187,7 @@ def test_initial_weights_of_another_law_are_refused_in_both_modes(proven: dict[s
     found = proven["mlp"]
     trained = with_state(found.proof, 0, found.proof.trajectory.states[-1].tensors())
     verdict = published(trained, found.rows, delta=1e9)
-    assert verdict.refused_by == (Check.INIT,)
+    assert verdict.refused_by == (PolCheck.INIT,)
     assert verdict.p_values is not None
     assert min(verdict.p_values.values()) < 0.01
 
@@ -197,15 +199,15 @@ def test_initial_weights_of_another_seed_follow_the_law_and_are_not_those_of_the
     other = full_state(build(found.run.recipe, sha256(b"another seed")))
     exchanged = with_state(found.proof, 0, other)
     assert published(exchanged, found.rows, delta=1e9).accepted
-    assert fixed(exchanged, found.rows, delta=1e9).refused_by == (Check.INIT,)
+    assert fixed(exchanged, found.rows, delta=1e9).refused_by == (PolCheck.INIT,)
 
 
 def test_another_seed_or_beacon_is_refused_when_fixed(proven: dict[str, Proven]) -> None:
     found = proven["mlp"]
     verdict = fixed(replace(found.proof, seed=sha256(b"mine")), found.rows)
-    assert verdict.refused_by == (Check.SEED,)
+    assert verdict.refused_by == (PolCheck.SEED,)
     verdict = fixed(replace(found.proof, beacon=sha256(b"drawn later")), found.rows)
-    assert {Check.SEED, Check.INIT, Check.BATCHES} <= set(verdict.refused_by)
+    assert {PolCheck.SEED, PolCheck.INIT, PolCheck.BATCHES} <= set(verdict.refused_by)
 
 
 def test_rows_that_only_a_forgotten_slot_may_lack_are_missed(proven: dict[str, Proven]) -> None:
@@ -216,16 +218,16 @@ def test_rows_that_only_a_forgotten_slot_may_lack_are_missed(proven: dict[str, P
     present[slot] = False
     lacking = replace(found.rows, present=present)
     refusals = published(found.proof, lacking)
-    assert Check.BATCHES in refusals.refused_by
+    assert PolCheck.BATCHES in refusals.refused_by
     assert "1 stated rows are not among the data" in refusals.reasons
     missed = fixed(found.proof, lacking)
-    assert (missed.refused_by, missed.segments) == ((Check.DATA,), ())
+    assert (missed.refused_by, missed.segments) == ((PolCheck.DATA,), ())
     assert missed.reasons[0].endswith(f"the first is slot {slot}")
     gone = found.rows.present.copy()
     gone[found.run.tombstones] = False
     assert fixed(found.proof, replace(found.rows, present=gone)).accepted
     seated = forge(found.proof, {0: np.array([found.run.tombstones[0]])})
-    assert fixed(seated, replace(found.rows, present=gone)).refused_by == (Check.BATCHES,)
+    assert fixed(seated, replace(found.rows, present=gone)).refused_by == (PolCheck.BATCHES,)
 
 
 def test_rows_under_secret_salts_are_checked_with_their_salts(pictures: Dataset, tmp_path: Path) -> None:
@@ -237,12 +239,12 @@ def test_rows_under_secret_salts_are_checked_with_their_salts(pictures: Dataset,
     proof, rows = prove(run, data=data), data[Split.TRAIN]
     assert fixed(proof, rows, delta=0.0, salts=run.salts()).accepted
     verdict = fixed(proof, rows, delta=0.0)
-    assert verdict.refused_by == (Check.DATA,)
+    assert verdict.refused_by == (PolCheck.DATA,)
     assert f"{len(rows)} of {len(rows)} rows" in verdict.reasons[0]
     source = int(run.commitment.source_rows(Split.TRAIN, [4])[0])
     assert destroy_salts(place, [source]) == 1
     verdict = fixed(proof, rows, delta=0.0, salts=run.salts())
-    assert verdict.refused_by == (Check.DATA,)
+    assert verdict.refused_by == (PolCheck.DATA,)
     assert verdict.reasons[0].endswith(
         "1 of 120 rows are missing or not the ones that were committed, the first is slot 4"
     )
@@ -254,7 +256,7 @@ def test_states_that_are_no_numbers_are_infinitely_far_off(proven: dict[str, Pro
     name = "model.body.1.weight"
     broken = with_state(found.proof, -2, {name: last[name] * float("nan")})
     verdict = fixed(broken, found.rows, delta=1e9)
-    assert Check.WEIGHTS in verdict.refused_by
+    assert PolCheck.WEIGHTS in verdict.refused_by
     assert verdict.largest_distance == float("inf")
 
 

@@ -10,7 +10,7 @@ import torch
 from tests.adversary.pol.pol_runs import KINDS, Proven, fixed, published
 
 from expunge.adversary.pol.proof import by_epoch, forge, prove
-from expunge.adversary.pol.verdict import Check, Mode
+from expunge.adversary.pol.verdict import Mode, PolCheck
 from expunge.adversary.pol.verify import largest_of_each_epoch, verify_proof
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
@@ -92,7 +92,7 @@ def test_a_forged_batch_outside_the_largest_segments_is_not_seen_as_published(pr
     assert log.batches[step].tolist() == others.tolist()
     assert published(log, found.rows, delta=0.0).accepted
     verdict = fixed(log, found.rows)
-    assert verdict.refused_by == (Check.BATCHES,)
+    assert verdict.refused_by == (PolCheck.BATCHES,)
     assert f"the first is step {step}" in verdict.reasons[0]
     assert verdict.exit_status == 1
 
@@ -105,7 +105,7 @@ def test_a_forged_batch_inside_them_is_seen_and_forgiven_up_to_delta(proven: dic
     batch[0] = next(slot for slot in range(len(found.rows)) if slot not in batch)
     log = forge(found.proof, {step: batch})
     verdict = published(log, found.rows, delta=0.0)
-    assert verdict.refused_by == (Check.WEIGHTS,)
+    assert verdict.refused_by == (PolCheck.WEIGHTS,)
     apart = verdict.largest_distance
     assert apart > 0
     assert published(log, found.rows, delta=1.001 * apart).accepted

@@ -7,14 +7,7 @@ import pytest
 from scipy import stats
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.statistics.means import (
-    Estimate,
-    mean_interval,
-    paired,
-    paired_interval,
-    spread,
-    welch,
-)
+from expunge.core.statistics.means import StudentEstimate, mean_interval, paired, paired_interval, spread, welch
 from expunge.core.statistics.proportions import clopper_pearson
 from expunge.core.values import Direction, Undecided
 
@@ -53,7 +46,7 @@ def test_tail_is_scipy_s_one_sided_p_value():
     estimate = welch(A, B)
     expected = stats.ttest_ind(A, B, equal_var=False, alternative="greater").pvalue
     assert estimate.tail(estimate.value) == pytest.approx(expected, rel=1e-9)
-    assert (Estimate(0.0, 0.0, 4.0).tail(1e-9), Estimate(0.0, 0.0, 4.0).tail(0.0)) == (0.0, 1.0)
+    assert (StudentEstimate(0.0, 0.0, 4.0).tail(1e-9), StudentEstimate(0.0, 0.0, 4.0).tail(0.0)) == (0.0, 1.0)
 
 
 def test_order_of_runs_and_swap_of_sides():
@@ -66,10 +59,10 @@ def test_order_of_runs_and_swap_of_sides():
 
 
 def test_independent_errors_add_and_a_known_one_is_normal():
-    both = Estimate(2.0, 3.0, 4.0).plus(4.0)
+    both = StudentEstimate(2.0, 3.0, 4.0).plus(4.0)
     assert (both.error, both.freedom) == (5.0, pytest.approx(4.0 * (5 / 3) ** 4))
-    assert Estimate(2.0, 3.0, 4.0).plus(0.0) == Estimate(2.0, 3.0, 4.0)
-    known = Estimate(0.0, 0.0, 4.0).plus(2.0)
+    assert StudentEstimate(2.0, 3.0, 4.0).plus(0.0) == StudentEstimate(2.0, 3.0, 4.0)
+    known = StudentEstimate(0.0, 0.0, 4.0).plus(2.0)
     assert known.reach(0.95) == pytest.approx(2.0 * stats.norm.ppf(0.975), rel=1e-8)
 
 
@@ -79,7 +72,7 @@ def test_a_sum_of_student_and_known_error_keeps_its_coverage():
     noise = generator.normal(0, 0.5, 4_000)
     covered = []
     for row, extra in zip(runs, noise, strict=True):
-        one = Estimate(row.mean() + extra, spread(row) / math.sqrt(6), 5.0).plus(0.5)
+        one = StudentEstimate(row.mean() + extra, spread(row) / math.sqrt(6), 5.0).plus(0.5)
         covered.append(abs(one.value) <= one.reach(0.95))
     assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
 

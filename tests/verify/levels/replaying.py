@@ -14,7 +14,7 @@ from tests.verify.records import bundle
 from expunge.adversary.table.story import RunStory, Story
 from expunge.core.hashing import sha256
 from expunge.records.bundle import open_bundle
-from expunge.records.keys import Role, SigningKey
+from expunge.records.keys import KeyRole, SigningKey
 from expunge.records.verdict import Finding, Level, Verdict
 from expunge.train.run import Run
 from expunge.verify.opened import OpenedRecord, Supplied
@@ -35,7 +35,7 @@ def with_losses(run: Run, key: SigningKey, step: int) -> RunStory:
 @contextmanager
 def opened_record(path: Path, key: SigningKey) -> Generator[OpenedRecord]:
     """A record whose form and structure hold, as replay is given it."""
-    trusted = (key.trusted(ORIGIN, Role.OWNER), key.trusted(ORIGIN, Role.LOG))
+    trusted = (key.trusted(ORIGIN, KeyRole.OWNER), key.trusted(ORIGIN, KeyRole.LOG))
     with open_bundle(path) as opened:
         found = OpenedRecord(opened, Supplied(keys=trusted))
         carry_out(found, Level.V0, Level.V1)

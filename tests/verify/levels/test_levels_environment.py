@@ -22,7 +22,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.source import Source
 from expunge.methods import lookup
 from expunge.methods.unlearn import unlearn
-from expunge.records.keys import Role, SigningKey, write_trusted
+from expunge.records.keys import KeyRole, SigningKey, write_trusted
 from expunge.records.record import Environment, ProfileName
 from expunge.records.trust import trust_digest
 from expunge.records.verdict import Level, Status
@@ -84,7 +84,7 @@ def test_another_process_with_other_settings_is_another_machine(
     np.savez(rows, x=pictures.content["image"], y=pictures.labels)
     run = train(Source(location=str(rows)), out=tmp_path / "run", **FIELDS)
     bundle = sealed(story_of(run, owner), owner, tmp_path)
-    write_trusted(tmp_path / "trusted.json", (owner.trusted(ORIGIN, Role.OWNER), owner.trusted(ORIGIN, Role.LOG)))
+    write_trusted(tmp_path / "trusted.json", (owner.trusted(ORIGIN, KeyRole.OWNER), owner.trusted(ORIGIN, KeyRole.LOG)))
     code = (
         "import sys, json; from expunge.verify.verify import verify\n"
         f"verdict = verify({str(bundle)!r}, keys={str(tmp_path / 'trusted.json')!r}, level='V2', data={str(rows)!r})\n"

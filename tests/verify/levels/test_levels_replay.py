@@ -29,7 +29,7 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
 from expunge.records.keys import SigningKey
-from expunge.records.verdict import Level, Outcome, Status
+from expunge.records.verdict import FindingOutcome, Level, Status
 from expunge.schedule.recipe import Optimiser
 from expunge.train import segment
 from expunge.train.examples import Examples
@@ -109,7 +109,7 @@ def test_a_bad_segment_is_refused_exactly_when_it_is_looked_at(
             found = list(
                 replay_findings(opened, level=Level.V2, data=pictures, segments=8, chance=random.Random(seed))
             )[-1]
-            refused = found.outcome is Outcome.REFUSED
+            refused = found.outcome is FindingOutcome.REFUSED
             seen[refused] += 1
             if refused:
                 assert found.code == "REPLAY_STATE_MISMATCH"
@@ -121,7 +121,7 @@ def test_a_bad_segment_is_refused_exactly_when_it_is_looked_at(
         whole = list(replay_findings(opened, level=Level.V3, data=pictures))[-1]
     assert seen[True] > 0
     assert seen[False] > 0
-    assert (whole.outcome, whole.code) == (Outcome.REFUSED, "REPLAY_STATE_MISMATCH")
+    assert (whole.outcome, whole.code) == (FindingOutcome.REFUSED, "REPLAY_STATE_MISMATCH")
     assert "shard 0 steps 16–16 (optimiser state)" in whole.detail
 
 

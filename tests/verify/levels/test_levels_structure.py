@@ -28,7 +28,7 @@ from expunge.core.streams import lineage_seed
 from expunge.data.commitment import leaf_of, open_salt
 from expunge.records.bundle import checkpoint_name
 from expunge.records.record import Operation
-from expunge.records.verdict import Level, Outcome, Status
+from expunge.records.verdict import FindingOutcome, Level, Status
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -88,7 +88,7 @@ def test_missing_evidence_is_neither_refused_nor_passed(name: str, tmp_path: Pat
     story = base()
     found = verdict(story.with_files({name: None}), tmp_path)
     (undecided,) = [finding for finding in found.findings if not finding.stands]
-    assert (undecided.outcome, undecided.reason) == (Outcome.UNDECIDED, "evidence-missing")
+    assert (undecided.outcome, undecided.reason) == (FindingOutcome.UNDECIDED, "evidence-missing")
     assert undecided.name == MISSING[name]
     assert (found.status, found.reached, found.status.exit_status) == (Status.UNDECIDED, Level.V0, 3)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.adversary.forging.forger import Found, Trying, put_in
+from expunge.adversary.forging.forger import FoundBatch, Trying, put_in
 from expunge.adversary.forging.forgers import gradient_distances, nearest_unused
 from expunge.adversary.forging.step_state import After, StepState, same_bytes
 from expunge.records.states import MODEL_PREFIX
@@ -71,11 +71,11 @@ class Absorb(Trying):
 
     name = "absorb"
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         for slots in self.tries(state, target_batch, pool):
             if same_bytes(state.after(slots).tensors, state.honest.tensors):
-                return Found(slots=slots)
-        return Found(slots=None)
+                return FoundBatch(slots=slots)
+        return FoundBatch(slots=None)
 
     def tries(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Iterator[np.ndarray]:
         """Batches with a substitute, the likeliest first."""

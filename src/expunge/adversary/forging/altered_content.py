@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from expunge.adversary.forging.forger import Forger, Found
+from expunge.adversary.forging.forger import Forger, FoundBatch
 from expunge.adversary.forging.step_state import StepState
 from expunge.core.errors import InvalidArgument, UnsupportedYet
 from expunge.core.streams import Stream
@@ -50,7 +50,7 @@ class Content(Forger):
     def asked(cls, candidates: int, seed: int) -> Self:
         return cls(steps=candidates, seed=seed)
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         staying = np.isin(target_batch, pool)
         if not staying.any():
             raise InvalidArgument(f"nobody is left in step {state.index} whose content could be altered")
@@ -85,12 +85,12 @@ class Content(Forger):
             if reached < best and not torch.equal(rounded, raw[altered]):
                 best, kept = reached, rounded
         if kept is None:
-            return Found(slots=None)
+            return FoundBatch(slots=None)
         pairs = zip(
             left.slots[altered.cpu().numpy()].tolist(), kept.cpu().numpy(), raw[altered].cpu().numpy(), strict=True
         )
         contents = {slot: row for slot, row, before in pairs if not np.array_equal(row, before)}
-        return Found(slots=left.slots, chairs=left.chairs, contents=contents)
+        return FoundBatch(slots=left.slots, chairs=left.chairs, contents=contents)
 
 
 class _Problem:

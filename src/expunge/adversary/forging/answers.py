@@ -25,7 +25,7 @@ from expunge.verify.verify import verify
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class VerifierAnswers:
     """``published`` is by shard; ``verdicts`` are those of ``verify`` from V1 up to the level that refuses."""
 
     calibration: Calibration
@@ -71,13 +71,13 @@ def ask(
     salts: Path | str | None = None,
     calibration: Calibration | None = None,
     progress: Progress | None = None,
-) -> Answers:
+) -> VerifierAnswers:
     """Ask both verifiers; ``calibration`` is measured by further trainings where it is not given."""
     run = forgery.run
     found = calibration or calibrate(run, data=dict(forgery.opened), progress=progress)
     data = together(altered_rows(forgery), run.commitment.assignment)
     verdicts = up_to(record.level, record.bundle, record.trusted, data, salts_of(run, salts))
-    return Answers(calibration=found, published=published_answer(forgery, found), verdicts=verdicts)
+    return VerifierAnswers(calibration=found, published=published_answer(forgery, found), verdicts=verdicts)
 
 
 def up_to(level: Level, bundle: Path, trusted: Path, data: Dataset, salts: Path | str | None) -> tuple[Verdict, ...]:

@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.adversary.forging.answers import Answers, ask, salts_of, together, up_to
+from expunge.adversary.forging.answers import VerifierAnswers, ask, salts_of, together, up_to
 from expunge.adversary.forging.forged_record import ForgedRecord, check_recordable, write_forged_record
 from expunge.adversary.forging.forger import Forger
 from expunge.adversary.forging.forgery import CANDIDATES, FORGERS, Forgery, find_forger, forge_log
 from expunge.adversary.pol.calibration import Calibration
-from expunge.adversary.pol.proof import Rows, check_provable
+from expunge.adversary.pol.proof import check_provable
 from expunge.adversary.pol.spoof import Spoof, spoof
 from expunge.core.errors import RunError
 from expunge.core.values import Progress
+from expunge.data.splits import GivenData
 from expunge.records.verdict import Verdict
 from expunge.train.run import Run
 
@@ -33,7 +34,7 @@ class Forging:
 
     forgery: Forgery
     record: ForgedRecord | None
-    answers: Answers | None
+    answers: VerifierAnswers | None
 
 
 def forge(
@@ -45,7 +46,7 @@ def forge(
     steps: int | None = None,
     out: Path | str | None = None,
     seed: int = 0,
-    data: Rows = None,
+    data: GivenData = None,
     salts: Path | str | None = None,
     calibration: Calibration | None = None,
     progress: Progress | None = None,
@@ -99,7 +100,7 @@ def make_up(
     *,
     out: Path | str | None = None,
     seed: int = 0,
-    data: Rows = None,
+    data: GivenData = None,
     salts: Path | str | None = None,
     calibration: Calibration | None = None,
     progress: Progress | None = None,

@@ -34,17 +34,16 @@ from expunge.data.forget_set import ForgetSet
 from expunge.data.stored import write_commitment
 from expunge.records.bundle import write_folder
 from expunge.records.draft import bundle_files, enter, sign
-from expunge.records.keys import TRUSTED, Role, signing_key, write_trusted
+from expunge.records.keys import TRUSTED, KeyRole, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.log import writing as writing_log
 from expunge.records.run_file import TrainRequest
 from expunge.records.trace_file import RunningDigest, TraceMode, step_record, step_records
 from expunge.records.verdict import Level
 from expunge.schedule.digests import epoch_digest, executed_digest
-from expunge.schedule.plan import Role as Seat
-from expunge.schedule.plan import TrainingPlan
+from expunge.schedule.plan import Role, TrainingPlan
 from expunge.train.folder import writing
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.run import Run, write_run_file
 from expunge.train.trace import Trace, epochs_path, steps_path
 from expunge.train.without import LeftOut
@@ -71,7 +70,7 @@ def write_forged_record(forgery: Forgery, out: Path, progress: Progress | None =
     check_recordable(forgery.run)
     key = signing_key(secrets.token_bytes(32))
     run = _write_run(forgery, out / RUN)
-    write_trusted(out / TRUSTED, [key.trusted(ORIGIN, role) for role in (Role.OWNER, Role.LOG)])
+    write_trusted(out / TRUSTED, [key.trusted(ORIGIN, role) for role in (KeyRole.OWNER, KeyRole.LOG)])
     story = Story(draft=drafted(run, key, progress=progress))
     if not isinstance(forgery.forger, Content):
         story = _with_traces(story, _restated(forgery, run))
@@ -113,7 +112,7 @@ def _write_run(forgery: Forgery, folder: Path) -> Run:
         write_commitment(folder, run.commitment, run.units)
         left_out.write(folder)
         left_out.ask(folder, run.commitment)
-        log, forged, work = Log(folder / "log.jsonl"), _by_step(forgery), 0
+        log, forged, work = RunLog(folder / "log.jsonl"), _by_step(forgery), 0
         for shard in _alive(run):
             for checkpoint in run.log.checkpoints(shard):
                 place = Path("checkpoints") / checkpoint.name
@@ -143,7 +142,7 @@ def _by_step(forgery: Forgery) -> dict[tuple[int, int], ForgedStep]:
 
 
 def _seated(plan: TrainingPlan, step: int) -> np.ndarray:
-    part = plan.step(step).parts.get(Seat.RETAIN)
+    part = plan.step(step).parts.get(Role.RETAIN)
     return np.zeros(0, dtype=np.int64) if part is None else part.slots
 
 

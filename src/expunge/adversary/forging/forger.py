@@ -23,7 +23,7 @@ from expunge.train.profile import pinned
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundBatch:
     """What a forger puts in the place of a batch. No slots: it found nothing, the step stays as it is.
 
     ``chairs`` are given where fewer rows sit than before; ``contents`` are encoded rows, by slot, which that slot's
@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forged(Found):
+class ForgedBatch(FoundBatch):
     """The same with the rows that went forward and backward for it."""
 
     forwards: int
@@ -62,7 +62,7 @@ class Forger(ABC):
         del candidates
         return cls(seed=seed)
 
-    def batch(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Forged:
+    def batch(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> ForgedBatch:
         """Another batch for a step. Whoever of ``target_batch`` is not in ``pool`` has to go; nobody else may come in.
 
         ``target_batch`` are slots in chair order, ``pool`` all slots that may be used.
@@ -75,7 +75,7 @@ class Forger(ABC):
             found = self._find(state, target_batch, np.sort(pool))
         if found.slots is not None:
             assert np.isin(found.slots, pool).all(), f"{self.name} took a row that it must not use"
-        return Forged(
+        return ForgedBatch(
             slots=found.slots,
             chairs=found.chairs,
             contents=found.contents,
@@ -84,7 +84,7 @@ class Forger(ABC):
         )
 
     @abstractmethod
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         """The rule; ``pool`` ascends."""
 
     def draws(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray, candidates: int) -> Stream:

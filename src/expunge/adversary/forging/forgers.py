@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from expunge.adversary.forging.forger import Forger, Found, Trying, outside, put_in
+from expunge.adversary.forging.forger import Forger, FoundBatch, Trying, outside, put_in
 from expunge.adversary.forging.step_state import Apart, StepState
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import stable_order
@@ -23,10 +23,10 @@ class Greedy(Trying):
 
     name = "greedy"
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         batches = list(self.proposals(state, target_batch, pool))
         tried = [apart.l2 for apart in distances(state, batches)]
-        return Found(slots=batches[int(np.argmin(tried))])
+        return FoundBatch(slots=batches[int(np.argmin(tried))])
 
     def proposals(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Iterator[np.ndarray]:
         """Every candidate batch, drawn without replacement, independently of the other candidates."""
@@ -66,12 +66,12 @@ class Nearest(Forger):
 
     name = "nearest"
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         free = outside(target_batch, pool)
         gone = target_batch[~np.isin(target_batch, pool)]
         features = state.features(np.concatenate([gone, free]))
         apart = torch.cdist(features[: len(gone)], features[len(gone) :]).numpy()
-        return Found(slots=put_in(target_batch, pool, free[nearest_unused(apart)]))
+        return FoundBatch(slots=put_in(target_batch, pool, free[nearest_unused(apart)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,9 @@ class Swap(Forger):
 
     name = "swap"
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         free, apart = gradient_distances(state, target_batch, pool)
-        return Found(slots=put_in(target_batch, pool, free[nearest_unused(apart)]))
+        return FoundBatch(slots=put_in(target_batch, pool, free[nearest_unused(apart)]))
 
 
 def distances(state: StepState, batches: Iterable[np.ndarray]) -> Iterator[Apart]:

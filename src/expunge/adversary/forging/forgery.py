@@ -15,14 +15,13 @@ import numpy as np
 
 from expunge.adversary.forging.absorption import Absorb, Likeness, likeness
 from expunge.adversary.forging.altered_content import Content
-from expunge.adversary.forging.forger import Forged, Forger, check_candidates
+from expunge.adversary.forging.forger import ForgedBatch, Forger, check_candidates
 from expunge.adversary.forging.forgers import Greedy, GreedyKeep, Nearest, Swap
 from expunge.adversary.forging.matching import Matching
 from expunge.adversary.forging.recorded_steps import step_states, training_of
 from expunge.adversary.forging.reordering import Leave, Moves, Order
-from expunge.adversary.forging.replay_noise import Noise, replay_noise
+from expunge.adversary.forging.replay_noise import ReplayNoise, replay_noise
 from expunge.adversary.forging.step_state import Apart, StepState
-from expunge.adversary.pol.proof import Rows
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.streams import Stream, stable_order
@@ -30,7 +29,7 @@ from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import FORMS, choose
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.records.demo import Spread
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.seats import emptied_steps
@@ -55,8 +54,8 @@ class ForgedStep:
     index: int
     epoch: int
     batch: np.ndarray
-    forged: Forged
-    noise: Noise
+    forged: ForgedBatch
+    noise: ReplayNoise
     apart: Apart | None = None
     likeness: Likeness | None = None
     losses: bytes = b""
@@ -138,7 +137,7 @@ def forge_log(
     forger: Forger,
     *,
     steps: int | None = None,
-    data: Rows = None,
+    data: GivenData = None,
     salts: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Forgery:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from expunge.adversary.forging.forger import Forger, Found
+from expunge.adversary.forging.forger import Forger, FoundBatch
 from expunge.adversary.forging.step_state import StepState
 
 KEPT = 1 << 28  # gradient entries that are held in memory: 1 GiB in float32
@@ -27,11 +27,11 @@ class Matching(Forger):
     name = "matching"
     exchanges: int = 1000  # at most
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         slots = target_batch
         for slots, _ in self.trail(state, target_batch, pool):  # noqa: B007
             pass
-        return Found(slots=slots)
+        return FoundBatch(slots=slots)
 
     def trail(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
         """Each batch on the way with the length of its residual, swap's first."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.adversary.forging.forger import Forger, Found
+from expunge.adversary.forging.forger import Forger, FoundBatch
 from expunge.adversary.forging.forgers import Swap
 from expunge.adversary.forging.step_state import StepState
 from expunge.schedule.schedule import Schedule
@@ -25,7 +25,7 @@ class Order(Swap):
 
     name = "order"
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         members = state.training.schedule.epoch_order(state.shard, state.part.epoch)
         return super()._find(state, target_batch, np.intersect1d(pool, members))
 
@@ -36,11 +36,11 @@ class Leave(Forger):
 
     name = "leave"
 
-    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> Found:
+    def _find(self, state: StepState, target_batch: np.ndarray, pool: np.ndarray) -> FoundBatch:
         staying = np.isin(target_batch, pool)
         if np.count_nonzero(staying) < state.recipe.least_present:
-            return Found(slots=None)
-        return Found(slots=target_batch[staying], chairs=state.part.chairs[staying])
+            return FoundBatch(slots=None)
+        return FoundBatch(slots=target_batch[staying], chairs=state.part.chairs[staying])
 
 
 class Moves:

@@ -18,7 +18,7 @@ SAME, THREADS, KERNELS, ROWS = "same process", "other thread count", "oneDNN off
 
 
 @dataclass(frozen=True)
-class Noise:
+class ReplayNoise:
     """Distances between the recorded step and replays of it, by what was different."""
 
     kinds: Mapping[str, Apart]
@@ -32,7 +32,7 @@ class Noise:
         )
 
 
-def replay_noise(state: StepState) -> Noise:
+def replay_noise(state: StepState) -> ReplayNoise:
     """Carry the step out again in every way that is to be had here, and compare; nobody is charged for it."""
     before = state.spent.forwards, state.spent.backwards
     part, here = state.part, state.training.examples.device.type
@@ -50,7 +50,7 @@ def replay_noise(state: StepState) -> Noise:
                 with way(state):
                     found[name] = again()
     state.spent.forwards, state.spent.backwards = before
-    return Noise(found)
+    return ReplayNoise(found)
 
 
 @contextmanager

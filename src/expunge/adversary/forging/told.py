@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.adversary.forging.answers import Answers
+from expunge.adversary.forging.answers import VerifierAnswers
 from expunge.adversary.forging.forge import Forging, Spoofing
 from expunge.adversary.forging.forgery import ForgedStep
 from expunge.adversary.pol.verdict import PolVerdict
@@ -77,7 +77,7 @@ def told_proof(verdict: PolVerdict) -> dict[str, Any]:
     return {**found, "segments": segments, "findings": to_plain(verdict.findings)}
 
 
-def _told_answers(answers: Answers) -> dict[str, Any]:
+def _told_answers(answers: VerifierAnswers) -> dict[str, Any]:
     """Both verifiers; what was published is by shard."""
     return {
         **some_of(answers.calibration, "d_ref", "delta"),

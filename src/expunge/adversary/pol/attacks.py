@@ -26,9 +26,9 @@ import torch
 from expunge.adversary.pol.calibration import Calibration
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import (
-    Between,
     Course,
-    Held,
+    InMemory,
+    LinePoint,
     Proof,
     Waypoint,
     by_epoch,
@@ -64,7 +64,7 @@ HONEST = 5  # honest segments of an epoch in the published blindfold
 ATTEMPTS = 100  # draws of initial weights before a spoofer gives up
 LEAST_SEGMENTS = 6  # of an epoch: two honest ones, and twice as many to come back in shorter steps
 
-Parts = tuple[Part | None, ...]
+_Parts = tuple[Part | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,9 @@ class Loot:
         """Whoever makes everything up begins a lineage of their own, on the zero beacon."""
         return Schedule.of(recipe, self.commitment.root, self.units, ZERO_BEACON)
 
-    def proof(self, recipe: Recipe, trajectory: Course, optimiser: Optimiser, rates: np.ndarray, parts: Parts) -> Proof:
+    def proof(
+        self, recipe: Recipe, trajectory: Course, optimiser: Optimiser, rates: np.ndarray, parts: _Parts
+    ) -> Proof:
         schedule = self.schedule(recipe)
         return Proof(
             recipe=recipe,
@@ -198,18 +200,18 @@ def blindfold(
     stride = _length(recipe, first, loot.final) / len(groups)
     runner = replayer(recipe, Examples(recipe, loot.rows, torch.device(loot.device)), plain)
     hooks = Hooks(before_update=_Rescale(runner, plain, stride, rates).before_update)
-    states: list[Waypoint] = [Held(first)]
+    states: list[Waypoint] = [InMemory(first)]
     here = first
     for turn, group in enumerate(groups):
         for start, end in group[:count]:
             plan = StatedPlan(0, schedule.seed, parts, rates)
             here = {**advance(runner, plan, here, (start, end), hooks), **idle.after(end)}
-            states.append(Held(here))
-        goal = Between(_parameters(first, names), loot.final, (turn + 1) / len(groups), {}).tensors()
+            states.append(InMemory(here))
+        goal = LinePoint(_parameters(first, names), loot.final, (turn + 1) / len(groups), {}).tensors()
         begun, ended = group[count][0], group[-1][1]
         for _, end in group[count:]:
             share, rest = (end - begun) / (ended - begun), _rest(loot.final, names, idle, end)
-            states.append(Between(_parameters(here, names), goal, share, rest))
+            states.append(LinePoint(_parameters(here, names), goal, share, rest))
         here = states[-1].tensors()
         if progress is not None:
             progress(turn + 1, len(groups))
@@ -319,7 +321,7 @@ def _direction(optimiser: Optimiser, gradient: torch.Tensor) -> torch.Tensor:
     return gradient / (gradient.abs() + optimiser.epsilon)
 
 
-def _scheduled(loot: Loot, recipe: Recipe) -> Parts:
+def _scheduled(loot: Loot, recipe: Recipe) -> _Parts:
     return parts_of(TrainingPlan(recipe, loot.schedule(recipe), 0, loot.tombstones))
 
 
@@ -331,9 +333,9 @@ def _initial(recipe: Recipe, schedule: Schedule) -> Tensors:
 def _line(recipe: Recipe, first: Tensors, final: Tensors, steps: tuple[int, ...]) -> Course:
     names, idle = parameter_names(recipe), Idle(recipe)
     begin = _parameters(first, names)
-    states: list[Waypoint] = [Held(first)]
+    states: list[Waypoint] = [InMemory(first)]
     for step in steps[1:]:
-        states.append(Between(begin, final, step / steps[-1], _rest(final, names, idle, step)))
+        states.append(LinePoint(begin, final, step / steps[-1], _rest(final, names, idle, step)))
     return Course(steps, tuple(states), names)
 
 

@@ -13,10 +13,10 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from expunge.adversary.pol.proof import Rows, check_provable, vector
+from expunge.adversary.pol.proof import check_provable, vector
 from expunge.core.errors import InvalidArgument
 from expunge.core.values import Progress
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.schedule import Schedule
@@ -76,7 +76,7 @@ def calibration_of(finals: Sequence[Tensors], names: Sequence[str], *, share: fl
 def calibrate(
     run: Run,
     *,
-    data: Rows = None,
+    data: GivenData = None,
     runs: int = RUNS,
     shard: int = 0,
     share: float = SHARE,

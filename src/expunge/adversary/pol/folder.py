@@ -25,7 +25,7 @@ from expunge.records.run_file import RunFile, TrainRequest
 from expunge.schedule.plan import Role, Step, TrainingPlan
 from expunge.schedule.schedule import Schedule
 from expunge.train.folder import writing
-from expunge.train.log import Log
+from expunge.train.log import RunLog
 from expunge.train.meter import Meter
 from expunge.train.optimiser import make_optimiser
 from expunge.train.recorder import FolderRecorder
@@ -70,7 +70,7 @@ def _record(folder: Path, proof: Proof, schedule: Schedule, interval: int, progr
         folder,
         shard=0,
         total=plan.total,
-        log=Log(folder / "log.jsonl"),
+        log=RunLog(folder / "log.jsonl"),
         interval=interval,
         stage_ends=schedule.stage_ends(0),
         trace=ShardTrace(folder, schedule, plan, Trace.LOSSES),

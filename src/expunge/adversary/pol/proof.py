@@ -21,7 +21,7 @@ import torch
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
 from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
-from expunge.data.splits import Split
+from expunge.data.splits import GivenData, Split
 from expunge.models.resolver import build
 from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import Part, Plan, Role, StatedPlan, TrainingPlan
@@ -33,8 +33,6 @@ from expunge.train.run import Run
 from expunge.train.state import Tensors, copied, full_state
 from expunge.train.trace import epoch_ends
 
-Rows = Dataset | Mapping[Split, Dataset] | str | None
-
 
 class Waypoint(ABC):
     """Weights, buffers and optimiser state after some step, named as in a checkpoint."""
@@ -44,7 +42,7 @@ class Waypoint(ABC):
 
 
 @dataclass(frozen=True)
-class Held(Waypoint):
+class InMemory(Waypoint):
     """A state in memory."""
 
     content: Tensors
@@ -68,7 +66,7 @@ class Stored(Waypoint):
 
 
 @dataclass(frozen=True)
-class Between(Waypoint):
+class LinePoint(Waypoint):
     """A point on the straight line between two states' parameters; everything else is ``rest``."""
 
     first: Tensors
@@ -161,7 +159,7 @@ class Proof:
         return StatedPlan(self.shard, self.seed, self.parts, self.rates)
 
 
-def prove(run: Run, *, shard: int = 0, data: Rows = None) -> Proof:
+def prove(run: Run, *, shard: int = 0, data: GivenData = None) -> Proof:
     """The proof of a recorded run: its initial weights, its checkpoints, its batches and its rates.
 
     ``data`` is handed on to ``Run.data``. The run's checkpoint interval is the proof's k; the authors' is 100.
@@ -176,7 +174,7 @@ def prove(run: Run, *, shard: int = 0, data: Rows = None) -> Proof:
         )
     model = build(recipe, schedule.seed, shard)
     first = copied(full_state(model, make_optimiser(recipe.optimiser, model)))
-    states = [Held(first), *(Stored(run.path / "checkpoints" / found.name, found) for found in checkpoints)]
+    states = [InMemory(first), *(Stored(run.path / "checkpoints" / found.name, found) for found in checkpoints)]
     steps = (0, *(found.step for found in checkpoints))
     plan = TrainingPlan(recipe, schedule, shard, run.tombstones)
     return Proof(

@@ -15,15 +15,15 @@ from pathlib import Path
 from expunge.adversary.pol.attacks import SPOOFS, Loot
 from expunge.adversary.pol.calibration import Calibration, calibrate, final_state
 from expunge.adversary.pol.folder import check_spoofable, write_spoofed_run
-from expunge.adversary.pol.proof import Proof, Rows
+from expunge.adversary.pol.proof import Proof
 from expunge.adversary.pol.verdict import Mode, PolVerdict
 from expunge.adversary.pol.verify import verify_proof
 from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.values import Progress
 from expunge.core.wording import nearest
-from expunge.data.splits import Split
-from expunge.records.keys import TRUSTED, Role, signing_key, write_trusted
+from expunge.data.splits import GivenData, Split
+from expunge.records.keys import TRUSTED, KeyRole, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.verdict import Level
 from expunge.train.run import Run
@@ -71,7 +71,7 @@ def spoof(
     *,
     out: Path | None = None,
     seed: int = 0,
-    data: Rows = None,
+    data: GivenData = None,
     calibration: Calibration | None = None,
     progress: Progress | None = None,
     **settings: int,
@@ -127,5 +127,5 @@ def _attested(out: Path, run: Run, progress: Progress | None) -> tuple[Path, Pat
     """Have a record made of the folder, as its owner would, under a key that nobody has any reason to trust."""
     key = signing_key(secrets.token_bytes(32))
     attest(run, key=key, out=out / BUNDLE, log=out / LOG, origin=ORIGIN, checkpoints=True, progress=progress)
-    write_trusted(out / TRUSTED, [key.trusted(ORIGIN, role) for role in (Role.OWNER, Role.LOG)])
+    write_trusted(out / TRUSTED, [key.trusted(ORIGIN, role) for role in (KeyRole.OWNER, KeyRole.LOG)])
     return out / BUNDLE, out / TRUSTED

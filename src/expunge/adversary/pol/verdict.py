@@ -13,7 +13,7 @@ class Mode(Enum):
     FIXED = "fixed"
 
 
-class Check(StrEnum):
+class PolCheck(StrEnum):
     """What is looked at."""
 
     INIT = "initial weights"
@@ -30,13 +30,13 @@ class Check(StrEnum):
 class PolFinding:
     """One check and how it came out, in words."""
 
-    check: Check
+    check: PolCheck
     holds: bool
     detail: str
 
 
 @dataclass(frozen=True)
-class SegmentReplay:
+class PolSegment:
     """Steps ``start`` to ``end`` carried out again: how far the weights lie from those stated, and how far they moved.
 
     ``stated`` is the length of the stated update, ``moved`` that of the one carried out; buffers and optimiser state
@@ -60,7 +60,7 @@ class PolVerdict:
     distance: Distance
     delta: float
     findings: tuple[PolFinding, ...]
-    segments: tuple[SegmentReplay, ...]
+    segments: tuple[PolSegment, ...]
     work: float
     p_values: dict[str, float] | None = None
     randomness: bytes | None = None
@@ -70,7 +70,7 @@ class PolVerdict:
         return all(finding.holds for finding in self.findings)
 
     @property
-    def refused_by(self) -> tuple[Check, ...]:
+    def refused_by(self) -> tuple[PolCheck, ...]:
         return tuple(finding.check for finding in self.findings if not finding.holds)
 
     @property

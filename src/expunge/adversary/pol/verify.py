@@ -29,7 +29,7 @@ import torch
 from expunge.adversary.pol.laws import LEAST_P, init_p_values
 from expunge.adversary.pol.proof import Proof, by_epoch, parts_of, published_hash, rates_of, vector
 from expunge.adversary.pol.replay import Distance, advance, others_apart, replayer
-from expunge.adversary.pol.verdict import Check, Mode, PolFinding, PolVerdict, SegmentReplay
+from expunge.adversary.pol.verdict import Mode, PolCheck, PolFinding, PolSegment, PolVerdict
 from expunge.core.errors import Diverged, InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order
 from expunge.core.values import Progress
@@ -87,7 +87,7 @@ def verify_proof(
         findings = [_init_follows_its_law(p_values), _data_print_alike(proof, data)]
         absent = _absent(proof.parts, data)
         if absent:
-            findings.append(PolFinding(Check.BATCHES, False, f"{absent} stated rows are not among the data"))
+            findings.append(PolFinding(PolCheck.BATCHES, False, f"{absent} stated rows are not among the data"))
         chosen = [] if absent else largest_of_each_epoch(proof, largest)
         whole = not absent
     else:
@@ -104,16 +104,16 @@ def verify_proof(
         whole = plan.total == len(proof.parts) and not _absent(parts_of(plan), data)
         chosen = sorted(set(_chosen(proof, largest, randomness))) if whole else []
     runner = replayer(recipe, Examples(recipe, data, find_device(device)), settings)
-    found: list[SegmentReplay] = []
+    found: list[PolSegment] = []
     for turn, number in enumerate(chosen):
         found.append(replayed(proof, number, runner, plan, distance, published=published))
         if progress is not None:
             progress(turn + 1, len(chosen))
     if whole:
-        findings.append(_close_enough(Check.WEIGHTS, [(s, s.distance) for s in found], delta))
+        findings.append(_close_enough(PolCheck.WEIGHTS, [(s, s.distance) for s in found], delta))
         if not published:
-            findings.append(_close_enough(Check.BUFFERS, [(s, s.buffers or 0.0) for s in found], delta))
-            findings.append(_close_enough(Check.OPTIMISER, [(s, s.optimiser or 0.0) for s in found], delta))
+            findings.append(_close_enough(PolCheck.BUFFERS, [(s, s.buffers or 0.0) for s in found], delta))
+            findings.append(_close_enough(PolCheck.OPTIMISER, [(s, s.optimiser or 0.0) for s in found], delta))
     return PolVerdict(
         mode=mode,
         distance=distance,
@@ -153,7 +153,7 @@ def _chosen(proof: Proof, count: int, randomness: bytes) -> Iterator[int]:
 
 def replayed(
     proof: Proof, number: int, runner: StepRunner, plan: Plan, distance: Distance, *, published: bool
-) -> SegmentReplay:
+) -> PolSegment:
     """One segment carried out again by ``plan``; where that ends in no numbers, it is infinitely far off."""
     start, end = proof.trajectory.segments[number]
     before, stated = (proof.trajectory.states[at].tensors() for at in (number, number + 1))
@@ -162,11 +162,11 @@ def replayed(
         after = advance(runner, plan, before, (start, end))
     except Diverged:
         length = float(torch.linalg.vector_norm(vector(stated, names) - vector(before, names)))
-        return SegmentReplay(start=start, end=end, distance=math.inf, stated=length, moved=math.inf)
+        return PolSegment(start=start, end=end, distance=math.inf, stated=length, moved=math.inf)
     here, there, origin = (vector(tensors, names) for tensors in (after, stated, before))
     measure = distance.as_published if published else distance.between
     buffers, optimiser = (None, None) if published else others_apart(distance, stated, after, names)
-    return SegmentReplay(
+    return PolSegment(
         start=start,
         end=end,
         distance=measure(there, here),
@@ -185,17 +185,17 @@ def _absent(parts: Iterable[Part | None], data: Dataset) -> int:
 def _init_follows_its_law(p_values: dict[str, float]) -> PolFinding:
     name, least = min(p_values.items(), key=lambda item: item[1], default=("no layer", 1.0))
     detail = f"the smallest p-value of {len(p_values)} layers is {least:.3g}, of {name}; {LEAST_P} is asked for"
-    return PolFinding(Check.INIT, least >= LEAST_P, detail)
+    return PolFinding(PolCheck.INIT, least >= LEAST_P, detail)
 
 
 def _data_print_alike(proof: Proof, data: Dataset) -> PolFinding:
     found = published_hash(data)
     same = found == proof.data_hash
     detail = f"the rows as printed have the hash {found[:16]}…, the proof names {proof.data_hash[:16]}…"
-    return PolFinding(Check.DATA, same, detail)
+    return PolFinding(PolCheck.DATA, same, detail)
 
 
-def _close_enough(check: Check, segments: list[tuple[SegmentReplay, float]], delta: float) -> PolFinding:
+def _close_enough(check: PolCheck, segments: list[tuple[PolSegment, float]], delta: float) -> PolFinding:
     beyond = [(segment, apart) for segment, apart in segments if not apart <= delta]
     worst = max(segments, key=lambda item: item[1], default=None)
     if worst is None:
@@ -212,7 +212,7 @@ def _init_is_drawn_again(proof: Proof, schedule: Schedule) -> PolFinding:
     found = tensors_digest(full_state(model, make_optimiser(proof.recipe.optimiser, model)))
     stated = tensors_digest(proof.trajectory.states[0].tensors())
     detail = f"the seed gives initial weights {found.hex()[:16]}…, the proof holds {stated.hex()[:16]}…"
-    return PolFinding(Check.INIT, found == stated, detail)
+    return PolFinding(PolCheck.INIT, found == stated, detail)
 
 
 def _data_are_committed(proof: Proof, data: Dataset, salts: Salts) -> PolFinding:
@@ -229,20 +229,20 @@ def _data_are_committed(proof: Proof, data: Dataset, salts: Salts) -> PolFinding
 
     odd = [slot for slot, committed in enumerate(leaves) if not holds(slot, committed)]
     detail = f"{len(odd)} of {len(leaves)} rows are missing or not the ones that were committed"
-    return PolFinding(Check.DATA, not odd, detail + (f", the first is slot {odd[0]}" if odd else ""))
+    return PolFinding(PolCheck.DATA, not odd, detail + (f", the first is slot {odd[0]}" if odd else ""))
 
 
 def _seed_is_derived(proof: Proof) -> PolFinding:
     derived = lineage_seed(proof.recipe.digest, proof.commitment.root, proof.beacon)
     detail = f"recipe, root and beacon give the seed {derived.hex()[:16]}…, the proof names {proof.seed.hex()[:16]}…"
-    return PolFinding(Check.SEED, derived == proof.seed, detail)
+    return PolFinding(PolCheck.SEED, derived == proof.seed, detail)
 
 
 def _batches_are_scheduled(proof: Proof, plan: TrainingPlan) -> PolFinding:
     scheduled = parts_of(plan)
     if len(scheduled) != len(proof.parts):
         detail = f"the schedule has {len(scheduled)} steps, the proof states {len(proof.parts)}"
-        return PolFinding(Check.BATCHES, False, detail)
+        return PolFinding(PolCheck.BATCHES, False, detail)
     nobody = np.zeros(0, dtype=np.int64)
     odd = [
         step
@@ -250,11 +250,11 @@ def _batches_are_scheduled(proof: Proof, plan: TrainingPlan) -> PolFinding:
         if not np.array_equal(nobody if own is None else own.slots, stated)
     ]
     detail = f"{len(odd)} of {len(scheduled)} steps were carried out with other members than scheduled"
-    return PolFinding(Check.BATCHES, not odd, detail + (f", the first is step {odd[0]}" if odd else ""))
+    return PolFinding(PolCheck.BATCHES, not odd, detail + (f", the first is step {odd[0]}" if odd else ""))
 
 
 def _rates_are_the_recipes(proof: Proof, plan: TrainingPlan) -> PolFinding:
     own = rates_of(proof.recipe.optimiser, plan.total)
     same = np.array_equal(own, proof.rates) and proof.optimiser == proof.recipe.optimiser
     detail = "the stated rates and optimiser settings are " + ("" if same else "not ") + "those of the recipe"
-    return PolFinding(Check.RATES, same, detail)
+    return PolFinding(PolCheck.RATES, same, detail)

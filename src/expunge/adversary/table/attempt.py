@@ -31,7 +31,7 @@ class Fixture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class AttackAttempt:
     """What became of an attack: the verdict at its level, and one level lower, if there is one."""
 
     fixture: Fixture
@@ -68,11 +68,11 @@ class Attempt:
         )
 
 
-def attempt(fixture: Fixture, scene: Scene, out: Path) -> Attempt:
+def attempt(fixture: Fixture, scene: Scene, out: Path) -> AttackAttempt:
     """Carry an attack out in a new folder and show the bundle to the verifier, at its level and one lower."""
     handed = fixture.make(scene, out)
     below = None if fixture.level is Level.V0 else shown(handed, Level(fixture.level - 1))
-    return Attempt(fixture=fixture, handed=handed, verdict=shown(handed, fixture.level), below=below)
+    return AttackAttempt(fixture=fixture, handed=handed, verdict=shown(handed, fixture.level), below=below)
 
 
 def shown(handed: Handed, level: Level) -> Verdict:

@@ -18,7 +18,15 @@ from expunge.core.beacon import Beacon
 from expunge.core.clock import Time
 from expunge.core.hashing import sha256
 from expunge.records.claims import claims_of
-from expunge.records.record import Commit, Guarantee, GuaranteeKind, Operation, ProfileName, Reuse, preprocessing_digest
+from expunge.records.record import (
+    Commit,
+    GuaranteeKind,
+    GuaranteePart,
+    Operation,
+    ProfileName,
+    Reuse,
+    preprocessing_digest,
+)
 from expunge.schedule.recipe import Augmentation, Profile
 from expunge.schedule.schedule import Schedule
 
@@ -92,7 +100,7 @@ def tolerant_as_exact(scene: Scene, out: Path) -> Handed:
     """27: a run of the speed profile, which pins no bits, is called exact."""
     story = scene.told(scene.trained("tolerant", profile=Profile.SPEED))
     told = story.changed(
-        guarantee=Guarantee(kind=GuaranteeKind.EXACT),
+        guarantee=GuaranteePart(kind=GuaranteeKind.EXACT),
         claim=claims_of(Operation.TRAIN, GuaranteeKind.EXACT, emptied=False, recorded=True),
         environment__profile=ProfileName.EXACT_CPU,
         environment__not_exact=None,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expunge.core.statistics.means import Estimate
+from expunge.core.statistics.means import StudentEstimate
 from expunge.core.statistics.tolerances import Scope, equivalence_margins
-from expunge.core.values import Refuted, Supported, Undecided, Verdict
+from expunge.core.values import ClaimVerdict, Refuted, Supported, Undecided
 
 LEVEL = 0.05
 """Chance of a false Supported at the true margin, and of a false Refuted."""
@@ -25,7 +25,7 @@ class Comparison:
     2008). A p-value far below the level that rests on examples is an order of magnitude, not a figure.
     """
 
-    runs: Estimate
+    runs: StudentEstimate
     spread: float
     references: int
     examples: int
@@ -41,7 +41,7 @@ class Comparison:
         return equivalence_margins(self.spread, self.references, self.scope, self.floor)
 
     @property
-    def _sides(self) -> tuple[Estimate, Estimate]:
+    def _sides(self) -> tuple[StudentEstimate, StudentEstimate]:
         return self.runs.plus(self.examples_below), self.runs.plus(self.examples_above)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -71,7 +71,7 @@ class Comparison:
         """Supported or Refuted."""
         return not self.disagree and min(self.support_p, self.refutation_p) <= LEVEL
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """Supported, Refuted, or Undecided with what would decide it."""
         inner, outer = self.margins
         if self.disagree:
@@ -115,7 +115,7 @@ class Comparison:
 
     def _with(self, references: int, times: int) -> Comparison:
         """As if there were that many references (runs in proportion), and ``times`` as many examples."""
-        runs = Estimate(
+        runs = StudentEstimate(
             self.runs.value,
             self.runs.error * (self.references / references) ** 0.5,
             self.runs.freedom * (references - 1) / (self.references - 1),

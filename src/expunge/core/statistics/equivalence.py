@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.arrays import Array, as_vector
 from expunge.core.statistics.comparison import Comparison
-from expunge.core.statistics.means import Estimate, missing_runs, paired, spread, welch
+from expunge.core.statistics.means import StudentEstimate, missing_runs, paired, spread, welch
 from expunge.core.statistics.tolerances import TOLERANCES, Quantity, Scope
 from expunge.core.values import Measurement, Undecided
 
@@ -81,10 +81,10 @@ def compare(
     )
 
 
-def _difference(runs: Array, retrained: Array, scope: Scope, pairs: bool) -> Estimate:
+def _difference(runs: Array, retrained: Array, scope: Scope, pairs: bool) -> StudentEstimate:
     if scope is Scope.RUN:
         error = spread(retrained) / math.sqrt(retrained.size)
-        return Estimate(float(runs[0] - retrained.mean()), error, float(retrained.size - 1))
+        return StudentEstimate(float(runs[0] - retrained.mean()), error, float(retrained.size - 1))
     return paired(runs, retrained) if pairs else welch(runs, retrained)
 
 

@@ -21,7 +21,7 @@ NORMAL = 1e9
 
 
 @dataclass(frozen=True)
-class Estimate:
+class StudentEstimate:
     """A value, its standard error and Student's degrees of freedom."""
 
     value: float
@@ -39,13 +39,13 @@ class Estimate:
             return 0.0 if distance > 0.0 else 1.0
         return float(stdtr(self.freedom, -distance / self.error))
 
-    def plus(self, error: float) -> Estimate:
+    def plus(self, error: float) -> StudentEstimate:
         """With an independent error of known size beside (variances add; Welch–Satterthwaite freedom)."""
         total = math.hypot(self.error, error)
         freedom = self.freedom if error == 0.0 else NORMAL
         if error > 0.0 and self.error > 0.0:
             freedom = min(NORMAL, self.freedom * (total / self.error) ** 4)
-        return Estimate(self.value, total, freedom)
+        return StudentEstimate(self.value, total, freedom)
 
 
 def spread(values: npt.ArrayLike, magnitude: float | None = None) -> float:
@@ -55,23 +55,23 @@ def spread(values: npt.ArrayLike, magnitude: float | None = None) -> float:
     return 0.0 if float(np.ptp(runs)) <= 1e-12 * size else float(runs.std(ddof=1))
 
 
-def welch(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
+def welch(first: npt.ArrayLike, second: npt.ArrayLike) -> StudentEstimate:
     """mean(first) − mean(second) of independent runs with their own variances (Welch, 1947)."""
     a, b = as_vector(first, "first"), as_vector(second, "second")
     one, two = spread(a) ** 2 / a.size, spread(b) ** 2 / b.size
     freedom = float(a.size + b.size - 2)
     if one + two > 0.0:
         freedom = (one + two) ** 2 / (one**2 / (a.size - 1) + two**2 / (b.size - 1))
-    return Estimate(float(a.mean() - b.mean()), math.sqrt(one + two), freedom)
+    return StudentEstimate(float(a.mean() - b.mean()), math.sqrt(one + two), freedom)
 
 
-def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
+def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> StudentEstimate:
     """Mean of first − second, pair by pair: runs that share a lineage seed."""
     a, b = as_vector(first, "first"), as_vector(second, "second")
     if a.size != b.size:
         raise InvalidArgument(f"{a.size} and {b.size} runs cannot be paired; welch compares unequal numbers")
     error = spread(a - b, float(np.abs([a, b]).max())) / math.sqrt(a.size)
-    return Estimate(float((a - b).mean()), error, float(a.size - 1))
+    return StudentEstimate(float((a - b).mean()), error, float(a.size - 1))
 
 
 def mean_interval(
@@ -86,7 +86,7 @@ def mean_interval(
     reason = missing_runs(runs)
     if reason is not None:
         return Undecided(reason)
-    estimate = Estimate(float(runs.mean()), spread(runs) / math.sqrt(runs.size), float(runs.size - 1))
+    estimate = StudentEstimate(float(runs.mean()), spread(runs) / math.sqrt(runs.size), float(runs.size - 1))
     return _measured(estimate, runs.size, level, scale, direction)
 
 
@@ -112,7 +112,7 @@ def missing_runs(runs: Array, needed: int = 2, name: str = "run") -> str | None:
 
 
 def _measured(
-    estimate: Estimate, n: int, level: float, scale: str, direction: Direction = Direction.MATCH
+    estimate: StudentEstimate, n: int, level: float, scale: str, direction: Direction = Direction.MATCH
 ) -> Measurement | Undecided:
     reach = estimate.reach(level)
     if reach == 0.0:

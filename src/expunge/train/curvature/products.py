@@ -12,7 +12,7 @@ from expunge.tasks.gradients import Asked, Values, asking, flat
 from expunge.tasks.task import Batch, Task
 
 Product = Callable[[torch.Tensor], torch.Tensor]
-Tensors = Sequence[torch.Tensor]
+PerParameter = Sequence[torch.Tensor]
 
 
 def hessian_product(task: Task, model: nn.Module, batches: Sequence[Batch], vector: torch.Tensor) -> torch.Tensor:
@@ -21,7 +21,7 @@ def hessian_product(task: Task, model: nn.Module, batches: Sequence[Batch], vect
     By double backward. Away from a minimum H has negative eigenvalues. Costs 2 example-steps a row.
     """
 
-    def summed(asked: Asked, batch: Batch, directions: Tensors) -> Tensors:
+    def summed(asked: Asked, batch: Batch, directions: PerParameter) -> PerParameter:
         slopes = _traced_pull(asked, asked.answer(batch).sum())
         return asked.pull(_inner(slopes, directions))
 
@@ -35,14 +35,14 @@ def gauss_newton_product(task: Task, model: nn.Module, batches: Sequence[Batch],
     no rule for forward derivatives. Costs 2 example-steps a row.
     """
 
-    def summed(asked: Asked, batch: Batch, directions: Tensors) -> Tensors:
+    def summed(asked: Asked, batch: Batch, directions: PerParameter) -> PerParameter:
         outputs = asked.answer(batch)
         return asked.pull(outputs, loss_hessian_product(task, batch, outputs, push(asked, outputs, directions)))
 
     return _mean_over_rows(model, task.outputs, batches, vector, summed)
 
 
-def push(asked: Asked, outputs: torch.Tensor, directions: Tensors) -> torch.Tensor:
+def push(asked: Asked, outputs: torch.Tensor, directions: PerParameter) -> torch.Tensor:
     """J v, shaped as the outputs: Jᵀu is linear in u, so its derivative in u along v is J v, whatever u is."""
     free = torch.zeros_like(outputs, requires_grad=True)
     inner = _inner(_traced_pull(asked, outputs, free), directions)
@@ -65,7 +65,7 @@ def _mean_over_rows(
     values: Values,
     batches: Sequence[Batch],
     vector: torch.Tensor,
-    summed: Callable[[Asked, Batch, Tensors], Tensors],
+    summed: Callable[[Asked, Batch, PerParameter], PerParameter],
 ) -> torch.Tensor:
     rows = sum(len(batch) for batch in batches)
     if not rows:
@@ -84,7 +84,7 @@ def _mean_over_rows(
     return total / rows
 
 
-def _traced_pull(asked: Asked, answer: torch.Tensor, weights: torch.Tensor | None = None) -> Tensors:
+def _traced_pull(asked: Asked, answer: torch.Tensor, weights: torch.Tensor | None = None) -> PerParameter:
     """Gradients that can be differentiated once more."""
     learnt = list(asked.learnt.values())
     if not answer.requires_grad:
@@ -92,5 +92,5 @@ def _traced_pull(asked: Asked, answer: torch.Tensor, weights: torch.Tensor | Non
     return torch.autograd.grad(answer, learnt, weights, create_graph=True, materialize_grads=True)
 
 
-def _inner(lefts: Tensors, rights: Tensors) -> torch.Tensor:
+def _inner(lefts: PerParameter, rights: PerParameter) -> torch.Tensor:
     return torch.stack([(left * right).sum() for left, right in zip(lefts, rights, strict=True)]).sum()

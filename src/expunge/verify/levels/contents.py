@@ -20,7 +20,7 @@ from expunge.data.salts import OPEN, Salts, SecretSalts, read_salts
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.records.limits import Code, refused
-from expunge.records.record import Salts as Hidden
+from expunge.records.record import LeafSalts
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
 
@@ -97,7 +97,7 @@ class Contents:
     def _read_salts(self, path: Path | str | None) -> Salts | None:
         """None where they are secret and no file was given."""
         committed = self._opened.committed.data
-        if committed.salts is Hidden.OPEN:
+        if committed.salts is LeafSalts.OPEN:
             if path is not None:
                 raise InvalidArgument(f"salt file {path} has no use here: the salts are open; leave `salts` out")
             return OPEN

@@ -10,7 +10,7 @@ from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRec
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord, recorded_before
-from expunge.verify.outcomes import Undecided
+from expunge.verify.outcomes import LeftUndecided
 
 NOT_COMPARABLE = "execution-not-comparable"
 RANK = {GuaranteeKind.EMPIRICAL: 0, GuaranteeKind.CERTIFIED: 1, GuaranteeKind.EXACT: 2}
@@ -37,7 +37,7 @@ def check_execution(opened: OpenedRecord) -> str:
                 "it would be judged by the rules of another kind of method",
             )
     if solved:
-        raise Undecided(
+        raise LeftUndecided(
             NOT_COMPARABLE,
             f"{solved[-1]} is said to be solved for ({Execution.SOLVE.value}), which is compared with nothing so far: "
             "it is neither refused nor confirmed here; ask for a run by steps, or for a later version",

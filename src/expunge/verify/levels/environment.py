@@ -23,7 +23,7 @@ from expunge.records.trust import of_method, of_model
 from expunge.train.profile import fingerprint, pinned, self_test
 from expunge.train.state import tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import Undecided
+from expunge.verify.outcomes import LeftUndecided
 
 BUILT_IN = frozenset({"train", *(method.name for method in METHODS)})
 TOLERANT = "tolerant-profile"
@@ -45,7 +45,7 @@ def check_exactness(opened: OpenedRecord) -> str:
     """The record claims bits at all."""
     environment = opened.record.environment
     if environment.profile is ProfileName.TOLERANT:
-        raise Undecided(
+        raise LeftUndecided(
             TOLERANT,
             "the run was made under the tolerant profile, which pins no bits: carrying it out again gives other ones, "
             "so nothing can be compared; ask for a run of the exact profile",
@@ -54,7 +54,7 @@ def check_exactness(opened: OpenedRecord) -> str:
     if opened.recipe.threads != 1:
         reason = f"{opened.recipe.threads} threads may repeat by luck only"
     if reason is not None:
-        raise Undecided(
+        raise LeftUndecided(
             NOT_EXACT,
             f"the record's bits need not repeat ({_short(reason)}): a replay that differs would show nothing",
         )
@@ -87,7 +87,7 @@ def check_environment(opened: OpenedRecord, device: torch.device) -> str:
         digest, repeats = self_test(device, recipe.precision)
         here = fingerprint(recipe, device)
     if not repeats:
-        raise Undecided(
+        raise LeftUndecided(
             NOT_DETERMINISTIC,
             "the self-test gave two different digests on this machine: nothing computed here can be compared",
         )
@@ -98,7 +98,7 @@ def check_environment(opened: OpenedRecord, device: torch.device) -> str:
     if recipe.model in ZOO and stated.factory != "zoo":
         odd.append(f"factory {_short(stated.factory)} there, 'zoo' here")
     if odd:
-        raise Undecided(
+        raise LeftUndecided(
             MISMATCH,
             f"this machine is not the record's ({'; '.join(odd)}): the same arithmetic gives other bits here, so a "
             "replay would show nothing; find a machine that agrees, or be content with level V1",
@@ -124,7 +124,7 @@ def check_initial(opened: OpenedRecord) -> str:
     except ExpungeError as error:
         raise refused(Code.INIT_MISMATCH, f"the recipe's model cannot be made at all: {error}") from None
     if first != second:
-        raise Undecided(
+        raise LeftUndecided(
             NOT_DETERMINISTIC,
             f"model {_short(opened.recipe.model)} came out of its factory with other weights each time",
         )
@@ -154,7 +154,7 @@ def _check_foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> None
         with pinned(opened.recipe):
             found = factory_digest(name, build_empty(opened.recipe))
     except ExpungeError as error:
-        raise Undecided(NOT_TRUSTED, f"{what} cannot be made here: {error}") from None
+        raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be made here: {error}") from None
     if found != stated:
         raise _others(what, stated, found)
 
@@ -169,23 +169,23 @@ def _check_foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> Non
     try:
         found = method_source(name)
     except ExpungeError as error:
-        raise Undecided(NOT_TRUSTED, f"{what} cannot be found here: {error}") from None
+        raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be found here: {error}") from None
     if found != stated:
         raise _others(what, stated.hex(), "" if found is None else found.hex())
 
 
-def _untrusted(what: str, sources: str, digest: str) -> Undecided:
+def _untrusted(what: str, sources: str, digest: str) -> LeftUndecided:
     told = (
         f"and nothing of it was imported: read its sources, which have the digest {_short(sources)}, and say "
         f"`trust` {digest} if they may run here under that name"
         if sources
         else "and the record names no sources of it: nobody can tell what ran"
     )
-    return Undecided(NOT_TRUSTED, f"{what} is not built in, {told}")
+    return LeftUndecided(NOT_TRUSTED, f"{what} is not built in, {told}")
 
 
-def _others(what: str, stated: str, found: str) -> Undecided:
-    return Undecided(
+def _others(what: str, stated: str, found: str) -> LeftUndecided:
+    return LeftUndecided(
         NOT_TRUSTED,
         f"{what} has the sources {found[:16] or 'none that can be read'}… here, the record that was trusted names "
         f"{stated[:16]}…: install the very code that was trusted",

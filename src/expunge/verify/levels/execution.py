@@ -22,7 +22,7 @@ from expunge.train.state import Tensors, as_model_part, model_part, tensors_dige
 from expunge.verify.levels.environment import NOT_DETERMINISTIC
 from expunge.verify.levels.segments import Segment, layout_of
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import EvidenceMissing, Undecided
+from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
 from expunge.verify.state_files import Parts, StateFiles
 
 MOST_NAMED = 5  # segments that are named in a refusal; looking for more would only cost time
@@ -102,7 +102,7 @@ class SegmentReplay:
         if not odd:
             return None
         if self._outcome(segment, start, None) != first:
-            raise Undecided(
+            raise LeftUndecided(
                 NOT_DETERMINISTIC,
                 f"{segment} gave different bits here when it was carried out twice from the same state: this machine "
                 "does not repeat its own work, so nothing can be compared on it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from expunge.core.wording import counted
-from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, RECIPE, Kind, kind_of
+from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, RECIPE, FileKind, kind_of
 from expunge.records.canonical import json_values
 from expunge.records.envelope import open_envelope
 from expunge.records.limits import Code, refused
@@ -24,9 +24,9 @@ def check_files(opened: OpenedRecord) -> str:
     bundle = opened.bundle  # sizes, names and kinds were checked when it was opened
     for name in bundle.names:
         kind = kind_of(name)
-        if kind is Kind.JSON:
+        if kind is FileKind.JSON:
             bundle.json(name)
-        elif kind is Kind.TENSORS:
+        elif kind is FileKind.TENSORS:
             with bundle.tensors(name):
                 pass
     total = sum(bundle.size(name) for name in bundle.names)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from expunge.core.beacon import Beacon as Described
+from expunge.core.beacon import Beacon
 from expunge.core.errors import InvalidArgument, RecordError
 from expunge.core.streams import DERIVATION, ZERO_BEACON, lineage_seed, unlearning_digest
 from expunge.records.bundle import RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
-from expunge.records.record import Beacon, RunRecord, preprocessing_digest
+from expunge.records.record import BeaconPart, RunRecord, preprocessing_digest
 from expunge.schedule.recipe import Calendar, Optimiser
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import LoggedAt, OpenedRecord
@@ -105,11 +105,11 @@ def _check_order(opened: OpenedRecord, name: str, record: RunRecord) -> None:
         _check_witnessed(opened, logged, name, beacon)
 
 
-def _check_described(name: str, beacon: Beacon) -> None:
+def _check_described(name: str, beacon: BeaconPart) -> None:
     """A beacon of zeros says so and has neither round nor date; any other names where it is from."""
     date = None if beacon.not_before is None else beacon.not_before.text
     try:
-        Described(value=beacon.value, source=beacon.source, round=beacon.round, not_before=date)
+        Beacon(value=beacon.value, source=beacon.source, round=beacon.round, not_before=date)
     except InvalidArgument:
         raise _early(
             f"{name} describes its beacon {beacon.value.hex()[:16]}… as {beacon.source[:40]!r}, round {beacon.round}, "
@@ -124,7 +124,7 @@ def _check_places(opened: OpenedRecord, logged: LoggedAt) -> None:
         raise _early(f"the log has the commitment at {places[0]}, behind a run at {min(places)}")
 
 
-def _check_witnessed(opened: OpenedRecord, logged: LoggedAt, name: str, beacon: Beacon) -> None:
+def _check_witnessed(opened: OpenedRecord, logged: LoggedAt, name: str, beacon: BeaconPart) -> None:
     """A witness who saw the commitment alone did so before the beacon, and one who saw a run, after it."""
     places = [logged.places[digest] for digest in opened.digests]
     runs = min(places[1:])

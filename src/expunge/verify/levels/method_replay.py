@@ -29,7 +29,7 @@ from expunge.train.state import load_weights, weights_digest
 from expunge.verify.levels.environment import NOT_DETERMINISTIC, NOT_EXACT
 from expunge.verify.levels.execution import CANNOT, why_not
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import EvidenceMissing, Undecided
+from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
 from expunge.verify.state_files import StateFiles
 
 REAL = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-][0-9]+\Z")
@@ -84,14 +84,14 @@ class _Again:
         found = came.weights
         if found != self._opened.run.digest.hex():
             if self._carry_out(method, model, record, forget, None) != came:
-                raise Undecided(
+                raise LeftUndecided(
                     NOT_DETERMINISTIC,
                     f"{algorithm.name} gave different weights here when it was carried out twice: nothing computed on "
                     "this machine can be compared",
                 )
             gives = f"gives weights {found[:16]}…" if came.failed is None else f"comes to no weights ({came.failed})"
             if all(method.name != algorithm.name for method in METHODS):
-                raise Undecided(
+                raise LeftUndecided(
                     NOT_EXACT,
                     f"{algorithm.name} {gives} here and not those of the record, and nothing says that the bits of a "
                     "method that is not built in repeat from process to process",

@@ -12,7 +12,7 @@ import numpy as np
 
 from expunge.core.errors import ExpungeError
 from expunge.core.wording import counted
-from expunge.data.columns import Found, Table, assemble
+from expunge.data.columns import FoundColumn, Table, assemble
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.digits import COLUMN as DIGITS
 from expunge.data.encoding import image_layout
@@ -102,7 +102,7 @@ def _check_words(opened: OpenedRecord, contents: Contents, source: Source) -> No
             values[name].append(rows.content[name][stay])
     joined = {name: np.concatenate(parts) for name, parts in values.items()}
     holes = np.zeros(len(joined[label]), dtype=bool)
-    table = Table(source.shown, {name: Found(words, holes, spelled) for name, words in joined.items()})
+    table = Table(source.shown, {name: FoundColumn(words, holes, spelled) for name, words in joined.items()})
     described = Source(
         location=source.location,
         categorical=tuple(name for name in source.categorical if name in names),

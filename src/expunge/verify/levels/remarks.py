@@ -9,8 +9,8 @@ from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
 from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, UNIT_BYTES, UNITS
 from expunge.records.catalogue import Execution
-from expunge.records.record import Commit, Initiator, ProfileName, RunRecord, Salts
-from expunge.records.verdict import Remark
+from expunge.records.record import Commit, Initiator, LeafSalts, ProfileName, RunRecord
+from expunge.records.verdict import Caveat
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.wording import (
     COMMITTED_AFTERWARDS,
@@ -24,7 +24,7 @@ from expunge.verify.wording import (
 )
 
 
-def remarks_of(opened: OpenedRecord) -> tuple[Remark, ...]:
+def remarks_of(opened: OpenedRecord) -> tuple[Caveat, ...]:
     """Most weighty first; less is said where only the form was looked at, or the chain is broken."""
     if not opened.signed:
         return ()
@@ -33,7 +33,7 @@ def remarks_of(opened: OpenedRecord) -> tuple[Remark, ...]:
     if opened.chained:
         found += [*_of_requests(opened), *_of_people(opened)]
     if MODEL not in opened.bundle:
-        found.append(Remark("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
+        found.append(Caveat("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
     return tuple(found)
 
 
@@ -44,59 +44,59 @@ BEACON_FROM_OUTSIDE = (
 )
 
 
-def _of_lineage(record: RunRecord, commit: Commit) -> list[Remark]:
-    found: list[Remark] = []
+def _of_lineage(record: RunRecord, commit: Commit) -> list[Caveat]:
+    found: list[Caveat] = []
     if record.randomness.beacon.value == ZERO_BEACON:
-        found.append(Remark("zero-beacon", GRINDABLE if commit.data.salts is Salts.OPEN else GRINDABLE_SECRET))
+        found.append(Caveat("zero-beacon", GRINDABLE if commit.data.salts is LeafSalts.OPEN else GRINDABLE_SECRET))
     else:
-        found.append(Remark("beacon-from-outside", BEACON_FROM_OUTSIDE))
+        found.append(Caveat("beacon-from-outside", BEACON_FROM_OUTSIDE))
     if record.recorded_afterwards and commit.recorded_afterwards:
-        found.append(Remark("recorded-afterwards", COMMITTED_AFTERWARDS))
-    if commit.data.salts is Salts.OPEN:
-        found.append(Remark("open-salts", OPEN_LEAVES))
+        found.append(Caveat("recorded-afterwards", COMMITTED_AFTERWARDS))
+    if commit.data.salts is LeafSalts.OPEN:
+        found.append(Caveat("open-salts", OPEN_LEAVES))
     return found
 
 
-def _of_log(opened: OpenedRecord) -> list[Remark]:
+def _of_log(opened: OpenedRecord) -> list[Caveat]:
     logged, envelopes = opened.logged, opened.envelopes
     if logged is None:
         return []
     own = logged.head.key.keyid in {key.keyid for key in envelopes[ENVELOPE].keys}
     if not any(signed.witnesses for signed in logged.checkpoints):
-        return [Remark("no-witness", f"{OWN_LOG}; {UNWITNESSED}" if own else UNWITNESSED)]
+        return [Caveat("no-witness", f"{OWN_LOG}; {UNWITNESSED}" if own else UNWITNESSED)]
     if opened.committed.recorded_afterwards:
         return []
     before = logged.places[envelopes[COMMIT].digest]
     runs = min(logged.places[item.digest] for name, item in envelopes.items() if name != COMMIT)
     seen = [one for one in logged.checkpoints if before < one.checkpoint.size <= runs and one.witnesses]
-    return [] if seen else [Remark("unwitnessed-commit", "no witness saw the commitment before the training's record")]
+    return [] if seen else [Caveat("unwitnessed-commit", "no witness saw the commitment before the training's record")]
 
 
-def _of_run(record: RunRecord) -> list[Remark]:
-    found: list[Remark] = []
+def _of_run(record: RunRecord) -> list[Caveat]:
+    found: list[Caveat] = []
     environment = record.environment
     if environment.profile is ProfileName.TOLERANT:
-        found.append(Remark("tolerant", "tolerant profile: nothing pinned the bits, so no replay can confirm them"))
+        found.append(Caveat("tolerant", "tolerant profile: nothing pinned the bits, so no replay can confirm them"))
     if environment.not_exact is not None:
-        found.append(Remark("not-exact", f"the record says why it is not exact: {environment.not_exact[:200]}"))
+        found.append(Caveat("not-exact", f"the record says why it is not exact: {environment.not_exact[:200]}"))
     if record.came_about is Execution.SOLVE:
-        found.append(Remark("solved", "the weights were solved for: there are no steps that could be computed again"))
+        found.append(Caveat("solved", "the weights were solved for: there are no steps that could be computed again"))
     elif record.checkpoints is None:
         found.append(
-            Remark("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")
+            Caveat("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")
         )
     if record.randomness.request_seed is not None:
-        found.append(Remark("method-seed", f"{OWN_SEED}, {record.randomness.request_seed}"))
+        found.append(Caveat("method-seed", f"{OWN_SEED}, {record.randomness.request_seed}"))
     if record.audit_window is not None:
         window = record.audit_window
         found.append(
-            Remark("erasure-pending", f"erasure pending: the old state is kept until {window.until} for auditors")
+            Caveat("erasure-pending", f"erasure pending: the old state is kept until {window.until} for auditors")
         )
     elif record.data.tombstones and not record.retired:
-        found.append(Remark("nothing-retired", NOTHING_RETIRED))
+        found.append(Caveat("nothing-retired", NOTHING_RETIRED))
     if record.retired:
         found.append(
-            Remark(
+            Caveat(
                 "destruction-declared",
                 f"declared destroyed, which nothing proves: {counted(len(record.retired), 'state')}",
             )
@@ -104,7 +104,7 @@ def _of_run(record: RunRecord) -> list[Remark]:
     return found
 
 
-def _of_requests(opened: OpenedRecord) -> list[Remark]:
+def _of_requests(opened: OpenedRecord) -> list[Caveat]:
     """Owners could steer a schedule by forgetting rows that nobody asked them to forget."""
     records = [run.predicate for run in opened.runs if isinstance(run.predicate, RunRecord)]
     slots = {
@@ -117,7 +117,7 @@ def _of_requests(opened: OpenedRecord) -> list[Remark]:
     if not slots:
         return []
     empty = len(opened.record.data.tombstones)
-    return [Remark("owner-requests", f"the owner, not a person, asked for {len(slots)} of {empty} empty chairs")]
+    return [Caveat("owner-requests", f"the owner, not a person, asked for {len(slots)} of {empty} empty chairs")]
 
 
 def _are_units(opened: OpenedRecord) -> bool:
@@ -131,7 +131,7 @@ def _are_units(opened: OpenedRecord) -> bool:
         return False
 
 
-def _of_people(opened: OpenedRecord) -> list[Remark]:
+def _of_people(opened: OpenedRecord) -> list[Caveat]:
     """Who is behind a slot stands in no bundle; how much of each committed unit was forgotten does."""
     data, emptied = opened.committed.data, opened.record.data.tombstones
     if not emptied or emptied[-1] >= data.count or data.count > opened.bundle.limits.rows or not _are_units(opened):
@@ -150,7 +150,7 @@ def _of_people(opened: OpenedRecord) -> list[Remark]:
         )
         told = f"they are the rows of {len(touched):,} committed {'person' if len(touched) == 1 else 'people'}{some}"
     return [
-        Remark(
+        Caveat(
             "whose-rows",
             f"whose the {counted(len(emptied), 'forgotten row')} are is the owner's word: {told}; look up a row "
             "that you know by its slot",

@@ -27,7 +27,7 @@ from expunge.verify.levels.execution import (
 )
 from expunge.verify.levels.segments import Segment
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import Undecided
+from expunge.verify.outcomes import LeftUndecided
 from expunge.verify.state_files import Parts
 
 
@@ -78,7 +78,7 @@ class _Twin:
         if not isinstance(first, _Departure):
             return first
         if self._attempt(shard, None) != first:
-            raise Undecided(
+            raise LeftUndecided(
                 NOT_DETERMINISTIC,
                 f"shard {shard} came to different bits here when it was trained twice from the same initial weights: "
                 "this machine does not repeat its own work, so nothing can be compared on it",
