@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,6 +123,34 @@ def test_files_import_each_other_in_no_circle() -> None:
     assert {"expunge.data.source", "expunge.data.forms"} <= set(
         circle({**texts, "expunge.data.source": texts["expunge.data.source"] + back})
     )
+
+
+def types_of(text: str) -> Iterator[str]:
+    """Classes and names of types that a file makes for everybody; what stands for any type (``TypeVar``) is none."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and "TypeVar(" not in ast.unparse(node.value or node):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name for target in targets if re.fullmatch("[A-Z]\\w*[a-z]\\w*", name := ast.unparse(target)))
+
+
+def in_several(texts: dict[str, str]) -> dict[str, list[str]]:
+    """Names of types that stand in more than one module, with these modules; private ones may."""
+    found: dict[str, list[str]] = {}
+    for module, text in texts.items():
+        for name in types_of(text):
+            found.setdefault(name, []).append(module)
+    return {name: modules for name, modules in found.items() if len(modules) > 1 and not name.startswith("_")}
+
+
+def test_a_class_has_its_name_for_itself() -> None:
+    texts = {module: path.read_text(encoding="utf-8") for module, path in files().items()}
+    assert in_several(texts) == {}
+    for planted in ("class Recipe:\n    pass", "Recipe = str | None", "Recipe: type = dict"):
+        assert set(in_several({**texts, "expunge.core.planted": planted})) == {"Recipe"}
+    private = 'class _Recipe:\n    Recipe = 1\nFound = TypeVar("Found")'
+    assert in_several({**texts, "expunge.core.planted": private}) == {}
 
 
 def test_every_folder_is_in_the_house() -> None:
