@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -13,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.core.clock import Time
-from expunge.core.errors import RecordError
+from expunge.core.errors import DataError, RecordError
 from expunge.core.hashing import LARGEST_INTEGER, canonical_json
 from expunge.records.canonical import read_json
-from expunge.records.form import camel, from_json, to_json
+from expunge.records.form import camel, from_json, from_plain, to_json
 from expunge.records.scalars import Large
 
 
@@ -166,6 +167,12 @@ def test_large_counts_are_text_and_small_ones_numbers() -> None:
         large: int
 
     assert to_json(Seeds(LARGEST_INTEGER, LARGEST_INTEGER + 1)) == {"small": 2**53 - 1, "large": "9007199254740992"}
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_plain_reals_are_finite_wherever_they_came_from(number: float) -> None:
+    with pytest.raises(DataError, match="the amount holds .* where a finite number is needed"):
+        from_plain(float, number, "the amount")
 
 
 @given(TIMES)

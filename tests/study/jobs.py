@@ -12,8 +12,8 @@ from expunge.study.job import (
     AnyJob,
     Evaluate,
     EvaluateSpec,
-    Forgotten,
-    Means,
+    ForgetKey,
+    JobMeans,
     PlannedData,
     Train,
     TrainMeans,
@@ -28,7 +28,7 @@ from expunge.study.job import (
 
 ROOTS = Roots(train="1" * 64, calibration="2" * 64, holdout="3" * 64)
 DATA = PlannedData(source={"location": "here"}, roots=ROOTS, split_seed=Large(4), split_by="rows")
-FORGOTTEN = Forgotten(slots="5" * 64, rules=("random:5%:1",))
+FORGOTTEN = ForgetKey(slots="5" * 64, rules=("random:5%:1",))
 TRAIN = Train(
     title="train",
     spec=TrainSpec(
@@ -76,7 +76,7 @@ EVALUATE = Evaluate(
     title="evaluate",
     spec=EvaluateSpec(tolerances=1, software={"scipy": "1"}),
     inputs={"run": ("o",), "original": ("k",), "references": ("p", "q")},
-    means=Means(data=DATA),
+    means=JobMeans(data=DATA),
 )
 JOBS = (
     TRAIN,
@@ -97,4 +97,4 @@ def job(
     work: str = "train", title: str = "train", inputs: Mapping[str, tuple[str, ...]] | None = None, **spec: Any
 ) -> Any:
     """One of which nothing matters but its key."""
-    return AnyJob(work=work, title=title, spec=spec, inputs=inputs or {}, means=Means(data=DATA))
+    return AnyJob(work=work, title=title, spec=spec, inputs=inputs or {}, means=JobMeans(data=DATA))

@@ -35,9 +35,9 @@ from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import (
     Evaluate,
     EvaluateSpec,
-    Forgotten,
+    ForgetKey,
     Job,
-    Means,
+    JobMeans,
     PlannedData,
     Train,
     TrainMeans,
@@ -146,8 +146,8 @@ def source_of(method: type[Method]) -> str:
         return "unknown"
 
 
-def _named(chosen: ForgetSet) -> Forgotten:
-    return Forgotten(slots=tombstones_digest(chosen.slots).hex(), rules=chosen.rules)
+def _named(chosen: ForgetSet) -> ForgetKey:
+    return ForgetKey(slots=tombstones_digest(chosen.slots).hex(), rules=chosen.rules)
 
 
 def _listed(slots: np.ndarray) -> Slots:
@@ -345,7 +345,7 @@ class _On:
                     probes=FURTHER_PROBES or None,
                 ),
                 inputs={"run": (unlearn,), **inputs, "references": references},
-                means=Means(data=self.described),
+                means=JobMeans(data=self.described),
             )
         )
         return Planned(seed, unlearn, evaluate)

@@ -36,7 +36,7 @@ class PlannedData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class JobMeans:
     """How a job comes by what it works on: it changes nothing in the result."""
 
     data: PlannedData
@@ -50,7 +50,7 @@ class AnyJob:
     title: str
     spec: object
     inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    means: Means
+    means: JobMeans
 
     @cached_property
     def key(self) -> str:
@@ -80,7 +80,7 @@ class AnyJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
+class ForgetKey:
     """A forget set as it decides a run: its slots, and its rules, which tell whose rows elsewhere may be gone."""
 
     slots: Digest
@@ -95,7 +95,7 @@ class TrainSpec:
     roots: Roots
     split_seed: Large
     split_by: str
-    without: Forgotten | None
+    without: ForgetKey | None
     factory: str
     checkpoint_interval: int | None
     device: str
@@ -103,7 +103,7 @@ class TrainSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainMeans(Means):
+class TrainMeans(JobMeans):
     """The recipe itself, and the slots to do without."""
 
     recipe: Mapping[str, Any]
@@ -135,7 +135,7 @@ class TuneSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneMeans(Means):
+class TuneMeans(JobMeans):
     """The slots that no rehearsal plays."""
 
     avoid: Slots
@@ -160,13 +160,13 @@ class UnlearnSpec:
 
     method: MethodFile
     source: str
-    forget: Forgotten
+    forget: ForgetKey
     budget: float | None
     seed: Large
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnlearnMeans(Means):
+class UnlearnMeans(JobMeans):
     """The slots to forget."""
 
     slots: Slots
