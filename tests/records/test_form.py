@@ -171,7 +171,7 @@ def test_large_counts_are_text_and_small_ones_numbers() -> None:
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_plain_reals_are_finite_wherever_they_came_from(number: float) -> None:
-    with pytest.raises(DataError, match="the amount holds .* where a finite number is needed"):
+    with pytest.raises(DataError, match=r"the amount holds .* where a finite number is needed"):
         from_plain(float, number, "the amount")
 
 
