@@ -44,6 +44,7 @@ class Handed:
     data: Path
     salts: Path | None = None
     known_checkpoint: Path | None = None
+    known_records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

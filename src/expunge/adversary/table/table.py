@@ -12,6 +12,7 @@ from expunge.adversary.table.content import (
 )
 from expunge.adversary.table.file import (
     bomb,
+    copied_envelope,
     forked,
     key_twice,
     link,
@@ -24,8 +25,10 @@ from expunge.adversary.table.file import (
     too_deep,
 )
 from expunge.adversary.table.lineage import (
+    branched,
     copies_added,
     decoy,
+    false_label,
     for_another_model,
     for_another_request,
     ground_beacon,
@@ -127,4 +130,7 @@ FIXTURES: tuple[Fixture, ...] = (
     _row("29", "tombstone revived in a later record", Code.TOMBSTONE_REVIVED, V1, revived),
     _row("30", "tombstone that nobody asked for", Code.TOMBSTONE_UNREQUESTED, V1, decoy),
     _row("31", "statistics fitted on data, called constant", Code.PREPROCESSING_FITTED, V2, fitted_scale),
+    _row("32", "a branch in which a forgotten person sits again", Code.REQUEST_MISSING, V1, branched),
+    _row("33", "the record a second time, among its ancestors", Code.CHAIN_BROKEN, V0, copied_envelope),
+    _row("34", "a label column that the rows never had", LEAF, V2, false_label),
 )
