@@ -114,6 +114,8 @@ def unlearn(
         made = _recipe(run, chosen)
         key = key_of(run.path, run.told)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
+        if Need.CHECKPOINTS in chosen.needs:
+            known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         told = replace(told, trace=chosen.traces(known, trace).value)
         if key is not None:
@@ -204,6 +206,12 @@ def exact_ancestor(run: Run) -> Run:
     while not run.told.recorded:
         run = run.parent
     return run
+
+
+def _before(ancestor: Run) -> str | None:
+    """What goes on from states that are not exact is not exact either."""
+    reason = ancestor.result.exact_refused
+    return None if reason is None else f"it goes on from states of {ancestor.path.name}, which is not exact: {reason}"
 
 
 def _looked_at(

@@ -16,6 +16,10 @@ from expunge.records.form import from_plain, to_plain
 
 Scalar = int | float | str | bool
 
+SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
+MOST_SAMPLES = 10_000
+MOST_WORK = 10_000_000  # milestones looked at for all samples together
+MOST_IN_OPTIONS = 64  # characters of all values: enough for settings, too few for weights
 ADDED_LATER = {"perturbation": 0.0}  # left out of the JSON at this value, so that older recipes keep their digest
 
 
@@ -109,6 +113,13 @@ class Optimiser:
             return self.rate * (1.0 - abs(2 * (step + 1) / (total + 1) - 1.0))
         passed = sum(step >= share * total for share in self.milestones)
         return self.rate * self.decay**passed
+
+    def mean_rate(self, total: int) -> float:
+        """Mean of the rate over a calendar of ``total`` steps; long ones are looked at in 10,000 places or fewer."""
+        if self.calendar is Calendar.CONSTANT or total < 1:
+            return self.rate
+        count = min(total, MOST_SAMPLES, max(1, MOST_WORK // (1 + len(self.milestones))))
+        return sum(self.rate_at((2 * at + 1) * total // (2 * count), total) for at in range(count)) / count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +223,22 @@ class Recipe:
             return math.floor(2 * self.epochs * stage / (self.slices + 1) + 0.5)
 
         return tuple(max(1, rounded(stage) - rounded(stage - 1)) for stage in range(1, self.slices + 1))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether somebody's own code makes the model."""
+        return ":" in self.model
+
+    @property
+    def crowded_options(self) -> str | None:
+        """Why a foreign model's options could bring in weights or rows, if so: settings are short."""
+        size = sum(len(str(value)) for value in self.model_options.values())
+        if not self.is_foreign or size <= MOST_IN_OPTIONS:
+            return None
+        return (
+            f"the options of model {self.model!r} hold {size:,} characters, in which weights or rows have room that "
+            f"neither seed nor data gave: {MOST_IN_OPTIONS} are enough for settings"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; reals are ordinary numbers here and C99 hex strings under the digest.

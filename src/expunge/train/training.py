@@ -31,6 +31,7 @@ from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
+from expunge.train.initial_weights import opened_beside
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,
@@ -207,13 +208,14 @@ def train(
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
         check_answers(recipe, assemble(recipe, carried.members), examples, present)
+        refused = found.refused or opened_beside(recipe)
         return finish(
             folder,
             left_out.earned(told, recipe, schedule, noise_key is not None),
             recipe,
             carried,
-            guarantee=Exact() if found.refused is None else Empirical(),
-            exact_refused=found.refused,
+            guarantee=Exact() if refused is None else Empirical(),
+            exact_refused=refused,
             steps=sum(
                 schedule.total_steps(shard) for shard, member in enumerate(carried.members) if member is not None
             ),

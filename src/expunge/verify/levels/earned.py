@@ -134,6 +134,8 @@ def check_profile(opened: OpenedRecord) -> str:
             raise _unpinned(f"{name} is called exact under the profile tolerant")
         if exact and environment.not_exact is not None:
             raise _unpinned(f"{name} is called exact and says why it is not ({environment.not_exact[:100]})")
+        if exact and opened.recipe.crowded_options is not None:
+            raise _too_high(f"{name} is called exact, and {opened.recipe.crowded_options}")
         _check_pins(name, record, opened.recipe, exact=exact)
     for at, (name, record, _) in enumerate(links(opened)):
         _check_reused_bits(name, record, recorded_before(opened.runs[:at]))

@@ -31,12 +31,13 @@ def remarks_of(opened: OpenedRecord) -> tuple[Caveat, ...]:
     record, commit = opened.record, opened.committed
     found = [*_of_lineage(record, commit), *_of_log(opened), *_of_run(record)]
     if opened.chained:
-        found += [*_of_requests(opened), *_of_people(opened)]
+        found += [*_of_model(opened), *_of_requests(opened), *_of_people(opened)]
     if MODEL not in opened.bundle:
         found.append(Caveat("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
     return tuple(found)
 
 
+MOST_OPTIONS = 12  # that are shown of a model
 MOST_UNITS = 1000  # whose rows are counted one unit after the other
 BEACON_FROM_OUTSIDE = (
     "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
@@ -102,6 +103,22 @@ def _of_run(record: RunRecord) -> list[Caveat]:
             )
         )
     return found
+
+
+def _of_model(opened: OpenedRecord) -> list[Caveat]:
+    """Somebody's code makes the weights that training begins with, and every answer."""
+    recipe, factory = opened.recipe, opened.record.environment.factory
+    if not recipe.is_foreign:
+        return []
+    given = ", ".join(f"{name}={value!r:.40}" for name, value in sorted(recipe.model_options.items())[:MOST_OPTIONS])
+    return [
+        Caveat(
+            "foreign-model",
+            f"the owner's own code {recipe.model!r:.80} made the initial weights and gives every answer; that it "
+            "carries none of the forgotten rows (in a file, in an option, in its text) no level shows: read its "
+            f"sources {factory[:16] or 'without a digest'}…, called with {given[:300] or 'no options'}",
+        )
+    ]
 
 
 def _of_requests(opened: OpenedRecord) -> list[Caveat]:
