@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from expunge.data.encoding import Encoding
-from expunge.models.sight import Whose, in_sight
+from expunge.models.sight import CodeName, in_sight
 
 
 class Front(nn.Module):
@@ -86,7 +86,7 @@ class Fronted(nn.Module):
     """
 
     def __init__(
-        self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool, whose: Whose | None = None
+        self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool, whose: CodeName | None = None
     ) -> None:
         super().__init__()
         self.front = Front(encoding, raw_numbers=getattr(body, "takes_raw_numbers", False) is True)

@@ -15,7 +15,7 @@ from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
 from expunge.core.streams import Stream
 from expunge.models.dropout import seeded_generators
 from expunge.models.front import Fronted
-from expunge.models.sight import Whose, forget_seen, in_sight, seen_of
+from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
 from expunge.models.sources import is_empty, is_own, reach_here, sources_of
 from expunge.models.zoo import ZOO, draw_weights
 from expunge.schedule.recipe import Recipe
@@ -150,13 +150,13 @@ def read_beside(recipe: Recipe) -> tuple[str, ...]:
     return (*seen_of(_import_of(recipe.model)), *seen_of(_whose(recipe, factory)))
 
 
-def _whose(recipe: Recipe, factory: Callable[..., Any]) -> Whose:
+def _whose(recipe: Recipe, factory: Callable[..., Any]) -> CodeName:
     """Under which name what a model's code opens is kept."""
     _factories[id(factory)] = factory
     return recipe.model, repr(sorted(recipe.model_options.items())), id(factory)
 
 
-def _import_of(name: str) -> Whose:
+def _import_of(name: str) -> CodeName:
     return name.partition(":")[0], "import", 0
 
 

@@ -22,14 +22,14 @@ IMPORT = "<frozen importlib"  # where Python's own import stands
 OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOST_KEPT = 100  # names by model
 
-Whose = tuple[str, str, int]  # a model's name, its options, and which factory of that name it is
+CodeName = tuple[str, str, int]  # a model's name, its options, and which factory of that name it is
 
-_found: dict[Whose, dict[str, None]] = {}
-_running: list[tuple[Whose | None, FrameType | None]] = []
+_found: dict[CodeName, dict[str, None]] = {}
+_running: list[tuple[CodeName | None, FrameType | None]] = []
 
 
 @contextmanager
-def in_sight(whose: Whose | None) -> Generator[None]:
+def in_sight(whose: CodeName | None) -> Generator[None]:
     """Notice what is opened inside as opened by ``whose`` code; None is our own, which nobody looks at."""
     if whose is None:
         yield
@@ -42,12 +42,12 @@ def in_sight(whose: Whose | None) -> Generator[None]:
         _running.pop()
 
 
-def seen_of(whose: Whose | None) -> tuple[str, ...]:
+def seen_of(whose: CodeName | None) -> tuple[str, ...]:
     """What that code opened so far in this process, first to last."""
     return () if whose is None else tuple(_found.get(whose, ()))
 
 
-def forget_seen(whose: Whose) -> None:
+def forget_seen(whose: CodeName) -> None:
     """That code is about to be loaded anew."""
     _found.pop(whose, None)
 

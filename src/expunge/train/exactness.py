@@ -74,8 +74,8 @@ def _refusal(recipe: Recipe, schedule: Schedule, repeats: bool, factory: str) ->
     rate = recipe.optimiser.mean_rate(max(map(schedule.total_steps, range(schedule.shards))))
     if rate < SMALLEST_RATE:
         return (
-            f"the recipe cannot learn: its mean rate is {rate:.3g}, below 2^-24, and such steps move nothing; `verify` "
-            "refuses its record, so train at a higher `rate`"
+            f"the recipe cannot learn: its mean rate is {rate:.3g}, below 2^-24, and such steps move nothing; "
+            "a verifier refuses its record, so train at a higher `rate`"
         )
     return None
 
