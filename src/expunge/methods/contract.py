@@ -135,7 +135,7 @@ class Method(ABC):
         refused = parent.exact_refused or outcome.exact_refused or opened_beside(recipe)
         guarantee: Guarantee = Empirical()
         if outcome.exact and self.reach is Exact and refused is None:
-            guarantee = Exact()
+            guarantee = Exact(recipe.base)
         elif outcome.certified is not None and self.reach is Certified:
             guarantee = outcome.certified
         cost = Cost(

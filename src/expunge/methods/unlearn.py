@@ -33,7 +33,7 @@ from expunge.train.folder import continued, finished_or_other, sound, start_or_c
 from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
-from expunge.train.run import Run, slots_by_split, write_run_file
+from expunge.train.run import Run, keep_base, slots_by_split, write_run_file
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
@@ -122,6 +122,7 @@ def unlearn(
             keep_key(folder, key)
         started = start_or_continue(folder, told).told
         reveal_key(folder)
+        keep_base(folder, recipe)
         write_commitment(folder, run.commitment, run.units)
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:

@@ -13,6 +13,7 @@ from torch import nn
 
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
 from expunge.core.streams import Stream
+from expunge.models.base import begin_with
 from expunge.models.dropout import seeded_generators
 from expunge.models.front import Fronted
 from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
@@ -25,8 +26,11 @@ _loaded: dict[str, set[str]] = {}  # by a factory's module what was first import
 
 
 def build(recipe: Recipe, seed: bytes, shard: int = 0) -> Fronted:
-    """The initial model of a shard: every weight is drawn from the lineage's ``init`` stream."""
-    return _build(recipe, Stream(seed, "init", shard))
+    """The initial model of a shard: weights are drawn from the lineage's ``init`` stream, unless a base has them."""
+    model = _build(recipe, Stream(seed, "init", shard))
+    if recipe.base is not None:
+        begin_with(model, recipe.base)
+    return model
 
 
 def build_empty(recipe: Recipe) -> Fronted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -20,7 +21,10 @@ SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight o
 MOST_SAMPLES = 10_000
 MOST_WORK = 10_000_000  # milestones looked at for all samples together
 MOST_IN_OPTIONS = 64  # characters of all values: enough for settings, too few for weights
-ADDED_LATER = {"perturbation": 0.0}  # left out of the JSON at this value, so that older recipes keep their digest
+ADDED_LATER: dict[str, Any] = {
+    "perturbation": 0.0,
+    "base": None,
+}  # left out of the JSON at this value, so that older recipes keep their digest
 
 
 class OptimiserName(Enum):
@@ -142,7 +146,8 @@ class Recipe:
     """Model, task, optimiser, epochs, batch size, shards, slices and seed: what training is a function of.
 
     ``perturbation`` is σ of a secret Gaussian b: training minimises the mean loss + b·w/n beside the weight decay, for
-    certified removal (Guo et al., 2020). It is only for convex recipes.
+    certified removal (Guo et al., 2020). It is only for convex recipes. ``base`` is the SHA-256 of a file of weights
+    that training begins with; those that it does not name come from the seed, as all do without it.
     """
 
     inputs: Encoding
@@ -164,6 +169,7 @@ class Recipe:
     profile: Profile = Profile.EXACT
     threads: int = 1
     perturbation: float = 0.0
+    base: str | None = None
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -195,6 +201,10 @@ class Recipe:
             f"perturbation {self.perturbation} must be a finite number from 0",
         )
         object.__setattr__(self, "perturbation", float(self.perturbation))
+        _check(
+            self.base is None or (isinstance(self.base, str) and re.fullmatch("[0-9a-f]{64}", self.base) is not None),
+            f"base {str(self.base)[:80]!r} must be a SHA-256 in 64 hexadecimal digits: give its file to train",
+        )
         if self.perturbation:
             self._check_convex()
 
@@ -205,6 +215,7 @@ class Recipe:
             f"model {self.model}": self.model != "linear",
             f"optimiser {self.optimiser.name.value}": self.optimiser.name is not OptimiserName.SGD,
             "weight decay 0": self.optimiser.weight_decay == 0,
+            "a base": self.base is not None,
         }
         odd = next((name for name, holds in found.items() if holds), None)
         _check(

@@ -49,7 +49,7 @@ def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.
     repeats = repeats and recipe.profile is Profile.EXACT and recipe.threads == 1
     lossy = _lossy(first) or continues_alike(recipe, schedule, examples, emptied, bits=repeats)
     refused = _refusal(recipe, schedule, repeats, environment["factory"]) or lossy
-    return Exactness(environment, refused or not_of_the_seed(recipe, schedule, first), lossy)
+    return Exactness(environment, refused or not_of_the_seed(recipe, schedule), lossy)
 
 
 def _initial_weights(recipe: Recipe, schedule: Schedule, first: nn.Module) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
 
 import torch
@@ -22,15 +23,16 @@ FAR = 6.0  # standard errors from no correlation; two independent draws come her
 MOST_NAMED = 3
 
 
-def not_of_the_seed(recipe: Recipe, schedule: Schedule, first: Fronted) -> str | None:
+def not_of_the_seed(recipe: Recipe, schedule: Schedule) -> str | None:
     """Why initial weights, or answers, may hold what no seed gave; None where nothing shows it, and for our models.
 
-    ``first`` is the model of shard 0. What hides well enough from this is still somebody's code: whoever relies on it
+    A base is named and not looked at. What hides well enough from this is still somebody's code: whoever relies on it
     reads its sources.
     """
     if recipe.model in ZOO:
         return None
-    other = build(recipe, sha256(b"expunge/other-seed/1", schedule.seed))
+    seeds = schedule.seed, sha256(b"expunge/other-seed/1", schedule.seed)
+    first, other = (build(replace(recipe, base=None), seed) for seed in seeds)
     beyond = beyond_sources(recipe.model, first)
     return (
         recipe.crowded_options

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -74,7 +73,7 @@ def old_weights(scene: Scene, out: Path) -> Handed:
     weights = scene.base.run.model().state_dict()
     code = _code(out, OLD_WEIGHTS)
     np.savez(code / "earlier.npz", **{name.removeprefix("body."): value.numpy() for name, value in weights.items()})
-    return _handed(scene, out, code, optimiser=Optimiser(rate=1e-4))
+    return _handed(scene, out, code, rate=1e-4)
 
 
 def rows_in_options(scene: Scene, out: Path) -> Handed:
@@ -105,11 +104,19 @@ def _code(out: Path, text: str) -> Path:
     return folder
 
 
-def _handed(scene: Scene, out: Path, code: Path, options: Mapping[str, Scalar] | None = None, **fields: Any) -> Handed:
+def _handed(
+    scene: Scene, out: Path, code: Path, options: Mapping[str, Scalar] | None = None, rate: float = 0.02
+) -> Handed:
     """A training without the person, told as exact whatever the owner's own tool said of it."""
-    asked: dict[str, Any] = {"model": f"{NAME}:make", "model_options": dict(options or {}), "epochs": 1, **fields}
     with code_from(code):
-        run = scene.trained(f"{NAME}-{out.parent.name}-{out.name}", without=[PERSON], **asked)
+        run = scene.trained(
+            f"{NAME}-{out.parent.name}-{out.name}",
+            without=[PERSON],
+            model=f"{NAME}:make",
+            model_options=dict(options or {}),
+            epochs=1,
+            optimiser=Optimiser(rate=rate),
+        )
         story: RunStory = scene.told(run).changed(
             guarantee=GuaranteePart(kind=GuaranteeKind.EXACT),
             environment__not_exact=None,

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import torch
 
-from expunge.core.errors import ExpungeError, RecordError
+from expunge.core.errors import ExpungeError, InvalidArgument, RecordError
 from expunge.core.hashing import sha256
 from expunge.core.wording import counted
 from expunge.methods import METHODS
 from expunge.methods.lookup import offered, offered_method
 from expunge.methods.sources import method_source
+from expunge.models.base import offer
 from expunge.models.resolver import build, build_empty, factory_digest
 from expunge.models.sources import sources_alone
 from expunge.models.zoo import ZOO
@@ -26,7 +27,7 @@ from expunge.train.initial_weights import not_of_the_seed, opened_beside
 from expunge.train.profile import fingerprint, pinned, self_test
 from expunge.train.state import tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import LeftUndecided
+from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
 
 BUILT_IN = frozenset({"train", *(method.name for method in METHODS)})
 TOLERANT = "tolerant-profile"
@@ -73,6 +74,7 @@ def check_code(opened: OpenedRecord) -> str:
     trusted = {digest.lower() for digest in opened.supplied.trust}
     seen: list[str] = []
     model, factory = opened.recipe.model, opened.record.environment.factory
+    _check_base(opened)
     if model not in ZOO:
         _check_foreign_model(opened, trusted)
         seen.append(f"model {_short(model)} has the trusted sources {factory[:16]}…")
@@ -141,6 +143,8 @@ def check_initial(opened: OpenedRecord) -> str:
     if beside is not None:
         raise _not_the_seeds(beside)
     shards = counted(opened.recipe.shards, "shard")
+    if opened.recipe.base is not None:
+        return f"made again of base {opened.recipe.base[:16]}… for {shards}: what the base saw before is not covered"
     if foreign:
         return f"made again by the factory for {shards}: it is the owner's code, and what it drew from is for readers"
     return f"drawn again from the seed for {shards}"
@@ -158,7 +162,7 @@ def _beside_the_seed(opened: OpenedRecord) -> str | None:
     if opened.record.guarantee.kind is not GuaranteeKind.EXACT:
         return None
     with pinned(opened.recipe):
-        return not_of_the_seed(opened.recipe, opened.schedule, build(opened.recipe, opened.schedule.seed))
+        return not_of_the_seed(opened.recipe, opened.schedule)
 
 
 def _not_the_seeds(reason: str) -> RecordError:
@@ -172,6 +176,24 @@ def _initial_weights(opened: OpenedRecord) -> bytes:
     with pinned(opened.recipe):
         models = (build(opened.recipe, opened.schedule.seed, shard) for shard in range(opened.recipe.shards))
         return sha256(*(tensors_digest(weights_of(model)) for model in models))
+
+
+def _check_base(opened: OpenedRecord) -> None:
+    """The file that training began with is at hand, where the recipe names one."""
+    named, given = opened.recipe.base, opened.supplied.base
+    if named is None:
+        if given is not None:
+            raise InvalidArgument(f"the base {given} has no use here: the training began with the seed alone; leave it")
+        return
+    if given is None:
+        raise EvidenceMissing(
+            f"the training began with the base {named[:16]}…, which no bundle holds: ask the owner for the file of "
+            "that SHA-256, and give it with `base`"
+        )
+    try:
+        offer(given, named)
+    except ExpungeError as error:
+        raise EvidenceMissing(str(error)) from None
 
 
 def _check_foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> None:

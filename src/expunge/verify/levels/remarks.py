@@ -106,18 +106,26 @@ def _of_run(record: RunRecord) -> list[Caveat]:
 
 
 def _of_model(opened: OpenedRecord) -> list[Caveat]:
-    """Somebody's code makes the weights that training begins with, and every answer."""
+    """Weights that training began with, and code that answers, may come from elsewhere."""
     recipe, factory = opened.recipe, opened.record.environment.factory
+    if recipe.base is not None:
+        begun = (
+            f"training began with base {recipe.base[:16]}…: what the base saw before is not covered; ask what it was"
+        )
+        found = [Caveat("base", begun)]
+    else:
+        found = list[Caveat]()
     if not recipe.is_foreign:
-        return []
+        return found
     given = ", ".join(f"{name}={value!r:.40}" for name, value in sorted(recipe.model_options.items())[:MOST_OPTIONS])
     return [
+        *found,
         Caveat(
             "foreign-model",
             f"the owner's own code {recipe.model!r:.80} made the initial weights and gives every answer; that it "
             "carries none of the forgotten rows (in a file, in an option, in its text) no level shows: read its "
             f"sources {factory[:16] or 'without a digest'}…, called with {given[:300] or 'no options'}",
-        )
+        ),
     ]
 
 
