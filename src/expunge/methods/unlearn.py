@@ -81,11 +81,7 @@ def unlearn(
     rows = run.data(data, salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
-        forget
-        if isinstance(forget, ForgetSet)
-        else choose(
-            [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
-        )
+        rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)
     )
     if tuning is not None:
         check_kind(tuning, forget_set)
