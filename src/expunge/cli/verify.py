@@ -41,6 +41,7 @@ def verify(
     trust: Annotated[
         list[str] | None, typer.Option(help="From V2: digest of foreign sources that may run (repeatable).")
     ] = None,
+    base: Annotated[Path | None, typer.Option(help="From V2: file of weights that training began with.")] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="HTML file to write: the certificate, with what this verification came to.")
     ] = None,
@@ -54,6 +55,7 @@ def verify(
     from expunge.verify.verify import verify as verify_bundle
 
     given = {"--data": data, "--salts": salts, "--checkpoints": checkpoints, "--noise-key": noise_key, "--trust": trust}
+    given["--base"] = base
     idle = [f"{name} {value}" for name, value in given.items() if value]
     if idle and level_of(level) < Level.V2:
         raise InvalidArgument(
@@ -75,6 +77,7 @@ def verify(
             segments=segments,
             noise_key=noise_key,
             trust=trust or (),
+            base=base,
             progress=progress,
         )
     verdict = flagged(verdict)

@@ -34,7 +34,7 @@ from expunge.train.folder import continued, finished_or_other, sound, start_or_c
 from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
-from expunge.train.run import Run, slots_by_split, write_run_file
+from expunge.train.run import Run, keep_base, slots_by_split, write_run_file
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
@@ -81,11 +81,7 @@ def unlearn(
     rows = run.data(data, salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
-        forget
-        if isinstance(forget, ForgetSet)
-        else choose(
-            [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
-        )
+        rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)
     )
     if tuning is not None:
         check_kind(tuning, forget_set)
@@ -115,12 +111,15 @@ def unlearn(
         made = _recipe(run, chosen)
         key = key_of(run.path, run.told)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
+        if Need.CHECKPOINTS in chosen.needs:
+            known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         told = replace(told, trace=chosen.traces(known, trace).value)
         if key is not None:
             keep_key(folder, key)
         started = start_or_continue(folder, told).told
         reveal_key(folder)
+        keep_base(folder, recipe)
         write_commitment(folder, run.commitment, run.units)
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
@@ -205,6 +204,12 @@ def exact_ancestor(run: Run) -> Run:
     while not run.told.recorded:
         run = run.parent
     return run
+
+
+def _before(ancestor: Run) -> str | None:
+    """What goes on from states that are not exact is not exact either."""
+    reason = ancestor.result.exact_refused
+    return None if reason is None else f"it goes on from states of {ancestor.path.name}, which is not exact: {reason}"
 
 
 def _looked_at(

@@ -44,7 +44,8 @@ class Supplied:
     ``known_checkpoint`` is a signed note that was kept from an earlier visit, and ``known_records`` are digests of
     records that were: the run must come from each. So many ``witnesses`` must have cosigned
     what the bundle shows of the log. ``checkpoints`` is a folder with states that the bundle does not hold, and for an
-    approximate method the model.safetensors of its parent. ``chance`` draws segments; only tests give it.
+    approximate method the model.safetensors of its parent. ``base`` is the file that training began with. ``chance``
+    draws segments; only tests give it.
     """
 
     keys: tuple[TrustedKey, ...]
@@ -58,6 +59,7 @@ class Supplied:
     segments: int = SEGMENTS
     noise_key: Path | str | None = None
     trust: Collection[str] = ()
+    base: Path | str | None = None
     chance: Random = field(default_factory=secrets.SystemRandom)
     progress: Progress | None = None
 

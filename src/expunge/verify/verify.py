@@ -39,6 +39,7 @@ def verify(
     segments: int = SEGMENTS,
     noise_key: Path | str | None = None,
     trust: Collection[str] = (),
+    base: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Verdict:
     """Verify a record up to ``level``; nothing in the bundle is believed, and nothing in it is executed.
@@ -48,7 +49,7 @@ def verify(
     from each of them. ``witnesses`` is how many of those on the list must have cosigned the log. The rest is for V2 and
     above: ``data`` and ``salts`` where rows are, ``checkpoints`` a folder with the recorded states, ``segments`` how
     many are drawn at V2, ``noise_key`` of a certified run, ``trust`` the digests of sources that may be executed
-    although they are not built in.
+    although they are not built in, ``base`` the file of weights that training began with, if it did.
     """
     asked = level_of(level) if isinstance(level, str) else level
     if segments < 1:
@@ -75,6 +76,7 @@ def verify(
         segments=segments,
         noise_key=noise_key,
         trust=trust,
+        base=base,
         progress=progress,
     )
     verdict = Verdict(asked=asked)

@@ -33,12 +33,13 @@ def remarks_of(opened: OpenedRecord) -> tuple[Caveat, ...]:
     found = [*_of_clock(opened), *_of_branches(opened), *_of_lineage(record, commit), *_of_log(opened)]
     found += _of_run(record)
     if opened.chained:
-        found += [*_of_requests(opened), *_of_people(opened)]
+        found += [*_of_model(opened), *_of_requests(opened), *_of_people(opened)]
     if MODEL not in opened.bundle:
         found.append(Caveat("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
     return tuple(found)
 
 
+MOST_OPTIONS = 12  # that are shown of a model
 MOST_UNITS = 1000  # whose rows are counted one unit after the other
 BEACON_FROM_OUTSIDE = (
     "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
@@ -141,6 +142,30 @@ def _of_run(record: RunRecord) -> list[Caveat]:
             )
         )
     return found
+
+
+def _of_model(opened: OpenedRecord) -> list[Caveat]:
+    """Weights that training began with, and code that answers, may come from elsewhere."""
+    recipe, factory = opened.recipe, opened.record.environment.factory
+    if recipe.base is not None:
+        begun = (
+            f"training began with base {recipe.base[:16]}…: what the base saw before is not covered; ask what it was"
+        )
+        found = [Caveat("base", begun)]
+    else:
+        found = list[Caveat]()
+    if not recipe.is_foreign:
+        return found
+    given = ", ".join(f"{name}={value!r:.40}" for name, value in sorted(recipe.model_options.items())[:MOST_OPTIONS])
+    return [
+        *found,
+        Caveat(
+            "foreign-model",
+            f"the owner's own code {recipe.model!r:.80} made the initial weights and gives every answer; that it "
+            "carries none of the forgotten rows (in a file, in an option, in its text) no level shows: read its "
+            f"sources {factory[:16] or 'without a digest'}…, called with {given[:300] or 'no options'}",
+        ),
+    ]
 
 
 def _of_requests(opened: OpenedRecord) -> list[Caveat]:
