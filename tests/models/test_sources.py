@@ -77,6 +77,8 @@ def test_a_module_alone_has_the_digest_that_it_always_had(code: Path) -> None:
         ("__import__('owners_x')", "no import names (__import__)"),
         ("from safetensors.torch import load_file", "imports safetensors, which reads files"),
         ("import torch\ntorch.UntypedStorage.from_file('x', False, 1)", "without Python seeing which (from_file)"),
+        ("import torch\ntorch.jit.load('x')", "without Python seeing which (load)"),
+        ("from torch.jit import load", "without Python seeing which"),
     ],
 )
 def test_what_no_import_names_is_said(code: Path, text: str, said: str) -> None:
