@@ -30,6 +30,12 @@ def verify(
     known_checkpoint: Annotated[
         Path | None, typer.Option(help="A log/checkpoint that you kept: shows that the log was not rewritten since.")
     ] = None,
+    known_records: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--known-record", help="Digest of a record that you kept, from which this run must come (repeatable)."
+        ),
+    ] = None,
     witnesses: Annotated[int, typer.Option(help="How many witnesses on your list must have cosigned the log.")] = 0,
     noise_key: Annotated[Path | None, typer.Option(help="From V2: noise key of a certified run.")] = None,
     trust: Annotated[
@@ -63,6 +69,7 @@ def verify(
             keys=keys,
             level=level,
             known_checkpoint=known_checkpoint,
+            known_records=known_records or (),
             witnesses=witnesses,
             data=data,
             salts=salts,

@@ -15,6 +15,7 @@ from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.spellings import left_alike
 from expunge.data.splits import GivenData, Split
 from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
@@ -80,11 +81,7 @@ def unlearn(
     rows = run.data(data, salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
-        forget
-        if isinstance(forget, ForgetSet)
-        else choose(
-            [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
-        )
+        rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)
     )
     if tuning is not None:
         check_kind(tuning, forget_set)
@@ -143,7 +140,7 @@ def unlearn(
             trace=trace,
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
-        return _finish(folder, told, run, chosen, result, tuning)
+        return _finish(folder, told, run, chosen, result, tuning, left_alike(train, forget_set.slots, empty))
 
 
 def _of_cases(run: Run, cases: Sequence[str]) -> Run:
@@ -362,6 +359,7 @@ def _finish(
     method: Method,
     result: Unlearned,
     tuning: TunedFields | None,
+    alike: str | None,
 ) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
@@ -372,7 +370,7 @@ def _finish(
     complete = replace(
         told,
         training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
-        notices=result.notices,
+        notices=result.notices if alike is None else (*result.notices, alike),
         account=result.account,
         trajectory="recorded" if recorded else "none",
         checkpoint_interval=result.interval if recorded else None,

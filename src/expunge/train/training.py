@@ -18,6 +18,7 @@ from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.forms import read
 from expunge.data.source import Source
+from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
 from expunge.models.base import offer
@@ -217,10 +218,11 @@ def train(
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
         check_answers(recipe, assemble(recipe, carried.members), examples, present)
+        earned, alike = left_out.earned(told, recipe, schedule, noise_key is not None), spelt_alike(training_rows)
         refused = found.refused or opened_beside(recipe)
         return finish(
             folder,
-            left_out.earned(told, recipe, schedule, noise_key is not None),
+            earned if alike is None else replace(earned, notices=(*(earned.notices or ()), alike)),
             recipe,
             carried,
             guarantee=Exact(recipe.base) if refused is None else Empirical(),

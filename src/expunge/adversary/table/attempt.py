@@ -85,6 +85,7 @@ def shown(handed: Handed, level: Level) -> Verdict:
             data=str(handed.data),
             salts=handed.salts,
             known_checkpoint=handed.known_checkpoint,
+            known_records=handed.known_records,
             trust=handed.trust,
         )
 

@@ -49,6 +49,7 @@ class Handed:
     data: Path
     salts: Path | None = None
     known_checkpoint: Path | None = None
+    known_records: tuple[str, ...] = ()
     code: Path | None = None
     trust: tuple[str, ...] = ()
 
