@@ -31,8 +31,16 @@ BY_NAME = {  # what runs code that no import names
     "run_module",
 }
 FROM_TEXT = {"exec", "eval", "compile"}  # the same, where it is Python's own and not somebody's method of that name
-UNSEEN = {"safetensors", "pyarrow", "polars", "h5py", "mmap", "ctypes", "multiprocessing"}  # read past Python's sight
-UNSEEN_CALLS = {"from_file", "load_library", "import_ir_module", "PyTorchFileReader"}  # likewise, of torch
+UNSEEN = {"pyarrow", "polars", "h5py", "mmap", "ctypes", "multiprocessing"}  # read past Python's sight
+UNSEEN_CALLS = {  # likewise, of torch and safetensors
+    "from_file",
+    "load_library",
+    "import_ir_module",
+    "PyTorchFileReader",
+    "load_file",
+    "load_model",
+    "safe_open",
+}
 
 
 @dataclass(frozen=True)
@@ -212,14 +220,22 @@ def _imports(name: str, tree: ast.Module, *, is_package: bool) -> Iterator[str]:
 
 
 def _unclear(name: str, tree: ast.Module) -> Iterator[str]:
+    """What the source may bring in that no import and no audit shows, each in one clause."""
     for node in ast.walk(tree):
-        called = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        called = _named(node)
         if called in BY_NAME or (called in FROM_TEXT and isinstance(node, ast.Name)):
             yield f"{name} runs code that no import names ({called})"
         if called in UNSEEN_CALLS or _is_jit_load(node):
             yield f"{name} reads files without Python seeing which ({called or 'load'})"
     for top in sorted({found.partition(".")[0] for found in _imports(name, tree, is_package=False)} & UNSEEN):
         yield f"{name} imports {top}, which reads files without Python seeing which"
+
+
+def _named(node: ast.AST) -> str:
+    """The name that a place in a source uses or imports; "" where it names nothing."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
 
 
 def _is_jit_load(node: ast.AST) -> bool:
