@@ -78,5 +78,10 @@ def read(
     return form.read(source, columns, classes)
 
 
+def takes(source: Source, option: str) -> bool:
+    """Whether data of this form take an option."""
+    return any(form.matches(source.location) and option in form.takes for form in FORMS)
+
+
 def _shown(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -17,6 +17,7 @@ from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
 from expunge.data.splits import GivenData, Split
 from expunge.data.stored import write_commitment
+from expunge.methods.adopted import budget_of, refuse_adopted
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
@@ -71,6 +72,8 @@ def unlearn(
             )
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
+    refuse_adopted(run, chosen)
+    budget = budget_of(run, chosen, budget)
     if tuning is not None:
         check_tuning(tuning, run, chosen, budget)
     rules = [forget] if isinstance(forget, str) else forget
@@ -200,8 +203,8 @@ def parent_of(
 
 
 def exact_ancestor(run: Run) -> Run:
-    """The nearest run that training or an exact method made: approximate weights are never replayed from."""
-    while not run.told.recorded:
+    """The nearest run that training or an exact method made, or that was adopted: no other is replayed from."""
+    while not run.told.recorded and run.told.operation != "adopt":
         run = run.parent
     return run
 
@@ -331,6 +334,7 @@ def _begun(
         noise_commitment=told.noise_commitment,
         forgotten=len(forget_set),
         rules=forget_set.rules,
+        adopted=told.adopted,
         asked=UnlearnTerms(budget=request.budget, seed=request.seed),
     )
 

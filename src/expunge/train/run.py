@@ -20,7 +20,7 @@ from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
-from expunge.data.forms import read
+from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, GivenData, Split
@@ -76,7 +76,8 @@ class Run:
         )
 
     def _forgot_nothing(self) -> InvalidArgument:
-        return InvalidArgument(f"{self.path} is a training, it forgot nothing: name a run that `expunge unlearn` made")
+        what = "was adopted" if self.told.operation == "adopt" else "is a training"
+        return InvalidArgument(f"{self.path} {what}, it forgot nothing: name a run that `expunge unlearn` made")
 
     def _unfinished(self) -> RunError:
         return RunError(
@@ -190,7 +191,8 @@ class Run:
         """The run that this one came from; it must still be the one it was."""
         described = self.told.parent
         if described is None:
-            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with `original`")
+            what = "was adopted" if self.told.operation == "adopt" else "is a training"
+            raise InvalidArgument(f"{self.path} {what}, it has no parent: name the original with `original`")
         candidates = (Path(described.path), self.path / described.relative)
         for candidate in candidates:
             if (candidate / "run.json").is_file():
@@ -229,14 +231,11 @@ class Run:
         if isinstance(override, Dataset):
             found = override
         else:
-            described = self.told.data.source
-            if described is None and override is None:
+            if self.told.data.source is None and override is None:
                 raise DataError(f"{self.path} was trained on data in memory: hand the same data set over again")
-            source = Source.from_json(described) if described else Source(location=str(override))
-            if override is not None:
-                source = replace(source, location=str(override))
-            cut = source.rows is not None
-            found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
+            parts = parts_of(self.told.data, override)
+            cut = parts.data.rows is not None
+            found = parts.again(self.recipe.inputs.columns, self.recipe.classes)
         return open_again(found, self.commitment, self.tombstones, self.released, cut=cut, salts=salted)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:

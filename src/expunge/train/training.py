@@ -57,7 +57,7 @@ PREPROCESSING = (
     ("class_weights", "none"),
     ("early_stopping", "none"),
 )
-BUCKETS = ("category_buckets", "text_buckets")
+ENCODED = ("category_buckets", "text_buckets", "preparation")
 
 
 def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
@@ -66,8 +66,8 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined.
     """
-    buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
-    return _completed(Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields), fields)
+    encoded = {name: fields.pop(name) for name in ENCODED if name in fields}
+    return _completed(Recipe(inputs=make_encoding(dataset, **encoded), classes=dataset.classes, **fields), fields)
 
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -87,9 +87,9 @@ def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
 
 def _recipe_like(kept: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """What these fields make of the columns and classes of a recipe that is there already."""
-    buckets = {name: fields[name] for name in BUCKETS if name in fields}
-    others = {name: value for name, value in fields.items() if name not in buckets}
-    return _completed(Recipe(inputs=Encoding(kept.inputs.columns, **buckets), classes=kept.classes, **others), others)
+    encoded = {name: fields[name] for name in ENCODED if name in fields}
+    others = {name: value for name, value in fields.items() if name not in encoded}
+    return _completed(Recipe(inputs=Encoding(kept.inputs.columns, **encoded), classes=kept.classes, **others), others)
 
 
 def train(
