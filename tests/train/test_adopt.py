@@ -51,13 +51,7 @@ Adopt = Callable[..., Run]
 def rows(pictures_like: Any) -> tuple[Dataset, Dataset]:
     """What the model was trained on, and what it never saw; the first person owns 24 rows."""
     found: Dataset = pictures_like(rows=336, people=14, seed=6)
-    found = replace(
-        found,
-        ids=tuple(f"row-{row}" for row in range(336)),
-        positional=True,
-        columns=(replace(found.columns[0], name="x"),),  # as a file of arrays calls it
-        content={"x": found.content["image"]},
-    )
+    found = elsewhere.as_arrays(found)
     return found.take(np.arange(240)), found.take(np.arange(240, 336))
 
 
