@@ -21,8 +21,10 @@ from expunge.core.hashing import canonical_json
 from expunge.core.values import Empirical, Measurement, Supported, Undecided
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, Preparation
+from expunge.data.parts import joined
 from expunge.data.source import Source
 from expunge.data.splits import Split
+from expunge.hygiene.survey import survey
 from expunge.measure.contract import NO_HOLDOUT
 from expunge.measure.evaluate import evaluate
 from expunge.methods.contract import Need
@@ -153,8 +155,12 @@ def test_a_file_a_state_dict_and_a_module_are_one_model(
         assert found.weights_digest == adopted.weights_digest
         assert found.root == adopted.root
         assert found.lineage_seed == adopted.lineage_seed
-        with pytest.raises(DataError, match="data in memory"):
+        with pytest.raises(DataError, match="adopted with data in memory"):
             found.data()
+        together = joined(data, holdout)
+        assert found.data(together)[Split.HOLDOUT].present.all()
+        run = unlearn(found, RULE, method="fine-tune", out=tmp_path / f"{name}-forgot", data=together)
+        assert len(run.tombstones) == GONE
 
 
 def test_the_same_command_again_gives_the_same_run_and_another_is_refused(
@@ -318,6 +324,13 @@ def test_forgotten_rows_may_be_gone_from_the_data_and_no_others(adopted: Run, pl
     np.savez(tmp_path / "fewer.npz", **{name: values[GONE + 1 :] for name, values in parts.items()})
     with pytest.raises(DataError, match="only rows that were already forgotten may be missing"):
         run.data(str(tmp_path / "fewer.npz"))
+
+
+def test_hygiene_says_what_the_owner_still_has(adopted: Run, forgot: dict[str, Run]) -> None:
+    found = survey(forgot["scrub"])
+    assert any("the file of weights that was adopted" in caveat for caveat in found.caveats)
+    parent = next(place for place in found.places if place.path.resolve() == adopted.path.resolve())
+    assert [holding.path.name for holding in parent.holdings] == ["model.safetensors"]
 
 
 def test_a_column_says_who_was_trained_on(tmp_path: Path, refused: Refused) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,10 @@ def adopt(
     split_column: Annotated[
         str | None, typer.Option(help="Column that says of every row: train, calibration, holdout or test.")
     ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a Hugging Face data set.")] = None,
+    holdout_split: Annotated[
+        str | None, typer.Option(help="Split of the holdout, if it is a Hugging Face data set too.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
     model_options: Annotated[
         list[str] | None, typer.Option("--model-option", help="name=value for the factory (repeatable).")
@@ -55,6 +60,7 @@ def adopt(
         ),
     ] = None,
     split_seed: Annotated[int, typer.Option(help="Seed by which the holdout is dealt out.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of whatever is computed with it.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:
@@ -63,12 +69,14 @@ def adopt(
     from expunge.models import resolver
     from expunge.train.adopt import adopt as adopt_model
 
+    data = Source(location=source, label=label, subject=subject, id=id, image_size=image_size, split=split)
+    others = None if holdout is None else replace(data, location=holdout, split=holdout_split)
     run = adopt_model(
         weights,
-        Source(location=source, label=label, subject=subject, id=id, image_size=image_size),
+        data,
         model=model,
         out=out,
-        holdout=holdout,
+        holdout=others,
         split_column=split_column,
         split_seed=split_seed,
         without=without or None,
@@ -80,6 +88,7 @@ def adopt(
         rate=rate,
         task=task,
         model_options=resolver.model_options(pairs(model_options or [], "--model-option")),
+        threads=threads,
         device=device,
     )
     if json:

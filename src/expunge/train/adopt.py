@@ -74,6 +74,7 @@ def adopt(
     rate: float | None = None,
     task: str = "classification",
     model_options: Mapping[str, Scalar] | None = None,
+    threads: int = 1,
     device: str = "cpu",
 ) -> Run:
     """Take over a model that was trained elsewhere, weights to the byte, and record what its owner says of it.
@@ -95,6 +96,7 @@ def adopt(
         model=model,
         model_options=dict(model_options or {}),
         task=task,
+        threads=threads,
         epochs=ONE_EPOCH if epochs is None else epochs,
         optimiser=Optimiser(rate=rate or 0.0, momentum=0.0, weight_decay=0.0, calendar=Calendar.CONSTANT),
         **({} if batch_size is None else {"batch_size": batch_size}),

@@ -232,11 +232,19 @@ class Run:
             found = override
         else:
             if self.told.data.source is None and override is None:
-                raise DataError(f"{self.path} was trained on data in memory: hand the same data set over again")
+                raise DataError(self._in_memory())
             parts = parts_of(self.told.data, override)
             cut = parts.data.rows is not None
             found = parts.again(self.recipe.inputs.columns, self.recipe.classes)
         return open_again(found, self.commitment, self.tombstones, self.released, cut=cut, salts=salted)
+
+    def _in_memory(self) -> str:
+        if self.told.operation == "train" or self.told.adopted is None:
+            return f"{self.path} was trained on data in memory: hand the same data set over again"
+        return (
+            f"{self.path} was adopted with data in memory: hand the same rows over again with `data`, those of a "
+            "holdout behind the others, as `expunge.data.parts.joined(data, holdout)` puts them"
+        )
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
