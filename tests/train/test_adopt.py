@@ -509,7 +509,11 @@ def test_a_prepared_front_says_how_to_come_back(adopted: Run) -> None:
     assert encoding.standardised == 0
 
 
-def test_a_training_here_may_be_given_a_preparation_too(pictures: Dataset, tmp_path: Path) -> None:
-    run = train(pictures, out=tmp_path / "run", model="mlp", epochs=1, preparation=Preparation(SCALE, (MEAN,), (STD,)))
-    assert run.recipe.inputs.preparation == Preparation(SCALE, (MEAN,), (STD,))
-    assert str(run.guarantee) == "Exact"
+def test_a_training_here_has_no_preparation(pictures: Dataset, adopted: Run, tmp_path: Path, refused: Refused) -> None:
+    """Forgotten rows may have had a part in a mean: whoever trains without them would still carry it."""
+    for fields in ({"preparation": Preparation(SCALE)}, {"model": "mlp", "preparation": Preparation()}):
+        with refused(UnsupportedEver, "a preparation is of models that were trained elsewhere"):
+            train(pictures, out=tmp_path / "run", **fields)
+    with refused(UnsupportedEver, "a preparation is of models that were trained elsewhere"):
+        train(adopted.data()[Split.TRAIN], out=tmp_path / "run", recipe=adopted.recipe)
+    assert not (tmp_path / "run").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from tests.train import elsewhere
 from tests.train.elsewhere import FACTORY
-from tests.verify.records import OWNER, codes, verdict
+from tests.verify.lineages import OWNER, Lineage, small_recipe
+from tests.verify.records import codes, trained, verdict
 
 from expunge.adversary.table.story import RunStory
 from expunge.data.dataset import Dataset
+from expunge.data.encoding import Preparation
 from expunge.methods.unlearn import unlearn
 from expunge.records.catalogue import Execution
 from expunge.records.record import GuaranteeKind, GuaranteePart, Operation
@@ -74,7 +76,7 @@ def test_honest_records_are_accepted_at_v1_and_left_undecided_beyond(made: Adopt
 
 def test_a_record_claims_what_was_done(made: Adopted) -> None:
     adopted, forgot = made.story(made.base).record, made.story(made.forgot).record
-    assert (adopted.operation, adopted.algorithm.name, adopted.claim) == (Operation.ADOPT, "adopt", ("C7",))
+    assert (adopted.operation, adopted.algorithm.name, adopted.claim) == (Operation.ADOPT, "adopt", ("C8",))
     assert adopted.guarantee == forgot.guarantee == GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=())
     assert (adopted.checkpoints, adopted.trace, adopted.execution) == (None, None, Execution.OWN_STEPS)
     assert (forgot.operation, forgot.claim) == (Operation.UNLEARN, ("C6",))
@@ -104,3 +106,10 @@ def test_false_ones_are_refused(made: Adopted, tmp_path: Path) -> None:
     }
     for at, (name, (story, code)) in enumerate(false.items()):
         assert code in codes(story, tmp_path / str(at)), name
+
+
+def test_a_training_here_with_constants_of_an_owner_is_refused(tmp_path: Path) -> None:
+    recipe = small_recipe()
+    fitted = replace(recipe, inputs=replace(recipe.inputs, preparation=Preparation(1 / 255, (0.3,), (0.4,))))
+    assert codes(trained(Lineage(recipe=recipe)), tmp_path / "honest") == []
+    assert "PREPROCESSING_MISMATCH" in codes(trained(Lineage(recipe=fitted)), tmp_path / "fitted")

@@ -19,7 +19,7 @@ CLAIMS: Mapping[str, str] = {
     "C5": "The weights are within (epsilon, delta) of training without the requested examples, under the assumptions "
     "of the method.",
     "C6": "This method ran with these fields on this model; nothing is claimed about what the weights remember.",
-    "C7": "These weights were taken over as they were handed over; on which rows they were trained, and how, is the "
+    "C8": "These weights were taken over as they were handed over; on which rows they were trained, and how, is the "
     "word of their owner.",
 }
 
@@ -52,7 +52,7 @@ def claims_of(operation: Operation, kind: GuaranteeKind | None, *, emptied: bool
     if operation is Operation.COMMIT:
         return ("C1",)
     if operation is Operation.ADOPT:
-        return ("C7",)
+        return ("C8",)
     found = ["C2" if recorded else "C6"]
     if recorded and emptied:
         found.append("C3")

@@ -182,6 +182,11 @@ class DataFile(Plain):
     def secret(self) -> bool:
         return self.salts == "secret"
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether reading the source alone gives other rows than were committed."""
+        return self.holdout is not None or self.split_column is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParentFile(Plain):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from expunge.core.wording import clean
 from expunge.data.commitment import open_again
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Encoding
+from expunge.data.forms import read
 from expunge.data.parts import parts_of
 from expunge.data.salts import salts_of
+from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
 from expunge.records.evaluation import ShownExample
@@ -92,9 +94,17 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
         return None, "The run was trained on data in memory, so the examples’ content is not shown, confidences only."
     commitment = read_commitment(run.folder, run.told.data.roots)
     try:
-        parts = parts_of(run.told.data, data)
+        source = (
+            Source.from_json(run.told.data.source) if run.told.data.source is not None else Source(location=str(data))
+        )
+        if data is not None:
+            source = replace(source, location=data)
         inputs: Encoding = from_plain(Encoding, run.told.recipe["inputs"], "inputs")
-        found = parts.again(inputs.columns, tuple(run.told.recipe["classes"]))
+        classes = tuple(run.told.recipe["classes"])
+        if run.told.data.in_parts:
+            found = parts_of(run.told.data, data).again(inputs.columns, classes)
+        else:
+            found = read(source, columns=inputs.columns, classes=classes)
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
     except ExpungeError:
@@ -106,7 +116,7 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     try:
         released = {Split(name): slots for name, slots in run.told.released.items()}
         forgotten = np.array(run.tombstones, dtype=np.int64)
-        cut = parts.data.rows is not None
+        cut = source.rows is not None
         seated = open_again(found, commitment, forgotten, released, cut=cut, salts=salts)
     except DataError:
         return None, "The data no longer matches the run’s commitment, so confidences only are shown."

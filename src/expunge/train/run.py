@@ -20,6 +20,7 @@ from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
+from expunge.data.forms import read
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
@@ -226,17 +227,27 @@ class Run:
         if isinstance(override, Mapping):
             return override
         salted = self.salts(salts)
+        if self.told.data.in_parts and not isinstance(override, Dataset):
+            return self._from_parts(override, salted)
         found: Dataset
         cut = False
         if isinstance(override, Dataset):
             found = override
         else:
-            if self.told.data.source is None and override is None:
+            described = self.told.data.source
+            if described is None and override is None:
                 raise DataError(self._in_memory())
-            parts = parts_of(self.told.data, override)
-            cut = parts.data.rows is not None
-            found = parts.again(self.recipe.inputs.columns, self.recipe.classes)
+            source = Source.from_json(described) if described else Source(location=str(override))
+            if override is not None:
+                source = replace(source, location=str(override))
+            cut = source.rows is not None
+            found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
         return open_again(found, self.commitment, self.tombstones, self.released, cut=cut, salts=salted)
+
+    def _from_parts(self, moved: str | None, salts: Salts) -> Mapping[Split, Dataset]:
+        """Rows of an adopted run, from both their places; ``moved`` is where those that it was trained on lie now."""
+        found = parts_of(self.told.data, moved).again(self.recipe.inputs.columns, self.recipe.classes)
+        return open_again(found, self.commitment, self.tombstones, self.released, salts=salts)
 
     def _in_memory(self) -> str:
         if self.told.operation == "train" or self.told.adopted is None:

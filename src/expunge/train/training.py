@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from expunge.core.beacon import Beacon
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import InvalidArgument, UnsupportedEver
 from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
@@ -57,7 +57,7 @@ PREPROCESSING = (
     ("class_weights", "none"),
     ("early_stopping", "none"),
 )
-ENCODED = ("category_buckets", "text_buckets", "preparation")
+BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
 def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
@@ -66,8 +66,8 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined.
     """
-    encoded = {name: fields.pop(name) for name in ENCODED if name in fields}
-    return _completed(Recipe(inputs=make_encoding(dataset, **encoded), classes=dataset.classes, **fields), fields)
+    buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
+    return _completed(Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields), fields)
 
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -87,9 +87,9 @@ def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
 
 def _recipe_like(kept: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """What these fields make of the columns and classes of a recipe that is there already."""
-    encoded = {name: fields[name] for name in ENCODED if name in fields}
-    others = {name: value for name, value in fields.items() if name not in encoded}
-    return _completed(Recipe(inputs=Encoding(kept.inputs.columns, **encoded), classes=kept.classes, **others), others)
+    buckets = {name: fields[name] for name in BUCKETS if name in fields}
+    others = {name: value for name, value in fields.items() if name not in buckets}
+    return _completed(Recipe(inputs=Encoding(kept.inputs.columns, **buckets), classes=kept.classes, **others), others)
 
 
 def train(
@@ -154,6 +154,11 @@ def train(
         raise InvalidArgument(
             f"the recipe was made for the classes {list(recipe.classes)[:20]}, the data have "
             f"{list(dataset.classes)[:20]}: make a recipe for these data"
+        )
+    if recipe.inputs.preparation is not None:
+        raise UnsupportedEver(
+            "a preparation is of models that were trained elsewhere: rows that are forgotten later may have had a part "
+            "in its mean and deviation; leave it out, here nothing is fitted before the training"
         )
     if checkpoint_interval is not None and checkpoint_interval < 1:
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")

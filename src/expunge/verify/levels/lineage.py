@@ -39,6 +39,12 @@ def check_recipe(opened: OpenedRecord) -> str:
 def check_preprocessing(opened: OpenedRecord) -> str:
     """Encoding and augmentation are those whose digest was committed."""
     data = opened.committed.data
+    if opened.recipe.inputs.preparation is not None and not opened.adopted:
+        raise refused(
+            Code.PREPROCESSING_MISMATCH,
+            "rows are prepared by a mean and a deviation of the owner's, in which forgotten rows may have had a part: "
+            "only a model that was trained elsewhere, and adopted, has these",
+        )
     computed = preprocessing_digest(opened.recipe.as_json(), data.origins)
     named = [("the recipe", computed), *((name, record.data.preprocessing) for name, record, _ in links(opened))]
     for name, digest in named:
