@@ -96,7 +96,7 @@ def unlearn(
             f"the forget set belongs to the data set {forget_set.root[:12]}…, the run was trained on "
             f"{run.root.hex()[:12]}…: choose it from this run's rows"
         )
-    ancestor = exact_ancestor(run) if Need.CHECKPOINTS in chosen.needs else run
+    ancestor = run.exact_ancestor if Need.CHECKPOINTS in chosen.needs else run
     named = device or run.told.device
     recipe = run.recipe
     folder = Path(out)
@@ -199,14 +199,7 @@ def parent_of(
     examples = Examples(found.recipe, found.data(data)[Split.TRAIN], find_device(named))
     with pinned(found.recipe):
         key = key_of(found.path, found.told)
-        return _looked_at(found, exact_ancestor(found), examples, found.recipe, found.tombstones, named, key)[0]
-
-
-def exact_ancestor(run: Run) -> Run:
-    """The nearest run that training or an exact method made, or that was adopted: no other is replayed from."""
-    while not run.told.recorded and run.told.operation != "adopt":
-        run = run.parent
-    return run
+        return _looked_at(found, found.exact_ancestor, examples, found.recipe, found.tombstones, named, key)[0]
 
 
 def _looked_at(

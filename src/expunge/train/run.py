@@ -206,6 +206,11 @@ class Run:
         )
 
     @property
+    def exact_ancestor(self) -> Run:
+        """The nearest run that training or an exact method made, or that was adopted: no other is replayed from."""
+        return self if self.told.recorded or self.told.operation == "adopt" else self.parent.exact_ancestor
+
+    @property
     def log(self) -> RunLog:
         return RunLog(self.path / "log.jsonl", writer=False)
 
