@@ -20,6 +20,7 @@ _FACE = {
     "Run": "expunge.train.run",
     "load": "expunge.train.load",
     "make_recipe": "expunge.train.training",
+    "adopt": "expunge.train.adopt",
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
@@ -35,6 +36,7 @@ __all__ = [
     "Run",
     "Source",
     "__version__",
+    "adopt",
     "attest",
     "evaluate",
     "load",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from expunge.report.report import report
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune
+    from expunge.train.adopt import adopt
     from expunge.train.load import load
     from expunge.train.run import Run
     from expunge.train.training import make_recipe, train

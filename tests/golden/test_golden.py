@@ -171,6 +171,10 @@ def test_altered_files_are_refused_in_the_same_sentences(root: Path, odd: list[s
             assert "REFUSED UNSAFE_FILE bundle" in told["out"], asked
             assert "is not packed as attest packs" in told["out"], asked
             continue
+        if case["change"] == {"put": [["operation"], "adopt"]}:  # a word of runs since, and still no run like this one
+            assert told["status"] == case["answer"]["status"] == 2, asked
+            assert "adopted a model of which nothing is told: the file was altered" in told["err"], asked
+            continue
         if odd and "in another environment (" in told["err"]:  # on another machine this is refused before the change
             assert told["status"] == case["answer"]["status"] == 2, asked
             assert all(name.replace("_", " ") in told["err"] for name in odd), asked

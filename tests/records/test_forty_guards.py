@@ -114,8 +114,10 @@ RUNS = (
     refuses(7, "released beyond", FORGOT, put("released", {"holdout": [36]}), run, "released holdout names slot 36"),
     refuses(7, "no split", FORGOT, put("released", {"elsewhere": [1]}), run, "released names 'elsewhere'"),
     refuses(7, "of training", FORGOT, put("released", {"train": [1]}), run, "released names 'train'"),
-    refuses(8, "operation", FORGOT, put("operation", "adopt"), run, "'adopt' where one of train, unlearn is needed"),
-    refuses(8, "request", BASE, put("request.operation", "adopt"), run, "one of commit, train, unlearn is needed"),
+    refuses(
+        8, "operation", FORGOT, put("operation", "absorb"), run, "'absorb' where one of train, unlearn, adopt is needed"
+    ),
+    refuses(8, "request", BASE, put("request.operation", "absorb"), run, "commit, train, unlearn, adopt is needed"),
     refuses_run(8, "commit after train", COMMITTED, became(BASE), asked(COMMITTED), "a commitment comes before it"),
     refuses_run(9, "recipe", BASE, put("request.recipe.seed", 6), asked(BASE), "recipe seed 6 there, 0 asked for"),
     refuses_run(9, "method", FORGOT, put("request.method.name", "scrub"), asked(FORGOT), "method name 'scrub' there"),

@@ -23,7 +23,7 @@ from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.measure.evaluate import evaluate
 from expunge.methods.retrain import Retrain
-from expunge.methods.unlearn import exact_ancestor, unlearn
+from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
 from expunge.report.load import load
 from expunge.report.text import rows
@@ -204,7 +204,7 @@ def test_unlearning_further_equals_training_without_both(
     assert more.weights_digest == both.weights_digest != without.weights_digest
     assert run_json(more)["tombstones"] == run_json(both)["tombstones"]
     assert set(run_json(without)["tombstones"]) < set(run_json(more)["tombstones"])
-    assert exact_ancestor(without) is without
+    assert without.exact_ancestor is without
     assert more.parent.weights_digest == without.weights_digest
     if method == "exact-replay":
         assert run_json(more)["reused_steps"] is not None
@@ -234,7 +234,7 @@ def test_replay_from_it_reuses_what_nobody_new_touched(pictures: Dataset, tmp_pa
 def test_approximate_methods_start_from_it(without: Run, pictures: Dataset, tmp_path: Path) -> None:
     run = unlearn(without, "subject:someone-09", method="fine-tune", out=tmp_path / "tuned", data=pictures)
     assert set(run_json(without)["tombstones"]) < set(run_json(run)["tombstones"])
-    assert exact_ancestor(run).weights_digest == without.weights_digest
+    assert run.exact_ancestor.weights_digest == without.weights_digest
     again = unlearn(run, "subject:someone-11", out=tmp_path / "again", data=pictures)
     slots = ForgetSet(again.tombstones, ("all",), without.root.hex())
     assert again.weights_digest == train(pictures, out=tmp_path / "all", without=slots, **FIELDS).weights_digest

@@ -36,7 +36,7 @@ def asked_of(run: Run, now: Time) -> Requests:
     """
     model = run.told.parent and run.told.parent.weights_digest
     found = [_read(run, event, model) for event in run.log.requests()]
-    if found or (run.told.operation == "train" and not len(run.tombstones)):
+    if found or (run.told.operation != "unlearn" and not len(run.tombstones)):
         return Requests(requests=tuple(found))
     request = Request(
         cases=(),

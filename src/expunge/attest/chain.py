@@ -67,9 +67,9 @@ class Chain:
 
 
 def ancestry(run: Run) -> list[Run]:
-    """A run and all that it came from, the training first."""
+    """A run and all that it came from, first what was trained, here or elsewhere."""
     found = [run]
-    while found[0].told.operation != "train":
+    while found[0].told.operation == "unlearn":
         found.insert(0, found[0].parent)
     return found
 

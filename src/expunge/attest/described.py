@@ -14,7 +14,7 @@ import numpy as np
 
 from expunge.attest import package
 from expunge.attest.asked import Requests
-from expunge.attest.guarantee import TRAINING, algorithm_of, guarantee_of, lowered
+from expunge.attest.guarantee import ADOPTING, TRAINING, algorithm_of, guarantee_of, lowered
 from expunge.attest.trajectory import ALTERED, Trajectory, alive_shards
 from expunge.core.clock import Time
 from expunge.core.errors import RunError
@@ -83,8 +83,9 @@ class Lineage:
 
     def check(self, run: Run) -> None:
         """The run's own recipe, data and beacon must give this very schedule."""
-        seed = lineage_seed(run.recipe.digest, run.commitment.root, run.beacon)
-        if not seed.hex() == self.schedule.seed.hex() == run.told.lineage_seed or run.root != run.commitment.root:
+        seed = lineage_seed(run.recipe.digest, run.commitment.root, run.beacon).hex()
+        named = seed if run.told.operation == ADOPTING else run.told.lineage_seed  # whose training drew of none of ours
+        if not seed == self.schedule.seed.hex() == named or run.root != run.commitment.root:
             raise RunError(f"{run.path}: recipe, data and beacon do not give the lineage seed of run.json: {ALTERED}")
 
 
@@ -158,7 +159,7 @@ def run_statement(
             released_holdout=tuple(run.released.get(Split.HOLDOUT, ())),
         ),
         requests=asked.requests,
-        randomness=_randomness(run, lineage, own_steps=trajectory is None),
+        randomness=_randomness(run, lineage, own_steps=trajectory is None and operation is not Operation.ADOPT),
         schedule=SchedulePart(
             root=lineage.root,
             steps=tuple(lineage.schedule.total_steps(shard) for shard in range(lineage.schedule.shards)),
@@ -192,7 +193,9 @@ def run_statement(
 
 
 def operation_of(run: Run) -> Operation:
-    """Trained, retrained, or unlearned by another method."""
+    """Trained, here or elsewhere, retrained, or unlearned by another method."""
+    if run.told.operation == ADOPTING:
+        return Operation.ADOPT
     if run.told.operation == "train":
         return Operation.TRAIN
     return Operation.RETRAIN if run.method == "retrain" else Operation.UNLEARN
@@ -239,7 +242,7 @@ def _algorithm(run: Run) -> Algorithm:
         version=__version__,
         fields=_fields(name, run.told.method),
         package=package.package_digest(),
-        source=None if name == TRAINING else method_source(name),
+        source=None if name in (TRAINING, ADOPTING) else method_source(name),
         tree=package.package_tree(),
         budget=None if budget is None else float(budget),
     )

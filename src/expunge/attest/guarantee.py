@@ -14,7 +14,7 @@ from expunge.records.record import GuaranteeKind, GuaranteePart
 from expunge.schedule.recipe import Profile
 from expunge.train.run import Run
 
-TRAINING = "train"
+TRAINING, ADOPTING = "train", "adopt"  # what a run came about by that no method made
 BUILT_IN = frozenset(method.name for method in METHODS)
 ALTERED = "run.json was altered, or another program wrote it; make the run again"
 FOREIGN = "the method is not built in, so nothing here can tell what it earns: its record says empirical"
@@ -22,8 +22,8 @@ UNRECORDED = "the method keeps no states that could be replayed, so nobody could
 
 
 def algorithm_of(run: Run) -> str:
-    """The method's name, or "train"."""
-    return run.method or TRAINING
+    """The method's name, or that of what no method made."""
+    return run.method or run.told.operation
 
 
 def lowered(run: Run) -> str | None:

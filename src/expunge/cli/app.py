@@ -12,6 +12,7 @@ VERBS = (
     "demo",
     "audit-demo",
     "train",
+    "adopt",
     "info",
     "tune",
     "unlearn",

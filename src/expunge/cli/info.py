@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from expunge.cli.shared import print_json, say
+from expunge.data.encoding import Preparation
 from expunge.records.form import to_plain
-from expunge.records.run_file import DataFile
+from expunge.records.run_file import DataFile, OwnersWord
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
 EXAMPLE = "Example: expunge info runs/base --json"
@@ -31,7 +32,8 @@ def info(
     if json:
         print_json(to_plain(told))
         return
-    recipe, counts = told.recipe, told.data.counts
+    recipe, counts, adopted = told.recipe, told.data.counts, told.adopted
+    elsewhere = told.operation == "adopt"  # nobody counted its work
     for name, value in (
         ("status", told.status),
         ("retired", RETIRED if opened.retired else None),
@@ -42,24 +44,42 @@ def info(
         ("weights digest", told.weights_digest),
         ("dataset root", told.dataset_root),
         ("recipe digest", told.recipe_digest),
+        ("trained elsewhere", None if adopted is None else _told(adopted)),
         ("lineage seed", told.lineage_seed),
         ("rows", f"{counts.calibration} calibration, {counts.holdout} holdout, {counts.train} train"),
         ("salts", _salts(told.data)),
         ("forgotten so far", len(told.tombstones)),
         (
             "recipe",
-            f"{recipe['model']}, {recipe['epochs']} epochs, batch {recipe['batch_size']}, seed {recipe['seed']}",
+            f"{recipe['model']}, {recipe['epochs']} epochs, batch {recipe['batch_size']}, seed {recipe['seed']}"
+            if adopted is None
+            else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
         ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
-        ("example-steps", None if result is None else result.example_steps),
-        ("seconds", None if result is None else result.seconds),
+        ("example-steps", None if result is None or elsewhere else result.example_steps),
+        ("seconds", None if result is None or elsewhere else result.seconds),
         ("parent", None if told.parent is None else told.parent.path),
         ("schedule", told.beacon_note),
         ("trace", told.trace),
         ("checkpoints", _interval(told.checkpoint_interval)),
+        *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
     ):
         if value is not None:
             say(f"{name:<18} {value}")
+
+
+def _told(word: OwnersWord) -> str:
+    """How a model was trained elsewhere, as far as its owner says."""
+    said = (("epochs", word.epochs), ("batch", word.batch_size), ("rate", word.rate))
+    return "by its owner's word, " + ", ".join(f"{name} {'not told' if at is None else at}" for name, at in said)
+
+
+def _prepared(told: Preparation | None) -> str:
+    """What its owner does to every row."""
+    if told is None:
+        return ""
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (told.mean, told.std))
+    return f", rows times {told.scale:g}, minus {mean}, divided by {std}"
 
 
 def _salts(data: DataFile) -> str:

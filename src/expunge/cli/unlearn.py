@@ -11,7 +11,7 @@ import typer
 
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, share, short
 from expunge.records.form import to_plain
-from expunge.records.run_file import NothingToTune, TunedFields
+from expunge.records.run_file import NothingToTune, OwnersWord, TunedFields
 
 EXAMPLE = "Example: expunge unlearn runs/base --forget subject:person-017 --method exact-replay --out runs/forgot"
 
@@ -29,7 +29,11 @@ def unlearn(
     out: Annotated[Path, typer.Option(help="Folder of the new run; the same command continues an interrupted one.")],
     method: Annotated[str, typer.Option(help="See `expunge methods`.")] = "exact-replay",
     budget: Annotated[
-        str | None, typer.Option(help="Share of the training's example-steps; 10% unless said, none for exact methods.")
+        str | None,
+        typer.Option(
+            help="Share of the training's example-steps; 10% unless said, none for exact methods. Of an adopted model "
+            "whose epochs are not told: epochs, 1 unless said."
+        ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the method (repeatable).")] = None,
     tuned: Annotated[Path | None, typer.Option(help="Tuning whose fields and budget are taken: a tuning.json.")] = None,
@@ -86,7 +90,10 @@ def unlearn(
         return
     told, result, forgetting = made.told, made.result, made.forgetting
     whole = told.training_example_steps or math.nan
-    work = f"{result.example_steps:g} example-steps ({result.example_steps / whole:.1%} of the training)"
+    share_of = f"{result.example_steps / whole:.1%} of the training"
+    if told.adopted is not None:
+        share_of = _of_adopted(result.example_steps / whole, told.adopted)
+    work = f"{result.example_steps:g} example-steps ({share_of})"
     done = f"{work} in {result.seconds:.1f} s"
     if told.parent is not None and result.weights_digest == told.parent.weights_digest:
         typer.echo(f"{chosen.name} changed nothing: the weights are the original's; {done}")
@@ -101,6 +108,13 @@ def unlearn(
     if result.exact_refused:
         say(f"not exact: {result.exact_refused}")
     typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")
+
+
+def _of_adopted(part: float, word: OwnersWord) -> str:
+    """Of a training that nobody counted: epochs, or a share of those that its owner tells."""
+    if word.epochs is None:
+        return f"{part:.3g} epochs"
+    return f"{part:.1%} of the {word.epochs} epochs that its owner tells"
 
 
 def _said_of_fields(tuning: TunedFields | NothingToTune | None, untuned: bool) -> Iterator[str]:

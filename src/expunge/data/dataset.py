@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError
+from expunge.core.hashing import sha256
 
 LARGEST_REAL = float(np.finfo(np.float32).max)
 
@@ -82,6 +83,13 @@ class Dataset:
 
 def _scalar(value: Any, column: Column) -> Any:
     return float(value) if column.kind is ColumnKind.NUMERIC else str(value)
+
+
+def content_digest(dataset: Dataset, row: int) -> bytes:
+    """What tells a row's content and label from all others, under whatever name it stands."""
+    values = [dataset.content[column.name][row] for column in dataset.columns]
+    parts = [value.encode() if isinstance(value, str) else np.asarray(value).tobytes() for value in values]
+    return sha256(*[sha256(part) for part in parts], int(dataset.labels[row]).to_bytes(8, "little"))
 
 
 def make_dataset(

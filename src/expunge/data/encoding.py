@@ -8,6 +8,7 @@ number of buckets. So forgetting a row changes nothing for the others.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,18 +26,56 @@ WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """What a model's owner does to every row, in constants: (entries · ``scale`` − ``mean``) / ``std``.
+
+    A mean and a standard deviation stand for all entries, or there is one for each channel or number of a row.
+    """
+
+    scale: float = 1.0
+    mean: Annotated[tuple[float, ...], Many(MOST_BUCKETS)] = (0.0,)
+    std: Annotated[tuple[float, ...], Many(MOST_BUCKETS)] = (1.0,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", float(self.scale))  # 1 and 1.0 are one scale, and one digest
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        if not math.isfinite(self.scale) or self.scale == 0:
+            raise InvalidArgument(f"`scale` {self.scale:g} must be a finite number other than 0")
+        if not self.mean or not all(map(math.isfinite, self.mean)):
+            raise InvalidArgument(f"`mean` {_listed(self.mean)} must be finite numbers, one or one a channel")
+        if not self.std or not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise InvalidArgument(f"`std` {_listed(self.std)} must be finite numbers above 0, one or one a channel")
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values[:8]) or "without a number"
+
+
+@dataclass(frozen=True)
 class Encoding:
-    """Columns in order, and how many buckets a category and a text are hashed into."""
+    """Columns in order, how many buckets a category and a text are hashed into, and the owner's ``preparation``.
+
+    Where an owner prepares the rows, nothing else stands between them and the model.
+    """
 
     columns: Annotated[tuple[Column, ...], Many(MOST_BUCKETS)]
     category_buckets: int = 32
     text_buckets: int = 1024
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         for name in ("category_buckets", "text_buckets"):
             if not 1 <= getattr(self, name) <= MOST_BUCKETS:
                 raise InvalidArgument(
                     f"{name.replace('_', ' ')} {getattr(self, name)} must be a whole number from 1 to {MOST_BUCKETS}"
+                )
+        for name in () if self.preparation is None else ("mean", "std"):
+            count, entries = len(getattr(self.preparation, name)), self.shape[0]
+            if count not in (1, entries):
+                what = "channels" if self.is_image else "numbers"
+                raise InvalidArgument(
+                    f"`{name}` has {count} values, rows have {entries} {what}: give one, or {entries}"
                 )
 
     @property
@@ -53,12 +92,16 @@ class Encoding:
 
     @property
     def scale(self) -> float:
-        """The constant that pixels are multiplied by in front of the model."""
+        """The constant that rows are multiplied by in front of the model."""
+        if self.preparation is not None:
+            return self.preparation.scale
         return self.columns[0].scale if self.is_image else 1.0
 
     @property
     def standardised(self) -> int:
         """How many leading entries (channels of a real image) pass the parameter-free batch norm."""
+        if self.preparation is not None:
+            return 0
         if self.is_image:
             return 0 if self.columns[0].kind is ColumnKind.IMAGE else self.shape[0]
         return sum(self._width(column) for column in self.columns if not _hashed(column))
@@ -121,7 +164,13 @@ class Encoding:
                 return ()
 
 
-def make_encoding(dataset: Dataset, *, category_buckets: int = 32, text_buckets: int = 1024) -> Encoding:
+def make_encoding(
+    dataset: Dataset,
+    *,
+    category_buckets: int = 32,
+    text_buckets: int = 1024,
+    preparation: Preparation | None = None,
+) -> Encoding:
     """The encoding for a data set's columns."""
     images = [column for column in dataset.columns if column.kind is ColumnKind.IMAGE]
     if images and len(dataset.columns) > 1:
@@ -129,7 +178,7 @@ def make_encoding(dataset: Dataset, *, category_buckets: int = 32, text_buckets:
             f"column {images[0].name!r} holds images beside {len(dataset.columns) - 1} other columns: "
             "one image column alone, or columns without images, can be trained on so far"
         )
-    return Encoding(dataset.columns, category_buckets, text_buckets)
+    return Encoding(dataset.columns, category_buckets, text_buckets, preparation)
 
 
 def image_layout(shape: tuple[int, ...]) -> str:

@@ -101,5 +101,10 @@ def _check_there(form: Form, source: Source) -> None:
         raise InvalidArgument(f"data file {source.location} does not exist: check the path")
 
 
+def takes(source: Source, option: str) -> bool:
+    """Whether data of this form take an option."""
+    return any(form.matches(source.location) and option in form.takes for form in FORMS)
+
+
 def _shown(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)

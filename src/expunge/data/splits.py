@@ -44,13 +44,18 @@ def split_rows(dataset: Dataset, *, seed: int = 0, by: SplitBy = SplitBy.ROWS) -
     By rows, a subject with five rows or more keeps at least one in training: its row with the lowest key is seated
     first. By subject, all rows of a subject go together.
     """
-    if not 0 <= seed < 2**64:
-        raise InvalidArgument(f"split seed {seed} must lie between 0 and 2^64 − 1")
-    stream = Stream(sha256(b"expunge/split/1", u64(seed)), f"split/{by.value}")
+    stream = split_stream(seed, by.value)
     codes = _by_rows(dataset, stream) if by is SplitBy.ROWS else _by_subject(dataset, stream)
     if not (codes == Split.TRAIN.code).any():
         raise InvalidArgument(f"{len(dataset)} rows leave nothing to train on after the 80/5/15 split: add rows")
     return codes
+
+
+def split_stream(seed: int, dealt: str) -> Stream:
+    """What rows are dealt out by; ``dealt`` says in which way."""
+    if not 0 <= seed < 2**64:
+        raise InvalidArgument(f"split seed {seed} must lie between 0 and 2^64 − 1")
+    return Stream(sha256(b"expunge/split/1", u64(seed)), f"split/{dealt}")
 
 
 def _counts(total: int) -> tuple[int, int]:

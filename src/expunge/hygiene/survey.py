@@ -34,6 +34,7 @@ from expunge.records.holds import Remedy
 from expunge.train.run import Run
 
 KEPT = "kept as you asked"
+OWNERS = "the file of weights that was adopted, and whatever its owner keeps of the training: they hold these rows too"
 ELSEWHERE = (
     "backups, snapshots, other machines and folders, deployed copies, and models distilled from these (N3)",
     "free space on the disk: removed files may be readable there until it is used again",
@@ -137,6 +138,8 @@ def survey(
     misnamed = [f"{folder} is no folder that can be read: check what `folders` names" for folder in strange]
     found = look_around(run, [folder for folder in folders if folder not in strange])
     unclear, caveats = list(found.unclear), list[str](ELSEWHERE)
+    if run.told.adopted is not None:
+        caveats.insert(0, OWNERS)
     kin = list(same_data(run, found.strangers, data, salts, unclear))
     places = [*_runs(found, forgotten, unclear), *_of_kin(kin, unclear)]
     places += [*_bundles(found, forgotten, {other.root: other for other, _ in kin}, unclear)]

@@ -36,9 +36,10 @@ class HoldoutAccuracy(Probe):
     required = True
 
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        correct = own.of(Whose.HOLDOUT)["correct"]
         if len(ground.tested) == 0:
             return Undecided("no holdout row of a class that stays: needs a larger holdout")
-        return proportion(own.of(Whose.HOLDOUT)["correct"][ground.tested], direction=self.direction)
+        return proportion(correct[ground.tested], direction=self.direction)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,9 @@ from typing import ClassVar, final
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Direction, Figure, Undecided
 from expunge.measure.readings import SIGNALS, Reading
-from expunge.measure.trial import Answers, Ground, Trial, TrialModel
+from expunge.measure.trial import Answers, Ground, NoHoldout, Trial, TrialModel
+
+NO_HOLDOUT = "no holdout: needs rows that were never trained on, and the model was adopted without any"
 
 
 class ProbeRole(Enum):
@@ -66,7 +68,10 @@ class Probe(ABC):
             one.answers.only(self.reads, {part: part.measure(one, trial) for part in self.parts})
             for one in (model, *others)
         )
-        return self.value(own, tuple(theirs), trial.ground)
+        try:
+            return self.value(own, tuple(theirs), trial.ground)
+        except NoHoldout:
+            return Undecided(NO_HOLDOUT)
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit of the tolerances means; None where it is 1."""

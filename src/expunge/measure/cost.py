@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expunge.core.values import Direction, Figure, Measurement
+from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.trial import Answers, Ground
 
@@ -37,5 +37,7 @@ class Seconds(Probe):
         return _single(own.seconds, self.scale)
 
 
-def _single(value: float, scale: str) -> Measurement:
+def _single(value: float | None, scale: str) -> Figure:
+    if value is None:
+        return Undecided("nobody counted what its training took: it was trained elsewhere")
     return Measurement(value=value, low=value, high=value, n=1, unit="run", direction=Direction.LOW, scale=scale)

@@ -15,7 +15,7 @@ from expunge.core.hashing import sha256, slot_bytes
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Empirical, Exact, Progress
-from expunge.data.dataset import Dataset
+from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import GivenData, Split
 from expunge.measure import PROBES, Probe
@@ -88,7 +88,10 @@ def _original(unlearned: Run, original: Run) -> Run:
 
 
 def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str, ...]]:
-    """References must be exact retrainings of the same request; two of one lineage count once."""
+    """References must be exact retrainings of the same request; two of one lineage count once.
+
+    Of an adopted model they are its owner's own retrainings, adopted alike: nobody else can carry its training out.
+    """
     kept: dict[str, Run] = {}
     for reference in found:
         if reference.path.resolve() == unlearned.path.resolve():
@@ -100,7 +103,8 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
                 f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
                 "`forget`"
             )
-        if not reference.told.recorded:
+        _refuse_other_origin(unlearned, reference)
+        if not reference.told.recorded and reference.told.operation != "adopt":
             raise InvalidArgument(
                 f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
                 "`exact-replay` made"
@@ -117,6 +121,20 @@ def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str,
     if len(kept) < len(found):
         flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
     return list(kept.values()), flags
+
+
+def _refuse_other_origin(unlearned: Run, reference: Run) -> None:
+    """What was trained here is held against what is retrained here, and what was trained elsewhere likewise."""
+    if unlearned.told.adopted is None and reference.told.adopted is not None:
+        raise InvalidArgument(
+            f"reference {reference.path} was trained elsewhere, {unlearned.path} here: retrain the run's own recipe "
+            "with `retrain`"
+        )
+    if unlearned.told.adopted is not None and reference.told.operation != "adopt":
+        raise InvalidArgument(
+            f"reference {reference.path} is no retraining by the owner, who trained the model of {unlearned.path}: let "
+            "the owner retrain it without these rows, and adopt that with `without`"
+        )
 
 
 def _factory(run: Run) -> str | None:
@@ -154,7 +172,7 @@ def trial_of(
         )
     retained = np.setdiff1d(np.arange(len(train)), run.tombstones)
     held_out = _holdout_rows(train, holdout, run.tombstones)
-    if len(held_out) == 0:
+    if len(held_out) == 0 and (len(holdout) or run.told.adopted is None):
         raise DataError("no holdout row is left: an evaluation needs rows that were never trained on")
     dropped = _dropped_classes(train, retained, forgotten)
     seed, looked = probe_seed(run.root), rows_digest(run, rows)
@@ -184,8 +202,8 @@ def trial_of(
                     }
                     for reading, told in answered.items()
                 },
-                example_steps=model.result.example_steps,
-                seconds=model.result.seconds,
+                example_steps=None if model.told.operation == "adopt" else model.result.example_steps,
+                seconds=None if model.told.operation == "adopt" else model.result.seconds,
             ),
         )
 
@@ -267,14 +285,8 @@ def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray
 
 def _duplicates(train: Dataset, forgotten: np.ndarray, retained: np.ndarray) -> int:
     """How many forgotten examples stand in the retain set too, content and label alike."""
-
-    def content(slot: int) -> bytes:
-        values = [train.content[column.name][slot] for column in train.columns]
-        parts = [value.encode() if isinstance(value, str) else np.asarray(value).tobytes() for value in values]
-        return sha256(*[sha256(part) for part in parts], int(train.labels[slot]).to_bytes(8, "little"))
-
-    staying = {content(int(slot)) for slot in retained}
-    return sum(content(int(slot)) in staying for slot in forgotten)
+    staying = {content_digest(train, int(slot)) for slot in retained}
+    return sum(content_digest(train, int(slot)) in staying for slot in forgotten)
 
 
 def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, train: Dataset) -> Evaluation:
@@ -315,8 +327,8 @@ def _compared(model: TrialModel, *, lineage: bool) -> Compared:
     return Compared(
         weights_digest=model.weights_digest,
         lineage_seed=model.lineage_seed if lineage else None,
-        example_steps=model.answers.example_steps,
-        seconds=model.answers.seconds,
+        example_steps=model.answers.example_steps or 0.0,
+        seconds=model.answers.seconds or 0.0,
     )
 
 

@@ -17,7 +17,7 @@ from expunge.core.statistics.multiplicity import holm
 from expunge.core.statistics.tolerances import Scope
 from expunge.core.values import ClaimVerdict, Figure, Measurement, Refuted, Supported, Undecided
 from expunge.measure.accuracy import HoldoutAccuracy
-from expunge.measure.contract import Probe, ProbeRole
+from expunge.measure.contract import NO_HOLDOUT, Probe, ProbeRole
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.readings import SIGNALS
 from expunge.measure.trial import Trial, TrialModel
@@ -287,7 +287,8 @@ def _conclude(
     required = [judged for judged in found if judged.required]
     undecided = [judged for judged in required if not isinstance(judged.verdict, Supported)]
     if undecided:
-        first = undecided[0]
+        missing = (one for one in undecided if one.verdict == Undecided(NO_HOLDOUT))  # no more references mend that
+        first = next(missing, undecided[0])
         reason = first.verdict.reason if isinstance(first.verdict, Undecided | Refuted) else ""
         more = f" (and {len(undecided) - 1} more)" if len(undecided) > 1 else ""
         return Undecided(f"{first.probe.name}: {reason}{more}")

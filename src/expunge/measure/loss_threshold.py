@@ -25,6 +25,7 @@ class LossThreshold(Probe):
     required = True
 
     def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+        held_out = own.of(Whose.HOLDOUT)["loss"]
         if len(ground.scored) < 2:
             return Undecided(f"needs 2 holdout rows at least, has {len(ground.scored)}")
-        return delong_interval(-own.of(Whose.FORGET)["loss"], -own.of(Whose.HOLDOUT)["loss"][ground.scored])
+        return delong_interval(-own.of(Whose.FORGET)["loss"], -held_out[ground.scored])

@@ -28,18 +28,28 @@ class Whose(Enum):
     HOLDOUT = "holdout"
 
 
+class NoHoldout(Exception):
+    """A probe asked for rows that were never trained on, and nobody gave any; the sealed call makes it Undecided."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost."""
+    """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost, if known.
+
+    A probe that asks for holdout rows where a trial has none is told so, and has nothing to measure.
+    """
 
     read: Mapping[Reading, Mapping[Whose, Arrays]]
-    example_steps: float
-    seconds: float
+    example_steps: float | None
+    seconds: float | None
     figures: Mapping[object, Figure] = field(default_factory=dict[object, Figure])  # of the probe's ``parts``
 
     def of(self, rows: Whose, reading: Reading = SIGNALS) -> Arrays:
-        """Arrays by name, as long as there are such rows."""
-        return self.read[reading][rows]
+        """Arrays by name, as long as there are such rows; a trial without a holdout has no row in their place."""
+        found = self.read[reading][rows]
+        if rows is Whose.HOLDOUT and not any(len(values) for values in found.values()):
+            raise NoHoldout
+        return found
 
     @cached_property
     def finite(self) -> frozenset[Reading]:

@@ -18,6 +18,7 @@ from expunge.data.forget_set import ForgetSet, choose, released
 from expunge.data.spellings import left_alike
 from expunge.data.splits import GivenData, Split
 from expunge.data.stored import write_commitment
+from expunge.methods.adopted import budget_of, refuse_adopted
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
@@ -72,6 +73,8 @@ def unlearn(
             )
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
+    refuse_adopted(run, chosen)
+    budget = budget_of(run, chosen, budget)
     if tuning is not None:
         check_tuning(tuning, run, chosen, budget)
     rules = [forget] if isinstance(forget, str) else forget
@@ -90,7 +93,7 @@ def unlearn(
             f"the forget set belongs to the data set {forget_set.root[:12]}…, the run was trained on "
             f"{run.root.hex()[:12]}…: choose it from this run's rows"
         )
-    ancestor = exact_ancestor(run) if Need.CHECKPOINTS in chosen.needs else run
+    ancestor = run.exact_ancestor if Need.CHECKPOINTS in chosen.needs else run
     named = device or run.told.device
     recipe = run.recipe
     folder = Path(out)
@@ -196,14 +199,7 @@ def parent_of(
     examples = Examples(found.recipe, found.data(data)[Split.TRAIN], find_device(named))
     with pinned(found.recipe):
         key = key_of(found.path, found.told)
-        return _looked_at(found, exact_ancestor(found), examples, found.recipe, found.tombstones, named, key)[0]
-
-
-def exact_ancestor(run: Run) -> Run:
-    """The nearest run that training or an exact method made: approximate weights are never replayed from."""
-    while not run.told.recorded:
-        run = run.parent
-    return run
+        return _looked_at(found, found.exact_ancestor, examples, found.recipe, found.tombstones, named, key)[0]
 
 
 def _before(ancestor: Run) -> str | None:
@@ -337,6 +333,7 @@ def _begun(
         noise_commitment=told.noise_commitment,
         forgotten=len(forget_set),
         rules=forget_set.rules,
+        adopted=told.adopted,
         asked=UnlearnTerms(budget=request.budget, seed=request.seed),
     )
 

@@ -1,4 +1,7 @@
-"""What stands in front of a model: a constant scale for pixels, a parameter-free batch norm for real numbers."""
+"""What stands in front of a model: a constant scale for pixels, a parameter-free batch norm for real numbers.
+
+In front of a model that was trained elsewhere stands what its owner does to the rows, in constants, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,27 @@ from expunge.models.sight import CodeName, in_sight
 
 
 class Front(nn.Module):
-    """Brings encoded rows to the scale a model expects, without a constant that was fitted on data.
+    """Brings encoded rows to the scale a model expects, without a constant that we fitted on data.
 
     The running statistics of the batch norm are training state: a replay covers them. A model may ask for its numbers
     as they are.
     """
+
+    mean: torch.Tensor | None
+    std: torch.Tensor | None
 
     def __init__(self, encoding: Encoding, *, raw_numbers: bool = False) -> None:
         super().__init__()
         self.scale = encoding.scale
         self.width = encoding.shape[0]
         self.standardised = 0 if raw_numbers else encoding.standardised
+        self.register_buffer("mean", None, persistent=False)
+        self.register_buffer("std", None, persistent=False)
+        prepared = encoding.preparation
+        if prepared is not None and (any(prepared.mean) or set(prepared.std) != {1.0}):
+            axes = (-1, 1, 1) if encoding.is_image else (-1,)
+            self.mean = torch.tensor(prepared.mean).reshape(axes)
+            self.std = torch.tensor(prepared.std).reshape(axes)
         self.norm: nn.Module | None = None
         if self.standardised:
             kind = nn.BatchNorm2d if encoding.is_image else nn.BatchNorm1d
@@ -31,13 +44,16 @@ class Front(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         values = inputs.float()
         if self.norm is None:
-            return values if self.scale == 1.0 else values * self.scale
+            scaled = values if self.scale == 1.0 else values * self.scale
+            return scaled if self.mean is None or self.std is None else (scaled - self.mean) / self.std
         if self.standardised == values.shape[1]:
             return self.norm(values)
         return torch.cat([self.norm(values[:, : self.standardised]), values[:, self.standardised :]], dim=1)
 
     def scale_of_rows(self) -> tuple[torch.Tensor | float, torch.Tensor | float]:
         """(centre, unit): encoded rows are ``centre + unit · values`` for values as the model behind sees them."""
+        if self.norm is None and self.mean is not None and self.std is not None:
+            return self.mean / self.scale, self.std / self.scale
         if self.norm is None:
             return 0.0, 1.0 / self.scale
         mean, variance, small = self.norm.running_mean, self.norm.running_var, self.norm.eps

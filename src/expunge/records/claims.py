@@ -21,6 +21,8 @@ CLAIMS: Mapping[str, str] = {
     "C6": "This method ran with these fields on this model; nothing is claimed about what the weights remember.",
     "C7": "The weights are bit for bit those of training from the named base without the requested examples; what the "
     "base saw before is not covered.",
+    "C8": "These weights were taken over as they were handed over; on which rows they were trained, and how, is the "
+    "word of their owner.",
 }
 
 NOT_CLAIMED: Mapping[str, str] = {
@@ -54,6 +56,8 @@ def claims_of(
     """
     if operation is Operation.COMMIT:
         return ("C1",)
+    if operation is Operation.ADOPT:
+        return ("C8",)
     found = ["C2" if recorded else "C6"]
     if recorded and emptied:
         found.append("C3")

@@ -29,6 +29,7 @@ class Operation(Enum):
     TRAIN = "train"
     RETRAIN = "retrain"
     UNLEARN = "unlearn"
+    ADOPT = "adopt"  # weights that were trained elsewhere, taken over as they are
 
 
 class GuaranteeKind(Enum):
@@ -144,7 +145,7 @@ class GuaranteePart:
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """What ran: "train", or a method by name; fields are its hyper-parameters.
+    """What ran: "train", "adopt" (nothing), or a method by name; fields are its hyper-parameters.
 
     ``package`` is the digest of our sources where the record was written, ``tree`` the git tree that they are checked
     out from unchanged. ``source`` is the digest of a foreign method's sources; ``budget`` the share of the training's

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.values import Empirical
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.catalogue import Execution, execution_of
 from expunge.records.document import Document
@@ -124,6 +125,31 @@ class UnlearnRequest(AnyRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnersWord:
+    """What the owner of a model that was trained elsewhere says of its training; nobody can check it.
+
+    ``weights`` is the digest of the tensors as they were handed over, under the owner's names.
+    """
+
+    weights: Digest
+    epochs: int | None = None
+    batch_size: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptRequest(AnyRequest):
+    """Take over weights as they are; ``without`` is the digest of slots that they were trained without, if any."""
+
+    operation: Literal["adopt"] = "adopt"
+    recipe: Mapping[str, Any]
+    roots: Roots
+    told: OwnersWord
+    device: str
+    without: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts(Plain):
     """Rows of each split."""
 
@@ -134,7 +160,11 @@ class Counts(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile(Plain):
-    """Where the data came from and what they were committed to; ``source`` is as the data's reader described itself."""
+    """Where the data came from and what they were committed to; ``source`` is as the data's reader described itself.
+
+    Of an adopted run ``holdout`` is where rows come from that its model never saw, and ``split_column`` what tells
+    them from those that it was trained on.
+    """
 
     source: Mapping[str, Any] | None
     rows: int
@@ -145,10 +175,17 @@ class DataFile(Plain):
     salts: str | None = None  # "open" or "secret"; older folders say nothing and are open
     note: str | None = None
     salt_file: str | None = None
+    holdout: Mapping[str, Any] | None = None
+    split_column: str | None = None
 
     @property
     def secret(self) -> bool:
         return self.salts == "secret"
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether reading the source alone gives other rows than were committed."""
+        return self.holdout is not None or self.split_column is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +248,8 @@ class RunFile(Document):
     HOLDS: ClassVar[Holds] = NOTHING
 
     status: Literal["running", "committed", "finished"]
-    operation: Literal["train", "unlearn"]
-    request: CommitRequest | TrainRequest | UnlearnRequest
+    operation: Literal["train", "unlearn", "adopt"]
+    request: CommitRequest | TrainRequest | UnlearnRequest | AdoptRequest
     recipe: Mapping[str, Any]
     recipe_digest: Digest
     data: DataFile
@@ -238,15 +275,22 @@ class RunFile(Document):
     training_example_steps: Amount | None = None
     notices: tuple[str, ...] | None = None
     account: Mapping[str, Any] | None = None
+    adopted: OwnersWord | None = None  # of the run, or of the one that it descends from
     tuning: TunedFields | NothingToTune | None = None
     asked: UnlearnTerms | None = field(default=None, metadata=INLINE)
     result: Result | None = field(default=None, metadata=INLINE)
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)
 
     def check(self, where: str) -> None:
-        """A finished run has a result, and every slot is one of its split; none of the training is released."""
+        """A finished run has a result that it can have, and every slot is of its split; none trained on is released."""
         if self.status == "finished" and self.result is None:
             raise DataError(f"{where} has no 'weights_digest': the file was altered or another version wrote it")
+        if self.adopted is not None and self.result is not None and not isinstance(self.result.guarantee, Empirical):
+            raise DataError(
+                f"{where} guarantee is higher than a model that was trained elsewhere can have: the file was altered"
+            )
+        if self.operation == "adopt" and self.adopted is None:
+            raise DataError(f"{where} adopted a model of which nothing is told: the file was altered")
         counts = self.data.counts
         beside = {"calibration": counts.calibration, "holdout": counts.holdout}
         if strange := self.released.keys() - beside.keys():
@@ -278,7 +322,7 @@ class RunFile(Document):
     @property
     def execution(self) -> Execution:
         """How it came about, by its method; none but ours goes by the schedule."""
-        return execution_of("train" if self.method is None else self.method.name, foreign=False)
+        return execution_of(self.operation if self.method is None else self.method.name, foreign=False)
 
     @property
     def replayable(self) -> bool:

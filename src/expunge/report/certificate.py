@@ -127,6 +127,9 @@ def _told(told: Certificate) -> str:
     if operation is Operation.TRAIN:
         without = f" without {rows}" if forgotten.slots else f" on {counted(forgotten.of, 'row')}"
         return f"By this record the model was trained{without}."
+    if operation is Operation.ADOPT:
+        without = f", and without {rows}" if forgotten.slots else ""
+        return f"By this record the model was trained elsewhere, by its owner’s word on these data{without}."
     verb = "trained again" if operation is Operation.RETRAIN else "changed"
     asked = f"so that {rows} {'is' if forgotten.slots == 1 else 'are'} forgotten"
     return f"By this record the model was {verb} by {algorithm} {asked}."

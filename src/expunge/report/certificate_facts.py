@@ -10,7 +10,7 @@ from typing import Any, cast
 from expunge.core.clock import Time
 from expunge.core.wording import clean, counted
 from expunge.records.certificate import Certificate, Emptied, Logged, readable
-from expunge.records.record import Algorithm, CostPart, Environment, RunRecord
+from expunge.records.record import Algorithm, CostPart, Environment, Operation, RunRecord
 from expunge.report.numerals import listed, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
@@ -85,6 +85,8 @@ def _schedule(run: RunRecord) -> str:
     if shards > 1:
         text += f" in {shards} shards, in {len(run.alive)} of which somebody is left"
     kept = [item for item in run.reuse if item.step > 0]
+    if run.operation is Operation.ADOPT:
+        return "not known: the model was trained elsewhere"
     if run.checkpoints is None:
         return f"{text} of the training that it starts from; the method's own steps are not on record"
     if not kept:

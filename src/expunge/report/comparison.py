@@ -135,7 +135,9 @@ def _original(section: Section, evaluation: Evaluation, notes: Notes) -> ModelRo
     cells: list[TableCell] = []
     for name, _ in COLUMNS:
         probe = evaluation.probe(name)
-        if name in COSTS:
+        if name in COSTS and probe is not None and isinstance(probe.original, Undecided):
+            cells.append(_dash(probe.original.reason, notes))
+        elif name in COSTS:
             cells.append(_cost(section, name, evaluation.original))
         elif probe is None or probe.original is None:
             cells.append(_dash("this probe was not applied to it", notes))
@@ -156,7 +158,8 @@ def _references(section: Section, evaluation: Evaluation, notes: Notes) -> Model
 def _reference_cell(section: Section, probe: Probed | None, name: str, notes: Notes) -> TableCell:
     if not section.references:
         return _dash("no retrained reference was given: run expunge evaluate again with --reference RETRAINED", notes)
-    if name in COSTS:
+    unknown = None if probe is None else next((one for one in probe.references if isinstance(one, Undecided)), None)
+    if name in COSTS and unknown is None:
         values = [spent(model, name) for model in section.references]
         spread = "" if min(values) == max(values) else f", {_range(values, name)}"
         return TableCell(percent(1.0), bare(sum(values) / len(values), name) + spread)

@@ -13,7 +13,8 @@ from expunge.core.values import Empirical, Exact, Guarantee, Supported
 from expunge.core.wording import LONGEST_NAME, clean, without_places
 from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
-from expunge.records.run_file import Result, RunFile, TrainRequest, UnlearnRequest
+from expunge.records.run_file import AdoptRequest, OwnersWord, Result, RunFile, TrainRequest, UnlearnRequest
+from expunge.report.numerals import listed
 
 AFRESH = "retrained from the start"  # what the table calls a training without the forget set that was evaluated
 
@@ -46,7 +47,8 @@ class Facts:
 
     @property
     def trained(self) -> bool:
-        return self.told.operation == "train"
+        """Whether it stands at the beginning: trained here, or elsewhere and adopted."""
+        return self.told.operation != "unlearn"
 
     @property
     def method(self) -> str:
@@ -86,6 +88,7 @@ class Facts:
         """What run.json says about itself that a reader should know."""
         forgetting = self.told.forgetting
         found = (
+            ("trained elsewhere", _owners_word(self.told.adopted)),
             ("not bit-exact", self.result.exact_refused),
             ("stopped early", None if forgetting is None else forgetting.stopped),
             ("beacon", self.told.beacon_note),
@@ -140,10 +143,11 @@ def _unlearning(told: RunFile, evaluation: Evaluation | None) -> Unlearning | No
             forget_digest=request.forget,
             untuned=told.forgetting is not None and told.forgetting.untuned,
         )
-    if isinstance(request, TrainRequest) and request.without is not None and evaluation is not None:
+    trained = isinstance(request, TrainRequest | AdoptRequest)
+    if trained and request.without is not None and evaluation is not None:
         return Unlearning(
             method=AFRESH,
-            settings=(("seed", plain(told.recipe.get("seed"))),),
+            settings=() if told.adopted else (("seed", plain(told.recipe.get("seed"))),),
             parent=evaluation.original.weights_digest,
             forgotten=forgotten,
             rules=rules,
@@ -151,6 +155,15 @@ def _unlearning(told: RunFile, evaluation: Evaluation | None) -> Unlearning | No
             untuned=False,
         )
     return None
+
+
+def _owners_word(word: OwnersWord | None) -> str | None:
+    """What the owner of an adopted model says of its training."""
+    if word is None:
+        return None
+    said = {"epochs": word.epochs, "batch size": word.batch_size, "rate": word.rate}
+    told = listed([f"{name} {plain(value)}" for name, value in said.items() if value is not None])
+    return f"by its owner's word with {told}" if told else "its owner does not say how"
 
 
 def plain(value: Any) -> str:

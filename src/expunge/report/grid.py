@@ -12,6 +12,7 @@ from expunge.data.commitment import open_again
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Encoding
 from expunge.data.forms import read
+from expunge.data.parts import parts_of
 from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
@@ -99,7 +100,11 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
         if data is not None:
             source = replace(source, location=data)
         inputs: Encoding = from_plain(Encoding, run.told.recipe["inputs"], "inputs")
-        found = read(source, columns=inputs.columns, classes=tuple(run.told.recipe["classes"]))
+        classes = tuple(run.told.recipe["classes"])
+        if run.told.data.in_parts:
+            found = parts_of(run.told.data, data).again(inputs.columns, classes)
+        else:
+            found = read(source, columns=inputs.columns, classes=classes)
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
     except ExpungeError:

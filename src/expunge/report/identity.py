@@ -104,7 +104,8 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
         if run.unlearning.untuned:
             found.append(Fact("tuning", "none: the table’s defaults or fields set by hand"))
     work, seconds = shown(run.result.example_steps, "example-steps"), shown(run.result.seconds, "seconds")
-    found.append(Fact("work", f"{work} in {seconds}"))
+    if run.told.operation != "adopt":
+        found.append(Fact("work", f"{work} in {seconds}"))
     found.append(Fact("as made", str(run.guarantee)))
     found += [Fact(name, remark) for name, remark in run.remarks]
     return tuple(found)
@@ -120,6 +121,8 @@ def _recipe(run: Facts) -> tuple[Fact, ...]:
         Fact("classes", f"{len(classes)}: {plain(classes)}" if isinstance(classes, list) else plain(classes)),
         Fact("parameters", f"{run.result.parameters:,}"),
     ]
+    if run.told.adopted is not None:  # the rest says how somebody else trained it, which a remark tells
+        return (*found, *_flat({name: run.told.recipe.get(name) for name in ("model", "model_options", "task")}))
     others = {name: value for name, value in run.told.recipe.items() if name not in ("inputs", "classes")}
     return (*found, *_flat(others))
 

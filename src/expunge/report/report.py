@@ -143,6 +143,7 @@ def _training(run: Facts) -> dict[str, Any]:
         "model": plain(run.told.recipe.get("model")),
         "work": shown(run.result.example_steps, "example-steps"),
         "seconds": shown(run.result.seconds, "seconds"),
+        "adopted": run.told.adopted is not None,
         "guarantee": str(run.guarantee),
         "meaning": meaning(run.guarantee),
     }

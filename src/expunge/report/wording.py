@@ -13,6 +13,7 @@ from expunge.report.numerals import SPACE, few, percent, short
 
 MOST_CARDS = 8
 MOST_RULES = 6
+ELSEWHERE = "The model was trained elsewhere: on which rows, and how, is its owner’s word."
 NOTED = "The table’s notes say why."
 LIMITS = (
     "“Forgotten” is not a property that weights can show: the same weights can come from different data. What can be "
@@ -47,9 +48,10 @@ def headline(section: Section) -> str:
     share = asked.forgotten / section.first.told.data.counts.train if section.first.told.data.counts.train else 0.0
     earlier = len(section.first.tombstones) - asked.forgotten
     before = f", after {counted(earlier, 'other')} forgotten earlier" if earlier > 0 else ""
+    elsewhere = "" if section.first.told.adopted is None else f" {ELSEWHERE}"
     return (
         f"{counted(asked.forgotten, 'example')} of {section.first.told.data.counts.train:,} training rows "
-        f"({percent(share)}) had to be forgotten{before}."
+        f"({percent(share)}) had to be forgotten{before}.{elsewhere}"
     )
 
 

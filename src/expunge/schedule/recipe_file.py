@@ -44,12 +44,21 @@ def _with_reals(value: dict[str, Any], what: str) -> dict[str, Any]:
         **{name: read_real(optimiser[name], f"{what}, {name}") for name in REALS},
         "milestones": [read_real(share, shares) for share in checked_list(optimiser["milestones"], shares)],
     }
-    inputs = checked_object(found.get("inputs"), f"{what}, inputs", ("columns", "category_buckets", "text_buckets"))
+    inputs = checked_object(
+        found.get("inputs"), f"{what}, inputs", ("columns", "category_buckets", "text_buckets"), ("preparation",)
+    )
     columns: list[dict[str, Any]] = []
     for column in checked_list(inputs["columns"], f"{what}, columns"):
         fields_of = checked_object(column, f"{what}, column", ("name", "kind", "shape", "layout", "scale"))
         columns.append({**fields_of, "scale": read_real(fields_of["scale"], f"{what}, scale")})
     found["inputs"] = {**inputs, "columns": columns}
+    if "preparation" in inputs:
+        place = f"{what}, preparation"
+        told = checked_object(inputs["preparation"], place, ("scale", "mean", "std"))
+        found["inputs"]["preparation"] = {
+            "scale": read_real(told["scale"], place),
+            **{name: [read_real(one, place) for one in checked_list(told[name], place)] for name in ("mean", "std")},
+        }
     options = found.get("model_options")
     if isinstance(options, Mapping):
         found["model_options"] = {name: _option(item) for name, item in cast("dict[str, Any]", options).items()}

@@ -264,6 +264,11 @@ def _rehearsal(
 
 def check_rehearsable(run: Run, rows: Mapping[Split, Dataset], avoid: np.ndarray) -> np.ndarray:
     """Refuse what no twin would help, before one is trained; the calibration rows that a rehearsal may compare on."""
+    if run.told.adopted is not None:
+        raise UnsupportedYet(
+            f"tuning on {run.path}, whose model was trained elsewhere: it compares with twins that are trained without "
+            "some rows, and only the owner can train them; set fields by hand, or train by `expunge train`"
+        )
     if run.recipe.shards > 1:
         raise UnsupportedYet(
             f"tuning on a run with {run.recipe.shards} shards: approximate methods have no rule for several shards so "

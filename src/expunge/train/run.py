@@ -21,6 +21,7 @@ from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
 from expunge.data.forms import read
+from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, GivenData, Split
@@ -77,7 +78,8 @@ class Run:
         )
 
     def _forgot_nothing(self) -> InvalidArgument:
-        return InvalidArgument(f"{self.path} is a training, it forgot nothing: name a run that `expunge unlearn` made")
+        what = "was adopted" if self.told.operation == "adopt" else "is a training"
+        return InvalidArgument(f"{self.path} {what}, it forgot nothing: name a run that `expunge unlearn` made")
 
     def _unfinished(self) -> RunError:
         return RunError(
@@ -193,7 +195,8 @@ class Run:
         """The run that this one came from; it must still be the one it was."""
         described = self.told.parent
         if described is None:
-            raise InvalidArgument(f"{self.path} is a training, it has no parent: name the original with `original`")
+            what = "was adopted" if self.told.operation == "adopt" else "is a training"
+            raise InvalidArgument(f"{self.path} {what}, it has no parent: name the original with `original`")
         candidates = (Path(described.path), self.path / described.relative)
         for candidate in candidates:
             if (candidate / "run.json").is_file():
@@ -204,6 +207,11 @@ class Run:
             f"the parent of {self.path} is no longer at {described.path} with weights "
             f"{described.weights_digest[:12]}…: put it back there, or name it where a command takes `original`"
         )
+
+    @property
+    def exact_ancestor(self) -> Run:
+        """The nearest run that training or an exact method made, or that was adopted: no other is replayed from."""
+        return self if self.told.recorded or self.told.operation == "adopt" else self.parent.exact_ancestor
 
     @property
     def log(self) -> RunLog:
@@ -227,6 +235,8 @@ class Run:
         if isinstance(override, Mapping):
             return override
         salted = self.salts(salts)
+        if self.told.data.in_parts and not isinstance(override, Dataset):
+            return self._from_parts(override, salted)
         found: Dataset
         cut = False
         if isinstance(override, Dataset):
@@ -234,13 +244,26 @@ class Run:
         else:
             described = self.told.data.source
             if described is None and override is None:
-                raise DataError(f"{self.path} was trained on data in memory: hand the same data set over again")
+                raise DataError(self._in_memory())
             source = Source.from_json(described) if described else Source(location=str(override))
             if override is not None:
                 source = replace(source, location=str(override))
             cut = source.rows is not None
             found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
         return open_again(found, self.commitment, self.tombstones, self.released, cut=cut, salts=salted)
+
+    def _from_parts(self, moved: str | None, salts: Salts) -> Mapping[Split, Dataset]:
+        """Rows of an adopted run, from both their places; ``moved`` is where those that it was trained on lie now."""
+        found = parts_of(self.told.data, moved).again(self.recipe.inputs.columns, self.recipe.classes)
+        return open_again(found, self.commitment, self.tombstones, self.released, salts=salts)
+
+    def _in_memory(self) -> str:
+        if self.told.operation == "train" or self.told.adopted is None:
+            return f"{self.path} was trained on data in memory: hand the same data set over again"
+        return (
+            f"{self.path} was adopted with data in memory: hand the same rows over again with `data`, those of a "
+            "holdout behind the others, as `expunge.data.parts.joined(data, holdout)` puts them"
+        )
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from expunge.core.beacon import Beacon
-from expunge.core.errors import InvalidArgument
+from expunge.core.errors import InvalidArgument, UnsupportedEver
 from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
@@ -60,7 +60,7 @@ PREPROCESSING = (
     ("class_weights", "none"),
     ("early_stopping", "none"),
 )
-BUCKETS = ("category_buckets", "text_buckets")
+BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
 def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
@@ -164,6 +164,11 @@ def train(
         raise InvalidArgument(
             f"the recipe was made for the classes {list(recipe.classes)[:20]}, the data have "
             f"{list(dataset.classes)[:20]}: make a recipe for these data"
+        )
+    if recipe.inputs.preparation is not None:
+        raise UnsupportedEver(
+            "a preparation is of models that were trained elsewhere: rows that are forgotten later may have had a part "
+            "in its mean and deviation; leave it out, here nothing is fitted before the training"
         )
     if checkpoint_interval is not None and checkpoint_interval < 1:
         raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")

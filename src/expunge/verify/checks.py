@@ -17,6 +17,7 @@ from expunge.records.limits import Code
 from expunge.records.verdict import Level, holds, not_checked, refused_finding, undecided
 from expunge.verify.levels.chain import check_chain, check_known
 from expunge.verify.levels.earned import (
+    check_adopted,
     check_claims,
     check_execution,
     check_guarantee,
@@ -128,6 +129,10 @@ def without_rows(opened: OpenedRecord) -> bool:
     return opened.supplied.data is None
 
 
+def adopted(opened: OpenedRecord) -> bool:
+    return opened.adopted
+
+
 def own_steps(opened: OpenedRecord) -> bool:
     return opened.record.came_about is Execution.OWN_STEPS
 
@@ -193,6 +198,7 @@ CHECKS: tuple[Check, ...] = (
     Check("states moved before", V1, check_states_moved_before, STATES, later_in_chain, until_replayed=True),
     Check("cost", V1, check_cost, needs=("executed steps", V1)),
     # V2 to V4: replay, once the above holds; first the grounds, each looked at whatever became of others
+    Check("training", V2, check_adopted, when=adopted),
     Check("exactness", V2, Replayed("check_exactness")),
     Check("code", V2, Replayed("check_code")),
     Check("noise", V2, Replayed("check_noise"), when=Replayed("under_noise")),
@@ -220,8 +226,10 @@ CHECKS: tuple[Check, ...] = (
 def run(check: Check, opened: OpenedRecord) -> None:
     """Carry a check out, if what it needs stands and there is something to look at, and enter what it found.
 
-    A refusal ends nothing but its own check.
+    A refusal ends nothing but its own check. Of a model that was trained elsewhere nothing is carried out again.
     """
+    if check.level > V1 and opened.adopted and check.look is not check_adopted:
+        return
     if not all(_stands(need, opened) for need in check.needs) or (check.when and not check.when(opened)):
         return
     items = [(check.name,)] if check.each is None else check.each(opened)

@@ -27,7 +27,7 @@ from expunge.records.catalogue import Execution
 from expunge.records.keys import TrustedKey
 from expunge.records.limits import SEGMENTS
 from expunge.records.note import SignedCheckpoint
-from expunge.records.record import Commit, RunRecord
+from expunge.records.record import Commit, Operation, RunRecord
 from expunge.records.statement import Statement
 from expunge.records.verdict import Finding, Level
 from expunge.schedule.recipe import Recipe
@@ -167,6 +167,11 @@ class OpenedRecord:
     def by_schedule(self) -> bool:
         """Whether the run took the schedule's steps, which a replay carries out one by one, and no steps of its own."""
         return self.record.came_about is Execution.SCHEDULE
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the chain begins with a model that was trained elsewhere."""
+        return bool(self.runs) and cast("RunRecord", self.runs[0].predicate).operation is Operation.ADOPT
 
     @property
     def recipe(self) -> Recipe:

@@ -16,6 +16,10 @@ GRINDABLE_SECRET = (
     "schedule not protected against grinding: no beacon was drawn after the commitment, so the owner could have tried "
     "recipes or salts before training"
 )
+ADOPTED = (
+    "trained elsewhere: on which rows the model was trained, and how, is its owner's word; the schedule that was "
+    "computed again is that of the recipe as told, and nobody trained by it"
+)
 UNWITNESSED = "without a witness a log fork shown to one auditor only would not be seen"
 OWN_LOG = "the log is signed by the owner's own key"
 NOTHING_RETIRED = "nothing is declared destroyed: earlier states that hold the forgotten rows may still exist"

@@ -8,7 +8,7 @@ from typing import cast
 from expunge.core.errors import RecordError
 from expunge.core.wording import counted
 from expunge.records.bundle import COMMIT, ENVELOPE
-from expunge.records.catalogue import EXACT_FIELDS
+from expunge.records.catalogue import EXACT_FIELDS, Execution
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, Operation, RunRecord
 from expunge.records.statement import Statement
@@ -51,6 +51,7 @@ def check_chain(opened: OpenedRecord) -> str:
     unused = set(statements) - {digest for digest, _ in found}
     if unused:
         raise _broken(f"envelope {min(unused).hex()[:16]}… belongs to no ancestor of the run")
+    _check_origin([cast("RunRecord", statement.predicate) for _, statement in found[1:]])
     opened.links = tuple(found)
     names = " → ".join(statement.predicate.operation.value for _, statement in found)
     return f"{counted(len(found), 'record')}: {names}, each naming the one before it"
@@ -71,21 +72,32 @@ def check_known(opened: OpenedRecord) -> str:
 
 
 def _check_operation(record: RunRecord, *, is_first: bool) -> None:
-    """A training begins a chain; an unlearning never does; the algorithm is what the operation says."""
+    """What was trained begins a chain; an unlearning never does; the algorithm is what the operation says."""
     operation, algorithm = record.operation, record.algorithm.name
     fields, budget = record.algorithm.fields, record.algorithm.budget
-    if operation is Operation.TRAIN and not is_first:
-        raise _broken("a training stands behind another run: it begins a chain of its own")
+    begins = operation in (Operation.TRAIN, Operation.ADOPT)
+    if begins and not is_first:
+        what = "a training" if operation is Operation.TRAIN else "an adopted model"
+        raise _broken(f"{what} stands behind another run: it begins a chain of its own")
     if operation is Operation.UNLEARN and is_first:
         raise _broken("an unlearning follows the commitment directly: nothing was there to unlearn")
-    if (algorithm == "train") != (operation is Operation.TRAIN) or (algorithm == "retrain") != (
-        operation is Operation.RETRAIN
-    ):
+    ours = (Operation.TRAIN, Operation.RETRAIN, Operation.ADOPT)
+    if any((algorithm == one.value) != (operation is one) for one in ours):
         raise _broken(f"operation {operation.value!r} was carried out by the algorithm {algorithm[:60]!r}")
-    if operation is Operation.TRAIN and (fields or budget is not None or record.algorithm.source is not None):
+    if begins and (fields or budget is not None or record.algorithm.source is not None):
         raise _broken("a training names fields, a budget or sources of a method, and has none: its recipe says it all")
     if operation is Operation.RETRAIN and any(reuse.step for reuse in record.reuse):
         raise _broken("a retraining starts from earlier states: it begins with the initial weights")
+
+
+def _check_origin(records: list[RunRecord]) -> None:
+    """Behind a model that was trained elsewhere no step of a schedule can be redone."""
+    redone = [record.algorithm.name for record in records[1:] if record.came_about is Execution.SCHEDULE]
+    if records[0].operation is Operation.ADOPT and redone:
+        raise _broken(
+            f"{redone[0][:60]!r} follows a model that was trained elsewhere, whose steps nobody knows: there are none "
+            "that it could have carried out again"
+        )
 
 
 def _check_fields(record: RunRecord, recipe: Recipe | None) -> None:

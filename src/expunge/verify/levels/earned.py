@@ -10,7 +10,7 @@ from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRec
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord, recorded_before
-from expunge.verify.outcomes import LeftUndecided
+from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
 
 NOT_COMPARABLE = "execution-not-comparable"
 RANK = {GuaranteeKind.EMPIRICAL: 0, GuaranteeKind.CERTIFIED: 1, GuaranteeKind.EXACT: 2}
@@ -49,7 +49,8 @@ def check_guarantee(opened: OpenedRecord) -> str:
     """No guarantee above the algorithm's own; a certified one with its noise and its figures."""
     for name, record, _ in links(opened):
         algorithm, guarantee = record.algorithm, record.guarantee
-        ceiling = highest(algorithm.name) if algorithm.source is None else GuaranteeKind.EMPIRICAL
+        known = algorithm.source is None and not opened.adopted
+        ceiling = highest(algorithm.name) if known else GuaranteeKind.EMPIRICAL
         if RANK[guarantee.kind] > RANK[ceiling]:
             raise _too_high(
                 f"{name} is called {guarantee.kind.value}, the most that {algorithm.name[:60]!r} can earn is "
@@ -112,6 +113,14 @@ def _check_certified(name: str, record: RunRecord, opened: OpenedRecord) -> None
     trained = opened.recipe.optimiser.weight_decay
     if described.get("decay") not in (None, trained.hex()):
         raise _too_high(f"{name} is called certified under another weight decay than the training's, {trained:g}")
+
+
+def check_adopted(opened: OpenedRecord) -> str:
+    """The model was trained here, so that there are steps to carry out again."""
+    raise EvidenceMissing(
+        "the model was trained elsewhere and adopted: nothing of its training is on record, so that neither it nor "
+        "what was made of it can be carried out again from its beginning; V1 is as far as such a record goes"
+    )
 
 
 def check_claims(opened: OpenedRecord) -> str:

@@ -29,7 +29,7 @@ from expunge.train.state import tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
 
-BUILT_IN = frozenset({"train", *(method.name for method in METHODS)})
+BUILT_IN = frozenset({"train", "adopt", *(method.name for method in METHODS)})
 TOLERANT = "tolerant-profile"
 NOT_EXACT = "not-exact"
 NOT_TRUSTED = "code-not-trusted"

@@ -8,6 +8,7 @@ from expunge.core.wording import counted
 from expunge.records.bundle import TRACE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
+from expunge.records.record import Operation
 from expunge.verify.levels.chain import links
 from expunge.verify.levels.segments import layout_of
 from expunge.verify.levels.steps import Departure, Scan, scan
@@ -47,6 +48,8 @@ def _no_trace(opened: OpenedRecord) -> str:
         raise refused(Code.TRACE_DIGEST_MISMATCH, f"the bundle holds {TRACE} and the record names none")
     if opened.record.checkpoints is not None or opened.by_schedule:
         raise EvidenceMissing("the record names no trace, so nothing states which rows each step was carried out with")
+    if opened.record.operation is Operation.ADOPT:
+        return NotChecked("the model was trained elsewhere; no trajectory is on record")
     if opened.record.came_about is Execution.SOLVE:
         return NotChecked("the method solves for its weights and takes no steps; no trajectory is on record")
     return NotChecked("the method takes steps of its own, not those of the schedule; no trajectory is on record")

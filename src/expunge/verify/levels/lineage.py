@@ -8,11 +8,11 @@ from expunge.core.streams import DERIVATION, ZERO_BEACON, lineage_seed, unlearni
 from expunge.records.bundle import RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
-from expunge.records.record import BeaconPart, RunRecord, preprocessing_digest
+from expunge.records.record import BeaconPart, Operation, RunRecord, preprocessing_digest
 from expunge.schedule.recipe import SMALLEST_RATE
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import LoggedAt, OpenedRecord
-from expunge.verify.outcomes import EvidenceMissing
+from expunge.verify.outcomes import EvidenceMissing, NotChecked
 
 
 def check_recipe(opened: OpenedRecord) -> str:
@@ -35,6 +35,12 @@ def check_recipe(opened: OpenedRecord) -> str:
 def check_preprocessing(opened: OpenedRecord) -> str:
     """Encoding and augmentation are those whose digest was committed."""
     data = opened.committed.data
+    if opened.recipe.inputs.preparation is not None and not opened.adopted:
+        raise refused(
+            Code.PREPROCESSING_MISMATCH,
+            "rows are prepared by a mean and a deviation of the owner's, in which forgotten rows may have had a part: "
+            "only a model that was trained elsewhere, and adopted, has these",
+        )
     computed = preprocessing_digest(opened.recipe.as_json(), data.origins)
     named = [("the recipe", computed), *((name, record.data.preprocessing) for name, record, _ in links(opened))]
     for name, digest in named:
@@ -49,6 +55,8 @@ def check_preprocessing(opened: OpenedRecord) -> str:
 
 def check_rate(opened: OpenedRecord) -> str:
     """A training at a rate of nearly nothing leaves the initial weights, whatever its steps were."""
+    if opened.adopted:
+        return NotChecked("the model was trained elsewhere: at which rate is its owner's word")
     total = max(opened.record.schedule.steps, default=0)
     rate = opened.recipe.optimiser.mean_rate(total)
     if rate < SMALLEST_RATE:
@@ -150,7 +158,9 @@ def check_seed(opened: OpenedRecord) -> str:
             raise _seed(f"{name} has the seed {randomness.lineage_seed.hex()[:16]}…, not that of recipe, root, beacon")
         if (randomness.method_seed is None) != (randomness.request_seed is None):
             raise _seed(f"{name} has one of request seed and method seed: a method that takes steps has both")
-        own_steps = record.came_about is Execution.OWN_STEPS
+        own_steps = record.came_about is Execution.OWN_STEPS and record.operation is not Operation.ADOPT
+        if record.operation is Operation.ADOPT and randomness.method_seed is not None:
+            raise _seed(f"{name} took a model over and names the seed of a method")
         if own_steps and record.checkpoints is None and randomness.method_seed is None:
             raise _seed(f"{name} recorded no training and names no seed of its method's own steps")
         if randomness.method_seed is not None and randomness.request_seed is not None:

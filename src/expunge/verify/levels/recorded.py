@@ -12,7 +12,7 @@ from expunge.core.wording import counted
 from expunge.records.bundle import MODEL
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
-from expunge.records.record import Checkpoints, Reuse, RunRecord, State, states_root
+from expunge.records.record import Checkpoints, Operation, Reuse, RunRecord, State, states_root
 from expunge.records.states import state_digests
 from expunge.records.tensors import Tensor
 from expunge.schedule.seats import first_sat, sat_anywhere
@@ -107,6 +107,8 @@ def check_reuse(opened: OpenedRecord) -> str:
             _check_one(f"{name}, shard {reuse.shard},", opened, record, before, reuse)
             if record is opened.record and reuse.step:
                 told.append(f"shard {reuse.shard} up to step {reuse.step:,}")
+    if opened.record.operation is Operation.ADOPT:
+        return NotChecked("the model was trained elsewhere; no state of a training is on record")
     if opened.record.checkpoints is None:
         return NotChecked("the method started from its parent's weights; no state of a training was reused")
     return f"reused: {', '.join(told[:8])}{', …' if len(told) > 8 else ''}" if told else "no earlier state was reused"

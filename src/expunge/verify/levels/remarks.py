@@ -10,10 +10,11 @@ from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
 from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, UNIT_BYTES, UNITS
 from expunge.records.catalogue import Execution
-from expunge.records.record import Commit, Initiator, LeafSalts, ProfileName, RunRecord
+from expunge.records.record import Commit, Initiator, LeafSalts, Operation, ProfileName, RunRecord
 from expunge.records.verdict import Caveat
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.wording import (
+    ADOPTED,
     COMMITTED_AFTERWARDS,
     GRINDABLE,
     GRINDABLE_SECRET,
@@ -32,6 +33,8 @@ def remarks_of(opened: OpenedRecord) -> tuple[Caveat, ...]:
     record, commit = opened.record, opened.committed
     found = [*_of_clock(opened), *_of_branches(opened), *_of_lineage(record, commit), *_of_log(opened)]
     found += _of_run(record)
+    if opened.chained and opened.adopted:
+        found.insert(0, Caveat("trained-elsewhere", ADOPTED))
     if opened.chained:
         found += [*_of_model(opened), *_of_requests(opened), *_of_people(opened)]
     if MODEL not in opened.bundle:
@@ -121,7 +124,7 @@ def _of_run(record: RunRecord) -> list[Caveat]:
         found.append(Caveat("not-exact", f"the record says why it is not exact: {environment.not_exact[:200]}"))
     if record.came_about is Execution.SOLVE:
         found.append(Caveat("solved", "the weights were solved for: there are no steps that could be computed again"))
-    elif record.checkpoints is None:
+    elif record.checkpoints is None and record.operation is not Operation.ADOPT:
         found.append(
             Caveat("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")
         )

@@ -10,6 +10,7 @@ from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord
 
 SHOWN = 5
+BEGIN = (Operation.TRAIN, Operation.ADOPT)  # answer no request, but may be made without rows from the start
 
 
 def asked_for(record: RunRecord) -> set[int]:
@@ -60,7 +61,7 @@ def check_binding(opened: OpenedRecord) -> str:
     data = opened.committed.data
     parents = (None, *opened.runs[:-1])
     for (name, record, _), own, parent in zip(links(opened), opened.runs, parents, strict=True):
-        if record.operation is not Operation.TRAIN and not asked_for(record):
+        if record.operation not in BEGIN and not asked_for(record):
             raise _other(f"{name} forgets, and no request on record asks for anything")
         for at, request in enumerate(record.requests):
             where = f"request {at} of {name}"
@@ -86,7 +87,7 @@ def check_binding(opened: OpenedRecord) -> str:
 
 def _check_model(where: str, record: RunRecord, named: bytes | None, parent: bytes | None) -> None:
     """A retraining that begins a chain of its own answers requests made of models outside that chain."""
-    if record.operation is Operation.TRAIN:
+    if record.operation in BEGIN:
         if named is not None:
             raise _other(f"{where} names a model, and a training answers none")
     elif parent is None:

@@ -1,0 +1,274 @@
+"""``adopt``: a model that was trained elsewhere becomes a run, on its owner's word for how and on what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from expunge.core.beacon import ZERO
+from expunge.core.errors import InvalidArgument, UnsupportedEver, UnsupportedYet
+from expunge.core.hashing import sha256
+from expunge.core.values import Empirical
+from expunge.data.commitment import Commitment, commit
+from expunge.data.dataset import ColumnKind, Dataset
+from expunge.data.encoding import Preparation
+from expunge.data.parts import RowParts, parted
+from expunge.data.salts import OPEN
+from expunge.data.source import Source
+from expunge.data.splits import Split, SplitBy
+from expunge.data.stored import write_commitment
+from expunge.models.resolver import build_empty
+from expunge.records.run_file import AdoptRequest, DataFile, OriginFile, OwnersWord, RunFile
+from expunge.records.scalars import Slots
+from expunge.schedule.placement import number_units
+from expunge.schedule.recipe import Calendar, Optimiser, Recipe, Scalar
+from expunge.schedule.schedule import Schedule
+from expunge.train.answers import check_answers, signals
+from expunge.train.exactness import examine
+from expunge.train.examples import Examples
+from expunge.train.folder import finished_or_other, start_or_continue, writing
+from expunge.train.handed_over import HandedOver, handed_over, take_up
+from expunge.train.profile import pinned
+from expunge.train.run import Run, described_data, write_run_file
+from expunge.train.state import Tensors, check_finite, tensors_digest
+from expunge.train.trace import Trace
+from expunge.train.training import find_device, finish_model, make_recipe
+from expunge.train.without import LeftOut, Without, leave_out
+
+PREPROCESSING = (
+    ("pixels", "the owner's word: scale, mean and std"),
+    ("numbers", "the owner's word: scale, mean and std"),
+    ("classes", "recipe: read off all rows once, then fixed"),
+    ("column_kinds", "recipe: read off all rows once, then fixed"),
+    ("training", "the owner's word: it cannot be carried out again"),
+)
+NO_SCHEDULE = "the model was trained elsewhere: who sat in which of its steps is not known"
+ASKED = 10_000  # training rows at most that are answered to say what the model has learnt
+ONE_EPOCH = 1  # of a recipe whose epochs nobody told: shares of the training are then epochs
+
+RowsOrPlace = Source | Dataset | Path | str
+
+
+def adopt(
+    weights: HandedOver,
+    data: RowsOrPlace,
+    *,
+    model: str,
+    out: Path | str,
+    holdout: RowsOrPlace | None = None,
+    label: str | None = None,
+    subject: str | None = None,
+    id: str | None = None,
+    split_column: str | None = None,
+    split_seed: int = 0,
+    without: Without = None,
+    scale: float = 1.0,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    rate: float | None = None,
+    task: str = "classification",
+    model_options: Mapping[str, Scalar] | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Run:
+    """Take over a model that was trained elsewhere, weights to the byte, and record what its owner says of it.
+
+    ``weights`` is FILE.safetensors, a state dict or a module; ``model`` names the factory that makes the empty model.
+    It is given rows as ``(entries · scale − mean) / std``, and nothing else stands in front of it. All rows of
+    ``data`` were trained on, unless ``split_column`` says otherwise or ``without`` names rows that were left out.
+    Rows of ``holdout`` were not: they are dealt 1:3 to calibration and holdout by ``split_seed``.
+
+    ``epochs``, ``batch_size`` and ``rate`` are the owner's word. Budgets are shares of the training where its epochs
+    are told, else they are epochs. The run and whatever comes of it is empirical at most.
+    """
+    given, own = _given(data, holdout, split_column, label, subject, id), handed_over(weights)
+    dataset, assignment = given.read(split_seed)
+    _refuse_hashed(dataset)
+    recipe = make_recipe(
+        dataset,
+        preparation=Preparation(scale, _several(mean), _several(std)),
+        model=model,
+        model_options=dict(model_options or {}),
+        task=task,
+        threads=threads,
+        epochs=ONE_EPOCH if epochs is None else epochs,
+        optimiser=Optimiser(rate=rate or 0.0, momentum=0.0, weight_decay=0.0, calendar=Calendar.CONSTANT),
+        **({} if batch_size is None else {"batch_size": batch_size}),
+    )
+    commitment = commit(dataset, assignment)
+    training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
+    units = number_units(training_rows.subjects)
+    schedule = Schedule.of(recipe, commitment.root, units, ZERO.value)
+    left_out = leave_out(without, dataset, commitment)
+    left_out.check(recipe, schedule)
+    word = OwnersWord(weights=tensors_digest(own).hex(), epochs=epochs, batch_size=batch_size, rate=rate)
+    described = described_data(given.source, commitment, OPEN, split_seed=split_seed, split_by=SplitBy.ROWS.value)
+    others = None if given.holdout is None else given.holdout.as_json()
+    described = replace(described, holdout=others, split_column=split_column)
+    told = _begun(recipe, described, word, left_out, device)
+    examples = Examples(recipe, training_rows, find_device(device))
+    present = np.setdiff1d(np.arange(len(examples)), left_out.slots)
+    folder = Path(out)
+    with pinned(recipe), writing(folder):
+        done = finished_or_other(folder, told)
+        if done is not None:
+            return done
+        taken = _taken_up(recipe, own)
+        check_answers(recipe, taken.to(examples.device), examples, present)
+        told = replace(
+            told,
+            environment=examine(recipe, schedule, examples, left_out.slots).environment,
+            notices=(*_notices(word, commitment), *_learnt(recipe, taken, examples, present)),
+        )
+        start_or_continue(folder, told)
+        write_commitment(folder, commitment, units)
+        left_out.write(folder)
+        write_run_file(folder, told)
+        left_out.ask(folder, commitment)
+        return finish_model(
+            folder,
+            told,
+            taken,
+            alive=(True,),
+            guarantee=Empirical(),
+            exact_refused=None,
+            example_steps=0.0,
+            seconds=0.0,
+            steps=0,
+        )
+
+
+@dataclass(frozen=True)
+class _Parted:
+    """Rows as they were handed over: two places, or two data sets in memory."""
+
+    places: RowParts | None
+    rows: tuple[Dataset, Dataset | None] | None
+    split_column: str | None
+
+    @property
+    def source(self) -> Source | None:
+        return None if self.places is None else self.places.data
+
+    @property
+    def holdout(self) -> Source | None:
+        return None if self.places is None else self.places.holdout
+
+    def read(self, seed: int) -> tuple[Dataset, np.ndarray]:
+        if self.places is not None:
+            return self.places.read(seed)
+        assert self.rows is not None
+        return parted(*self.rows, self.split_column, seed)
+
+
+def _given(
+    data: RowsOrPlace,
+    holdout: RowsOrPlace | None,
+    split_column: str | None,
+    label: str | None,
+    subject: str | None,
+    id: str | None,
+) -> _Parted:
+    names = {"label": label, "subject": subject, "id": id}
+    said = next((name for name, value in names.items() if value is not None), None)
+    if said is not None and isinstance(data, Source | Dataset):
+        raise InvalidArgument(
+            f"`{said}` {names[said]!r} is for data that are named by their place: say it in the source"
+        )
+    if isinstance(data, Dataset):
+        if holdout is not None and not isinstance(holdout, Dataset):
+            raise InvalidArgument("the data are rows in memory and `holdout` is a place: give both in one way")
+        return _Parted(None, (data, holdout), split_column)
+    if isinstance(holdout, Dataset):
+        raise InvalidArgument("the data are a place and `holdout` is rows in memory: give both in one way")
+    source = data if isinstance(data, Source) else Source(location=str(data), label=label, subject=subject, id=id)
+    if holdout is not None and not isinstance(holdout, Source):
+        holdout = replace(source, location=str(holdout))
+    for place in (source, holdout):
+        if place is not None and place.rows is not None:
+            raise InvalidArgument(
+                f"`rows` {place.rows} would leave out rows that the model was trained on: give a file of those it was "
+                "trained on, or mark them in a column and name it with `split_column`"
+            )
+    return _Parted(RowParts(source, holdout, split_column), None, split_column)
+
+
+def _several(values: float | Sequence[float]) -> tuple[float, ...]:
+    return (values,) if isinstance(values, int | float) else tuple(values)
+
+
+def _refuse_hashed(dataset: Dataset) -> None:
+    """Buckets are an encoding of our own: no model that was trained elsewhere has seen them."""
+    hashed = (ColumnKind.CATEGORY, ColumnKind.TEXT)
+    odd = next((one for one in dataset.columns if one.kind in hashed), None)
+    if odd is not None:
+        raise UnsupportedYet(
+            f"column {odd.name!r} holds {'categories' if odd.kind is ColumnKind.CATEGORY else 'text'}, which only the "
+            "owner knows how to make numbers of: give the columns as the model is given them, as numbers"
+        )
+
+
+def _begun(recipe: Recipe, described: DataFile, word: OwnersWord, left_out: LeftOut, device: str) -> RunFile:
+    """run.json of an adopted model as it begins."""
+    told = RunFile(
+        status="running",
+        operation="adopt",
+        request=AdoptRequest(
+            recipe=recipe.as_json(), roots=described.roots, told=word, device=device, without=left_out.request
+        ),
+        recipe=recipe.as_json(),
+        recipe_digest=recipe.digest.hex(),
+        data=described,
+        dataset_root=described.roots.train,
+        beacon=ZERO.value.hex(),
+        beacon_described=ZERO,
+        beacon_note=NO_SCHEDULE,
+        lineage_seed=sha256(b"expunge/adopted/1", bytes.fromhex(word.weights)).hex(),
+        tombstones=Slots(()),
+        released={},
+        method=None,
+        parent=None,
+        preprocessing=tuple(OriginFile(name=name, origin=origin) for name, origin in PREPROCESSING),
+        environment=None,
+        device=device,
+        trace=Trace.OFF.value,
+        adopted=word,
+    )
+    return replace(left_out.begun(told), trajectory="none")
+
+
+def _taken_up(recipe: Recipe, weights: Tensors) -> nn.Module:
+    model = build_empty(recipe)
+    if model.unready is not None:
+        raise UnsupportedEver(f"model {recipe.model!r} cannot be kept in named tensors: {model.unready}")
+    take_up(model.body, weights, recipe.model)
+    check_finite(weights)
+    return model.eval()
+
+
+def _notices(word: OwnersWord, commitment: Commitment) -> tuple[str, ...]:
+    found = ["what it was trained on, and how, is its owner's word"]
+    if word.epochs is None:
+        found.append("its epochs are not told: a budget of an unlearning is said in epochs, 1 unless said")
+    if not commitment.leaves[Split.HOLDOUT.code]:
+        found.append("no holdout: whatever needs rows that were never trained on stays undecided; give `holdout`")
+    return tuple(found)
+
+
+def _learnt(recipe: Recipe, model: nn.Module, examples: Examples, present: np.ndarray) -> tuple[str, ...]:
+    """How many training rows it answers as they are labelled: rows prepared otherwise show here at once."""
+    asked = present[:ASKED]
+    told = signals(recipe, model, examples, asked)
+    if "correct" not in told:
+        return ()
+    right = int(told["correct"].sum())
+    return (
+        f"it answers {right:,} of {len(asked):,} training rows as they are labelled ({right / len(asked):.1%}): if its "
+        "owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others",
+    )
