@@ -30,6 +30,11 @@ def is_saved(folder: Path) -> bool:
 
 def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """A folder on disk; the label is the column ``label`` unless said."""
+    return assemble(saved_table(source, columns), source, source.label or LABEL, columns, classes)
+
+
+def saved_table(source: Source, columns: tuple[Column, ...] | None = None) -> Table:
+    """The columns of a folder on disk."""
     datasets = _library(source.location)
     try:
         found = datasets.load_from_disk(source.location)
@@ -37,11 +42,16 @@ def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tupl
         raise DataError(
             f"{source.location} could not be read as a saved data set ({one_line(error)}): save it again"
         ) from error
-    return _read(found, source, columns, classes)
+    return held_table(found, source, columns)
 
 
 def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """``hf:NAME``, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME/CONFIG``, from the local cache or the network."""
+    return assemble(named_table(source, columns), source, source.label or LABEL, columns, classes)
+
+
+def named_table(source: Source, columns: tuple[Column, ...] | None = None) -> Table:
+    """The columns of a data set by its name."""
     parts = source.location.removeprefix("hf:").split("/", 2)
     if not all(parts):
         raise InvalidArgument(
@@ -55,7 +65,7 @@ def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tupl
             f"{source.location} could not be loaded ({one_line(error)}): check the name and the network, or save the "
             "data set with save_to_disk where there is one and give that folder"
         ) from error
-    return _read(found, source, columns, classes)
+    return held_table(found, source, columns)
 
 
 def _library(location: str) -> Any:
@@ -68,9 +78,8 @@ def _library(location: str) -> Any:
     return datasets
 
 
-def _read(
-    found: Any, source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None
-) -> Dataset:
+def held_table(found: Any, source: Source, columns: tuple[Column, ...] | None = None) -> Table:
+    """The columns of a ``datasets.Dataset``, or of one split of several."""
     rows = _split(found, source)
     where = source.location
     if len(rows) == 0:
@@ -82,11 +91,10 @@ def _read(
             f"`image_size` {source.image_size} makes no sense for {where}, which has no column of images: leave it out"
         )
     plain: Any = rows.with_format("arrow")[:]
-    table = Table(
+    return Table(
         source.shown,
         {name: _found(plain.column(name), feature, name, source, columns) for name, feature in rows.features.items()},
     )
-    return assemble(table, source, source.label or LABEL, columns, classes)
 
 
 def _split(found: Any, source: Source) -> Any:

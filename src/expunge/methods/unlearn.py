@@ -15,7 +15,8 @@ from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
 from expunge.methods.lookup import make_method

@@ -145,6 +145,7 @@ class DataFile(Plain):
     salts: str | None = None  # "open" or "secret"; older folders say nothing and are open
     note: str | None = None
     salt_file: str | None = None
+    held: Mapping[str, Any] | None = None  # how columns that were handed over in memory are read
 
     @property
     def secret(self) -> bool:

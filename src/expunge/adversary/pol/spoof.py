@@ -22,7 +22,8 @@ from expunge.attest.attest import attest
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.values import Progress
 from expunge.core.wording import nearest
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.records.keys import TRUSTED, KeyRole, signing_key, write_trusted
 from expunge.records.limits import Code
 from expunge.records.verdict import Level
