@@ -1,6 +1,6 @@
 """Expunge makes a trained PyTorch model forget named people's data, and shows its work.
 
-    run = expunge.train("digits", model="cnn", epochs=8, out="runs/base")
+    run = expunge.train("digits", model="cnn", epochs=8, out="runs/base")  # or a frame, with label="outcome"
     forgot = expunge.unlearn(run, "subject:person-017", method="exact-replay", out="runs/forgot")
     expunge.evaluate(forgot, references=["runs/retrained"])
     expunge.report(["runs/forgot"], out="report.html")
@@ -23,6 +23,7 @@ _FACE = {
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
+    "predict": "expunge.train.predict",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "load",
     "make_recipe",
+    "predict",
     "report",
     "study",
     "train",
@@ -58,9 +60,11 @@ if TYPE_CHECKING:
     from expunge.report.report import report
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune
+    from expunge.train.call import train
     from expunge.train.load import load
+    from expunge.train.predict import predict
     from expunge.train.run import Run
-    from expunge.train.training import make_recipe, train
+    from expunge.train.training import make_recipe
     from expunge.verify.verify import verify
 
 

@@ -274,3 +274,63 @@ def test_a_frame_is_remembered_by_how_it_was_read(refused: Any, tmp_path: Any) -
     left = holes.filter(pa.array([name != "p3" for name in COLUMNS["patient"]]))
     forgot = unlearn(run, "subject:p3", method="retrain", out=tmp_path / "forgot", data=Frame(holes))
     assert not forgot.data(left)[next(iter(rows))].present[forgot.tombstones].any()
+
+
+def test_a_model_answers_rows_in_any_form_alike(of_csv: Run) -> None:
+    rows = of_csv.data()
+    path = of_csv.told.data.source["location"]
+    own = expunge.predict(of_csv, path)
+    assert own.ids == tuple(f"row-{at}" for at in range(COUNT))
+    np.testing.assert_allclose(own.probabilities.sum(axis=1), 1)
+    unlabelled = table().drop_columns(["outcome", "patient"]).append_column("more", pa.array(range(COUNT)))
+    for data in (Frame(unlabelled), Frame(table()), Rows(unlabelled.to_pylist())):
+        other = expunge.predict(of_csv.path, data)
+        assert np.array_equal(other.probabilities, own.probabilities)
+        assert other.labels == own.labels
+    holdout = next(split for split in rows if split.value == "holdout")
+    named = expunge.predict(of_csv, rows[holdout])
+    assert set(named.ids) <= set(own.ids)
+    assert [own.labels[own.ids.index(name)] for name in named.ids] == named.labels
+
+
+def test_a_file_to_answer_may_be_written_otherwise(refused: Any, of_csv: Run, tmp_path: Any) -> None:
+    names = [name for name in COLUMNS if name not in ("outcome", "patient")]
+    rows = zip(*(COLUMNS[name] for name in names), strict=True)
+    lines = [
+        ";".join(str(value).lower() if isinstance(value, bool) else str(value).replace(".", ",") for value in row)
+        for row in rows
+    ]
+    (tmp_path / "new.csv").write_text("\n".join([";".join(names), *lines]), encoding="utf-8")
+    own = expunge.predict(of_csv, of_csv.told.data.source["location"])
+    assert np.array_equal(expunge.predict(of_csv, tmp_path / "new.csv").probabilities, own.probabilities)
+    with refused(DataError, "misses column 'age'"):
+        expunge.predict(of_csv, Frame(table().drop_columns(["age"])))
+
+
+def test_arrays_are_answered_without_labels(tmp_path: Any) -> None:
+    x, y = np.eye(40, 6, dtype=np.float32), np.arange(40) % 2
+    run = train((x, y), out=tmp_path / "run", **SHORT)
+    assert np.array_equal(
+        expunge.predict(run, x).probabilities, expunge.predict(run, (torch.tensor(x), y)).probabilities
+    )
+    with pytest.raises(DataError):
+        expunge.predict(run, np.eye(4, 3, dtype=np.float32))
+    for wrong in (None, 3, [1, 2]):
+        with pytest.raises(ExpungeError):
+            expunge.predict(run, wrong)
+    with pytest.raises(ExpungeError):
+        expunge.predict(5, x)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_evaluation_takes_rows_in_any_form(of_csv: Run, tmp_path: Any, refused: Any) -> None:
+    forgot = unlearn(of_csv, "subject:p3", method="fine-tune", out=tmp_path / "forgot")
+    retrained = unlearn(of_csv, "subject:p3", method="retrain", out=tmp_path / "retrained")
+    own = expunge.evaluate(forgot, retrained)
+    assert expunge.evaluate(forgot, [retrained], data=Frame(table())).digest == own.digest
+    assert expunge.evaluate(forgot, [retrained], data=Frame(table()), label="outcome", subject="patient") == own
+    with refused(InvalidArgument, "`label`", "none are given"):
+        expunge.evaluate(forgot, [retrained], label="outcome")
+    for wrong in ({"references": 3}, {"references": [3]}, {"original": 3}, {"data": 3}):
+        with pytest.raises(ExpungeError) as caught:
+            expunge.evaluate(forgot, **{"references": [retrained], **wrong})
+        assert "\n" not in str(caught.value)
