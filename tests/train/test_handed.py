@@ -153,6 +153,11 @@ def test_arrays_are_those_of_a_file(tmp_path: Any) -> None:
     lazy = train(Rows(list(zip(x, y, strict=True))), id=names, subject=COLUMNS["patient"], out=tmp_path / "l", **SHORT)
     assert file.weights_digest == pair.weights_digest == lazy.weights_digest
     assert file.told.dataset_root == pair.told.dataset_root == lazy.told.dataset_root
+    with pytest.raises(DataError):
+        unlearn(pair, "subject:p3", method="retrain", out=tmp_path / "forgot", data=(x, y))
+    again = {"data": (x, y), "id": names, "subject": COLUMNS["patient"]}
+    forgot = unlearn(pair, "subject:p3", method="retrain", out=tmp_path / "forgot", **again)
+    assert str(forgot.guarantee) == "Exact"
 
 
 def test_many_whole_numbers_in_arrays_are_classes(tmp_path: Any) -> None:
@@ -220,6 +225,9 @@ WRONG: dict[str, tuple[Any, dict[str, Any]]] = {
     "a subject of arrays": ((np.eye(4), [0, 1, 0, 1]), {"subject": "patient"}),
     "labels of another length": ((np.eye(4), [0, 1]), {}),
     "kinds of arrays": ((np.eye(4), [0, 1, 0, 1]), {"numeric": ["a"]}),
+    "rows of arrays": ((np.eye(4), [0, 1, 0, 1]), {"rows": 2, "columns": list("abcd")}),
+    "a separator of a frame": (Frame(table()), {"label": "outcome", "separator": ";"}),
+    "a size of a frame": (Frame(table()), {"label": "outcome", "image_size": 4}),
     "objects": ((np.array([{}, {}]), [0, 1]), {}),
     "no folder": ("digits", {"out": 3}),
     "a model that is a number": ("digits", {"model": 5}),

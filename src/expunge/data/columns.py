@@ -18,6 +18,7 @@ from expunge.data.arrays import array_column
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.dates import WRITTEN, days, spells_dates
 from expunge.data.labels import (
+    NUMBER,
     dotted,
     is_missing,
     is_number,
@@ -157,11 +158,11 @@ def with_decimal(table: Table, source: Source) -> Source:
     if source.decimal is not None:
         return source
     columns = [column.values for column in table.columns.values() if column.spelled]
-    points = [words for words in columns if spells_numbers(words)]
-    commas = [words for words in columns if spells_numbers(words, ",")]
-    with_point = any("." in word for words in points for word in words)
-    with_comma = any("," in word for words in commas for word in words)
-    return replace(source, decimal=",") if with_comma and not with_point else source
+
+    def has(mark: str) -> bool:
+        return any(any(mark in word for word in words) and spells_numbers(words, mark) for words in columns)
+
+    return replace(source, decimal=",") if has(",") and not has(".") else source
 
 
 def spelled_with(table: Table, decimal: str | None) -> Table:
@@ -282,7 +283,11 @@ def _content(table: Table, column: Column, *, fill: bool) -> np.ndarray:
 
 
 def _reading(decimal: str) -> Callable[[str], float]:
-    return lambda word: float(dotted(word, decimal)) if is_number(word, decimal) else math.nan
+    def read(word: str) -> float:
+        spelled = dotted(word, decimal)
+        return float(spelled) if NUMBER.match(spelled) else math.nan
+
+    return read
 
 
 def _holes(found: FoundColumn) -> np.ndarray:
@@ -296,6 +301,8 @@ def _numbers(
     table: Table, name: str, found: FoundColumn, needed: str, read: Callable[[str], float], fill: bool
 ) -> np.ndarray:
     values = np.array([read(word) for word in found.values]) if found.is_words else found.values.astype(np.float64)
+    if np.isfinite(values).all() and not found.missing.any():
+        return values
     holes = _holes(found)
     if fill:
         values = np.where(holes, 0.0, values)

@@ -14,7 +14,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.data import arrays
 from expunge.data.columns import Table, assemble, unlabelled
 from expunge.data.dataset import Column, ColumnKind, Dataset
-from expunge.data.forms import find, found_of, look, place_table, read
+from expunge.data.forms import COLUMNS, find, found_of, look, place_table, read
 from expunge.data.frames import array_of, collected, is_of, is_pair, table_of, table_of_matrix
 from expunge.data.huggingface import LABEL
 from expunge.data.source import OF_TEXT, UNSAID, Source
@@ -217,6 +217,11 @@ def _in_memory(data: Any, said: dict[str, Any], columns: Sequence[str] | None) -
         data = collected(data, HANDED)
     if is_of(data, "datasets") and not (hasattr(data, "with_format") and isinstance(data, MapStyle)):
         raise _no_data(data)
+    takes = COLUMNS | {"rows"} if not is_pair(data) else COLUMNS
+    takes |= {"split", "image_size"} if is_of(data, "datasets") else set()
+    odd = next((name for name in said if name not in takes), None)
+    if odd is not None:
+        raise InvalidArgument(f"`{odd}` {said[odd]!r:.60} makes no sense for a {type(data).__name__}: leave it out")
     if not is_pair(data):
         _check_columns(columns)
         return HandedData(Source(location=HANDED, **said), data)

@@ -15,7 +15,7 @@ from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
-from expunge.data.handed import GivenData
+from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
 from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
@@ -48,6 +48,9 @@ def unlearn(
     budget: float | None = None,
     seed: int = 0,
     data: GivenData = None,
+    label: str | None = None,
+    subject: str | Names | None = None,
+    id: str | Names | None = None,
     device: str | None = None,
     checkpoint_interval: int | None = None,
     trace: Trace = Trace.LOSSES,
@@ -57,6 +60,9 @@ def unlearn(
     salts: Path | str | None = None,
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
+
+    ``data`` are the rows where they are no longer where the run found them: a path, or whatever ``train`` takes, with
+    the ``label``, ``subject`` and ``id`` of the run unless said.
 
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
     ``tuning`` tells where the method's fields come from: what ``study.tuning.chosen_entry`` gives beside the method.
@@ -78,7 +84,7 @@ def unlearn(
     answered = _answered(run, chosen, rules, Path(out), budget, seed, device, tuning)
     if answered is not None:
         return _of_cases(answered, cases)
-    rows = run.data(data, salts=salts)
+    rows = run.data(said_of(data, label=label, subject=subject, id=id), salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
         forget
