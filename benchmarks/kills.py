@@ -110,26 +110,27 @@ def kill_study(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]
 
 def kill_commands(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
     """Training, forgetting, attesting: every file of the two runs, of the log and of the bundle."""
-    whole, other = folder / "whole", folder / "killed"
-    process = started("-c", COMMANDS, str(whole))
-    wait_for_a_file(process, whole)
+    place = folder / "work"  # the same one each time: a run says where its parent lies
+    process = started("-c", COMMANDS, str(place))
+    wait_for_a_file(process, place)
     begun = time.perf_counter()
     ended(process)
-    longest, expected = time.perf_counter() - begun, digests(whole)
+    longest, expected = time.perf_counter() - begun, digests(place)
     print(f"undisturbed: {len(expected)} files, {longest:.1f} s from the first to the last")
+    shutil.rmtree(place)
     stages, same = list[str](), list[bool]()
     while len(stages) < kills:
-        process = started("-c", COMMANDS, str(other))
-        wait_for_a_file(process, other)
+        process = started("-c", COMMANDS, str(place))
+        wait_for_a_file(process, place)
         if killed(process, draws.uniform(0, longest)):
-            stages.append(stage(other))
+            stages.append(stage(place))
             print(f"kill {len(stages)} while at the {stages[-1]}")
             continue
-        same.append(digests(other) == expected)
+        same.append(digests(place) == expected)
         print(f"done: {'the same bytes' if same[-1] else 'OTHER BYTES'}; begun anew")
-        shutil.rmtree(other)
-    ended(started("-c", COMMANDS, str(other)))
-    same.append(digests(other) == expected)
+        shutil.rmtree(place)
+    ended(started("-c", COMMANDS, str(place)))
+    same.append(digests(place) == expected)
     counts = {name: stages.count(name) for name in sorted(set(stages))}
     return {"kills_while_at_the": counts, "times_to_the_end": len(same), "same": all(same)}
 

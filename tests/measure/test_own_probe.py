@@ -68,14 +68,14 @@ expunge.report([forgot.path], out="report.html")
 first = expunge.study("own.toml", out="out", jobs=1)
 leaderboard("out", out="out")
 jobs = lay_out(read_study("own.toml")).jobs
-Path("jobs.txt").write_text("".join(f"{job.key} {job.work.value}\\n" for job in jobs))
+Path("jobs.txt").write_text("".join(f"{job.key} {job.work}\\n" for job in jobs))
 store = Store(Path("out/store"))
-forgot = next(job for job in jobs if job.work.value == "unlearn")
+forgot = next(job for job in jobs if job.work == "unlearn")
 (kept,) = store.place(forgot.key).glob("reading-shifted-margins-*.safetensors")
 content = kept.read_bytes()
 kept.unlink()
 for job in jobs:
-    if job.work.value == "evaluate":
+    if job.work == "evaluate":
         store.discard(job.key)
 again = expunge.study("own.toml", out="out", jobs=1)
 assert again.digest == first.digest
@@ -153,6 +153,6 @@ def test_what_it_reads_is_declared_to_hold_rows() -> None:
 def test_evaluations_alone_are_jobs_of_their_own(made: Path) -> None:
     """Whatever a store holds without the probe is reused, but for what was measured."""
     there = [line.split() for line in (made / "jobs.txt").read_text(encoding="utf-8").splitlines()]
-    here = [(job.key, job.work.value) for job in lay_out(read_study(made / "own.toml")).jobs]
+    here = [(job.key, job.work) for job in lay_out(read_study(made / "own.toml")).jobs]
     assert [work for _, work in here] == [work for _, work in there]
     assert {work for (key, work), (other, _) in zip(here, there, strict=True) if key != other} == {"evaluate"}

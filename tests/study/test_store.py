@@ -15,7 +15,7 @@ from tests.study.jobs import DATA, JOBS, job
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.records.form import from_plain, to_plain
-from expunge.study.job import Job, Means
+from expunge.study.job import Job, JobMeans
 from expunge.study.store import Entry, JobOutcome, Store
 
 PINNED = (  # by JOBS: the key, and SHA-256 of the line that a worker is given
@@ -56,7 +56,7 @@ def entry(key: str, outcome: JobOutcome = JobOutcome.DONE) -> Entry:
 
 def test_the_key_is_of_what_decides_and_of_nothing_else() -> None:
     one = job(title="a", seed=1, inputs={"original": ("k",)})
-    elsewhere = Means(data=replace(DATA, source={"location": "there"}))
+    elsewhere = JobMeans(data=replace(DATA, source={"location": "there"}))
     assert one.key == replace(one, title="b", means=elsewhere).key
     others = [
         job(title="a", seed=2, inputs={"original": ("k",)}),
