@@ -121,7 +121,7 @@ def train(
     """Train and record; the face of the package has the same with every argument by its name (``train.call``).
 
     ``fields`` are those of a recipe; the same call on an interrupted folder continues it. ``tell`` is called with what
-    was found of the data, in sentences.
+    was found of the data, in sentences, when a training begins.
 
     ``without`` names training rows as ``unlearn`` does; their chairs stay empty from the first step. The weights are
     those of retraining without these rows, and the run is a reference wherever a retraining is. ``source`` says where
@@ -182,9 +182,7 @@ def train(
     schedule = Schedule.of(recipe, commitment.root, units, drawn.value)
     if commit_only:
         key = _noise_key(recipe, folder, noise_key)
-        held = hold(folder, _fixed(recipe, described, device, key), commitment, units, key)
-        tell_of(tell, dataset, handed.said, recipe.inputs)
-        return held
+        return hold(folder, _fixed(recipe, described, device, key), commitment, units, key)
     examples = Examples(recipe, training_rows, find_device(device))
     left_out = leave_out(without, dataset, commitment)
     left_out.check(recipe, schedule)
