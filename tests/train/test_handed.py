@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from tests.train.own_factory import build
 
 import expunge
 from expunge.cli.app import commands
@@ -57,11 +58,6 @@ class Rows(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.rows[index]
-
-
-def build(inputs: tuple[int, ...], classes: int, width: int = 4) -> torch.nn.Module:
-    """A factory that everybody can import."""
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(inputs)), classes))
 
 
 def table(**changes: Any) -> pa.Table:
@@ -182,7 +178,7 @@ def test_the_model_that_fits_the_data(pictures: Any, tmp_path: Any) -> None:
 
 def test_a_model_that_is_handed_over(pictures: Any, tmp_path: Any) -> None:
     run = train(pictures, out=tmp_path / "own", model=build, epochs=1)
-    assert run.recipe.model == f"{__name__}:build"
+    assert run.recipe.model == "tests.train.own_factory:build"
     assert str(run.guarantee) == "Exact"
     assert Run.open(run.path).model() is not None
     assert train(pictures, out=tmp_path / "zoo", model=mlp, epochs=1).recipe.model == "mlp"

@@ -108,6 +108,9 @@ def train(
     beacon: Annotated[
         str | None, typer.Option(help="Value drawn after the commitment: 64 hexadecimal digits or a JSON file.")
     ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="File of weights (safetensors) to begin with; the run is exact relative to it.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="Key that signs the commitment.")] = None,
     log: Annotated[
         Path | None,
@@ -184,6 +187,7 @@ def train(
             commit_only=commit_only,
             salts=salts,
             beacon=beacon,
+            base=base,
             progress=progress,
             tell=None if json else say,
         )

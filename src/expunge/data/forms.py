@@ -24,7 +24,7 @@ class Form:
     """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it.
 
     ``table`` makes the columns of one whose rows have such, ``label`` is theirs unless said; ``look`` finds how a file
-    is written.
+    is written; ``opens`` opens it whatever is said of its columns.
     """
 
     written: Written
@@ -35,6 +35,7 @@ class Form:
     table: MakeTable | None = None
     label: str | None = None
     look: Callable[[Source], Source] = lambda source: source
+    opens: Callable[[Source], object] | None = None
 
 
 def _ends(*endings: str) -> Callable[[str], bool]:
@@ -50,6 +51,7 @@ FORMS = (
         lambda location: location.startswith(BY_NAME),
         COLUMNS | {"split", "image_size"},
         huggingface.read_named,
+        opens=huggingface.named,
         table=huggingface.named_table,
         label=huggingface.LABEL,
     ),
@@ -76,6 +78,7 @@ FORMS = (
         lambda location: huggingface.is_saved(Path(location)),
         COLUMNS | {"split", "image_size"},
         huggingface.read_saved,
+        opens=huggingface.saved,
         table=huggingface.saved_table,
         label=huggingface.LABEL,
     ),
@@ -115,6 +118,14 @@ def found_of(table: Table, source: Source, *, label: str | None, as_classes: boo
     if not as_classes:
         refuse_measured(table, label)
     return source, assemble(table, source, label, None, None, as_classes=as_classes)
+
+
+def look_at(location: str) -> None:
+    """Open a place that holds data, whatever is said of their columns; what cannot be read at all is refused."""
+    source = Source(location=location)
+    form = _form(source)
+    opens = form.opens or form.table
+    form.read(source, None, None) if opens is None else opens(source)
 
 
 def place_table(source: Source) -> Table | None:

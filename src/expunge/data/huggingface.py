@@ -35,14 +35,18 @@ def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tupl
 
 def saved_table(source: Source, columns: tuple[Column, ...] | None = None) -> Table:
     """The columns of a folder on disk."""
+    return held_table(saved(source), source, columns)
+
+
+def saved(source: Source) -> Any:
+    """A saved data set as its library opens it."""
     datasets = _library(source.location)
     try:
-        found = datasets.load_from_disk(source.location)
+        return datasets.load_from_disk(source.location)
     except Exception as error:
         raise DataError(
             f"{source.location} could not be read as a saved data set ({one_line(error)}): save it again"
         ) from error
-    return held_table(found, source, columns)
 
 
 def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
@@ -52,6 +56,11 @@ def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tupl
 
 def named_table(source: Source, columns: tuple[Column, ...] | None = None) -> Table:
     """The columns of a data set by its name."""
+    return held_table(named(source), source, columns)
+
+
+def named(source: Source) -> Any:
+    """A data set by its name, as its library opens it."""
     parts = source.location.removeprefix("hf:").split("/", 2)
     if not all(parts):
         raise InvalidArgument(
@@ -59,13 +68,12 @@ def named_table(source: Source, columns: tuple[Column, ...] | None = None) -> Ta
         )
     datasets = _library(source.location)
     try:
-        found = datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
+        return datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
     except Exception as error:  # whatever network, hub or cache may raise
         raise DataError(
             f"{source.location} could not be loaded ({one_line(error)}): check the name and the network, or save the "
             "data set with save_to_disk where there is one and give that folder"
         ) from error
-    return held_table(found, source, columns)
 
 
 def _library(location: str) -> Any:

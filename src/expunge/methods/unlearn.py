@@ -12,10 +12,11 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.values import Certified, Progress
-from expunge.core.wording import LONGEST_CASE, names_case
+from expunge.core.wording import check_cases
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
 from expunge.data.handed import GivenData, Names, said_of
+from expunge.data.spellings import left_alike
 from expunge.data.splits import Split
 from expunge.data.stored import write_commitment
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
@@ -34,7 +35,7 @@ from expunge.train.folder import continued, finished_or_other, sound, start_or_c
 from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
-from expunge.train.run import Run, slots_by_split, write_run_file
+from expunge.train.run import Run, keep_base, slots_by_split, write_run_file
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
@@ -61,21 +62,14 @@ def unlearn(
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
 
-    ``data`` are the rows where they are no longer where the run found them: a path, or whatever ``train`` takes, with
-    the ``label``, ``subject`` and ``id`` of the run unless said.
-
+    ``data`` are the rows where they moved, in any form that ``train`` takes, read as the run's own unless said.
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
     ``tuning`` tells where the method's fields come from: what ``study.tuning.chosen_entry`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
 
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
     """
-    for case in cases:
-        if not names_case(case):
-            raise InvalidArgument(
-                f"case {case[:60]!r} must be 1 to {LONGEST_CASE} printable characters, not blanks alone: leave it out "
-                "where the owner asks"
-            )
+    check_cases(cases)
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
     if tuning is not None:
@@ -87,11 +81,7 @@ def unlearn(
     rows = run.data(said_of(data, label=label, subject=subject, id=id), salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
-        forget
-        if isinstance(forget, ForgetSet)
-        else choose(
-            [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
-        )
+        rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)
     )
     if tuning is not None:
         check_kind(tuning, forget_set)
@@ -121,12 +111,15 @@ def unlearn(
         made = _recipe(run, chosen)
         key = key_of(run.path, run.told)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
+        if Need.CHECKPOINTS in chosen.needs:
+            known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         told = replace(told, trace=chosen.traces(known, trace).value)
         if key is not None:
             keep_key(folder, key)
         started = start_or_continue(folder, told).told
         reveal_key(folder)
+        keep_base(folder, recipe)
         write_commitment(folder, run.commitment, run.units)
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
@@ -147,7 +140,7 @@ def unlearn(
             trace=trace,
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
-        return _finish(folder, told, run, chosen, result, tuning)
+        return _finish(folder, told, run, chosen, result, tuning, left_alike(train, forget_set.slots, empty))
 
 
 def _of_cases(run: Run, cases: Sequence[str]) -> Run:
@@ -211,6 +204,12 @@ def exact_ancestor(run: Run) -> Run:
     while not run.told.recorded:
         run = run.parent
     return run
+
+
+def _before(ancestor: Run) -> str | None:
+    """What goes on from states that are not exact is not exact either."""
+    reason = ancestor.result.exact_refused
+    return None if reason is None else f"it goes on from states of {ancestor.path.name}, which is not exact: {reason}"
 
 
 def _looked_at(
@@ -360,6 +359,7 @@ def _finish(
     method: Method,
     result: Unlearned,
     tuning: TunedFields | None,
+    alike: str | None,
 ) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
@@ -370,7 +370,7 @@ def _finish(
     complete = replace(
         told,
         training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
-        notices=result.notices,
+        notices=result.notices if alike is None else (*result.notices, alike),
         account=result.account,
         trajectory="recorded" if recorded else "none",
         checkpoint_interval=result.interval if recorded else None,

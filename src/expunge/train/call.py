@@ -89,6 +89,7 @@ def train(
     commit_only: bool = False,
     salts: Path | str | None = None,
     beacon: Beacon | Path | str | None = None,
+    base: Path | str | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Run:
@@ -113,6 +114,9 @@ def train(
     ``beacon`` drawn since (itself, 64 hexadecimal digits or a JSON file), trains from there. ``salts`` is a file of
     secret salts, which ``commit_only`` draws where there is none.
 
+    ``base`` is a safetensors file of weights that training begins with; its digest is part of the recipe, and the
+    result is exact relative to it at most.
+
     ``progress`` is called with the steps done and their number, ``tell`` with what was found of the data.
     """
     for name, value, kinds, what in (
@@ -122,6 +126,7 @@ def train(
         ("checkpoint_interval", checkpoint_interval, (int, type(None)), "a whole number from 1"),
         ("noise_key", noise_key, (str, os.PathLike, type(None)), "a file"),
         ("salts", salts, (str, os.PathLike, type(None)), "a file"),
+        ("base", base, (str, os.PathLike, type(None)), "a file of weights"),
         ("beacon", beacon, (str, os.PathLike, Beacon, type(None)), "64 hexadecimal digits or a file"),
         ("without", without, (str, list, tuple, ForgetSet, type(None)), "rules such as subject:NAME"),
         ("commit_only", commit_only, (bool,), "true or false"),
@@ -196,6 +201,7 @@ def train(
         salts=salts,
         beacon=beacon,
         commit_only=commit_only,
+        base=base,
         tell=tell,
         **({} if recipe is not None else fields.said()),
     )
