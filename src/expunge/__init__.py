@@ -1,6 +1,6 @@
 """Expunge makes a trained PyTorch model forget named people's data, and shows its work.
 
-    run = expunge.train("digits", model="cnn", epochs=8, out="runs/base")
+    run = expunge.train("digits", model="cnn", epochs=8, out="runs/base")  # or a frame, with label="outcome"
     forgot = expunge.unlearn(run, "subject:person-017", method="exact-replay", out="runs/forgot")
     expunge.evaluate(forgot, references=["runs/retrained"])
     expunge.report(["runs/forgot"], out="report.html")
@@ -24,6 +24,7 @@ _FACE = {
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
+    "predict": "expunge.train.predict",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate",
     "load",
     "make_recipe",
+    "predict",
     "report",
     "study",
     "train",
@@ -61,9 +63,11 @@ if TYPE_CHECKING:
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt
+    from expunge.train.call import train
     from expunge.train.load import load
+    from expunge.train.predict import predict
     from expunge.train.run import Run
-    from expunge.train.training import make_recipe, train
+    from expunge.train.training import make_recipe
     from expunge.verify.verify import verify
 
 

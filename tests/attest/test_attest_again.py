@@ -298,7 +298,7 @@ def test_a_window_that_is_over_is_not_in_a_record_that_is_signed_later(other: De
 
 def test_a_case_that_nobody_can_read_is_not_signed(other: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of earlier versions may name blanks."""
-    monkeypatch.setattr("expunge.methods.unlearn.names_case", lambda _: True)
+    monkeypatch.setattr("expunge.methods.unlearn.check_cases", lambda _: None)
     run = other.unlearn(Run.open(other.folder / "base"), "subject:someone-04", "blank", cases=[" "])
     with pytest.raises(RunError, match="names a case ' ' that nobody can read"):
         other.attest(run)

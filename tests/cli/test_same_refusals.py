@@ -76,12 +76,13 @@ PAIRS = {
     "a split where there is none": Pair(
         lambda at: train(Source(location=str(at / "people.csv"), split="test"), out=at / "new"),
         ("train", "{at}/people.csv", "--split", "test", "--out", "{at}/new"),
-        "which takes `label`, `subject`, `id`, `numeric`, `categorical`, `text`: leave it out",
+        "which takes `label`, `subject`, `id`, `numeric`, `categorical`, `text`, `date`, `separator`, `decimal`, "
+        "`encoding`, `no_header`, `missing`: leave it out",
     ),
     "a column named twice": Pair(
         lambda at: train(Source(location=str(at / "people.csv"), numeric=("age",), text=("age",)), out=at / "new"),
         ("train", "{at}/people.csv", "--numeric", "age", "--text", "age", "--out", "{at}/new"),
-        "more than once among `numeric`, `categorical` and `text`",
+        "more than once among `numeric`, `categorical`, `text` and `date`",
     ),
     "a word among numbers": Pair(
         lambda at: train(Source(location=str(at / "people.csv"), label="outcome", numeric=("age",)), out=at / "new"),
@@ -102,7 +103,18 @@ PAIRS = {
         lambda at: train(
             Source(location=str(at / "people.csv"), label="outcome", categorical=("age",)), out=at / "new", model="cnn"
         ),
-        ("train", "{at}/people.csv", "--label", "outcome", "--categorical", "age", "--out", "{at}/new"),
+        (
+            "train",
+            "{at}/people.csv",
+            "--label",
+            "outcome",
+            "--categorical",
+            "age",
+            "--model",
+            "cnn",
+            "--out",
+            "{at}/new",
+        ),
         "model cnn takes images, the data has rows of shape",
     ),
     "shards of scores": Pair(

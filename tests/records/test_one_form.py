@@ -27,6 +27,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     },
     "keyword arguments, handed on": {
         "core/verbs": "Verb.__call__",
+        "data/handed": "_in_memory _pair hand_over said_of",
         "methods/objective_method": "ObjectiveMethod.stretch",
     },
     "labels of rows, of either kind": {"adversary/table/telling": "altered_rows"},
@@ -39,11 +40,13 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     "settings by name, which each method or recipe has of its own": {
         "attest/described": "_fields",
         "methods/lookup": "made_from _kinds",
+        "models/named": "with_model",
         "report/certificate_facts": "_recipe",
         "report/identity": "_flat",
         "report/method_page": "_fields _named",
         "report/study_results": "settled",
         "report/study_wording": "_told",
+        "schedule/fields": "RecipeFields.said",
         "study/results": "_defaults",
         "study/search": "Space.drawn Space.make",
         "train/training": "_completed _recipe_like make_recipe train",
@@ -78,7 +81,13 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "schedule/recipe": "Recipe.as_json Recipe.from_json _plain",
         "schedule/recipe_file": "_with_reals",
     },
-    "a source as it described itself": {"report/identity": "_place", "study/opened": "source_name"},
+    "a source as it described itself": {
+        "data/handed": "HandedData.filled HandedData.held",
+        "report/identity": "_place",
+        "study/opened": "source_name",
+        "train/run": "described_data",
+        "train/without": "_place",
+    },
     "the account of certified removals as it stands in run.json, for its method alone": {
         "methods/given": "Given.account",
         "methods/removal_account": "Account.as_json Account.from_json",

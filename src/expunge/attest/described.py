@@ -108,7 +108,7 @@ def committed_data(run: Run) -> CommittedData:
     """The data set of a run as a commitment names it."""
     described, commitment = run.told.data, run.commitment
     roots = commitment.roots
-    source: dict[str, Any] = dict(described.source or {})
+    source: dict[str, Any] = dict(described.source or described.held or {})
     source.pop("location", None)  # where files lie is nobody else's business, and may name people
     origins = _origins(run)
     return CommittedData(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, short
+from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
 if TYPE_CHECKING:
@@ -34,20 +34,37 @@ def train(
     numeric: Annotated[list[str] | None, typer.Option(help="Column to read as numbers (repeatable).")] = None,
     categorical: Annotated[list[str] | None, typer.Option(help="Column to read as categories (repeatable).")] = None,
     text: Annotated[list[str] | None, typer.Option(help="Column to read as text (repeatable).")] = None,
+    date: Annotated[list[str] | None, typer.Option(help="Column to read as dates (repeatable).")] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="indicator: take 0 for a missing number, and mark it in a column.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="What stands between fields; found unless said.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Point or comma in numbers; found unless said.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file; UTF-8 unless said.")] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The first line is a row; columns are named 1, 2, …")
+    ] = False,
     image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hugging Face data set.")] = None,
     rows: Annotated[int | None, typer.Option(help="Take only the first so many rows of the data.")] = None,
-    model: Annotated[str, typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory.")] = "cnn",
+    model: Annotated[
+        str | None,
+        typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory; one that fits the data unless said."),
+    ] = None,
     model_options: Annotated[
         list[str] | None, typer.Option("--model-option", help="name=value for the model (repeatable).")
     ] = None,
-    task: Annotated[str, typer.Option(help="What is learnt: classification, logistic or squared.")] = "classification",
+    task: Annotated[
+        str | None, typer.Option(help="What is learnt: classification (unless said), logistic or squared.")
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
     batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
     optimiser: Annotated[str, typer.Option(help="sgd, adam, adamw or sign.")] = "sgd",
     rate: Annotated[float | None, typer.Option(help="Learning rate; 0.05 for sgd, 0.001 for the others.")] = None,
-    momentum: Annotated[float, typer.Option(help="Momentum of sgd, first beta of adam and adamw.")] = 0.9,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 5e-4,
+    momentum: Annotated[
+        float | None, typer.Option(help="Momentum of sgd, first beta of adam and adamw; 0.9, for sign 0.")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay; 0.0005, for sign 0.")] = None,
     calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine, step or warm-up.")] = "cosine",
     flip: Annotated[bool, typer.Option("--flip", help="Flip images at random.")] = False,
     crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,
@@ -107,21 +124,8 @@ def train(
 ) -> None:
     """Train with a record that can be replayed."""
     from expunge.core.errors import InvalidArgument
-    from expunge.data.source import Source
-    from expunge.data.splits import SplitBy
     from expunge.models import resolver
-    from expunge.schedule.recipe import (
-        Augmentation,
-        Calendar,
-        Optimiser,
-        OptimiserName,
-        Placement,
-        Precision,
-        Profile,
-        Voting,
-    )
-    from expunge.train.trace import Trace
-    from expunge.train.training import train as train_run
+    from expunge.train.call import train as train_run
 
     if (key or log or origin) and not commit_only:
         raise InvalidArgument(
@@ -130,62 +134,62 @@ def train(
         )
     if (log or origin) and not key:
         raise InvalidArgument("--log and --origin are for a commitment that is signed: give the key with --key FILE")
-    chosen = choice(OptimiserName, optimiser, "--optimiser")
-    default_rate = 0.05 if chosen is OptimiserName.SGD else 0.001
-    fields: dict[str, Any] = {} if least_present is None else {"least_present": least_present}
     with progress_bar("train") as progress:
         run = train_run(
-            Source(
-                location=source,
-                label=label,
-                subject=subject,
-                id=id,
-                numeric=tuple(numeric or ()),
-                categorical=tuple(categorical or ()),
-                text=tuple(text or ()),
-                image_size=image_size,
-                split=split,
-                rows=rows,
-            ),
+            source,
             out=out,
-            split_seed=split_seed,
-            split_by=choice(SplitBy, split_by, "--split-by"),
-            device=device,
-            checkpoint_interval=checkpoint_interval,
-            trace=choice(Trace, trace, "--trace"),
-            progress=progress,
-            noise_key=noise_key,
-            without=without or None,
-            salts=salts,
-            beacon=beacon,
-            commit_only=commit_only,
-            base=base,
+            label=label,
+            subject=subject,
+            id=id,
+            numeric=numeric or (),
+            categorical=categorical or (),
+            text=text or (),
+            date=date or (),
+            missing=missing,
+            separator=separator,
+            decimal=decimal,
+            encoding=encoding,
+            no_header=no_header,
+            image_size=image_size,
+            split=split,
+            rows=rows,
             model=model,
             model_options=resolver.model_options(pairs(model_options or [], "--model-option")),
-            optimiser=Optimiser(
-                name=chosen,
-                rate=default_rate if rate is None else rate,
-                momentum=momentum,
-                beta1=momentum if chosen in (OptimiserName.ADAM, OptimiserName.ADAMW) else 0.9,
-                weight_decay=weight_decay,
-                calendar=choice(Calendar, calendar, "--calendar"),
-            ),
-            augmentation=Augmentation(flip=flip, crop=crop),
             task=task,
-            perturbation=perturbation,
             epochs=epochs,
             batch_size=batch_size,
+            optimiser=optimiser,
+            rate=rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            calendar=calendar,
+            flip=flip,
+            crop=crop,
             shards=shards,
             slices=slices,
-            placement=choice(Placement, placement, "--placement"),
-            voting=choice(Voting, voting, "--voting"),
+            placement=placement,
+            voting=voting,
             seed=seed,
-            precision=choice(Precision, precision, "--precision"),
-            profile=choice(Profile, profile, "--profile"),
-            threads=threads,
+            least_present=least_present,
             category_buckets=category_buckets,
             text_buckets=text_buckets,
-            **fields,
+            precision=precision,
+            profile=profile,
+            threads=threads,
+            perturbation=perturbation,
+            without=without or None,
+            split_seed=split_seed,
+            split_by=split_by,
+            device=device,
+            checkpoint_interval=checkpoint_interval,
+            trace=trace,
+            noise_key=noise_key,
+            commit_only=commit_only,
+            salts=salts,
+            beacon=beacon,
+            base=base,
+            progress=progress,
+            tell=None if json else say,
         )
     if commit_only:
         _say_committed(run, key, log, origin, json)
@@ -197,7 +201,7 @@ def train(
     apart = f"{left_out} left out, " if left_out else ""
     work = f"{run.result.example_steps:g} example-steps in {run.result.seconds:.1f} s"
     typer.echo(
-        f"trained {model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
+        f"trained {run.recipe.model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
         f"{counts.holdout} holdout) with {work}"
     )
     for notice in run.told.notices or ():

@@ -30,6 +30,16 @@ def names_case(text: str) -> bool:
     return bool(text.strip()) and len(text) <= LONGEST_CASE and text.isprintable()
 
 
+def check_cases(cases: Iterable[str]) -> None:
+    """Cases that people could not read by their names are refused."""
+    for case in cases:
+        if not names_case(case):
+            raise InvalidArgument(
+                f"case {case[:60]!r} must be 1 to {LONGEST_CASE} printable characters, not blanks alone: leave it out "
+                "where the owner asks"
+            )
+
+
 def three_digits(value: float) -> str:
     """A figure to three digits and never as a power of ten: 227,000 or 0.0125."""
     return f"{float(f'{value:.3g}'):,.15g}"

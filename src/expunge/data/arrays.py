@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,49 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
     """One content column named ``x``; pickled objects are never read."""
     where = source.location
     found = _load(where)
-    rows, labels = found["x"], found["y"]
+    _check_lengths(found, where)
+    count = source.taken(len(found["x"]), again=columns is not None)
+    if count < len(found["x"]):
+        where = source.shown
+        found = {name: values[:count].copy() for name, values in found.items()}
+    return made_of(found, where, columns, classes)
+
+
+def made_of(
+    found: Mapping[str, np.ndarray],
+    where: str,
+    columns: tuple[Column, ...] | None,
+    classes: tuple[int | str, ...] | None,
+) -> Dataset:
+    """The rows of arrays by their names."""
+    _check_lengths(found, where)
+    rows = _rows(found["x"])
+    return make_dataset(
+        labels=labels_of(found["y"], where),
+        columns=(array_column("x", rows, where, columns),),
+        content={"x": rows},
+        ids=_names("ids", found, where),
+        subjects=_names("subjects", found, where),
+        classes=classes,
+        where=where,
+    )
+
+
+def unlabelled(rows: np.ndarray, where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+    """Rows whose labels nobody looks at, all under the first class."""
+    rows = _rows(rows)
+    column = array_column("x", rows, where, columns)
+    labels = [classes[0]] * len(rows)
+    return make_dataset(labels=labels, columns=(column,), content={"x": rows}, classes=classes, where=where)
+
+
+def _rows(found: np.ndarray) -> np.ndarray:
+    """One number per row is a row of one number."""
+    return found.reshape(-1, 1) if found.ndim == 1 else found
+
+
+def _check_lengths(found: Mapping[str, np.ndarray], where: str) -> None:
+    rows = found["x"]
     if rows.ndim == 0 or len(rows) == 0:
         raise DataError(f"{where}: array 'x' of shape {rows.shape} holds no rows: its first axis counts them")
     for name, values in found.items():
@@ -34,21 +77,6 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
                 f"{where}: array {name!r} has shape {values.shape}, {(len(rows),)} is needed, one entry for each row "
                 f"of 'x' {rows.shape}" + (": for one-hot rows save y.argmax(axis=1)" if values.ndim == 2 else "")
             )
-    count = source.taken(len(rows), again=columns is not None)
-    if count < len(rows):
-        where = source.shown
-        found = {name: values[:count].copy() for name, values in found.items()}
-        rows, labels = found["x"], found["y"]
-    rows = rows.reshape(-1, 1) if rows.ndim == 1 else rows
-    return make_dataset(
-        labels=labels_of(labels, where),
-        columns=(array_column("x", rows, where, columns),),
-        content={"x": rows},
-        ids=_names("ids", found, where),
-        subjects=_names("subjects", found, where),
-        classes=classes,
-        where=where,
-    )
 
 
 def array_column(name: str, values: np.ndarray, where: str, given: tuple[Column, ...] | None = None) -> Column:
@@ -77,7 +105,7 @@ def array_column(name: str, values: np.ndarray, where: str, given: tuple[Column,
     return column
 
 
-def _names(name: str, found: dict[str, np.ndarray], where: str) -> list[str] | None:
+def _names(name: str, found: Mapping[str, np.ndarray], where: str) -> list[str] | None:
     values = found.get(name)
     if values is None:
         return None

@@ -23,6 +23,11 @@ class ColumnKind(Enum):
     ARRAY = "array"  # a real array per row
     CATEGORY = "category"  # text, hashed into buckets as a whole
     TEXT = "text"  # text, hashed into buckets word by word
+    DATE = "date"  # days since the first of January 1970, one real per row
+    INDICATOR = "indicator"  # 1 where the number of the column before it is missing, else 0
+
+
+REALS = (ColumnKind.NUMERIC, ColumnKind.DATE, ColumnKind.INDICATOR)  # one real per row
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Dataset:
 
 
 def _scalar(value: Any, column: Column) -> Any:
-    return float(value) if column.kind is ColumnKind.NUMERIC else str(value)
+    return float(value) if column.kind in REALS else str(value)
 
 
 def content_digest(dataset: Dataset, row: int) -> bytes:

@@ -10,9 +10,11 @@ from typing import Any
 
 from expunge.core.errors import InvalidArgument
 from expunge.data import arrays, digits, huggingface, images, tables
+from expunge.data.columns import Table, assemble, found_in_words, refuse_measured, spelled_with, with_decimal
 from expunge.data.dataset import Column, Dataset
-from expunge.data.source import BUILT_IN, BY_NAME, LISTS, Source, Written, known_forms
+from expunge.data.source import BUILT_IN, BY_NAME, LISTS, UNSAID, Source, Written, known_forms
 
+MakeTable = Callable[[Source], Table]
 Read = Callable[[Source, tuple[Column, ...] | None, tuple[int | str, ...] | None], Dataset]
 FOR_ALL = ("location", "rows")  # what every form takes
 
@@ -21,7 +23,8 @@ FOR_ALL = ("location", "rows")  # what every form takes
 class Form:
     """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it.
 
-    ``look`` opens it whatever is said of its columns; None where nothing is said of any.
+    ``table`` makes the columns of one whose rows have such, ``label`` is theirs unless said; ``look`` finds how a file
+    is written; ``opens`` opens it whatever is said of its columns.
     """
 
     written: Written
@@ -29,14 +32,18 @@ class Form:
     takes: frozenset[str]
     read: Read
     is_file: bool = False
-    look: Callable[[Source], object] | None = None
+    table: MakeTable | None = None
+    label: str | None = None
+    look: Callable[[Source], Source] = lambda source: source
+    opens: Callable[[Source], object] | None = None
 
 
 def _ends(*endings: str) -> Callable[[str], bool]:
     return lambda location: location.lower().endswith(endings) and not os.path.isdir(location)
 
 
-COLUMNS = frozenset({"label", "subject", "id", *LISTS})
+COLUMNS = frozenset({"label", "subject", "id", *LISTS, "missing"})
+OF_TEXT_FILES = COLUMNS | {"separator", "decimal", "encoding", "no_header"}
 FORMS = (
     Form(Written.DIGITS, lambda location: location == BUILT_IN, frozenset(), digits.read),
     Form(
@@ -44,17 +51,36 @@ FORMS = (
         lambda location: location.startswith(BY_NAME),
         COLUMNS | {"split", "image_size"},
         huggingface.read_named,
-        look=huggingface.named,
+        opens=huggingface.named,
+        table=huggingface.named_table,
+        label=huggingface.LABEL,
     ),
     Form(Written.ARRAYS, _ends(".npz"), frozenset(), arrays.read, is_file=True),
-    Form(Written.TEXT, _ends(".csv", ".tsv"), COLUMNS, tables.read_csv, is_file=True, look=tables.csv_table),
-    Form(Written.PARQUET, _ends(".parquet"), COLUMNS, tables.read_parquet, is_file=True, look=tables.parquet_table),
+    Form(
+        Written.TEXT,
+        _ends(*tables.SPELLED),
+        OF_TEXT_FILES,
+        tables.read_csv,
+        is_file=True,
+        table=tables.csv_table,
+        look=tables.look,
+    ),
+    Form(
+        Written.PARQUET,
+        _ends(".parquet"),
+        COLUMNS,
+        tables.read_parquet,
+        is_file=True,
+        table=tables.parquet_table,
+    ),
     Form(
         Written.SAVED,
         lambda location: huggingface.is_saved(Path(location)),
         COLUMNS | {"split", "image_size"},
         huggingface.read_saved,
-        look=huggingface.saved,
+        opens=huggingface.saved,
+        table=huggingface.saved_table,
+        label=huggingface.LABEL,
     ),
     Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read),
 )
@@ -63,13 +89,64 @@ FORMS = (
 def read(
     source: Source, *, columns: tuple[Column, ...] | None = None, classes: tuple[int | str, ...] | None = None
 ) -> Dataset:
-    """Rows of a source as a data set.
+    """Rows of a source as a data set, as the source says.
 
     ``columns`` and ``classes`` are those of a recipe when a run is opened again; then nothing is inferred from the
     rows, so that rows which are gone change nothing for the others.
     """
+    return _form(source).read(source, columns, classes)
+
+
+def find(source: Source, *, as_classes: bool = False) -> tuple[Source, Dataset]:
+    """Rows that are read for the first time, and the source with what was found of them where nothing was said.
+
+    How a text file is written and which columns hold dates is found here alone: whoever reads the rows again reads
+    them by what the source says. ``as_classes`` says that numbers in the label of a table are classes.
+    """
     form = _form(source)
-    given = [field.name for field in fields(source) if getattr(source, field.name) not in (None, ())]
+    if form.table is None:
+        return source, form.read(source, None, None)
+    source = form.look(source)
+    return found_of(form.table(source), source, label=form.label, as_classes=as_classes)
+
+
+def found_of(table: Table, source: Source, *, label: str | None, as_classes: bool) -> tuple[Source, Dataset]:
+    """The same of a table that is there already; ``label`` is its label where the source says none."""
+    label = tables.label_of(source, table) if source.label or label is None else label
+    source = found_in_words(table, source, label)
+    table = spelled_with(table, source.decimal)
+    if not as_classes:
+        refuse_measured(table, label)
+    return source, assemble(table, source, label, None, None, as_classes=as_classes)
+
+
+def look_at(location: str) -> None:
+    """Open a place that holds data, whatever is said of their columns; what cannot be read at all is refused."""
+    source = Source(location=location)
+    form = _form(source)
+    opens = form.opens or form.table
+    form.read(source, None, None) if opens is None else opens(source)
+
+
+def place_table(source: Source) -> Table | None:
+    """The columns at a place; None where its rows have none."""
+    form = _form(source)
+    return None if form.table is None else form.table(source)
+
+
+def look(source: Source) -> Source:
+    """The source with how its file is written, where that is not said."""
+    form = _form(source)
+    source = form.look(source)
+    return source if form.table is None else with_decimal(form.table(source), source)
+
+
+def _form(source: Source) -> Form:
+    """The form of a source, of whose options every one must make sense for it."""
+    form = next((form for form in FORMS if form.matches(source.location)), None)
+    if form is None:
+        raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
+    given = [field.name for field in fields(source) if getattr(source, field.name) not in UNSAID]
     for name in given:
         if name not in FOR_ALL and name not in form.takes:
             takes = ", ".join(f"`{field.name}`" for field in fields(source) if field.name in form.takes)
@@ -77,28 +154,9 @@ def read(
                 f"`{name}` {_shown(getattr(source, name))} makes no sense for {source.location} "
                 f"({form.written}), which takes {takes or 'no such option'}: leave it out"
             )
-    _check_there(form, source)
-    return form.read(source, columns, classes)
-
-
-def look_at(location: str) -> None:
-    """Open a place that holds data, whatever is said of their columns; what cannot be read at all is refused."""
-    source = Source(location=location)
-    form = _form(source)
-    _check_there(form, source)
-    form.read(source, None, None) if form.look is None else form.look(source)
-
-
-def _form(source: Source) -> Form:
-    form = next((form for form in FORMS if form.matches(source.location)), None)
-    if form is None:
-        raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
-    return form
-
-
-def _check_there(form: Form, source: Source) -> None:
     if form.is_file and not os.path.isfile(source.location):
         raise InvalidArgument(f"data file {source.location} does not exist: check the path")
+    return form
 
 
 def takes(source: Source, option: str) -> bool:

@@ -30,7 +30,12 @@ def is_saved(folder: Path) -> bool:
 
 def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """A folder on disk; the label is the column ``label`` unless said."""
-    return _read(saved(source), source, columns, classes)
+    return assemble(saved_table(source, columns), source, source.label or LABEL, columns, classes)
+
+
+def saved_table(source: Source, columns: tuple[Column, ...] | None = None) -> Table:
+    """The columns of a folder on disk."""
+    return held_table(saved(source), source, columns)
 
 
 def saved(source: Source) -> Any:
@@ -46,7 +51,12 @@ def saved(source: Source) -> Any:
 
 def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """``hf:NAME``, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME/CONFIG``, from the local cache or the network."""
-    return _read(named(source), source, columns, classes)
+    return assemble(named_table(source, columns), source, source.label or LABEL, columns, classes)
+
+
+def named_table(source: Source, columns: tuple[Column, ...] | None = None) -> Table:
+    """The columns of a data set by its name."""
+    return held_table(named(source), source, columns)
 
 
 def named(source: Source) -> Any:
@@ -76,9 +86,8 @@ def _library(location: str) -> Any:
     return datasets
 
 
-def _read(
-    found: Any, source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None
-) -> Dataset:
+def held_table(found: Any, source: Source, columns: tuple[Column, ...] | None = None) -> Table:
+    """The columns of a ``datasets.Dataset``, or of one split of several."""
     rows = _split(found, source)
     where = source.location
     if len(rows) == 0:
@@ -90,11 +99,10 @@ def _read(
             f"`image_size` {source.image_size} makes no sense for {where}, which has no column of images: leave it out"
         )
     plain: Any = rows.with_format("arrow")[:]
-    table = Table(
+    return Table(
         source.shown,
         {name: _found(plain.column(name), feature, name, source, columns) for name, feature in rows.features.items()},
     )
-    return assemble(table, source, source.label or LABEL, columns, classes)
 
 
 def _split(found: Any, source: Source) -> Any:

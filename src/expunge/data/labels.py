@@ -12,23 +12,44 @@ from expunge.core.hashing import LARGEST_INTEGER
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 WHOLE = re.compile(r"-?(?:0|[1-9]\d*)(?:\.0*)?\Z", re.ASCII)
-NO_NUMBER = frozenset(
-    {"", "?", "na", "n/a", "nan", "null", *(s + w for s in ("", "+", "-") for w in ("inf", "infinity"))}
-)
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null"})
+NO_NUMBER = MISSING | {s + w for s in ("", "+", "-") for w in ("inf", "infinity")}
 
 
-def spells_numbers(words: Iterable[str]) -> bool:
+def dotted(word: str, decimal: str = ".") -> str:
+    """A word without the white space around it, its decimal comma as a point; one with a point is no number then."""
+    stripped = word.strip()
+    if decimal == ".":
+        return stripped
+    return f"?{stripped}" if "." in stripped else stripped.replace(",", ".")
+
+
+def spells_numbers(words: Iterable[str], decimal: str = ".") -> bool:
     """Whether every word is a finite number. Where some are missing or infinite the others decide, and the reader
     refuses these later by their place: a hole must not turn a column of numbers into one of words.
     """
-    numbers = 0
+    return spell(words, lambda word: is_number(word, decimal))
+
+
+def spell(words: Iterable[str], fits: Callable[[str], bool]) -> bool:
+    """Whether every word fits but those that spell a hole, and one does."""
+    fitting = 0
     for word in words:
-        stripped = word.strip()
-        if NUMBER.match(stripped):
-            numbers += 1
-        elif stripped.lower() not in NO_NUMBER:
+        if fits(word):
+            fitting += 1
+        elif word.strip().lower() not in NO_NUMBER:
             return False
-    return numbers > 0
+    return fitting > 0
+
+
+def is_number(word: str, decimal: str = ".") -> bool:
+    """Whether a word spells a finite number."""
+    return NUMBER.match(dotted(word, decimal)) is not None
+
+
+def is_missing(word: str) -> bool:
+    """Whether a word says that there is no value; one that is infinite is there."""
+    return word.strip().lower() in MISSING
 
 
 def labels_of(labels: np.ndarray, where: str) -> list[int | str]:
@@ -67,8 +88,10 @@ def _whole(word: str) -> int | None:
     return int(digits) if fits else None
 
 
-def refuse_quantities(words: list[str], name: str, where: str, place: Callable[[int], str]) -> None:
-    """Labels such as 3.7 are quantities, and a hole among numbers is no class of its own."""
+def refuse_quantities(
+    words: list[str], name: str, where: str, place: Callable[[int], str], *, as_classes: bool = False
+) -> None:
+    """Labels such as 3.7 are quantities unless it was said that they are classes; a hole among numbers is no class."""
     if all(map(WHOLE.match, words)) or not spells_numbers(words):
         return
     hole = next((row for row, word in enumerate(words) if not NUMBER.match(word)), None)
@@ -78,7 +101,7 @@ def refuse_quantities(words: list[str], name: str, where: str, place: Callable[[
             "the row"
         )
     odd = next((word for word in words if "." in word or "e" in word.lower()), None)
-    if odd is not None:
+    if odd is not None and not as_classes:
         raise UnsupportedYet(
             f"{where}: label {odd} in column {name!r} is a quantity, and only classes can be learnt so far: cut it "
             "into classes, or write the classes with a letter"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 
 import numpy as np
@@ -25,7 +24,6 @@ class Split(Enum):
         return SPLITS.index(self)
 
 
-GivenData = str | Dataset | Mapping[Split, Dataset] | None  # where data lie, or rows; None where the run says
 SPLITS = (Split.TRAIN, Split.CALIBRATION, Split.HOLDOUT)
 SHARES = (0.80, 0.05, 0.15)
 SMALLEST_GROUP = 5

@@ -50,7 +50,7 @@ def _unknown_rows(run: Run, named: str | Dataset | None, salts: Path | None, sea
         return 0
     if isinstance(named, Dataset):
         return len(named) - seated
-    source = Source.from_json(run.told.data.source or {"location": named})
+    source = Source.from_json(run.told.data.source or {**(run.told.data.held or {}), "location": named})
     if source.rows is not None:
         return None
     if named is not None:

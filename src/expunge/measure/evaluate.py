@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData, Names, said_of
+from expunge.data.splits import Split
 from expunge.measure import PROBES, Probe
 from expunge.measure.contract import readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
@@ -36,10 +38,13 @@ SHOWN = 24
 
 def evaluate(
     run: Run | Path | str,
-    references: Sequence[Run | Path | str],
+    references: Sequence[Run | Path | str] | Run | Path | str = (),
     *,
     original: Run | Path | str | None = None,
     data: GivenData = None,
+    label: str | None = None,
+    subject: str | Names | None = None,
+    id: str | Names | None = None,
     device: str | None = None,
     out: Path | str | None = None,
     progress: Progress | None = None,
@@ -47,19 +52,26 @@ def evaluate(
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder.
 
+    ``references`` are runs retrained without the forget set. ``data`` are the rows where they are no longer where the
+    run found them: a path, or whatever ``train`` takes; ``label``, ``subject`` and ``id`` are those of the run unless
+    said.
+
     ``kept`` holds what models answered and what was found of them, from one evaluation to the next: references of many
     trials on the same rows are asked and measured once.
     """
-    unlearned = _opened(run)
+    unlearned = _opened(run, "run")
+    given = [references] if isinstance(references, str | PathLike | Run) else references
+    if not isinstance(given, list | tuple):
+        raise InvalidArgument(f"`references` {given!r:.80} must be a list of runs, retrained without the forget set")
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
         raise InvalidArgument(
             f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
         )
     forget = unlearned.forget_set
-    first = unlearned.parent if original is None else _original(unlearned, _opened(original))
-    retrained, flags = _references(unlearned, [_opened(reference) for reference in references])
-    rows = unlearned.data(data)
+    first = unlearned.parent if original is None else _original(unlearned, _opened(original, "original"))
+    retrained, flags = _references(unlearned, [_opened(reference, "references") for reference in given])
+    rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
         trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
         (judged,) = judge(trial, [probe() for probe in PROBES])
@@ -68,8 +80,10 @@ def evaluate(
     return evaluation
 
 
-def _opened(run: Run | Path | str) -> Run:
-    return run if isinstance(run, Run) else Run.open(run)
+def _opened(run: Any, name: str) -> Run:
+    if not isinstance(run, str | PathLike | Run):
+        raise InvalidArgument(f"`{name}` {run!r:.80} must be a run, or its folder")
+    return run if isinstance(run, Run) else Run.open(Path(run))
 
 
 def _original(unlearned: Run, original: Run) -> Run:

@@ -12,11 +12,12 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.values import Certified, Progress
-from expunge.core.wording import LONGEST_CASE, names_case
+from expunge.core.wording import check_cases
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.spellings import left_alike
-from expunge.data.splits import GivenData, Split
+from expunge.data.splits import Split
 from expunge.data.stored import write_commitment
 from expunge.methods.adopted import budget_of, refuse_adopted
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
@@ -49,6 +50,9 @@ def unlearn(
     budget: float | None = None,
     seed: int = 0,
     data: GivenData = None,
+    label: str | None = None,
+    subject: str | Names | None = None,
+    id: str | Names | None = None,
     device: str | None = None,
     checkpoint_interval: int | None = None,
     trace: Trace = Trace.LOSSES,
@@ -59,18 +63,14 @@ def unlearn(
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
 
+    ``data`` are the rows where they moved, in any form that ``train`` takes, read as the run's own unless said.
     ``salts`` is where the run's salt file lies now, if it moved. The request is written into the new run's log.
     ``tuning`` tells where the method's fields come from: what ``study.tuning.chosen_entry`` gives beside the method.
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
 
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
     """
-    for case in cases:
-        if not names_case(case):
-            raise InvalidArgument(
-                f"case {case[:60]!r} must be 1 to {LONGEST_CASE} printable characters, not blanks alone: leave it out "
-                "where the owner asks"
-            )
+    check_cases(cases)
     run = parent if isinstance(parent, Run) else Run.open(parent)
     chosen = make_method(method) if isinstance(method, str) else method
     refuse_adopted(run, chosen)
@@ -81,7 +81,7 @@ def unlearn(
     answered = _answered(run, chosen, rules, Path(out), budget, seed, device, tuning)
     if answered is not None:
         return _of_cases(answered, cases)
-    rows = run.data(data, salts=salts)
+    rows = run.data(said_of(data, label=label, subject=subject, id=id), salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
         rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)

@@ -177,6 +177,7 @@ class DataFile(Plain):
     salt_file: str | None = None
     holdout: Mapping[str, Any] | None = None
     split_column: str | None = None
+    held: Mapping[str, Any] | None = None  # how columns that were handed over in memory are read
 
     @property
     def secret(self) -> bool:

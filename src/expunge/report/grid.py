@@ -10,6 +10,7 @@ from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.core.wording import clean
 from expunge.data.commitment import open_again
 from expunge.data.dataset import ColumnKind, Dataset
+from expunge.data.dates import shown_day
 from expunge.data.encoding import Encoding
 from expunge.data.forms import read
 from expunge.data.parts import parts_of
@@ -94,9 +95,7 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
         return None, "The run was trained on data in memory, so the examples’ content is not shown, confidences only."
     commitment = read_commitment(run.folder, run.told.data.roots)
     try:
-        source = (
-            Source.from_json(run.told.data.source) if run.told.data.source is not None else Source(location=str(data))
-        )
+        source = Source.from_json(run.told.data.source or {**(run.told.data.held or {}), "location": str(data)})
         if data is not None:
             source = replace(source, location=data)
         inputs: Encoding = from_plain(Encoding, run.told.recipe["inputs"], "inputs")
@@ -159,6 +158,8 @@ def _rendered(rows: Dataset, slot: int) -> str:
         value = rows.content[column.name][slot]
         if column.kind is ColumnKind.NUMERIC:
             text = f"{float(value):.6g}"
+        elif column.kind is ColumnKind.DATE:
+            text = shown_day(float(value))
         elif column.kind in (ColumnKind.CATEGORY, ColumnKind.TEXT):
             text = str(value)
         else:

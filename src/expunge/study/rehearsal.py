@@ -20,7 +20,8 @@ from expunge.core.streams import stable_order
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
 from expunge.records.tuning import Attempt, Described, Rehearsed, Score, TwinRead, attempted

@@ -17,7 +17,8 @@ from expunge.core.files import append_bytes, write_text
 from expunge.core.hashing import parse_json
 from expunge.core.values import OpenBar, Progress
 from expunge.data.forget_set import ForgetSet, choose
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.methods.contract import DEFAULT_BUDGET
 from expunge.methods.lookup import find_method, methods
 from expunge.methods.retrain import Retrain

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from expunge.core.verbs import make_verb
 
-make_verb(__name__, "expunge.train.training.train")
+make_verb(__name__, "expunge.train.call.train")

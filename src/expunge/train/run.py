@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,11 +21,11 @@ from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
-from expunge.data.forms import read
+from expunge.data.handed import GivenData, HandedData, hand_over
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
-from expunge.data.splits import SPLITS, GivenData, Split
+from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
 from expunge.models.base import offer, place_of_base
 from expunge.models.ensemble import Ensemble
@@ -232,25 +233,20 @@ class Run:
         Splits that were opened before are returned as they are: whoever hands them over vouches that they are what an
         earlier call with this commitment and these tombstones gave.
         """
-        if isinstance(override, Mapping):
-            return override
+        if isinstance(override, Mapping) and Split.TRAIN in override:
+            return cast("Mapping[Split, Dataset]", override)
         salted = self.salts(salts)
-        if self.told.data.in_parts and not isinstance(override, Dataset):
+        if self.told.data.in_parts and (override is None or isinstance(override, str)):
             return self._from_parts(override, salted)
-        found: Dataset
-        cut = False
-        if isinstance(override, Dataset):
-            found = override
-        else:
-            described = self.told.data.source
-            if described is None and override is None:
-                raise DataError(self._in_memory())
-            source = Source.from_json(described) if described else Source(location=str(override))
-            if override is not None:
-                source = replace(source, location=str(override))
-            cut = source.rows is not None
-            found = read(source, columns=self.recipe.inputs.columns, classes=self.recipe.classes)
-        return open_again(found, self.commitment, self.tombstones, self.released, cut=cut, salts=salted)
+        described = self.told.data.source
+        if described is None and override is None:
+            raise DataError(self._in_memory())
+        if override is None and described is not None:
+            override = str(described.get("location"))
+        handed = override if isinstance(override, HandedData) else hand_over(override)
+        handed = handed.filled(described or self.told.data.held)
+        found = handed.read(self.recipe.inputs.columns, self.recipe.classes)
+        return open_again(found, self.commitment, self.tombstones, self.released, cut=handed.cut, salts=salted)
 
     def _from_parts(self, moved: str | None, salts: Salts) -> Mapping[Split, Dataset]:
         """Rows of an adopted run, from both their places; ``moved`` is where those that it was trained on lie now."""
@@ -316,7 +312,13 @@ def write_run_file(path: Path, told: RunFile) -> None:
 
 
 def described_data(
-    source: Source | None, commitment: Commitment, salts: Salts, *, split_seed: int, split_by: str
+    source: Source | None,
+    commitment: Commitment,
+    salts: Salts,
+    *,
+    split_seed: int,
+    split_by: str,
+    held: Mapping[str, Any] | None = None,
 ) -> DataFile:
     """The data as run.json describes them: where they came from and what they were committed to."""
     return DataFile(
@@ -329,6 +331,7 @@ def described_data(
         salts=salts.mode.value,
         note=salts.mode.note,
         salt_file=None if salts.place is None else str(salts.place),
+        held=held,
     )
 
 

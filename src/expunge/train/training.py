@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
-from expunge.data.forms import read
+from expunge.data.handed import AnyData, HandedData, hand_over
 from expunge.data.source import Source
 from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
+from expunge.data.told import tell_of
 from expunge.models.base import offer
+from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
@@ -70,7 +72,9 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     over one row is undefined.
     """
     buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
-    return _completed(Recipe(inputs=make_encoding(dataset, **buckets), classes=dataset.classes, **fields), fields)
+    encoding = make_encoding(dataset, **buckets)
+    fields = with_model(encoding, fields)
+    return _completed(Recipe(inputs=encoding, classes=dataset.classes, **fields), fields)
 
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -92,11 +96,13 @@ def _recipe_like(kept: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """What these fields make of the columns and classes of a recipe that is there already."""
     buckets = {name: fields[name] for name in BUCKETS if name in fields}
     others = {name: value for name, value in fields.items() if name not in buckets}
-    return _completed(Recipe(inputs=Encoding(kept.inputs.columns, **buckets), classes=kept.classes, **others), others)
+    encoding = Encoding(kept.inputs.columns, **buckets)
+    others = with_model(encoding, others)
+    return _completed(Recipe(inputs=encoding, classes=kept.classes, **others), others)
 
 
 def train(
-    data: Source | Dataset | str,
+    data: AnyData | HandedData,
     *,
     out: Path | str,
     recipe: Recipe | None = None,
@@ -112,10 +118,14 @@ def train(
     salts: Path | str | None = None,
     beacon: Beacon | Path | str | None = None,
     commit_only: bool = False,
+    tell: Callable[[str], object] | None = None,
     base: Path | str | None = None,
     **fields: Any,
 ) -> Run:
-    """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it.
+    """Train and record; the face of the package has the same with every argument by its name (``train.call``).
+
+    ``fields`` are those of a recipe; the same call on an interrupted folder continues it. ``tell`` is called with what
+    was found of the data, in sentences, when a training begins.
 
     ``without`` names training rows as ``unlearn`` does; their chairs stay empty from the first step. The weights are
     those of retraining without these rows, and the run is a reference wherever a retraining is. ``source`` says where
@@ -131,8 +141,7 @@ def train(
     ``base`` is a safetensors file of weights that training begins with; its digest is part of the recipe, and the
     result is exact relative to it at most.
     """
-    place = Source(location=data) if isinstance(data, str) else data
-    source = place if isinstance(place, Source) else source
+    handed = data if isinstance(data, HandedData) else hand_over(data)
     if recipe is not None and fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
     folder, drawn = Path(out), chosen_beacon(beacon)
@@ -146,7 +155,7 @@ def train(
     done = answered(
         folder,
         without,
-        place,
+        handed,
         lambda run: recipe or _recipe_like(run.recipe, fields),
         split_seed=split_seed,
         split_by=split_by.value,
@@ -157,7 +166,7 @@ def train(
     )
     if done is not None:
         return done
-    dataset = read(place) if isinstance(place, Source) else place
+    handed, dataset = handed.find(as_classes=recipe is not None or fields.get("task") == "classification")
     if recipe is None:
         recipe = make_recipe(dataset, **fields)
     if recipe.classes != dataset.classes:
@@ -175,7 +184,14 @@ def train(
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
     commitment = commit(dataset, assignment, salted)
-    described = described_data(source, commitment, salted, split_seed=split_seed, split_by=split_by.value)
+    described = described_data(
+        handed.source or source,
+        commitment,
+        salted,
+        split_seed=split_seed,
+        split_by=split_by.value,
+        held=handed.held,
+    )
     training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     units = number_units(training_rows.subjects)
     schedule = Schedule.of(recipe, commitment.root, units, drawn.value)
@@ -212,6 +228,7 @@ def train(
         told = replace(continued(told, run.told), checkpoint_interval=interval, environment=found.environment)
         write_run_file(folder, told)
         left_out.ask(folder, commitment)
+        tell_of(tell, dataset, handed.said, recipe.inputs)
         recording = Recording(folder, interval, trace, found.lossy is None)
         carried = carry_out_shards(
             recipe,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.data.commitment import Commitment, tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.handed import HandedData
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS
 from expunge.records.run_file import RunFile, TrainRequest
@@ -114,7 +116,7 @@ def leave_out(without: Without, dataset: Dataset, commitment: Commitment) -> Lef
 def answered(
     folder: Path,
     without: Without,
-    data: Source | Dataset,
+    data: HandedData,
     recipe_of: Callable[[Run], Recipe],
     *,
     split_seed: int,
@@ -133,7 +135,7 @@ def answered(
         told.status == "finished"
         and isinstance(request, TrainRequest)
         and _same_rows(found, without)
-        and described.source == (data.as_json() if isinstance(data, Source) else None)
+        and described.source == _place(data, described.source)
         and (described.split_seed, described.split_by, request.device) == (split_seed, split_by, device)
         and (noise_key is None or commitment_of(read_key(noise_key)) == told.noise_commitment)
         and request.beacon == beacon.value.hex()
@@ -143,10 +145,17 @@ def answered(
     if not same:
         return None
     try:
-        found.data(data if isinstance(data, Dataset) else None, salts=salts)
+        found.data(data if data.source is None else None, salts=salts)
     except DataError:  # other data: the ordinary way says in which respect
         return None
     return sound(found)
+
+
+def _place(data: HandedData, described: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Where the data lie, with what was found of them when they were read first."""
+    if data.source is None:
+        return None
+    return (data.source if described is None else data.source.with_found(Source.from_json(described))).as_json()
 
 
 def _same_rows(found: Run, without: Sequence[str] | str | ForgetSet) -> bool:

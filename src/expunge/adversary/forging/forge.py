@@ -21,7 +21,7 @@ from expunge.adversary.pol.proof import check_provable
 from expunge.adversary.pol.spoof import Spoof, spoof
 from expunge.core.errors import RunError
 from expunge.core.values import Progress
-from expunge.data.splits import GivenData
+from expunge.data.handed import GivenData
 from expunge.records.verdict import Verdict
 from expunge.train.run import Run
 

@@ -29,7 +29,8 @@ from expunge.core.values import Progress
 from expunge.core.wording import nearest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import FORMS, choose
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.records.demo import Spread
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.seats import emptied_steps

@@ -16,7 +16,8 @@ import torch
 from expunge.adversary.pol.proof import check_provable, vector
 from expunge.core.errors import InvalidArgument
 from expunge.core.values import Progress
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.schedule import Schedule

@@ -21,7 +21,8 @@ import torch
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
 from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.records.run_log import Checkpointed
 from expunge.schedule.plan import Part, Plan, Role, StatedPlan, TrainingPlan

@@ -22,7 +22,8 @@ from expunge.adversary.table.story import drafted
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.values import Progress
 from expunge.core.wording import nearest
-from expunge.data.splits import GivenData, Split
+from expunge.data.handed import GivenData
+from expunge.data.splits import Split
 from expunge.records.bundle import write_folder
 from expunge.records.draft import bundle_files, enter, sign
 from expunge.records.keys import TRUSTED, KeyRole, signing_key, write_trusted

@@ -1,0 +1,120 @@
+"""The fields of a recipe as people say them: a word or a number each, alike in Python and at the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, TypeVar
+
+from expunge.core.errors import InvalidArgument
+from expunge.core.wording import choice
+from expunge.schedule.recipe import (
+    Augmentation,
+    Calendar,
+    Optimiser,
+    OptimiserName,
+    Placement,
+    Precision,
+    Profile,
+    Scalar,
+    Voting,
+)
+
+LARGEST = 1e300
+REALS = ("rate", "momentum", "weight_decay", "perturbation")
+OF_OPTIMISER = ("rate", "momentum", "weight_decay", "calendar")
+CHOICES: dict[str, type[Enum]] = {"placement": Placement, "voting": Voting, "precision": Precision, "profile": Profile}
+WHOLE = ("crop", "category_buckets", "text_buckets", "least_present")
+MAYBE = ("task", "least_present", *OF_OPTIMISER)
+Chosen = TypeVar("Chosen", bound=Enum)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeFields:
+    """What a recipe holds beside columns and classes. Unsaid are: a model that fits the data, a rate and a momentum
+    that fit the optimiser, and the fewest rows of a step.
+    """
+
+    model: str | Callable[..., Any] | None = None
+    model_options: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    task: str | None = None
+    epochs: int = 8
+    batch_size: int = 64
+    optimiser: OptimiserName | Optimiser | str = OptimiserName.SGD
+    rate: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    calendar: Calendar | str | None = None
+    flip: bool = False
+    crop: int = 0
+    shards: int = 1
+    slices: int = 1
+    placement: Placement | str = Placement.SUBJECT
+    voting: Voting | str = Voting.MEAN
+    seed: int = 0
+    least_present: int | None = None
+    category_buckets: int = 32
+    text_buckets: int = 1024
+    precision: Precision | str = Precision.FLOAT32
+    profile: Profile | str = Profile.EXACT
+    threads: int = 1
+    perturbation: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in REALS:
+            value = getattr(self, name)
+            if value is not None or name not in MAYBE:
+                _require(name, value, _is_real(value), "a number")
+        for name in WHOLE:
+            value = getattr(self, name)
+            if value is not None or name not in MAYBE:
+                _require(name, value, type(value) is int, "a whole number")
+        _require("flip", self.flip, type(self.flip) is bool, "true or false")
+        _require("task", self.task, self.task is None or isinstance(self.task, str), "a word such as classification")
+        options = self.model_options
+        plain = isinstance(options, Mapping) and all(isinstance(value, Scalar) for value in options.values())
+        _require("model_options", options, plain, "names with a number, a word, or true or false each")
+
+    def said(self) -> dict[str, Any]:
+        """The fields as a recipe takes them, without those that fit the data where nothing is said."""
+        found: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in (*OF_OPTIMISER, "flip", "crop"):
+            del found[name]
+        for name, kind in CHOICES.items():
+            found[name] = chosen(kind, found[name], name)
+        found |= {"optimiser": self._optimiser(), "augmentation": Augmentation(flip=self.flip, crop=self.crop)}
+        found["model_options"] = dict(self.model_options)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _optimiser(self) -> Optimiser:
+        if isinstance(self.optimiser, Optimiser):
+            said = next((name for name in OF_OPTIMISER if getattr(self, name) is not None), None)
+            if said is not None:
+                raise InvalidArgument(f"`{said}` is said beside a whole Optimiser, which has one: say it there")
+            return self.optimiser
+        name = chosen(OptimiserName, self.optimiser, "optimiser")
+        signs = name is OptimiserName.SIGN
+        momentum = (0.0 if signs else 0.9) if self.momentum is None else self.momentum
+        return Optimiser(
+            name=name,
+            rate=(0.05 if name is OptimiserName.SGD else 0.001) if self.rate is None else self.rate,
+            momentum=momentum,
+            beta1=momentum if name in (OptimiserName.ADAM, OptimiserName.ADAMW) else 0.9,
+            weight_decay=(0.0 if signs else 5e-4) if self.weight_decay is None else self.weight_decay,
+            calendar=Calendar.COSINE if self.calendar is None else chosen(Calendar, self.calendar, "calendar"),
+        )
+
+
+def chosen(kind: type[Chosen], value: Any, name: str) -> Chosen:
+    """A member of an enum, given itself or by its word."""
+    return value if isinstance(value, kind) else choice(kind, str(value), f"`{name}`")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > LARGEST
+
+
+def _require(name: str, value: Any, holds: bool, what: str) -> None:
+    if not holds:
+        raise InvalidArgument(f"`{name}` {value!r:.80} must be {what}")
