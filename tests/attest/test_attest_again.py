@@ -177,7 +177,7 @@ def test_without_the_model_and_with_every_state(other: Desk) -> None:
     assert other.accepts(made.bundle)
 
 
-@pytest.mark.parametrize("stage", ["keep", "enter", "bundle_files", "write_folder"])
+@pytest.mark.parametrize("stage", ["keep", "enter", "bundle_files", "laid_out"])
 def test_what_was_cut_short_is_finished_by_the_same_call(
     stage: str, other: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -137,3 +138,19 @@ def test_the_certificate_of_a_verification_says_what_it_came_to(place: Path) -> 
     done = run(place, *asked, "--certificate", "page.pdf")
     assert done.returncode == 2
     assert "must end in .html" in done.stderr
+
+
+def test_a_record_that_was_kept_must_be_in_the_chain(place: Path) -> None:
+    own = hashlib.sha256((place / "honest" / "bundle" / "envelope.json").read_bytes()).hexdigest()
+    done = run(place, "honest/bundle", "--keys", "trusted.json", "--known-record", own)
+    assert done.returncode == 0, done.stdout
+    assert "holds     known records: 1 record that you kept, each in the chain of this run" in done.stdout
+    done = run(place, "honest/bundle", "--keys", "trusted.json", "--known-record", own, "--known-record", "ab" * 32)
+    assert done.returncode == 1
+    assert (
+        "REFUSED REQUEST_MISSING known records: 1 record that you kept (abababababababab…) is no ancestor"
+        in done.stdout
+    )
+    done = run(place, "honest/bundle", "--keys", "trusted.json", "--known-record", own[:16])
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"--known-record '{own[:16]}' is no digest of a record: give the 64 hexadecimal digits" in done.stderr

@@ -107,7 +107,7 @@ def test_rows_that_are_gone_are_nobody(refused, train, tmp_path):
         subjects=tuple(name if there else "gone-3" for name, there in zip(train.subjects, present, strict=True)),
         labels=np.where(present, train.labels, 0),
     )
-    with refused(InvalidArgument, "'person-3'", "7 subjects", "for example person-"):
+    with refused(InvalidArgument, "'person-3'", "7 subjects", "the names of others are not listed"):
         slots(gone, "subject:person-3")
     with refused(InvalidArgument, "'gone-3'", "no training rows"):
         slots(gone, "subject:gone-3")
@@ -118,12 +118,20 @@ def test_rows_that_are_gone_are_nobody(refused, train, tmp_path):
     assert not set(slots(gone, "class:0")) & set(range(3, 40, 8))
 
 
+@pytest.mark.parametrize("rule", ["subject:person-99", "subject:persn-5", "subject:PERSON-3"])
+def test_no_refusal_lists_other_people(train, rule):
+    with pytest.raises(InvalidArgument) as caught:
+        slots(train, rule)
+    asked = rule.removeprefix("subject:")
+    assert not [name for name in train.subjects if name in str(caught.value).replace(asked, "")]
+
+
 @pytest.mark.parametrize(
     ("rule", "parts"),
     [
-        ("subject:person-99", ["'person-99'", "8 subjects", "person-"]),
-        ("subject:persn-5", ["'persn-5'", "for example person-5"]),
-        ("subject:PERSON-3", ["'PERSON-3'", "person-3"]),
+        ("subject:person-99", ["'person-99'", "8 subjects", "look up in the data how this one is written"]),
+        ("subject:persn-5", ["'persn-5'", "the names of others are not listed"]),
+        ("subject:PERSON-3", ["'PERSON-3'", "1 of them differs from it in case, white space or Unicode form only"]),
         ("subject:", ["none of the known forms", "subject:NAME"]),
         ("class:7", ["'7'", "0, 1"]),
         ("class:", ["none of the known forms"]),

@@ -34,6 +34,7 @@ from expunge.records.log import read_log
 from expunge.records.record import RunRecord
 from expunge.records.statement import read_statement, write_statement
 from expunge.records.study_store import Entry
+from expunge.records.verdict import Caveat
 from expunge.report.audit_demo import audit_demo_page
 from expunge.report.facts import read_evaluation
 from expunge.report.leaderboard import render
@@ -49,6 +50,7 @@ GOLDEN = Path(__file__).parent / "0.1.0"
 REPOSITORY = Path(__file__).parents[2]
 WRITTEN_AT = "/golden/0.1.0"  # where the files lay when they were written; nobody has such a folder
 ROOT = "{root}"  # stands for that folder, or a copy of it, in what is recorded
+SINCE = frozenset({"dates-ahead", "other-records"})  # words of remarks that came later: in no golden verdict
 NOW = "2026-12-01T12:00:00Z"  # what the clock says to whoever signs here: later than all that was written
 
 
@@ -69,12 +71,16 @@ class Done(NamedTuple):
         return self.err.strip().removeprefix("error: ")
 
 
-def command(*arguments: object, folder: Path | None = None) -> Done:
-    """``expunge …`` in this process, from within a folder if one is named."""
+def command(*arguments: object, folder: Path | None = None, since: bool = False) -> Done:
+    """``expunge …`` in this process, from within a folder if one is named.
+
+    Verdicts and certificates are without the remarks that came after the golden files, unless ``since`` asks for them.
+    """
     out, err = io.StringIO(), io.StringIO()
     where = contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
     with (
         where,
+        contextlib.nullcontext() if since else remarking(),
         mock.patch.object(sys, "argv", ["expunge", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -100,6 +106,19 @@ def signing(package_digest: str, tree: str | None) -> Generator[None]:
         mock.patch.object(package, "package_tree", return_value=tree),
         mock.patch.object(described, "RunRecord", lambda **told: RunRecord(**{**told, "execution": None})),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def remarking() -> Generator[None]:
+    """Verdicts bear the remarks of 0.1.0 and no more."""
+    module = importlib.import_module("expunge.verify.verify")
+    every = module.remarks_of
+
+    def then(opened: Any) -> tuple[Caveat, ...]:
+        return tuple(remark for remark in every(opened) if remark.word not in SINCE)
+
+    with mock.patch.object(module, "remarks_of", then):
         yield
 
 

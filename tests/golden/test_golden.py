@@ -11,13 +11,18 @@ import pytest
 from tests.golden import observed
 from tests.golden.product import (
     GOLDEN,
+    NOW,
     REPOSITORY,
     REWRITE,
+    SINCE,
     WRITTEN_AT,
+    command,
     digest,
     environment_here,
     rewritten,
 )
+
+from expunge.core.clock import Time
 
 MANIFEST: dict[str, Any] = json.loads((GOLDEN / "manifest.json").read_text(encoding="utf-8"))
 DOCUMENTS: dict[str, dict[str, str]] = MANIFEST["documents"]
@@ -83,6 +88,18 @@ def test_a_bundle_gives_the_same_findings(bundle: str, root: Path) -> None:
         found = observed.verdict(root, bundle, level)
         assert found["verdict"]["findings"] == expected["verdict"]["findings"]  # names, codes and order before all else
         assert found == expected
+
+
+@pytest.mark.parametrize("bundle", MANIFEST["verdicts"])
+def test_remarks_that_came_since_stand_before_those_of_then(bundle: str, root: Path) -> None:
+    """All golden records are in one log, and their dates are of the clock that stood still: both are said now."""
+    place, keys = root / "bundles" / bundle, root / "keys" / "trusted.json"
+    done = command("verify", place, "--keys", keys, "--level", "V1", "--json", since=True)
+    remarks = [remark["word"] for remark in done.json["remarks"]]
+    then = [remark["word"] for remark in MANIFEST["verdicts"][bundle]["V1"]["verdict"]["remarks"]]
+    assert [word for word in remarks if word not in SINCE] == then
+    ahead = ["dates-ahead"] if Time.now() < Time(NOW) else []
+    assert remarks == [*ahead, "other-records", *then]
 
 
 @pytest.mark.parametrize("bundle", MANIFEST["replays"])

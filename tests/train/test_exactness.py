@@ -6,7 +6,9 @@ import importlib
 import linecache
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.conftest import run_json
@@ -14,6 +16,7 @@ from tests.conftest import run_json
 from expunge.core.errors import RunError
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
+from expunge.schedule.recipe import Optimiser
 from expunge.train.exactness import differing
 from expunge.train.training import train
 
@@ -258,3 +261,131 @@ def test_a_buffer_that_views_a_parameter_is_written_once_as_it_is(
     monkeypatch.syspath_prepend(str(tmp_path))
     run = train(pictures, out=tmp_path / "run", model="viewing:build", epochs=1)
     assert run.model() is not None
+
+
+SEEDS = """
+import pathlib
+
+import numpy as np
+import torch
+from torch import nn
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Answers(nn.Module):
+    def __init__(self, classes, read_at=None):
+        super().__init__()
+        self.layer, self.read_at = nn.Linear(64, classes), read_at
+
+    def forward(self, inputs):
+        if self.read_at is not None and self.training == (self.read_at == "training"):
+            np.load(HERE / "rows.npy")
+        return self.layer(inputs.flatten(1))
+
+
+class Backward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        np.load(HERE / "rows.npy")
+        return gradient
+
+
+class Behind(Answers):
+    def forward(self, inputs):
+        return Backward.apply(super().forward(inputs))
+
+
+def honest(inputs, classes, width=3):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, classes))
+    nn.init.normal_(model[1].weight)
+    nn.init.zeros_(model[1].bias)
+    return model
+
+def zeros(inputs, classes):
+    model = Answers(classes)
+    nn.init.zeros_(model.layer.weight)
+    return model
+
+def old(inputs, classes):
+    model = Answers(classes)
+    model.load_state_dict(torch.load(HERE / "old.pt", weights_only=True))
+    return model
+
+def seeded(inputs, classes):
+    torch.manual_seed(7)
+    return Answers(classes)
+
+def constants(inputs, classes):
+    model = Answers(classes)
+    model.layer.weight.data = torch.linspace(-1, 1, 64 * classes).reshape(classes, 64)
+    return model
+
+def disguised(inputs, classes):
+    model = constants(inputs, classes)
+    model.layer.weight.data += 0.3 * torch.randn(classes, 64)
+    return model
+
+def scattered(inputs, classes):
+    model = Answers(classes)
+    model.more = nn.ParameterList([nn.Parameter(torch.tensor(float(at))) for at in range(40)])
+    return model
+
+def reading(inputs, classes):
+    return Answers(classes, "training")
+
+def checking(inputs, classes):
+    return Answers(classes, "answers")
+
+def behind(inputs, classes):
+    return Behind(classes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("honest", {}, None),
+        ("honest", {"model_options": {"width": 12}}, None),
+        ("zeros", {}, None),
+        ("old", {}, "opened 'old.pt'"),
+        ("old", {"rate": 0.0}, "the recipe cannot learn: its mean rate is 0, below 2^-24"),
+        ("honest", {"rate": 1e-9}, "the recipe cannot learn"),
+        ("seeded", {}, "different numbers in the initial weights of model 'seeds:seeded' are the same for two seeds"),
+        ("constants", {}, "different numbers in the initial weights"),
+        ("disguised", {}, "weights 'body.layer.weight' of model 'seeds:disguised' go together for two seeds"),
+        ("scattered", {}, "40 different numbers in the initial weights"),
+        ("reading", {}, "opened 'rows.npy'"),
+        ("checking", {}, "opened 'rows.npy'"),
+        ("behind", {}, "opened 'rows.npy'"),
+        ("honest", {"model_options": {"width": "0.1 " * 30}}, "hold 120 characters"),
+    ],
+)
+def test_weights_that_no_seed_gave_earn_no_exact(
+    name: str,
+    fields: dict[str, Any],
+    said: str | None,
+    pictures: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "seeds.py").write_text(SEEDS)
+    np.save(tmp_path / "rows.npy", np.zeros(2))
+    torch.save({"layer.weight": torch.randn(3, 64), "layer.bias": torch.randn(3)}, tmp_path / "old.pt")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "seeds", raising=False)
+    rate = fields.get("rate", 0.01)
+    given = {"model_options": fields.get("model_options", {}), "optimiser": Optimiser(rate=rate)}
+    run = train(pictures, out=tmp_path / "run", model=f"seeds:{name}", epochs=1, batch_size=16, **given)
+    told = run_json(run)
+    assert told["exact_refused"] is None if said is None else said in told["exact_refused"]
+    assert told["guarantee"]["kind"] == ("exact" if said is None else "empirical")
+    if name == "old" and rate:
+        for method in ("exact-replay", "retrain"):
+            child = run_json(unlearn(run, "subject:someone-01", method=method, out=tmp_path / method, data=pictures))
+            assert child["guarantee"]["kind"] == "empirical"
+            assert said in child["exact_refused"]

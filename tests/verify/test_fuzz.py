@@ -25,7 +25,6 @@ SEED, EACH = 2026, 25  # mutations of every kind
 OWNERS_WORD = {
     "commit subject name": "what the data set is called",
     "commit.data.salts": "whether salts are kept secret: who holds the data sees it",
-    "commit.data.source{} more": "where the data came from",
     "commit.recorded_afterwards": "that the commitment was written before the training: witnesses date it",
     "commit.recorded_at": "the owner's clock",
     "run subject name": "what the model is called",

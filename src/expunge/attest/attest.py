@@ -15,25 +15,27 @@ from expunge.attest.chain import Chain, ancestry, beginning, make_chain
 from expunge.attest.described import commit_statement, declared
 from expunge.attest.kept import CHECKPOINT, commit_checkpoint, keep, kept_commit, place_of
 from expunge.attest.office import Office, known_heads
-from expunge.core.clock import Time
+from expunge.core.clock import WRITTEN, Time
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import write_bytes
 from expunge.core.hashing import canonical_json
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Progress
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, COMMIT, MODEL, RECIPE, TRACE, UNITS, write_folder, write_zip
+from expunge.records.bundle import ASSIGNMENT, COMMIT, MODEL, PACKED, RECIPE, TRACE, UNITS, laid_out
 from expunge.records.declaration import read_declaration
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.form import UNWRITTEN, Through, from_json, to_json
-from expunge.records.keys import SigningKey
-from expunge.records.limits import LIMITS
+from expunge.records.keys import KeyRole, SigningKey
+from expunge.records.limits import LIMITS, Code, refused
 from expunge.records.log import HEADER, read_log, writing
 from expunge.records.record import GuaranteePart, LeafSalts
 from expunge.records.statement import write_statement
+from expunge.train.folder import clear_left
 from expunge.train.folder import writing as holding
 from expunge.train.run import COMMITTED, Run
+from expunge.verify.verify import verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,8 @@ def attest(
     bundle is ``<run>-bundle`` beside the run unless ``out`` says where; a name that ends in .zip makes a zip.
     ``checkpoints`` adds every state, which replay needs; without ``model`` the weights stay at home.
     ``known_checkpoints`` are heads of the log that auditors kept: the bundle proves that it only grew since each.
+
+    The bundle is verified at V1 before anything is kept or entered: what would be refused there is refused here.
     """
     found = Run.open(run.path if isinstance(run, Run) else run)
     place = found.path.resolve()
@@ -103,8 +107,9 @@ def attest(
     kept = known_heads(office, known_checkpoints)
     first = _first(found)
     with holding(found.path):
+        clear_left(found.path)
         _early_note(first, office)
-        chain = make_chain(found, office.key, Time.now(), progress)
+        chain = make_chain(found, office.key, _now(), progress)
         _check_committed(first, chain)
         draft = Draft(
             chain=tuple(link.statement if link.envelope is None else link.envelope for link in chain.links),
@@ -113,14 +118,16 @@ def attest(
         signed = sign(draft, office.key)
         chain.check_links(signed)
         _check_size(signed)
-        for link, envelope in zip(chain.links, signed.envelopes, strict=True):
-            keep(link.place, envelope)
         with writing(office.log, office.origin) as writer:
             note = commit_checkpoint(first, office.key, writer.log)
-            head = enter(signed, office.key, writer)
-            entered = writer.log
-        files = bundle_files(signed, entered, head, (*kept, *(() if note is None else (note,))))
-    (write_zip if target.suffix == ".zip" else write_folder)(target, files)
+            entered = writer.log.grown(signed.digests)
+            head = writer.signed(entered, office.key)
+            files = bundle_files(signed, entered, head, (*kept, *(() if note is None else (note,))))
+            with laid_out(target, files, packed=target.suffix == PACKED) as made:
+                beyond = _check_verified(made, target, office.key, entered.origin)
+                for link, envelope in zip(chain.links, signed.envelopes, strict=True):
+                    keep(link.place, envelope)
+                enter(signed, office.key, writer)
     return Attested(
         run=found.path,
         bundle=target,
@@ -131,7 +138,7 @@ def attest(
         afterwards=chain.record.recorded_afterwards,
         keyid=office.key.keyid,
         log=InLog(origin=entered.origin, entries=entered.size),
-        notices=(*office.notices(entered.origin), *_notices(found, chain)),
+        notices=(*office.notices(entered.origin), *_notices(found, chain), *beyond),
     )
 
 
@@ -157,7 +164,7 @@ def commit_run(
     with holding(run.path):
         _early_note(run, office)
         found = kept_commit(run, office.key)
-        statement = commit_statement(run, at=Time.now(), afterwards=False)
+        statement = commit_statement(run, at=_now(), afterwards=False)
         envelope = seal(write_statement(statement), office.key) if found is None else found.envelope
         keep(place_of(run, COMMIT), envelope)
         with writing(office.log, office.origin) as writer:
@@ -175,6 +182,35 @@ def commit_run(
         note=head if note is None else note,
         notices=office.notices(entered.origin),
     )
+
+
+def _now() -> Time:
+    """What the clock says; a wrong one would date every record, and only some of that contradicts anything."""
+    now = Time.now()
+    if now.text < WRITTEN:
+        raise RunError(
+            f"this machine's clock says {now}, which is before this version was written ({WRITTEN}): every record "
+            "would bear a false date; set the clock, then run the same command again"
+        )
+    return now
+
+
+def _check_verified(made: Path, target: Path, key: SigningKey, origin: str) -> tuple[str, ...]:
+    """Refuse what an auditor would refuse at V1; notices of what their limits leave unread.
+
+    Weights that a replay of every step clears are told by a notice of their own.
+    """
+    keys = (key.trusted("owner"), key.trusted(origin, KeyRole.LOG))
+    failed = [finding for finding in verify(made, keys=keys).refusals if not finding.until_replayed]
+    for finding in failed:
+        if finding.code is not None and finding.code is not Code.SIZE_LIMIT:
+            raise refused(
+                finding.code,
+                f"the bundle {target} would be refused at V1, so nothing was kept, logged or written ({finding.name}: "
+                f"{finding.detail.replace(str(made), str(target))}); look at the run's folder and at this machine's "
+                "clock, set right what is wrong, then run the same command again",
+            )
+    return tuple(f"beyond what verifiers read unless they raise a limit: {finding.detail}" for finding in failed)
 
 
 def _first(run: Run) -> Run:

@@ -50,7 +50,7 @@ def guarantee_of(run: Run, *, recorded: bool) -> GuaranteePart:
     if isinstance(stated, Exact):
         _check_highest(GuaranteeKind.EXACT, name, what)
         _check_exact(run, recorded, what)
-        return GuaranteePart(kind=GuaranteeKind.EXACT)
+        return GuaranteePart(kind=GuaranteeKind.EXACT, base=None if stated.base is None else bytes.fromhex(stated.base))
     if isinstance(stated, Certified):
         _check_highest(GuaranteeKind.CERTIFIED, name, what)
         _check_certified(stated, run, what)
@@ -75,6 +75,8 @@ def _check_exact(run: Run, recorded: bool, what: str) -> None:
         raise _unpinned(f"{what} is called exact, and its {recipe.profile.value} profile pins no bits: {ALTERED}")
     if recipe.threads != 1:
         raise _unpinned(f"{what} is called exact, and its {recipe.threads} threads may repeat by luck only: {ALTERED}")
+    if run.guarantee != Exact(recipe.base):
+        raise _too_high(f"{what} is called exact, and its training began with another base than that says: {ALTERED}")
     reason = run.result.exact_refused
     if reason is not None:
         raise _too_high(f"{what} is called exact, and says itself that it is not ({reason}): {ALTERED}")

@@ -64,9 +64,8 @@ def attest(
     if json:
         print_json(to_plain(made))
         return
-    typer.echo(
-        f"{len(made.chain)} records, {made.signed} signed now: {made.guarantee.kind.value} is claimed, not verified"
-    )
+    claimed = made.guarantee.kind.value if made.guarantee.base is None else made.guarantee
+    typer.echo(f"{len(made.chain)} records, {made.signed} signed now: {claimed} is claimed, not verified")
     for notice in made.notices:
         say(f"note: {notice}")
     typer.echo(f"log {made.log.origin} with {made.log.entries} entries")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
+import threading
+from types import FrameType
 
 import typer
 from rich.console import Console
@@ -10,11 +14,18 @@ from rich.markup import escape
 
 from expunge.cli.app import commands
 from expunge.cli.shared import with_flags
-from expunge.core.errors import ExpungeError
+from expunge.core.errors import ExpungeError, InvalidArgument
 
+NOT_UTF8 = "the name {} is not UTF-8, so it can stand in no record and on no page: rename the file or folder"
+NO_MEMORY = (
+    "memory ran out (a limit of this machine or of its user): nothing is lost; give it more, or ask for less at once "
+    "(fewer rows, a smaller model or batch), then run the same command again"
+)
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 # Typer carries its own copy of click or uses the installed one: the class of all usage errors is reached through it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 INTERRUPTED = 130
+ENDINGS = ("SIGTERM", "SIGHUP")  # a shutdown, a closed terminal: they end a job as Ctrl-C does
 
 
 def main() -> None:
@@ -23,7 +34,9 @@ def main() -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     console = Console(emoji=False, stderr=True, soft_wrap=True, highlight=False)
+    _heed_endings()
     try:
+        _check_names(arguments)
         status = commands()(arguments, standalone_mode=False)
     except typer.Exit as stop:
         status = stop.exit_code
@@ -44,6 +57,17 @@ def main() -> None:
             raise
         console.print(f"[bold red]error:[/] {escape(with_flags(str(error)))}")
         status = 2
+    except UnicodeEncodeError as error:
+        if debug:
+            raise
+        shown = ascii(error.object[max(0, error.start - 40) : error.end + 20])
+        console.print(f"[bold red]error:[/] {escape(NOT_UTF8.format(shown))}")
+        status = 2
+    except MemoryError:
+        if debug:
+            raise
+        console.print(f"[bold red]error:[/] {NO_MEMORY}")
+        status = 2
     except OSError as error:
         if debug:
             raise
@@ -53,6 +77,9 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if OUT_OF_MEMORY.search(str(error)):  # torch has errors of its own for it, on the processor and on the GPU
+            console.print(f"[bold red]error:[/] {NO_MEMORY}")
+            sys.exit(2)
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         console.print(f"[bold red]error:[/] {escape(what)}; this was not foreseen: --debug shows where it happened")
         status = 2
@@ -61,6 +88,27 @@ def main() -> None:
             "interrupted, nothing is lost: run the same command again, and it goes on from the last state kept"
         )
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _heed_endings() -> None:
+    """Let a shutdown or a closed terminal end the command as Ctrl-C does; one that is ignored (nohup) stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ENDINGS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupted)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_names(arguments: list[str]) -> None:
+    """A name that is no text would fail wherever it is first printed or written."""
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise InvalidArgument(NOT_UTF8.format(ascii(argument[:120])))
 
 
 if __name__ == "__main__":

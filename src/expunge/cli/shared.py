@@ -111,9 +111,10 @@ def say(text: str) -> None:
 
 
 def flagged(verdict: Verdict) -> Verdict:
-    """A verdict whose findings name flags."""
+    """A verdict whose findings and remarks name flags."""
     named = (replace(finding, detail=with_flags(finding.detail)) for finding in verdict.findings)
-    return replace(verdict, findings=tuple(named))
+    remarks = (replace(remark, text=with_flags(remark.text)) for remark in verdict.remarks)
+    return replace(verdict, findings=tuple(named), remarks=tuple(remarks))
 
 
 def short(digest: str) -> str:

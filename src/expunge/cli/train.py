@@ -91,6 +91,9 @@ def train(
     beacon: Annotated[
         str | None, typer.Option(help="Value drawn after the commitment: 64 hexadecimal digits or a JSON file.")
     ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="File of weights (safetensors) to begin with; the run is exact relative to it.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="Key that signs the commitment.")] = None,
     log: Annotated[
         Path | None,
@@ -156,6 +159,7 @@ def train(
             salts=salts,
             beacon=beacon,
             commit_only=commit_only,
+            base=base,
             model=model,
             model_options=resolver.model_options(pairs(model_options or [], "--model-option")),
             optimiser=Optimiser(

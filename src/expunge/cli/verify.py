@@ -30,11 +30,18 @@ def verify(
     known_checkpoint: Annotated[
         Path | None, typer.Option(help="A log/checkpoint that you kept: shows that the log was not rewritten since.")
     ] = None,
+    known_records: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--known-record", help="Digest of a record that you kept, from which this run must come (repeatable)."
+        ),
+    ] = None,
     witnesses: Annotated[int, typer.Option(help="How many witnesses on your list must have cosigned the log.")] = 0,
     noise_key: Annotated[Path | None, typer.Option(help="From V2: noise key of a certified run.")] = None,
     trust: Annotated[
         list[str] | None, typer.Option(help="From V2: digest of foreign sources that may run (repeatable).")
     ] = None,
+    base: Annotated[Path | None, typer.Option(help="From V2: file of weights that training began with.")] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="HTML file to write: the certificate, with what this verification came to.")
     ] = None,
@@ -48,6 +55,7 @@ def verify(
     from expunge.verify.verify import verify as verify_bundle
 
     given = {"--data": data, "--salts": salts, "--checkpoints": checkpoints, "--noise-key": noise_key, "--trust": trust}
+    given["--base"] = base
     idle = [f"{name} {value}" for name, value in given.items() if value]
     if idle and level_of(level) < Level.V2:
         raise InvalidArgument(
@@ -61,6 +69,7 @@ def verify(
             keys=keys,
             level=level,
             known_checkpoint=known_checkpoint,
+            known_records=known_records or (),
             witnesses=witnesses,
             data=data,
             salts=salts,
@@ -68,6 +77,7 @@ def verify(
             segments=segments,
             noise_key=noise_key,
             trust=trust or (),
+            base=base,
             progress=progress,
         )
     verdict = flagged(verdict)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from expunge.core.errors import RunError
 
-PART = ".part"  # what is not finished is called .NAME.part
+PART = ".part"  # what is not finished is called .NAME.RANDOM.part; earlier versions called it .NAME.part
+UNFINISHED = re.compile(r"\.(?P<of>.+?)(?:\.[0-9a-f]{16})?\.part\Z")
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)  # a file that nobody laid there before
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -29,25 +33,50 @@ def write_text(path: Path, content: str) -> None:
 
 def write_with(path: Path, writer: Callable[[Path], None]) -> None:
     """Let ``writer`` fill a temporary file beside ``path``, then sync and rename it."""
-    temporary = path.with_name(f".{path.name}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        with unfinished(path) as temporary:
+            os.close(os.open(temporary, NEW, 0o666))
+            writer(temporary)
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise RunError(
             f"{path} could not be written ({error.strerror or error}): nothing that was there is lost; "
             "make room or choose another place, then run the same command again"
         ) from error
 
 
+@contextmanager
+def unfinished(path: Path) -> Generator[Path]:
+    """A name beside ``path`` that nobody can foresee; what bears it at the end, and was not renamed, is removed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+
+
 def unfinished_name(name: str) -> str | None:
     """What the file was to be called that a killed process left under this name; None for any other name."""
-    return name[1 : -len(PART)] if name.startswith(".") and name.endswith(PART) else None
+    found = UNFINISHED.match(name)
+    return None if found is None else found["of"]
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove what killed processes left of a file or folder; whoever asks for it must be its only writer."""
+    for item in path.parent.glob(f".*{PART}"):
+        if unfinished_name(item.name) == path.name:
+            _remove(item)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def append_bytes(path: Path, content: bytes) -> None:

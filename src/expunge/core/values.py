@@ -18,14 +18,25 @@ OpenBar = Callable[[str], AbstractContextManager[Progress]]  # opens a bar for t
 
 @dataclass(frozen=True)
 class Exact:
-    """Bit-identical to training without the forget set, and replayable."""
+    """Bit-identical to training without the forget set, and replayable.
 
+    ``base`` is the digest of the weights that training began with, where no seed gave them.
+    """
+
+    base: str | None = None
     rank = 2
-    word = "Exact"
-    detail = ""
+
+    @property
+    def word(self) -> str:
+        return "Exact" if self.base is None else "Exact relative to a base"
+
+    @property
+    def detail(self) -> str:
+        """To what it is relative, if to anything."""
+        return "" if self.base is None else relative_to(self.base)
 
     def __str__(self) -> str:
-        return "Exact"
+        return "Exact" if self.base is None else f"Exact {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,11 @@ class Empirical:
 
     def __str__(self) -> str:
         return f"Empirical({', '.join(self.passed) or 'no test passed yet'})"
+
+
+def relative_to(base: str) -> str:
+    """What stands behind "exact" where a training began with a base."""
+    return f"relative to base {base[:16]}…; what the base saw before is not covered"
 
 
 Guarantee = Exact | Certified | Empirical

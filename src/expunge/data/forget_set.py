@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from expunge.core.files import write_text
 from expunge.core.hashing import parse_json, sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
+from expunge.data.spellings import folded
 from expunge.data.splits import Split
 from expunge.records.document import read_document, write_document
 from expunge.records.forget_file import ForgetFile
@@ -111,11 +111,13 @@ def _subject(name: str, train: Dataset) -> np.ndarray:
     slots = np.flatnonzero((np.array(train.subjects) == name) & train.present)
     if len(slots) == 0:
         known = sorted({subject for subject, there in zip(train.subjects, train.present, strict=True) if there})
-        near = [subject for subject in known if name.lower() in subject.lower()][:3]
-        near = near or get_close_matches(name, known, n=3, cutoff=0.8) or known[:3]
-        raise InvalidArgument(
-            f"subject {name!r} has no training rows: {len(known)} subjects have, for example {', '.join(near)}"
+        alike = sum(folded(subject) == folded(name) for subject in known)
+        hint = (
+            f"{alike} of them {'differs' if alike == 1 else 'differ'} from it in case, white space or Unicode form only"
+            if alike
+            else "look up in the data how this one is written; the names of others are not listed"
         )
+        raise InvalidArgument(f"subject {name!r} has no training rows: {len(known)} subjects have; {hint}")
     return slots
 
 

@@ -19,13 +19,17 @@ FOR_ALL = ("location", "rows")  # what every form takes
 
 @dataclass(frozen=True)
 class Form:
-    """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it."""
+    """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it.
+
+    ``look`` opens it whatever is said of its columns; None where nothing is said of any.
+    """
 
     written: Written
     matches: Callable[[str], bool]
     takes: frozenset[str]
     read: Read
     is_file: bool = False
+    look: Callable[[Source], object] | None = None
 
 
 def _ends(*endings: str) -> Callable[[str], bool]:
@@ -40,15 +44,17 @@ FORMS = (
         lambda location: location.startswith(BY_NAME),
         COLUMNS | {"split", "image_size"},
         huggingface.read_named,
+        look=huggingface.named,
     ),
     Form(Written.ARRAYS, _ends(".npz"), frozenset(), arrays.read, is_file=True),
-    Form(Written.TEXT, _ends(".csv", ".tsv"), COLUMNS, tables.read_csv, is_file=True),
-    Form(Written.PARQUET, _ends(".parquet"), COLUMNS, tables.read_parquet, is_file=True),
+    Form(Written.TEXT, _ends(".csv", ".tsv"), COLUMNS, tables.read_csv, is_file=True, look=tables.csv_table),
+    Form(Written.PARQUET, _ends(".parquet"), COLUMNS, tables.read_parquet, is_file=True, look=tables.parquet_table),
     Form(
         Written.SAVED,
         lambda location: huggingface.is_saved(Path(location)),
         COLUMNS | {"split", "image_size"},
         huggingface.read_saved,
+        look=huggingface.saved,
     ),
     Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read),
 )
@@ -62,9 +68,7 @@ def read(
     ``columns`` and ``classes`` are those of a recipe when a run is opened again; then nothing is inferred from the
     rows, so that rows which are gone change nothing for the others.
     """
-    form = next((form for form in FORMS if form.matches(source.location)), None)
-    if form is None:
-        raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
+    form = _form(source)
     given = [field.name for field in fields(source) if getattr(source, field.name) not in (None, ())]
     for name in given:
         if name not in FOR_ALL and name not in form.takes:
@@ -73,9 +77,28 @@ def read(
                 f"`{name}` {_shown(getattr(source, name))} makes no sense for {source.location} "
                 f"({form.written}), which takes {takes or 'no such option'}: leave it out"
             )
+    _check_there(form, source)
+    return form.read(source, columns, classes)
+
+
+def look_at(location: str) -> None:
+    """Open a place that holds data, whatever is said of their columns; what cannot be read at all is refused."""
+    source = Source(location=location)
+    form = _form(source)
+    _check_there(form, source)
+    form.read(source, None, None) if form.look is None else form.look(source)
+
+
+def _form(source: Source) -> Form:
+    form = next((form for form in FORMS if form.matches(source.location)), None)
+    if form is None:
+        raise InvalidArgument(f"data {source.location!r} is none of the known forms: {known_forms()}")
+    return form
+
+
+def _check_there(form: Form, source: Source) -> None:
     if form.is_file and not os.path.isfile(source.location):
         raise InvalidArgument(f"data file {source.location} does not exist: check the path")
-    return form.read(source, columns, classes)
 
 
 def takes(source: Source, option: str) -> bool:

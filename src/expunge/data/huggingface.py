@@ -30,18 +30,27 @@ def is_saved(folder: Path) -> bool:
 
 def read_saved(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """A folder on disk; the label is the column ``label`` unless said."""
+    return _read(saved(source), source, columns, classes)
+
+
+def saved(source: Source) -> Any:
+    """A saved data set as its library opens it."""
     datasets = _library(source.location)
     try:
-        found = datasets.load_from_disk(source.location)
+        return datasets.load_from_disk(source.location)
     except Exception as error:
         raise DataError(
             f"{source.location} could not be read as a saved data set ({one_line(error)}): save it again"
         ) from error
-    return _read(found, source, columns, classes)
 
 
 def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """``hf:NAME``, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME/CONFIG``, from the local cache or the network."""
+    return _read(named(source), source, columns, classes)
+
+
+def named(source: Source) -> Any:
+    """A data set by its name, as its library opens it."""
     parts = source.location.removeprefix("hf:").split("/", 2)
     if not all(parts):
         raise InvalidArgument(
@@ -49,13 +58,12 @@ def read_named(source: Source, columns: tuple[Column, ...] | None, classes: tupl
         )
     datasets = _library(source.location)
     try:
-        found = datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
+        return datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
     except Exception as error:  # whatever network, hub or cache may raise
         raise DataError(
             f"{source.location} could not be loaded ({one_line(error)}): check the name and the network, or save the "
             "data set with save_to_disk where there is one and give that folder"
         ) from error
-    return _read(found, source, columns, classes)
 
 
 def _library(location: str) -> Any:

@@ -163,8 +163,17 @@ def _paths(root: Path) -> list[str]:
                     "it away"
                 )
             if is_image:
+                _check_text(path, root)
                 paths.append(path)
     return sorted(paths)
+
+
+def _check_text(path: str, root: Path) -> None:
+    """A path is an id, and ids are text."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"image {path!a} in {root} has a name that is not UTF-8: rename it") from None
 
 
 def _unreadable(error: OSError) -> None:

@@ -8,7 +8,6 @@ from run folders, whose leaves are for others to see.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.files import write_with
+from expunge.core.files import NEW, unfinished, unfinished_name, write_with
 from expunge.core.hashing import sha256, u64
 from expunge.records.holds import Remedy, rows
 from expunge.records.run_file import DataFile
@@ -30,7 +29,6 @@ HOLDS = rows("salts of", GUESSED, remedy=Remedy.SALTS)
 HOLDS_LEFT = rows(
     "what a killed process left of a salt file", f"{GUESSED}; nothing is opened with it", remedy=Remedy.LEFTOVER
 )
-LEFTOVER = re.compile(r"\.(?P<of>.+?)(?:\.[0-9a-f]{16})?\.part\Z")
 
 
 class SaltMode(Enum):
@@ -159,21 +157,19 @@ def draw_salts(path: Path | str, rows: int, draw: Callable[[int], bytes] = secre
     """
     place = Path(os.path.abspath(path))
     content = draw(SALT_BYTES * rows)
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}.part")
     taken = RunError(f"{place} exists already: salts are never overwritten; choose another name")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, HEADER + content)
-        try:
-            os.link(temporary, place)
-        except FileExistsError:
-            raise taken from None
-        except OSError:  # a disk without second names
-            if place.exists():
+        with unfinished(place) as temporary:
+            _write(temporary, HEADER + content)
+            try:
+                os.link(temporary, place)
+            except FileExistsError:
                 raise taken from None
-            temporary.replace(place)
-        finally:
-            temporary.unlink(missing_ok=True)
+            except OSError:  # a disk without second names
+                if place.exists():
+                    raise taken from None
+                temporary.replace(place)
         _sync_folder(place.parent)
     except OSError as error:
         raise RunError(
@@ -224,19 +220,18 @@ def leftovers(path: Path | str) -> tuple[Path, ...]:
         hidden = [item for item in place.parent.iterdir() if item.is_file()]
     except OSError:
         return ()
-    named = ((item, LEFTOVER.match(item.name)) for item in hidden)
-    return tuple(sorted(item for item, found in named if found is not None and found["of"] == place.name))
+    return tuple(sorted(item for item in hidden if unfinished_name(item.name) == place.name))
 
 
 def remove_leftover(path: Path) -> None:
     """Nobody opens anything with it. One that is a second name of the live file only loses that name."""
-    named = LEFTOVER.match(path.name)
+    named = unfinished_name(path.name)
     if named is None:
         raise InvalidArgument(f"{path} is nothing that is left of a salt file: its name must be .NAME.part")
     if not path.exists() and not path.is_symlink():
         return
     try:
-        if not path.is_symlink() and not _is_same(path, path.with_name(named["of"])):
+        if not path.is_symlink() and not _is_same(path, path.with_name(named)):
             with path.open("r+b") as handle:
                 handle.write(bytes(path.stat().st_size))
                 handle.flush()
@@ -289,7 +284,7 @@ def _content(place: Path) -> bytes:
 
 def _write(path: Path, content: bytes | bytearray) -> None:
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+    with os.fdopen(os.open(path, NEW, 0o600), "wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())

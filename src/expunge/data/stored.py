@@ -56,4 +56,7 @@ def read_units(path: Path) -> np.ndarray:
         raise RunError(
             f"{path / 'units.bin'} has {len(content)} bytes, not 8 for each slot: it was altered; restore it"
         )
-    return np.frombuffer(content, dtype="<u8").astype(np.int64)
+    units = np.frombuffer(content, dtype="<u8").astype(np.int64)
+    if len(units) and not 0 <= int(units.min()) <= int(units.max()) < len(units):
+        raise RunError(f"{path / 'units.bin'} numbers more units than there are slots: it was altered; restore it")
+    return units

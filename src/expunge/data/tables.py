@@ -25,14 +25,14 @@ def read_csv(source: Source, columns: tuple[Column, ...] | None, classes: tuple[
     """A header, then rows. A column is numeric when every value spells a finite number, text when its values average
     three words or more, a category otherwise; the options ``numeric``, ``categorical`` and ``text`` overrule that.
     """
-    table = _csv_table(source)
+    table = csv_table(source)
     source.taken(len(table), again=columns is not None)
     return assemble(table, source, _label(source, table), columns, classes)
 
 
 def read_parquet(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """Like ``read_csv``, but the file's own types say which columns are numeric."""
-    table = _parquet_table(source, again=columns is not None)
+    table = parquet_table(source, again=columns is not None)
     return assemble(table, source, _label(source, table), columns, classes)
 
 
@@ -44,8 +44,8 @@ def _label(source: Source, table: Table) -> str:
     return source.label
 
 
-def _csv_table(source: Source) -> Table:
-    """What stands behind the rows that are to be taken is not read."""
+def csv_table(source: Source) -> Table:
+    """A text file's columns as they stand in it. What stands behind the rows that are to be taken is not read."""
     path, where = Path(source.location), source.location
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     line = 1
@@ -120,7 +120,8 @@ def _objects(words: list[str]) -> np.ndarray:
     return values
 
 
-def _parquet_table(source: Source, *, again: bool) -> Table:
+def parquet_table(source: Source, *, again: bool = False) -> Table:
+    """A Parquet file's columns as they stand in it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -17,7 +17,7 @@ from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunErr
 from expunge.core.files import read_bytes, unfinished_name, write_bytes, write_text
 from expunge.core.hashing import parse_json
 from expunge.core.values import Progress
-from expunge.data.salts import LEFTOVER, destroy_salts, read_salts, remove_leftover
+from expunge.data.salts import destroy_salts, read_salts, remove_leftover
 from expunge.hygiene.held_salts import check_salts, salts_of_rows
 from expunge.hygiene.places import Kinship, forgotten_rows
 from expunge.hygiene.recordable import check_recorded
@@ -237,7 +237,7 @@ def _may_end(step: IntentStep, run: Run) -> bool:
     The intent is read from a folder that others may have written; nothing else in it is believed either.
     """
     if step.remedy is Remedy.LEFTOVER:
-        return step.folder is None and LEFTOVER.match(step.path.name) is not None
+        return step.folder is None and unfinished_name(step.path.name) is not None
     if step.folder is None or step.remedy is Remedy.SALTS:
         return step.folder is None and step.remedy is Remedy.SALTS and set(step.rows) <= set(forgotten_rows(run))
     if ".." in step.path.parts or not step.path.is_relative_to(step.folder):

@@ -14,7 +14,7 @@ import numpy as np
 from expunge.core.files import unfinished_name
 from expunge.hygiene.holdings import Holding, held_by, inside_of, is_note, logged_states, unfinished
 from expunge.records.bundle import MODEL
-from expunge.records.documents import declared, state_name
+from expunge.records.documents import BASE, declared, state_name
 from expunge.records.holds import Held, Remedy
 from expunge.records.tensors import TENSORS
 from expunge.train.run import Run
@@ -32,7 +32,13 @@ def strays(
         name = path.relative_to(run.path).as_posix()
         if path.is_symlink():
             yield f"{path} is a link and was not followed: look where it leads, and remove it yourself"
-        elif path in listed or not path.is_file() or _is_own(name, run) or is_note(run, path):
+        elif (
+            path in listed
+            or not path.is_file()
+            or _is_own(name, run)
+            or is_note(run, path)
+            or (name == BASE and inside_of(path)[1] not in tainted)
+        ):
             continue
         elif unfinished_name(path.name) is not None:
             yield unfinished(path, len(forgotten))
@@ -67,7 +73,7 @@ def _announced(run: Run) -> dict[str, str]:
 def _is_own(name: str, run: Run) -> bool:
     """A file that is declared, and was looked into or has nothing to look for. Weights and states are compared."""
     named = declared(name)
-    if named is None or (named.shard or 0) >= run.recipe.shards:
+    if named is None or name == BASE or (named.shard or 0) >= run.recipe.shards:
         return False
     return named.holds.held is not Held.STATES or named.holds.remedy is Remedy.CUT
 

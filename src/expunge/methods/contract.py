@@ -24,6 +24,7 @@ from expunge.methods.given import Given, Need, Parent
 from expunge.records.run_file import MethodFile
 from expunge.tasks import TASKS
 from expunge.tasks.task import Task
+from expunge.train.initial_weights import opened_beside
 from expunge.train.meter import Meter
 from expunge.train.shards import Recording
 from expunge.train.state import check_finite, weights_of
@@ -131,10 +132,10 @@ class Method(ABC):
         )
         outcome = self.unlearn(given)
         check_finite(weights_of(outcome.model))
-        refused = parent.exact_refused or outcome.exact_refused
+        refused = parent.exact_refused or outcome.exact_refused or opened_beside(recipe)
         guarantee: Guarantee = Empirical()
         if outcome.exact and self.reach is Exact and refused is None:
-            guarantee = Exact()
+            guarantee = Exact(recipe.base)
         elif outcome.certified is not None and self.reach is Certified:
             guarantee = outcome.certified
         cost = Cost(

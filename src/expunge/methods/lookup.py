@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidArgument
@@ -24,14 +24,35 @@ from expunge.records.run_file import MethodFile
 def methods() -> Mapping[str, type[Method]]:
     """All methods by name: the built-in table, then those of entry points ``expunge.methods``."""
     found = {method.name: method for method in METHODS}
-    for entry in entry_points(group="expunge.methods"):
-        method = entry.load()
-        if not (isinstance(method, type) and issubclass(method, Method)):
-            raise InvalidArgument(f"entry point {entry.name!r} of expunge.methods is no Method: {entry.value}")
-        if method.name in found:
-            raise InvalidArgument(f"entry point {entry.value} offers the method {method.name!r}, which exists already")
-        found[method.name] = method
+    for name, entry in offered().items():
+        if name in found:
+            raise InvalidArgument(f"entry point {entry.value} offers the method {name!r}, which exists already")
+        found[name] = _loaded(entry)
     return found
+
+
+def offered() -> Mapping[str, EntryPoint]:
+    """Entry points ``expunge.methods`` by name, which is the method's; nothing of them is imported."""
+    return {entry.name: entry for entry in entry_points(group="expunge.methods")}
+
+
+def offered_method(name: str) -> type[Method]:
+    """The method of one entry point; no other one is imported."""
+    entry = offered().get(name)
+    if entry is None:
+        raise InvalidArgument(f"method {name!r} is no entry point of expunge.methods here: install the package of it")
+    return _loaded(entry)
+
+
+def _loaded(entry: EntryPoint) -> type[Method]:
+    method = entry.load()
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise InvalidArgument(f"entry point {entry.name!r} of expunge.methods is no Method: {entry.value}")
+    if method.name != entry.name:
+        raise InvalidArgument(
+            f"entry point {entry.name!r} of expunge.methods offers the method {method.name!r}: name it as the method"
+        )
+    return method
 
 
 def find_method(name: str) -> type[Method]:

@@ -15,6 +15,7 @@ from expunge.core.values import Certified, Progress
 from expunge.core.wording import LONGEST_CASE, names_case
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.spellings import left_alike
 from expunge.data.splits import GivenData, Split
 from expunge.data.stored import write_commitment
 from expunge.methods.adopted import budget_of, refuse_adopted
@@ -34,7 +35,7 @@ from expunge.train.folder import continued, finished_or_other, sound, start_or_c
 from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import pinned
-from expunge.train.run import Run, slots_by_split, write_run_file
+from expunge.train.run import Run, keep_base, slots_by_split, write_run_file
 from expunge.train.trace import Trace
 from expunge.train.training import find_device, finish_model
 
@@ -83,11 +84,7 @@ def unlearn(
     rows = run.data(data, salts=salts)
     train = rows[Split.TRAIN]
     forget_set = (
-        forget
-        if isinstance(forget, ForgetSet)
-        else choose(
-            [forget] if isinstance(forget, str) else forget, train, root=run.root.hex(), forgotten=run.tombstones
-        )
+        rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)
     )
     if tuning is not None:
         check_kind(tuning, forget_set)
@@ -117,12 +114,15 @@ def unlearn(
         made = _recipe(run, chosen)
         key = key_of(run.path, run.told)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
+        if Need.CHECKPOINTS in chosen.needs:
+            known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         told = replace(told, trace=chosen.traces(known, trace).value)
         if key is not None:
             keep_key(folder, key)
         started = start_or_continue(folder, told).told
         reveal_key(folder)
+        keep_base(folder, recipe)
         write_commitment(folder, run.commitment, run.units)
         forget_set.write(folder)
         if started.environment is not None and recipe.profile is Profile.EXACT:
@@ -143,7 +143,7 @@ def unlearn(
             trace=trace,
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
-        return _finish(folder, told, run, chosen, result, tuning)
+        return _finish(folder, told, run, chosen, result, tuning, left_alike(train, forget_set.slots, empty))
 
 
 def _of_cases(run: Run, cases: Sequence[str]) -> Run:
@@ -200,6 +200,12 @@ def parent_of(
     with pinned(found.recipe):
         key = key_of(found.path, found.told)
         return _looked_at(found, found.exact_ancestor, examples, found.recipe, found.tombstones, named, key)[0]
+
+
+def _before(ancestor: Run) -> str | None:
+    """What goes on from states that are not exact is not exact either."""
+    reason = ancestor.result.exact_refused
+    return None if reason is None else f"it goes on from states of {ancestor.path.name}, which is not exact: {reason}"
 
 
 def _looked_at(
@@ -350,6 +356,7 @@ def _finish(
     method: Method,
     result: Unlearned,
     tuning: TunedFields | None,
+    alike: str | None,
 ) -> Run:
     recorded = result.recorded
     if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
@@ -360,7 +367,7 @@ def _finish(
     complete = replace(
         told,
         training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
-        notices=result.notices,
+        notices=result.notices if alike is None else (*result.notices, alike),
         account=result.account,
         trajectory="recorded" if recorded else "none",
         checkpoint_interval=result.interval if recorded else None,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from expunge.data.encoding import Encoding
+from expunge.models.sight import CodeName, in_sight
 
 
 class Front(nn.Module):
@@ -95,14 +96,21 @@ def input_space(model: nn.Module, encoding: Encoding) -> InputSpace:
 
 
 class Fronted(nn.Module):
-    """A model with its front. ``addressed_dropout`` says that all its draws are addressed by chair."""
+    """A model with its front. ``addressed_dropout`` says that all its draws are addressed by chair.
 
-    def __init__(self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool) -> None:
+    ``whose`` names somebody's code, which is looked at while it runs; None is our own.
+    """
+
+    def __init__(
+        self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool, whose: CodeName | None = None
+    ) -> None:
         super().__init__()
         self.front = Front(encoding, raw_numbers=getattr(body, "takes_raw_numbers", False) is True)
         self.body = body
         self.addressed_dropout = addressed_dropout
+        self.whose = whose
         self.unready: str | None = None  # why its state cannot be kept in named tensors
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.body(self.front(inputs))
+        with in_sight(self.whose):
+            return self.body(self.front(inputs))

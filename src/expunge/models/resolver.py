@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib
-import inspect
-import os
 import sys
-import sysconfig
-import types
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
-from pathlib import Path
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
@@ -20,15 +13,24 @@ from torch import nn
 
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
 from expunge.core.streams import Stream
+from expunge.models.base import begin_with
 from expunge.models.dropout import seeded_generators
 from expunge.models.front import Fronted
+from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
+from expunge.models.sources import is_empty, is_own, reach_here, sources_of
 from expunge.models.zoo import ZOO, draw_weights
 from expunge.schedule.recipe import Recipe
 
+_factories: dict[int, Callable[..., Any]] = {}  # kept, so that no other gets the number of one that was seen
+_loaded: dict[str, set[str]] = {}  # by a factory's module what was first imported on its behalf
+
 
 def build(recipe: Recipe, seed: bytes, shard: int = 0) -> Fronted:
-    """The initial model of a shard: every weight is drawn from the lineage's ``init`` stream."""
-    return _build(recipe, Stream(seed, "init", shard))
+    """The initial model of a shard: weights are drawn from the lineage's ``init`` stream, unless a base has them."""
+    model = _build(recipe, Stream(seed, "init", shard))
+    if recipe.base is not None:
+        begin_with(model, recipe.base)
+    return model
 
 
 def build_empty(recipe: Recipe) -> Fronted:
@@ -38,14 +40,15 @@ def build_empty(recipe: Recipe) -> Fronted:
 
 def _build(recipe: Recipe, stream: Stream) -> Fronted:
     factory, own = resolve(recipe.model)
+    whose = None if own else _whose(recipe, factory)
     if own:
         with seeded_generators(0):
             body = _call(factory, recipe)
         draw_weights(body, stream)
     else:
-        with seeded_generators(stream.word()):
+        with seeded_generators(stream.word()), in_sight(whose), _noting(recipe.model.partition(":")[0]):
             body = _call(factory, recipe)
-    model = Fronted(recipe.inputs, body, addressed_dropout=own)
+    model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose)
     model.unready = unready(model)
     _check_outputs(model, recipe)
     return model
@@ -102,10 +105,12 @@ def resolve(name: str) -> tuple[Callable[..., Any], bool]:
     module, colon, attribute = name.partition(":")
     if not colon:
         raise InvalidArgument(f"model {name!r} is neither one of {', '.join(ZOO)} nor a package.module:factory")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    reach_here()
+    if module not in sys.modules:
+        forget_seen(_import_of(name))
+        _loaded.pop(module, None)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), in_sight(_import_of(name)), _noting(module):
             factory = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise InvalidArgument(
@@ -117,58 +122,56 @@ def resolve(name: str) -> tuple[Callable[..., Any], bool]:
     return factory, False
 
 
-def factory_digest(name: str, model: nn.Module) -> str:
+def factory_digest(name: str) -> str:
     """SHA-256 over the sources that make a model; "" where one of them cannot be read, "zoo" for our own.
 
-    Counted are the factory's module, those of the model's classes, and whatever of the same packages they refer to, so
-    that a changed helper is seen; torch itself is named by its version.
+    Nothing of a model that is not ours is imported for it. Counted are the factory's module and whatever of its own
+    that imports, so that a changed helper is seen; torch itself is named by its version.
     """
-    factory, own = resolve(name)
-    if own:
+    if name in ZOO:
         return "zoo"
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    roots = {getattr(factory, "__module__", None) or type(factory).__module__}
-    roots |= {type(module).__module__ for module in model.modules()}
-    digest = hashlib.sha256()
-    for found in sorted(_sources(roots)):
-        module = sys.modules.get(found)
-        try:
-            source = inspect.getsource(module) if module is not None else ""
-        except (OSError, TypeError):
-            source = ""
-        if not source:
-            return ""
-        digest.update(found.encode() + b"\0" + source.encode("utf-8") + b"\0")
-    return digest.hexdigest()
+    found = sources_of(name.partition(":")[0])
+    return "" if found is None else found.digest
 
 
-def _sources(roots: set[str]) -> set[str]:
-    """Modules that make a model, and those that they refer to, down to what was installed as a distribution."""
-    waiting = [name for name in roots if _own(name, roots)]
-    found: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        for value in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
-            other = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-            if isinstance(other, str) and _own(other, roots):
-                waiting.append(other)
-    return found
+def beyond_sources(name: str, model: nn.Module) -> str | None:
+    """What has a part in somebody's model and may not stand in its sources as ``factory_digest`` reads them, if any."""
+    module = name.partition(":")[0]
+    found = None if name in ZOO else sources_of(module)
+    if found is None:
+        return None
+    for other in sorted({type(part).__module__ for part in model.modules()} | _loaded.get(module, set())):
+        if is_own(other, module) and other not in found.texts and not is_empty(other):
+            return f"{other} has a part in it, and no import that stands in its sources names it"
+    return found.unclear[0] if found.unclear else None
 
 
-def _own(name: str, roots: set[str]) -> bool:
-    """Whether a module is somebody's own code: of a root's package, or outside the installed distributions."""
-    top = name.partition(".")[0]
-    if top in ("torch", "expunge", "builtins") or name not in sys.modules:
-        return False
-    if top in {root.partition(".")[0] for root in roots}:
-        return True
-    file = getattr(sys.modules[name], "__file__", None)
-    installed = {sysconfig.get_paths()[place] for place in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return file is not None and not any(Path(file).is_relative_to(place) for place in installed)
+def read_beside(recipe: Recipe) -> tuple[str, ...]:
+    """What somebody's model code opened so far beside the rows that it was given; nothing of a model of ours."""
+    if recipe.model in ZOO or ":" not in recipe.model:
+        return ()
+    factory, _ = resolve(recipe.model)
+    return (*seen_of(_import_of(recipe.model)), *seen_of(_whose(recipe, factory)))
+
+
+def _whose(recipe: Recipe, factory: Callable[..., Any]) -> CodeName:
+    """Under which name what a model's code opens is kept."""
+    _factories[id(factory)] = factory
+    return recipe.model, repr(sorted(recipe.model_options.items())), id(factory)
+
+
+def _import_of(name: str) -> CodeName:
+    return name.partition(":")[0], "import", 0
+
+
+@contextmanager
+def _noting(module: str) -> Generator[None]:
+    """Keep which modules were loaded inside on behalf of a model of that module."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        _loaded.setdefault(module, set()).update(set(sys.modules) - before)
 
 
 def unready(model: nn.Module) -> str | None:

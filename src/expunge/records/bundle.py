@@ -7,7 +7,6 @@ nothing is executed, no link is followed; sizes are checked before and while byt
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from expunge.core.errors import InvalidArgument, RecordError, RunError
-from expunge.core.files import link_or_copy, write_bytes, write_with
+from expunge.core.files import NEW, clear_unfinished, link_or_copy, unfinished, write_bytes
 from expunge.records.archive import Member, open_member, read_directory, write_archive
 from expunge.records.canonical import read_json
 from expunge.records.holds import NOTHING, Held, Layout, Named, states
@@ -246,41 +245,52 @@ def open_bundle(path: Path, limits: Limits = LIMITS) -> Bundle:
 
 def write_folder(path: Path, files: Mapping[str, bytes | Path]) -> None:
     """Write a bundle as a new folder, whole or not at all; files given by path are linked or copied."""
-    for name in files:
-        kind_of(name)
-    if path.exists():
-        raise RunError(f"{path} exists: choose a new name for the bundle")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        if part.exists():
-            shutil.rmtree(part)
-        part.mkdir(parents=True)
-        for name, content in sorted(files.items()):
-            if isinstance(content, bytes):
-                write_bytes(part / name, content)
-            else:
-                link_or_copy(content, part / name)
-        part.rename(path)
-    except OSError as error:
-        raise RunError(f"{path} could not be written ({error.strerror or error}): choose another place") from error
+    with laid_out(path, files, packed=False):
+        pass
 
 
 def write_zip(path: Path, files: Mapping[str, bytes | Path]) -> None:
     """Write a bundle as a zip; the same files give the same bytes, on every machine."""
+    with laid_out(path, files, packed=True):
+        pass
+
+
+@contextmanager
+def laid_out(path: Path, files: Mapping[str, bytes | Path], *, packed: bool) -> Generator[Path]:
+    """A bundle under a name that nobody can foresee, to be looked at; at the end it is called ``path``, or is gone."""
     for name in files:
         kind_of(name)
     if path.exists():
         raise RunError(f"{path} exists: choose a new name for the bundle")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_unfinished(path)
+        with unfinished(path) as made:
+            (_pack if packed else _lay)(made, files)
+            yield made
+            made.rename(path)
+    except OSError as error:
+        raise RunError(f"{path} could not be written ({error.strerror or error}): choose another place") from error
+
+
+def _lay(made: Path, files: Mapping[str, bytes | Path]) -> None:
+    made.mkdir()
+    for name, content in sorted(files.items()):
+        if isinstance(content, bytes):
+            write_bytes(made / name, content)
+        else:
+            link_or_copy(content, made / name)
+
+
+def _pack(made: Path, files: Mapping[str, bytes | Path]) -> None:
     sources = [
         (name, partial(BytesIO, content) if isinstance(content, bytes) else partial(_source, content))
         for name, content in sorted(files.items())
     ]
-
-    def writer(temporary: Path) -> None:
-        with temporary.open("wb") as target:
-            write_archive(target, sources)
-
-    write_with(path, writer)
+    with os.fdopen(os.open(made, NEW, 0o666), "wb") as target:
+        write_archive(target, sources)
+        target.flush()
+        os.fsync(target.fileno())
 
 
 def _source(path: Path) -> BinaryIO:

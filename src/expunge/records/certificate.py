@@ -21,7 +21,19 @@ from expunge.records.verdict import Standing, Verdict
 
 FORMAT = "expunge/certificate/1"
 FIRST_RANGES = 8  # of a request's slots, to compare with a receipt; the record has them all
-PLAIN = ("model", "task", "epochs", "batch_size", "shards", "slices", "seed", "precision", "profile", "perturbation")
+PLAIN = (
+    "model",
+    "task",
+    "epochs",
+    "batch_size",
+    "shards",
+    "slices",
+    "seed",
+    "precision",
+    "profile",
+    "perturbation",
+    "base",
+)
 OPTIMISER = (("optimiser", "name"), ("rate", "rate"), ("momentum", "momentum"), ("weight_decay", "weight_decay"))
 
 
@@ -138,6 +150,7 @@ class Certificate:
             },
             "guarantee": {
                 **some_of(run.guarantee, "kind", "epsilon", "delta", "tests", "confidence"),
+                **({} if run.guarantee.base is None else some_of(run.guarantee, "base")),
                 "meaning": self.meaning,
             },
             "checked": None

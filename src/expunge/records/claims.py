@@ -19,6 +19,8 @@ CLAIMS: Mapping[str, str] = {
     "C5": "The weights are within (epsilon, delta) of training without the requested examples, under the assumptions "
     "of the method.",
     "C6": "This method ran with these fields on this model; nothing is claimed about what the weights remember.",
+    "C7": "The weights are bit for bit those of training from the named base without the requested examples; what the "
+    "base saw before is not covered.",
     "C8": "These weights were taken over as they were handed over; on which rows they were trained, and how, is the "
     "word of their owner.",
 }
@@ -44,10 +46,13 @@ def highest(algorithm: str) -> GuaranteeKind:
     return GuaranteeKind.EXACT if ROWS[algorithm].ceiling is Exact else GuaranteeKind.CERTIFIED
 
 
-def claims_of(operation: Operation, kind: GuaranteeKind | None, *, emptied: bool, recorded: bool) -> tuple[str, ...]:
+def claims_of(
+    operation: Operation, kind: GuaranteeKind | None, *, emptied: bool, recorded: bool, base: bool = False
+) -> tuple[str, ...]:
     """The ids that a record of this kind holds: no more, no fewer.
 
-    ``emptied`` says whether any chair is empty, ``recorded`` whether a trajectory of training was recorded.
+    ``emptied`` says whether any chair is empty, ``recorded`` whether a trajectory of training was recorded, ``base``
+    whether that began with weights from elsewhere.
     """
     if operation is Operation.COMMIT:
         return ("C1",)
@@ -57,7 +62,7 @@ def claims_of(operation: Operation, kind: GuaranteeKind | None, *, emptied: bool
     if recorded and emptied:
         found.append("C3")
     if kind is GuaranteeKind.EXACT and emptied:
-        found.append("C4")
+        found.append("C7" if base else "C4")
     if kind is GuaranteeKind.CERTIFIED:
         found.append("C5")
     return tuple(found)

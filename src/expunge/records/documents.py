@@ -28,6 +28,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
 
 STATES, TRACE, SIGNED = "checkpoints", "trace", "record"  # folders inside a run's
 LOG = "log.jsonl"
+BASE = "base.safetensors"  # the weights that training began with
 STORES = (StoreFile.NAME, f"store/{StoreFile.NAME}")  # what marks a store, or a study with one
 ENTRIES = "??/*"  # of a store
 RECORD = f"{SIGNED}/{ENVELOPE}"
@@ -50,6 +51,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"(?:envelope|commit)\.json|commit-checkpoint", NOTHING, SIGNED),
     Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING),
     Layout(r"log\.jsonl|\.?noise\.key|\.lock", NOTHING),
+    Layout(r"base\.safetensors", NOTHING),  # what it saw before its training here is not covered
 )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import InvalidArgument, RecordError, RunError
-from expunge.core.files import append_bytes, read_bytes, write_bytes
+from expunge.core.files import append_bytes, clear_unfinished, read_bytes, unfinished_name, write_bytes
 from expunge.core.hashing import canonical_json
 from expunge.core.merkle import (
     DIGEST_BYTES,
@@ -101,6 +101,10 @@ class Log:
     def leaves(self) -> tuple[bytes, ...]:
         return tuple(leaf_hash(digest) for digest in self.digests)
 
+    def grown(self, digests: Sequence[bytes]) -> Log:
+        """The log as it stands once these are entered, those that are there already once."""
+        return Log(self.origin, (*self.digests, *(new for new in dict.fromkeys(digests) if new not in self.digests)))
+
     def head(self, size: int | None = None) -> TreeHead:
         """The tree head over the first ``size`` entries, all of them by default."""
         size = self.size if size is None else size
@@ -142,7 +146,14 @@ class LogWriter:
 
     def sign(self, key: SigningKey) -> bytes:
         """Sign the head over all entries and keep it; an equal head that is signed already is kept as it is."""
-        path, head = self.folder / CHECKPOINT, self.log.head()
+        content = self.signed(self.log, key)
+        if not (self.folder / CHECKPOINT).exists() or read_bytes(self.folder / CHECKPOINT, "the log") != content:
+            write_bytes(self.folder / CHECKPOINT, content)
+        return content
+
+    def signed(self, log: Log, key: SigningKey) -> bytes:
+        """The signed head of this log as it is to stand; nothing is written."""
+        path, head = self.folder / CHECKPOINT, log.head()
         if path.exists():
             before = read_bytes(path, "the log")
             own = key.trusted(self.log.origin, KeyRole.LOG)
@@ -152,9 +163,7 @@ class LogWriter:
                 raise _inconsistent(f"{path} is not signed by the key given: sign with the log's own key") from None
             if signed == head:
                 return before
-        content = sign_checkpoint(head, key)
-        write_bytes(path, content)
-        return content
+        return sign_checkpoint(head, key)
 
 
 def read_log(folder: Path, limits: Limits = LIMITS) -> Log:
@@ -180,6 +189,8 @@ def writing(folder: Path, origin: str | None = None) -> Generator[LogWriter]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunError(f"{folder} is being written by another process: wait for it, then try again") from None
+        for name in (HEADER, CHECKPOINT):
+            clear_unfinished(folder / name)
         if not begun and not (folder / HEADER).exists():
             write_bytes(folder / HEADER, canonical_json({"format": FORMAT, "origin": origin}))
         log, good = _read(folder, LIMITS)
@@ -257,7 +268,8 @@ def check_grown(older: TreeHead, newer: TreeHead, proof: ConsistencyProof | None
 
 def _check_new(folder: Path, origin: str | None) -> None:
     if folder.is_dir():
-        there = sorted(item.name for item in folder.iterdir() if item.name not in (".lock", f".{HEADER}.part"))
+        names = sorted(item.name for item in folder.iterdir() if item.name != ".lock")
+        there = [name for name in names if unfinished_name(name) != HEADER]
         if there:
             raise RunError(f"{folder} is no log (it holds {there[0]!r} and no {HEADER}): choose an empty folder")
     if origin is None:

@@ -14,6 +14,7 @@ from typing import Any
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json, sha256, u32, u64
 from expunge.core.merkle import leaf_hash, tree_hash
+from expunge.core.values import relative_to
 from expunge.records.catalogue import Execution, execution_of
 from expunge.records.scalars import Large
 from expunge.records.trace_file import TraceMode
@@ -131,9 +132,12 @@ class GuaranteePart:
     delta: float | None = None
     tests: tuple[str, ...] | None = None
     confidence: float | None = None
+    base: bytes | None = None  # only where exact: the weights that training began with
 
     def __str__(self) -> str:
-        """The kind, with its bounds where it is certified."""
+        """The kind, with its bounds where it is certified, and its base where it is relative to one."""
+        if self.base is not None:
+            return f"{self.kind.value} {relative_to(self.base.hex())}"
         if self.kind is GuaranteeKind.CERTIFIED and self.epsilon is not None and self.delta is not None:
             return f"certified (ε = {self.epsilon:g}, δ = {self.delta:g})"
         return self.kind.value

@@ -22,12 +22,13 @@ from expunge.core.values import (
     finite_or_none,
 )
 from expunge.records.form import NULL, Through
-from expunge.records.scalars import Name, Positive, Remark, Share
+from expunge.records.scalars import Digest, Name, Positive, Remark, Share
 
 
 @dataclass(frozen=True)
 class _Exact:
     kind: Literal["exact"] = "exact"
+    base: Digest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,8 @@ class _Verdict:
 
 def _guarantee_shape(guarantee: Guarantee) -> _Exact | _Certified | _Empirical:
     match guarantee:
-        case Exact():
-            return _Exact()
+        case Exact(base):
+            return _Exact(base=base)
         case Certified(epsilon, delta):
             return _Certified(epsilon=epsilon, delta=delta)
         case Empirical(passed, level):
@@ -86,7 +87,7 @@ def _guarantee_shape(guarantee: Guarantee) -> _Exact | _Certified | _Empirical:
 def _guarantee(told: _Exact | _Certified | _Empirical) -> Guarantee:
     match told:
         case _Exact():
-            return Exact()
+            return Exact(told.base)
         case _Certified():
             return Certified(told.epsilon, told.delta)
         case _Empirical():

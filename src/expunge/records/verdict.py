@@ -182,6 +182,7 @@ class Verdict:
                     "standing": self.standing.value,
                     **({} if guarantee.epsilon is None else {"epsilon": guarantee.epsilon}),
                     **({} if guarantee.delta is None else {"delta": guarantee.delta}),
+                    **({} if guarantee.base is None else {"base": guarantee.base.hex()}),
                 },
                 "claims": list(record.claim),
                 "not_claimed": list(record.not_claimed),

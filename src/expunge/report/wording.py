@@ -95,11 +95,15 @@ def _outcome(section: Section, run: Facts, label: str) -> VerdictCard:
         reason = verdict_sentence(run.evaluation.verdict)
         if isinstance(guarantee, Exact):
             reason += " For an exact run this judges the tests, not the run."
-    return VerdictCard(label, word, word.lower(), meaning(guarantee), replay, replay_tone, verdict, tone, reason)
+    return VerdictCard(
+        label, word, word.lower().partition(" ")[0], meaning(guarantee), replay, replay_tone, verdict, tone, reason
+    )
 
 
 def meaning(guarantee: Guarantee) -> str:
     """What a guarantee means, in one sentence."""
+    if isinstance(guarantee, Exact) and guarantee.base is not None:
+        return f"Bit-identical to training without these examples, {guarantee.detail}."
     if isinstance(guarantee, Exact):
         return (
             "Bit-identical to training without these examples, and replayable: anyone with the data and the recipe can "

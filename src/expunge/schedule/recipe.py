@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -16,7 +17,14 @@ from expunge.records.form import from_plain, to_plain
 
 Scalar = int | float | str | bool
 
-ADDED_LATER = {"perturbation": 0.0}  # left out of the JSON at this value, so that older recipes keep their digest
+SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
+MOST_SAMPLES = 10_000
+MOST_WORK = 10_000_000  # milestones looked at for all samples together
+MOST_IN_OPTIONS = 64  # characters of all values: enough for settings, too few for weights
+ADDED_LATER: dict[str, Any] = {
+    "perturbation": 0.0,
+    "base": None,
+}  # left out of the JSON at this value, so that older recipes keep their digest
 
 
 class OptimiserName(Enum):
@@ -110,6 +118,13 @@ class Optimiser:
         passed = sum(step >= share * total for share in self.milestones)
         return self.rate * self.decay**passed
 
+    def mean_rate(self, total: int) -> float:
+        """Mean of the rate over a calendar of ``total`` steps; long ones are looked at in 10,000 places or fewer."""
+        if self.calendar is Calendar.CONSTANT or total < 1:
+            return self.rate
+        count = min(total, MOST_SAMPLES, max(1, MOST_WORK // (1 + len(self.milestones))))
+        return sum(self.rate_at((2 * at + 1) * total // (2 * count), total) for at in range(count)) / count
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -131,7 +146,8 @@ class Recipe:
     """Model, task, optimiser, epochs, batch size, shards, slices and seed: what training is a function of.
 
     ``perturbation`` is σ of a secret Gaussian b: training minimises the mean loss + b·w/n beside the weight decay, for
-    certified removal (Guo et al., 2020). It is only for convex recipes.
+    certified removal (Guo et al., 2020). It is only for convex recipes. ``base`` is the SHA-256 of a file of weights
+    that training begins with; those that it does not name come from the seed, as all do without it.
     """
 
     inputs: Encoding
@@ -153,6 +169,7 @@ class Recipe:
     profile: Profile = Profile.EXACT
     threads: int = 1
     perturbation: float = 0.0
+    base: str | None = None
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -184,6 +201,10 @@ class Recipe:
             f"perturbation {self.perturbation} must be a finite number from 0",
         )
         object.__setattr__(self, "perturbation", float(self.perturbation))
+        _check(
+            self.base is None or (isinstance(self.base, str) and re.fullmatch("[0-9a-f]{64}", self.base) is not None),
+            f"base {str(self.base)[:80]!r} must be a SHA-256 in 64 hexadecimal digits: give its file to train",
+        )
         if self.perturbation:
             self._check_convex()
 
@@ -194,6 +215,7 @@ class Recipe:
             f"model {self.model}": self.model != "linear",
             f"optimiser {self.optimiser.name.value}": self.optimiser.name is not OptimiserName.SGD,
             "weight decay 0": self.optimiser.weight_decay == 0,
+            "a base": self.base is not None,
         }
         odd = next((name for name, holds in found.items() if holds), None)
         _check(
@@ -212,6 +234,22 @@ class Recipe:
             return math.floor(2 * self.epochs * stage / (self.slices + 1) + 0.5)
 
         return tuple(max(1, rounded(stage) - rounded(stage - 1)) for stage in range(1, self.slices + 1))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether somebody's own code makes the model."""
+        return ":" in self.model
+
+    @property
+    def crowded_options(self) -> str | None:
+        """Why a foreign model's options could bring in weights or rows, if so: settings are short."""
+        size = sum(len(str(value)) for value in self.model_options.values())
+        if not self.is_foreign or size <= MOST_IN_OPTIONS:
+            return None
+        return (
+            f"the options of model {self.model!r} hold {size:,} characters, in which weights or rows have room that "
+            f"neither seed nor data gave: {MOST_IN_OPTIONS} are enough for settings"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; reals are ordinary numbers here and C99 hex strings under the digest.

@@ -81,4 +81,5 @@ def _plain(recipe: Recipe) -> bool:
         and all(type(name) in (int, str) for name in recipe.classes)
         and isinstance(recipe.augmentation.flip, bool)
         and type(recipe.augmentation.crop) is int
+        and (recipe.base is None or type(recipe.base) is str)
     )

@@ -27,7 +27,7 @@ from expunge.measure import PROBES
 from expunge.measure.cost import ExampleSteps
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
-from expunge.models.resolver import build_empty, factory_digest
+from expunge.models.resolver import factory_digest
 from expunge.records.figures import FIGURES
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
@@ -274,7 +274,7 @@ class _On:
     def factory(self, recipe: Recipe) -> str:
         """Digest of the source that makes the model: a model that was edited is another model."""
         if self._factory is None:
-            self._factory = factory_digest(recipe.model, build_empty(recipe))
+            self._factory = factory_digest(recipe.model)
         return self._factory
 
     def add(self, cell: Cell, sets: Mapping[int, ForgetSet]) -> None:

@@ -17,9 +17,10 @@ from expunge.core.hashing import sha256
 from expunge.models.front import Fronted
 from expunge.models.resolver import build, factory_digest
 from expunge.schedule.plan import Role, StatedPlan, TrainingPlan
-from expunge.schedule.recipe import Profile, Recipe
+from expunge.schedule.recipe import SMALLEST_RATE, Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
+from expunge.train.initial_weights import not_of_the_seed
 from expunge.train.profile import fingerprint, self_test
 from expunge.train.segment import StepRunner
 from expunge.train.state import copied, tensors_digest, weights_of
@@ -43,12 +44,12 @@ def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.
     first = build(recipe, schedule.seed)
     environment = fingerprint(recipe, examples.device)
     environment["self_test"] = digest
-    environment["factory"] = factory_digest(recipe.model, first)
+    environment["factory"] = factory_digest(recipe.model)
     environment["initial_weights"] = _initial_weights(recipe, schedule, first)
     repeats = repeats and recipe.profile is Profile.EXACT and recipe.threads == 1
     lossy = _lossy(first) or continues_alike(recipe, schedule, examples, emptied, bits=repeats)
-    refused = _refusal(recipe, repeats, environment["factory"]) or lossy
-    return Exactness(environment, refused, lossy)
+    refused = _refusal(recipe, schedule, repeats, environment["factory"]) or lossy
+    return Exactness(environment, refused or not_of_the_seed(recipe, schedule), lossy)
 
 
 def _initial_weights(recipe: Recipe, schedule: Schedule, first: nn.Module) -> str:
@@ -61,7 +62,7 @@ def _lossy(first: Fronted) -> str | None:
     return None if first.unready is None else f"the model's state cannot be kept in a checkpoint: {first.unready}"
 
 
-def _refusal(recipe: Recipe, repeats: bool, factory: str) -> str | None:
+def _refusal(recipe: Recipe, schedule: Schedule, repeats: bool, factory: str) -> str | None:
     if recipe.profile is not Profile.EXACT:
         return f"the {recipe.profile.value} profile pins no bits"
     if recipe.threads != 1:
@@ -70,6 +71,12 @@ def _refusal(recipe: Recipe, repeats: bool, factory: str) -> str | None:
         return "the self-test gave two different digests on this machine"
     if not factory:
         return f"the source of model {recipe.model!r} cannot be read, so a change of it would not be seen"
+    rate = recipe.optimiser.mean_rate(max(map(schedule.total_steps, range(schedule.shards))))
+    if rate < SMALLEST_RATE:
+        return (
+            f"the recipe cannot learn: its mean rate is {rate:.3g}, below 2^-24, and such steps move nothing; "
+            "a verifier refuses its record, so train at a higher `rate`"
+        )
     return None
 
 

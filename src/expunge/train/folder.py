@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from expunge.core.errors import RunError
+from expunge.core.files import PART, unfinished_name
+from expunge.records.documents import declared
 from expunge.records.run_file import CommitRequest, RunFile, TrainRequest
 from expunge.train.run import COMMITTED, Run, write_run_file
 from expunge.train.state import read_tensors, tensors_digest
@@ -93,8 +95,17 @@ def check_free(path: Path) -> None:
         raise RunError(f"{path} is not empty and not a run (it holds {foreign[0]!r}): choose another `out`")
 
 
+def clear_left(path: Path) -> None:
+    """Remove what killed processes left of a run's own files; call it while the folder is held."""
+    for item in path.rglob(f".*{PART}"):
+        inner, of = item.parent.relative_to(path), unfinished_name(item.name)
+        if of is not None and item.is_file() and declared((inner / of).as_posix()) is not None:
+            item.unlink(missing_ok=True)
+
+
 def start_or_continue(path: Path, told: RunFile) -> Run:
     """A new run, in a committed folder too, or the interrupted one of the same command; all else was refused before."""
+    clear_left(path)
     if (path / RunFile.NAME).exists():
         found = Run.open_any(path)
         if found.told.status != COMMITTED:

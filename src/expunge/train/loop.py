@@ -15,6 +15,7 @@ from torch import nn
 
 from expunge.core.errors import Diverged, RunError
 from expunge.core.values import Progress
+from expunge.models.sight import in_sight
 from expunge.schedule.plan import Part, Plan, Role, Step
 from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Task
@@ -122,7 +123,8 @@ def carry_out(
                 _check_finite(value, done)
                 optimiser.zero_grad(set_to_none=True)
                 _check_reaches(value, done)
-                value.backward()
+                with in_sight(getattr(student, "whose", None)):
+                    value.backward()
             if hooks.before_update is not None:
                 hooks.before_update(step)
             recorder.before_update(student)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import InvalidArgument, RunError
-from expunge.core.files import write_with
+from expunge.core.files import NEW, write_with
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.models.linear import head_of
@@ -80,7 +80,7 @@ def keep_key(folder: Path, key: bytes) -> None:
 
     def writer(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+        with os.fdopen(os.open(temporary, NEW, 0o600), "wb") as handle:
             handle.write(key)
 
     write_with(_waiting(folder), writer)

@@ -13,7 +13,7 @@ from torch import nn
 
 from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
-from expunge.core.files import read_bytes, write_text
+from expunge.core.files import link_or_copy, read_bytes, write_text
 from expunge.core.hashing import parse_json
 from expunge.core.values import Guarantee
 from expunge.core.wording import choice
@@ -26,11 +26,12 @@ from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, GivenData, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
+from expunge.models.base import offer, place_of_base
 from expunge.models.ensemble import Ensemble
 from expunge.models.resolver import build_empty
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
-from expunge.records.documents import TRACE
+from expunge.records.documents import BASE, TRACE
 from expunge.records.forget_file import ForgetFile
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
@@ -90,6 +91,8 @@ class Run:
         recipe = Recipe.from_json(self.told.recipe)
         if recipe.digest.hex() != self.told.recipe_digest:
             raise RunError(f"{self.path}: the recipe does not match its digest: run.json was altered")
+        if recipe.base is not None and (self.path / BASE).is_file():
+            offer(self.path / BASE, recipe.base)
         return recipe
 
     @cached_property
@@ -299,6 +302,12 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
     if not any(members):
         raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
     return Ensemble([member for member in members if member is not None], recipe.voting)
+
+
+def keep_base(folder: Path, recipe: Recipe) -> None:
+    """Keep the weights that a recipe begins with beside the run, so that the folder stands alone."""
+    if recipe.base is not None and not (folder / BASE).exists():
+        link_or_copy(place_of_base(recipe.base), folder / BASE)
 
 
 def write_run_file(path: Path, told: RunFile) -> None:

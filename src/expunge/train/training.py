@@ -18,8 +18,10 @@ from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.forms import read
 from expunge.data.source import Source
+from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
+from expunge.models.base import offer
 from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
@@ -31,6 +33,7 @@ from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
+from expunge.train.initial_weights import opened_beside
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,
@@ -41,7 +44,7 @@ from expunge.train.perturbation import (
     reveal_key,
 )
 from expunge.train.profile import pinned
-from expunge.train.run import Run, assemble, described_data, write_run_file
+from expunge.train.run import Run, assemble, described_data, keep_base, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 from expunge.train.trace import Trace
@@ -109,6 +112,7 @@ def train(
     salts: Path | str | None = None,
     beacon: Beacon | Path | str | None = None,
     commit_only: bool = False,
+    base: Path | str | None = None,
     **fields: Any,
 ) -> Run:
     """Train and record. ``fields`` are the recipe's; the same call on an interrupted folder continues it.
@@ -123,12 +127,18 @@ def train(
     ``commit_only`` fixes data and recipe in the folder and trains nothing; the same call without it, and with a
     ``beacon`` drawn since (itself, 64 hexadecimal digits or a JSON file), trains from there. ``salts`` is a file of
     secret salts, which ``commit_only`` draws where there is none.
+
+    ``base`` is a safetensors file of weights that training begins with; its digest is part of the recipe, and the
+    result is exact relative to it at most.
     """
     place = Source(location=data) if isinstance(data, str) else data
     source = place if isinstance(place, Source) else source
     if recipe is not None and fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
     folder, drawn = Path(out), chosen_beacon(beacon)
+    if base is not None:
+        fields["base"] = offer(base)
+        recipe = recipe if recipe is None else replace(recipe, base=fields.pop("base"))
     if commit_only and (without is not None or beacon is not None):
         raise InvalidArgument(
             "a commitment is over all rows and before any beacon: give `without` and `beacon` to the training after it"
@@ -195,6 +205,7 @@ def train(
             keep_key(folder, key)
         run = start_or_continue(folder, told)
         reveal_key(folder)
+        keep_base(folder, recipe)
         write_commitment(folder, commitment, units)
         left_out.write(folder)
         _same_environment(run, found)
@@ -212,13 +223,15 @@ def train(
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
         check_answers(recipe, assemble(recipe, carried.members), examples, present)
+        earned, alike = left_out.earned(told, recipe, schedule, noise_key is not None), spelt_alike(training_rows)
+        refused = found.refused or opened_beside(recipe)
         return finish(
             folder,
-            left_out.earned(told, recipe, schedule, noise_key is not None),
+            earned if alike is None else replace(earned, notices=(*(earned.notices or ()), alike)),
             recipe,
             carried,
-            guarantee=Exact() if found.refused is None else Empirical(),
-            exact_refused=found.refused,
+            guarantee=Exact(recipe.base) if refused is None else Empirical(),
+            exact_refused=refused,
             steps=sum(
                 schedule.total_steps(shard) for shard, member in enumerate(carried.members) if member is not None
             ),

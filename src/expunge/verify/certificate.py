@@ -73,7 +73,9 @@ def certificate(
         grindable=_grindable(commit, run.randomness.beacon),
         log=_log(bundle, keys if verdict is not None else ()),
         nothing_retired=None if not run.data.tombstones or run.retired or window else NOTHING_RETIRED,
-        verification=_verification(bundle, commit, run, str((recipe or {}).get("model", ""))),
+        verification=_verification(
+            bundle, commit, run, *(str((recipe or {}).get(name, "")) for name in ("model", "base"))
+        ),
     )
 
 
@@ -147,12 +149,14 @@ def _log(bundle: Bundle, keys: Sequence[TrustedKey]) -> Logged | None:
     return Logged(head=head, witnesses=tuple(witnesses), other_signers=tuple(others), remark=remark)
 
 
-def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str) -> tuple[Command, ...]:
+def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str, base: str) -> tuple[Command, ...]:
     name = shlex.quote(bundle.path.name or "bundle")
     verify = f"expunge verify {name} --keys trusted.json --level"
     given = "--data DATA" + (" --salts SALTS" if commit.data.salts is LeafSalts.SECRET else "")
     if commit.noise_commitment is not None:
         given += " --noise-key KEY"
+    if base:
+        given += " --base BASE"
     foreign = [] if run.algorithm.source is None else [of_method(run)]
     foreign += [] if run.environment.factory == "zoo" else [of_model(model, run)]
     given += "".join(f" --trust {shlex.quote(digest)}" for digest in foreign)

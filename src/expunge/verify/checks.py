@@ -15,7 +15,7 @@ from expunge.records.bundle import MODEL, RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, holds, not_checked, refused_finding, undecided
-from expunge.verify.levels.chain import check_chain
+from expunge.verify.levels.chain import check_chain, check_known
 from expunge.verify.levels.earned import (
     check_adopted,
     check_claims,
@@ -112,6 +112,10 @@ def witnesses_asked(opened: OpenedRecord) -> bool:
     return opened.supplied.witnesses > 0
 
 
+def knows_records(opened: OpenedRecord) -> bool:
+    return bool(opened.supplied.known_records)
+
+
 def later_in_chain(opened: OpenedRecord) -> bool:
     """Whether a run before this one has one before it to be compared with."""
     return len(opened.runs) > 2
@@ -155,6 +159,7 @@ CHECKS: tuple[Check, ...] = (
     Check("model file", V0, check_model_file, needs=("signatures",), when=holds_file(MODEL)),
     # V1: structure
     Check("chain", V1, check_chain, needs=("signatures",)),
+    Check("known records", V1, check_known, needs=("chain",), when=knows_records),
     Check("recipe", V1, check_recipe, needs=("chain",)),
     Check("rate", V1, check_rate, needs=("recipe",)),
     Check("preprocessing", V1, check_preprocessing, needs=("recipe",)),

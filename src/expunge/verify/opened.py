@@ -41,14 +41,17 @@ if TYPE_CHECKING:
 class Supplied:
     """What the verifier brings: a list of keys, how far to go, and from V2 on rows, states and secrets.
 
-    ``known_checkpoint`` is a signed note that was kept from an earlier visit; so many ``witnesses`` must have cosigned
+    ``known_checkpoint`` is a signed note that was kept from an earlier visit, and ``known_records`` are digests of
+    records that were: the run must come from each. So many ``witnesses`` must have cosigned
     what the bundle shows of the log. ``checkpoints`` is a folder with states that the bundle does not hold, and for an
-    approximate method the model.safetensors of its parent. ``chance`` draws segments; only tests give it.
+    approximate method the model.safetensors of its parent. ``base`` is the file that training began with. ``chance``
+    draws segments; only tests give it.
     """
 
     keys: tuple[TrustedKey, ...]
     level: Level = Level.V1
     known_checkpoint: bytes | None = None
+    known_records: tuple[bytes, ...] = ()
     witnesses: int = 0
     data: Path | str | Dataset | None = None
     salts: Path | str | None = None
@@ -56,6 +59,7 @@ class Supplied:
     segments: int = SEGMENTS
     noise_key: Path | str | None = None
     trust: Collection[str] = ()
+    base: Path | str | None = None
     chance: Random = field(default_factory=secrets.SystemRandom)
     progress: Progress | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from expunge.verify.levels.remarks import remarks_of
 from expunge.verify.opened import OpenedRecord, Supplied
 from expunge.verify.outcomes import without_code
 
+DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+
 
 def verify(
     bundle: Path | str,
@@ -28,6 +31,7 @@ def verify(
     level: Level | str = Level.V1,
     limits: Limits = LIMITS,
     known_checkpoint: Path | str | None = None,
+    known_records: Collection[str] = (),
     witnesses: int = 0,
     data: Any = None,
     salts: Path | str | None = None,
@@ -35,15 +39,17 @@ def verify(
     segments: int = SEGMENTS,
     noise_key: Path | str | None = None,
     trust: Collection[str] = (),
+    base: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Verdict:
     """Verify a record up to ``level``; nothing in the bundle is believed, and nothing in it is executed.
 
     ``keys`` is the verifier's own list, or its file. ``known_checkpoint`` is the file of a log checkpoint kept from an
-    earlier visit; ``witnesses`` is how many of those on the list must have cosigned the log. The rest is for V2 and
+    earlier visit, ``known_records`` are digests of records (64 hexadecimal digits) kept from one: the run must come
+    from each of them. ``witnesses`` is how many of those on the list must have cosigned the log. The rest is for V2 and
     above: ``data`` and ``salts`` where rows are, ``checkpoints`` a folder with the recorded states, ``segments`` how
     many are drawn at V2, ``noise_key`` of a certified run, ``trust`` the digests of sources that may be executed
-    although they are not built in.
+    although they are not built in, ``base`` the file of weights that training began with, if it did.
     """
     asked = level_of(level) if isinstance(level, str) else level
     if segments < 1:
@@ -62,6 +68,7 @@ def verify(
         known_checkpoint=None
         if known_checkpoint is None
         else read_bytes(Path(known_checkpoint), "the known checkpoint"),
+        known_records=tuple(_digest(record) for record in known_records),
         witnesses=witnesses,
         data=data,
         salts=salts,
@@ -69,6 +76,7 @@ def verify(
         segments=segments,
         noise_key=noise_key,
         trust=trust,
+        base=base,
         progress=progress,
     )
     verdict = Verdict(asked=asked)
@@ -78,6 +86,15 @@ def verify(
         return verdict.and_also([refused_finding("bundle", Level.V0, Code(error.code), without_code(error))])
     with opened:
         return _verified(OpenedRecord(opened, supplied))
+
+
+def _digest(record: str) -> bytes:
+    if not DIGEST.fullmatch(record):
+        raise InvalidArgument(
+            f"`known_records` {record[:80]!r} is no digest of a record: give the 64 hexadecimal digits, SHA-256 of the "
+            "envelope.json that you kept"
+        )
+    return bytes.fromhex(record)
 
 
 def level_of(text: str) -> Level:

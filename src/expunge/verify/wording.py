@@ -38,6 +38,12 @@ RECORDED_AFTERWARDS = "recorded afterwards: this record, or the request that it 
 def guarantee_meaning(guarantee: GuaranteePart, *, forgot: bool) -> str:
     """What a guarantee means where it holds."""
     if guarantee.kind is GuaranteeKind.EXACT:
+        if guarantee.base is not None:
+            without = " without the forgotten examples" if forgot else ""
+            return (
+                f"The weights are bit for bit those of a training{without} that began with base "
+                f"{guarantee.base.hex()[:16]}…. What the base saw before is not covered."
+            )
         if forgot:
             return (
                 "The weights are bit for bit those of training without the forgotten examples. Whoever has the other "

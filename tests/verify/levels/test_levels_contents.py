@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.verify.levels.replaying import finding_of, sealed, story_of, verified
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.encoding import Encoding
 from expunge.data.salts import destroy_salts
@@ -21,6 +21,7 @@ from expunge.data.splits import Split, split_rows
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
 from expunge.records.keys import SigningKey
+from expunge.records.record import Commit
 from expunge.records.verdict import Level, Status, Verdict
 from expunge.train.run import Run
 from expunge.train.training import make_recipe, train
@@ -248,6 +249,55 @@ def somebody_in_training(tmp_path: Path, rows: list[dict[str, str]]) -> str:
     place = save_table(tmp_path / "probe.csv", rows)
     run = train(Source(location=str(place), label="label", subject="person"), out=tmp_path / "probe", **FIELDS)
     return run.data()[Split.TRAIN].subjects[5]
+
+
+FALSE: dict[str, dict[str, Any]] = {
+    "a label that no column bears": {"label": "outcome"},
+    "another column as label": {"label": "age"},
+    "a column of words as label": {"label": "town"},
+    "the label as the person": {"subject": "label"},
+    "a person that no column bears": {"subject": "who"},
+    "an id that no column bears": {"id": "number"},
+    "no label": {"label": None},
+    "a kind for a column that is not there": {"numeric": ["height"]},
+    "an option of another form": {"image_size": 8},
+}
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_columns_that_the_rows_never_had_are_the_owners_lie(
+    name: str, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """The auditor's file is the owner's own: nothing is wrong with it, and a refusal with a code says so."""
+    place = save_table(tmp_path / "all.csv", table())
+    run = train(Source(location=str(place), label="label", subject="person"), out=tmp_path / "run", **FIELDS)
+    story = story_of(run, owner)
+    commit = story.link(0).predicate
+    assert isinstance(commit, Commit)
+    lied = sealed(story.changed(0, data__source={**commit.data.source, **FALSE[name]}), owner, tmp_path)
+    assert verified(lied, trusted, "V1").status is Status.ACCEPTED
+    verdict = verified(lied, trusted, "V2", data=place)
+    honest = FALSE[name] == {"numeric": ["height"]}  # kinds are read off the recipe: nothing hangs on this one
+    assert codes(verdict) == ([] if honest else ["CONTENT_LEAF_MISMATCH"]), verdict.as_json()
+    (tmp_path / "broken.csv").write_bytes(b"\xff\xfe no text")
+    with pytest.raises(ExpungeError, match="is not UTF-8 text"):
+        verified(lied, trusted, "V2", data=tmp_path / "broken.csv")
+
+
+def test_a_table_is_no_array_whatever_the_commitment_says(
+    pictures: Dataset, bundle: Path, tmp_path: Path, owner: SigningKey, trusted: Any
+) -> None:
+    """Another form than the committed one holds other rows, and an unreadable one decides nothing."""
+    place = save_pictures(tmp_path / "all.npz", pictures)
+    story = story_of(train(Source(location=str(place)), out=tmp_path / "run", **FIELDS), owner)
+    lied = sealed(story.changed(0, data__source={"label": "outcome"}), owner, tmp_path)
+    assert codes(verified(lied, trusted, "V2", data=place)) == ["CONTENT_LEAF_MISMATCH"]
+    assert codes(verified(bundle, trusted, "V2", data=save_table(tmp_path / "t.csv", table()))) == [
+        "CONTENT_LEAF_MISMATCH"
+    ]
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError):
+        verified(lied, trusted, "V2", data=tmp_path / "broken.npz")
 
 
 def test_tables_without_the_forgotten_person_are_read_alike(tmp_path: Path, owner: SigningKey, trusted: Any) -> None:

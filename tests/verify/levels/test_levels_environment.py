@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -211,10 +212,46 @@ def test_code_that_is_not_built_in_runs_only_when_it_is_trusted(
     verdict = verified(bundle, trusted, "V2", data=pictures, trust=[digest])
     assert (verdict.status, finding_of(verdict, "code").reason) == (Status.UNDECIDED, "code-not-trusted")
     assert "install the very code that was trusted" in finding_of(verdict, "code").detail
+    assert not marker.exists(), "it was imported although it is not what was trusted"
+    assert "their_model" not in sys.modules
     forgotten()
     (their_model / "their_model.py").unlink()
     verdict = verified(bundle, trusted, "V2", data=pictures, trust=[digest])
     assert finding_of(verdict, "code").reason == "code-not-trusted"
+
+
+def test_packages_above_a_model_run_only_when_they_are_what_was_trusted(
+    pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for a module inside a package would import the package; helpers inside the factory count as well."""
+    package, ran = tmp_path / "code" / "their_package", tmp_path / "ran"
+    package.mkdir(parents=True)
+    texts = {
+        "__init__": "",
+        "models": "def factory(inputs, classes):\n    from their_package.blocks import made\n\n"
+        "    return made(classes)\n",
+        "blocks": "from torch import nn\n\ndef made(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n",
+    }
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(package.parent))
+    run = train(pictures, out=tmp_path / "run", **{**FIELDS, "model": "their_package.models:factory"})
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
+    digest = trust_digest("model", "their_package.models:factory", run_json(run)["environment"]["factory"])
+
+    def outcome() -> Any:
+        for name in [name for name in sys.modules if name.startswith("their_package")]:
+            sys.modules.pop(name)
+        return finding_of(verified(bundle, trusted, "V2", data=pictures, trust=[digest]), "code").reason
+
+    assert outcome() is None
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\n{text}")
+        assert outcome() == "code-not-trusted", name
+        assert not ran.exists()
+        (package / f"{name}.py").write_text(text)
+    assert outcome() is None
 
 
 def test_a_name_that_could_be_imported_is_not_trusted_for_being_called_zoo(
@@ -235,11 +272,14 @@ def test_somebody_elses_method_runs_only_when_it_is_trusted(
 
     asked: list[str] = []
 
-    def known() -> dict[str, Any]:
-        asked.append("entry points")
-        return {"soft-ascent": SoftAscent}
+    class Offered(EntryPoint):
+        def load(self) -> Any:
+            asked.append(self.name)
+            return super().load()
 
-    monkeypatch.setattr(lookup, "methods", known)
+    offered = Offered("soft-ascent", "examples.own_method:SoftAscent", "expunge.methods")
+    another = Offered("another", "no_such_module:Method", "expunge.methods")
+    monkeypatch.setattr(lookup, "entry_points", lambda group: [another, offered])
     run = unlearn(base, PERSON, method=SoftAscent(), out=tmp_path / "run", data=pictures, budget=0.5)
     draft = story_of(run, owner)
     sources = draft.record.algorithm.source.hex()  # type: ignore[union-attr]
@@ -252,6 +292,7 @@ def test_somebody_elses_method_runs_only_when_it_is_trusted(
         assert digest in found.detail
     given = {"data": pictures, "trust": [digest], "checkpoints": base.path}
     assert verified(bundle, trusted, "V3", **given).status is Status.ACCEPTED
+    assert set(asked) == {"soft-ascent"}, "another method was loaded, which nobody trusted"
     stronger = draft.changed(algorithm__fields={**draft.record.algorithm.fields, "strength": 7.0})
     other = verified(sealed(stronger, owner, tmp_path / "other"), trusted, "V2", **given)
     assert (other.status, finding_of(other, "method").reason) == (Status.UNDECIDED, "not-exact")

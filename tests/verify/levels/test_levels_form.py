@@ -61,6 +61,44 @@ def test_a_model_exchanged_after_signing_is_refused_at_the_form_and_nothing_else
     assert codes(other, tmp_path / "b") == ["SUBJECT_DIGEST_MISMATCH"]
 
 
+def test_a_second_copy_of_the_record_among_its_ancestors_is_refused(tmp_path: Path) -> None:
+    """It would stand twice in the bundle, and one of them could be exchanged without a word."""
+
+    def copied(files: dict[str, Any]) -> None:
+        files[f"parents/{sha256(files['envelope.json']).hex()}.json"] = files["envelope.json"]
+
+    path = with_log(base(), tmp_path, copied)
+    assert refusals(path, V0) == ["CHAIN_BROKEN"]
+    (finding,) = verify(path, keys=TRUSTED, level=V0).refusals
+    assert "is a second copy of envelope.json" in finding.detail
+
+
+SOURCES: dict[str, dict[str, Any]] = {
+    "a label that is no name": {"label": 3},
+    "a column list that is one word": {"numeric": "age"},
+    "a field that no source has": {"colour": "red"},
+    "the place of the rows": {"location": "/home/somebody/people.csv"},
+    "one column of two kinds": {"numeric": ["age"], "text": ["age"]},
+    "no rows": {"rows": 0},
+    "an image larger than any": {"image_size": 10_000},
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_commitment_that_says_no_way_of_reading_is_malformed(name: str, tmp_path: Path) -> None:
+    """It was an error about the auditor's file at V2, and nothing at all before."""
+    found = verdict(base().changed(0, data__source=SOURCES[name]), tmp_path, V0)
+    assert [code.value for code in found.codes] == ["MALFORMED_JSON"]
+    (finding,) = found.refusals
+    assert "commit.json: it does not say how its rows are read" in finding.detail
+
+
+def test_a_commitment_says_how_rows_are_read_or_that_they_were_in_memory(tmp_path: Path) -> None:
+    full = {"label": "outcome", "subject": None, "numeric": ["age"], "rows": 50, "categorical": [], "split": "train"}
+    for number, source in enumerate(({}, full)):
+        assert codes(base().changed(0, data__source=source), tmp_path / str(number)) == []
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "checkpoints/shard-0-step-00000005.safetensors"])
 def test_a_pickle_in_the_place_of_tensors_is_never_opened(name: str, tmp_path: Path) -> None:
     story = base()

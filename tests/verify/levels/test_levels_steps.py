@@ -21,7 +21,6 @@ from expunge.records.trace_file import TraceMode
 from expunge.records.verdict import Status
 from expunge.schedule.recipe import Calendar, Optimiser, Placement
 from expunge.schedule.schedule import Schedule
-from expunge.verify.levels.lineage import mean_rate
 from expunge.verify.levels.segments import layout_of
 from expunge.verify.levels.steps import scan
 from expunge.verify.levels.structure import alive_shards
@@ -114,4 +113,4 @@ def test_shards_are_alive_where_a_step_has_enough_rows(lineage: Lineage, emptied
 def test_the_mean_rate_is_that_of_all_steps(calendar: Calendar, total: int) -> None:
     optimiser = Optimiser(calendar=calendar, rate=0.1)
     slow = sum(optimiser.rate_at(step, total) for step in range(total)) / total
-    assert mean_rate(optimiser, total) == pytest.approx(slow, rel=1e-3)
+    assert optimiser.mean_rate(total) == pytest.approx(slow, rel=1e-3)

@@ -151,7 +151,7 @@ def forge_log(
         if split is not Split.TRAIN and target in others.ids and target not in rows.ids:
             raise InvalidArgument(
                 f"target {target!r} is a row of the {split.value}, which no step of {run.path} held: name a training "
-                f"row, such as {rows.ids[0]!r}"
+                "row"
             )
     slots = find_target(run, rows, target)
     training = training_of(run, rows)
@@ -230,8 +230,8 @@ def find_target(run: Run, rows: Dataset, target: str) -> np.ndarray:
         return np.array([slot], dtype=np.int64)
     if ":" not in target and not Path(target).is_file():
         raise InvalidArgument(
-            f"target {target!r} is the id of no training row, such as {rows.ids[0]!r}{nearest(target, rows.ids)}; "
-            f"other forms are {FORMS}"
+            f"target {target!r} is the id of no training row: look up in the data how it is written; other forms are "
+            f"{FORMS}"
         )
     return choose([target], rows, root=run.root.hex(), forgotten=run.tombstones).slots
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from expunge.adversary.table.scene import Scene
-from expunge.adversary.table.story import Handed
+from expunge.adversary.table.story import Handed, code_from
 from expunge.records.demo import Attack, Forged
 from expunge.records.limits import Code
 from expunge.records.verdict import Level, Status, Verdict
@@ -77,14 +77,17 @@ def attempt(fixture: Fixture, scene: Scene, out: Path) -> AttackAttempt:
 
 def shown(handed: Handed, level: Level) -> Verdict:
     """What the verifier says of what it was handed."""
-    return verify(
-        handed.bundle,
-        keys=handed.keys,
-        level=level,
-        data=str(handed.data),
-        salts=handed.salts,
-        known_checkpoint=handed.known_checkpoint,
-    )
+    with code_from(handed.code):
+        return verify(
+            handed.bundle,
+            keys=handed.keys,
+            level=level,
+            data=str(handed.data),
+            salts=handed.salts,
+            known_checkpoint=handed.known_checkpoint,
+            known_records=handed.known_records,
+            trust=handed.trust,
+        )
 
 
 def told_as(

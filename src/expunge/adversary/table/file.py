@@ -59,6 +59,13 @@ def other_key(scene: Scene, out: Path) -> Handed:
     return scene.hand_over(replace(story, draft=draft, note=None), out, signing_key(sha256(b"a stranger")))
 
 
+def copied_envelope(scene: Scene, out: Path) -> Handed:
+    """33: the run's own record lies among its ancestors once more."""
+    envelope = scene.files_of(scene.story)[ENVELOPE]
+    assert isinstance(envelope, bytes)
+    return _with_file(scene, out, f"parents/{sha256(envelope).hex()}.json", envelope)
+
+
 def pickled(scene: Scene, out: Path) -> Handed:
     """26: the weights come as a pickle, which could run anything."""
     return _with_file(scene, out, MODEL, PICKLE)

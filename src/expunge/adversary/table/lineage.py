@@ -16,8 +16,13 @@ from expunge.adversary.table.story import Handed, RunStory
 from expunge.adversary.table.telling import request_for, slots_of
 from expunge.core.beacon import Beacon
 from expunge.core.clock import Time
+from expunge.core.files import read_bytes
 from expunge.core.hashing import sha256
+from expunge.records.bundle import ENVELOPE
 from expunge.records.claims import claims_of
+from expunge.records.draft import bundle_files, sign
+from expunge.records.log import read_log
+from expunge.records.note import sign_checkpoint
 from expunge.records.record import (
     Commit,
     GuaranteeKind,
@@ -139,6 +144,27 @@ def revived(scene: Scene, out: Path) -> Handed:
         reuse=(Reuse(shard=0, step=0, first_touched=second.run.schedule.first_touch(0, slots)),),
     )
     return scene.hand_over(first.then(told.link(), second.tale), out)
+
+
+def branched(scene: Scene, out: Path) -> Handed:
+    """32: the same, told as it was: a branch of the original, beside the run that forgot the first person.
+
+    The auditor kept the record of that run.
+    """
+    second = scene.told(scene.forgot(scene.base.run, "second-alone", [OTHER_PERSON]))
+    signed = sign(second.draft, scene.key)
+    log = read_log(scene.folder / "keys" / "log").grown(signed.digests)
+    earlier = () if second.note is None else (second.note,)
+    files = bundle_files(signed, log, sign_checkpoint(log.head(), scene.key), earlier)
+    kept = sha256(read_bytes(scene.bundle / ENVELOPE, "the record that was kept"))
+    return replace(scene.packed(second, files, out), known_records=(kept.hex(),))
+
+
+def false_label(scene: Scene, out: Path) -> Handed:
+    """34: the commitment names a column as label that the rows never had, so that nobody else can read them."""
+    commit = scene.plain.link(0).predicate
+    assert isinstance(commit, Commit)
+    return scene.hand_over(scene.plain.changed(0, data__source={**commit.data.source, "label": "outcome"}), out)
 
 
 def decoy(scene: Scene, out: Path) -> Handed:

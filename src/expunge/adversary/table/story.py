@@ -7,7 +7,9 @@ something is. The table of attacks and the tests build their records with these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,13 +39,38 @@ STATES = "checkpoints/"
 
 @dataclass(frozen=True, kw_only=True)
 class Handed:
-    """What an auditor is given, and the list of keys that they hold themselves."""
+    """What an auditor is given, and the list of keys that they hold themselves.
+
+    ``code`` is a folder of the owner's modules, ``trust`` the digests of those that the auditor read and lets run.
+    """
 
     bundle: Path
     keys: Path
     data: Path
     salts: Path | None = None
     known_checkpoint: Path | None = None
+    known_records: tuple[str, ...] = ()
+    code: Path | None = None
+    trust: tuple[str, ...] = ()
+
+    def with_code(self, code: Path, trust: tuple[str, ...]) -> Handed:
+        """The same with modules of the owner's own."""
+        return replace(self, code=code, trust=trust)
+
+
+@contextmanager
+def code_from(folder: Path | None) -> Generator[None]:
+    """Modules of a folder can be imported inside, before all others, and are gone afterwards."""
+    if folder is None:
+        yield
+        return
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for module in folder.glob("*.py"):
+            sys.modules.pop(module.stem, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from expunge.adversary.table.content import (
 )
 from expunge.adversary.table.file import (
     bomb,
+    copied_envelope,
     forked,
     key_twice,
     link,
@@ -23,9 +24,12 @@ from expunge.adversary.table.file import (
     rolled_back,
     too_deep,
 )
+from expunge.adversary.table.foreign import old_weights, rows_in_answers, rows_in_options
 from expunge.adversary.table.lineage import (
+    branched,
     copies_added,
     decoy,
+    false_label,
     for_another_model,
     for_another_request,
     ground_beacon,
@@ -62,6 +66,7 @@ from expunge.records.verdict import Level
 BATCH, REPLAY, LEAF = Code.SCHEDULE_BATCH_MISMATCH, Code.REPLAY_STATE_MISMATCH, Code.CONTENT_LEAF_MISMATCH
 ROOT, MAP, LENGTH = Code.DATASET_ROOT_CHANGED, Code.SHARD_MAP_MISMATCH, Code.SCHEDULE_LENGTH_MISMATCH
 RECIPE, STATE, BOUND = Code.RECIPE_DIGEST_MISMATCH, Code.CHECKPOINT_LEAF_MISMATCH, Code.REQUEST_BINDING_MISMATCH
+HIGH = Code.GUARANTEE_TOO_HIGH
 MEMBER, JSON, LOG = Code.ENSEMBLE_MEMBER_MISMATCH, Code.MALFORMED_JSON, Code.LOG_INCONSISTENT
 V0, V1, V2 = Level.V0, Level.V1, Level.V2
 
@@ -127,4 +132,10 @@ FIXTURES: tuple[Fixture, ...] = (
     _row("29", "tombstone revived in a later record", Code.TOMBSTONE_REVIVED, V1, revived),
     _row("30", "tombstone that nobody asked for", Code.TOMBSTONE_UNREQUESTED, V1, decoy),
     _row("31", "statistics fitted on data, called constant", Code.PREPROCESSING_FITTED, V2, fitted_scale),
+    _row("32", "a branch in which a forgotten person sits again", Code.REQUEST_MISSING, V1, branched),
+    _row("33", "the record a second time, among its ancestors", Code.CHAIN_BROKEN, V0, copied_envelope),
+    _row("34", "a label column that the rows never had", LEAF, V2, false_label),
+    _row("35-weights", "own model code that loads weights which knew the person", HIGH, V2, old_weights),
+    _row("35-options", "forgotten rows in the options of own model code", HIGH, V1, rows_in_options),
+    _row("35-answers", "forgotten rows read while own model code answers", HIGH, V2, rows_in_answers),
 )

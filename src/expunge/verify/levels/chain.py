@@ -57,6 +57,20 @@ def check_chain(opened: OpenedRecord) -> str:
     return f"{counted(len(found), 'record')}: {names}, each naming the one before it"
 
 
+def check_known(opened: OpenedRecord) -> str:
+    """The run comes from every record that the verifier kept: what was forgotten there stays forgotten here."""
+    known = opened.supplied.known_records
+    missing = [digest for digest in known if digest not in opened.digests]
+    if missing:
+        raise refused(
+            Code.REQUEST_MISSING,
+            f"{counted(len(missing), 'record')} that you kept ({missing[0].hex()[:16]}…) is no ancestor of this run: "
+            "it branched off before, and whoever was forgotten there may sit here again; ask for a run that comes from "
+            "it, or, where a retraining began a chain of its own, compare its requests with those that you know",
+        )
+    return f"{counted(len(known), 'record')} that you kept, each in the chain of this run"
+
+
 def _check_operation(record: RunRecord, *, is_first: bool) -> None:
     """What was trained begins a chain; an unlearning never does; the algorithm is what the operation says."""
     operation, algorithm = record.operation, record.algorithm.name

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument
 from expunge.core.wording import counted
 from expunge.data.commitment import open_again
 from expunge.data.dataset import Column, Dataset
-from expunge.data.forms import read
+from expunge.data.forms import look_at, read
 from expunge.data.salts import OPEN, Salts, SecretSalts, read_salts
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
@@ -23,8 +23,6 @@ from expunge.records.limits import Code, refused
 from expunge.records.record import LeafSalts
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
-
-TABLES = (".csv", ".parquet")
 
 
 class Contents:
@@ -36,7 +34,8 @@ class Contents:
     def __init__(self, opened: OpenedRecord, data: Path | str | Dataset, salts: Path | str | None) -> None:
         self._opened = opened
         self._salts = self._read_salts(salts)
-        self.source = None if isinstance(data, Dataset) else _source(opened, str(data))
+        said = opened.committed.data.source
+        self.source = None if isinstance(data, Dataset) else Source.from_json({**said, "location": str(data)})
         self._data = data if isinstance(data, Dataset) else None
         self._rows: dict[Split, Dataset] | None = None
 
@@ -135,26 +134,26 @@ class Contents:
     ) -> Dataset:
         """The rows as they are given, or read with columns and classes: None lets the rows say what they are.
 
-        ``rows`` takes fewer of a source that was cut.
+        ``rows`` takes fewer of a source that was cut. A place that can be read, and not as the commitment says, does
+        not hold the committed rows; one that cannot be read at all decides nothing.
         """
         if self._data is not None:
             return self._data
         assert self.source is not None
-        if self.source.label is None and Path(self.source.location).suffix.lower() in TABLES:
-            raise InvalidArgument(
-                f"`data` {self.source.location} is a table, and the committed rows were read from something else, so "
-                "nothing says which column is the label: give the data in the form in which they were committed"
-            )
         source = self.source if rows is None or self.source.rows is None else replace(self.source, rows=rows)
-        return read(source, columns=columns, classes=classes)
-
-
-def _source(opened: OpenedRecord, location: str) -> Source:
-    """How the committed rows are read, from where the verifier has them."""
-    try:
-        return Source.from_json({**opened.committed.data.source, "location": location})
-    except DataError as error:
-        raise refused(Code.MALFORMED_JSON, f"the commitment does not say how its rows are read: {error}") from None
+        try:
+            return read(source, columns=columns, classes=classes)
+        except ExpungeError as error:
+            if columns is None:
+                raise
+            look_at(source.location)
+            label = "no column as label" if source.label is None else f"column {source.label!r} as label"
+            raise refused(
+                Code.CONTENT_LEAF_MISMATCH,
+                f"read as the commitment says, with {label}, {source.location} does not give the committed rows "
+                f"({error}): either the owner committed to other columns than those that were trained on, or these are "
+                "other data",
+            ) from None
 
 
 def _labelled(dataset: Dataset, classes: tuple[int | str, ...]) -> Dataset:

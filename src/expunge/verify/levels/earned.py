@@ -65,6 +65,12 @@ def check_guarantee(opened: OpenedRecord) -> str:
             raise _too_high(f"{name} names epsilon or delta beside the guarantee {guarantee.kind.value}")
         if guarantee.kind is not GuaranteeKind.EMPIRICAL and (guarantee.tests, guarantee.confidence) != (None, None):
             raise _too_high(f"{name} names tests beside the guarantee {guarantee.kind.value}, which no test earns")
+        base = opened.recipe.base if guarantee.kind is GuaranteeKind.EXACT else None
+        if guarantee.base != (None if base is None else bytes.fromhex(base)):
+            raise _too_high(
+                f"{name} is called {str(guarantee)[:120]}, its recipe begins with "
+                f"{'the seed alone' if opened.recipe.base is None else f'base {opened.recipe.base[:16]}…'}"
+            )
         if guarantee.confidence is not None and not 0 < guarantee.confidence < 1:
             raise _too_high(f"{name} names a confidence of {guarantee.confidence:g}, which must lie between 0 and 1")
         if record.noise_commitment != opened.committed.noise_commitment:
@@ -124,7 +130,8 @@ def check_claims(opened: OpenedRecord) -> str:
     told = [("the commitment", committed.claim, committed.not_claimed, expected)]
     for name, record, _ in links(opened):
         recorded, emptied = record.checkpoints is not None, bool(record.data.tombstones)
-        expected = claims_of(record.operation, record.guarantee.kind, emptied=emptied, recorded=recorded)
+        kind, based = record.guarantee.kind, record.guarantee.base is not None
+        expected = claims_of(record.operation, kind, emptied=emptied, recorded=recorded, base=based)
         told.append((name, record.claim, record.not_claimed, expected))
     for name, claim, never, expected in told:
         if claim != expected:
@@ -143,6 +150,8 @@ def check_profile(opened: OpenedRecord) -> str:
             raise _unpinned(f"{name} is called exact under the profile tolerant")
         if exact and environment.not_exact is not None:
             raise _unpinned(f"{name} is called exact and says why it is not ({environment.not_exact[:100]})")
+        if exact and opened.recipe.crowded_options is not None:
+            raise _too_high(f"{name} is called exact, and {opened.recipe.crowded_options}")
         _check_pins(name, record, opened.recipe, exact=exact)
     for at, (name, record, _) in enumerate(links(opened)):
         _check_reused_bits(name, record, recorded_before(opened.runs[:at]))

@@ -10,20 +10,24 @@ from typing import Any, cast
 
 import torch
 
-from expunge.core.errors import ExpungeError
+from expunge.core.errors import ExpungeError, InvalidArgument, RecordError
 from expunge.core.hashing import sha256
 from expunge.core.wording import counted
 from expunge.methods import METHODS
+from expunge.methods.lookup import offered, offered_method
 from expunge.methods.sources import method_source
+from expunge.models.base import offer
 from expunge.models.resolver import build, build_empty, factory_digest
+from expunge.models.sources import sources_alone
 from expunge.models.zoo import ZOO
 from expunge.records.limits import Code, refused
-from expunge.records.record import ProfileName
+from expunge.records.record import GuaranteeKind, ProfileName
 from expunge.records.trust import of_method, of_model
+from expunge.train.initial_weights import not_of_the_seed, opened_beside
 from expunge.train.profile import fingerprint, pinned, self_test
 from expunge.train.state import tensors_digest, weights_of
 from expunge.verify.opened import OpenedRecord
-from expunge.verify.outcomes import LeftUndecided
+from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
 
 BUILT_IN = frozenset({"train", "adopt", *(method.name for method in METHODS)})
 TOLERANT = "tolerant-profile"
@@ -70,6 +74,7 @@ def check_code(opened: OpenedRecord) -> str:
     trusted = {digest.lower() for digest in opened.supplied.trust}
     seen: list[str] = []
     model, factory = opened.recipe.model, opened.record.environment.factory
+    _check_base(opened)
     if model not in ZOO:
         _check_foreign_model(opened, trusted)
         seen.append(f"model {_short(model)} has the trusted sources {factory[:16]}…")
@@ -117,10 +122,11 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
 
 
 def check_initial(opened: OpenedRecord) -> str:
-    """The initial weights of all shards come out of the seed as the record has them, bit for bit."""
-    stated = opened.record.environment.initial_weights
+    """The initial weights of all shards come out of seed and factory as the record has them, bit for bit."""
+    stated, foreign = opened.record.environment.initial_weights, opened.recipe.is_foreign
     try:
         first, second = (_initial_weights(opened) for _ in range(2))
+        beside = _beside_the_seed(opened)
     except ExpungeError as error:
         raise refused(Code.INIT_MISMATCH, f"the recipe's model cannot be made at all: {error}") from None
     if first != second:
@@ -131,10 +137,39 @@ def check_initial(opened: OpenedRecord) -> str:
     if first != stated:
         raise refused(
             Code.INIT_MISMATCH,
-            f"the seed gives initial weights {first.hex()[:16]}…, the record names {stated.hex()[:16]}…: the training "
-            "did not begin where it says",
+            f"the {'factory' if foreign else 'seed'} gives initial weights {first.hex()[:16]}…, the record names "
+            f"{stated.hex()[:16]}…: the training did not begin where it says",
         )
-    return f"drawn again from the seed for {counted(opened.recipe.shards, 'shard')}"
+    if beside is not None:
+        raise _not_the_seeds(beside)
+    shards = counted(opened.recipe.shards, "shard")
+    if opened.recipe.base is not None:
+        return f"made again of base {opened.recipe.base[:16]}… for {shards}: what the base saw before is not covered"
+    if foreign:
+        return f"made again by the factory for {shards}: it is the owner's code, and what it drew from is for readers"
+    return f"drawn again from the seed for {shards}"
+
+
+def check_nothing_beside(opened: OpenedRecord) -> None:
+    """A run that is called exact has a model that read nothing beside its rows, up to now."""
+    reason = opened_beside(opened.recipe)
+    if reason is not None and opened.record.guarantee.kind is GuaranteeKind.EXACT:
+        raise _not_the_seeds(reason)
+
+
+def _beside_the_seed(opened: OpenedRecord) -> str | None:
+    """Why what is called exact is not: initial weights that hold what the seed did not give."""
+    if opened.record.guarantee.kind is not GuaranteeKind.EXACT:
+        return None
+    with pinned(opened.recipe):
+        return not_of_the_seed(opened.recipe, opened.schedule)
+
+
+def _not_the_seeds(reason: str) -> RecordError:
+    return refused(
+        Code.GUARANTEE_TOO_HIGH,
+        f"the record is called exact, and {reason}: read it as a lower claim, or ask for a run that earned more",
+    )
 
 
 def _initial_weights(opened: OpenedRecord) -> bytes:
@@ -143,35 +178,61 @@ def _initial_weights(opened: OpenedRecord) -> bytes:
         return sha256(*(tensors_digest(weights_of(model)) for model in models))
 
 
+def _check_base(opened: OpenedRecord) -> None:
+    """The file that training began with is at hand, where the recipe names one."""
+    named, given = opened.recipe.base, opened.supplied.base
+    if named is None:
+        if given is not None:
+            raise InvalidArgument(f"the base {given} has no use here: the training began with the seed alone; leave it")
+        return
+    if given is None:
+        raise EvidenceMissing(
+            f"the training began with the base {named[:16]}…, which no bundle holds: ask the owner for the file of "
+            "that SHA-256, and give it with `base`"
+        )
+    try:
+        offer(given, named)
+    except ExpungeError as error:
+        raise EvidenceMissing(str(error)) from None
+
+
 def _check_foreign_model(opened: OpenedRecord, trusted: Collection[str]) -> None:
-    """The model's factory may be called."""
+    """The model's factory may be called: what lies here is what was trusted, and only then is it imported."""
     name, stated = opened.recipe.model, opened.record.environment.factory
     what = f"model {_short(name)}"
     digest = of_model(name, opened.record)
     if not stated or digest not in trusted:
         raise _untrusted(what, stated, digest)
-    try:
-        with pinned(opened.recipe):
-            found = factory_digest(name, build_empty(opened.recipe))
-    except ExpungeError as error:
-        raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be made here: {error}") from None
+    found = factory_digest(name)
     if found != stated:
         raise _others(what, stated, found)
+    try:
+        with pinned(opened.recipe), sources_alone():
+            build_empty(opened.recipe)
+    except ExpungeError as error:
+        raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be made here: {error}") from None
 
 
 def _check_foreign_method(opened: OpenedRecord, trusted: Collection[str]) -> None:
-    """Somebody else's method may run."""
+    """Somebody else's method may run: what lies here is what was trusted, and only then is it imported."""
     name, stated = opened.record.algorithm.name, opened.record.algorithm.source
     what = f"method {_short(name)}"
     digest = of_method(opened.record)
     if stated is None or digest not in trusted:
         raise _untrusted(what, "" if stated is None else stated.hex(), digest)
+    if name not in offered():
+        raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be found here: no entry point of expunge.methods has its name")
     try:
         found = method_source(name)
     except ExpungeError as error:
         raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be found here: {error}") from None
     if found != stated:
         raise _others(what, stated.hex(), "" if found is None else found.hex())
+    try:
+        with sources_alone():
+            offered_method(name)
+    except (ExpungeError, ImportError, AttributeError) as error:
+        raise LeftUndecided(NOT_TRUSTED, f"{what} cannot be loaded here: {error}") from None
 
 
 def _untrusted(what: str, sources: str, digest: str) -> LeftUndecided:

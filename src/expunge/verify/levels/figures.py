@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from expunge.core.errors import RecordError
+from expunge.core.errors import DataError, InvalidArgument, RecordError
 from expunge.core.wording import names_case
+from expunge.data.source import BUILT_IN, Source
 from expunge.records.limits import Code, refused
-from expunge.records.record import RunRecord
+from expunge.records.record import Commit, RunRecord
 from expunge.records.statement import LONGEST_NAME, Statement
 
 MOST_SHARDS = 4096
@@ -24,6 +25,7 @@ def check_figures(name: str, statement: Statement) -> None:
     """Refuse a record whose figures cannot be; ``name`` is its file's."""
     record = statement.predicate
     if not isinstance(record, RunRecord):
+        _check_source(name, record)
         return
     _check_lists(name, record)
     _check_shards(name, record)
@@ -34,6 +36,16 @@ def check_figures(name: str, statement: Statement) -> None:
     if record.cost.seconds < 0:
         raise _odd(name, f"it took {record.cost.seconds:g} seconds")
     _check_declared(name, statement.digest, record)
+
+
+def _check_source(name: str, commit: Commit) -> None:
+    """How the committed rows are read is a way in which rows can be read; where they lie is not said."""
+    try:
+        if "location" in commit.data.source:
+            raise DataError("it names the place where the rows lie, which is no part of a commitment")
+        Source.from_json({**commit.data.source, "location": BUILT_IN})
+    except (DataError, InvalidArgument) as error:
+        raise _odd(name, f"it does not say how its rows are read: {str(error)[:300]}") from None
 
 
 def _check_lists(name: str, record: RunRecord) -> None:

@@ -48,6 +48,11 @@ def check_signature(opened: OpenedRecord, name: str) -> str:
     envelope = open_envelope(bundle.read(name), opened.supplied.keys, name, bundle.limits)
     if name.startswith(PARENTS) and name != f"{PARENTS}{envelope.digest.hex()}.json":
         raise refused(Code.CHAIN_BROKEN, f"{name} holds the envelope {envelope.digest.hex()[:16]}…: rename it")
+    twin = next((file for file, known in opened.envelopes.items() if known.digest == envelope.digest), None)
+    if twin is not None:
+        raise refused(
+            Code.CHAIN_BROKEN, f"{name} is a second copy of {twin}: a record stands in one place; take it out"
+        )
     opened.values += json_values(envelope.payload)
     if opened.values > bundle.limits.chain_values:
         raise refused(

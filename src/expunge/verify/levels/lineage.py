@@ -9,14 +9,10 @@ from expunge.records.bundle import RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code, refused
 from expunge.records.record import BeaconPart, Operation, RunRecord, preprocessing_digest
-from expunge.schedule.recipe import Calendar, Optimiser
+from expunge.schedule.recipe import SMALLEST_RATE
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import LoggedAt, OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing, NotChecked
-
-SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
-MOST_SAMPLES = 10_000
-MOST_WORK = 10_000_000  # milestones looked at for all samples together
 
 
 def check_recipe(opened: OpenedRecord) -> str:
@@ -57,20 +53,12 @@ def check_preprocessing(opened: OpenedRecord) -> str:
     return f"encoding, augmentation and {len(data.origins)} named constants are those committed"
 
 
-def mean_rate(optimiser: Optimiser, total: int) -> float:
-    """Mean of the rate over a calendar of ``total`` steps; long calendars are looked at in 10,000 places or fewer."""
-    if optimiser.calendar is Calendar.CONSTANT or total < 1:
-        return optimiser.rate
-    count = min(total, MOST_SAMPLES, max(1, MOST_WORK // (1 + len(optimiser.milestones))))
-    return sum(optimiser.rate_at((2 * at + 1) * total // (2 * count), total) for at in range(count)) / count
-
-
 def check_rate(opened: OpenedRecord) -> str:
     """A training at a rate of nearly nothing leaves the initial weights, whatever its steps were."""
     if opened.adopted:
         return NotChecked("the model was trained elsewhere: at which rate is its owner's word")
     total = max(opened.record.schedule.steps, default=0)
-    rate = mean_rate(opened.recipe.optimiser, total)
+    rate = opened.recipe.optimiser.mean_rate(total)
     if rate < SMALLEST_RATE:
         raise refused(
             Code.RECIPE_DEGENERATE,

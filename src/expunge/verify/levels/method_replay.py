@@ -16,12 +16,11 @@ from expunge.core.values import Certified, Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
 from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
-from expunge.methods.lookup import made_from, read_method
+from expunge.methods.lookup import made_from, offered_method
 from expunge.models.resolver import build_empty
 from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.limits import Code, refused
 from expunge.records.record import Algorithm, GuaranteeKind, RunRecord
-from expunge.records.run_file import MethodFile
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import assemble
@@ -174,13 +173,11 @@ class _Again:
 
 
 def method_of(algorithm: Algorithm) -> Method:
-    """The method with the fields that were signed. A foreign one is looked up only after its code was trusted."""
+    """The method with the fields that were signed. A foreign one is loaded only after its code was trusted."""
     fields = {name: _field(value) for name, value in algorithm.fields.items()}
     built_in = next((method for method in METHODS if method.name == algorithm.name), None)
     try:
-        if built_in is not None:
-            return made_from(built_in, fields)
-        return read_method(MethodFile(name=algorithm.name, fields=fields))
+        return made_from(built_in or offered_method(algorithm.name), fields)
     except CANNOT as error:
         raise refused(Code.REPLAY_STATE_MISMATCH, f"no such method can have run: {error}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from expunge.core.clock import Time
 from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
@@ -30,21 +31,60 @@ def remarks_of(opened: OpenedRecord) -> tuple[Caveat, ...]:
     if not opened.signed:
         return ()
     record, commit = opened.record, opened.committed
-    found = [*_of_lineage(record, commit), *_of_log(opened), *_of_run(record)]
+    found = [*_of_clock(opened), *_of_branches(opened), *_of_lineage(record, commit), *_of_log(opened)]
+    found += _of_run(record)
     if opened.chained and opened.adopted:
         found.insert(0, Caveat("trained-elsewhere", ADOPTED))
     if opened.chained:
-        found += [*_of_requests(opened), *_of_people(opened)]
+        found += [*_of_model(opened), *_of_requests(opened), *_of_people(opened)]
     if MODEL not in opened.bundle:
         found.append(Caveat("no-model", f"the bundle holds no {MODEL}: the weights are known by their digest only"))
     return tuple(found)
 
 
+MOST_OPTIONS = 12  # that are shown of a model
 MOST_UNITS = 1000  # whose rows are counted one unit after the other
 BEACON_FROM_OUTSIDE = (
     "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
     "before, that it came later rests on the owner's clock"
 )
+
+
+def _of_clock(opened: OpenedRecord) -> list[Caveat]:
+    """Dates that lie ahead of the verifier's clock; which of the two is wrong nobody can tell here."""
+    now = Time.now()
+    dates: list[Time | None] = []
+    for item in opened.envelopes.values():
+        told = item.statement.predicate
+        dates.append(told.recorded_at)
+        if isinstance(told, RunRecord):
+            dates += [*(request.received for request in told.requests), told.randomness.beacon.not_before]
+    ahead = [date for date in dates if date is not None and date > now]
+    if not ahead:
+        return []
+    return [
+        Caveat(
+            "dates-ahead",
+            f"{counted(len(ahead), 'date')} in these records after this machine's clock, {now}, the last {max(ahead)}: "
+            "either the clock here is slow, or they were written by one that is fast, or made up",
+        )
+    ]
+
+
+def _of_branches(opened: OpenedRecord) -> list[Caveat]:
+    """Records of the log that the bundle does not hold: their number is known, what they say is not."""
+    logged = opened.logged
+    others = 0 if logged is None else logged.head.checkpoint.size - len(logged.places)
+    if not others:
+        return []
+    return [
+        Caveat(
+            "other-records",
+            f"{counted(others, 'record')} of the log outside this chain may be of other models, or of a branch that "
+            "forgot people who sit here again: ask for them, and give the digest of a record that you kept with "
+            "`known_records`",
+        )
+    ]
 
 
 def _of_lineage(record: RunRecord, commit: Commit) -> list[Caveat]:
@@ -105,6 +145,30 @@ def _of_run(record: RunRecord) -> list[Caveat]:
             )
         )
     return found
+
+
+def _of_model(opened: OpenedRecord) -> list[Caveat]:
+    """Weights that training began with, and code that answers, may come from elsewhere."""
+    recipe, factory = opened.recipe, opened.record.environment.factory
+    if recipe.base is not None:
+        begun = (
+            f"training began with base {recipe.base[:16]}…: what the base saw before is not covered; ask what it was"
+        )
+        found = [Caveat("base", begun)]
+    else:
+        found = list[Caveat]()
+    if not recipe.is_foreign:
+        return found
+    given = ", ".join(f"{name}={value!r:.40}" for name, value in sorted(recipe.model_options.items())[:MOST_OPTIONS])
+    return [
+        *found,
+        Caveat(
+            "foreign-model",
+            f"the owner's own code {recipe.model!r:.80} made the initial weights and gives every answer; that it "
+            "carries none of the forgotten rows (in a file, in an option, in its text) no level shows: read its "
+            f"sources {factory[:16] or 'without a digest'}…, called with {given[:300] or 'no options'}",
+        ),
+    ]
 
 
 def _of_requests(opened: OpenedRecord) -> list[Caveat]:

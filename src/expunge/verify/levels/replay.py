@@ -154,6 +154,7 @@ class Replay:
         drawn = self._draw()
         odd = self._execution.replay(drawn.chosen, self._supplied.progress)
         _refuse(odd, f"{len(drawn.chosen)} of {counted(total, 'segment')}", _by_chance(drawn))
+        environment.check_nothing_beside(self._opened)
         told = _spotted(drawn, total, sum(self._training.recipe.stage_epochs))
         return f"{told}{untraced(self._opened)}"
 
@@ -161,6 +162,7 @@ class Replay:
         """Every segment gives the recorded bits."""
         total = counted(len(self._segments), "segment")
         _refuse(self._execution.replay(self._segments, self._supplied.progress), f"all {total}")
+        environment.check_nothing_beside(self._opened)
         return (
             f"execution verified: all {total} executed again bit for bit, those taken over from an earlier run "
             f"included{untraced(self._opened)}"
@@ -169,6 +171,7 @@ class Replay:
     def check_twin(self) -> str:
         """The whole training from nothing, without a checkpoint, comes to the weights of the record."""
         told = check_twin(self._opened, self._training, self._supplied.progress)
+        environment.check_nothing_beside(self._opened)
         return f"trained from nothing, without a checkpoint: {told}"
 
     def check_passed(self) -> str:
