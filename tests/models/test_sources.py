@@ -75,12 +75,20 @@ def test_a_module_alone_has_the_digest_that_it_always_had(code: Path) -> None:
         ("import importlib\nimportlib.import_module('owners_' + 'x')", "no import names (import_module)"),
         ("exec('X = 1')", "no import names (exec)"),
         ("__import__('owners_x')", "no import names (__import__)"),
-        ("from safetensors.torch import load_file", "imports safetensors, which reads files"),
+        ("from safetensors import torch as t\nt.load_file('x')", "without Python seeing which (load_file)"),
+        ("from safetensors.torch import safe_open as read\nread('x')", "without Python seeing which (safe_open)"),
+        ("import pyarrow.parquet", "imports pyarrow, which reads files"),
         ("import torch\ntorch.UntypedStorage.from_file('x', False, 1)", "without Python seeing which (from_file)"),
+        ("import torch\ntorch.jit.load('x')", "without Python seeing which (load)"),
+        ("from torch.jit import load", "without Python seeing which"),
     ],
 )
 def test_what_no_import_names_is_said(code: Path, text: str, said: str) -> None:
     (code / "owners_helper.py").write_text(text)
+    (code / "owners_writes.py").write_text("from safetensors.torch import save_file\nsave_file({}, 'x')")
+    writes = sources_of("owners_writes")
+    assert writes is not None
+    assert writes.unclear == ()
     (code / "owners_top.py").write_text("def build():\n    import owners_helper\n    return owners_helper.model.eval()")
     found = sources_of("owners_top")
     assert found is not None

@@ -16,7 +16,7 @@ from tests.conftest import run_json
 from expunge.core.errors import RunError
 from expunge.data.dataset import Dataset
 from expunge.methods.unlearn import unlearn
-from expunge.schedule.recipe import Optimiser
+from expunge.schedule.recipe import Optimiser, Profile
 from expunge.train.exactness import differing
 from expunge.train.training import train
 
@@ -265,6 +265,7 @@ def test_a_buffer_that_views_a_parameter_is_written_once_as_it_is(
 
 SEEDS = """
 import pathlib
+import threading
 
 import numpy as np
 import torch
@@ -343,6 +344,16 @@ def checking(inputs, classes):
 
 def behind(inputs, classes):
     return Behind(classes)
+
+class Threaded(Answers):
+    def forward(self, inputs):
+        thread = threading.Thread(target=lambda: np.load(HERE / "rows.npy"))
+        thread.start()
+        thread.join()
+        return super().forward(inputs)
+
+def threaded(inputs, classes):
+    return Threaded(classes)
 """
 
 
@@ -362,6 +373,8 @@ def behind(inputs, classes):
         ("reading", {}, "opened 'rows.npy'"),
         ("checking", {}, "opened 'rows.npy'"),
         ("behind", {}, "opened 'rows.npy'"),
+        ("threaded", {}, "opened 'rows.npy'"),
+        ("honest", {"rate": 0.0, "profile": Profile.SPEED}, "the recipe cannot learn"),
         ("honest", {"model_options": {"width": "0.1 " * 30}}, "hold 120 characters"),
     ],
 )
@@ -379,7 +392,8 @@ def test_weights_that_no_seed_gave_earn_no_exact(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "seeds", raising=False)
     rate = fields.get("rate", 0.01)
-    given = {"model_options": fields.get("model_options", {}), "optimiser": Optimiser(rate=rate)}
+    given = {**fields, "optimiser": Optimiser(rate=rate)}
+    given.pop("rate", None)
     run = train(pictures, out=tmp_path / "run", model=f"seeds:{name}", epochs=1, batch_size=16, **given)
     told = run_json(run)
     assert told["exact_refused"] is None if said is None else said in told["exact_refused"]
@@ -389,3 +403,16 @@ def test_weights_that_no_seed_gave_earn_no_exact(
             child = run_json(unlearn(run, "subject:someone-01", method=method, out=tmp_path / method, data=pictures))
             assert child["guarantee"]["kind"] == "empirical"
             assert said in child["exact_refused"]
+
+
+def test_a_factory_that_stands_in_no_source_earns_no_exact(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exchanged in the running process: the file says another."""
+    (tmp_path / "seeds.py").write_text(SEEDS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "seeds", raising=False)
+    seeds = importlib.import_module("seeds")
+    monkeypatch.setattr(seeds, "honest", lambda inputs, classes: seeds.zeros(inputs, classes))
+    run = train(pictures, out=tmp_path / "run", model="seeds:honest", epochs=1, batch_size=16)
+    assert "its factory stands in 'test_exactness.py' and not in seeds" in run_json(run)["exact_refused"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -17,7 +19,7 @@ from expunge.models.base import begin_with
 from expunge.models.dropout import seeded_generators
 from expunge.models.front import Fronted
 from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
-from expunge.models.sources import is_empty, is_own, reach_here, sources_of
+from expunge.models.sources import is_empty, is_file_of_a_library, is_own, reach_here, sources_of
 from expunge.models.zoo import ZOO, draw_weights
 from expunge.schedule.recipe import Recipe
 
@@ -140,10 +142,22 @@ def beyond_sources(name: str, model: nn.Module) -> str | None:
     found = None if name in ZOO else sources_of(module)
     if found is None:
         return None
+    factory, _ = resolve(name)
+    code = getattr(_inner(factory), "__code__", None)
+    place = "" if code is None else code.co_filename
+    if place and not is_file_of_a_library(place) and os.path.realpath(place) not in found.files:
+        return f"its factory stands in {os.path.basename(place)!r} and not in {module}"
     for other in sorted({type(part).__module__ for part in model.modules()} | _loaded.get(module, set())):
         if is_own(other, module) and other not in found.texts and not is_empty(other):
             return f"{other} has a part in it, and no import that stands in its sources names it"
     return found.unclear[0] if found.unclear else None
+
+
+def _inner(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """What a partial calls."""
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    return factory
 
 
 def read_beside(recipe: Recipe) -> tuple[str, ...]:

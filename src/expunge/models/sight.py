@@ -68,7 +68,7 @@ def _hook(event: str, given: tuple[Any, ...]) -> None:
             kept = _found.setdefault(whose, {})
             if len(kept) < MOST_KEPT:
                 kept[name] = None
-    except (TypeError, ValueError, OSError):  # of a name that is none; whoever opens it is told so
+    except (TypeError, ValueError, LookupError, OSError):  # of a name that is none; whoever opens it is told so
         pass
     finally:
         _running.pop()

@@ -31,17 +31,27 @@ BY_NAME = {  # what runs code that no import names
     "run_module",
 }
 FROM_TEXT = {"exec", "eval", "compile"}  # the same, where it is Python's own and not somebody's method of that name
-UNSEEN = {"safetensors", "pyarrow", "polars", "h5py", "mmap", "ctypes"}  # read files without Python seeing which
+UNSEEN = {"pyarrow", "polars", "h5py", "mmap", "ctypes", "multiprocessing"}  # read past Python's sight
+UNSEEN_CALLS = {  # likewise, of torch and safetensors
+    "from_file",
+    "load_library",
+    "import_ir_module",
+    "PyTorchFileReader",
+    "load_file",
+    "load_model",
+    "safe_open",
+}
 
 
 @dataclass(frozen=True)
 class Sources:
     """By module the texts that make something, by name the installed distributions that these import.
 
-    ``unclear`` says what else may have a part in it, which the texts alone do not show.
+    ``unclear`` says what else may have a part in it, which the texts alone do not show; ``files`` are where they stand.
     """
 
     texts: Mapping[str, str]
+    files: frozenset[str]
     versions: Mapping[str, str]
     unclear: tuple[str, ...]
 
@@ -73,6 +83,7 @@ def sources_of(module: str) -> Sources | None:
     root = module.partition(".")[0]
     texts: dict[str, str] = {}
     versions: dict[str, str] = {}
+    files: set[str] = set()
     unclear: list[str] = []
     waiting = [module]
     seen: set[str] = set()
@@ -99,11 +110,12 @@ def sources_of(module: str) -> Sources | None:
         tree = None if text is None else _parsed(text)
         if text is None or tree is None:
             return None
+        files.add(os.path.realpath(origin))
         if text.strip():
             texts[name] = text
         waiting += _imports(name, tree, is_package=folder)
         unclear += _unclear(name, tree)
-    return Sources(texts, versions, tuple(dict.fromkeys(unclear)))
+    return Sources(texts, frozenset(files), versions, tuple(dict.fromkeys(unclear)))
 
 
 @contextmanager
@@ -122,7 +134,7 @@ def is_own(name: str, root: str) -> bool:
     """Whether a loaded module is somebody's own code: of a root's package, or a file outside what was installed."""
     top, origin = name.partition(".")[0], getattr(sys.modules.get(name), "__file__", None)
     if top in NAMED or origin is None:
-        return False
+        return name == "__main__"  # typed in, and in no file
     return top == root.partition(".")[0] or not (_is_pythons(origin) or _is_installed(origin))
 
 
@@ -160,7 +172,8 @@ def _spec(name: str, path: object) -> ModuleSpec | None:
     if name.startswith(".") or not name:
         return None
     for finder in sys.meta_path:
-        found = finder.find_spec(name, path)  # pyright: ignore[reportArgumentType]
+        find = getattr(finder, "find_spec", None)
+        found = None if find is None else find(name, path)
         if found is not None:
             return found
     return None
@@ -207,14 +220,30 @@ def _imports(name: str, tree: ast.Module, *, is_package: bool) -> Iterator[str]:
 
 
 def _unclear(name: str, tree: ast.Module) -> Iterator[str]:
+    """What the source may bring in that no import and no audit shows, each in one clause."""
     for node in ast.walk(tree):
-        called = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        called = _named(node)
         if called in BY_NAME or (called in FROM_TEXT and isinstance(node, ast.Name)):
             yield f"{name} runs code that no import names ({called})"
-        if called == "from_file":
-            yield f"{name} reads files without Python seeing which (from_file)"
+        if called in UNSEEN_CALLS or _is_jit_load(node):
+            yield f"{name} reads files without Python seeing which ({called or 'load'})"
     for top in sorted({found.partition(".")[0] for found in _imports(name, tree, is_package=False)} & UNSEEN):
         yield f"{name} imports {top}, which reads files without Python seeing which"
+
+
+def _named(node: ast.AST) -> str:
+    """The name that a place in a source uses or imports; "" where it names nothing."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
+
+
+def _is_jit_load(node: ast.AST) -> bool:
+    """``torch.jit.load``, or an import of it."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "torch.jit" and any(alias.name == "load" for alias in node.names)
+    held = node.value if isinstance(node, ast.Attribute) and node.attr == "load" else None
+    return isinstance(held, ast.Attribute | ast.Name) and getattr(held, "attr", getattr(held, "id", "")) == "jit"
 
 
 @functools.cache

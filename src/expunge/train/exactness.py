@@ -63,6 +63,12 @@ def _lossy(first: Fronted) -> str | None:
 
 
 def _refusal(recipe: Recipe, schedule: Schedule, repeats: bool, factory: str) -> str | None:
+    rate = recipe.optimiser.mean_rate(max(map(schedule.total_steps, range(schedule.shards))))
+    if rate < SMALLEST_RATE:
+        return (
+            f"the recipe cannot learn: its mean rate is {rate:.3g}, below 2^-24, and such steps move nothing; "
+            "a verifier refuses its record, so train at a higher `rate`"
+        )
     if recipe.profile is not Profile.EXACT:
         return f"the {recipe.profile.value} profile pins no bits"
     if recipe.threads != 1:
@@ -71,12 +77,6 @@ def _refusal(recipe: Recipe, schedule: Schedule, repeats: bool, factory: str) ->
         return "the self-test gave two different digests on this machine"
     if not factory:
         return f"the source of model {recipe.model!r} cannot be read, so a change of it would not be seen"
-    rate = recipe.optimiser.mean_rate(max(map(schedule.total_steps, range(schedule.shards))))
-    if rate < SMALLEST_RATE:
-        return (
-            f"the recipe cannot learn: its mean rate is {rate:.3g}, below 2^-24, and such steps move nothing; "
-            "a verifier refuses its record, so train at a higher `rate`"
-        )
     return None
 
 
