@@ -163,6 +163,26 @@ def test_a_file_a_state_dict_and_a_module_are_one_model(
         assert len(run.tombstones) == GONE
 
 
+def test_rows_in_memory_as_people_hold_them(rows: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    """Pairs of arrays are the data set that their file is; a frame may say who was trained on."""
+    model = elsewhere.trained(rows[0], epochs=1)
+    pairs = [(part.content["x"], part.labels) for part in rows]
+    for name, (x, y) in zip(("data", "holdout"), pairs, strict=True):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y)
+    held = adopt(model, pairs[0], model=FACTORY, holdout=pairs[1], out=tmp_path / "held")
+    filed = adopt(model, tmp_path / "data.npz", model=FACTORY, holdout=tmp_path / "holdout.npz", out=tmp_path / "filed")
+    assert held.told.data.roots == filed.told.data.roots
+    whole = tuple(np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    assert held.data(whole)[Split.HOLDOUT].present.all()
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(30.0), "won": [0, 1] * 15, "part": ["train"] * 20 + ["test"] * 10})
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 128), torch.nn.ReLU(), torch.nn.Linear(128, 2))
+    run = adopt(linear, frame, label="won", model="mlp", split_column="part", out=tmp_path / "frame")
+    counts = run.told.data.counts
+    assert (counts.train, counts.calibration, counts.holdout) == (20, 2, 8)
+    assert len(run.data(frame.drop(columns="part"))[Split.TRAIN]) == 20
+
+
 def test_the_same_command_again_gives_the_same_run_and_another_is_refused(
     adopted: Run, place: Path, refused: Refused
 ) -> None:
@@ -419,7 +439,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "a name beside a source": (
         {"data": Source(location="digits"), "label": "y"},
         InvalidArgument,
-        ("`label` 'y' is for data that are named by their place",),
+        ("`label` is said beside a Source, which says itself how its rows are read",),
     ),
     "a seed": ({"split_seed": -1}, InvalidArgument, ("split seed -1 must lie between",)),
     "nobody left": ({"without": "random:240:1"}, InvalidArgument, ("random count 240 must be a whole number",)),
@@ -447,7 +467,7 @@ def test_weights_in_memory_are_tensors_and_finite(
     wrapped = {f"module.{name}": value for name, value in state.items()}
     with refused(InvalidArgument, "names behind 'module.' come from a wrapper", "model.module.state_dict()"):
         adopt(wrapped, rows[0], model=FACTORY, out=tmp_path / "none")
-    with refused(InvalidArgument, "rows in memory and `holdout` is a place"):
+    with refused(InvalidArgument, "of the data and `holdout` one is a place and the other rows in memory"):
         adopt(state, rows[0], model=FACTORY, holdout="digits", out=tmp_path / "none")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.streams import stable_order
 from expunge.data.dataset import Column, ColumnKind, Dataset, content_digest
-from expunge.data.forms import read, takes
+from expunge.data.forms import find, look, read, takes
 from expunge.data.source import Source
 from expunge.data.splits import Split, split_stream
 from expunge.records.run_file import DataFile
@@ -27,17 +27,22 @@ class RowParts:
     holdout: Source | None = None
     split_column: str | None = None
 
-    def read(self, seed: int) -> tuple[Dataset, np.ndarray]:
-        """All rows, those of ``data`` first, and the split code of each."""
+    def find(self, seed: int) -> tuple[RowParts, Dataset, np.ndarray]:
+        """All rows as they are read for the first time, those of ``data`` first, and the split code of each.
+
+        With them the places, and what was found of how they are written.
+        """
         source, column = self.data, self.split_column
         if column is not None and takes(source, "categorical"):  # words, whatever they spell
             source = replace(source, categorical=(*source.categorical, column))
-        found = read(source)
-        others = None
-        if self.holdout is not None:
+        source, found = find(source, as_classes=True)
+        others, holdout = None, self.holdout
+        if holdout is not None:
             known = tuple(one for one in found.columns if one.name != column)
-            others = read(self.holdout, columns=known, classes=found.classes)
-        return parted(found, others, column, seed)
+            holdout = look(holdout)
+            others = read(holdout, columns=known, classes=found.classes)
+        places = RowParts(replace(source, categorical=self.data.categorical), holdout, column)
+        return places, *parted(found, others, column, seed)
 
     def again(self, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
         """The same rows, read by a recipe; forgotten ones may be gone."""

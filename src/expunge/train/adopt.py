@@ -16,6 +16,7 @@ from expunge.core.values import Empirical
 from expunge.data.commitment import Commitment, commit
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Preparation
+from expunge.data.handed import AnyData, HandedData, hand_over
 from expunge.data.parts import RowParts, parted
 from expunge.data.salts import OPEN
 from expunge.data.source import Source
@@ -50,16 +51,14 @@ NO_SCHEDULE = "the model was trained elsewhere: who sat in which of its steps is
 ASKED = 10_000  # training rows at most that are answered to say what the model has learnt
 ONE_EPOCH = 1  # of a recipe whose epochs nobody told: shares of the training are then epochs
 
-RowsOrPlace = Source | Dataset | Path | str
-
 
 def adopt(
     weights: HandedOver,
-    data: RowsOrPlace,
+    data: AnyData,
     *,
     model: str,
     out: Path | str,
-    holdout: RowsOrPlace | None = None,
+    holdout: AnyData | None = None,
     label: str | None = None,
     subject: str | None = None,
     id: str | None = None,
@@ -88,7 +87,7 @@ def adopt(
     are told, else they are epochs. The run and whatever comes of it is empirical at most.
     """
     given, own = _given(data, holdout, split_column, label, subject, id), handed_over(weights)
-    dataset, assignment = given.read(split_seed)
+    given, dataset, assignment = given.find(split_seed)
     _refuse_hashed(dataset)
     recipe = make_recipe(
         dataset,
@@ -108,8 +107,15 @@ def adopt(
     left_out = leave_out(without, dataset, commitment)
     left_out.check(recipe, schedule)
     word = OwnersWord(weights=tensors_digest(own).hex(), epochs=epochs, batch_size=batch_size, rate=rate)
-    described = described_data(given.source, commitment, OPEN, split_seed=split_seed, split_by=SplitBy.ROWS.value)
-    others = None if given.holdout is None else given.holdout.as_json()
+    described = described_data(
+        given.data.source,
+        commitment,
+        OPEN,
+        split_seed=split_seed,
+        split_by=SplitBy.ROWS.value,
+        held=given.data.held,
+    )
+    others = None if given.holdout is None or given.holdout.source is None else given.holdout.source.as_json()
     described = replace(described, holdout=others, split_column=split_column)
     told = _begun(recipe, described, word, left_out, device)
     examples = Examples(recipe, training_rows, find_device(device))
@@ -146,57 +152,50 @@ def adopt(
 
 @dataclass(frozen=True)
 class _Parted:
-    """Rows as they were handed over: two places, or two data sets in memory."""
+    """Rows as they were handed over: in two places, or both in memory."""
 
-    places: RowParts | None
-    rows: tuple[Dataset, Dataset | None] | None
+    data: HandedData
+    holdout: HandedData | None
     split_column: str | None
 
-    @property
-    def source(self) -> Source | None:
-        return None if self.places is None else self.places.data
-
-    @property
-    def holdout(self) -> Source | None:
-        return None if self.places is None else self.places.holdout
-
-    def read(self, seed: int) -> tuple[Dataset, np.ndarray]:
-        if self.places is not None:
-            return self.places.read(seed)
-        assert self.rows is not None
-        return parted(*self.rows, self.split_column, seed)
+    def find(self, seed: int) -> tuple[_Parted, Dataset, np.ndarray]:
+        """All rows as they are read for the first time, the split code of each, and what was found of how to read."""
+        if self.data.source is not None:
+            others = None if self.holdout is None else self.holdout.source
+            places, rows, codes = RowParts(self.data.source, others, self.split_column).find(seed)
+            beside = None if places.holdout is None else HandedData(places.holdout)
+            return _Parted(HandedData(places.data), beside, self.split_column), rows, codes
+        data, found = self.data.find(as_classes=True)
+        others = None
+        if self.holdout is not None:
+            known = tuple(column for column in found.columns if column.name != self.split_column)
+            others = self.holdout.filled(data.held).read(known, found.classes)
+        return replace(self, data=data), *parted(found, others, self.split_column, seed)
 
 
 def _given(
-    data: RowsOrPlace,
-    holdout: RowsOrPlace | None,
+    data: AnyData,
+    holdout: AnyData | None,
     split_column: str | None,
     label: str | None,
     subject: str | None,
     id: str | None,
 ) -> _Parted:
-    names = {"label": label, "subject": subject, "id": id}
-    said = next((name for name, value in names.items() if value is not None), None)
-    if said is not None and isinstance(data, Source | Dataset):
+    handed = hand_over(data, label=label, subject=subject, id=id)
+    others = None if holdout is None else hand_over(holdout)
+    if others is not None and (handed.source is None) != (others.source is None):
         raise InvalidArgument(
-            f"`{said}` {names[said]!r} is for data that are named by their place: say it in the source"
+            "of the data and `holdout` one is a place and the other rows in memory: give both in one way"
         )
-    if isinstance(data, Dataset):
-        if holdout is not None and not isinstance(holdout, Dataset):
-            raise InvalidArgument("the data are rows in memory and `holdout` is a place: give both in one way")
-        return _Parted(None, (data, holdout), split_column)
-    if isinstance(holdout, Dataset):
-        raise InvalidArgument("the data are a place and `holdout` is rows in memory: give both in one way")
-    source = data if isinstance(data, Source) else Source(location=str(data), label=label, subject=subject, id=id)
-    if holdout is not None and not isinstance(holdout, Source):
-        holdout = replace(source, location=str(holdout))
-    for place in (source, holdout):
-        if place is not None and place.rows is not None:
+    if others is not None and handed.source is not None and not isinstance(holdout, Source):
+        others = HandedData(replace(handed.source, location=others.said.location))
+    for place in (handed, others):
+        if place is not None and place.said.rows is not None:
             raise InvalidArgument(
-                f"`rows` {place.rows} would leave out rows that the model was trained on: give a file of those it was "
-                "trained on, or mark them in a column and name it with `split_column`"
+                f"`rows` {place.said.rows} would leave out rows that the model was trained on: give a file of those it "
+                "was trained on, or mark them in a column and name it with `split_column`"
             )
-    return _Parted(RowParts(source, holdout, split_column), None, split_column)
+    return _Parted(handed, others, split_column)
 
 
 def _several(values: float | Sequence[float]) -> tuple[float, ...]:

@@ -236,8 +236,8 @@ class Run:
         if isinstance(override, Mapping) and Split.TRAIN in override:
             return cast("Mapping[Split, Dataset]", override)
         salted = self.salts(salts)
-        if self.told.data.in_parts and (override is None or isinstance(override, str)):
-            return self._from_parts(override, salted)
+        if self.told.data.in_parts and (override is None or isinstance(override, str | Path)):
+            return self._from_parts(None if override is None else str(override), salted)
         described = self.told.data.source
         if described is None and override is None:
             raise DataError(self._in_memory())
