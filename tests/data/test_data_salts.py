@@ -336,6 +336,23 @@ def test_any_twins_any_salts_destroyed_any_rows_missing(tmp_path_factory, data):
                 assert found[split].example(slot) == rows.example(row)
 
 
+@pytest.mark.parametrize(
+    ("count", "gone", "destroyed"), [(5, [0, 1, 2], [0, 1, 4]), (4, [0, 1], [0, 1, 3])], ids=["five", "four"]
+)
+def test_a_row_that_fits_is_not_given_to_one_that_nobody_can_check(count, gone, destroyed, tmp_path):
+    rows = make_dataset(
+        labels=[0] * count,
+        classes=(0, 1),
+        columns=(Column("n", ColumnKind.NUMERIC),),
+        content={"n": np.zeros(count)},
+        ids=[f"id-{row}" for row in range(count)],
+        where="twins",
+    )
+    _, found = opened(rows, tmp_path, forgotten=list(range(count)), gone=gone, destroyed=destroyed)
+    there = sum(int(split.present.sum()) for split in found.values())
+    assert there == count - len({*gone, *destroyed})
+
+
 def test_a_salt_destroyed_too_early_is_refused(people, tmp_path, refused):
     rows = people(20)
     place = str(tmp_path / "a.salts")

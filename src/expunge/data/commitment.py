@@ -132,12 +132,13 @@ def _alignment(
 
     A forgotten row that is gone may have a twin behind it which, without ids of its own, looks the same. So all counts
     of rows used so far that are still possible are carried along (nearly always one), each with the way in which it
-    was reached, and the way is read backwards from the end.
+    was reached and the most rows that fit on it, and the way is read backwards from the end: a row that fits its own
+    leaf is never given away to one that nobody can check.
     """
     seats = _seats(commitment.assignment)
     own_subjects = dataset.subjects != dataset.ids
-    reached: list[dict[int, _Way]] = []
-    possible = [0]
+    reached: list[dict[int, tuple[int, _Way]]] = []
+    possible = {0: 0}  # by rows used, how many of them fit
     for position, code in enumerate(commitment.assignment.tolist()):
         slot = int(seats[position])
         salt, expected = salts.of(position, slot), commitment.leaves[code][slot]
@@ -147,14 +148,17 @@ def _alignment(
                 f"the salt of row {position} was destroyed in {salts.place}, but this run has not forgotten that row: "
                 "open the run that did, or give a salt file that still holds it with `salts` FILE"
             )
-        steps = dict.fromkeys(possible, _Way.GONE) if forgotten else {}
-        for used in possible:
+        steps = {used: (fit, _Way.GONE) for used, fit in possible.items()} if forgotten else {}
+        for used, fit in possible.items():
             if used >= len(dataset):
                 continue
             if salt is None:
-                steps.setdefault(used + 1, _Way.UNKNOWN)
+                step = fit, _Way.UNKNOWN
             elif leaf_of(example_bytes(_at(dataset, used, position, own_subjects)), slot, salt) == expected:
-                steps[used + 1] = _Way.FITS
+                step = fit + 1, _Way.FITS
+            else:
+                continue
+            steps[used + 1] = max(steps.get(used + 1, step), step, key=_fitting)
         if not steps:
             used = max(possible)
             found = "is missing" if used >= len(dataset) else f"does not match (found {dataset.ids[used]!r})"
@@ -165,7 +169,7 @@ def _alignment(
                 f"`data`{_other_salts(salts)}"
             )
         reached.append(steps)
-        possible = list(steps)
+        possible = {used: fit for used, (fit, _) in steps.items()}
     used = len(dataset) if len(dataset) in possible else max(possible)
     if used < len(dataset) and not (cut and len(dataset) <= len(reached)):
         raise DataError(
@@ -174,10 +178,15 @@ def _alignment(
         )
     source_row = np.full(len(reached), -1, dtype=np.int64)
     for position in range(len(reached) - 1, -1, -1):
-        way = reached[position][used]
+        _, way = reached[position][used]
         used -= way is not _Way.GONE
         source_row[position] = used if way is _Way.FITS else -1
     return source_row
+
+
+def _fitting(step: tuple[int, _Way]) -> tuple[int, bool]:
+    fit, way = step
+    return fit, way is _Way.FITS
 
 
 def _other_salts(salts: Salts) -> str:
