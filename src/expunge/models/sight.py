@@ -85,7 +85,20 @@ def _name(event: str, given: tuple[Any, ...]) -> str:
     whole = os.path.abspath(name)
     loaded = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
     installed = ".dist-info/" in whole and is_file_of_a_library(whole)
-    return "" if whole.startswith(SYSTEM) or installed or name in loaded else name
+    return "" if whole.startswith(SYSTEM) or installed or name in loaded or _is_running(name) else name
+
+
+def _is_running(name: str) -> bool:
+    """Whether a file is the source of a call under way: whoever words a stack reads those, as torch does for its own.
+
+    Most are modules that were loaded; what a launcher executes is none.
+    """
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if frame.f_code.co_filename == name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _by_library(frame: FrameType | None, edge: FrameType | None) -> bool:
