@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import threading
@@ -14,14 +13,13 @@ from rich.markup import escape
 
 from expunge.cli.app import commands
 from expunge.cli.shared import with_flags
-from expunge.core.errors import ExpungeError, InvalidArgument
+from expunge.core.errors import ExpungeError, InvalidArgument, ran_out_of_memory
 
 NOT_UTF8 = "the name {} is not UTF-8, so it can stand in no record and on no page: rename the file or folder"
 NO_MEMORY = (
     "memory ran out (a limit of this machine or of its user): nothing is lost; give it more, or ask for less at once "
     "(fewer rows, a smaller model or batch), then run the same command again"
 )
-OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 # Typer carries its own copy of click or uses the installed one: the class of all usage errors is reached through it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 INTERRUPTED = 130
@@ -77,7 +75,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        if OUT_OF_MEMORY.search(str(error)):  # torch has errors of its own for it, on the processor and on the GPU
+        if ran_out_of_memory(error):
             console.print(f"[bold red]error:[/] {NO_MEMORY}")
             sys.exit(2)
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -15,6 +15,10 @@ A message is one sentence with the value, the rule, the reason and the way out. 
 
 from __future__ import annotations
 
+import re
+
+NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|not enough memory|out of memory", re.IGNORECASE)
+
 
 class ExpungeError(Exception):
     """Base of all errors that a person can do something about."""
@@ -50,3 +54,8 @@ class RecordError(ExpungeError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so in one of its ways: torch has its own, on the processor and on the GPU."""
+    return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None

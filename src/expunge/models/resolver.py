@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet, ran_out_of_memory
 from expunge.core.streams import Stream
 from expunge.models.base import begin_with
 from expunge.models.dropout import seeded_generators
@@ -64,6 +64,8 @@ def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
     except ExpungeError:
         raise
     except (Exception, SystemExit) as error:
+        if ran_out_of_memory(error):
+            raise
         raise InvalidArgument(
             f"model {recipe.model!r} could not be called as factory(inputs=shape, classes=n, {options}): "
             f"{_one_line(error)}"
@@ -82,6 +84,8 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
         with torch.no_grad(), seeded_generators(0), redirect_stdout(sys.stderr):
             outputs = model(torch.zeros(shape))
     except Exception as error:
+        if ran_out_of_memory(error):
+            raise
         raise InvalidArgument(
             f"model {recipe.model!r} fails on rows of shape {recipe.inputs.shape} ({_one_line(error)})"
         ) from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from expunge.core.errors import ExpungeError, RecordError
+from expunge.core.errors import ExpungeError, RecordError, ran_out_of_memory
 from expunge.core.values import Progress
 from expunge.core.wording import counted
 from expunge.models.resolver import build
@@ -35,13 +34,12 @@ CANNOT = (
     TypeError,
     MemoryError,
 )  # what states that fit nothing and values beyond all bounds do
-NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|not enough memory|out of memory", re.IGNORECASE)
 
 
 def why_not(error: Exception) -> str:
     """What an error of ``CANNOT`` says, in one line; a machine without the memory for it decides nothing."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    if isinstance(error, MemoryError) or NO_MEMORY.search(said):
+    if ran_out_of_memory(error):
         raise EvidenceMissing(
             f"this machine has not the memory to carry it out ({said}), so nothing can be compared: verify it on one "
             "that has"
