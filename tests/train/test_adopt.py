@@ -537,3 +537,29 @@ def test_a_training_here_has_no_preparation(pictures: Dataset, adopted: Run, tmp
     with refused(UnsupportedEver, "a preparation is of models that were trained elsewhere"):
         train(adopted.data()[Split.TRAIN], out=tmp_path / "run", recipe=adopted.recipe)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scale", "a"),
+        ("mean", "a"),
+        ("mean", [0.0, "b"]),
+        ("std", True),
+        ("rate", "fast"),
+        ("out", 3),
+        ("split_seed", "x"),
+        ("split_column", 4),
+        ("without", 3),
+        ("model_options", 3),
+        ("device", 3),
+        ("weights", 3),
+        ("weights", [1]),
+    ],
+)
+def test_a_value_of_another_kind_is_one_sentence(name: str, value: Any, tmp_path: Path) -> None:
+    """Before anything is read, as ``train`` refuses it."""
+    given: dict[str, Any] = {"weights": {}, "model": "mlp", "out": tmp_path / "run", name: value}
+    with pytest.raises(InvalidArgument, match=f"^`{name}` .* must be "):
+        adopt(given.pop("weights"), "none.npz", **given)
+    assert not (tmp_path / "run").exists()

@@ -26,7 +26,7 @@ from expunge.records.scalars import PLAIN, SIGNED, Bound, ReadValue, raw, unfit
 
 Found = TypeVar("Found")
 MOST_ITEMS = 2000
-AS_IT_IS = {str: str, bool: bool}
+AS_IT_IS = (str, bool)  # plain values of these types need no reader
 NULL = {"null": True}  # metadata of a field that may be absent and is written as null
 NEEDED = {"null": True, "needed": True}  # of a field that stands in every file, and whose None is written as null
 UNWRITTEN = {"unwritten": True}  # of a field that stands in no file
@@ -297,7 +297,10 @@ def _signed_fields(kind: type) -> ReadValue:
 
 def _plain_fields(kind: type) -> ReadValue:
     schema, keeps, checked = _schema(kind, False), issubclass(kind, Plain), hasattr(kind, "check")
-    own = [(name, at, AS_IT_IS.get(hint), _reader(hint, False)) for name, (at, hint) in schema.known.items()]
+    own = [
+        (name, at, hint if hint in AS_IT_IS else None, _reader(hint, False))
+        for name, (at, hint) in schema.known.items()
+    ]
     parts = [(at, _reader(part, False), frozenset(_schema(part, False).known)) for at, part in schema.groups.items()]
     names = frozenset(schema.known).union(*(inside for _, _, inside in parts))
     needed, nulls = schema.needed, schema.nulls

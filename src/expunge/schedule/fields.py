@@ -65,16 +65,16 @@ class RecipeFields:
         for name in REALS:
             value = getattr(self, name)
             if value is not None or name not in MAYBE:
-                _require(name, value, _is_real(value), "a number")
+                require(name, value, _is_real(value), "a number")
         for name in WHOLE:
             value = getattr(self, name)
             if value is not None or name not in MAYBE:
-                _require(name, value, type(value) is int, "a whole number")
-        _require("flip", self.flip, type(self.flip) is bool, "true or false")
-        _require("task", self.task, self.task is None or isinstance(self.task, str), "a word such as classification")
+                require(name, value, type(value) is int, "a whole number")
+        require("flip", self.flip, type(self.flip) is bool, "true or false")
+        require("task", self.task, self.task is None or isinstance(self.task, str), "a word such as classification")
         options = self.model_options
         plain = isinstance(options, Mapping) and all(isinstance(value, Scalar) for value in options.values())
-        _require("model_options", options, plain, "names with a number, a word, or true or false each")
+        require("model_options", options, plain, "names with a number, a word, or true or false each")
 
     def said(self) -> dict[str, Any]:
         """The fields as a recipe takes them, without those that fit the data where nothing is said."""
@@ -115,6 +115,12 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > LARGEST
 
 
-def _require(name: str, value: Any, holds: bool, what: str) -> None:
+def require(name: str, value: Any, holds: bool, what: str) -> None:
+    """Refuse a value of another kind than its argument has."""
     if not holds:
         raise InvalidArgument(f"`{name}` {value!r:.80} must be {what}")
+
+
+def require_kind(name: str, value: Any, kinds: tuple[type, ...], what: str) -> None:
+    """The same by its type; true and false are no numbers."""
+    require(name, value, isinstance(value, kinds) and (type(value) is not bool or bool in kinds), what)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -16,6 +18,7 @@ from expunge.core.values import Empirical
 from expunge.data.commitment import Commitment, commit
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Preparation
+from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import AnyData, HandedData, hand_over
 from expunge.data.parts import RowParts, parted
 from expunge.data.salts import OPEN
@@ -25,6 +28,7 @@ from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty
 from expunge.records.run_file import AdoptRequest, DataFile, OriginFile, OwnersWord, RunFile
 from expunge.records.scalars import Slots
+from expunge.schedule.fields import require_kind
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Calendar, Optimiser, Recipe, Scalar
 from expunge.schedule.schedule import Schedule
@@ -56,7 +60,7 @@ def adopt(
     weights: HandedOver,
     data: AnyData,
     *,
-    model: str,
+    model: str | Callable[..., nn.Module],
     out: Path | str,
     holdout: AnyData | None = None,
     label: str | None = None,
@@ -86,12 +90,24 @@ def adopt(
     ``epochs``, ``batch_size`` and ``rate`` are the owner's word. Budgets are shares of the training where its epochs
     are told, else they are epochs. The run and whatever comes of it is empirical at most.
     """
+    for name, value, kinds, what in (
+        ("out", out, (str, os.PathLike), "a folder"),
+        ("split_seed", split_seed, (int,), "a whole number"),
+        ("split_column", split_column, (str, type(None)), "a column's name"),
+        ("without", without, (str, list, tuple, ForgetSet, type(None)), "rules such as subject:NAME"),
+        ("scale", scale, (int, float), "a number"),
+        ("rate", rate, (int, float, type(None)), "a number"),
+        ("model_options", model_options, (Mapping, type(None)), "names with a value each"),
+        ("device", device, (str,), "cpu or cuda"),
+    ):
+        require_kind(name, value, kinds, what)
+    preparation = Preparation(scale, _several("mean", mean), _several("std", std))
     given, own = _given(data, holdout, split_column, label, subject, id), handed_over(weights)
     given, dataset, assignment = given.find(split_seed)
     _refuse_hashed(dataset)
     recipe = make_recipe(
         dataset,
-        preparation=Preparation(scale, _several(mean), _several(std)),
+        preparation=preparation,
         model=model,
         model_options=dict(model_options or {}),
         task=task,
@@ -198,8 +214,12 @@ def _given(
     return _Parted(handed, others, split_column)
 
 
-def _several(values: float | Sequence[float]) -> tuple[float, ...]:
-    return (values,) if isinstance(values, int | float) else tuple(values)
+def _several(name: str, values: float | Sequence[float]) -> tuple[float, ...]:
+    given: Any = values
+    found: tuple[Any, ...] = tuple(given) if isinstance(given, list | tuple | np.ndarray) else (given,)
+    for value in found:
+        require_kind(name, value, (int, float, np.number), "a number, or one a channel")
+    return tuple(float(value) for value in found)
 
 
 def _refuse_hashed(dataset: Dataset) -> None:

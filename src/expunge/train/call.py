@@ -15,7 +15,7 @@ from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import AnyData, Names, hand_over
 from expunge.data.splits import SplitBy
-from expunge.schedule.fields import RecipeFields, chosen
+from expunge.schedule.fields import RecipeFields, chosen, require, require_kind
 from expunge.schedule.recipe import (
     Calendar,
     Optimiser,
@@ -132,11 +132,9 @@ def train(
         ("commit_only", commit_only, (bool,), "true or false"),
         ("recipe", recipe, (Recipe, type(None)), "a Recipe, as `expunge.make_recipe(…)` makes one"),
     ):
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise InvalidArgument(f"{name} {value!r:.80} must be {what}")
+        require_kind(name, value, kinds, what)
     for name, function in (("progress", progress), ("tell", tell)):
-        if function is not None and not callable(function):
-            raise InvalidArgument(f"{name} {function!r:.80} must be a function")
+        require(name, function, function is None or callable(function), "a function")
     fields = RecipeFields(
         model=model,
         model_options={} if model_options is None else model_options,

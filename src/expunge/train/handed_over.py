@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import InvalidArgument
+from expunge.schedule.fields import require_kind
 from expunge.train.state import Tensors, read_tensors
 
 HandedOver = Path | str | Mapping[str, torch.Tensor] | nn.Module
@@ -23,6 +25,8 @@ CONVERT = (
 
 def handed_over(weights: HandedOver) -> Tensors:
     """The tensors by their owner's names."""
+    kinds = (str, os.PathLike, nn.Module, Mapping)
+    require_kind("weights", weights, kinds, "a file that ends in .safetensors, a state dict or a module")
     if not isinstance(weights, nn.Module | Mapping):
         return _read(Path(weights))
     state: Mapping[str, Any] = weights.state_dict() if isinstance(weights, nn.Module) else weights
