@@ -11,23 +11,14 @@ from typing import Any
 from expunge.core.errors import InvalidArgument, UnsupportedYet
 from expunge.core.wording import choice, nearest
 from expunge.data.dataset import Dataset
-from expunge.schedule.recipe import (
-    Augmentation,
-    Calendar,
-    Optimiser,
-    OptimiserName,
-    Placement,
-    Precision,
-    Profile,
-    Recipe,
-    Voting,
-)
+from expunge.schedule.fields import CHOICES, LARGEST, RecipeFields
+from expunge.schedule.recipe import Calendar, OptimiserName, Recipe
 from expunge.train.training import make_recipe
 
 OPTIMISER = {"optimiser": str, "rate": float, "momentum": float, "weight_decay": float, "calendar": str}
 AUGMENTATION = {"flip": bool, "crop": int}
 WHOLE = ("epochs", "batch_size", "shards", "slices", "least_present", "threads", "category_buckets", "text_buckets")
-CHOICES: dict[str, type[Enum]] = {"placement": Placement, "voting": Voting, "precision": Precision, "profile": Profile}
+WORDED: dict[str, type[Enum]] = {**CHOICES, "optimiser": OptimiserName, "calendar": Calendar}
 MEANS = {"device": str, "checkpoint_interval": int}
 KINDS: dict[str, type] = {
     "model": str,
@@ -39,7 +30,6 @@ KINDS: dict[str, type] = {
     **dict.fromkeys(CHOICES, str),
     **MEANS,
 }
-LARGEST = 1e300
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
 
 
@@ -56,7 +46,7 @@ class TrainingFields:
 
     def recipe(self, dataset: Dataset, seed: int) -> Recipe:
         """The recipe for a data set and a seed."""
-        return make_recipe(dataset, seed=seed, **self.fields)
+        return make_recipe(dataset, **{**self.fields, "seed": seed})
 
     def changed(self, fields: Mapping[str, Any]) -> TrainingFields:
         """The same but for these fields."""
@@ -68,12 +58,11 @@ def read_training(name: str, table: Mapping[str, Any]) -> TrainingFields:
     for key, value in table.items():
         if key != "data":
             _check(key, value)
-    kept = {key: value for key, value in table.items() if key not in (*OPTIMISER, *AUGMENTATION, *MEANS, "data")}
-    made: dict[str, Any] = {**kept, "optimiser": _optimiser(table)}
-    for key, choices in CHOICES.items():
-        if key in made:
-            made[key] = choice(choices, made[key], key)
-    made["augmentation"] = Augmentation(flip=table.get("flip", False), crop=table.get("crop", 0))
+    said = {key: value for key, value in table.items() if key not in (*MEANS, "data")}
+    for key, choices in WORDED.items():
+        if key in said:
+            said[key] = choice(choices, said[key], key)
+    made = RecipeFields(**said).said()
     data = table.get("data", [])
     wanted = [data] if isinstance(data, str) else data
     if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
@@ -100,16 +89,3 @@ def _check(key: str, value: Any) -> None:
         raise InvalidArgument(f"device {value!r} must be cpu or cuda")
     if key == "checkpoint_interval" and value < 1:
         raise InvalidArgument(f"checkpoint_interval {value} must be a whole number from 1")
-
-
-def _optimiser(table: Mapping[str, Any]) -> Optimiser:
-    name = choice(OptimiserName, table.get("optimiser", "sgd"), "optimiser")
-    momentum = table.get("momentum", 0.0 if name is OptimiserName.SIGN else 0.9)
-    return Optimiser(
-        name=name,
-        rate=table.get("rate", 0.05 if name is OptimiserName.SGD else 0.001),
-        momentum=momentum,
-        beta1=momentum if name in (OptimiserName.ADAM, OptimiserName.ADAMW) else 0.9,
-        weight_decay=table.get("weight_decay", 0.0 if name is OptimiserName.SIGN else 5e-4),
-        calendar=choice(Calendar, table.get("calendar", "cosine"), "calendar"),
-    )
