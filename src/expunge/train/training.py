@@ -122,25 +122,7 @@ def train(
     base: Path | str | None = None,
     **fields: Any,
 ) -> Run:
-    """Train and record; the face of the package has the same with every argument by its name (``train.call``).
-
-    ``fields`` are those of a recipe; the same call on an interrupted folder continues it. ``tell`` is called with what
-    was found of the data, in sentences, when a training begins.
-
-    ``without`` names training rows as ``unlearn`` does; their chairs stay empty from the first step. The weights are
-    those of retraining without these rows, and the run is a reference wherever a retraining is. ``source`` says where
-    rows that are handed over were read, so that the run finds them again.
-
-    A recipe with a perturbation draws its noise under a secret key. It is made here and kept in the folder as
-    ``noise.key``; ``noise_key`` names the file of an existing one, so that a training can be repeated.
-
-    ``commit_only`` fixes data and recipe in the folder and trains nothing; the same call without it, and with a
-    ``beacon`` drawn since (itself, 64 hexadecimal digits or a JSON file), trains from there. ``salts`` is a file of
-    secret salts, which ``commit_only`` draws where there is none.
-
-    ``base`` is a safetensors file of weights that training begins with; its digest is part of the recipe, and the
-    result is exact relative to it at most.
-    """
+    """Train and record, as ``train.call`` says it argument by argument; ``fields`` are those of a recipe."""
     handed = data if isinstance(data, HandedData) else hand_over(data)
     if recipe is not None and fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
