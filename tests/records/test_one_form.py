@@ -54,7 +54,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     "tables of a TOML file that somebody wrote": {
         "study/study_file": "_Reader.__init__ _Reader.known _Reader.one_data _Reader.tables _Reader.text "
         "_Reader.texts _Reader.whole",
-        "study/training_table": "TrainingFields.changed _optimiser read_training",
+        "study/training_table": "TrainingFields.changed read_training",
     },
     "an environment, whose names are its own": {
         "train/exactness": "differing require_same",

@@ -150,3 +150,24 @@ def test_the_clock_has_no_part_in_the_weights(
 def test_there_are_methods_of_every_kind_above() -> None:
     names = {method.name for method in METHODS}
     assert {"exact-replay", "retrain", "fine-tune", "saliency-unlearning"} <= names
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("parent", 3),
+        ("forget", 3),
+        ("method", 3),
+        ("out", 3),
+        ("budget", "half"),
+        ("seed", "x"),
+        ("checkpoint_interval", "x"),
+        ("checkpoint_interval", 0),
+        ("cases", "CASE-1"),
+    ],
+)
+def test_a_value_of_another_kind_is_one_sentence(name: str, value: Any, small_run: Run, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"parent": small_run, "forget": "class:1", "out": tmp_path / "forgot", name: value}
+    with pytest.raises(InvalidArgument, match=f"^`{name}` .* must be "):
+        unlearn(**given)
+    assert not (tmp_path / "forgot").exists()

@@ -32,6 +32,8 @@ def names_case(text: str) -> bool:
 
 def check_cases(cases: Iterable[str]) -> None:
     """Cases that people could not read by their names are refused."""
+    if isinstance(cases, str):
+        raise InvalidArgument(f"`cases` {cases[:60]!r} must be a list of cases: give [{cases[:60]!r}]")
     for case in cases:
         if not names_case(case):
             raise InvalidArgument(

@@ -129,7 +129,7 @@ def survey(
     touched by a destruction. ``data`` says where the rows lie now (or ``source``: where the run says), so that the
     source is read and compared as well; ``salts`` where the salt file lies, if it moved.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.of(run)
     run = Run(run.path.resolve(), run.told)
     forgotten = run.tombstones
     if not len(forgotten):

@@ -59,7 +59,7 @@ def evaluate(
     ``kept`` holds what models answered and what was found of them, from one evaluation to the next: references of many
     trials on the same rows are asked and measured once.
     """
-    unlearned = _opened(run, "run")
+    unlearned = Run.of(run)
     given = [references] if isinstance(references, str | PathLike | Run) else references
     if not isinstance(given, list | tuple):
         raise InvalidArgument(f"`references` {given!r:.80} must be a list of runs, retrained without the forget set")
@@ -69,8 +69,8 @@ def evaluate(
             f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
         )
     forget = unlearned.forget_set
-    first = unlearned.parent if original is None else _original(unlearned, _opened(original, "original"))
-    retrained, flags = _references(unlearned, [_opened(reference, "references") for reference in given])
+    first = unlearned.parent if original is None else _original(unlearned, Run.of(original, "original"))
+    retrained, flags = _references(unlearned, [Run.of(reference, "references") for reference in given])
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
         trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
@@ -78,12 +78,6 @@ def evaluate(
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
-
-
-def _opened(run: Any, name: str) -> Run:
-    if not isinstance(run, str | PathLike | Run):
-        raise InvalidArgument(f"`{name}` {run!r:.80} must be a run, or its folder")
-    return run if isinstance(run, Run) else Run.open(Path(run))
 
 
 def _original(unlearned: Run, original: Run) -> Run:

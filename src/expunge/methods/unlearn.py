@@ -27,6 +27,7 @@ from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_field
 from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.run_file import Forgetting, ParentFile, RunFile, TunedFields, UnlearnRequest, UnlearnTerms
 from expunge.records.scalars import Large, Slots
+from expunge.schedule.fields import require_interval, require_kind
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers
@@ -71,15 +72,24 @@ def unlearn(
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
     """
     check_cases(cases)
-    run = parent if isinstance(parent, Run) else Run.open(parent)
+    for name, value, kinds, what in (
+        ("forget", forget, (str, list, tuple, ForgetSet), "rules such as subject:NAME"),
+        ("method", method, (str, Method), "the name of a method, or a method"),
+        ("out", out, (str, os.PathLike), "a folder"),
+        ("budget", budget, (int, float, type(None)), "a share of the training's work"),
+        ("seed", seed, (int,), "a whole number"),
+    ):
+        require_kind(name, value, kinds, what)
+    require_interval(checkpoint_interval)
+    run = Run.of(parent, "parent")
     chosen = make_method(method) if isinstance(method, str) else method
     refuse_adopted(run, chosen)
     budget = budget_of(run, chosen, budget)
     if tuning is not None:
         check_tuning(tuning, run, chosen, budget)
     rules = [forget] if isinstance(forget, str) else forget
-    answered = _answered(run, chosen, rules, Path(out), budget, seed, device, tuning)
-    if answered is not None:
+    folder = Path(out)
+    if (answered := _answered(run, chosen, rules, folder, budget, seed, device, tuning)) is not None:
         return _of_cases(answered, cases)
     rows = run.data(said_of(data, label=label, subject=subject, id=id), salts=salts)
     train = rows[Split.TRAIN]
@@ -95,20 +105,15 @@ def unlearn(
         )
     ancestor = run.exact_ancestor if Need.CHECKPOINTS in chosen.needs else run
     named = device or run.told.device
-    recipe = run.recipe
-    folder = Path(out)
     if folder.resolve() in {run.path.resolve(), ancestor.path.resolve()}:
         raise InvalidArgument(f"`out` {folder} is the run that is to forget: choose another folder")
-    if checkpoint_interval is not None and checkpoint_interval < 1:
-        raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
-    examples = Examples(recipe, train, find_device(named))
-    with pinned(recipe), writing(folder):
+    examples = Examples(run.recipe, train, find_device(named))
+    with pinned(run.recipe), writing(folder):
         told = _begun(run, folder, chosen, forget_set, budget, seed, named, tuning)
         told = replace(told, released=slots_by_split(released(forget_set.rules, rows, run.released)))
         if salts is not None:
             told = replace(told, data=replace(told.data, salt_file=str(run.salts(salts).place)))
-        done = finished_or_other(folder, told)
-        if done is not None:
+        if (done := finished_or_other(folder, told)) is not None:
             return _of_cases(done, cases)
         empty = np.union1d(run.tombstones, forget_set.slots)
         made = _recipe(run, chosen)
@@ -122,10 +127,10 @@ def unlearn(
             keep_key(folder, key)
         started = start_or_continue(folder, told).told
         reveal_key(folder)
-        keep_base(folder, recipe)
+        keep_base(folder, run.recipe)
         write_commitment(folder, run.commitment, run.units)
         forget_set.write(folder)
-        if started.environment is not None and recipe.profile is Profile.EXACT:
+        if started.environment is not None and run.recipe.profile is Profile.EXACT:
             require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
         told = replace(continued(told, started), environment=found.environment)
         write_run_file(folder, told)
@@ -194,7 +199,7 @@ def parent_of(
 
     Whatever is done with it belongs inside ``pinned(parent.recipe)``.
     """
-    found = run if isinstance(run, Run) else Run.open(run)
+    found = Run.of(run)
     named = device or found.told.device
     examples = Examples(found.recipe, found.data(data)[Split.TRAIN], find_device(named))
     with pinned(found.recipe):

@@ -124,3 +124,9 @@ def require(name: str, value: Any, holds: bool, what: str) -> None:
 def require_kind(name: str, value: Any, kinds: tuple[type, ...], what: str) -> None:
     """The same by its type; true and false are no numbers."""
     require(name, value, isinstance(value, kinds) and (type(value) is not bool or bool in kinds), what)
+
+
+def require_interval(interval: int | None) -> None:
+    """Steps between checkpoints, where they are said."""
+    name = "checkpoint_interval"
+    require(name, interval, interval is None or (type(interval) is int and interval >= 1), "a whole number from 1")

@@ -69,7 +69,7 @@ def tune(
     ``trials.jsonl``; the same call on an interrupted folder takes up from there and ends in the same bytes but for
     seconds.
     """
-    found = run if isinstance(run, Run) else Run.open(run)
+    found = Run.of(run)
     chosen = _methods([named] if isinstance(named, str) else named)
     check_trials(trials)
     check_budget(budget)

@@ -15,7 +15,7 @@ from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import AnyData, Names, hand_over
 from expunge.data.splits import SplitBy
-from expunge.schedule.fields import RecipeFields, chosen, require, require_kind
+from expunge.schedule.fields import RecipeFields, chosen, require, require_interval, require_kind
 from expunge.schedule.recipe import (
     Calendar,
     Optimiser,
@@ -123,7 +123,6 @@ def train(
         ("out", out, (str, os.PathLike), "a folder"),
         ("device", device, (str,), "cpu or cuda"),
         ("split_seed", split_seed, (int,), "a whole number"),
-        ("checkpoint_interval", checkpoint_interval, (int, type(None)), "a whole number from 1"),
         ("noise_key", noise_key, (str, os.PathLike, type(None)), "a file"),
         ("salts", salts, (str, os.PathLike, type(None)), "a file"),
         ("base", base, (str, os.PathLike, type(None)), "a file of weights"),
@@ -133,6 +132,7 @@ def train(
         ("recipe", recipe, (Recipe, type(None)), "a Recipe, as `expunge.make_recipe(…)` makes one"),
     ):
         require_kind(name, value, kinds, what)
+    require_interval(checkpoint_interval)
     for name, function in (("progress", progress), ("tell", tell)):
         require(name, function, function is None or callable(function), "a function")
     fields = RecipeFields(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from expunge.core.errors import InvalidArgument
 from expunge.data.forms import look
 from expunge.data.handed import AnyData, Names, hand_over
 from expunge.data.tables import is_text
@@ -42,9 +40,7 @@ def predict(
     Columns are read as the run's own; a label is not needed, and columns that the model does not know are passed over.
     ``id`` names the rows, as in the run unless said.
     """
-    if not isinstance(run, str | PathLike | Run):
-        raise InvalidArgument(f"`run` {run!r:.80} must be a run, or its folder")
-    opened = run if isinstance(run, Run) else Run.open(Path(run))
+    opened = Run.of(run)
     recipe, described = opened.recipe, opened.told.data
     handed = hand_over(_paired(data), id=id).filled({**(described.source or described.held or {}), "rows": None})
     if handed.data is None and is_text(handed.said.location):  # another file may be written in another way

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ from expunge.records.documents import BASE, TRACE
 from expunge.records.forget_file import ForgetFile
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
+from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.log import RunLog
@@ -61,6 +63,12 @@ class Run:
         if run.told.status != "finished":
             raise run._unfinished()
         return run
+
+    @classmethod
+    def of(cls, run: Run | Path | str, name: str = "run") -> Run:
+        """A run as it was handed over, itself or by its folder; ``name`` is the argument's."""
+        require_kind(name, run, (Run, str, PathLike), "a run, or its folder")
+        return run if isinstance(run, Run) else cls.open(run)
 
     @classmethod
     def open_any(cls, path: Path | str) -> Run:

@@ -27,6 +27,7 @@ from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
+from expunge.schedule.fields import require_interval
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
@@ -161,8 +162,7 @@ def train(
             "a preparation is of models that were trained elsewhere: rows that are forgotten later may have had a part "
             "in its mean and deviation; leave it out, here nothing is fitted before the training"
         )
-    if checkpoint_interval is not None and checkpoint_interval < 1:
-        raise InvalidArgument(f"checkpoint interval {checkpoint_interval} must be a whole number from 1")
+    require_interval(checkpoint_interval)
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
     commitment = commit(dataset, assignment, salted)

@@ -58,7 +58,7 @@ def forge(
     folder, keeps the record: a bundle signed with a throwaway key, and the list with that key. ``calibration`` says how
     far Proof-of-Learning lets a replay be off; two further trainings in memory measure it where it is not given.
     """
-    found = run if isinstance(run, Run) else Run.open(run)
+    found = Run.of(run)
     forger = find_forger(method, candidates, seed) if isinstance(method, str) else method
     check_recordable(found)
     check_provable(found.recipe, 0)
@@ -106,7 +106,7 @@ def make_up(
     progress: Progress | None = None,
 ) -> Spoofing:
     """Make up a training that ends with the weights of a run, and ask both verifiers; ``out`` as for ``forge``."""
-    found = run if isinstance(run, Run) else Run.open(run)
+    found = Run.of(run)
     opened = found.data(data, salts=salts)
     with tempfile.TemporaryDirectory() as scratch, whole_or_nothing(out):
         folder = Path(scratch) / "spoofed" if out is None else Path(out)
