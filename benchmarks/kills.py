@@ -164,9 +164,11 @@ def wait_for_a_file(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 def times(folder: Path) -> set[tuple[Path, int]]:
     found = set[tuple[Path, int]]()
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a half-written file takes its name
-            found.add((path, path.stat().st_mtime_ns))
+    for place, folders, files in os.walk(folder):  # which passes over folders that go meanwhile
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):  # what is half-written takes its name
+                path = Path(place, name)
+                found.add((path, path.stat().st_mtime_ns))
     return found
 
 
