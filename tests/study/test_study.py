@@ -27,9 +27,9 @@ from expunge.measure.evaluate import evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
-from expunge.study.grid import REFERENCE_SEEDS
 from expunge.study.progress import StudyStanding
 from expunge.study.store import Store
+from expunge.study.training_job import REFERENCE_SEEDS
 from expunge.train.run import Run
 from expunge.train.training import train
 

@@ -31,7 +31,7 @@ from expunge.measure.evaluate import evaluate
 from expunge.study import ray_cluster, ray_engine
 from expunge.study.digests import digest_of
 from expunge.study.engine import Ended, Engine
-from expunge.study.grid import Grid, lay_out, software
+from expunge.study.grid import Grid, lay_out
 from expunge.study.job import Job, Work
 from expunge.study.local import LocalEngine
 from expunge.study.packing import SentPart, file_entry, needed, pack, settle, unpack
@@ -41,6 +41,7 @@ from expunge.study.ray_task import TaskOrder, carry_out_order, held_folder, swee
 from expunge.study.scheduler import Outcomes, carry_out_jobs
 from expunge.study.store import Entry, JobOutcome, Store
 from expunge.study.study_file import read_study
+from expunge.study.training_job import software
 from expunge.train.run import Run
 
 HAS_RAY = find_spec("ray") is not None

@@ -16,6 +16,7 @@ VERBS = (
     "info",
     "tune",
     "unlearn",
+    "references",
     "evaluate",
     "hygiene",
     "keygen",

@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy
 import sklearn
-import torch
 
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
-from expunge.core.version import __version__
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
@@ -22,19 +20,15 @@ from expunge.data.forms import read
 from expunge.data.splits import Split
 from expunge.methods.fields import searches
 from expunge.models.resolver import factory_digest
-from expunge.records.scalars import Large, Slots
+from expunge.records.scalars import Large
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import (
     Evaluate,
     EvaluateSpec,
-    ForgetKey,
     Job,
     JobMeans,
     PlannedData,
-    Train,
-    TrainMeans,
-    TrainSpec,
     Tune,
     TuneMeans,
     TuneSpec,
@@ -46,10 +40,9 @@ from expunge.study.opened import Opened, deal, source_name
 from expunge.study.others import further_probes, source_of
 from expunge.study.pseudo_sets import RequestKind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
-from expunge.study.study_file import LARGEST_SEED, Entrant, Study
-from expunge.train.profile import LOOP_ARITHMETIC
+from expunge.study.study_file import Entrant, Study
+from expunge.study.training_job import REFERENCE_SEEDS, listed, named, training_job
 
-REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 Value = TypeVar("Value")
 
 
@@ -89,15 +82,6 @@ class Grid:
     datasets: Mapping[str, Dataset]  # by ``source_name``
 
 
-def software() -> dict[str, str]:
-    """Versions that decide bits; a job done under others is another job."""
-    return {
-        "expunge": f"{__version__}/{LOOP_ARITHMETIC}",
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-    }
-
-
 def lay_out(study: Study) -> Grid:
     """Read the data, resolve the forget sets, and list the jobs of every cell."""
     laid = _Layout(study)
@@ -125,14 +109,6 @@ def expected(forget: Forget, slots: np.ndarray) -> tuple[RequestKind, str]:
     names = {kind.value: kind for kind in RequestKind}
     kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else RequestKind.RANDOM
     return kind, "whole" if kind is RequestKind.CLASS else str(len(slots))
-
-
-def _named(chosen: ForgetSet) -> ForgetKey:
-    return ForgetKey(slots=tombstones_digest(chosen.slots).hex(), rules=chosen.rules)
-
-
-def _listed(slots: np.ndarray) -> Slots:
-    return Slots(tuple(slots.tolist()))
 
 
 def check_tunable(recipe: Recipe, budgets: tuple[float, ...]) -> None:
@@ -231,21 +207,17 @@ class _On:
 
     def train(self, seed: int, title: str, without: ForgetSet | None = None) -> str:
         recipe = self.recipe(seed)
-        described = self.described
-        spec = TrainSpec(
-            recipe=recipe.digest.hex(),
-            roots=described.roots,
-            split_seed=described.split_seed,
-            split_by=described.split_by,
-            without=None if without is None else _named(without),
-            factory=self.factory(recipe),
-            checkpoint_interval=self.training.checkpoint_interval if without is None else None,
-            device=self.training.device,
-            software=software(),
+        return self.layout.job(
+            training_job(
+                recipe,
+                self.described,
+                title,
+                without=without,
+                factory=self.factory(recipe),
+                device=self.training.device,
+                checkpoint_interval=self.training.checkpoint_interval if without is None else None,
+            )
         )
-        left_out = None if without is None else _listed(without.slots)
-        means = TrainMeans(data=described, recipe=recipe.as_json(), without=left_out)
-        return self.layout.job(Train(title=title, spec=spec, means=means))
 
     def recipe(self, seed: int) -> Recipe:
         return self.layout.said(
@@ -309,12 +281,12 @@ class _On:
                 spec=UnlearnSpec(
                     method=row.method.told,
                     source=source_of(type(row.method)),
-                    forget=_named(chosen),
+                    forget=named(chosen),
                     budget=budget if row.method.takes_budget else None,
                     seed=Large(seed),
                 ),
                 inputs=inputs if tuned is None else {**inputs, "tuning": (tuned,)},
-                means=UnlearnMeans(data=self.described, slots=_listed(chosen.slots)),
+                means=UnlearnMeans(data=self.described, slots=listed(chosen.slots)),
             )
         )
         evaluate = self.layout.job(
@@ -371,6 +343,6 @@ class _On:
                     seed=Large(asked.seed),
                 ),
                 inputs={"original": (self.originals[first],), "twins": twins},
-                means=TuneMeans(data=self.described, avoid=_listed(avoid)),
+                means=TuneMeans(data=self.described, avoid=listed(avoid)),
             )
         )

@@ -104,10 +104,11 @@ class TrainSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainMeans(JobMeans):
-    """The recipe itself, and the slots to do without."""
+    """The recipe itself, the slots to do without, and whether anything is ever replayed from its checkpoints."""
 
     recipe: Mapping[str, Any]
     without: Slots | None = None
+    replayed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

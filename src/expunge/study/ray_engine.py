@@ -18,13 +18,13 @@ from expunge.data.dataset import Dataset
 from expunge.records.study_store import Entry, JobOutcome
 from expunge.schedule.recipe import Recipe
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
-from expunge.study.grid import software
 from expunge.study.job import Evaluate, Job, Train
 from expunge.study.opened import source_name
 from expunge.study.packing import Files, SentPart, file_entry, needed, pack
 from expunge.study.ray_cluster import join
 from expunge.study.ray_task import NewsBoard, TaskOrder, order_task, sweep, variables
 from expunge.study.store import Store, ended
+from expunge.study.training_job import software
 from expunge.train.run import Run
 
 RETRIES = 3  # by Ray itself, when a worker or a node dies

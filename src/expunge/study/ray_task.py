@@ -54,7 +54,7 @@ def carry_out_order(
 ) -> tuple[Entry, list[dict[str, File]]]:
     """Do a job with the inputs that were sent; gives its entry and the result, part by part."""
     _set_variables(order.variables)
-    from expunge.study.grid import software
+    from expunge.study.training_job import software
     from expunge.study.work import carry_out
 
     job = order.job

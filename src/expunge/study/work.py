@@ -220,7 +220,7 @@ def _train(job: Train, at: At) -> JobResult:
     if run.told.data.roots != spec.roots:
         location = means.data.source["location"]
         raise DataError(f"the data at {location} changed while the study ran: start it again")
-    if without is not None:  # a reference is never replayed from
+    if not means.replayed:
         shutil.rmtree(at.folder / "checkpoints", ignore_errors=True)
     return _remember(run, job, at)
 

@@ -1,0 +1,258 @@
+"""References and witnesses: ordinary trainings under seeds of their own, each carried out once and kept in a store.
+
+References are trained without the rows of a request, witnesses with them. Both share the recipe of the run that is
+to forget; no two of them share a lineage seed, and none shares one with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count as numbers
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
+from expunge.data.dataset import Dataset
+from expunge.data.forget_set import ForgetSet, choose
+from expunge.data.splits import Split
+from expunge.measure.readings import Answered, Kept, ReadingKey
+from expunge.models.resolver import factory_digest
+from expunge.records.study_store import JobOutcome
+from expunge.study.engine import check_jobs, cores
+from expunge.study.job import PlannedData, Train
+from expunge.study.local import LocalEngine
+from expunge.study.progress import StudyStanding, Watch
+from expunge.study.readings import StoredReadings
+from expunge.study.scheduler import carry_out_jobs
+from expunge.study.store import Store
+from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS, training_job
+from expunge.train.run import Run
+
+MOST = 1000
+"""As many references or witnesses of one request as anybody may ask for."""
+
+
+def references(
+    run: Run | Path | str,
+    forget: Sequence[str] | str | None = None,
+    *,
+    count: int = 8,
+    jobs: int | None = None,
+    store: Path | str | None = None,
+    data: str | None = None,
+    show: Callable[[StudyStanding], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Retrain without the rows of a request, ``count`` times in all; those that the store has are taken as they are.
+
+    ``run`` is one that is to forget, with ``forget`` as ``unlearn`` takes it, or one that forgot already. ``store`` is
+    the folder of that name beside the original run unless said. ``jobs`` of them are trained at once, as many as there
+    are cores unless said; the same call goes on where it was interrupted.
+    """
+    wanted = _checked(count)
+    request = _Request.of(run, forget, store=store, data=data)
+    return request.trained(islice(request.references(), wanted), jobs, Watch(1, None, show, say, warn))
+
+
+def witnesses(
+    run: Run | Path | str,
+    *,
+    count: int = 4,
+    jobs: int | None = None,
+    store: Path | str | None = None,
+    data: str | None = None,
+    show: Callable[[StudyStanding], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Train with everybody, as the run itself was trained, ``count`` times in all: what remembering looks like.
+
+    ``run`` is one that is to forget, or one that forgot already. All its requests share them. They hold the rows that
+    are to be forgotten: they must be trained before these are gone, and go themselves once the verdict is reached.
+    """
+    wanted = _checked(count)
+    request = _Request.of(run, None, store=store, data=data, needs_forgotten=False)
+    return request.trained(islice(request.witnesses(), wanted), jobs, Watch(1, None, show, say, warn))
+
+
+@dataclass(frozen=True)
+class Company:
+    """What a store holds of a request."""
+
+    references: tuple[Run, ...]
+    witnesses: tuple[Run, ...]
+    readings: Kept
+
+
+def company_of(run: Run, rows: Mapping[Split, Dataset], store: Path | str | None = None) -> Company:
+    """References and witnesses of a run that forgot, as far as they were trained before; nothing is trained."""
+    try:
+        request = _Request.of(run, None, store=store, data=None)
+    except (InvalidArgument, UnsupportedYet):
+        return Company((), (), Kept())
+    retrained, remembering = request.kept(request.references), request.kept(request.witnesses)
+    return Company(retrained, remembering, Kept(_InStore(StoredReadings((*retrained, *remembering), rows), {})))
+
+
+@dataclass(frozen=True)
+class _InStore:
+    """Readings beside the runs of a store; those of any other run are kept in memory."""
+
+    stored: StoredReadings
+    others: dict[ReadingKey, Answered]
+
+    def get(self, key: ReadingKey, /) -> Answered | None:
+        return self.stored.get(key) if key[1] in self.stored.folders else self.others.get(key)
+
+    def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
+        if key[1] in self.stored.folders:
+            self.stored[key] = answered
+        else:
+            self.others[key] = answered
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be forgotten of which run, and where its references and witnesses are kept."""
+
+    original: Run
+    forget: ForgetSet | None
+    folder: Path
+    location: str | None
+
+    @classmethod
+    def of(
+        cls,
+        run: Run | Path | str,
+        forget: Sequence[str] | str | None,
+        *,
+        store: Path | str | None,
+        data: str | None,
+        needs_forgotten: bool = True,
+    ) -> _Request:
+        given = Run.of(run)
+        forgot = given.told.operation == "unlearn" and forget is None
+        original = given.parent if forgot else given
+        _refuse(original)
+        chosen = None
+        if forgot:
+            chosen = given.forget_set
+        elif forget is not None:
+            rules = [forget] if isinstance(forget, str) else list(forget)
+            rows = original.data(data)[Split.TRAIN]
+            chosen = choose(rules, rows, root=original.root.hex(), forgotten=original.tombstones)
+        elif needs_forgotten:
+            raise InvalidArgument(
+                f"{given.path} forgot nothing so far: say with `forget` what references are to be trained without"
+            )
+        folder = original.path.resolve().parent / "store" if store is None else Path(store)
+        return cls(original, chosen, folder, data)
+
+    def references(self) -> Iterator[Train]:
+        """Jobs of all references that there may be, in their order."""
+        assert self.forget is not None
+        before = _forgotten(self.original)
+        rules = (*before.rules, *self.forget.rules) if before is not None else self.forget.rules
+        without = ForgetSet(np.union1d(self.original.tombstones, self.forget.slots), rules, self.forget.root)
+        return self._jobs(REFERENCE_SEEDS, without, "reference")
+
+    def witnesses(self) -> Iterator[Train]:
+        """Jobs of all witnesses that there may be, in their order."""
+        return self._jobs(WITNESS_SEEDS, _forgotten(self.original), "witness")
+
+    def _jobs(self, first: int, without: ForgetSet | None, what: str) -> Iterator[Train]:
+        recipe, factory = self.original.recipe, factory_digest(self.original.recipe.model)
+        seeds = (seed for seed in numbers(first) if seed != recipe.seed)
+        for number, seed in zip(range(1, MOST + 1), seeds, strict=False):
+            yield training_job(
+                replace(recipe, seed=seed),
+                self.described,
+                f"{what} {number} of {self.original.path.name}",
+                without=without,
+                factory=factory,
+                device=self.original.told.device,
+                replayed=False,
+            )
+
+    @cached_property
+    def described(self) -> PlannedData:
+        told = self.original.told.data
+        source = dict(told.source or {})
+        if self.location is not None:
+            source["location"] = self.location
+        return PlannedData(source=source, roots=told.roots, split_seed=told.split_seed, split_by=told.split_by)
+
+    def kept(self, make: Callable[[], Iterator[Train]]) -> tuple[Run, ...]:
+        """Those that were trained before, from the first on."""
+        if not (self.folder / "store.json").is_file():
+            return ()
+        store, found = Store(self.folder), list[Run]()
+        for job in make():
+            entry = store.entry(job.key)
+            if entry is None or entry.outcome is not JobOutcome.DONE:
+                break
+            found.append(Run.open(store.place(job.key)))
+        return tuple(found)
+
+    def trained(self, make: Iterator[Train], jobs: int | None, watch: Watch) -> tuple[Run, ...]:
+        """Carry out what the store lacks."""
+        wanted = list(make)
+        places = min(cores() if jobs is None else jobs, len(wanted))
+        check_jobs(places)
+        watch.places = places
+        store = Store(self.folder)
+        with LocalEngine(store, places) as engine:
+            outcomes = carry_out_jobs(wanted, store, engine, watch)
+        for job in wanted:
+            entry = outcomes.entries.get(job.key)
+            if entry is None or entry.outcome is not JobOutcome.DONE:
+                reason = "it was not begun" if entry is None else entry.reason
+                raise RunError(f"{job.title} could not be trained ({reason}): what is done is kept in {self.folder}")
+        return tuple(Run.open(store.place(job.key)) for job in wanted)
+
+
+def _forgotten(run: Run) -> ForgetSet | None:
+    """Everything that a run has forgotten, and by which rules, from the first request on."""
+    if not len(run.tombstones):
+        return None
+    rules: tuple[str, ...] = ()
+    at = run
+    while at.told.operation == "unlearn":
+        rules = (*at.forget_set.rules, *rules)
+        at = at.parent
+    if len(at.tombstones):
+        rules = (*at.forget_set.rules, *rules)
+    return ForgetSet(run.tombstones, rules, run.root.hex())
+
+
+def _refuse(run: Run) -> None:
+    """What cannot be trained here again."""
+    told = run.told
+    if told.adopted is not None:
+        raise InvalidArgument(
+            f"{run.path} was trained elsewhere, so nobody here can train it again: let its owner do so without these "
+            "rows, and adopt that with `without`"
+        )
+    what = None
+    if told.data.source is None:
+        what = "its data were handed over in memory, where other processes cannot read them; train on a file"
+    elif told.data.secret:
+        what = "its salts are secret, so its data set cannot be committed to again"
+    elif run.recipe.base is not None:
+        what = "its training begins with a base"
+    if what is not None:
+        raise UnsupportedYet(
+            f"references and witnesses of {run.path}: {what}; make them one by one with `unlearn` by `retrain` and "
+            "another `training_seed`"
+        )
+
+
+def _checked(count: int) -> int:
+    if type(count) is not int or not 1 <= count <= MOST:
+        raise InvalidArgument(f"`count` {count!r:.40} must be a whole number from 1 to {MOST}")
+    return count
