@@ -82,16 +82,16 @@ def probes_page() -> str:
         "# Probes",
         "",
         "A probe measures the original, the unlearned model and every reference alike; it does not know which method",
-        "ran. `required` probes decide the verdict, the others are printed beside. `match` means: like retraining,",
-        "two-sided.",
+        "ran. Judged probes decide [the verdict](measuring.md), the others are printed beside. `match` means: like",
+        "retraining, two-sided.",
         "",
-        "| probe | about | direction | required | what it measures |",
+        "| probe | about | direction | judged | what it measures |",
         "|---|---|---|---|---|",
     ]
     for probe in PROBES:
         summary = (probe.__doc__ or "").strip().splitlines()[0]
-        required = "yes" if probe.required else "no"
-        lines.append(f"| `{probe.name}` | {probe.role.value} | {probe.direction.value} | {required} | {summary} |")
+        judged = "no" if probe.judging is None else "yes"
+        lines.append(f"| `{probe.name}` | {probe.role.value} | {probe.direction.value} | {judged} | {summary} |")
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ from expunge.core.statistics.means import mean_interval
 from expunge.core.values import Figure, Measurement
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.readings import Arrays, Reading
-from expunge.measure.trial import Answers, Ground, Whose
+from expunge.measure.trial import Answers, Beside, Ground, Whose
 from expunge.tasks.task import Batch, Task
 
 
@@ -35,7 +35,7 @@ class ShiftedMargin(Probe):
     scale = "margin"
     reads = (ShiftedMargins(),)
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         found = mean_interval(own.of(Whose.FORGET, self.reads[0])["margin"], scale=self.scale)
         return replace(found, unit="example") if isinstance(found, Measurement) else found
 

@@ -23,7 +23,9 @@ _FACE = {
     "adopt": "expunge.train.adopt",
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
-    "evaluate": "expunge.measure.evaluate",
+    "evaluate": "expunge.study.evaluate",
+    "references": "expunge.study.references",
+    "witnesses": "expunge.study.references",
     "predict": "expunge.train.predict",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
@@ -43,12 +45,14 @@ __all__ = [
     "load",
     "make_recipe",
     "predict",
+    "references",
     "report",
     "study",
     "train",
     "tune",
     "unlearn",
     "verify",
+    "witnesses",
 ]
 
 if TYPE_CHECKING:
@@ -56,10 +60,11 @@ if TYPE_CHECKING:
     from expunge.core.errors import ExpungeError
     from expunge.data.source import Source
     from expunge.measure import PROBES
-    from expunge.measure.evaluate import evaluate
     from expunge.methods import METHODS
     from expunge.methods.unlearn import unlearn
     from expunge.report.report import report
+    from expunge.study.evaluate import evaluate
+    from expunge.study.references import references, witnesses
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt

@@ -14,11 +14,12 @@ from tests.conftest import run_json
 
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import canonical_json, sha256
+from expunge.core.values import Undecided
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
 from expunge.measure.evaluate import evaluate, trial_of
-from expunge.measure.judgement import judge
+from expunge.measure.judgement import BY_RECORD, SAME, judge
 from expunge.measure.readings import Kept
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
@@ -62,6 +63,9 @@ def runs(noisy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "folder": folder,
         "base": base,
         "references": references,
+        "witnesses": [
+            train(noisy, out=folder / f"w{seed}", recipe=replace(base.recipe, seed=seed)) for seed in (21, 22)
+        ],
         "exact": unlearn(base, RULE, method="exact-replay", out=folder / "exact", data=noisy),
         "fine-tune": unlearn(base, RULE, method="fine-tune", out=folder / "fine-tune", data=noisy),
     }
@@ -73,17 +77,33 @@ def probe(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_the_exact_run_has_the_retrained_runs_every_value(runs: dict[str, Any], noisy: Dataset) -> None:
     content = to_plain(evaluate(runs["exact"], runs["references"], data=noisy))
-    for item in content["probes"]:
-        if item["role"] != "cost" and item["name"] != "average-gap":
-            assert item["unlearned"] == item["references"][0]
+    twin = to_plain(evaluate(runs["references"][0], runs["references"][1:], data=noisy))
+    for item, other in zip(content["probes"], twin["probes"], strict=True):
+        if item["role"] != "cost":
+            assert item["unlearned"] == other["unlearned"]
     assert content["guarantee"] == {"kind": "exact"}
-    assert "the weights are bit for bit those of a retrained reference" in content["notices"]
-    assert content["verdict"]["verdict"] != "refuted"
+    assert content["same_as"] == runs["exact"].weights_digest
+    assert content["verdict"] == {"verdict": "supported", "p": 0.0, "detail": SAME}
+    assert len(content["references"]) == 6
+    assert any("has the original's own seed: it serves to compare bits" in notice for notice in content["notices"])
+
+
+def test_an_exact_run_without_its_twin_is_exact_by_its_record(runs: dict[str, Any], noisy: Dataset) -> None:
+    found = evaluate(runs["exact"], runs["references"][1:], witnesses=runs["witnesses"], data=noisy)
+    assert found.verdict == Undecided(BY_RECORD)
+    assert found.same_as is None
+    assert found.answer.startswith("Cannot be said: exact by its record")
 
 
 def test_fine_tuning_leaves_what_was_remembered(runs: dict[str, Any], noisy: Dataset) -> None:
     """On wrong labels the original's memory is plain: it is refuted, and so is a short fine-tuning."""
-    content = to_plain(evaluate(runs["fine-tune"], runs["references"], data=noisy))
+    found = evaluate(runs["fine-tune"], runs["references"], witnesses=runs["witnesses"], data=noisy)
+    content = to_plain(found)
+    assert found.memory is not None
+    assert found.memory.left > 0.5
+    assert found.answer == f"No: about {found.memory.left:.0%} of the memory is left."
+    assert found.memory.stands_out > 0
+    assert min(shown.stands_out for shown in found.examples if shown.stands_out is not None) <= 0.05
     original, reference = probe(content, "mean-margin")["original"], probe(content, "mean-margin")["reference_mean"]
     assert original["value"] > reference + 1
     assert content["verdict"]["verdict"] == "refuted"
@@ -146,10 +166,33 @@ def test_references_must_be_honest_retrainings_of_the_same_request(
         evaluate(runs["base"], runs["references"], data=noisy)
 
 
-def test_two_references_of_one_lineage_count_once(runs: dict[str, Any], noisy: Dataset) -> None:
-    content = to_plain(evaluate(runs["fine-tune"], [runs["references"][0], runs["exact"]], data=noisy))
+def test_two_references_of_one_lineage_count_once(runs: dict[str, Any], noisy: Dataset, tmp_path: Path) -> None:
+    again = unlearn(runs["base"], RULE, method=Retrain(training_seed=1), out=tmp_path / "again", data=noisy)
+    content = to_plain(evaluate(runs["fine-tune"], [runs["references"][1], again], data=noisy))
     assert len(content["references"]) == 1
     assert any("share a lineage" in notice for notice in content["notices"])
+
+
+def test_witnesses_must_be_trainings_of_the_same_recipe_with_everybody(
+    runs: dict[str, Any], noisy: Dataset, tmp_path: Path
+) -> None:
+    run, references = runs["fine-tune"], runs["references"]
+
+    def refused(witness: Run, match: str) -> None:
+        with pytest.raises(InvalidArgument, match=match):
+            evaluate(run, references, witnesses=[witness], data=noisy)
+
+    refused(runs["base"], "shares its seed with .*base, and with it luck that would look like memory")
+    same = train(noisy, out=tmp_path / "same", recipe=replace(runs["base"].recipe, seed=3))
+    refused(same, "shares its seed with .*r3")
+    refused(references[1], "was trained without 64 rows, .* without 0: a witness holds the forget set")
+    refused(
+        train(noisy, out=tmp_path / "longer", model="mlp", epochs=2), "has another recipe: only the seed may differ"
+    )
+    other = train(noisy.take(np.arange(300)), out=tmp_path / "other", recipe=replace(runs["base"].recipe, seed=9))
+    refused(other, "was trained on other data")
+    with pytest.raises(InvalidArgument, match="`witnesses` 3 must be a list of runs, trained with the forget set"):
+        evaluate(run, references, witnesses=3, data=noisy)  # type: ignore[arg-type]
 
 
 def test_forgotten_rows_must_be_there_to_be_measured(runs: dict[str, Any], noisy: Dataset) -> None:
@@ -230,12 +273,15 @@ def test_a_model_that_was_asked_is_not_opened_again(
     run, references, kept = runs["fine-tune"], runs["references"], Kept()
     rows = run.data(noisy)
     first = evaluate(run, references, data=rows, out=tmp_path / "1.json", kept=kept)
-    assert sorted(openings) == sorted(model.path for model in (run, runs["base"], *references))
+    assert sorted(openings) == sorted(model.path for model in (run, runs["base"], *references[1:]))
     openings.clear()
     again = evaluate(run, references, data=rows, out=tmp_path / "2.json", kept=kept)
     assert (again, openings) == (first, [])
     evaluate(runs["exact"], references[:3], data=rows, out=tmp_path / "3.json", kept=kept)
-    assert openings == []  # its weights are those of a reference
+    assert openings == [runs["exact"].path]
+    openings.clear()
+    evaluate(references[0], references[1:3], data=rows, out=tmp_path / "3.json", kept=kept)
+    assert openings == []  # its weights are those of the exact run
     other = unlearn(runs["base"], "random:10%:9", method="fine-tune", out=tmp_path / "other", data=noisy)
     openings.clear()
     asked = evaluate(other, [], data=rows, out=tmp_path / "4.json", kept=kept)
@@ -244,7 +290,7 @@ def test_a_model_that_was_asked_is_not_opened_again(
     openings.clear()
     holdout = rows[Split.HOLDOUT]
     fewer = {**rows, Split.HOLDOUT: replace(holdout, present=np.arange(len(holdout)) > 0)}
-    evaluate(run, references[:1], data=fewer, out=tmp_path / "6.json", kept=kept)
+    evaluate(run, references[1:2], data=fewer, out=tmp_path / "6.json", kept=kept)
     assert len(openings) == 3
 
 
@@ -253,11 +299,12 @@ def test_two_runs_in_one_trial_are_measured_as_each_alone(
 ) -> None:
     pair, rows = [runs["fine-tune"], runs["exact"]], runs["base"].data(noisy)
     with pinned(runs["base"].recipe):
-        trial = trial_of(pair, runs["base"], runs["references"], rows)
+        trial = trial_of(pair, runs["base"], runs["references"][1:], rows, witnesses=runs["witnesses"])
         together = judge(trial, [probe() for probe in PROBES])
-    assert len(openings) == 10
+    assert len(openings) == 11
     for run, judgement in zip(pair, together, strict=True):
-        alone = evaluate(run, runs["references"], data=rows, out=tmp_path / "alone.json")
+        beside = {"witnesses": runs["witnesses"], "data": rows, "out": tmp_path / "alone.json"}
+        alone = evaluate(run, runs["references"][1:], **beside)
         assert [one.unlearned for one in judgement.probes] == [one.unlearned for one in alone.probes]
         assert [one.verdict for one in judgement.probes] == [one.verdict for one in alone.probes]
         assert (judgement.verdict, judgement.guards) == (alone.verdict, alone.guards)

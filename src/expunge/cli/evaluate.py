@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from expunge.cli.shared import print_json, progress_bar, with_flags
-from expunge.core.values import Figure, Measurement
+from expunge.core.values import Figure, Measurement, Supported
+from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
 
 EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
@@ -27,6 +28,19 @@ def evaluate(
         list[Path] | None,
         typer.Option("--reference", help="Folder of a run retrained without the forget set (repeatable)."),
     ] = None,
+    witnesses: Annotated[
+        list[Path] | None,
+        typer.Option("--witness", help="Folder of a run trained with the forget set under another seed (repeatable)."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Where `expunge references` and `witnesses` keep theirs, unless beside the original."),
+    ] = None,
+    claim: Annotated[
+        str | None,
+        typer.Option(help="indistinguishable, or at-most:P%; the strongest that can be shown unless said."),
+    ] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with status 1 unless the verdict is supported.")] = False,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -34,15 +48,33 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
 ) -> None:
     """Measure a run against its original and retrained references, and judge."""
-    from expunge.measure.evaluate import evaluate as evaluate_run
+    from expunge.study.evaluate import evaluate as evaluate_run
 
     with progress_bar("measure") as progress:
         evaluation = evaluate_run(
-            run, list(references or []), original=original, data=data, device=device, out=out, progress=progress
+            run,
+            list(references or []),
+            witnesses=list(witnesses or []),
+            store=store,
+            claim=claim,
+            original=original,
+            data=data,
+            device=device,
+            out=out,
+            progress=progress,
         )
     if json:
         print_json(to_plain(evaluation))
-        return
+    else:
+        _print(evaluation)
+    if gate and not isinstance(evaluation.verdict, Supported):
+        raise typer.Exit(1)
+
+
+def _print(evaluation: Evaluation) -> None:
+    """The answer first, then what it rests on."""
+    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
+    console.print(with_flags(evaluation.answer), markup=False, style="bold")
     table = Table(box=None)
     for header in ("probe", "original", "this run", "retrained", "verdict", "why"):
         table.add_column(header, overflow="fold")
@@ -56,7 +88,6 @@ def evaluate(
             probe.verdict.word,
             with_flags(probe.verdict.detail),
         )
-    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
     console.print("· printed beside, decides nothing")
     for notice in evaluation.notices:

@@ -15,7 +15,7 @@ EXAMPLE = "Example: expunge references runs/base --forget subject:person-017 --c
 EXAMPLE_WITNESSES = "Example: expunge witnesses runs/base --count 4"
 Run = Annotated[Path, typer.Argument(help="Folder of the run that is to forget, or of one that forgot.")]
 Jobs = Annotated[int | None, typer.Option(help="Trainings at once; as many as there are cores unless said.")]
-Store = Annotated[Path | None, typer.Option(help="Folder that keeps them; `store` beside the original run unless said.")]
+Store = Annotated[Path | None, typer.Option(help="Folder that keeps them; store beside the original unless said.")]
 Data = Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print their folders and weights as JSON.")]
 

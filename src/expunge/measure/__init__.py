@@ -9,8 +9,11 @@ from expunge.measure.cost import ExampleSteps, Seconds
 from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.membership_classifier import MembershipClassifier
+from expunge.measure.memory import MemoryLeft, Typicality
 
 PROBES: tuple[type[Probe], ...] = (
+    MemoryLeft,
+    Typicality,
     RetainAccuracy,
     HoldoutAccuracy,
     ForgetAccuracy,

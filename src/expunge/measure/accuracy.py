@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.core.statistics.proportions import proportion
-from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Direction, Figure, Undecided
-from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Whose
+from expunge.measure.contract import Judging, Probe, ProbeRole
+from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +17,9 @@ class RetainAccuracy(Probe):
     name = "retain-accuracy"
     role = ProbeRole.UTILITY
     direction = Direction.HIGH
-    quantity = Quantity.FRACTION
-    required = True
+    judging = Judging.UTILITY
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         return proportion(own.of(Whose.RETAIN)["correct"], direction=self.direction)
 
 
@@ -32,10 +30,9 @@ class HoldoutAccuracy(Probe):
     name = "test-accuracy"
     role = ProbeRole.UTILITY
     direction = Direction.HIGH
-    quantity = Quantity.FRACTION
-    required = True
+    judging = Judging.UTILITY
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         correct = own.of(Whose.HOLDOUT)["correct"]
         if len(ground.tested) == 0:
             return Undecided("no holdout row of a class that stays: needs a larger holdout")
@@ -48,7 +45,7 @@ class ForgetAccuracy(Probe):
 
     name = "forget-accuracy"
     role = ProbeRole.FORGETTING
-    quantity = Quantity.FRACTION
+    judging = Judging.SHARE
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         return proportion(own.of(Whose.FORGET)["correct"])

@@ -10,7 +10,7 @@ from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.membership_classifier import MembershipClassifier
-from expunge.measure.trial import Answers, Ground
+from expunge.measure.trial import Answers, Beside, Ground
 
 PARTS: tuple[Probe, ...] = (ForgetAccuracy(), RetainAccuracy(), HoldoutAccuracy(), MembershipClassifier())
 
@@ -29,7 +29,7 @@ class AverageGap(Probe):
     reads = ()
     parts = PARTS
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         values: list[float] = []
         theirs: list[list[float]] = []
         for part in PARTS:
@@ -38,7 +38,7 @@ class AverageGap(Probe):
                 return Undecided(f"{part.name}: {measured.reason}")
             values.append(measured.value)
             theirs.append([])
-            for reference in others:
+            for reference in beside.references:
                 found = reference.figures[part]
                 if isinstance(found, Undecided):
                     return Undecided(f"{part.name} of a reference: {found.reason}")

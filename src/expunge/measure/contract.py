@@ -9,10 +9,9 @@ from enum import Enum
 from typing import ClassVar, final
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.readings import SIGNALS, Reading
-from expunge.measure.trial import Answers, Ground, NoHoldout, Trial, TrialModel
+from expunge.measure.trial import Answers, Beside, Ground, NoHoldout, Trial, TrialModel
 
 NO_HOLDOUT = "no holdout: needs rows that were never trained on, and the model was adopted without any"
 
@@ -25,52 +24,68 @@ class ProbeRole(Enum):
     COST = "cost"
 
 
+class Judging(Enum):
+    """How a figure decides the trial; whatever has none is printed beside."""
+
+    MEMORY = "memory"  # different from retraining, either way; its bound is the claim
+    DISTANCE = "distance"  # farther off than retrained models are; it has no bound
+    SHARE = "share"  # different, either way; bounded by the claim's share of what there was to forget
+    UTILITY = "utility"  # lower than retraining
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe(ABC):
-    """Base of all probes. ``required`` probes decide the trial, the others are printed beside.
+    """Base of all probes.
 
     ``reads`` is all that it is given of a model, beside its figures of the probes that are its ``parts``. A probe that
-    needs no references (``references_needed`` 0) looks at the model and the trial's rows alone.
+    needs no references (``references_needed`` 0) and no witnesses looks at the model and the trial's rows alone.
     """
 
     name: ClassVar[str]
     role: ClassVar[ProbeRole]
     direction: ClassVar[Direction] = Direction.MATCH
     scale: ClassVar[str] = "fraction"
-    quantity: ClassVar[Quantity | None] = None
-    required: ClassVar[bool] = False
+    judging: ClassVar[Judging | None] = None
     references_needed: ClassVar[int] = 0
+    witnesses_needed: ClassVar[int] = 0
     reads: ClassVar[tuple[Reading, ...]] = (SIGNALS,)
     parts: ClassVar[tuple[Probe, ...]] = ()
 
     @abstractmethod
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
-        """The figure of one model. ``others`` are the references without the model itself, where they are needed."""
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
+        """The figure of one model, beside the references without itself, and witnesses, where they are needed."""
 
     @final
     def measure(self, model: TrialModel, trial: Trial) -> Figure:
         """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
         others = tuple(one for one in trial.references if one is not model) if self.references_needed else ()
+        witnesses = trial.witnesses if self.witnesses_needed else ()
         if self.role is ProbeRole.COST:  # equal weights may have cost different
-            return self._measure(model, others, trial)
-        key = (self, trial.ground.digest, model.weights_digest, tuple(one.weights_digest for one in others))
+            return self._measure(model, others, witnesses, trial)
+        digests = tuple(tuple(one.weights_digest for one in models) for models in (others, witnesses))
+        key = (self, trial.ground.digest, model.weights_digest, digests)
         if key not in trial.figures:
-            trial.figures[key] = self._measure(model, others, trial)
+            trial.figures[key] = self._measure(model, others, witnesses, trial)
         return trial.figures[key]
 
-    def _measure(self, model: TrialModel, others: tuple[TrialModel, ...], trial: Trial) -> Figure:
+    def _measure(
+        self, model: TrialModel, others: tuple[TrialModel, ...], witnesses: tuple[TrialModel, ...], trial: Trial
+    ) -> Figure:
         if not model.answers.finite.issuperset((SIGNALS, *self.reads)):
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
         if self.role is ProbeRole.FORGETTING and (reason := trial.ground.unfit()) is not None:
             return Undecided(reason)
         if len(others) < self.references_needed:
             return Undecided(f"needs {self.references_needed} other references, has {len(others)}")
-        own, *theirs = (
-            one.answers.only(self.reads, {part: part.measure(one, trial) for part in self.parts})
-            for one in (model, *others)
-        )
+        if len(witnesses) < self.witnesses_needed:
+            return Undecided(f"needs {self.witnesses_needed} witness, has {len(witnesses)}")
+
+        def given(one: TrialModel) -> Answers:
+            return one.answers.only(self.reads, {part: part.measure(one, trial) for part in self.parts})
+
+        beside = Beside(tuple(map(given, others)), tuple(map(given, witnesses)))
         try:
-            found = self.value(own, tuple(theirs), trial.ground)
+            found = self.value(given(model), beside, trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
         if not isinstance(found, Measurement | Undecided):
@@ -81,7 +96,7 @@ class Probe(ABC):
         return found
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
-        """What one unit of the tolerances means; None where it is 1."""
+        """What one unit means where it is not 1; None where it is."""
         return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground
+from expunge.measure.trial import Answers, Beside, Ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class ExampleSteps(Probe):
     scale = "example-steps"
     reads = ()
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         return _single(own.example_steps, self.scale)
 
 
@@ -33,7 +33,7 @@ class Seconds(Probe):
     scale = "seconds"
     reads = ()
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         return _single(own.seconds, self.scale)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,28 @@ import numpy as np
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.files import write_text
 from expunge.core.hashing import sha256, slot_bytes
-from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
+from expunge.measure.claim import Claim
+from expunge.measure.company import listed, original_of, references_of, witnesses_of
 from expunge.measure.contract import Probe, readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.lookup import probes as all_probes
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
-from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownExample
+from expunge.records.evaluation import RULES_VERSION, Compared, Evaluation, Forgotten, Looked, Probed, ShownExample
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device
 
 LEVEL = 0.95
+LEVEL_OF_ONE = 0.05  # below it a row stands out
 SHOWN = 24
 
 
@@ -40,6 +41,8 @@ def evaluate(
     run: Run | Path | str,
     references: Sequence[Run | Path | str] | Run | Path | str = (),
     *,
+    witnesses: Sequence[Run | Path | str] | Run | Path | str = (),
+    claim: str | None = None,
     original: Run | Path | str | None = None,
     data: GivenData = None,
     label: str | None = None,
@@ -52,7 +55,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder.
 
-    ``references`` are runs retrained without the forget set. ``data`` are the rows where they are no longer where the
+    ``references`` are runs retrained without the forget set, ``witnesses`` runs of the same recipe that were trained
+    with it; both under seeds of their own. ``claim`` is ``indistinguishable`` or ``at-most:P%``, that so much of the
+    memory is left at most; unless said, the strongest that original and references can support.
+
+    ``data`` are the rows where they are no longer where the
     run found them: a path, or whatever ``train`` takes; ``label``, ``subject`` and ``id`` are those of the run unless
     said.
 
@@ -60,94 +67,36 @@ def evaluate(
     trials on the same rows are asked and measured once.
     """
     unlearned = Run.of(run)
-    given = [references] if isinstance(references, str | PathLike | Run) else references
-    if not isinstance(given, list | tuple):
-        raise InvalidArgument(f"`references` {given!r:.80} must be a list of runs, retrained without the forget set")
+    asked = None if claim is None else Claim.of(claim)
+    given = listed("references", references, "retrained without the forget set")
+    remembering = listed("witnesses", witnesses, "trained with the forget set")
     target = Path(out) if out is not None else unlearned.path / "evaluation.json"
     if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
         raise InvalidArgument(
             f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
         )
     forget = unlearned.forget_set
-    first = unlearned.parent if original is None else _original(unlearned, Run.of(original, "original"))
-    retrained, flags = _references(unlearned, [Run.of(reference, "references") for reference in given])
+    first = unlearned.parent if original is None else original_of(unlearned, Run.of(original, "original"))
+    retrained, twins, flags = references_of(unlearned, first, given)
+    knowing = witnesses_of(unlearned, first, retrained, remembering)
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
-        trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
-        (judged,) = judge(trial, [probe() for probe in all_probes()])
+        trial = trial_of(
+            [unlearned],
+            first,
+            retrained,
+            rows,
+            witnesses=knowing,
+            twins=twins,
+            device=device,
+            flags=flags,
+            progress=progress,
+            kept=kept,
+        )
+        (judged,) = judge(trial, [probe() for probe in all_probes()], asked)
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
-
-
-def _original(unlearned: Run, original: Run) -> Run:
-    """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
-    before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
-    if original.told.dataset_root != unlearned.told.dataset_root:
-        raise InvalidArgument(f"`original` {original.path} was trained on other data: its root differs")
-    if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
-        raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
-    if not np.array_equal(original.tombstones, before):
-        raise InvalidArgument(
-            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
-            f"were {len(before)}: name the run that was unlearned"
-        )
-    return original
-
-
-def _references(unlearned: Run, found: list[Run]) -> tuple[list[Run], tuple[str, ...]]:
-    """References must be exact retrainings of the same request; two of one lineage count once.
-
-    Of an adopted model they are its owner's own retrainings, adopted alike: nobody else can carry its training out.
-    """
-    kept: dict[str, Run] = {}
-    for reference in found:
-        if reference.path.resolve() == unlearned.path.resolve():
-            raise InvalidArgument(f"reference {reference.path} is the run itself: name other retrainings")
-        if reference.told.dataset_root != unlearned.told.dataset_root:
-            raise InvalidArgument(f"reference {reference.path} was trained on other data: its root differs")
-        if reference.told.tombstones != unlearned.told.tombstones:
-            raise InvalidArgument(
-                f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
-                "`forget`"
-            )
-        _refuse_other_origin(unlearned, reference)
-        if not reference.told.recorded and reference.told.operation != "adopt":
-            raise InvalidArgument(
-                f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
-                "`exact-replay` made"
-            )
-        if replace(reference.recipe, seed=0) != replace(unlearned.recipe, seed=0):
-            raise InvalidArgument(f"reference {reference.path} has another recipe: only the seed may differ")
-        if _factory(reference) != _factory(unlearned):
-            raise InvalidArgument(
-                f"reference {reference.path} was trained with another source of the model {reference.recipe.model!r} "
-                "than the run: retrain it with the source as it is now"
-            )
-        kept.setdefault(reference.lineage_seed, reference)
-    flags = ()
-    if len(kept) < len(found):
-        flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
-    return list(kept.values()), flags
-
-
-def _refuse_other_origin(unlearned: Run, reference: Run) -> None:
-    """What was trained here is held against what is retrained here, and what was trained elsewhere likewise."""
-    if unlearned.told.adopted is None and reference.told.adopted is not None:
-        raise InvalidArgument(
-            f"reference {reference.path} was trained elsewhere, {unlearned.path} here: retrain the run's own recipe "
-            "with `retrain`"
-        )
-    if unlearned.told.adopted is not None and reference.told.operation != "adopt":
-        raise InvalidArgument(
-            f"reference {reference.path} is no retraining by the owner, who trained the model of {unlearned.path}: let "
-            "the owner retrain it without these rows, and adopt that with `without`"
-        )
-
-
-def _factory(run: Run) -> str | None:
-    """Digest of the source that makes the model; "zoo" for our own."""
-    return (run.told.environment or {}).get("factory")
 
 
 def trial_of(
@@ -157,6 +106,8 @@ def trial_of(
     rows: Mapping[Split, Dataset],
     probes: Sequence[type[Probe]] | None = None,
     *,
+    witnesses: Sequence[Run] = (),
+    twins: frozenset[str] = frozenset(),
     device: str | None = None,
     flags: tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -191,7 +142,7 @@ def trial_of(
         Whose.HOLDOUT: (Split.HOLDOUT, held_out),
     }
     readings = readings_of(all_probes() if probes is None else probes)
-    total, asked = len(unlearned) + len(references) + 1, 0
+    total, asked = len(unlearned) + len(references) + len(witnesses) + 1, 0
 
     def ask(model: Run) -> TrialModel:
         nonlocal asked
@@ -218,12 +169,15 @@ def trial_of(
     def ask_unlearned(model: Run) -> TrialModel:
         said, unsupportable = _tuning(model)
         exact = isinstance(model.guarantee, Exact)
-        return replace(ask(model), exact=exact, flags=flags + said, unsupportable=unsupportable)
+        retrained = model.told.recorded and model.method == "retrain"
+        return replace(ask(model), exact=exact, flags=flags + said, unsupportable=unsupportable, retrained=retrained)
 
     return Trial(
         original=ask(original),
         unlearned=tuple(ask_unlearned(model) for model in unlearned),
         references=tuple(ask(reference) for reference in references),
+        witnesses=tuple(ask(witness) for witness in witnesses),
+        twins=twins,
         ground=Ground(
             labels={where: rows[split].labels[at] for where, (split, at) in slots.items()},
             attack=attack,
@@ -325,8 +279,12 @@ def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, tr
             notices=judged.notices,
             verdict=judged.verdict,
             guarantee=guarantee,
-            examples=_examples(trial, trial.unlearned[0], forget.slots, train),
-            tolerances_version=TOLERANCES_VERSION,
+            examples=_examples(trial, trial.unlearned[0], forget.slots, train, judged.outstanding),
+            tolerances_version=RULES_VERSION,
+            claim=str(judged.claim),
+            memory=judged.memory,
+            witnesses=tuple(_compared(witness, lineage=True) for witness in trial.witnesses) or None,
+            same_as=run.weights_digest if judged.same else None,
         )
     )
 
@@ -357,9 +315,16 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
     )
 
 
-def _examples(trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset) -> tuple[ShownExample, ...]:
-    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
-    chosen = np.sort(stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))[:SHOWN])
+def _examples(
+    trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset, outstanding: np.ndarray | None
+) -> tuple[ShownExample, ...]:
+    """Confidence in the true label before, after and retrained: of rows that stand out, and of others by stream."""
+    order = stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))
+    if outstanding is not None:
+        known = np.flatnonzero(outstanding <= LEVEL_OF_ONE)
+        first = known[np.argsort(outstanding[known], kind="stable")]
+        order = np.concatenate([first, order[~np.isin(order, first)]])
+    chosen = np.sort(order[:SHOWN])
     before, after = trial.original.answers.confidence(Whose.FORGET), asked.answers.confidence(Whose.FORGET)
     retrained = (
         np.mean([reference.answers.confidence(Whose.FORGET) for reference in trial.references], axis=0)
@@ -373,6 +338,7 @@ def _examples(trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset
             before=_number(before[index]),
             after=_number(after[index]),
             retrained=None if retrained is None else _number(retrained[index]),
+            stands_out=None if outstanding is None else float(outstanding[index]),
         )
         for index in chosen
     )

@@ -15,9 +15,9 @@ def probes() -> tuple[type[Probe], ...]:
     """Those of others are printed beside and decide nothing: a verdict means the same wherever it was reached."""
     found = with_offered(PROBES, "expunge.probes", Probe)
     for name, probe in found.items():
-        if probe.required and probe not in PROBES:
+        if probe.judging is not None and probe not in PROBES:
             raise InvalidArgument(
-                f"probe {name!r} of {probe.__module__} says it is `required`, which those of the release alone are: a "
+                f"probe {name!r} of {probe.__module__} has a `judging`, which those of the release alone are: a "
                 "verdict must mean the same wherever it was reached, so leave that out"
             )
     return tuple(found.values())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.core.statistics.roc import delong_interval
-from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Figure, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Whose
+from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +20,8 @@ class LossThreshold(Probe):
     name = "loss-threshold"
     role = ProbeRole.FORGETTING
     scale = "auc"
-    quantity = Quantity.AREA
-    required = True
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         held_out = own.of(Whose.HOLDOUT)["loss"]
         if len(ground.scored) < 2:
             return Undecided(f"needs 2 holdout rows at least, has {len(ground.scored)}")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from expunge.core.statistics.means import mean_interval
-from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Figure, Measurement, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Whose
+from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +19,8 @@ class MeanMargin(Probe):
     name = "mean-margin"
     role = ProbeRole.FORGETTING
     scale = "margin"
-    quantity = Quantity.MARGIN
-    required = True
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         found = mean_interval(own.of(Whose.FORGET)["margin"], scale=self.scale)
         if isinstance(found, Undecided):
             return found

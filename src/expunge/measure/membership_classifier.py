@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from expunge.core.statistics.membership_classifier import Feature, features, membership_classifier
-from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Figure
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Ground, Whose
+from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +21,9 @@ class MembershipClassifier(Probe):
 
     name = "membership-classifier"
     role = ProbeRole.FORGETTING
-    quantity = Quantity.FRACTION
-    required = True
     feature: Feature = Feature.CONFIDENCE
 
-    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Figure:
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         members, outsiders = ground.attack_rows()
 
         def of(rows: Whose) -> np.ndarray:

@@ -76,12 +76,20 @@ class Answers:
         return float(np.exp(-(kept * np.log(kept)).sum()))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the model that is measured: references without itself, and witnesses, if needed."""
+
+    references: tuple[Answers, ...] = ()
+    witnesses: tuple[Answers, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialModel:
     """A model of the trial: its answers, and what probes must not know of it.
 
-    Of an unlearned run ``flags`` is what must be said with its verdict, and ``unsupportable`` why it can be refuted but
-    never supported, if so.
+    Of an unlearned run ``flags`` is what must be said with its verdict, ``unsupportable`` why it can be refuted but
+    never supported, if so, and ``retrained`` whether its own method trained it from the start.
     """
 
     weights_digest: str
@@ -90,6 +98,7 @@ class TrialModel:
     exact: bool = False
     flags: tuple[str, ...] = ()
     unsupportable: str | None = None
+    retrained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +146,23 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Original, unlearned runs of one request, references, and the ground that they were asked on."""
+    """Original, unlearned runs of one request, references, witnesses, and the ground that they were asked on.
+
+    ``twins`` are weights of retrainings under the original's own seed: what equals one of them, or a reference, bit for
+    bit is a retrained model, and nothing is left to estimate.
+    """
 
     original: TrialModel
     unlearned: tuple[TrialModel, ...]
     references: tuple[TrialModel, ...]
     ground: Ground
+    witnesses: tuple[TrialModel, ...] = ()
+    twins: frozenset[str] = frozenset()
     figures: dict[object, Figure] = field(default_factory=dict[object, Figure], repr=False, compare=False)
     # what probes found already: several of them need the same figures, and other trials on the same ground do
 
     def __post_init__(self) -> None:
-        models = (self.original, *self.unlearned, *self.references)
+        models = (self.original, *self.unlearned, *self.references, *self.witnesses)
         read = [by_rows for model in models for by_rows in model.answers.read.values()]
         shapes = {
             tuple(len(by_rows[rows][name]) for rows in Whose) for by_rows in read for name in by_rows[Whose.FORGET]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
+from expunge.core.values import Refuted, Supported
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Sealed
 from expunge.records.form import Plain
@@ -14,6 +15,8 @@ from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
 AGAIN = "run expunge evaluate again"
+RULES_VERSION = 2
+"""Raised with any change of the verdict's rules; part of the digest of an evaluation."""
 
 
 def _label(value: Any) -> Any:
@@ -83,19 +86,46 @@ class Guard(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryEvidence(Plain):
+    """How much of the memory of the forget set is left: 0 as retrained, 1 as before; ``bound`` may be left at most.
+
+    ``original`` is what the original reads, ``spread`` the standard deviation of retraining, ``smallest_claim`` the
+    smallest share that such a trial could bound, ``stands_out`` how many rows are still known.
+    """
+
+    left: float
+    bound: float
+    original: float
+    spread: float
+    references: int
+    witnesses: int
+    effective_rows: float
+    smallest_claim: float | None
+    stands_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShownExample(Plain):
-    """Confidence in the true label of one forgotten example; none where a model answered nothing finite."""
+    """Confidence in the true label of one forgotten example; none where a model answered nothing finite.
+
+    ``stands_out`` is the chance, adjusted over all rows, that a retrained model answers it so; small = still known.
+    """
 
     slot: int
     label: Annotated[Any, Bound("a label", _label)]
     before: Share | None
     after: Share | None
     retrained: Share | None
+    stands_out: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Sealed):
-    """The whole file."""
+    """The whole file.
+
+    ``claim`` is what was asked of the run, ``same_as`` the weights digest of a retraining that it equals bit for bit.
+    Files of the first rules have neither, and say nothing of memory.
+    """
 
     FORMAT: ClassVar[str] = "expunge/evaluation/1"
     NAME: ClassVar[str] = "evaluation.json"
@@ -116,7 +146,11 @@ class Evaluation(Sealed):
     verdict: WrittenVerdict
     guarantee: WrittenGuarantee
     examples: tuple[ShownExample, ...]
-    tolerances_version: int
+    tolerances_version: int  # of the verdict's rules; 1 are those of margins from the references' spread
+    claim: Name | None = None
+    memory: MemoryEvidence | None = None
+    witnesses: tuple[Compared, ...] | None = None
+    same_as: Digest | None = None
 
     def check(self, where: str) -> None:
         """A probe and a slot once, and a figure for each reference."""
@@ -132,6 +166,18 @@ class Evaluation(Sealed):
         for at, slot in enumerate(slots):
             if slot in slots[:at]:
                 raise DataError(f"{where} examples [{at}] shows slot {slot} twice: it was altered; {AGAIN}")
+
+    @property
+    def answer(self) -> str:
+        """The first sentence that anybody reads."""
+        verdict = self.verdict
+        if self.tolerances_version < RULES_VERSION:
+            return f"By the rules of an earlier release: {verdict.word} ({verdict.detail})."
+        if self.same_as is not None:
+            return f"Yes, by {self.method}: bit for bit the model that never saw them."
+        if isinstance(verdict, Supported):
+            return f"{verdict.detail[:1].upper()}{verdict.detail[1:]}."
+        return f"{'No' if isinstance(verdict, Refuted) else 'Cannot be said'}: {verdict.detail}."
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

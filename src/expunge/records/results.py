@@ -316,6 +316,7 @@ class Results(Document):
     engine: Mapping[str, Any]
     seeds: tuple[int, ...]
     references: int
+    witnesses: int | None = None
     digest: Short
     complete: bool
     cost: StudyCost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import scipy
 import sklearn
 
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
-from expunge.core.statistics.tolerances import TOLERANCES_VERSION
+from expunge.core.values import Exact
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
@@ -20,6 +20,7 @@ from expunge.data.forms import read
 from expunge.data.splits import Split
 from expunge.methods.fields import searches
 from expunge.models.resolver import factory_digest
+from expunge.records.evaluation import RULES_VERSION
 from expunge.records.scalars import Large
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
@@ -41,7 +42,7 @@ from expunge.study.others import further_probes, source_of
 from expunge.study.pseudo_sets import RequestKind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import Entrant, Study
-from expunge.study.training_job import REFERENCE_SEEDS, listed, named, training_job
+from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS, listed, named, training_job
 
 Value = TypeVar("Value")
 
@@ -64,6 +65,7 @@ class Laid:
     training_rows: int
     originals: Mapping[int, str]
     references: Mapping[int, tuple[str, ...]]
+    witnesses: tuple[str, ...]
     runs: Mapping[str, tuple[Planned, ...]]  # by label
     tunings: Mapping[str, str]  # by label
 
@@ -205,7 +207,7 @@ class _On:
         if study.tuning is not None:
             layout.said(partial(check_tunable, self.recipe(study.seeds[0]), study.budgets), "tuning")
 
-    def train(self, seed: int, title: str, without: ForgetSet | None = None) -> str:
+    def train(self, seed: int, title: str, without: ForgetSet | None = None, *, replayed: bool = True) -> str:
         recipe = self.recipe(seed)
         return self.layout.job(
             training_job(
@@ -215,7 +217,8 @@ class _On:
                 without=without,
                 factory=self.factory(recipe),
                 device=self.training.device,
-                checkpoint_interval=self.training.checkpoint_interval if without is None else None,
+                checkpoint_interval=self.training.checkpoint_interval if without is None and replayed else None,
+                replayed=replayed,
             )
         )
 
@@ -250,9 +253,18 @@ class _On:
                 training_rows=len(self.opened.rows[Split.TRAIN]),
                 originals=self.originals,
                 references=references,
+                witnesses=self.witnesses,
                 runs=runs,
                 tunings=tunings,
             )
+        )
+
+    @cached_property
+    def witnesses(self) -> tuple[str, ...]:
+        """Trainings with everybody, which all forget sets share."""
+        return tuple(
+            self.train(WITNESS_SEEDS + number, f"train {self.title}, witness {number + 1}", replayed=False)
+            for number in range(self.layout.study.witnesses)
         )
 
     def references(self, forget: Forget, without: ForgetSet) -> tuple[str, ...]:
@@ -275,6 +287,8 @@ class _On:
         told = f", budget {budget:.4g}" if len(self.layout.study.budgets) > 1 and row.method.takes_budget else ""
         where = f"{row.label}, {self.title} {forget.name}, seed {seed}{told}"
         inputs = {"original": (self.originals[seed],)}
+        if row.method.ceiling is Exact and row.method.name != "retrain":  # what it must equal bit for bit
+            references += (self.train(seed, f"retrain {self.title} without {forget.name}, seed {seed}", chosen),)
         unlearn = self.layout.job(
             Unlearn(
                 title=f"unlearn {where}",
@@ -293,11 +307,11 @@ class _On:
             Evaluate(
                 title=f"evaluate {where}",
                 spec=EvaluateSpec(
-                    tolerances=TOLERANCES_VERSION,
+                    tolerances=RULES_VERSION,
                     software={"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
                     probes=further_probes() or None,
                 ),
-                inputs={"run": (unlearn,), **inputs, "references": references},
+                inputs={"run": (unlearn,), **inputs, "references": references, "witnesses": self.witnesses},
                 means=JobMeans(data=self.described),
             )
         )

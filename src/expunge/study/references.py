@@ -93,7 +93,7 @@ def company_of(run: Run, rows: Mapping[Split, Dataset], store: Path | str | None
     """References and witnesses of a run that forgot, as far as they were trained before; nothing is trained."""
     try:
         request = _Request.of(run, None, store=store, data=None)
-    except (InvalidArgument, UnsupportedYet):
+    except (InvalidArgument, RunError, UnsupportedYet):  # none can have been trained
         return Company((), (), Kept())
     retrained, remembering = request.kept(request.references), request.kept(request.witnesses)
     return Company(retrained, remembering, Kept(_InStore(StoredReadings((*retrained, *remembering), rows), {})))

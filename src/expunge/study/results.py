@@ -11,8 +11,8 @@ import numpy as np
 
 from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
-from expunge.core.statistics.comparison import LEVEL
 from expunge.core.statistics.multiplicity import holm
+from expunge.core.statistics.prediction import LEVEL
 from expunge.core.values import Supported, Undecided
 from expunge.measure.average_gap import AverageGap
 from expunge.measure.contract import ProbeRole

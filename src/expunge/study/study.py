@@ -205,6 +205,7 @@ def _results(found: Gathered, command: str | None, engine: Mapping[str, Any], se
         engine=engine,
         seeds=planned.seeds,
         references=planned.references,
+        witnesses=planned.witnesses,
         digest=found.digest,
         complete=found.complete,
         cost=StudyCost(

@@ -15,6 +15,7 @@ from expunge.core.files import read_bytes
 from expunge.core.wording import nearest
 from expunge.data.source import LISTS, Source
 from expunge.data.splits import SplitBy
+from expunge.measure.row import MINIMUM
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
 from expunge.records.tuning import MOST_TRIALS
@@ -25,7 +26,20 @@ from expunge.study.training_table import TrainingFields, read_training
 LARGEST_FILE = 2**20
 LARGEST_SEED = 999_999
 MOST_SEEDS, MOST_REFERENCES = 1000, 1000
-TOP = ("title", "seeds", "references", "budget", "methods", "data", "training", "forget", "tuning", "method")
+WITNESSES = 4
+TOP = (
+    "title",
+    "seeds",
+    "references",
+    "witnesses",
+    "budget",
+    "methods",
+    "data",
+    "training",
+    "forget",
+    "tuning",
+    "method",
+)
 Value = TypeVar("Value")
 
 
@@ -54,6 +68,7 @@ class Study:
     title: str
     seeds: tuple[int, ...]
     references: int
+    witnesses: int
     axes: tuple[Axis, ...]
     rows: tuple[Entrant, ...]
     tuning: Rehearsals | None
@@ -141,11 +156,14 @@ class _Reader:
         for training in trainings:
             self.belongs(training.data, tuple(item.name for item in data), "training", training.name)
         rows = self.rows()
+        references = self.whole(self.table, "references", 0, MOST_REFERENCES, 6)
+        remembering = WITNESSES if references >= MINIMUM else 0  # below, no verdict would have a use for them
         return Study(
             path=self.place,
             title=self.text(self.table, "title", self.place.stem),
             seeds=self.seeds(),
-            references=self.whole(self.table, "references", 0, MOST_REFERENCES, 6),
+            references=references,
+            witnesses=self.whole(self.table, "witnesses", 0, MOST_REFERENCES, remembering),
             axes=self.axes(data, trainings, further),
             rows=rows,
             tuning=self.tuning(),

@@ -260,15 +260,18 @@ def _remember(run: Run, job: Job, at: At) -> JobResult:
 def _evaluate(job: Evaluate, at: At) -> JobResult:
     rows = at.data.rows(job.means.data)
     run, original = (Run.open(at.input(job.one(role))) for role in ("run", "original"))
-    references = [Run.open(at.input(key)) for key in job.inputs["references"]]
+    references, witnesses = (
+        [Run.open(at.input(key)) for key in job.inputs[role]] for role in ("references", "witnesses")
+    )
     evaluation = evaluate(
         run,
         references,
+        witnesses=witnesses,
         original=original,
         data=rows,
         out=at.folder / "evaluation.json",
         progress=at.progress,
-        kept=Kept(StoredReadings([run, original, *references], rows), at.data.figures),
+        kept=Kept(StoredReadings([run, original, *references, *witnesses], rows), at.data.figures),
     )
     return JobResult(digest_of(evaluation), 0.0)
 

@@ -1,0 +1,129 @@
+"""Which runs may stand beside an unlearned one: the original, retrained references, witnesses; all else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from expunge.core.errors import InvalidArgument
+from expunge.train.run import Run
+
+
+def original_of(unlearned: Run, original: Run) -> Run:
+    """The run before forgetting: same data, same recipe, with exactly the forget set still in."""
+    before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
+    if original.told.dataset_root != unlearned.told.dataset_root:
+        raise InvalidArgument(f"`original` {original.path} was trained on other data: its root differs")
+    if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
+        raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
+    if not np.array_equal(original.tombstones, before):
+        raise InvalidArgument(
+            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
+            f"were {len(before)}: name the run that was unlearned"
+        )
+    return original
+
+
+def listed(name: str, given: Sequence[Run | Path | str] | Run | Path | str, what: str) -> list[Run]:
+    """Runs as they were handed over, one or several."""
+    listed = [given] if isinstance(given, str | PathLike) else given
+    if not isinstance(listed, list | tuple):
+        raise InvalidArgument(f"`{name}` {given!r:.80} must be a list of runs, {what}")
+    return [Run.of(one, name) for one in listed]
+
+
+def witnesses_of(unlearned: Run, original: Run, references: list[Run], found: list[Run]) -> list[Run]:
+    """Witnesses must be trainings of the same recipe with the forget set, under lineages that nobody else has.
+
+    What shares one shares its luck, which would look like memory.
+    """
+    taken = {one.lineage_seed: one.path for one in (*references, unlearned, original)}
+    kept: dict[str, Run] = {}
+    for witness in found:
+        if witness.told.dataset_root != unlearned.told.dataset_root:
+            raise InvalidArgument(f"witness {witness.path} was trained on other data: its root differs")
+        if replace(witness.recipe, seed=0) != replace(unlearned.recipe, seed=0) or (
+            _factory(witness) != _factory(unlearned)
+        ):
+            raise InvalidArgument(f"witness {witness.path} has another recipe: only the seed may differ")
+        if not np.array_equal(witness.tombstones, original.tombstones):
+            raise InvalidArgument(
+                f"witness {witness.path} was trained without {len(witness.tombstones)} rows, {original.path} without "
+                f"{len(original.tombstones)}: a witness holds the forget set, and all else as the original does"
+            )
+        if unlearned.told.adopted is None and not (witness.told.recorded and witness.told.operation != "adopt"):
+            raise InvalidArgument(
+                f"witness {witness.path} was made by {witness.method or 'its owner'!r}: a witness is a training"
+            )
+        if witness.lineage_seed in taken:
+            raise InvalidArgument(
+                f"witness {witness.path} shares its seed with {taken[witness.lineage_seed]}, and with it luck that "
+                "would look like memory: train one under another with `expunge witnesses`"
+            )
+        kept.setdefault(witness.lineage_seed, witness)
+    return list(kept.values())
+
+
+def references_of(unlearned: Run, original: Run, found: list[Run]) -> tuple[list[Run], frozenset[str], tuple[str, ...]]:
+    """References must be exact retrainings of the same request; two of one lineage count once.
+
+    Of an adopted model they are its owner's own retrainings, adopted alike: nobody else can carry its training out.
+    One under the original's own seed shares its luck and is none of them: what equals it is retrained all the same, so
+    its weights are given beside.
+    """
+    kept: dict[str, Run] = {}
+    for reference in found:
+        if reference.path.resolve() == unlearned.path.resolve():
+            raise InvalidArgument(f"reference {reference.path} is the run itself: name other retrainings")
+        if reference.told.dataset_root != unlearned.told.dataset_root:
+            raise InvalidArgument(f"reference {reference.path} was trained on other data: its root differs")
+        if reference.told.tombstones != unlearned.told.tombstones:
+            raise InvalidArgument(
+                f"reference {reference.path} forgot other examples than {unlearned.path}: retrain with the same "
+                "`forget`"
+            )
+        _refuse_other_origin(unlearned, reference)
+        if not reference.told.recorded and reference.told.operation != "adopt":
+            raise InvalidArgument(
+                f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
+                "`exact-replay` made"
+            )
+        if replace(reference.recipe, seed=0) != replace(unlearned.recipe, seed=0):
+            raise InvalidArgument(f"reference {reference.path} has another recipe: only the seed may differ")
+        if _factory(reference) != _factory(unlearned):
+            raise InvalidArgument(
+                f"reference {reference.path} was trained with another source of the model {reference.recipe.model!r} "
+                "than the run: retrain it with the source as it is now"
+            )
+        kept.setdefault(reference.lineage_seed, reference)
+    flags: tuple[str, ...] = ()
+    if len(kept) < len(found):
+        flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
+    twin = None if original.told.adopted is not None else kept.pop(original.lineage_seed, None)
+    if twin is None:
+        return list(kept.values()), frozenset(), flags
+    flags += ("one reference has the original's own seed: it serves to compare bits and is not counted",)
+    return list(kept.values()), frozenset({twin.weights_digest}), flags
+
+
+def _refuse_other_origin(unlearned: Run, reference: Run) -> None:
+    """What was trained here is held against what is retrained here, and what was trained elsewhere likewise."""
+    if unlearned.told.adopted is None and reference.told.adopted is not None:
+        raise InvalidArgument(
+            f"reference {reference.path} was trained elsewhere, {unlearned.path} here: retrain the run's own recipe "
+            "with `retrain`"
+        )
+    if unlearned.told.adopted is not None and reference.told.operation != "adopt":
+        raise InvalidArgument(
+            f"reference {reference.path} is no retraining by the owner, who trained the model of {unlearned.path}: let "
+            "the owner retrain it without these rows, and adopt that with `without`"
+        )
+
+
+def _factory(run: Run) -> str | None:
+    """Digest of the source that makes the model; "zoo" for our own."""
+    return (run.told.environment or {}).get("factory")

@@ -1,0 +1,214 @@
+"""What one probe says of one unlearned run, held against the original and retrained references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from expunge.core.statistics.means import StudentEstimate
+from expunge.core.statistics.prediction import LEVEL, Prediction, Side, power_factor, smallest_claim
+from expunge.core.values import ClaimVerdict, Figure, Measurement, Refuted, Supported, Undecided
+from expunge.measure.claim import Claim
+from expunge.measure.contract import Judging, Probe, ProbeRole
+from expunge.measure.memory import OfMemory, too_few_rows
+from expunge.measure.trial import Trial, TrialModel
+
+MINIMUM = 5
+"""Fewest references for a verdict."""
+ODD, MOST_ODD = 0.01, 2
+"""So many references may be refuted by the others at this level."""
+NOTHING_LOST, MOST_LOST = 0.005, 0.02
+"""Of accuracy on people who stay: up to the first is nothing, beyond the second nothing is Supported."""
+LEAST_SHARE = 0.02
+"""Of the forget set answered rightly: no smaller difference is ever asked to be excluded."""
+NOT_JUDGED = Undecided("printed beside, not judged")
+SIDES = {
+    Judging.MEMORY: Side.BOTH,
+    Judging.SHARE: Side.BOTH,
+    Judging.DISTANCE: Side.ABOVE,
+    Judging.UTILITY: Side.BELOW,
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One probe over an unlearned run, its original and all references."""
+
+    probe: Probe
+    original: Figure
+    unlearned: Figure
+    references: tuple[Figure, ...]
+    verdict: ClaimVerdict
+    required: bool
+
+    @property
+    def reference_mean(self) -> float | None:
+        """Mean over the references; None where there is none or one of them is undecided."""
+        values = [reference.value for reference in self.references if isinstance(reference, Measurement)]
+        return float(np.mean(values)) if values and len(values) == len(self.references) else None
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A probe on original and references: all that is known before an unlearned run is looked at."""
+
+    probe: Probe
+    original: Figure
+    references: tuple[Figure, ...]
+    blind: str | None
+
+    @classmethod
+    def of(cls, probe: Probe, trial: Trial) -> Weighed:
+        original = probe.measure(trial.original, trial)
+        references = tuple(probe.measure(reference, trial) for reference in trial.references)
+        blind = None
+        if probe.judging is not None and trial.ground.unfit() is None:
+            blind = (too_few_rows(trial) if isinstance(probe, OfMemory) else None) or _blind(probe, references)
+        return cls(probe, original, references, blind)
+
+    @property
+    def of_memory(self) -> bool:
+        return self.probe.judging is Judging.MEMORY
+
+    @property
+    def values(self) -> list[float] | Undecided:
+        """Of the references, as many as a verdict needs."""
+        undecided = next((one for one in self.references if isinstance(one, Undecided)), None)
+        if len(self.references) < MINIMUM:
+            return Undecided(f"needs {MINIMUM} references, has {len(self.references)}")
+        if undecided is not None:
+            return Undecided(f"a reference: {undecided.reason}")
+        return [one.value for one in self.references if isinstance(one, Measurement)]
+
+    def against(self, model: Figure) -> Prediction | Undecided:
+        """How far a model lies from the references."""
+        if isinstance(model, Undecided):
+            return model
+        values = self.values
+        if isinstance(values, Undecided):
+            return values
+        still = (model.high - model.low) / 2 / 1.96  # over examples: all the luck there is where references do not vary
+        found = Prediction.of(model.value, values, spread_of_still=still)
+        return found if found.spread else Undecided("the references do not vary: needs a recipe whose runs do")
+
+    @property
+    def smallest(self) -> float:
+        """The smallest share of the memory that retrained models could be shown to keep within."""
+        found = self.against(self.original)
+        if isinstance(found, Undecided):
+            return np.inf
+        return smallest_claim(abs(found.difference) / found.spread, found.references)
+
+
+def _blind(probe: Probe, references: Sequence[Figure]) -> str | None:
+    """The negative control: why a probe that refutes honest retrainings is switched off, if it does."""
+    assert probe.judging is not None
+    values = [one.value for one in references if isinstance(one, Measurement)]
+    if len(values) < len(references) or len(values) < MINIMUM:
+        return None
+    odd = 0
+    for index, value in enumerate(values):
+        others = Prediction.of(value, values[:index] + values[index + 1 :])
+        odd += bool(others.spread) and others.p(SIDES[probe.judging]) < ODD
+    if odd <= MOST_ODD:
+        return None
+    return f"{probe.name}: {odd} of {len(values)} references are refuted by the others, so it is switched off"
+
+
+def row_of(
+    one: Weighed, trial: Trial, run: TrialModel, claim: Claim, *, collapsed: bool
+) -> tuple[Judged, float | None]:
+    """What one probe says of the run, with the p-value of a difference where it may refute."""
+    probe, measured = one.probe, one.probe.measure(run, trial)
+    found = Judged(probe, one.original, measured, one.references, NOT_JUDGED, required=False)
+    if probe.judging is None:
+        return found, None
+    if collapsed:
+        lost = probe.role is ProbeRole.UTILITY
+        verdict = Refuted("collapsed") if lost else Undecided("collapsed: utility is gone")
+        return replace(found, verdict=verdict, required=True), None
+    off = Undecided(one.blind) if one.blind is not None else one.against(measured)
+    if isinstance(off, Undecided):
+        return replace(found, verdict=off, required=True), None
+    beyond = NOTHING_LOST if probe.judging is Judging.UTILITY else 0.0
+    p = off.p(SIDES[probe.judging], beyond)
+    found, margin = _shifted(found, off), _margin(one, claim)
+    if p <= LEVEL:
+        return replace(found, verdict=_refuted(one, off, measured, p), required=True), p
+    powerless = probe.judging is Judging.SHARE and margin < power_factor(off.references) * off.spread
+    return replace(found, verdict=_bounded(one, off, margin, p), required=not powerless), p
+
+
+def _shifted(found: Judged, off: Prediction) -> Judged:
+    """Shares of memory are told from where retraining reads, with the interval over references."""
+    if found.probe.judging is not Judging.MEMORY:
+        return found
+    mean = found.reference_mean or 0.0
+    spread = StudentEstimate(0.0, off.spread / off.references**0.5, float(off.references - 1)).reach(0.95)
+
+    def told(figure: Figure, reach: float = 0.0) -> Figure:
+        if isinstance(figure, Undecided):
+            return figure
+        value = figure.value - mean
+        return replace(figure, value=value, low=value - reach, high=value + reach, n=off.references)
+
+    return replace(
+        found,
+        original=told(found.original, spread),
+        unlearned=told(found.unlearned, spread),
+        references=tuple(map(told, found.references)),
+    )
+
+
+def _margin(one: Weighed, claim: Claim) -> float:
+    """How large a difference the claim allows."""
+    if one.probe.judging is not Judging.SHARE:
+        return claim.share
+    there = one.against(one.original)
+    return LEAST_SHARE if isinstance(there, Undecided) else max(LEAST_SHARE, claim.share * abs(there.difference))
+
+
+def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refuted:
+    """In the reader's words: too little, too much, or otherwise."""
+    judging, difference = one.probe.judging, off.difference
+    there = one.against(one.original)
+    beyond = not isinstance(there, Undecided) and there.difference * difference < 0
+    if judging is Judging.DISTANCE:
+        return Refuted("it answers their rows as no retrained model does", p)
+    if judging is Judging.UTILITY:
+        whom = "people who stayed" if one.probe.name.startswith("retain") else "people it never saw"
+        return Refuted(f"it lost {-100 * difference:.1f} points on {whom}", p)
+    if judging is Judging.MEMORY:
+        told = (
+            f"over-forgotten: {difference:.0%} of the memory is left"
+            if beyond
+            else f"about {difference:.0%} of the memory is left"
+        )
+        return Refuted(told, p, over_forgotten=beyond)
+    own = measured.value if isinstance(measured, Measurement) else np.nan
+    told = f"it answers {own:.0%} of their rows rightly, retrained models {own - difference:.0%}"
+    return Refuted(f"over-forgotten: {told}" if beyond else told, p, over_forgotten=beyond)
+
+
+def _bounded(one: Weighed, off: Prediction, margin: float, p: float) -> ClaimVerdict:
+    """What is not refuted is Supported as far as its bound holds."""
+    judging = one.probe.judging
+    if judging is Judging.DISTANCE:
+        return Supported(1.0 - p, "no farther off than retrained models are")
+    if judging is Judging.UTILITY:
+        if off.least >= -MOST_LOST:
+            return Supported(_tail(off, MOST_LOST + off.difference), f"at most {-100 * off.least:.1f} points lost")
+        return Undecided(f"up to {-100 * off.least:.1f} points may be lost, {100 * MOST_LOST:g} may be at most")
+    if off.bound <= margin:
+        what = "of the memory is left" if judging is Judging.MEMORY else "of their rows are answered otherwise"
+        return Supported(_tail(off, margin - abs(off.difference)), f"at most {off.bound:.0%} {what}")
+    more = off.more(margin)
+    helps = "more references would not help" if more is None else f"about {more} references would decide"
+    what = "of the memory may be left" if judging is Judging.MEMORY else "of their rows may be answered otherwise"
+    return Undecided(f"up to {off.bound:.0%} {what}, the claim allows {margin:.0%}: {helps}")
+
+
+def _tail(off: Prediction, room: float) -> float:
+    return StudentEstimate(0.0, off.spread / off.references**0.5, float(off.references - 1)).tail(room)
