@@ -1,0 +1,179 @@
+"""References and witnesses: trained once, shared with studies, found by an evaluation, refused in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import run_json
+
+import expunge
+from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
+from expunge.data.dataset import Dataset
+from expunge.methods.retrain import Retrain
+from expunge.methods.unlearn import unlearn
+from expunge.study import references as made
+from expunge.study.evaluate import evaluate
+from expunge.study.grid import lay_out
+from expunge.study.references import references, witnesses
+from expunge.study.store import Store
+from expunge.study.study_file import read_study
+from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS
+from expunge.train.run import Run
+
+RULE = "random:5%:1"
+STUDY = """
+references = 2
+witnesses = 1
+seeds = [0]
+methods = ["fine-tune"]
+
+[data.digits]
+location = "digits"
+
+[training.mlp]
+model = "mlp"
+model_options = { width = 8 }
+epochs = 1
+
+[forget.some]
+rules = "random:5%:1"
+"""
+Refused = Callable[..., AbstractContextManager[object]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("company")
+
+
+@pytest.fixture(scope="module")
+def base(place: Path) -> Run:
+    return expunge.train("digits", model="mlp", model_options={"width": 8}, epochs=1, out=place / "base")
+
+
+@pytest.fixture(scope="module")
+def found(base: Run) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    return references(base, RULE, count=2, jobs=1), witnesses(base, count=1, jobs=1)
+
+
+def test_they_are_trainings_of_the_recipe_under_seeds_of_their_own(
+    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path
+) -> None:
+    retrained, knowing = found
+    assert [run.recipe.seed for run in retrained] == [REFERENCE_SEEDS, REFERENCE_SEEDS + 1]
+    assert [run.recipe.seed for run in knowing] == [WITNESS_SEEDS]
+    for run in (*retrained, *knowing):
+        assert replace(run.recipe, seed=0) == replace(base.recipe, seed=0)
+        assert run.path.is_relative_to(place / "store")
+        assert not (run.path / "checkpoints").exists()
+    by_hand = unlearn(base, RULE, method="retrain", out=place / "by-hand")
+    assert all(np.array_equal(run.tombstones, by_hand.tombstones) for run in retrained)
+    assert len(knowing[0].tombstones) == 0
+    seeded = Retrain(training_seed=REFERENCE_SEEDS + 1)
+    assert unlearn(base, RULE, method=seeded, out=place / "seeded").weights_digest == retrained[1].weights_digest
+
+
+def test_what_was_trained_is_never_trained_again(
+    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> object:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr("expunge.study.local.LocalEngine.submit", never)
+    assert references(base, [RULE], count=2) == found[0]
+    assert references(base, RULE, count=1) == found[0][:1]
+    assert witnesses(base, count=1) == found[1]
+
+
+def test_a_study_on_the_same_store_shares_them(
+    found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    jobs = {job.key: job for job in lay_out(read_study(tmp_path / "study.toml")).jobs}
+    kept = {entry.key for entry in Store(place / "store").entries()}
+    assert kept <= set(jobs)
+    assert {jobs[key].title.rpartition(", ")[2] for key in kept} == {"reference 1", "reference 2", "witness 1"}
+
+
+def test_an_evaluation_finds_those_of_its_request(
+    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = unlearn(base, RULE, method="fine-tune", out=place / "tuned")
+    opened: list[Path] = []
+    open_model = Run.model
+    monkeypatch.setattr(Run, "model", lambda self, *more: (opened.append(self.path), open_model(self, *more))[1])
+    evaluation = evaluate(run)
+    assert [one.weights_digest for one in evaluation.references] == [one.weights_digest for one in found[0]]
+    assert [one.weights_digest for one in evaluation.witnesses or ()] == [one.weights_digest for one in found[1]]
+    assert set(opened) == {run.path, base.path}, "what a store holds was read when it was trained"
+    assert references(run, count=2) == found[0]
+    other = unlearn(base, "random:5%:2", method="fine-tune", out=place / "other")
+    assert evaluate(other).references == ()
+    by_hand = evaluate(run, found[0][1], witnesses=found[1][0], store=place / "elsewhere")
+    assert len(by_hand.references) == len(by_hand.witnesses or ()) == 1
+
+
+def test_a_request_after_another_is_retrained_without_both(base: Run, place: Path) -> None:
+    first = unlearn(base, "random:3:7", method="fine-tune", out=place / "first")
+    second = unlearn(first, RULE, method="fine-tune", out=place / "second")
+    (reference,) = references(second, count=1, jobs=1)
+    assert np.array_equal(reference.tombstones, second.tombstones)
+    (witness,) = witnesses(second, count=1, jobs=1)
+    assert np.array_equal(witness.tombstones, first.tombstones)
+    evaluation = evaluate(second)
+    assert len(evaluation.references) == len(evaluation.witnesses or ()) == 1
+
+
+def test_the_seed_of_the_original_is_left_out(place: Path) -> None:
+    same = expunge.train(
+        "digits", model="mlp", model_options={"width": 8}, epochs=1, seed=WITNESS_SEEDS, out=place / "same-seed"
+    )
+    (witness,) = witnesses(same, count=1, jobs=1, store=place / "second-store")
+    assert witness.recipe.seed == WITNESS_SEEDS + 1
+
+
+@pytest.mark.parametrize("count", [0, -1, 1001, 2.5, "8", True])
+def test_counts_that_are_none_are_refused(base: Run, refused: Refused, count: object) -> None:
+    with refused(InvalidArgument, f"`count` {count!r} must be a whole number from 1 to 1000"):
+        references(base, RULE, count=count)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_trained_here_again_is_refused(
+    base: Run, small_run: Run, pictures: Dataset, refused: Refused, tmp_path: Path
+) -> None:
+    with refused(InvalidArgument, "forgot nothing so far", "say with `forget`"):
+        references(base)
+    with refused(UnsupportedYet, "handed over in memory", "`unlearn` by `retrain` and another `training_seed`"):
+        witnesses(small_run)
+    adopted = replace(small_run, told=replace(small_run.told, operation="adopt", adopted=object()))
+    with refused(InvalidArgument, "was trained elsewhere", "adopt that with `without`"):
+        witnesses(adopted)
+    secret = replace(base, told=replace(base.told, data=replace(base.told.data, salts="secret")))
+    with refused(UnsupportedYet, "its salts are secret"):
+        witnesses(secret)
+
+
+def test_rows_that_are_gone_cannot_be_witnessed(tmp_path: Path, refused: Refused) -> None:
+    """The sentence names what to do; nothing is left that would be taken for a witness."""
+    rows = np.random.default_rng(0).normal(size=(120, 4))
+    np.savez(tmp_path / "rows.npz", x=rows, y=np.arange(120) % 3)
+    run = expunge.train(tmp_path / "rows.npz", model="mlp", epochs=1, out=tmp_path / "base")
+    np.savez(tmp_path / "rows.npz", x=rows[:100], y=np.arange(100) % 3)
+    with refused(RunError, "witness 1 of base could not be trained", "are not those that"):
+        witnesses(run, count=1, jobs=1)
+    assert not list((tmp_path / "store").glob("??/*/run.json"))
+
+
+def test_a_worker_that_is_killed_continues_to_the_same_weights(base: Run, place: Path) -> None:
+    """What was begun under a key is what a worker goes on with: its folder stays until its entry stands."""
+    (job,) = [*made._Request.of(base, None, store=None, data=None, needs_forgotten=False).witnesses()][:1]
+    store = Store(place / "store")
+    before = run_json(Run.open(store.place(job.key)))["weights_digest"]
+    store.discard(job.key)
+    (witness,) = witnesses(base, count=1, jobs=1)
+    assert witness.weights_digest == before
