@@ -17,6 +17,7 @@ from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import FIXTURES
 from expunge.measure import PROBES
+from expunge.methods import METHODS
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
 from expunge.records.results import Results, Setting
@@ -257,6 +258,12 @@ def _shown(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
+def method_table() -> str:
+    """The table of built-in methods that `expunge methods` prints without torch; fields in the order of the class."""
+    rows = [row for row in method_rows() if row["name"] in {method.name for method in METHODS}]
+    return json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
 PAGES = {
     "methods.md": methods_page,
     "probes.md": probes_page,
@@ -265,6 +272,7 @@ PAGES = {
     "forging.md": forged_page,
     "attacks.md": attacks_page,
     "checks.md": checks_page,
+    "../src/expunge/records/methods.json": method_table,
     "house.md": lambda: house_page(HEAD, f"{PICTURES}/house.svg"),
 }
 

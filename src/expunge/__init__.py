@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from expunge.core.installed import needed_by
 from expunge.core.version import __version__
 
 _FACE = {
@@ -75,5 +76,6 @@ def __getattr__(name: str) -> Any:
     if name in ("train", "attest", "verify", "report", "study"):  # folders that are verbs too
         return import_module(f"expunge.{name}")
     if name in _FACE:
-        return getattr(import_module(_FACE[name]), name)
+        with needed_by(f"`expunge.{name}`"):
+            return getattr(import_module(_FACE[name]), name)
     raise AttributeError(f"module 'expunge' has no attribute {name!r}")

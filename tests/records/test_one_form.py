@@ -70,7 +70,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     },
     "what --json prints": {
         "adversary/forging/told": "told_forging told_spoofing told_step told_proof _told_answers _told_verdicts",
-        "cli/methods": "_print_one",
+        "cli/methods": "_print_one _rows",
         "cli/shared": "print_json",
         "hygiene/survey": "Survey.as_json",
         "methods/lookup": "method_rows",

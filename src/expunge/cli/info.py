@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.certificates import is_bundle, unchecked
 from expunge.cli.shared import print_json, say
 from expunge.data.encoding import Preparation
 from expunge.records.form import to_plain
@@ -21,10 +22,13 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    json: Annotated[bool, typer.Option("--json", help="Print everything that run.json holds.")] = False,
+    run: Annotated[Path, typer.Argument(help="Folder of a run; or a bundle.")],
+    json: Annotated[bool, typer.Option("--json", help="Print everything that run.json or the record holds.")] = False,
 ) -> None:
-    """Say what a run is: data, recipe, guarantee, cost, digests."""
+    """Say what a run is: data, recipe, guarantee, cost, digests; of a bundle what its record says, unchecked."""
+    if is_bundle(run):
+        _bundle(run, json)
+        return
     from expunge.train.run import Run
 
     opened = Run.open_any(run)
@@ -34,7 +38,7 @@ def info(
         return
     recipe, counts, adopted = told.recipe, told.data.counts, told.adopted
     elsewhere = told.operation == "adopt"  # nobody counted its work
-    for name, value in (
+    _print(
         ("status", told.status),
         ("retired", RETIRED if opened.retired else None),
         ("operation", told.operation),
@@ -63,9 +67,37 @@ def info(
         ("trace", told.trace),
         ("checkpoints", _interval(told.checkpoint_interval)),
         *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
-    ):
+    )
+
+
+def _print(*facts: tuple[str, object]) -> None:
+    for name, value in facts:
         if value is not None:
             say(f"{name:<18} {value}")
+
+
+def _bundle(path: Path, json: bool) -> None:
+    """What the record of a bundle says."""
+    told = unchecked(path)
+    if json:
+        print_json(told.as_json())
+        return
+    record, data = told.run, told.commit.data
+    _print(
+        ("status", "the bundle's own word, nothing is checked: `expunge verify` does"),
+        ("operation", record.operation.value),
+        ("method", record.algorithm.name),
+        ("guarantee", f"{record.guarantee.kind.value}, claimed"),
+        ("weights digest", told.subject.digest.hex()),
+        ("dataset root", data.root.hex()),
+        ("recipe digest", record.recipe.hex()),
+        ("lineage seed", record.randomness.lineage_seed.hex()),
+        ("rows", f"{data.calibration.rows} calibration, {data.holdout.rows} holdout, {data.count} train"),
+        ("salts", told.leaves),
+        ("forgotten so far", told.forgotten.slots),
+        ("recorded", record.recorded_at.text),
+        ("record", told.chain[-1].envelope.hex()),
+    )
 
 
 def _told(word: OwnersWord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from expunge.cli.shared import print_json, with_flags
+from expunge.records.form import from_plain
+from expunge.records.method_table import Search, built_in, named
 
 EXAMPLE = "Example: expunge methods scrub"
 
@@ -22,11 +25,10 @@ def methods(
     json: Annotated[bool, typer.Option("--json", help="Print the table, or one row of it, as JSON.")] = False,
 ) -> None:
     """List the ways to unlearn, with the guarantee that each can earn; or one of them with its fields."""
-    from expunge.methods.lookup import find_method, method_rows
-
-    rows = method_rows()
+    rows = _rows()
     if name is not None:
-        (row,) = (row for row in rows if row["name"] == find_method(name).name)
+        found = named(name, {row["name"]: row["aliases"] for row in rows})
+        (row,) = (row for row in rows if row["name"] == found)
         if json:
             print_json(row)
         else:
@@ -46,10 +48,16 @@ def methods(
     console.print("\nFields of a method: expunge methods NAME")
 
 
-def _print_one(row: dict[str, Any]) -> None:
-    from expunge.methods.fields import searches
-    from expunge.methods.lookup import find_method
+def _rows() -> list[dict[str, Any]]:
+    """The built-in methods, which are listed without torch, and those of others where any are installed."""
+    if not entry_points(group="expunge.methods"):
+        return built_in()
+    from expunge.methods.lookup import method_rows
 
+    return method_rows()
+
+
+def _print_one(row: dict[str, Any]) -> None:
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     facts = {
         "idea": row["summary"],
@@ -68,8 +76,9 @@ def _print_one(row: dict[str, Any]) -> None:
     fields = Table(box=None)
     for header in ("--set field", "default", "tuning looks at"):
         fields.add_column(header, overflow="fold")
-    found = searches(find_method(row["name"]))
     for field, value in row["fields"].items():
-        fields.add_row(field, "not set" if value is None else str(value), str(found.get(field, "")))
+        found = row["search"].get(field)
+        looked = "" if found is None else str(from_plain(Search, found, field))
+        fields.add_row(field, "not set" if value is None else str(value), looked)
     console.print()
     console.print(fields if row["fields"] else "no fields")

@@ -1,4 +1,7 @@
-"""A run on disk: a plain folder with run.json, the commitment, checkpoints, weights and a log."""
+"""A run on disk: a plain folder with run.json, the commitment, checkpoints, weights and a log.
+
+What of it is read without its model needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from torch import nn
 
 from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
@@ -28,9 +29,6 @@ from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
-from expunge.models.base import offer, place_of_base
-from expunge.models.ensemble import Ensemble
-from expunge.models.resolver import build_empty
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import BASE, TRACE
@@ -41,8 +39,11 @@ from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.log import RunLog
-from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 COMMITTED = "committed"  # status of a folder that holds data and recipe, fixed, and no training yet
 
@@ -101,6 +102,8 @@ class Run:
         if recipe.digest.hex() != self.told.recipe_digest:
             raise RunError(f"{self.path}: the recipe does not match its digest: run.json was altered")
         if recipe.base is not None and (self.path / BASE).is_file():
+            from expunge.models.base import offer
+
             offer(self.path / BASE, recipe.base)
         return recipe
 
@@ -292,6 +295,9 @@ class Run:
 
 def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], device: torch.device | str) -> nn.Module:
     """Read model.safetensors; the digest must be the one that was announced."""
+    from expunge.models.resolver import build_empty
+    from expunge.train.state import load_weights, read_tensors, weights_digest
+
     model = assemble(recipe, [build_empty(recipe) if lives else None for lives in alive])
     load_weights(model, read_tensors(path), path)
     if weights_digest(model) != digest:
@@ -301,6 +307,8 @@ def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], d
 
 def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
     """One model of the shards' models; a shard with nobody left is not asked for an answer."""
+    from expunge.models.ensemble import Ensemble
+
     if recipe.shards == 1 and members[0] is not None:
         return members[0]
     if not any(members):
@@ -310,6 +318,8 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
 
 def keep_base(folder: Path, recipe: Recipe) -> None:
     """Keep the weights that a recipe begins with beside the run, so that the folder stands alone."""
+    from expunge.models.base import place_of_base
+
     if recipe.base is not None and not (folder / BASE).exists():
         link_or_copy(place_of_base(recipe.base), folder / BASE)
 
