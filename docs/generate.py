@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.format_parts import records_block, vectors_block
 from docs.house import house_page, house_svg
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
@@ -258,6 +259,16 @@ def _shown(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
+def format_page() -> str:
+    """The format as it is written by hand, with its computed parts."""
+    text = (DOCS / "format.md").read_text(encoding="utf-8")
+    for name, block in (("records", records_block()), ("vectors", vectors_block())):
+        before, begin, rest = text.partition(f"<!-- begin {name}: written by docs/generate.py -->\n")
+        _, end, behind = rest.partition(f"<!-- end {name} -->")
+        text = f"{before}{begin}{block}\n{end}{behind}"
+    return text
+
+
 def method_table() -> str:
     """The table of built-in methods that `expunge methods` prints without torch; fields in the order of the class."""
     rows = [row for row in method_rows() if row["name"] in {method.name for method in METHODS}]
@@ -272,6 +283,7 @@ PAGES = {
     "forging.md": forged_page,
     "attacks.md": attacks_page,
     "checks.md": checks_page,
+    "format.md": format_page,
     "../src/expunge/records/methods.json": method_table,
     "house.md": lambda: house_page(HEAD, f"{PICTURES}/house.svg"),
 }
