@@ -37,7 +37,7 @@ def main() -> None:
     try:
         _check_names(arguments)
         with needed_by(f"`{' '.join(['expunge', *arguments[:1]])}`"):
-            status = commands()(arguments, standalone_mode=False)
+            status = commands()(arguments, prog_name="expunge", standalone_mode=False)
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):

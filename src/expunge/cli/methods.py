@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from expunge.cli import completion
 from expunge.cli.shared import print_json, with_flags
 from expunge.records.form import from_plain
 from expunge.records.method_table import Search, built_in, named
@@ -21,7 +22,10 @@ def register(app: typer.Typer) -> None:
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, by name or alias, with its fields.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One method, by name or alias, with its fields.", autocompletion=completion.methods),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table, or one row of it, as JSON.")] = False,
 ) -> None:
     """List the ways to unlearn, with the guarantee that each can earn; or one of them with its fields."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from expunge.records.verdict import Verdict
 
 EVERY_SECONDS = 0.1
+LONG_SECONDS = 2.0  # what is done by then says nothing on its way
 ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)`")
 CALL = re.compile(r"`expunge\.([a-z]+)\((.*?)\)`")
 
@@ -49,10 +50,13 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar on standard error; where that is no terminal, nothing is drawn."""
-    console = Console(emoji=False, stderr=True)
+    """A bar on standard error; where that is no terminal, a line a tenth of what takes long."""
+    console = Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        yield _line_a_tenth(what, console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=None)
         last = 0.0
 
@@ -64,6 +68,19 @@ def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
                 progress.update(task, completed=done, total=total)
 
         yield moved
+
+
+def _line_a_tenth(what: str, console: Console) -> Callable[[int, int], None]:
+    started, said = time.monotonic(), 0
+
+    def moved(done: int, total: int) -> None:
+        nonlocal said
+        tenths, seconds = done * 10 // max(total, 1), time.monotonic() - started
+        if tenths > said and seconds >= LONG_SECONDS:
+            console.print(f"{what} {tenths * 10} % ({done:,} of {total:,}), {seconds:.0f} s", markup=False)
+        said = max(said, tenths)
+
+    return moved
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Heard(TypedDict, total=False):
 
 @contextmanager
 def live_view() -> Generator[Heard]:
-    """On a terminal one view that moves, on standard error; else lines now and then, as a log wants them."""
+    """On a terminal one view that moves, on standard error; else a line a tenth, as in the log."""
     console = Console(emoji=False, stderr=True, highlight=False)
 
     def line(text: str) -> None:

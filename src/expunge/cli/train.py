@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expunge.cli import completion
 from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
@@ -49,13 +50,19 @@ def train(
     rows: Annotated[int | None, typer.Option(help="Take only the first so many rows of the data.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory; one that fits the data unless said."),
+        typer.Option(
+            help="mlp, cnn, resnet18, linear, or package.module:factory; one that fits the data unless said.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     model_options: Annotated[
         list[str] | None, typer.Option("--model-option", help="name=value for the model (repeatable).")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="What is learnt: classification (unless said), logistic or squared.")
+        str | None,
+        typer.Option(
+            help="What is learnt: classification (unless said), logistic or squared.", autocompletion=completion.tasks
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
     batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from expunge.cli import completion
 from expunge.cli.shared import print_json, progress_bar, share, short, with_flags
 from expunge.records.form import to_plain
 from expunge.records.tuning import Attempt, Tuning
@@ -23,7 +24,12 @@ def register(app: typer.Typer) -> None:
 def tune(
     run: Annotated[Path, typer.Argument(help="Folder of the run that requests will be made to.")],
     named: Annotated[
-        list[str], typer.Option("--method", help="Method to tune (repeatable), or all that have a budget.")
+        list[str],
+        typer.Option(
+            "--method",
+            help="Method to tune (repeatable), or all that have a budget.",
+            autocompletion=completion.methods,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the tuning; the same command continues an interrupted one.")],
     kind: Annotated[

@@ -1,4 +1,4 @@
-"""What code without torch must know of a method or a task: one row each, held to the classes by a test."""
+"""What code without torch must know of a method, a task or a model: one row each, held to the classes by a test."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ EXACT_FIELDS: Mapping[str, frozenset[str]] = {row.name: row.fields for row in ME
 EXACT_METHODS = frozenset(EXACT_FIELDS)
 CERTIFIED_METHODS = frozenset(row.name for row in METHOD_ROWS if row.ceiling is Certified)
 TASK_NAMES = tuple(row.name for row in TASK_ROWS)
+MODEL_NAMES = ("mlp", "cnn", "resnet18", "linear")
 LINEAR_TASKS = tuple(row.name for row in TASK_ROWS if row.linear)
 
 
