@@ -142,7 +142,7 @@ def bare(packed: Packed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         for top in {path.parts[0] for path in found.files or () if path.parts[0] != ".."} - {"__pycache__"}:
             (place / top).symlink_to(found.locate_file(top))
     python = folder / "venv" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", "-I"]
     subprocess.run([*pip, "--no-compile", packed.wheel], check=True, timeout=280)
     given = json.dumps({name: [str(word) for word in words] for name, words in COMMANDS.items()})
     command = [python, "-I", "-c", RUN_ALL, given, *HEAVY]
