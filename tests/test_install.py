@@ -195,9 +195,12 @@ def test_which_install_brings_a_package(package: str, brings: str | None) -> Non
     assert install_of(package) == brings
 
 
-def test_a_module_of_nobody_here_stays_missing(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_module_of_nobody_and_a_broken_one_stay_missing(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_module"), needed_by("this"):
         import no_such_module  # noqa: F401  # pyright: ignore[reportMissingImports]
+    with pytest.raises(ModuleNotFoundError, match="no_such_part"), needed_by("this"):
+        import scipy.no_such_part  # noqa: F401  # pyright: ignore[reportMissingImports]
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(NotInstalled, match="this needs the package pillow, which is not in"), needed_by("this"):
         raise ModuleNotFoundError(name="PIL.Image")
     monkeypatch.setattr(sys, "argv", ["expunge", "train", "digits", "--out", "unused"])

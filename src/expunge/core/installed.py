@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from expunge.core.errors import NotInstalled
 
@@ -22,7 +23,7 @@ def needed_by(what: str) -> Generator[None]:
         top = (error.name or "").partition(".")[0]
         distribution = OTHERWISE.get(top, top.replace("_", "-"))
         brings = install_of(distribution)
-        if brings is None:
+        if brings is None or find_spec(top) is not None:  # there, and a part of it is not: it is broken, or too old
             raise
         raise NotInstalled(f"{what} needs the package {distribution}, which is not installed: {brings}") from error
 

@@ -47,8 +47,10 @@ def built_in() -> list[dict[str, Any]]:
 
 def named(name: str, aliases: Mapping[str, Iterable[str]]) -> str:
     """The method of this name or alias, among methods by name with their aliases."""
+    if name in aliases:
+        return name
     for method, others in aliases.items():
-        if name == method or name in others:
+        if name in others:
             return method
     names = [*aliases, *(alias for others in aliases.values() for alias in others)]
     raise InvalidArgument(f"method {name!r} is not one of {', '.join(aliases)}{nearest(name, names)}")

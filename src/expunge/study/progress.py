@@ -60,8 +60,8 @@ def _clock(now: datetime, left: float) -> str:
 
 
 class Watch:
-    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log, a
-    standing a tenth.
+    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log, the
+    standing of every tenth among them.
 
     ``warn`` is given, at once, each job that failed.
     """
