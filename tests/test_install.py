@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "verdict": ("verify", BUNDLE, "--keys", KEYS, "--json"),
     "replay": ("verify", BUNDLE, "--keys", KEYS, "--level", "V2", "--data", "digits"),
     "page": ("report", BUNDLE, "--keys", KEYS, "--out", "certificate.html"),
+    "drawn": ("report", GOLDEN / "digits" / "fine-tuned", "--out", "report.html"),
     "run": ("info", GOLDEN / "digits" / "forgot"),
     "bundle": ("info", BUNDLE, "--json"),
     "methods": ("methods",),
@@ -147,7 +148,8 @@ def bare(packed: Packed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     given = json.dumps({name: [str(word) for word in words] for name, words in COMMANDS.items()})
     command = [python, "-I", "-c", RUN_ALL, given, *HEAVY]
     ran = subprocess.run(command, check=True, cwd=folder, timeout=280, capture_output=True, text=True)
-    return json.loads(ran.stdout) | {"page": (folder / "certificate.html").read_text(encoding="utf-8")}
+    pages = {name: (folder / f"{name}.html").read_text(encoding="utf-8") for name in ("certificate", "report")}
+    return json.loads(ran.stdout) | pages
 
 
 def test_an_auditors_environment_reads_verifies_and_draws(bare: dict[str, Any]) -> None:
@@ -157,7 +159,8 @@ def test_an_auditors_environment_reads_verifies_and_draws(bare: dict[str, Any]) 
     assert set(said) == set(COMMANDS) - {"replay", "train", "tune"}
     assert "accepted at V1" in said["verify"]
     assert json.loads(said["verdict"])["reached"] == "V1"
-    assert "Certificate" in bare["page"]
+    assert "Certificate" in bare["certificate"]
+    assert "A package that reads the data is not installed here, so confidences only are shown." in bare["report"]
     assert "accepted at V1" in said["page"]
     assert "exact-replay" in said["run"]
     assert json.loads(said["bundle"])["algorithm"]["name"] == "exact-replay"

@@ -41,4 +41,4 @@ def install_of(distribution: str) -> str | None:
         return None
     if all(extras):
         return f"pip install 'expunge[{extras[0]}]'"
-    return "pip install expunge" + (CPU if distribution == "torch" else "")
+    return "pip install expunge" + (CPU if find_spec("torch") is None else "")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expunge.core.errors import DataError, ExpungeError, InvalidArgument
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument, NotInstalled
+from expunge.core.installed import needed_by
 from expunge.core.wording import clean
 from expunge.data.commitment import open_again
 from expunge.data.dataset import ColumnKind, Dataset
@@ -100,12 +101,15 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
             source = replace(source, location=data)
         inputs: Encoding = from_plain(Encoding, run.told.recipe["inputs"], "inputs")
         classes = tuple(run.told.recipe["classes"])
-        if run.told.data.in_parts:
-            found = parts_of(run.told.data, data).again(inputs.columns, classes)
-        else:
-            found = read(source, columns=inputs.columns, classes=classes)
+        with needed_by("the data"):
+            if run.told.data.in_parts:
+                found = parts_of(run.told.data, data).again(inputs.columns, classes)
+            else:
+                found = read(source, columns=inputs.columns, classes=classes)
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
+    except NotInstalled:
+        return None, "A package that reads the data is not installed here, so confidences only are shown."
     except ExpungeError:
         return None, "The data can no longer be read as the run read it, so confidences only are shown."
     try:
