@@ -159,12 +159,21 @@ def test_refused_and_undecided_are_told_apart_and_come_with_their_reasons(
 ) -> None:
     broken = refused_finding("steps", Level.V1, Code.SCHEDULE_BATCH_MISMATCH, "step 17 had another member")
     page = words(certificate_page(facts(life(), accepted().and_also([broken]))))
-    assert "Refused. Checked: SCHEDULE_BATCH_MISMATCH. Do not rely on this record" in page
+    said = "A step was carried out with other members: step 17 had another member. Do not rely on this record."
+    assert f"Refused. {said} Checked: SCHEDULE_BATCH_MISMATCH." in page
+    head = page.index("Expunge ·")
+    assert page.index("Refused. A step") < page.index("Forgetting of 3 rows", head), "before all else"
+    assert "This record is refused. It says: By this record" in page
+    assert "Exact, claimed by a refused record That would mean" in page
+    assert "V1 structure: refused here" in page
     assert "refused SCHEDULE_BATCH_MISMATCH step 17 had another member" in page
     assert "Accepted" not in page
     missing = undecided("trace", Level.V1, "evidence-missing", "trace.bin is missing")
     page = words(certificate_page(facts(life(), accepted().and_also([missing]))))
-    assert "Undecided. Checked: asked for V1, reached V0" in page
+    assert "Undecided. Trace.bin is missing. That is neither a pass nor a refusal. What stands: Only signatures" in page
+    assert "Checked: asked for V1, reached V0." in page
+    assert page.index("Undecided. Trace") < page.index("Forgetting of 3 rows", page.index("Expunge ·"))
+    assert "V1 structure: undecided here" in page
     assert "undecided evidence-missing trace.bin is missing" in page
 
 
@@ -259,6 +268,7 @@ def test_nothing_in_a_bundle_can_steer_the_page(
                 "h2",
             ),
             *("span", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "code", "ol", "ul", "li", "small"),
+            *("details", "summary", "i"),
         }
         assert not [name for _, attributes in parsed(page).seen for name in attributes if name.startswith("on")]
         for letter in "\u202e\x1b\u2028":
