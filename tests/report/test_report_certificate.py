@@ -36,6 +36,8 @@ from expunge.records.record import (
 from expunge.records.statement import Statement
 from expunge.records.verdict import Caveat, Level, Verdict, holds, refused_finding, undecided
 from expunge.report.certificate import certificate_page, write_certificate
+from expunge.report.certificate_text import certificate_lines
+from expunge.report.glossary import GLOSSARY, words_in
 from expunge.verify.certificate import certificate
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
@@ -325,6 +327,112 @@ def test_folders_are_refused(tmp_path: Path, facts: Callable[..., Certificate]) 
     assert write_certificate(facts(life()), tmp_path / "new" / "page.html").read_bytes().startswith(b"<!doctype html>")
 
 
+def shown(page: bytes, *, folded: bool = True) -> str:
+    """The page without its style; without what is folded away, if asked."""
+    text = page.decode().split("</style>")[1]
+    return text if folded else re.sub("<details>.*?</details>", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_the_ladder_is_drawn_and_colour_never_promises_more(level: Level, facts: Callable[..., Certificate]) -> None:
+    page = shown(certificate_page(facts(life(), accepted(level))))
+    rungs = re.findall(r'<li class="(\w+)"><span class="mark">(.)</span><div><b>(V\d)[^<]*</b>: <b class="how">', page)
+    assert [name for _, _, name in rungs] == ["V4", "V3", "V2", "V1", "V0"], "as a ladder stands"
+    assert [(climb, mark) for climb, mark, _ in rungs] == [("untried", "○")] * (4 - level) + [("climbed", "✓")] * (
+        level + 1
+    )
+    assert (">not tried, the next step<" in page) == (level < Level.V4)
+    assert ('class="banner good"' in page) == ('class="badge good"' in page) == (level >= Level.V3)
+    assert ("That is NOT proof that the training ran as told" in page) == (level is Level.V1)
+    assert page.index("<h1>") < page.index(f"Accepted at {level.name}")
+
+
+def test_green_is_for_what_was_carried_out_again_and_came_from_nowhere_else(facts: Callable[..., Certificate]) -> None:
+    record = life()[-1].predicate
+    assert isinstance(record, RunRecord)
+    for chain in (
+        life(environment=replace(record.environment, factory="ab" * 32)),
+        life(guarantee=replace(record.guarantee, base=digest("base"))),
+        life(guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL)),
+        life(environment=tolerant(life())),
+    ):
+        page = shown(certificate_page(facts(chain, accepted(Level.V4))))
+        assert 'banner good"' not in page
+        assert 'badge good"' not in page
+
+
+def test_questions_stand_beside_the_ladder_with_why_and_whom(facts: Callable[..., Certificate], words: Words) -> None:
+    told = facts(life(), accepted())
+    page = words(certificate_page(told))
+    assert len(told.questions) > 4
+    for asked in told.questions:
+        assert f"{asked.question} {asked.why} Ask {asked.whom}." in page
+    many = replace(told, questions=told.questions * 4)
+    more = len(many.questions) - 12
+    assert f"and {more} questions more, in the JSON" in words(certificate_page(many))
+
+
+def test_findings_are_folded_by_level_and_none_is_cut_off(facts: Callable[..., Certificate], words: Words) -> None:
+    told = facts(life(), accepted(Level.V2))
+    page = certificate_page(told)
+    assert shown(page).count("<details>") == 3
+    assert "<details open>" not in shown(page)
+    for level in ("V0 form", "V1 structure", "V2 spot replay"):
+        assert f"{level}: {len(PROPERTIES)} hold" in words(page)
+    broken = refused_finding("steps", Level.V1, Code.SCHEDULE_BATCH_MISMATCH, "step 17 had another member")
+    page = certificate_page(facts(life(), accepted().and_also([broken])))
+    assert shown(page).count("<details open>") == 1
+    assert f"V1 structure: 1 refused, {len(PROPERTIES)} hold" in words(page)
+    assert "step 17 had another member" in shown(page, folded=False), "refusals stand open"
+    assert "the others of V1 structure" in words(page)
+    chain, verdict = crowded()
+    text = words(certificate_page(facts(chain, verdict)))
+    assert all(finding.name in text for finding in verdict.findings)
+
+
+def test_names_and_digests_are_whole_and_long_lists_are_counted(
+    facts: Callable[..., Certificate], words: Words
+) -> None:
+    told = facts(*crowded())
+    page = words(certificate_page(told))
+    assert "N" * 200 in page
+    assert told.subject.digest.hex() in page
+    for said in ("fields more, in the JSON", "things more, in the JSON", "and 6 more", "earlier requests more, in the"):
+        assert said in page
+    assert "field_0 value value" in page
+    assert "text-overflow" not in certificate_page(told).decode()
+
+
+def test_words_are_explained_where_they_are_used_and_nowhere_else(
+    facts: Callable[..., Certificate], words: Words
+) -> None:
+    assert list(words_in("<p class='root'>Three <b>chairs</b>, two leaves; rooted, statement</p>")) == ["chair", "leaf"]
+    assert list(words_in("<p>a seed, slices and Witnesses</p>")) == ["lineage seed", "slice", "witness"]
+    page = words(certificate_page(facts(life(), accepted())))
+    body, glossary = page.split("Words on this page")
+    explained = [word for word, said in GLOSSARY.items() if said in glossary]
+    assert {"chair", "leaf", "root", "tombstone", "slot", "lineage seed", "beacon", "bundle"} <= set(explained)
+    assert "grinding" not in explained
+    assert "grinding" in words(certificate_page(facts(life(randomness=ZERO)))).split("Words on this page")[1]
+    stems = {"leaf": ("leaf", "leaves"), "lineage seed": ("seed",)}
+    for word in GLOSSARY:
+        used = any(stem in body.lower() for stem in stems.get(word, (word,)))
+        assert used or word not in explained, word
+
+
+def test_the_text_says_what_the_page_says(facts: Callable[..., Certificate], words: Words) -> None:
+    for told in (facts(life(), accepted()), facts(life()), facts(*crowded())):
+        lines = list(certificate_lines(told))
+        page = words(certificate_page(told))
+        assert "".join(told.title) in lines
+        assert told.left_open in lines
+        assert all(said in page for said in (told.summary, told.left_open))
+        assert len([line for line in lines if line.startswith("  ")]) == len(told.questions)
+        assert [line[:2] for line in lines if re.match(r"V\d ", line)] == ["V4", "V3", "V2", "V1", "V0"]
+    told = replace(facts(life(), accepted()), title=(NASTY, NASTY, NASTY), summary=NASTY)
+    assert not set("".join(certificate_lines(told))) & set("\u202e\x1b\u2028")
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing here can print")
 @pytest.mark.parametrize("name", ["plain", "unchecked", "crowded"])
 def test_it_prints_on_two_sheets(name: str, facts: Callable[..., Certificate], tmp_path: Path) -> None:
@@ -339,5 +447,8 @@ def test_it_prints_on_two_sheets(name: str, facts: Callable[..., Certificate], t
         capture_output=True,
         timeout=280,
     )
-    sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes()))
-    assert 1 <= sheets <= 2
+    content = printed.read_bytes()
+    sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", content))
+    assert sheets == 2
+    width, height = (float(size) for size in re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", content)[0])
+    assert (round(width), round(height)) == (595, 842), "A4"

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_bytes
-from expunge.core.wording import clean, counted
+from expunge.core.wording import LONGEST_CASE, clean, counted
 from expunge.records.certificate import Certificate, ChainRecord, Climb, Rung, first_ranges
 from expunge.records.claims import NOT_CLAIMED
 from expunge.records.record import (
@@ -54,7 +54,7 @@ TONES = {Status.REFUSED: "bad", Status.UNDECIDED: "open"}
 OUTCOMES = (
     (FindingOutcome.REFUSED, "bad", "refused"),
     (FindingOutcome.UNDECIDED, "open", "undecided"),
-    (FindingOutcome.HOLDS, "good", "hold"),
+    (FindingOutcome.HOLDS, "none", "hold"),
     (FindingOutcome.NOT_CHECKED, "none", "had nothing to look at"),
 )
 MARKS = {  # of a rung: how it is shown, and said
@@ -137,7 +137,9 @@ def certificate_page(told: Certificate) -> bytes:
             verification=told.verification,
             expected=_expected(told),
             levels=list(_levels(told)),
-            remarks=() if told.checked is None else told.checked.verdict.remarks,
+            remarks=[]
+            if told.checked is None
+            else [clean(one.text, LONGEST_DETAIL) for one in told.checked.verdict.remarks],
             chain=_chain(told.chain),
             claims=told.claims,
             not_claimed=NOT_CLAIMED.items(),
@@ -264,7 +266,7 @@ def _request(asked: Request, own: bool) -> dict[str, str]:
     rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in ranges)
     more = slots - sum(last - first + 1 for first, last in ranges)
     return {
-        "case": few(asked.cases, MOST_CASES) or "no case named",
+        "case": few([clean(case, LONGEST_CASE) for case in asked.cases], MOST_CASES) or "no case named",
         "who": "a person" if asked.initiator is Initiator.PERSON else "the owner",
         "received": time(asked.received),
         "rows": f"{counted(slots, 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
@@ -303,7 +305,7 @@ def _levels(told: Certificate) -> Iterator[FoldedLevel]:
 def _finding(found: Finding) -> FoldedFinding:
     word = found.reason or "" if found.code is None else found.code.value
     return FoldedFinding(
-        name=found.name,
+        name=words(found.name),
         tone=next(tone for one, tone, _ in OUTCOMES if one is found.outcome),
         outcome=f"{found.outcome.value.replace('-', ' ')} {word}".strip(),
         detail=clean(found.detail, LONGEST_REASON if not found.stands else LONGEST_DETAIL),

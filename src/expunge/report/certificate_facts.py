@@ -80,6 +80,8 @@ def _recipe(fields: Mapping[str, Any] | None) -> str:
         f"{told.get('shards', '?')} × {told.get('slices', '?')} shards and slices",
         f"seed {told.get('seed', '?')}, {told.get('precision', '?')}, {told.get('profile', '?')} profile",
     ]
+    if fields.get("base"):
+        parts.append(f"begun with base {told['base']}")
     return clean("; ".join(parts), 2 * LONGEST_LIST)
 
 
@@ -120,7 +122,7 @@ def _environment(found: Environment) -> str:
 def _log(found: Logged | None) -> CertificateFact:
     if found is None:
         return CertificateFact("Log", "the bundle holds no checkpoint of a log")
-    seen = f"; witnessed by {few(found.witnesses, 4)}" if found.witnesses else ""
+    seen = f"; witnessed by {few([words(name) for name in found.witnesses], 4)}" if found.witnesses else ""
     remark = f"; {found.remark}" if found.remark else ""
     return CertificateFact(
         "Log", f"{words(found.head.origin)}, {found.head.size:,} entries{seen}{remark}", found.head.root.hex()

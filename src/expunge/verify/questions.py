@@ -159,8 +159,8 @@ def _branches(told: Certificate) -> Question | None:
         return None
     return Question(
         word="other-records",
-        question=f"What do the {counted(others, 'other record')} of the log hold?".replace("the 1 other", "the other"),
-        why="They may be of other models, or of a branch in which forgotten people sit again. A record that you kept "
+        question=f"What stands in {counted(others, 'other record')} of the log?",
+        why="It may be of other models, or of a branch in which forgotten people sit again. A record that you kept "
         "from before is to be given to the check, which then demands it as an ancestor.",
         whom=BOTH,
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from expunge.core.clock import Time
-from expunge.core.wording import counted
+from expunge.core.wording import clean, counted
 from expunge.records.certificate import Emptied
 from expunge.records.record import GuaranteeKind, Operation, RunRecord
 from expunge.records.statement import Statement
 
+LONGEST_METHOD = 200  # letters of its name
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -39,17 +40,17 @@ def summary(record: RunRecord, gone: Emptied) -> str:
     """What was forgotten, and by what; it is the record's word."""
     algorithm, some = record.algorithm, f"{gone.newly:,} of {counted(gone.of, 'training row')}"
     if record.operation in (Operation.TRAIN, Operation.ADOPT):
-        where = " elsewhere, by its owner’s word" if record.operation is Operation.ADOPT else ""
+        where = " elsewhere, by its owner’s word," if record.operation is Operation.ADOPT else ""
         on = f"without {some}{_belong(gone)}" if gone.newly else f"on {counted(gone.of, 'row')}; nothing was forgotten"
-        return f"By this record the model was trained{where}, {on}."
-    works = WORKS.get(algorithm.name, APPROXIMATE)
+        return f"By this record the model was trained{where} {on}."
+    name, works = clean(algorithm.name, LONGEST_METHOD), WORKS.get(algorithm.name, APPROXIMATE)
     if algorithm.source is not None:
         works = f", whose code is not built in,{APPROXIMATE}"
-    earlier = f" With those of earlier requests {gone.slots:,} are." if gone.slots > gone.newly else ""
     are = "is" if gone.newly == 1 else "are"
     if record.guarantee.kind is GuaranteeKind.EMPIRICAL:
         are += " to be"
-    return f"By this record {some} {are} forgotten{_belong(gone)}: the method {algorithm.name}{works}.{earlier}"
+    earlier = f" With earlier requests it is {gone.slots:,} rows in all." if gone.slots > gone.newly else ""
+    return f"By this record {some} {are} forgotten{_belong(gone)}: the method {name}{works}.{earlier}"
 
 
 def day(told: Time) -> str:
@@ -65,8 +66,8 @@ def _people(gone: Emptied) -> str:
 
 
 def _belong(gone: Emptied) -> str:
-    if gone.people is None:
+    if gone.people is None or gone.in_part is None:
         return ""
-    whole = "all rows" if not gone.in_part else "rows"
-    rest = "" if not gone.in_part else f", {gone.in_part:,} of whom keep{'s' if gone.in_part == 1 else ''} others here"
-    return f" ({whole} of {gone.people:,} {'person' if gone.people == 1 else 'people'}{rest})"
+    if not gone.in_part:
+        return f" (all rows{_people(gone)})"
+    return f" (rows{_people(gone)}, {gone.in_part:,} of whom {'keeps' if gone.in_part == 1 else 'keep'} others here)"
