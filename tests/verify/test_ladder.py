@@ -241,8 +241,8 @@ def test_a_method_that_ran_as_told_is_not_said_to_have_forgotten(told: Any) -> N
     found = told(own_steps(), reached(V3))
     assert found.checked.in_short.endswith("That is NOT proof that it forgot.")
     assert "NOT proof that the method ran as told" in told(own_steps(), reached(V1)).checked.in_short
-    assert "The record of that run" not in found.left_open
     assert "how the weights came about that the method began with" in found.left_open
+    assert SEEN in told(adopted()[:2], reached(V1)).checked.in_short, "taking a model over is no method"
     based = replace(last(life()).guarantee, base=digest("base"))
     assert "What the base saw before is not covered." in told(life(guarantee=based), reached(V4)).checked.in_short
     foreign = replace(last(life()).environment, factory="ab" * 32)
@@ -273,7 +273,7 @@ def test_an_honest_record_that_was_repeated_leaves_little_to_ask(
 ) -> None:
     keys = (*trusted, stranger.trusted("witness.example", KeyRole.WITNESS))
     found = told(settled(), reached(V4), keys=keys, witness=stranger)
-    assert asked(found) == ["whose-rows", "old-states", "beacon-from-outside", "no-model"]
+    assert asked(found) == ["whose-rows", "destruction-declared", "beacon-from-outside", "no-model"]
     assert "no-witness" in asked(told(settled(), reached(V4), keys=trusted, witness=stranger)), "of an unknown key"
 
 
@@ -301,14 +301,14 @@ def test_each_question_comes_of_what_the_records_or_remarks_say(told: Any) -> No
         ("replay", settled(), reached(V1)),
         ("replay", settled(), reached(V2)),
         ("no-case", settled(requests=(nobody,)), reached(V4)),
-        ("no-case", settled(requests=(by_owner,)), reached(V4)),
+        ("owner-chose", settled(requests=(by_owner,)), reached(V4)),
         ("no-receipt", settled(requests=(request((3, 17, 42), receipts=()),)), reached(V4)),
         ("no-evaluation", own_steps(retired=(Retired(what="salts"),)), reached(V3)),
         ("tests", settled(guarantee=named), reached(V4)),
         ("trained-elsewhere", adopted(), reached(V1)),
         ("base", settled(guarantee=replace(own.guarantee, base=digest("base"))), reached(V4)),
-        ("foreign-model", settled(environment=replace(environment, factory="ab" * 32)), reached(V4)),
-        ("foreign-method", settled(algorithm=replace(own.algorithm, source=digest("s"))), reached(V4)),
+        ("foreign-code", settled(environment=replace(environment, factory="ab" * 32)), reached(V4)),
+        ("foreign-code", settled(algorithm=replace(own.algorithm, source=digest("s"))), reached(V4)),
         ("zero-beacon", settled(randomness=zero), reached(V4)),
         ("recorded-afterwards", settled(commit=late), reached(V4)),
         ("dates-ahead", settled(), ahead),
@@ -316,14 +316,20 @@ def test_each_question_comes_of_what_the_records_or_remarks_say(told: Any) -> No
     ):
         assert word not in plain
         assert word in asked(told(chain, verdict)), word
-    for chain, words in (
-        (life(), "Do older versions still exist?"),
-        (settled(), "Who saw that the old states were destroyed?"),
-        (life(audit_window=window), "Was the old model destroyed after 2026-03-05?"),
+    old = {"old-states", "window", "destruction-declared"}
+    for chain, word, question in (
+        (life(), "old-states", "Do older versions still exist?"),
+        (settled(), "destruction-declared", "Who saw that the old states were destroyed?"),
+        (life(audit_window=window), "window", "Was the old model destroyed after 2026-03-05?"),
     ):
-        assert [one.question for one in told(chain).questions if one.word == "old-states"] == [words]
-    (case,) = (one for one in told(settled(requests=(by_owner,))).questions if one.word == "no-case")
-    assert case.why.startswith("No case is named, and 3 rows went on the owner’s own initiative.")
+        assert [(one.word, one.question) for one in told(chain).questions if one.word in old] == [(word, question)]
+    both = settled(
+        environment=replace(environment, factory="ab" * 32), algorithm=replace(own.algorithm, source=digest("s"))
+    )
+    (code,) = (one for one in told(both).questions if one.word == "foreign-code")
+    assert code.question == "Who has read the source code of the model and method?"
+    (case,) = (one for one in told(settled(requests=(by_owner,))).questions if one.word == "owner-chose")
+    assert "By the record 3 rows went on the owner’s own initiative" in case.why
     assert "replay" not in asked(told(settled(), reached(V1, doubt, asked=V3))), "the machine is asked for instead"
 
 
@@ -337,7 +343,16 @@ def test_records_of_the_log_outside_the_chain_are_asked_for() -> None:
 
 def test_a_training_is_not_asked_what_only_forgetting_is(told: Any) -> None:
     words = set(asked(told(life()[:2], reached(V4))))
-    assert not words & {"no-case", "no-receipt", "whose-rows", "old-states", "tests", "no-evaluation"}
+    assert not words & {
+        "no-case",
+        "owner-chose",
+        "no-receipt",
+        "whose-rows",
+        "old-states",
+        "window",
+        "tests",
+        "no-evaluation",
+    }
 
 
 def test_all_of_it_stands_in_the_json(told: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from expunge.core.wording import clean
 from expunge.records.catalogue import Execution
 from expunge.records.certificate import Climb, Rung
-from expunge.records.record import GuaranteeKind, ProfileName, RunRecord
+from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRecord
 from expunge.records.verdict import FindingOutcome, Level, Status, Verdict
 from expunge.verify.wording import emptied_throughout
 
@@ -19,8 +19,8 @@ SHOWS = {
     V1: "the records agree with each other: seed, schedule and digests computed again, every request honoured",
     V2: "a share of the steps, drawn by the verifier's computer, gives the same bits when it is carried out again",
     V3: "the training ran as told: every step gives the same bits when it is carried out again",
-    V4: "the model comes of the rows that are left and of nothing else: trained again from nothing, with no state of "
-    "the owner's, to the same bits",
+    V4: "the model comes of the rows that sit in its steps: trained again from the beginning, with no state of the "
+    "owner's, to the same bits",
 }
 SHOWS_OF_A_METHOD = {
     V2: "the method ran as told: carried out again from the weights that it began with, it gives the same bits",
@@ -95,12 +95,18 @@ def ceiling(record: RunRecord, *, adopted: bool) -> tuple[Level, str]:
     return V4, ""
 
 
+def _by_method(record: RunRecord) -> bool:
+    """Whether what could be carried out again are a method's own steps, and not a training's."""
+    return record.came_about is Execution.OWN_STEPS and record.operation is not Operation.ADOPT
+
+
 def rungs(record: RunRecord, verdict: Verdict | None, *, adopted: bool) -> tuple[Rung, ...]:
     """The five levels from the lowest, each with how far it was climbed and what that shows."""
     top, why = ceiling(record, adopted=adopted)
-    shows = SHOWS | (SHOWS_OF_A_METHOD if record.came_about is Execution.OWN_STEPS else {})
+    shows = SHOWS | (SHOWS_OF_A_METHOD if _by_method(record) else {})
     if emptied_throughout(record):
         shows[V1] += ", the places of forgotten rows empty in every step on record"
+        shows[V4] = shows[V4].replace("rows that sit in its steps", "rows that are left")
     found: list[Rung] = []
     for level in Level:
         climb = _climb(level, verdict, top)
@@ -124,7 +130,7 @@ def _climb(level: Level, verdict: Verdict | None, top: Level) -> Climb:
 
 def left_open(record: RunRecord, ladder: Sequence[Rung]) -> str:
     """What the rungs that were climbed did not show, and what of it the next one could."""
-    own, above = record.came_about is Execution.OWN_STEPS, [rung for rung in ladder if rung.climb is not Climb.CLIMBED]
+    own, above = _by_method(record), [rung for rung in ladder if rung.climb is not Climb.CLIMBED]
     reached = None if len(above) == len(ladder) else ladder[-1 - len(above)].level
     open_ = f"Not shown: {(OPEN | (OPEN_OF_A_METHOD if own else {}))[reached]}."
     if not above:
@@ -141,7 +147,7 @@ def left_open(record: RunRecord, ladder: Sequence[Rung]) -> str:
 
 def in_short(verdict: Verdict, record: RunRecord) -> str:
     """What a verification came to, for somebody who reads no other sentence; a refusal's and a doubt's say why."""
-    reached, own = verdict.reached, record.came_about is Execution.OWN_STEPS
+    reached, own = verdict.reached, _by_method(record)
     if verdict.status is Status.REFUSED:
         first, *more = verdict.refusals
         seen = "" if first.code is None else f"{first.code.seen}: "
