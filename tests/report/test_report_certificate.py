@@ -303,6 +303,24 @@ def _altered(told: Certificate, chain: Sequence[Statement]) -> Certificate:
     )
 
 
+def test_texts_of_any_length_leave_a_page_of_some_length(facts: Callable[..., Certificate]) -> None:
+    long = "a text that its owner made very long " * 500
+    told = facts(life(), replace(accepted(), remarks=(Caveat("word", long),)))
+    run = replace(
+        told.run,
+        requests=(replace(told.run.requests[0], cases=(long,) * 40),),
+        retired=(Retired(what=long),) * 40,
+        algorithm=replace(told.run.algorithm, name=long, version=long, fields={"a": long}),
+        environment=replace(told.run.environment, not_exact=long, fingerprint={"a": long, "b": {"c": [long] * 9}}),
+        randomness=replace(told.run.randomness, beacon=replace(told.run.randomness.beacon, source=long)),
+        guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=(long,) * 9, confidence=0.5),
+    )
+    owned = facts((*life()[:2], Statement(name="a model", digest=digest("x"), predicate=run)), accepted())
+    for one in (owned, replace(told, run=run), told):
+        size = len(certificate_page(one))
+        assert size < 60_000
+
+
 def test_a_page_asks_for_nothing_and_runs_nothing(
     facts: Callable[..., Certificate], parsed: Callable[[bytes], Any]
 ) -> None:

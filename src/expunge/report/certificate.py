@@ -50,7 +50,7 @@ MOST_REQUESTS, MOST_LINKS, MOST_CASES, MOST_QUESTIONS = 3, 5, 6, 12  # what two 
 MOST_REFUSALS, MOST_FINDINGS = 4, 200  # of a level: that stand open, and that are folded
 LONGEST_REASON, LONGEST_DETAIL = 400, 1000  # of a finding that stands open, and of one that is folded
 FOLDED, ROOM = re.compile("<details>.*?</details>", re.DOTALL), 9_000  # letters of two sheets
-TONES = {Status.REFUSED: "bad", Status.UNDECIDED: "open"}
+TONES = {None: "open", Status.REFUSED: "bad", Status.UNDECIDED: "open"}
 OUTCOMES = (
     (FindingOutcome.REFUSED, "bad", "refused"),
     (FindingOutcome.UNDECIDED, "open", "undecided"),
@@ -137,9 +137,7 @@ def certificate_page(told: Certificate) -> bytes:
             verification=told.verification,
             expected=_expected(told),
             levels=list(_levels(told)),
-            remarks=[]
-            if told.checked is None
-            else [clean(one.text, LONGEST_DETAIL) for one in told.checked.verdict.remarks],
+            remarks=[] if told.checked is None else [clean(one.text) for one in told.checked.verdict.remarks],
             chain=_chain(told.chain),
             claims=told.claims,
             not_claimed=NOT_CLAIMED.items(),
@@ -198,11 +196,12 @@ def _verdict(told: Certificate) -> Banner:
         )
     when = f"Checked on {time(checked.at)}" if checked.at else "Checked"
     verdict = checked.verdict
-    asked, reached = verdict.asked.name, "no level" if verdict.reached is None else verdict.reached.name
+    asked = verdict.asked.name
     if verdict.status is Status.REFUSED:
         codes = few([code.value for code in verdict.codes], 6)
         return Banner("bad", "Refused", f"{checked.in_short} Do not rely on this record. {when}: {codes}.")
     if verdict.status is Status.UNDECIDED:
+        reached = "no level" if verdict.reached is None else verdict.reached.name
         return Banner("open", "Undecided", f"{checked.in_short} {when}: asked for {asked}, reached {reached}.")
     tone = "good" if _tone(told) == "good" else "plain"
     return Banner(tone, f"Accepted at {asked}", f"{when} against a list of trusted keys. {checked.in_short}")
@@ -226,23 +225,19 @@ def _tone(told: Certificate) -> str:
     """Green only where all that is claimed was carried out again, and nothing came from elsewhere."""
     if told.tolerant:
         return "bad"
-    if told.checked is None or told.status in TONES:
-        return TONES.get(told.status, "open") if told.status else "open"
     run = told.run
     proved = run.guarantee.kind is not GuaranteeKind.EMPIRICAL and run.guarantee.base is None
-    whole = told.checked.execution_verified and proved and run.environment.factory == "zoo"
-    return "good" if whole else "exact"
+    whole = told.standing == "verified" and proved and run.environment.factory == "zoo"
+    return TONES.get(told.status, "good" if whole else "exact")
 
 
 def _meaning(told: Certificate) -> str:
     """What the guarantee says; of one that is only claimed, under which condition."""
     why = told.run.environment.not_exact
     empirical = told.run.guarantee.kind is GuaranteeKind.EMPIRICAL
-    said = (
-        f"{told.meaning} It is not exact: {clean(why, LONGEST_LIST)}."
-        if why is not None and empirical
-        else told.meaning
-    )
+    said = clean(told.meaning, 2 * LONGEST_LIST)
+    if empirical and why is not None:
+        said += f" It is not exact: {clean(why, LONGEST_LIST)}."
     if empirical or told.standing == "verified":
         return said
     would = "That would mean" if told.status is Status.REFUSED else "If that is true"
