@@ -63,7 +63,6 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     },
     "facts about machines": {"study/ray_cluster": "Cluster.here", "study/study": "_results"},
     "what a template shows": {
-        "report/certificate": "_findings",
         "report/leaderboard": "_page _sections",
         "report/method_page": "_part _seed method_view",
         "report/report": "_page _sections _training",

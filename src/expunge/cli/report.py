@@ -65,7 +65,8 @@ def report(
 
 
 def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None:
-    from expunge.verify.verdict_text import answer
+    from expunge.cli.certificates import write_certificate_of
+    from expunge.report.certificate_text import certificate_lines
     from expunge.verify.verify import verify
 
     verdict = None if keys is None else flagged(verify(bundle, keys=keys))
@@ -73,8 +74,6 @@ def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None
     if json:
         print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": told.as_json()})
         return
-    if verdict is None:
-        typer.echo("not checked: no list of keys was given, so the page is the bundle's own word (--keys)")
-    else:
-        typer.echo(answer(verdict))
+    for line in certificate_lines(told):
+        typer.echo(line)
     typer.echo(f"certificate {out} ({out.stat().st_size / 1000:.0f} kB)")
