@@ -25,6 +25,7 @@ _FACE = {
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
     "predict": "expunge.train.predict",
+    "score": "expunge.train.predict",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -44,6 +45,7 @@ __all__ = [
     "make_recipe",
     "predict",
     "report",
+    "score",
     "study",
     "train",
     "tune",
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
     from expunge.train.adopt import adopt
     from expunge.train.call import train
     from expunge.train.load import load
-    from expunge.train.predict import predict
+    from expunge.train.predict import predict, score
     from expunge.train.run import Run
     from expunge.train.training import make_recipe
     from expunge.verify.verify import verify

@@ -68,10 +68,10 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "report/method_page": "_part _seed method_view",
         "report/report": "_page _sections _training",
     },
-    "what --json prints": {
+    "what --json and --format csv print": {
         "adversary/forging/told": "told_forging told_spoofing told_step told_proof _told_answers _told_verdicts",
         "cli/methods": "_print_one",
-        "cli/shared": "print_json",
+        "cli/shared": "_cells as_csv print_as print_json",
         "hygiene/survey": "Survey.as_json",
         "methods/lookup": "method_rows",
     },

@@ -14,6 +14,7 @@ VERBS = (
     "train",
     "adopt",
     "info",
+    "predict",
     "tune",
     "unlearn",
     "evaluate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 
 from expunge.core.statistics.margins import correct, losses_at, margins
+from expunge.core.statistics.proportions import proportion
+from expunge.core.values import Direction, Figure
 
 INPUTS, LABELS = "inputs", "labels"
 
@@ -84,6 +87,10 @@ class Task(ABC):
         Where an answer can be right also "correct" (1 or 0), where there are classes "beliefs" (rows, classes).
         """
 
+    def fit(self, signals: Mapping[str, np.ndarray]) -> Mapping[str, Figure]:
+        """How well rows are answered, figure by figure, from their signals; none unless the task has some."""
+        return {}
+
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Loss of each example, float32 at least."""
         return self.loss_of(self.outputs(model, batch), batch)
@@ -110,6 +117,9 @@ class ClassTask(Task):
     def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         beliefs = self.beliefs(self.outputs(model, batch).detach().double()).cpu().numpy()
         return {"beliefs": beliefs, **signals_of(beliefs, self.labels(batch).cpu().numpy())}
+
+    def fit(self, signals: Mapping[str, np.ndarray]) -> Mapping[str, Figure]:
+        return {"accuracy": proportion(signals["correct"], direction=Direction.HIGH)}
 
 
 def signals_of(beliefs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

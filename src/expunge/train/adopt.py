@@ -37,11 +37,11 @@ from expunge.train.exactness import examine
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, described_data, write_run_file
 from expunge.train.state import Tensors, check_finite, tensors_digest
 from expunge.train.trace import Trace
-from expunge.train.training import find_device, finish_model, make_recipe
+from expunge.train.training import finish_model, make_recipe
 from expunge.train.without import LeftOut, Without, leave_out
 
 PREPROCESSING = (

@@ -17,12 +17,12 @@ from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import link_or_copy, read_bytes, write_text
 from expunge.core.hashing import parse_json
-from expunge.core.values import Guarantee
+from expunge.core.values import Figure, Guarantee
 from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
-from expunge.data.handed import GivenData, HandedData, hand_over
+from expunge.data.handed import AnyData, GivenData, HandedData, Names, hand_over
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
@@ -40,6 +40,7 @@ from expunge.records.scalars import Large, Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.train.answering import Answering, Predictions
 from expunge.train.log import RunLog
 from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
@@ -268,6 +269,23 @@ class Run:
             f"{self.path} was adopted with data in memory: hand the same rows over again with `data`, those of a "
             "holdout behind the others, as `expunge.data.parts.joined(data, holdout)` puts them"
         )
+
+    def answering(self, device: str | None = None) -> Answering:
+        """The model as it answers rows from outside; ``device`` is the run's own unless said."""
+        told = self.told.data
+        return Answering(self.recipe, told.source or told.held or {}, device or self.told.device, self.model)
+
+    def predict(self, data: AnyData, *, id: str | Names | None = None) -> Predictions:
+        """What its model answers to rows in any form that ``train`` takes.
+
+        A label is not needed, and columns that the model does not know are passed over. ``id`` names the rows, as in
+        the run unless said.
+        """
+        return self.answering().predict(data, id=id)
+
+    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, Figure]:
+        """How well it answers rows whose labels are there; ``label`` names their column, as in the run unless said."""
+        return self.answering().score(data, label=label)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""

@@ -46,7 +46,7 @@ from expunge.train.perturbation import (
     read_key,
     reveal_key,
 )
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, assemble, described_data, keep_base, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
@@ -362,16 +362,3 @@ def finish_model(
     complete = replace(told, status="finished", result=result)
     write_run_file(folder, complete)
     return Run(folder, complete)
-
-
-def find_device(name: str) -> torch.device:
-    """The device by its name; one that is not there is refused."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InvalidArgument(f"device {name!r} is not known: cpu or cuda are") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use `device` cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidArgument(f"device {name!r} is not supported: cpu or cuda are")
-    return device
