@@ -19,6 +19,7 @@ _FACE = {
     "Source": "expunge.data.source",
     "Run": "expunge.train.run",
     "load": "expunge.train.load",
+    "export": "expunge.train.load",
     "make_recipe": "expunge.train.training",
     "adopt": "expunge.train.adopt",
     "unlearn": "expunge.methods.unlearn",
@@ -41,6 +42,7 @@ __all__ = [
     "adopt",
     "attest",
     "evaluate",
+    "export",
     "load",
     "make_recipe",
     "predict",
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt
     from expunge.train.call import train
-    from expunge.train.load import load
+    from expunge.train.load import export, load
     from expunge.train.predict import predict, score
     from expunge.train.run import Run
     from expunge.train.training import make_recipe

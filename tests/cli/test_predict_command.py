@@ -42,3 +42,21 @@ def test_the_expunge(run: Run, tmp_path: Path, expunge: Expunge) -> None:
         assert "must end in .csv" in expunge("predict", run.path, raw, "--out", wrong).err
     both = expunge("predict", run.path, raw, "--json", "--format", "csv")
     assert (both.status, "exclude each other" in both.err) == (2, True)
+
+
+def test_an_exported_model_answers_as_its_run(run: Run, tmp_path: Path, expunge: Expunge) -> None:
+    folder = tmp_path / "model"
+    done = expunge("export", run.path, "--out", folder)
+    assert done.status == 0, done.err
+    assert "exported mlp in" in done.out
+    assert "guarantee Exact" in done.out
+    assert "to run it: model = expunge.load(FOLDER)" in done.out
+    assert expunge("export", run.path, "--out", folder, "--json").json["trained"] == run.weights_digest
+    raw = written(tmp_path / "raw.csv", ROWS[:30], RAW)
+    answers = [expunge("predict", place, raw, "--json").json["rows"] for place in (run.path, folder)]
+    assert [row["answer"] for row in answers[0]] == [row["answer"] for row in answers[1]]
+    for verb in (("info", folder), ("unlearn", folder, "--forget", "subject:p3", "--out", tmp_path / "forgot")):
+        refused = expunge(*verb)
+        assert refused.status == 2
+        assert "is an exported model and no run" in refused.err
+    assert "holds something else already: choose another --out" in expunge("export", run.path, "--out", run.path).err

@@ -85,6 +85,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "data/handed": "HandedData.filled HandedData.held",
         "report/identity": "_place",
         "study/opened": "source_name",
+        "train/export": "_reading",
         "train/run": "described_data",
         "train/without": "_place",
     },

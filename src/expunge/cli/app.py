@@ -15,6 +15,7 @@ VERBS = (
     "adopt",
     "info",
     "predict",
+    "export",
     "tune",
     "unlearn",
     "evaluate",

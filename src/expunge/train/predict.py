@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from expunge.core.values import Figure
 from expunge.data.handed import AnyData, Names
-from expunge.train.answering import Predictions
+from expunge.train.answering import Answering, Predictions
+from expunge.train.export import ExportedModel
+from expunge.train.load import load
 from expunge.train.run import Run
 
+AnyModel = Run | ExportedModel | Path | str
 
-def predict(
-    run: Run | Path | str, data: AnyData, *, id: str | Names | None = None, device: str | None = None
-) -> Predictions:
-    """What the model of a run answers to rows in whatever form ``train`` takes.
+
+def predict(run: AnyModel, data: AnyData, *, id: str | Names | None = None, device: str | None = None) -> Predictions:
+    """What the model of a run, or one that was exported, answers to rows in whatever form ``train`` takes.
 
     Columns are read as the run's own; a label is not needed, and columns that the model does not know are passed over.
     ``id`` names the rows, as in the run unless said.
     """
-    return Run.of(run).answering(device).predict(data, id=id)
+    return _answering(run, device).predict(data, id=id)
 
 
-def score(
-    run: Run | Path | str, data: AnyData, *, label: str | None = None, device: str | None = None
-) -> dict[str, Figure]:
-    """How well the model of a run answers rows whose labels are there: a share of right answers, with its interval.
+def score(run: AnyModel, data: AnyData, *, label: str | None = None, device: str | None = None) -> dict[str, Figure]:
+    """How well the model of a run, or one that was exported, answers rows whose labels are there: a share of right
+    answers, with its interval over rows.
 
     ``label`` names their column, as in the run unless said.
     """
-    return Run.of(run).answering(device).score(data, label=label)
+    return _answering(run, device).score(data, label=label)
+
+
+def _answering(run: AnyModel, device: str | None) -> Answering:
+    found = load(run) if isinstance(run, str | Path) else run
+    if isinstance(found, ExportedModel):
+        return found.answering if device is None else replace(found.answering, device=device)
+    return Run.of(found).answering(device)

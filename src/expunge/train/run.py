@@ -35,12 +35,14 @@ from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import BASE, TRACE
 from expunge.records.forget_file import ForgetFile
+from expunge.records.model_file import ModelFile
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answering import Answering, Predictions
+from expunge.train.export import ExportedModel, export
 from expunge.train.log import RunLog
 from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
@@ -75,6 +77,11 @@ class Run:
     def open_any(cls, path: Path | str) -> Run:
         """Open a run whatever its state."""
         folder = Path(path)
+        if (folder / ModelFile.NAME).is_file() and not (folder / RunFile.NAME).is_file():
+            raise RunError(
+                f"{folder} is an exported model and no run: use the run that it was exported from, or take its weights "
+                "over with `expunge adopt`; it answers rows by `expunge predict`"
+            )
         if not (folder / RunFile.NAME).is_file():
             raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
         content = parse_json(read_bytes(folder / RunFile.NAME, "the run"))
@@ -286,6 +293,10 @@ class Run:
     def score(self, data: AnyData, *, label: str | None = None) -> dict[str, Figure]:
         """How well it answers rows whose labels are there; ``label`` names their column, as in the run unless said."""
         return self.answering().score(data, label=label)
+
+    def export(self, out: Path | str) -> ExportedModel:
+        """Write its model into a folder of its own, with all that is needed to give it rows and nothing else."""
+        return export(self.recipe, self.model(), self.told, out)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
