@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Expunge
 from tests.train.visits import RAW, ROWS, trained, written
 
+from expunge.cli.shared import sized
 from expunge.train.run import Run
 
 
@@ -60,3 +63,38 @@ def test_an_exported_model_answers_as_its_run(run: Run, tmp_path: Path, expunge:
         assert refused.status == 2
         assert "is an exported model and no run" in refused.err
     assert "holds something else already: choose another --out" in expunge("export", run.path, "--out", run.path).err
+
+
+def test_train_and_info_say_what_was_learnt(run: Run, tmp_path: Path, expunge: Expunge) -> None:
+    train, calibration = run.told.learnt or ()
+    said = (
+        f"accuracy {train.figures['accuracy']:.4g} on 96 training rows, "
+        f"accuracy {calibration.figures['accuracy']:.4g} on 6 calibration rows"
+    )
+    named = ("--label", "outcome", "--subject", "person", "--id", "visit", "--epochs", 1, "--batch-size", 16)
+    done = expunge("train", run.path.parent / "rows.csv", *named, "--out", run.path)
+    assert f"answers as rows are labelled: {said}" in done.out
+    info = expunge("info", run.path).out
+    whole = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+    model = (run.path / "model.safetensors").stat().st_size
+    for line in (
+        f"answers            {said}",
+        "columns            numeric age; categorical town; text note",
+        "classes            2: old, young",
+        f"size               {sized(whole)} on disk, {whole / model:.3g} times the model's {sized(model)}",
+    ):
+        assert line in info.splitlines()
+    old = tmp_path / "old"
+    shutil.copytree(run.path, old)
+    told = json.loads((old / "run.json").read_text(encoding="utf-8"))
+    del told["learnt"]
+    (old / "run.json").write_text(json.dumps(told), encoding="utf-8")
+    assert "answers " not in expunge("info", old).out
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (20_500, "20 kB"), (3_000_000, "3 MB"), (5 * 10**9, "5 GB")],
+)
+def test_sizes_as_people_say_them(count: int, said: str) -> None:
+    assert sized(count) == said

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, short
+from expunge.cli.shared import print_json, short, sized
 from expunge.records.form import to_plain
 
 EXAMPLE = "Example: expunge export runs/forgot --out model"
@@ -34,6 +34,6 @@ def export(
         print_json(to_plain(made))
         return
     size = sum(item.stat().st_size for item in out.iterdir())
-    typer.echo(f"exported {made.recipe['model']} in {size / 1000:.0f} kB: {made.says}")
+    typer.echo(f"exported {made.recipe['model']} in {sized(size)}: {made.says}")
     typer.echo(f"to run it: {made.how}")
     typer.echo(f"weights {short(made.trained)}  folder {out}")

@@ -11,12 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from expunge.cli.evaluate import shown
 from expunge.cli.shared import Format, Shape, as_csv, print_as
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_text
-from expunge.records.form import to_plain
-from expunge.records.values import WrittenFigure
 
 if TYPE_CHECKING:
     from expunge.train.answering import Predictions
@@ -58,8 +55,7 @@ def predict(
     rows = list(told.rows())
     if out is not None:
         write_text(out, as_csv(rows))
-    written = {name: to_plain(figure, WrittenFigure) for name, figure in figures.items()}
-    if print_as(format, json, lambda: {"rows": rows, "score": written}, lambda value: value["rows"]):
+    if print_as(format, json, lambda: {"rows": rows, "score": figures}, lambda value: value["rows"]):
         return
     if out is None:
         _print(told)
@@ -67,7 +63,7 @@ def predict(
     answered = ", ".join(f"{count} {name}" for name, count in counts)
     typer.echo(f"{len(told)} rows answered ({answered})" + ("" if out is None else f"  {out}"))
     for name, figure in figures.items():
-        typer.echo(f"{name} {shown(figure)} of rows as they are labelled")
+        typer.echo(f"{name} {figure:.4g} by the labels of these rows")
 
 
 def _print(told: Predictions) -> None:

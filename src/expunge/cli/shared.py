@@ -37,6 +37,7 @@ __all__ = [
     "say",
     "share",
     "short",
+    "sized",
     "with_flags",
 ]
 
@@ -178,6 +179,15 @@ def flagged(verdict: Verdict) -> Verdict:
 def short(digest: str) -> str:
     """A digest as people compare it."""
     return digest[:16]
+
+
+def sized(count: int) -> str:
+    """So many bytes, as people say it."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count // 1000
+    return f"{count:,} GB"
 
 
 def html_file(path: Path) -> Path:

@@ -241,6 +241,15 @@ class Forgetting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learnt(Plain):
+    """How well a finished model answers so many rows of a split as they are labelled: its task's figures by name."""
+
+    split: Literal["train", "calibration"]
+    rows: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFile(Document):
     """The whole file. What older versions did not write may be absent: the trace, the beacon's description."""
 
@@ -278,6 +287,7 @@ class RunFile(Document):
     account: Mapping[str, Any] | None = None
     adopted: OwnersWord | None = None  # of the run, or of the one that it descends from
     tuning: TunedFields | NothingToTune | None = None
+    learnt: tuple[Learnt, ...] | None = None
     asked: UnlearnTerms | None = field(default=None, metadata=INLINE)
     result: Result | None = field(default=None, metadata=INLINE)
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)

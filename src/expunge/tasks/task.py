@@ -12,8 +12,6 @@ import torch
 from torch import nn
 
 from expunge.core.statistics.margins import correct, losses_at, margins
-from expunge.core.statistics.proportions import proportion
-from expunge.core.values import Direction, Figure
 
 INPUTS, LABELS = "inputs", "labels"
 
@@ -87,9 +85,12 @@ class Task(ABC):
         Where an answer can be right also "correct" (1 or 0), where there are classes "beliefs" (rows, classes).
         """
 
-    def fit(self, signals: Mapping[str, np.ndarray]) -> Mapping[str, Figure]:
-        """How well rows are answered, figure by figure, from their signals; none unless the task has some."""
-        return {}
+    def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """How well rows are answered, of one at least, from their signals: figures by name, as tables show them.
+
+        "accuracy" where there are classes; "mae" and, where labels differ, "r2" where labels are numbers.
+        """
+        return {"loss": float(told["loss"].mean())}
 
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Loss of each example, float32 at least."""
@@ -118,8 +119,8 @@ class ClassTask(Task):
         beliefs = self.beliefs(self.outputs(model, batch).detach().double()).cpu().numpy()
         return {"beliefs": beliefs, **signals_of(beliefs, self.labels(batch).cpu().numpy())}
 
-    def fit(self, signals: Mapping[str, np.ndarray]) -> Mapping[str, Figure]:
-        return {"accuracy": proportion(signals["correct"], direction=Direction.HIGH)}
+    def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return {"accuracy": float(told["correct"].mean())}
 
 
 def signals_of(beliefs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.margins import probabilities
-from expunge.core.values import Figure
 from expunge.data.dataset import Dataset
 from expunge.data.forms import look
 from expunge.data.handed import AnyData, Names, hand_over
@@ -62,9 +61,9 @@ class Answering:
         told = probabilities(self._signals(rows)["beliefs"])
         return Predictions(rows.ids, self.recipe.classes, told)
 
-    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, Figure]:
-        """How well it answers rows whose labels are there, figure by figure, each with its interval over rows."""
-        return dict(TASKS[self.recipe.task].fit(self._signals(self._read(data, None, label, labelled=True))))
+    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, float]:
+        """How well it answers rows whose labels are there: the figures of its task, by name."""
+        return TASKS[self.recipe.task].fit(self._signals(self._read(data, None, label, labelled=True)))
 
     def _read(self, data: AnyData, id: str | Names | None, label: str | None, *, labelled: bool) -> Dataset:
         handed = hand_over(data, id=id, label=label).filled({**self.reading, "rows": None})

@@ -12,7 +12,6 @@ from torch import nn
 
 from expunge.core.errors import RunError
 from expunge.core.files import read_bytes, write_text
-from expunge.core.values import Figure
 from expunge.core.version import __version__
 from expunge.data.handed import AnyData, Names
 from expunge.models.ensemble import Ensemble
@@ -93,7 +92,7 @@ class ExportedModel:
         """What it answers to rows, as the run that it was exported from does."""
         return self.answering.predict(data, id=id)
 
-    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, Figure]:
+    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, float]:
         """How well it answers rows whose labels are there."""
         return self.answering.score(data, label=label)
 

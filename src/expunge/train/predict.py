@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from expunge.core.values import Figure
 from expunge.data.handed import AnyData, Names
 from expunge.train.answering import Answering, Predictions
 from expunge.train.export import ExportedModel
@@ -24,11 +23,11 @@ def predict(run: AnyModel, data: AnyData, *, id: str | Names | None = None, devi
     return _answering(run, device).predict(data, id=id)
 
 
-def score(run: AnyModel, data: AnyData, *, label: str | None = None, device: str | None = None) -> dict[str, Figure]:
-    """How well the model of a run, or one that was exported, answers rows whose labels are there: a share of right
-    answers, with its interval over rows.
+def score(run: AnyModel, data: AnyData, *, label: str | None = None, device: str | None = None) -> dict[str, float]:
+    """How well the model of a run, or one that was exported, answers rows whose labels are there.
 
-    ``label`` names their column, as in the run unless said.
+    The figures of its task by name, such as ``accuracy``, a share of these rows. ``label`` names their column, as in
+    the run unless said.
     """
     return _answering(run, device).score(data, label=label)
 

@@ -17,7 +17,7 @@ from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import link_or_copy, read_bytes, write_text
 from expunge.core.hashing import parse_json
-from expunge.core.values import Figure, Guarantee
+from expunge.core.values import Guarantee
 from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
@@ -290,7 +290,7 @@ class Run:
         """
         return self.answering().predict(data, id=id)
 
-    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, Figure]:
+    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, float]:
         """How well it answers rows whose labels are there; ``label`` names their column, as in the run unless said."""
         return self.answering().score(data, label=label)
 

@@ -31,7 +31,7 @@ from expunge.schedule.fields import require_interval
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.answers import check_answers
+from expunge.train.answers import check_answers, learnt
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
@@ -221,12 +221,18 @@ def train(
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
-        check_answers(recipe, assemble(recipe, carried.members), examples, present)
+        model = assemble(recipe, carried.members)
+        check_answers(recipe, model, examples, present)
         earned, alike = left_out.earned(told, recipe, schedule, noise_key is not None), spelt_alike(training_rows)
         refused = found.refused or opened_beside(recipe)
+        calibration = dataset.take(np.flatnonzero(assignment == Split.CALIBRATION.code))
         return finish(
             folder,
-            earned if alike is None else replace(earned, notices=(*(earned.notices or ()), alike)),
+            replace(
+                earned,
+                notices=earned.notices if alike is None else (*(earned.notices or ()), alike),
+                learnt=learnt(recipe, model, examples, present, calibration),
+            ),
             recipe,
             carried,
             guarantee=Exact(recipe.base) if refused is None else Empirical(),
