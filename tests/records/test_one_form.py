@@ -41,6 +41,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "attest/described": "_fields",
         "methods/lookup": "made_from _kinds",
         "models/named": "with_model",
+        "models/resolver": "given_to",
         "report/certificate_facts": "_recipe",
         "report/identity": "_flat",
         "report/method_page": "_fields _named",

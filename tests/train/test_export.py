@@ -145,7 +145,8 @@ def test_tied_tensors_and_shards(tmp_path: Path, pictures: Dataset) -> None:
         "majority": {"model": "mlp", "shards": 3, "voting": "majority"},
     }.items():
         run = expunge.train((x, y), out=tmp_path / name, epochs=1, **fields)
-        opened = expunge.load(run.export(tmp_path / f"{name}-model").path)
+        trusted = elsewhere.tied if name == "tied" else None
+        opened = expunge.load(run.export(tmp_path / f"{name}-model").path, model=trusted)
         np.testing.assert_allclose(opened.predict(x).probabilities, run.predict(x).probabilities, rtol=0, atol=1e-6)
     tied = elsewhere.tied((1, 8, 8), 3)
     tied.load_state_dict(load_file(tmp_path / "tied-model" / WEIGHTS))  # under both names
@@ -164,6 +165,20 @@ def test_what_a_run_forgot_is_in_no_export_and_hygiene_names_the_others(run: Run
     assert str(beside / "old") in told[0]
     for name in ("clean", "old", "forgot"):
         shutil.rmtree(beside / name)
+
+
+def test_a_folder_calls_nothing_that_nobody_trusts(run: Run, tmp_path: Path, refused: Refused) -> None:
+    made, valued = run.export(tmp_path / "model"), tmp_path / "valued"
+    valued.mkdir()
+    recipe = {**made.told.recipe, "model": "shutil:rmtree", "model_options": {"path": str(valued)}}
+    planted = altered(made.path, tmp_path / "planted", recipe=recipe)
+    raw = written(tmp_path / "raw.csv", ROWS[:9], RAW)
+    for model in (None, "mlp", own_factory.build):
+        with refused(InvalidArgument, "'shutil:rmtree'", "imported and called", "`model`"):
+            expunge.load(planted, model=model).predict(raw)
+    assert valued.is_dir()
+    with refused(InvalidArgument, "`model` is for a model that was exported"):
+        expunge.load(run.path, model="mlp")
 
 
 def test_whatever_is_no_such_folder_is_refused(run: Run, tmp_path: Path, refused: Refused) -> None:

@@ -33,6 +33,9 @@ def predict(
     ],
     out: Annotated[Path | None, typer.Option(help="CSV file to write the answers to.")] = None,
     id: Annotated[str | None, typer.Option(help="Column that names the row; as in the run unless said.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Factory of an exported model that is none of ours, if you trust it.")
+    ] = None,
     score: Annotated[
         bool, typer.Option("--score", help="Say how well they are answered: the rows have labels.")
     ] = False,
@@ -45,13 +48,15 @@ def predict(
     Columns are read as the run's own. A label may be missing, columns that the model does not know are passed over,
     and ids are carried over where their column is there.
     """
+    from expunge.train.load import load
     from expunge.train.predict import predict as answer
     from expunge.train.predict import score as score_of
 
     if out is not None and (out.suffix.lower() != ".csv" or out.resolve() == Path(source).resolve()):
         raise InvalidArgument(f"--out {out} must end in .csv and be no file of rows: answers overwrite nothing else")
-    told = answer(run, source, id=id, device=device)
-    figures = score_of(run, source, device=device) if score else {}
+    opened = load(run, model=model)
+    told = answer(opened, source, id=id, device=device)
+    figures = score_of(opened, source, device=device) if score else {}
     rows = list(told.rows())
     if out is not None:
         write_text(out, as_csv(rows))

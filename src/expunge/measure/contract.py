@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, final
 
+from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Direction, Figure, Undecided
+from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.readings import SIGNALS, Reading
 from expunge.measure.trial import Answers, Ground, NoHoldout, Trial, TrialModel
 
@@ -69,9 +70,15 @@ class Probe(ABC):
             for one in (model, *others)
         )
         try:
-            return self.value(own, tuple(theirs), trial.ground)
+            found = self.value(own, tuple(theirs), trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
+        if not isinstance(found, Measurement | Undecided):
+            raise InvalidArgument(
+                f"probe {self.name!r} answered {found!r:.60}: it must be a Measurement with its interval, or "
+                "Undecided with the reason"
+            )
+        return found
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit of the tolerances means; None where it is 1."""

@@ -20,9 +20,9 @@ from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
-from expunge.measure import PROBES, Probe
-from expunge.measure.contract import readings_of
+from expunge.measure.contract import Probe, readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
+from expunge.measure.lookup import probes as all_probes
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
@@ -73,7 +73,7 @@ def evaluate(
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
         trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
-        (judged,) = judge(trial, [probe() for probe in PROBES])
+        (judged,) = judge(trial, [probe() for probe in all_probes()])
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
@@ -154,7 +154,7 @@ def trial_of(
     original: Run,
     references: Sequence[Run],
     rows: Mapping[Split, Dataset],
-    probes: Sequence[type[Probe]] = PROBES,
+    probes: Sequence[type[Probe]] | None = None,
     *,
     device: str | None = None,
     flags: tuple[str, ...] = (),
@@ -189,7 +189,7 @@ def trial_of(
         Whose.RETAIN: (Split.TRAIN, retained),
         Whose.HOLDOUT: (Split.HOLDOUT, held_out),
     }
-    readings = readings_of(probes)
+    readings = readings_of(all_probes() if probes is None else probes)
     total, asked = len(unlearned) + len(references) + 1, 0
 
     def ask(model: Run) -> TrialModel:

@@ -284,9 +284,11 @@ def _notices(word: OwnersWord, commitment: Commitment) -> tuple[str, ...]:
 
 def _said_of(found: Sequence[Learnt]) -> tuple[str, ...]:
     """How many training rows it answers as they are labelled: rows prepared otherwise show here at once."""
-    return tuple(
-        f"it answers {round(right * told.rows):,} of {told.rows:,} training rows as they are labelled ({right:.1%}): "
-        "if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
-        for told in found
-        if told.split == Split.TRAIN.value and (right := told.figures.get("accuracy")) is not None
-    )
+    right = next((told.figures.get("accuracy") for told in found if told.split == Split.TRAIN.value), None)
+    if right is None:
+        return ()
+    count = found[0].rows
+    said = f"it answers {round(right * count):,} of {count:,} training rows as they are labelled ({right:.1%})"
+    if right < 1:
+        said += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
+    return (said,)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from expunge.core.errors import RunError
+from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.version import __version__
 from expunge.data.handed import AnyData, Names
 from expunge.models.ensemble import Ensemble
 from expunge.models.front import Front, Fronted
-from expunge.models.resolver import build_empty
+from expunge.models.resolver import build_empty, given_to, resolve
 from expunge.records.document import read_document, seal, write_document
 from expunge.records.model_file import InFront, ModelFile
 from expunge.records.run_file import RunFile
@@ -51,16 +52,21 @@ the names of columns and of classes as the owner's data spell them; no value of 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A folder that ``export`` wrote, and what its model.json says."""
+    """A folder that ``export`` wrote, and what its model.json says.
+
+    ``trusted`` names the factory that may be called: the folder alone names none that is.
+    """
 
     path: Path
     told: ModelFile
+    trusted: str | None = None
 
     @classmethod
-    def open(cls, path: Path | str) -> ExportedModel:
+    def open(cls, path: PathLike[str] | str, trusted: str | None = None) -> ExportedModel:
         """Open an exported model; anything missing or altered is refused in one sentence."""
-        file = Path(path) / ModelFile.NAME
-        found = cls(Path(path), read_document(ModelFile, read_bytes(file, "the model"), str(file), RunError))
+        folder = Path(path)
+        file = folder / ModelFile.NAME
+        found = cls(folder, read_document(ModelFile, read_bytes(file, "the model"), str(file), RunError), trusted)
         if tensors_digest(found._tensors()).hex() != found.told.weights:
             raise RunError(f"{found.path / WEIGHTS} does not hold the weights of its {ModelFile.NAME}: it was altered")
         return found
@@ -72,6 +78,11 @@ class ExportedModel:
     @cached_property
     def model(self) -> nn.Module:
         """The module with what stands in front of it, in eval mode: encoded rows in, answers out."""
+        if self.recipe.is_foreign and self.trusted != self.recipe.model:
+            raise InvalidArgument(
+                f"{self.path} names a factory of somebody's, {self.recipe.model!r}, which would be imported and called "
+                "with options that stand there: give it as `model` if it is the one that you trust"
+            )
         tensors, members = self._tensors(), []
         if len(self.told.front) > self.recipe.shards:
             raise self._altered()
@@ -160,7 +171,7 @@ def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> 
     buckets = BUCKETS if recipe.inputs.hashed else ""
     write_text(folder / README, PAGE.format(version=__version__, how=file.how, buckets=buckets, says=file.says))
     write_text(folder / ModelFile.NAME, write_document(file))
-    return ExportedModel(folder, file)
+    return ExportedModel(folder, file, recipe.model)
 
 
 def _prefix(recipe: Recipe, shard: int) -> str:
@@ -193,12 +204,13 @@ def _says(told: RunFile) -> str:
 
 def _how(recipe: Recipe, members: int) -> str:
     """One line that says how to run it."""
-    opened = "model = expunge.load(FOLDER); model.predict(rows)"
+    named = f", model={recipe.model!r}" if recipe.is_foreign else ""
+    opened = f"model = expunge.load(FOLDER{named}); model.predict(rows)"
     if not recipe.is_foreign:
         return f"{opened}, in Python with Expunge"
     module, _, factory = recipe.model.partition(":")
-    options = "".join(f", {name}={value!r}" for name, value in recipe.model_options.items())
-    made = f"{factory}(inputs={recipe.inputs.shape}, classes={len(recipe.classes)}{options})"
+    given = given_to(resolve(recipe.model)[0], recipe)
+    made = f"{factory}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
     shards = (
         f", for each of {members} shards, whose probabilities vote by {recipe.voting.value} (the names of shard N "
         "begin with 'shards.N.')"

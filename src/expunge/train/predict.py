@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from os import PathLike
 
 from expunge.data.handed import AnyData, Names
 from expunge.train.answering import Answering, Predictions
@@ -11,7 +11,7 @@ from expunge.train.export import ExportedModel
 from expunge.train.load import load
 from expunge.train.run import Run
 
-AnyModel = Run | ExportedModel | Path | str
+AnyModel = Run | ExportedModel | PathLike[str] | str
 
 
 def predict(run: AnyModel, data: AnyData, *, id: str | Names | None = None, device: str | None = None) -> Predictions:
@@ -33,7 +33,7 @@ def score(run: AnyModel, data: AnyData, *, label: str | None = None, device: str
 
 
 def _answering(run: AnyModel, device: str | None) -> Answering:
-    found = load(run) if isinstance(run, str | Path) else run
-    if isinstance(found, ExportedModel):
-        return found.answering if device is None else replace(found.answering, device=device)
-    return Run.of(found).answering(device)
+    found = run if isinstance(run, Run | ExportedModel) else load(run)
+    if isinstance(found, Run):
+        return found.answering(device)
+    return found.answering if device is None else replace(found.answering, device=device)

@@ -1,0 +1,23 @@
+"""All probes: those of the table, then what other packages offer by entry points ``expunge.probes``."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from expunge.core.entry_points import with_offered
+from expunge.core.errors import InvalidArgument
+from expunge.measure import PROBES
+from expunge.measure.contract import Probe
+
+
+@cache
+def probes() -> tuple[type[Probe], ...]:
+    """Those of others are printed beside and decide nothing: a verdict means the same wherever it was reached."""
+    found = with_offered(PROBES, "expunge.probes", Probe)
+    for name, probe in found.items():
+        if probe.required and probe not in PROBES:
+            raise InvalidArgument(
+                f"probe {name!r} of {probe.__module__} says it is `required`, which those of the release alone are: a "
+                "verdict must mean the same wherever it was reached, so leave that out"
+            )
+    return tuple(found.values())
