@@ -69,8 +69,8 @@ def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
             raise
         raise InvalidArgument(
             f"model {recipe.model!r} could not be called with {', '.join(words) or 'nothing'} ({_one_line(error)}): a "
-            "factory is given the shape of one row as `inputs` and the number of `classes` where it takes them, "
-            "and every `model_option`"
+            "factory is given the shape of one row as inputs and the number of classes where it takes them, and "
+            "`model_options`"
         ) from error
     if not isinstance(model, nn.Module):
         raise InvalidArgument(f"model {recipe.model!r} returned a {type(model).__name__}, not a torch.nn.Module")
