@@ -67,7 +67,7 @@ def info(
         ("parent", None if told.parent is None else told.parent.path),
         ("schedule", told.beacon_note),
         ("trace", told.trace),
-        ("checkpoints", _interval(told.checkpoint_interval)),
+        ("checkpoints", _interval(told.checkpoint_interval, told.keep_checkpoints)),
         ("size", _size(run)),
         *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
     ):
@@ -112,5 +112,6 @@ def _salts(data: DataFile) -> str:
     return f"{data.salts}{'' if data.salt_file is None else f', in {data.salt_file}'} ({data.note})"
 
 
-def _interval(steps: int | None) -> str | None:
-    return None if steps is None else f"every {steps} steps"
+def _interval(steps: int | None, keep: int | None) -> str | None:
+    kept = "" if keep is None else f", {keep} of each shard kept"
+    return None if steps is None else f"every {steps} steps{kept}"

@@ -97,6 +97,9 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option(help="Keep so many checkpoints of each shard, evenly spaced; all unless said.")
+    ] = None,
     trace: Annotated[
         str, typer.Option(help="What is kept of every step: digests of losses, of gradients too, or off.")
     ] = "losses",
@@ -183,6 +186,7 @@ def train(
             split_by=split_by,
             device=device,
             checkpoint_interval=checkpoint_interval,
+            keep_checkpoints=keep_checkpoints,
             trace=trace,
             noise_key=noise_key,
             commit_only=commit_only,

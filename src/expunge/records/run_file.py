@@ -279,6 +279,7 @@ class RunFile(Document):
     committed_at: Second | None = None
     trace: str | None = None
     checkpoint_interval: int | None = None
+    keep_checkpoints: int | None = None  # how many of each shard stay, where not all of them do
     forgotten: int | None = None
     rules: tuple[str, ...] | None = None
     trajectory: Literal["recorded", "none"] | None = None
