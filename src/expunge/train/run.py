@@ -61,6 +61,9 @@ class Run:
         """The folder: wherever a run's folder may be named, the run itself may stand."""
         return str(self.path)
 
+    def _repr_html_(self) -> str:
+        return self.told.table.as_html()
+
     @classmethod
     def open(cls, path: PathLike[str] | str) -> Run:
         """Open a finished run; anything missing or altered is refused in one sentence."""
