@@ -15,6 +15,8 @@ VERBS = (
     "train",
     "adopt",
     "info",
+    "predict",
+    "export",
     "tune",
     "unlearn",
     "evaluate",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from expunge.cli import completion
-from expunge.cli.shared import print_json, with_flags
+from expunge.cli.shared import Format, Shape, print_as, with_flags
 from expunge.records.form import from_plain
 from expunge.records.method_table import Search, built_in, named
 
@@ -27,19 +27,17 @@ def methods(
         typer.Argument(help="One method, by name or alias, with its fields.", autocompletion=completion.methods),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table, or one row of it, as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """List the ways to unlearn, with the guarantee that each can earn; or one of them with its fields."""
     rows = _rows()
     if name is not None:
         found = named(name, {row["name"]: row["aliases"] for row in rows})
         (row,) = (row for row in rows if row["name"] == found)
-        if json:
-            print_json(row)
-        else:
+        if not print_as(format, json, lambda: row, [row]):
             _print_one(row)
         return
-    if json:
-        print_json(rows)
+    if print_as(format, json, lambda: rows):
         return
     table = Table(box=None)
     for header in ("method", "guarantee", "needs", "idea"):

@@ -65,7 +65,6 @@ def report(
 
 
 def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None:
-    from expunge.cli.certificates import write_certificate_of
     from expunge.report.certificate_text import certificate_lines
     from expunge.verify.verify import verify
 

@@ -54,12 +54,28 @@ def made_of(
     )
 
 
-def unlabelled(rows: np.ndarray, where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+    """Rows for a model to answer: labels and subjects may be missing, and are not looked at."""
+    found = _load(source.location, needed=("x",))
+    count = source.taken(len(found["x"]), again=True)
+    kept = {name: values[:count] for name, values in found.items() if name in ("x", "ids")}
+    return unlabelled(kept, source.shown, columns, classes)
+
+
+def unlabelled(
+    found: Mapping[str, np.ndarray], where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]
+) -> Dataset:
     """Rows whose labels nobody looks at, all under the first class."""
-    rows = _rows(rows)
-    column = array_column("x", rows, where, columns)
-    labels = [classes[0]] * len(rows)
-    return make_dataset(labels=labels, columns=(column,), content={"x": rows}, classes=classes, where=where)
+    _check_lengths(found, where)
+    rows = _rows(found["x"])
+    return make_dataset(
+        labels=[classes[0]] * len(rows),
+        columns=(array_column("x", rows, where, columns),),
+        content={"x": rows},
+        ids=_names("ids", found, where),
+        classes=classes,
+        where=where,
+    )
 
 
 def _rows(found: np.ndarray) -> np.ndarray:
@@ -114,11 +130,11 @@ def _names(name: str, found: Mapping[str, np.ndarray], where: str) -> list[str] 
     return [str(int(value)) for value in values] if values.dtype.kind in "iu" else words_in(name, values, where)
 
 
-def _load(where: str) -> dict[str, np.ndarray]:
+def _load(where: str, needed: tuple[str, ...] = ("x", "y")) -> dict[str, np.ndarray]:
     try:
         with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(where) as archive:
             there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            for name in ("x", "y"):
+            for name in needed:
                 if name not in there:
                     raise DataError(
                         f"{where} has no array {name!r}, it holds {', '.join(there) or 'no arrays'}: save it with "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -84,6 +85,13 @@ class Task(ABC):
         Where an answer can be right also "correct" (1 or 0), where there are classes "beliefs" (rows, classes).
         """
 
+    def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """How well rows are answered, of one at least, from their signals: figures by name, as tables show them.
+
+        "accuracy" where there are classes; "mae" and, where labels differ, "r2" where labels are numbers.
+        """
+        return {"loss": float(told["loss"].mean())}
+
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Loss of each example, float32 at least."""
         return self.loss_of(self.outputs(model, batch), batch)
@@ -110,6 +118,9 @@ class ClassTask(Task):
     def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         beliefs = self.beliefs(self.outputs(model, batch).detach().double()).cpu().numpy()
         return {"beliefs": beliefs, **signals_of(beliefs, self.labels(batch).cpu().numpy())}
+
+    def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return {"accuracy": float(told["correct"].mean())}
 
 
 def signals_of(beliefs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
