@@ -48,7 +48,7 @@ def adopt(
     scale: Annotated[str, typer.Option(help="Its owner multiplies every entry by this, such as 1/255.")] = "1",
     mean: Annotated[str, typer.Option(help="Then subtracts this: one number, or one a channel, with commas.")] = "0",
     std: Annotated[str, typer.Option(help="Then divides by this: one number, or one a channel, with commas.")] = "1",
-    task: Annotated[str, typer.Option(help="What it learnt: classification, logistic or squared.")] = "classification",
+    task: Annotated[str, typer.Option(help="classification, logistic, squared or regression.")] = "classification",
     epochs: Annotated[int | None, typer.Option(help="How many epochs it was trained for; budgets refer to it.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in a batch of its training.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate of its training.")] = None,

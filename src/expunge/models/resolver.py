@@ -50,7 +50,7 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
     else:
         with seeded_generators(stream.word()), in_sight(whose), _noting(recipe.model.partition(":")[0]):
             body = _call(factory, recipe)
-    model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose)
+    model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose, numbers=not recipe.classes)
     model.unready = unready(model)
     _check_outputs(model, recipe)
     return model
@@ -60,7 +60,7 @@ def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
     options = dict(recipe.model_options)
     try:
         with redirect_stdout(sys.stderr):  # what a factory prints must not stand among our results
-            model = factory(inputs=recipe.inputs.shape, classes=len(recipe.classes), **options)
+            model = factory(inputs=recipe.inputs.shape, classes=recipe.outputs, **options)
     except ExpungeError:
         raise
     except (Exception, SystemExit) as error:
@@ -76,7 +76,7 @@ def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
 
 
 def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
-    """One pass in eval mode over zeros: the outputs must be (rows, classes)."""
+    """One pass in eval mode over zeros: the outputs must be (rows, classes), or one number a row."""
     shape = (2, *recipe.inputs.shape)
     mode = model.training
     model.eval()
@@ -91,10 +91,10 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
         ) from error
     finally:
         model.train(mode)
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, len(recipe.classes)):
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, recipe.outputs):
+        wanted = f"{len(recipe.classes)} classes: (rows, classes)" if recipe.classes else "one number each: (rows, 1)"
         raise InvalidArgument(
-            f"model {recipe.model!r} answers {tuple(getattr(outputs, 'shape', ()))} for 2 rows and "
-            f"{len(recipe.classes)} classes: (rows, classes) is expected"
+            f"model {recipe.model!r} answers {tuple(getattr(outputs, 'shape', ()))} for 2 rows and {wanted} is expected"
         )
 
 

@@ -29,7 +29,7 @@ from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
 from expunge.models.base import offer, place_of_base
-from expunge.models.ensemble import Ensemble
+from expunge.models.ensemble import Ensemble, MeanAnswer
 from expunge.models.resolver import build_empty
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
@@ -305,7 +305,8 @@ def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
         return members[0]
     if not any(members):
         raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
-    return Ensemble([member for member in members if member is not None], recipe.voting)
+    alive = [member for member in members if member is not None]
+    return Ensemble(alive, recipe.voting) if recipe.classes else MeanAnswer(alive)
 
 
 def keep_base(folder: Path, recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.handed import AnyData, HandedData, hand_over
+from expunge.data.labels import LabelKind
 from expunge.data.source import Source
 from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
@@ -25,6 +26,7 @@ from expunge.data.told import tell_of
 from expunge.models.base import offer
 from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, holds_batch_norm
+from expunge.records.catalogue import NUMBER_TASKS
 from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_interval
@@ -66,6 +68,14 @@ PREPROCESSING = (
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
+def origins(told: Sequence[tuple[str, str]], recipe: Recipe, labels: str) -> tuple[OriginFile, ...]:
+    """Where each part of the preprocessing has its constants from; ``labels`` is said of those that are numbers."""
+    found = dict(told) if recipe.classes else {**dict(told), "labels": labels}
+    return tuple(
+        OriginFile(name=name, origin=origin) for name, origin in found.items() if recipe.classes or name != "classes"
+    )
+
+
 def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     """A recipe for a data set: how its columns come in, its classes, and whatever fields are given.
 
@@ -76,6 +86,13 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     encoding = make_encoding(dataset, **buckets)
     fields = with_model(encoding, fields)
     return _completed(Recipe(inputs=encoding, classes=dataset.classes, **fields), fields)
+
+
+def _said_of_labels(recipe: Recipe | None, task: str | None) -> LabelKind:
+    """What a recipe or a task says of labels before they are read."""
+    if (task if recipe is None else recipe.task) in NUMBER_TASKS:
+        return LabelKind.NUMBERS
+    return LabelKind.CLASSES if recipe is not None or task == "classification" else LabelKind.UNSAID
 
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -149,7 +166,7 @@ def train(
     )
     if done is not None:
         return done
-    handed, dataset = handed.find(as_classes=recipe is not None or fields.get("task") == "classification")
+    handed, dataset = handed.find(kind=_said_of_labels(recipe, fields.get("task")))
     if recipe is None:
         recipe = make_recipe(dataset, **fields)
     if recipe.classes != dataset.classes:
@@ -256,7 +273,7 @@ def _fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) 
             released={},
             method=None,
             parent=None,
-            preprocessing=tuple(OriginFile(name=name, origin=origin) for name, origin in PREPROCESSING),
+            preprocessing=origins(PREPROCESSING, recipe, "training state: their running mean and deviation"),
             environment=None,
             device=device,
             noise_commitment=noise,
