@@ -35,7 +35,8 @@ def told_of(dataset: Dataset, source: Source, encoding: Encoding) -> list[str]:
         for kind, word in NAMED.items()
         if any(column.kind is kind for column in dataset.columns)
     )
-    sentences = [f"columns: {kinds}; {len(dataset.classes)} classes"]
+    labels = "labels are numbers" if dataset.of_numbers else f"{len(dataset.classes)} classes"
+    sentences = [f"columns: {kinds}; {labels}"]
     written = [
         f"{name} {SEPARATORS.get(value, repr(value))}"
         for name in ("separator", "decimal")

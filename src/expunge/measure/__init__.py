@@ -1,6 +1,8 @@
-"""Readings, probes and verdicts. ``PROBES`` is the one visible table."""
+"""Readings, probes and verdicts. ``PROBES`` is the one visible table; where labels are numbers, others stand beside."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
 from expunge.measure.average_gap import AverageGap
@@ -9,6 +11,7 @@ from expunge.measure.cost import ExampleSteps, Seconds
 from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.membership_classifier import MembershipClassifier
+from expunge.measure.numbers import ForgetError, ForgetShare, HoldoutError, HoldoutShare, RetainError, RetainShare
 
 PROBES: tuple[type[Probe], ...] = (
     RetainAccuracy,
@@ -22,4 +25,19 @@ PROBES: tuple[type[Probe], ...] = (
     Seconds,
 )
 
-__all__ = ["PROBES", "Probe"]
+OF_NUMBERS: tuple[type[Probe], ...] = (
+    RetainError,
+    RetainShare,
+    HoldoutError,
+    HoldoutShare,
+    ForgetError,
+    ForgetShare,
+)
+
+
+def probes_for(classes: Sequence[int | str]) -> tuple[type[Probe], ...]:
+    """What is measured of a model of these classes, or of none."""
+    return PROBES if classes else (*OF_NUMBERS, *PROBES)
+
+
+__all__ = ["OF_NUMBERS", "PROBES", "Probe", "probes_for"]

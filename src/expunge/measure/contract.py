@@ -11,8 +11,10 @@ from typing import ClassVar, final
 from expunge.core.statistics.tolerances import Quantity
 from expunge.core.values import Direction, Figure, Undecided
 from expunge.measure.readings import SIGNALS, Reading
-from expunge.measure.trial import Answers, Ground, NoHoldout, Trial, TrialModel
+from expunge.measure.trial import Answers, Ground, NoHoldout, NotTold, Trial, TrialModel
 
+NO_MARGIN = "no margin: needs how sure a model is of its answers, which is not measured so far where labels are numbers"
+NO_CLASSES = "no classes: needs answers that are right or wrong, and the labels are numbers"
 NO_HOLDOUT = "no holdout: needs rows that were never trained on, and the model was adopted without any"
 
 
@@ -72,6 +74,8 @@ class Probe(ABC):
             return self.value(own, tuple(theirs), trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
+        except NotTold as missing:
+            return Undecided(NO_MARGIN if missing.args == ("margin",) else NO_CLASSES)
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit of the tolerances means; None where it is 1."""

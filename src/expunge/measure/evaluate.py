@@ -20,7 +20,7 @@ from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
-from expunge.measure import PROBES, Probe
+from expunge.measure import PROBES, Probe, probes_for
 from expunge.measure.contract import readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
@@ -73,8 +73,11 @@ def evaluate(
     retrained, flags = _references(unlearned, [Run.of(reference, "references") for reference in given])
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
-        trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
-        (judged,) = judge(trial, [probe() for probe in PROBES])
+        probes = probes_for(unlearned.recipe.classes)
+        trial = trial_of(
+            [unlearned], first, retrained, rows, probes, device=device, flags=flags, progress=progress, kept=kept
+        )
+        (judged,) = judge(trial, [probe() for probe in probes])
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
@@ -288,6 +291,8 @@ def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> n
 
 
 def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray) -> np.ndarray:
+    if train.of_numbers:
+        return np.zeros(0)
     return np.setdiff1d(np.unique(train.labels[forgotten]), np.unique(train.labels[retained]))
 
 
@@ -358,7 +363,12 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
 
 
 def _examples(trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset) -> tuple[ShownExample, ...]:
-    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
+    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream.
+
+    None where labels are numbers, of which nobody is more or less sure.
+    """
+    if train.of_numbers:
+        return ()
     chosen = np.sort(stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))[:SHOWN])
     before, after = trial.original.answers.confidence(Whose.FORGET), asked.answers.confidence(Whose.FORGET)
     retrained = (

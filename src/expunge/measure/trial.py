@@ -32,6 +32,17 @@ class NoHoldout(Exception):
     """A probe asked for rows that were never trained on, and nobody gave any; the sealed call makes it Undecided."""
 
 
+class NotTold(Exception):
+    """A probe asked for a signal that the task does not tell; the sealed call makes it Undecided."""
+
+
+class Told(dict[str, np.ndarray]):
+    """Arrays by name; one that is not there was not told."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise NotTold(name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answers:
     """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost, if known.
@@ -49,7 +60,7 @@ class Answers:
         found = self.read[reading][rows]
         if rows is Whose.HOLDOUT and not any(len(values) for values in found.values()):
             raise NoHoldout
-        return found
+        return Told(found) if reading == SIGNALS else found
 
     @cached_property
     def finite(self) -> frozenset[Reading]:

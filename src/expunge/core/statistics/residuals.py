@@ -26,14 +26,14 @@ def fit_of_numbers(answers: npt.ArrayLike, residuals: npt.ArrayLike) -> dict[str
     return {**found, "r2": float(shares)} if np.isfinite(shares) else found
 
 
-def mean_absolute_error(residuals: npt.ArrayLike) -> Figure:
+def mean_absolute_error(residuals: npt.ArrayLike, *, direction: Direction = Direction.LOW) -> Figure:
     """Mean of |residual| in the targets' units, with Student's interval over examples."""
     missed = np.abs(as_vector(residuals, "residuals"))
-    found = mean_interval(missed, scale="error", direction=Direction.LOW)
+    found = mean_interval(missed, scale="error", direction=direction)
     return replace(found, unit="example", low=max(0.0, found.low)) if isinstance(found, Measurement) else found
 
 
-def r_squared(answers: npt.ArrayLike, residuals: npt.ArrayLike) -> Figure:
+def r_squared(answers: npt.ArrayLike, residuals: npt.ArrayLike, *, direction: Direction = Direction.HIGH) -> Figure:
     """1 − Σ residual² / Σ (target − mean target)², with the bootstrap's percentile interval over examples."""
     given, missed = as_vector(answers, "answers"), as_vector(residuals, "residuals")
     reason = missing_runs(missed, name="example")
@@ -52,7 +52,7 @@ def r_squared(answers: npt.ArrayLike, residuals: npt.ArrayLike) -> Figure:
         high=max(float(high), value),
         n=missed.size,
         unit="example",
-        direction=Direction.HIGH,
+        direction=direction,
         scale="r2",
     )
 
