@@ -39,20 +39,14 @@ from expunge.train.exactness import examine
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
+from expunge.train.origins import ADOPTED, origins
 from expunge.train.profile import pinned
 from expunge.train.run import Run, described_data, write_run_file
 from expunge.train.state import Tensors, check_finite, tensors_digest
 from expunge.train.trace import Trace
-from expunge.train.training import find_device, finish_model, make_recipe, origins
+from expunge.train.training import find_device, finish_model, make_recipe
 from expunge.train.without import LeftOut, Without, leave_out
 
-PREPROCESSING = (
-    ("pixels", "the owner's word: scale, mean and std"),
-    ("numbers", "the owner's word: scale, mean and std"),
-    ("classes", "recipe: read off all rows once, then fixed"),
-    ("column_kinds", "recipe: read off all rows once, then fixed"),
-    ("training", "the owner's word: it cannot be carried out again"),
-)
 NO_SCHEDULE = "the model was trained elsewhere: who sat in which of its steps is not known"
 ASKED = 10_000  # training rows at most that are answered to say what the model has learnt
 ONE_EPOCH = 1  # of a recipe whose epochs nobody told: shares of the training are then epochs
@@ -257,7 +251,7 @@ def _begun(recipe: Recipe, described: DataFile, word: OwnersWord, left_out: Left
         released={},
         method=None,
         parent=None,
-        preprocessing=origins(PREPROCESSING, recipe, "constant: as they are"),
+        preprocessing=origins(ADOPTED, recipe),
         environment=None,
         device=device,
         trace=Trace.OFF.value,

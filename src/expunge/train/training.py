@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from expunge.core.beacon import Beacon
-from expunge.core.errors import InvalidArgument, UnsupportedEver
+from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
 from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
@@ -27,7 +27,7 @@ from expunge.models.base import offer
 from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, holds_batch_norm
 from expunge.records.catalogue import NUMBER_TASKS
-from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
+from expunge.records.run_file import CommitRequest, DataFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_interval
 from expunge.schedule.placement import number_units
@@ -39,6 +39,7 @@ from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
 from expunge.train.initial_weights import opened_beside
+from expunge.train.origins import TRAINED, origins
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,
@@ -55,25 +56,7 @@ from expunge.train.state import check_finite, copied, weights_digest, weights_of
 from expunge.train.trace import Trace
 from expunge.train.without import LeftOut, Without, answered, leave_out
 
-PREPROCESSING = (
-    ("pixels", "constant: scaled by the recipe"),
-    ("numbers", "training state: a parameter-free batch norm in front of the model"),
-    ("categories", "constant: hashed into a fixed number of buckets"),
-    ("words", "constant: hashed into a fixed number of buckets"),
-    ("classes", "recipe: read off all rows once, then fixed"),
-    ("column_kinds", "recipe: read off all rows once unless named, then fixed"),
-    ("class_weights", "none"),
-    ("early_stopping", "none"),
-)
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
-
-
-def origins(told: Sequence[tuple[str, str]], recipe: Recipe, labels: str) -> tuple[OriginFile, ...]:
-    """Where each part of the preprocessing has its constants from; ``labels`` is said of those that are numbers."""
-    found = dict(told) if recipe.classes else {**dict(told), "labels": labels}
-    return tuple(
-        OriginFile(name=name, origin=origin) for name, origin in found.items() if recipe.classes or name != "classes"
-    )
 
 
 def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
@@ -82,6 +65,10 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined.
     """
+    if dataset.of_numbers and np.ptp(dataset.labels) == 0:
+        raise DataError(
+            f"every label is {dataset.labels[0]:g}: there is nothing to learn; name another column as label"
+        )
     buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
     encoding = make_encoding(dataset, **buckets)
     fields = with_model(encoding, fields)
@@ -273,7 +260,7 @@ def _fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) 
             released={},
             method=None,
             parent=None,
-            preprocessing=origins(PREPROCESSING, recipe, "training state: their running mean and deviation"),
+            preprocessing=origins(TRAINED, recipe),
             environment=None,
             device=device,
             noise_commitment=noise,
