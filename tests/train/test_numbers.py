@@ -232,6 +232,12 @@ def test_figures_stand_in_the_labels_units_and_the_verdict_waits(evaluated: tupl
     assert found.verdict == Undecided(NO_MARGIN)
     assert NO_MARGIN.startswith("no margin: ")
     assert found.guarantee.word == "Empirical"
+    assert len(found.examples) == 24
+    for example in found.examples:
+        assert example.label == train_labels[example.slot]
+        assert example.answers is not None
+        assert example.answers.after == pytest.approx(train_answers[example.slot], rel=1e-6)
+        assert (example.before, example.after, example.retrained) == (None, None, None)
 
 
 def test_no_identity_and_no_probe_decides_without_a_margin(
@@ -262,6 +268,16 @@ def test_tables_and_page_show_errors_where_accuracies_stand(evaluated: tuple[Run
         assert part in page
     assert "accuracy, " not in page.lower().replace("mean absolute error", "")
     assert "Test accuracy" not in page
+    example = found.examples[0]
+    assert example.answers is not None
+    assert example.answers.before is not None
+    for part in (
+        f"label {example.label:g}",
+        shown(example.answers.before, "error"),
+        "not to the label or away from it",
+    ):
+        assert part in page
+        assert part not in report([forgot.path], out=tmp_path / "bare.html", examples=False).read_text(encoding="utf-8")
     headings, rows = text.rows(load([forgot.path]))
     assert headings[2] == "Mean absolute error, forget set"
     assert all(len(row) == len(headings) for row in rows)

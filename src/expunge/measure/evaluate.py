@@ -26,14 +26,14 @@ from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
-from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownExample
+from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownAnswers, ShownExample
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device
 
 LEVEL = 0.95
-SHOWN = 24
+SHOWN, WHEN = 24, ("before", "after", "retrained")
 
 
 def evaluate(
@@ -363,31 +363,26 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
 
 
 def _examples(trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset) -> tuple[ShownExample, ...]:
-    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream.
-
-    None where labels are numbers, of which nobody is more or less sure.
+    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream; the
+    answers themselves where labels are numbers.
     """
-    if train.of_numbers:
-        return ()
+
+    def said(model: TrialModel) -> np.ndarray:
+        return model.answers.of(Whose.FORGET)["answer"] if train.of_numbers else model.answers.confidence(Whose.FORGET)
+
     chosen = np.sort(stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))[:SHOWN])
-    before, after = trial.original.answers.confidence(Whose.FORGET), asked.answers.confidence(Whose.FORGET)
-    retrained = (
-        np.mean([reference.answers.confidence(Whose.FORGET) for reference in trial.references], axis=0)
-        if trial.references
-        else None
-    )
-    return tuple(
-        ShownExample(
-            slot=int(slots[index]),
-            label=train.classes[int(train.labels[slots[index]])],
-            before=_number(before[index]),
-            after=_number(after[index]),
-            retrained=None if retrained is None else _number(retrained[index]),
-        )
-        for index in chosen
-    )
+    told = {"before": said(trial.original), "after": said(asked)}
+    if trial.references:
+        told["retrained"] = np.mean([said(reference) for reference in trial.references], axis=0)
+    found: list[ShownExample] = []
+    for index in chosen:
+        parts: dict[str, Any] = {name: _number(told[name][index]) if name in told else None for name in WHEN}
+        if train.of_numbers:
+            parts = {**dict.fromkeys(WHEN), "answers": ShownAnswers(**parts)}
+        found.append(ShownExample(slot=int(slots[index]), label=train.label(int(slots[index])), **parts))
+    return tuple(found)
 
 
 def _number(value: Any) -> float | None:
-    """A confidence; null where the model answers nothing finite."""
+    """A confidence, or an answer; null where the model answers nothing finite."""
     return float(value) if np.isfinite(value) else None
