@@ -1,10 +1,9 @@
-"""A probe with a reading of its own enters by its file and its row: everything else finds it there."""
+"""A probe with a reading of its own enters by an entry point of its package: everything else finds it there."""
 
 from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,20 +85,19 @@ assert kept.read_bytes() == content
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is written by a package that has one file and one row more."""
+    """What is written where somebody else's package with the probe is installed."""
     folder = tmp_path_factory.mktemp("own-probe")
-    package = folder / "src" / "expunge"
-    shutil.copytree(ROOT / "src" / "expunge", package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "measure" / "shifted_margin.py").write_text(PROBE, encoding="utf-8")
-    table = package / "measure" / "__init__.py"
-    start = "PROBES: tuple[type[Probe], ...] = ("
-    more = f"from expunge.measure.shifted_margin import ShiftedMargin\n\n{start}\n    ShiftedMargin,"
-    table.write_text(table.read_text(encoding="utf-8").replace(f"\n{start}", more), encoding="utf-8")
+    (folder / "own_package.py").write_text(PROBE, encoding="utf-8")
+    installed = folder / "own_package-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: own-package\nVersion: 1.0\n", encoding="utf-8")
+    offer = f"[expunge.probes]\n{NAME} = own_package:ShiftedMargin\n"
+    (installed / "entry_points.txt").write_text(offer, encoding="utf-8")
     (folder / "own.toml").write_text(STUDY, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder / "src")},
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT / 'src'}"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -110,7 +108,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_as_short_as_is_said_and_stands_in_the_page() -> None:
     assert len([line for line in PROBE.splitlines() if line]) <= 40
-    assert f"```python\n{PROBE}\n```" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"```python\n{PROBE}\n```" in (ROOT / "docs" / "writing-a-probe.md").read_text(encoding="utf-8")
 
 
 def test_it_is_evaluated_and_reported(made: Path) -> None:

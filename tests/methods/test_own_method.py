@@ -1,4 +1,4 @@
-"""A method written by following the documentation passes every contract test without any other change."""
+"""Methods written by following the documentation pass every contract test without any other change."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_documented_method_keeps_the_contract() -> None:
-    words = ["-p", "tests.methods.own_method", "tests/methods/test_contract.py", "-k", "soft-ascent", "-q", "-n", "0"]
+def test_the_documented_methods_keep_the_contract() -> None:
+    both = "soft-ascent or capped-ascent"
+    words = ["-p", "tests.methods.own_method", "tests/methods/test_contract.py", "-k", both, "-q", "-n", "0"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
-    assert int(passed.group(1)) > 15
+    assert int(passed.group(1)) > 30
 
 
 def test_it_is_twenty_lines() -> None:

@@ -156,6 +156,32 @@ def test_anyones_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     sys.modules.pop("their_models")
 
 
+def test_a_factory_is_given_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that knows its own sizes, a function that asks for one of them, one that takes whatever comes."""
+    (tmp_path / "plain_models.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def __init__(self, outputs=3):\n"
+        "        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, outputs))\n"
+        "def counted(classes):\n    return Net(classes)\n"
+        "def whatever(**told):\n    assert set(told) == {'inputs', 'classes', 'width'}\n"
+        "    return Net(told['classes'])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = {
+        weights_digest(build(recipe(f"plain_models:{name}", **options), SEED))
+        for name, options in (("Net", {}), ("Net", {"outputs": 3}), ("counted", {}), ("whatever", {"width": 2}))
+    }
+    assert len(digests) == 1
+    with pytest.raises(
+        InvalidArgument, match=r"could not be called with classes, colour \(TypeError: .*`inputs` and .*"
+    ):
+        build(recipe("plain_models:counted", colour=1), SEED)
+    with pytest.raises(InvalidArgument, match="for 2 rows and 3 classes"):
+        build(recipe("plain_models:Net", outputs=4), SEED)
+    sys.modules.pop("plain_models")
+
+
 def test_options_from_the_command_line() -> None:
     assert model_options({"a": "3", "b": "0.5", "c": "true", "d": "batch"}) == {
         "a": 3,

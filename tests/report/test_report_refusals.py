@@ -34,6 +34,12 @@ def test_nothing_named(refused):
         load([])
 
 
+@pytest.mark.parametrize("runs", [3, [3], None, {"runs": 1}])
+def test_what_is_no_run_at_all(refused, runs):
+    with refused(InvalidArgument, "must be runs, or their folders"):
+        load(runs)
+
+
 def test_a_folder_that_is_no_run(tmp_path, refused):
     with refused(RunError, "is not a run", "`expunge.train(…, out="):
         load([tmp_path])

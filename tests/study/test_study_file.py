@@ -197,6 +197,8 @@ def test_refusals_that_need_the_data_name_the_line_too(write_study: Write, name:
 def test_files_that_are_none(tmp_path: Path, write_study: Write) -> None:
     with pytest.raises(RunError, match=r"gone.toml is missing: the study cannot be opened"):
         read_study(tmp_path / "gone.toml")
+    with pytest.raises(InvalidArgument, match=r"`path` \{\} must be the path of a study file"):
+        read_study({})  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="is a folder: name a study file"):
         read_study(tmp_path)
     with pytest.raises(InvalidArgument, match=r"is no TOML \(.*line 2"):

@@ -126,7 +126,7 @@ def test_weights_are_kept_to_the_byte_and_rows_come_in_as_their_owner_prepares_t
     assert not adopted.told.recorded
     assert not adopted.told.replayable
     assert adopted.guarantee == Empirical()
-    assert "answers 240 of 240 training rows" in " ".join(adopted.told.notices or ())
+    assert "it answers 240 of 240 training rows as they are labelled (100.0%)" in (adopted.told.notices or ())
 
 
 def test_everybody_was_trained_on_and_the_holdout_is_dealt_one_to_three(
@@ -257,6 +257,23 @@ def test_references_come_from_where_the_model_came_from(
     odd = retold(references[0], dataset_root=ours.told.dataset_root, tombstones=list(ours.told.tombstones))
     with refused(InvalidArgument, "was trained elsewhere", "retrain the run's own recipe"):
         evaluate(ours, [odd], data=pictures)
+
+
+def test_rows_that_are_prepared_otherwise_show_at_once(place: Path, tmp_path: Path) -> None:
+    other = adopt(
+        place / "model.safetensors",
+        str(place / "data.npz"),
+        model=FACTORY,
+        out=tmp_path / "other",
+        scale=-SCALE,
+        std=STD,
+    )
+    (said,) = (notice for notice in other.told.notices or () if "as they are labelled" in notice)
+    assert "of 240 training rows" in said
+    assert "100.0%" not in said
+    assert said.endswith(
+        "if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
+    )
 
 
 def test_without_a_holdout_nothing_stands_in_for_it(alone: Run, place: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_rows_are_checked_when_a_run_is_opened_again(small_run: Run, pictures: D
     }
     with pytest.raises(DataError, match="does not match"):
         small_run.data(pictures_like(seed=1))
-    with pytest.raises(DataError, match="hand the same data set over again"):
+    with pytest.raises(DataError, match="hand the same data over again with `data`"):
         small_run.data()
 
 
@@ -106,6 +106,11 @@ def test_a_training_seed_moves_nobody_between_splits(small_run: Run, pictures: D
     assert other.weights_digest != small_run.weights_digest
     split = train(pictures, out=tmp_path / "split", model="mlp", epochs=4, batch_size=16, split_seed=9)
     assert run_json(split)["data"]["roots"] != run_json(small_run)["data"]["roots"]
+
+
+def test_a_run_stands_wherever_its_folder_may_be_named(small_run: Run) -> None:
+    assert Path(small_run) == small_run.path
+    assert Run.open(small_run).told == small_run.told
 
 
 @pytest.mark.parametrize(

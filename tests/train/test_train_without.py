@@ -358,7 +358,7 @@ def test_recipes_that_do_not_fit_are_refused_as_ever(pictures: Dataset, pictures
     assert train(pictures, out=tmp_path / "run", without="class:1", **FIELDS).weights_digest == run.weights_digest
     with pytest.raises(InvalidArgument, match="the recipe was made for the classes"):
         train(pictures_like(classes=4), out=tmp_path / "run", without="class:1", recipe=recipe)
-    with pytest.raises(DataError, match="hand the same data set over again"):
+    with pytest.raises(DataError, match="hand the same data over again with `data`"):
         run.data()
 
 

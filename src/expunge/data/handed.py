@@ -22,7 +22,7 @@ from expunge.data.source import OF_TEXT, UNSAID, Source
 from expunge.data.splits import Split
 from expunge.data.tables import is_text, label_of
 
-HANDED = "the rows handed over"
+HANDED = "the data handed over"
 KNOWN = (
     "a path, a Source, a frame of pandas or polars, an Arrow table, a datasets.Dataset, a torch Dataset with a length, "
     "or a pair (X, y) of arrays"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
 from expunge.measure.average_gap import AverageGap
 from expunge.measure.contract import Probe
@@ -35,9 +33,4 @@ OF_NUMBERS: tuple[type[Probe], ...] = (
 )
 
 
-def probes_for(classes: Sequence[int | str]) -> tuple[type[Probe], ...]:
-    """What is measured of a model of these classes, or of none."""
-    return PROBES if classes else (*OF_NUMBERS, *PROBES)
-
-
-__all__ = ["OF_NUMBERS", "PROBES", "Probe", "probes_for"]
+__all__ = ["OF_NUMBERS", "PROBES", "Probe"]

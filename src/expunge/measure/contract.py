@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, final
 
+from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.tolerances import Quantity
-from expunge.core.values import Direction, Figure, Undecided
+from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.readings import SIGNALS, Reading
-from expunge.measure.trial import Answers, Ground, NoHoldout, NotTold, Trial, TrialModel
+from expunge.measure.trial import Answers, Ground, NoHoldout, Trial, TrialModel
+from expunge.tasks.task import NotTold
 
 NO_MARGIN = "no margin: needs how sure a model is of its answers, which is not measured so far where labels are numbers"
 NO_CLASSES = "no classes: needs answers that are right or wrong, and the labels are numbers"
@@ -71,11 +73,17 @@ class Probe(ABC):
             for one in (model, *others)
         )
         try:
-            return self.value(own, tuple(theirs), trial.ground)
+            found = self.value(own, tuple(theirs), trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
         except NotTold as missing:
             return Undecided(NO_MARGIN if missing.args == ("margin",) else NO_CLASSES)
+        if not isinstance(found, Measurement | Undecided):
+            raise InvalidArgument(
+                f"probe {self.name!r} answered {found!r:.60}: it must be a Measurement with its interval, or "
+                "Undecided with the reason"
+            )
+        return found
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit of the tolerances means; None where it is 1."""

@@ -20,9 +20,10 @@ from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
-from expunge.measure import PROBES, Probe, probes_for
-from expunge.measure.contract import readings_of
+from expunge.measure.contract import Probe, readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
+from expunge.measure.lookup import probes as all_probes
+from expunge.measure.lookup import probes_for
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
@@ -158,7 +159,7 @@ def trial_of(
     original: Run,
     references: Sequence[Run],
     rows: Mapping[Split, Dataset],
-    probes: Sequence[type[Probe]] = PROBES,
+    probes: Sequence[type[Probe]] | None = None,
     *,
     device: str | None = None,
     flags: tuple[str, ...] = (),
@@ -193,7 +194,7 @@ def trial_of(
         Whose.RETAIN: (Split.TRAIN, retained),
         Whose.HOLDOUT: (Split.HOLDOUT, held_out),
     }
-    readings = readings_of(probes)
+    readings = readings_of(all_probes() if probes is None else probes)
     total, asked = len(unlearned) + len(references) + 1, 0
 
     def ask(model: Run) -> TrialModel:

@@ -8,9 +8,11 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from expunge.core import entry_points
+from expunge.core.entry_points import loaded, with_offered
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.wording import nearest
 from expunge.methods import METHODS
@@ -19,40 +21,26 @@ from expunge.methods.fields import searches
 from expunge.records.form import to_plain
 from expunge.records.run_file import MethodFile
 
+GROUP = "expunge.methods"
+
 
 @cache
 def methods() -> Mapping[str, type[Method]]:
     """All methods by name: the built-in table, then those of entry points ``expunge.methods``."""
-    found = {method.name: method for method in METHODS}
-    for name, entry in offered().items():
-        if name in found:
-            raise InvalidArgument(f"entry point {entry.value} offers the method {name!r}, which exists already")
-        found[name] = _loaded(entry)
-    return found
+    return with_offered(METHODS, GROUP, Method)
 
 
 def offered() -> Mapping[str, EntryPoint]:
     """Entry points ``expunge.methods`` by name, which is the method's; nothing of them is imported."""
-    return {entry.name: entry for entry in entry_points(group="expunge.methods")}
+    return entry_points.offered(GROUP)
 
 
 def offered_method(name: str) -> type[Method]:
     """The method of one entry point; no other one is imported."""
     entry = offered().get(name)
     if entry is None:
-        raise InvalidArgument(f"method {name!r} is no entry point of expunge.methods here: install the package of it")
-    return _loaded(entry)
-
-
-def _loaded(entry: EntryPoint) -> type[Method]:
-    method = entry.load()
-    if not (isinstance(method, type) and issubclass(method, Method)):
-        raise InvalidArgument(f"entry point {entry.name!r} of expunge.methods is no Method: {entry.value}")
-    if method.name != entry.name:
-        raise InvalidArgument(
-            f"entry point {entry.name!r} of expunge.methods offers the method {method.name!r}: name it as the method"
-        )
-    return method
+        raise InvalidArgument(f"method {name!r} is no entry point of {GROUP} here: install the package of it")
+    return loaded(entry, Method)
 
 
 def find_method(name: str) -> type[Method]:

@@ -228,7 +228,7 @@ class ObjectiveMethod(Method):
         spent = index = affordable = 0
         while index < min(draft.total, MOST_STEPS):
             step = draft.step(index)
-            cost = self.objective(student, StepBatch(step, draft, examples, given.task), teacher).thirds
+            cost = Loss.checked(self.objective(student, StepBatch(step, draft, examples, given.task), teacher)).thirds
             if spent + cost > left or index - affordable > draft.steps_per_epoch(step.stretch):
                 break
             spent += cost

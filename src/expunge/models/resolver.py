@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -57,22 +58,33 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
 
 
 def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
-    options = dict(recipe.model_options)
+    known = {"inputs": recipe.inputs.shape, "classes": recipe.outputs}
+    words = {name: value for name, value in known.items() if _takes(factory, name)} | dict(recipe.model_options)
     try:
         with redirect_stdout(sys.stderr):  # what a factory prints must not stand among our results
-            model = factory(inputs=recipe.inputs.shape, classes=recipe.outputs, **options)
+            model = factory(**words)
     except ExpungeError:
         raise
     except (Exception, SystemExit) as error:
         if ran_out_of_memory(error):
             raise
         raise InvalidArgument(
-            f"model {recipe.model!r} could not be called as factory(inputs=shape, classes=n, {options}): "
-            f"{_one_line(error)}"
+            f"model {recipe.model!r} could not be called with {', '.join(words) or 'nothing'} ({_one_line(error)}): a "
+            "factory is given the shape of one row as `inputs` and the number of `classes` where it takes them, "
+            "and every `model_option`"
         ) from error
     if not isinstance(model, nn.Module):
         raise InvalidArgument(f"model {recipe.model!r} returned a {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+def _takes(factory: Callable[..., Any], name: str) -> bool:
+    """Whether a factory has an argument of that name, as far as it says."""
+    try:
+        taken = inspect.signature(factory).parameters
+    except (ValueError, TypeError):
+        return True
+    return name in taken or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
 
 
 def _check_outputs(model: nn.Module, recipe: Recipe) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 from expunge.core.errors import InvalidArgument
@@ -88,7 +89,12 @@ def references_of(run: Facts) -> tuple[Compared, ...]:
     return () if run.evaluation is None else run.evaluation.references
 
 
-def load(runs: Sequence[Path | str], data: str | None = None, *, original: Path | str | None = None) -> Loaded:
+def load(
+    runs: Sequence[PathLike[str] | str] | PathLike[str] | str,
+    data: str | None = None,
+    *,
+    original: Path | str | None = None,
+) -> Loaded:
     """Read and check run folders. ``original`` names the folder of the model that the runs came from."""
     facts = _read(runs)
     if original is not None:
@@ -101,10 +107,12 @@ def load(runs: Sequence[Path | str], data: str | None = None, *, original: Path 
     return Loaded(sections, tuple(alone), data)
 
 
-def _read(runs: Sequence[Path | str]) -> list[Facts]:
-    if isinstance(runs, str | Path):
-        runs = [runs]
-    folders = {Path(run).resolve(): Path(run) for run in runs}
+def _read(runs: Sequence[PathLike[str] | str] | PathLike[str] | str) -> list[Facts]:
+    given = runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
+    for run in given:
+        if not isinstance(run, str | PathLike):
+            raise InvalidArgument(f"`runs` {run!r:.80} must be runs, or their folders")
+    folders = {Path(run).resolve(): Path(run) for run in given}
     if not folders:
         raise InvalidArgument("nothing to report was named: give at least one run folder")
     if len(folders) > MOST_RUNS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ EXTENTS = (
 
 
 def report(
-    runs: Sequence[Path | str],
+    runs: Sequence[PathLike[str] | str] | PathLike[str] | str,
     *,
     out: Path | str,
     data: str | None = None,

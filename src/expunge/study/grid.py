@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +13,6 @@ import sklearn
 import torch
 
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
-from expunge.core.hashing import sha256
 from expunge.core.statistics.tolerances import TOLERANCES_VERSION
 from expunge.core.version import __version__
 from expunge.data.commitment import tombstones_digest
@@ -23,12 +20,8 @@ from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.forms import read
 from expunge.data.splits import Split
-from expunge.measure import PROBES
-from expunge.measure.cost import ExampleSteps
-from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.models.resolver import factory_digest
-from expunge.records.figures import FIGURES
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
@@ -50,14 +43,12 @@ from expunge.study.job import (
     UnlearnSpec,
 )
 from expunge.study.opened import Opened, deal, source_name
+from expunge.study.others import further_probes, source_of
 from expunge.study.pseudo_sets import RequestKind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import LARGEST_SEED, Entrant, Study
 from expunge.train.profile import LOOP_ARITHMETIC
 
-FURTHER_PROBES = tuple(  # with what they read: evaluations are made again where others are asked for
-    (probe.name, *map(repr, probe.reads)) for probe in PROBES if probe.name not in FIGURES and probe is not ExampleSteps
-)
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 Value = TypeVar("Value")
 
@@ -134,16 +125,6 @@ def expected(forget: Forget, slots: np.ndarray) -> tuple[RequestKind, str]:
     names = {kind.value: kind for kind in RequestKind}
     kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else RequestKind.RANDOM
     return kind, "whole" if kind is RequestKind.CLASS else str(len(slots))
-
-
-def source_of(method: type[Method]) -> str:
-    """Digest of the source of somebody else's method; "" for our own, which the version names."""
-    if method.__module__.partition(".")[0] == "expunge":
-        return ""
-    try:
-        return sha256(inspect.getsource(sys.modules[method.__module__]).encode()).hex()
-    except (OSError, TypeError, KeyError):
-        return "unknown"
 
 
 def _named(chosen: ForgetSet) -> ForgetKey:
@@ -342,7 +323,7 @@ class _On:
                 spec=EvaluateSpec(
                     tolerances=TOLERANCES_VERSION,
                     software={"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
-                    probes=FURTHER_PROBES or None,
+                    probes=further_probes() or None,
                 ),
                 inputs={"run": (unlearn,), **inputs, "references": references},
                 means=JobMeans(data=self.described),

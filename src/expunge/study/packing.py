@@ -64,10 +64,10 @@ def needed(job: Job) -> list[tuple[str, SentPart]]:
 
 def _further_readings() -> bool:
     """Whether the probes read more than every run keeps: one that was made before may not have answered it."""
-    from expunge.measure import PROBES
     from expunge.measure.contract import readings_of
+    from expunge.measure.lookup import probes
 
-    return len(readings_of(PROBES)) > 1
+    return len(readings_of(probes())) > 1
 
 
 def _replays(method: str) -> bool:

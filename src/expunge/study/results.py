@@ -14,9 +14,9 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.core.statistics.comparison import LEVEL
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.values import Supported, Undecided
-from expunge.measure import PROBES
 from expunge.measure.average_gap import AverageGap
 from expunge.measure.contract import ProbeRole
+from expunge.measure.lookup import probes
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import made_from
@@ -64,11 +64,13 @@ from expunge.train.run import Run
 
 MARGIN = "mean-margin"
 LITTLE_USED = 0.5  # of the budget: less is marked
-PROBED = tuple(probe.name for probe in PROBES if probe.role is not ProbeRole.COST and probe is not AverageGap)
-
-
 Kind = TypeVar("Kind", RunFile, Evaluation, Tuning)
 Evaluated = tuple[Run, Evaluation]
+
+
+def _probed() -> tuple[str, ...]:
+    """Probes with a figure of their own; costs and what is made of other figures are not measured like them."""
+    return tuple(probe.name for probe in probes() if probe.role is not ProbeRole.COST and probe is not AverageGap)
 
 
 class Damaged(DataError):
@@ -174,7 +176,7 @@ class Gathered:
         return [found[seed] for seed in sorted(found)]
 
     def original(self, evaluations: Sequence[Evaluation]) -> Means:
-        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in PROBED}
+        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in _probed()}
         margins = [one[MARGIN] for one in evaluations]
         gaps = [gap_of_margins(probe, probe.original) for probe in margins]
         found["forgetting-gap"] = figure(gaps, shared_references(margins), least=0.0)
@@ -185,9 +187,9 @@ class Gathered:
         lineages: dict[str, dict[str, float | Undecided]] = {}
         for one in evaluations:
             for index, reference in enumerate(one.references):
-                known = {name: value_of(one[name].references[index]) for name in (*PROBED, "average-gap")}
+                known = {name: value_of(one[name].references[index]) for name in (*_probed(), "average-gap")}
                 lineages.setdefault(reference.weights_digest, known)
-        found = {name: figure([known[name] for known in lineages.values()]) for name in (*PROBED, "average-gap")}
+        found = {name: figure([known[name] for known in lineages.values()]) for name in (*_probed(), "average-gap")}
         return Means.of(written(found))
 
     def row(self, laid: Laid, label: str, planned: Sequence[Planned]) -> Row:
@@ -224,10 +226,10 @@ class Gathered:
 
     def figures(self, done: Sequence[Evaluated]) -> Figures:
         evaluations = [evaluation for _, evaluation in done]
-        shared = {name: shared_references([one[name] for one in evaluations]) for name in PROBED}
+        shared = {name: shared_references([one[name] for one in evaluations]) for name in _probed()}
         gaps = [gap_of_margins(one[MARGIN], one[MARGIN].unlearned) for one in evaluations]
         utility = [difference(one["test-accuracy"], -1.0) for one in evaluations]
-        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in PROBED}
+        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in _probed()}
         found["average-gap"] = widened([one["average-gap"].unlearned for one in evaluations])
         found["forgetting-gap"] = figure(gaps, shared[MARGIN], least=0.0)
         found["utility-gap"] = figure(utility, shared["test-accuracy"])
@@ -235,7 +237,7 @@ class Gathered:
         found["seconds"] = as_figure([run.result.seconds for run, _ in done])
         differences = {
             name: figure([difference(one[name], 1.0) for one in evaluations], shared[name])
-            for name in PROBED
+            for name in _probed()
             if name != MARGIN  # its unit is that of the forgetting gap
         }
         return replace(Figures.of(written(found)), differences=Means.of(written(differences)) if done else None)

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +89,8 @@ def read_study(path: Path | str, *, location: str | None = None, axes: Sequence[
 
     ``axes`` are further ones, each a field of all trainings: ``Axis("epochs", (10, 20))``.
     """
+    if not isinstance(path, str | PathLike):
+        raise InvalidArgument(f"`path` {path!r:.80} must be the path of a study file")
     place = Path(path)
     if place.is_dir():
         raise InvalidArgument(f"{place} is a folder: name a study file, for example studies/smoke.toml")

@@ -25,9 +25,9 @@ from expunge.core.values import Progress
 from expunge.data.forget_set import ForgetSet
 from expunge.data.source import Source
 from expunge.data.splits import SplitBy
-from expunge.measure import PROBES
 from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate
+from expunge.measure.lookup import probes
 from expunge.measure.readings import Kept, read, rows_digest
 from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
@@ -252,7 +252,7 @@ def _remember(run: Run, job: Job, at: At) -> JobResult:
     rows = at.data.rows(job.means.data)
     kept = StoredReadings([run], rows)
     with pinned(run.recipe):
-        for reading, answered in read(run, readings_of(PROBES), rows, find_device(run.told.device)).items():
+        for reading, answered in read(run, readings_of(probes()), rows, find_device(run.told.device)).items():
             kept[reading, run.weights_digest, rows_digest(run, rows)] = answered
     return JobResult(digest_of(run.told), run.result.example_steps)
 

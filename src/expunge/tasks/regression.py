@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from expunge.core.statistics.residuals import fit_of_numbers
-from expunge.tasks.task import LABELS, Batch, Task
+from expunge.tasks.task import LABELS, Batch, Task, Told
 
 
 class Back(nn.Module):
@@ -67,11 +67,11 @@ class Regression(Task):
     def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         outputs = self.outputs(model, batch).detach()
         answers = outputs[:, 0]
-        return {
-            "loss": self.loss_of(outputs, batch).cpu().numpy(),
-            "answer": answers.cpu().numpy(),
-            "residual": (answers - batch[LABELS]).cpu().numpy(),
-        }
+        return Told(
+            loss=self.loss_of(outputs, batch).cpu().numpy(),
+            answer=answers.cpu().numpy(),
+            residual=(answers - batch[LABELS]).cpu().numpy(),
+        )
 
     def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
         return fit_of_numbers(told["answer"], told["residual"])

@@ -52,6 +52,17 @@ def labelled(inputs: torch.Tensor, labels: torch.Tensor, slots: torch.Tensor | N
     return Batch({INPUTS: inputs, LABELS: labels}, slots)
 
 
+class NotTold(Exception):
+    """Somebody asked for a signal that the task does not tell."""
+
+
+class Told(dict[str, np.ndarray]):
+    """Signals by name; one that is not there was not told."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise NotTold(name)
+
+
 class Rows(Protocol):
     """What batches are gathered from."""
 

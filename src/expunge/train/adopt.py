@@ -285,7 +285,7 @@ def _learnt(recipe: Recipe, model: nn.Module, examples: Examples, present: np.nd
     if "correct" not in told:
         return ()
     right = int(told["correct"].sum())
-    return (
-        f"it answers {right:,} of {len(asked):,} training rows as they are labelled ({right / len(asked):.1%}): if its "
-        "owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others",
-    )
+    found = f"it answers {right:,} of {len(asked):,} training rows as they are labelled ({right / len(asked):.1%})"
+    if right < len(asked):
+        found += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
+    return (found,)

@@ -21,7 +21,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Task
 from expunge.train.examples import Examples
 from expunge.train.meter import Meter
-from expunge.train.objective import Extras, Objective, StepBatch
+from expunge.train.objective import Extras, Loss, Objective, StepBatch
 from expunge.train.optimiser import set_rate
 from expunge.train.profile import precision_of
 
@@ -109,7 +109,7 @@ def carry_out(
         if step.begins and hooks.begin is not None:
             hooks.begin(step)
         batch = StepBatch(step, plan, examples, task, extras, recorder.watching)
-        loss = objective(student, batch, teacher)
+        loss = Loss.checked(objective(student, batch, teacher))
         if loss.needed:
             if not meter.fits(loss.thirds):
                 return LoopEnd(done, f"the next step would pass the budget of {meter.allowed:g} example-steps")

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from expunge.core.errors import RunError
+from expunge.core.errors import InvalidArgument, RunError
 from expunge.models.dropout import DropoutAddress, addressed
 from expunge.schedule.plan import Part, Plan, Role, Step
 from expunge.tasks.task import Batch, Task
@@ -39,16 +39,54 @@ class Loss:
     terms: tuple[Term, ...] = ()
 
     def __add__(self, other: Loss) -> Loss:
-        return Loss(self.terms + other.terms)
+        return Loss(self.terms + Loss.checked(other).terms)
+
+    __radd__ = __add__
 
     def __neg__(self) -> Loss:
         return -1.0 * self
 
     def __sub__(self, other: Loss) -> Loss:
-        return self + -other
+        return self + -Loss.checked(other)
 
-    def __rmul__(self, factor: float) -> Loss:
+    def __rsub__(self, other: Loss) -> Loss:
+        return Loss.checked(other) - self
+
+    def __mul__(self, factor: float) -> Loss:
+        if isinstance(factor, Loss):
+            raise InvalidArgument("a product of two losses is no weighted sum of them: write `loss.through(function)`")
         return Loss(tuple(Term(factor * term.weight, term.passes, term.compute) for term in self.terms))
+
+    __rmul__ = __mul__
+
+    def through(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Loss:
+        """A function of the sum, such as a hinge at a cap, as one term; nothing where nothing is left of the sum.
+
+        It costs what the sum costs, even where the function is flat: nobody knows that before it is computed.
+        """
+        if not self.needed:
+            return Loss()
+
+        def compute() -> torch.Tensor:
+            found = function(self.value())  # pyright: ignore[reportArgumentType]
+            if not isinstance(found, torch.Tensor) or found.dim():
+                raise InvalidArgument(
+                    f"the function of `through` answered {found!r:.40}: it must make one number of the tensor "
+                    "that it is given, such as lambda loss: torch.relu(2.0 - loss)"
+                )
+            return found
+
+        return Loss((Term(1.0, {key: cost for term in self.needed for key, cost in term.passes.items()}, compute),))
+
+    @staticmethod
+    def checked(found: object) -> Loss:
+        """What an objective is made of; whatever else is refused, with the way to write it."""
+        if isinstance(found, Loss):
+            return found
+        raise InvalidArgument(
+            f"an objective is a weighted sum of losses, and {found!r:.40} is no loss but a {type(found).__name__}: a "
+            "function of a loss is written as `loss.through(function)`, a constant into that function"
+        )
 
     @property
     def needed(self) -> tuple[Term, ...]:

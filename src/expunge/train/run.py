@@ -54,8 +54,12 @@ class Run:
     path: Path
     told: RunFile
 
+    def __fspath__(self) -> str:
+        """The folder: wherever a run's folder may be named, the run itself may stand."""
+        return str(self.path)
+
     @classmethod
-    def open(cls, path: Path | str) -> Run:
+    def open(cls, path: PathLike[str] | str) -> Run:
         """Open a finished run; anything missing or altered is refused in one sentence."""
         run = cls.open_any(path)
         if run.told.status == COMMITTED:
@@ -71,7 +75,7 @@ class Run:
         return run if isinstance(run, Run) else cls.open(run)
 
     @classmethod
-    def open_any(cls, path: Path | str) -> Run:
+    def open_any(cls, path: PathLike[str] | str) -> Run:
         """Open a run whatever its state."""
         folder = Path(path)
         if not (folder / RunFile.NAME).is_file():
@@ -263,7 +267,7 @@ class Run:
 
     def _in_memory(self) -> str:
         if self.told.operation == "train" or self.told.adopted is None:
-            return f"{self.path} was trained on data in memory: hand the same data set over again"
+            return f"{self.path} was trained on data in memory: hand the same data over again with `data`"
         return (
             f"{self.path} was adopted with data in memory: hand the same rows over again with `data`, those of a "
             "holdout behind the others, as `expunge.data.parts.joined(data, holdout)` puts them"

@@ -18,10 +18,10 @@ from tests.verify.levels.replaying import ORIGIN, finding_of, sealed, story_of, 
 
 import expunge.verify.levels.environment as environment
 from expunge.adversary.table.story import RunStory
+from expunge.core import entry_points
 from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
-from expunge.methods import lookup
 from expunge.methods.unlearn import unlearn
 from expunge.records.keys import KeyRole, SigningKey, write_trusted
 from expunge.records.record import Environment, ProfileName
@@ -279,7 +279,7 @@ def test_somebody_elses_method_runs_only_when_it_is_trusted(
 
     offered = Offered("soft-ascent", "examples.own_method:SoftAscent", "expunge.methods")
     another = Offered("another", "no_such_module:Method", "expunge.methods")
-    monkeypatch.setattr(lookup, "entry_points", lambda group: [another, offered])
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [another, offered])
     run = unlearn(base, PERSON, method=SoftAscent(), out=tmp_path / "run", data=pictures, budget=0.5)
     draft = story_of(run, owner)
     sources = draft.record.algorithm.source.hex()  # type: ignore[union-attr]
