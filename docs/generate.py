@@ -17,7 +17,7 @@ from studies.pages.forging_study import forging_page
 from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import FIXTURES
-from expunge.measure import PROBES
+from expunge.measure import OF_NUMBERS, PROBES
 from expunge.methods import METHODS
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
@@ -85,12 +85,12 @@ def probes_page() -> str:
         "",
         "A probe measures the original, the unlearned model and every reference alike; it does not know which method",
         "ran. `required` probes decide the verdict, the others are printed beside. `match` means: like retraining,",
-        "two-sided.",
+        "two-sided. Where labels are numbers, errors and R² stand before the others, and decide nothing so far.",
         "",
         "| probe | about | direction | required | what it measures |",
         "|---|---|---|---|---|",
     ]
-    for probe in PROBES:
+    for probe in (*PROBES, *OF_NUMBERS):
         summary = (probe.__doc__ or "").strip().splitlines()[0]
         required = "yes" if probe.required else "no"
         lines.append(f"| `{probe.name}` | {probe.role.value} | {probe.direction.value} | {required} | {summary} |")

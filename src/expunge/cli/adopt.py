@@ -55,7 +55,10 @@ def adopt(
     mean: Annotated[str, typer.Option(help="Then subtracts this: one number, or one a channel, with commas.")] = "0",
     std: Annotated[str, typer.Option(help="Then divides by this: one number, or one a channel, with commas.")] = "1",
     task: Annotated[
-        str, typer.Option(help="What it learnt: classification, logistic or squared.", autocompletion=completion.tasks)
+        str,
+        typer.Option(
+            help="What it learnt: classification, logistic, squared or regression.", autocompletion=completion.tasks
+        ),
     ] = "classification",
     epochs: Annotated[int | None, typer.Option(help="How many epochs it was trained for; budgets refer to it.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in a batch of its training.")] = None,

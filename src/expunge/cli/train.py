@@ -61,17 +61,22 @@ def train(
     task: Annotated[
         str | None,
         typer.Option(
-            help="What is learnt: classification (unless said), logistic or squared.", autocompletion=completion.tasks
+            help="What is learnt: classification (unless said), logistic, squared, or regression of numbers.",
+            autocompletion=completion.tasks,
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows; 8, for regression 32.")] = None,
     batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
     optimiser: Annotated[str, typer.Option(help="sgd, adam, adamw or sign.")] = "sgd",
-    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.05 for sgd, 0.001 for the others.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate; 0.05 for sgd (regression 0.02), else 0.001.")
+    ] = None,
     momentum: Annotated[
         float | None, typer.Option(help="Momentum of sgd, first beta of adam and adamw; 0.9, for sign 0.")
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay; 0.0005, for sign 0.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay; 0.0005, for regression 0.01, for sign 0.")
+    ] = None,
     calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine, step or warm-up.")] = "cosine",
     flip: Annotated[bool, typer.Option("--flip", help="Flip images at random.")] = False,
     crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from expunge.core.errors import DataError, ExpungeError
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.encoding import image_layout
-from expunge.data.labels import labels_of, words_in
+from expunge.data.labels import labels_of, nobodys, refuse_quantity, words_in
 from expunge.data.wording import one_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def made_of(
     _check_lengths(found, where)
     rows = _rows(found["x"])
     return make_dataset(
-        labels=labels_of(found["y"], where),
+        labels=found["y"].tolist() if classes == () else labels_of(found["y"], where),
         columns=(array_column("x", rows, where, columns),),
         content={"x": rows},
         ids=_names("ids", found, where),
@@ -65,11 +65,11 @@ def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | s
 def unlabelled(
     found: Mapping[str, np.ndarray], where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]
 ) -> Dataset:
-    """Rows whose labels nobody looks at, all under the first class."""
+    """Rows whose labels nobody looks at, all alike."""
     _check_lengths(found, where)
     rows = _rows(found["x"])
     return make_dataset(
-        labels=[classes[0]] * len(rows),
+        labels=[nobodys(classes)] * len(rows),
         columns=(array_column("x", rows, where, columns),),
         content={"x": rows},
         ids=_names("ids", found, where),
@@ -130,7 +130,18 @@ def _names(name: str, found: Mapping[str, np.ndarray], where: str) -> list[str] 
     return [str(int(value)) for value in values] if values.dtype.kind in "iu" else words_in(name, values, where)
 
 
-def _load(where: str, needed: tuple[str, ...] = ("x", "y")) -> dict[str, np.ndarray]:
+def refuse_measured(labels: np.ndarray, where: str) -> None:
+    """Labels of reals that look measured are no classes without a word; whole numbers of an integer type are."""
+    if labels.dtype.kind == "f":
+        refuse_quantity(labels, f"{where}: array 'y'")
+
+
+def refuse_measured_in(source: Source) -> None:
+    """The same of the labels in a file."""
+    refuse_measured(_load(source.location, ("y",), ("y",))["y"][: source.rows], source.shown)
+
+
+def _load(where: str, needed: Sequence[str] = ("x", "y"), names: Sequence[str] = NAMES) -> dict[str, np.ndarray]:
     try:
         with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(where) as archive:
             there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -143,7 +154,7 @@ def _load(where: str, needed: tuple[str, ...] = ("x", "y")) -> dict[str, np.ndar
             for name, meant in NEAR.items():
                 if name in there and meant not in there:
                     raise DataError(f"{where} holds an array {name!r} that would go unread: save it as {meant!r}")
-            return {name: _array(archive, name, where) for name in NAMES if name in there}
+            return {name: _array(archive, name, where) for name in names if name in there}
     except ExpungeError:
         raise
     except MemoryError:

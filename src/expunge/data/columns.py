@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.arrays import array_column
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.dates import WRITTEN, days, spells_dates
@@ -23,7 +23,9 @@ from expunge.data.labels import (
     is_missing,
     is_number,
     labels_of,
+    nobodys,
     refuse_quantities,
+    refuse_quantity,
     spelled_classes,
     spells_numbers,
 )
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 WORDS_OF_A_TEXT = 3
 MARKED = " is missing"  # behind a column's name in that of its indicator
-MOST_NUMBERS = 20  # that a label of numbers may hold unless it was said that they are classes
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def assemble(
 ) -> Dataset:
     """A data set of a table: every column that is not label, id or subject is content.
 
-    ``as_classes`` says that numbers in the label are classes, whichever they are.
+    ``as_classes`` says that numbers in the label are classes, whichever they are; ``classes`` that are none say that
+    they are what is learnt.
     """
     labels = table.column(label, "label")
     if label in (source.id, source.subject):
@@ -121,7 +123,7 @@ def raw_rows(
 ) -> Dataset:
     """Rows for a model to answer: columns beside its own are passed over.
 
-    Without a ``label`` nobody looks at one, and all rows stand under the first class.
+    Without a ``label`` nobody looks at one, and all rows stand alike.
     """
     for column in columns:
         if (name := column.name.removesuffix(MARKED)) not in table.columns:
@@ -129,7 +131,7 @@ def raw_rows(
     table = spelled_with(table, source.decimal)
     given = None if label is None else _labels(table, label, table.column(label, "label"), classes, as_classes=False)
     return make_dataset(
-        labels=[classes[0]] * len(table) if given is None else given,
+        labels=[nobodys(classes)] * len(table) if given is None else given,
         columns=columns,
         content=contents(table, columns, again=True),
         ids=_names(table, source.id, "id") if source.id in table.columns and source.id is not None else None,
@@ -189,18 +191,10 @@ def refuse_measured(table: Table, label: str) -> None:
         if not (found.spelled and spells_numbers(found.values, found.decimal)):
             return
         words = (dotted(word, found.decimal) for word in found.values if is_number(word, found.decimal))
-        numbers = np.unique(np.array([float(word) for word in words]))
+        numbers = np.array([float(word) for word in words])
     else:
-        numbers = np.unique(found.values[~found.missing].astype(np.float64))
-    numbers = numbers[np.isfinite(numbers)]
-    parts = numbers[numbers != np.floor(numbers)]
-    if len(parts) or len(numbers) > MOST_NUMBERS:
-        what = f"{parts[0]:g} is not a whole one" if len(parts) else f"{MOST_NUMBERS} at most are taken for classes"
-        raise UnsupportedYet(
-            f"{table.where}: the label {label!r} holds {len(numbers)} different numbers and {what}: it looks like a "
-            "quantity, and only classes can be learnt so far; say `task` classification if each number is a class, or "
-            "cut the quantity into classes"
-        )
+        numbers = found.values[~found.missing].astype(np.float64)
+    refuse_quantity(numbers, f"{table.where}: the label {label!r}")
 
 
 def _content_names(table: Table, source: Source, label: str) -> list[str]:
@@ -354,9 +348,11 @@ def _refuse_empty(table: Table, name: str, words: list[str], purpose: str) -> No
 
 def _labels(
     table: Table, name: str, found: FoundColumn, classes: tuple[int | str, ...] | None, as_classes: bool
-) -> list[int | str]:
+) -> list[int | str] | list[float]:
     if found.values.ndim > 1:
         raise DataError(f"{table.where}: column {name!r} holds arrays or images, it cannot be the label")
+    if classes == ():
+        return _targets(table, name, found)
     words = [str(value).strip() for value in _words(found)]
     _refuse_empty(table, name, words, "label")
     if found.is_words:
@@ -367,3 +363,18 @@ def _labels(
     if (parts and as_classes) or (classes is not None and all(isinstance(known, str) for known in classes)):
         return list(words)
     return labels_of(found.values, table.where)
+
+
+def _targets(table: Table, name: str, found: FoundColumn) -> list[float]:
+    """Labels that are numbers to be learnt; each row needs one."""
+    read = _reading(found.decimal)
+    values = np.array([read(word) for word in found.values]) if found.is_words else found.values.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values) | found.missing)
+    if len(bad):
+        value = "" if found.missing[bad[0]] else str(found.values[bad[0]])
+        raise DataError(
+            f"{table.where}, {table.place(int(bad[0]))}: the label in column {name!r} is "
+            f"{repr(value) if value.strip() else 'an empty cell'} ({len(bad)} such rows), and `task` regression learns "
+            "finite numbers: fill it, remove the row, or leave the task out to learn classes"
+        )
+    return values.tolist()

@@ -17,6 +17,7 @@ from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.forms import COLUMNS, find, found_of, look, read, read_raw, takes
 from expunge.data.frames import array_of, collected, is_of, is_pair, table_of, table_of_matrix
 from expunge.data.huggingface import LABEL
+from expunge.data.labels import LabelKind
 from expunge.data.source import OF_TEXT, UNSAID, Source
 from expunge.data.splits import Split
 from expunge.data.tables import is_text, label_of
@@ -78,17 +79,19 @@ class HandedData:
             return None
         return {name: value for name, value in self.said.as_json().items() if name != "location"}
 
-    def find(self, *, as_classes: bool = False) -> tuple[HandedData, Dataset]:
+    def find(self, *, kind: LabelKind = LabelKind.UNSAID) -> tuple[HandedData, Dataset]:
         """The rows as they are read for the first time, and the same data with what was found of them."""
         if isinstance(self.data, Dataset):
             return self, self.data
         if self.data is None:
-            said, found = find(self.said, as_classes=as_classes)
-        elif is_pair(self.data) and self.columns is None:
-            return self, self._of_arrays(None, None)
+            said, found = find(self.said, kind=kind)
         else:
-            arrays_alone = as_classes or is_pair(self.data)  # whole numbers in an array are classes
-            said, found = found_of(self._table(self.columns), self.said, label=self._usual, as_classes=arrays_alone)
+            if is_pair(self.data) and kind is LabelKind.UNSAID:
+                arrays.refuse_measured(self.data[1], HANDED)
+                kind = LabelKind.CLASSES  # whole numbers in an array are
+            if is_pair(self.data) and self.columns is None:
+                return self, self._of_arrays(None, kind.classes)
+            said, found = found_of(self._table(self.columns), self.said, label=self._usual, kind=kind)
         return replace(self, said=said), found
 
     def read(self, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:

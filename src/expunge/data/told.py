@@ -30,7 +30,8 @@ def tell_of(tell: Callable[[str], object] | None, dataset: Dataset, source: Sour
 
 def told_of(dataset: Dataset, source: Source, encoding: Encoding) -> list[str]:
     """Which columns are of which kind, how a text file was read, and which columns share their buckets."""
-    sentences = [f"columns: {kinds_of(dataset.columns)}; {len(dataset.classes)} classes"]
+    labels = "labels are numbers" if dataset.of_numbers else f"{len(dataset.classes)} classes"
+    sentences = [f"columns: {kinds_of(dataset.columns)}; {labels}"]
     written = [
         f"{name} {SEPARATORS.get(value, repr(value))}"
         for name in ("separator", "decimal")

@@ -23,16 +23,17 @@ from expunge.data.splits import Split
 from expunge.measure.contract import Probe, readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.lookup import probes as all_probes
+from expunge.measure.lookup import probes_for
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
-from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownExample
+from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownAnswers, ShownExample
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
 
 LEVEL = 0.95
-SHOWN = 24
+SHOWN, WHEN = 24, ("before", "after", "retrained")
 
 
 def evaluate(
@@ -72,8 +73,11 @@ def evaluate(
     retrained, flags = _references(unlearned, [Run.of(reference, "references") for reference in given])
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
-        trial = trial_of([unlearned], first, retrained, rows, device=device, flags=flags, progress=progress, kept=kept)
-        (judged,) = judge(trial, [probe() for probe in all_probes()])
+        probes = probes_for(unlearned.recipe.classes)
+        trial = trial_of(
+            [unlearned], first, retrained, rows, probes, device=device, flags=flags, progress=progress, kept=kept
+        )
+        (judged,) = judge(trial, [probe() for probe in probes])
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
@@ -287,6 +291,8 @@ def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> n
 
 
 def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray) -> np.ndarray:
+    if train.of_numbers:
+        return np.zeros(0)
     return np.setdiff1d(np.unique(train.labels[forgotten]), np.unique(train.labels[retained]))
 
 
@@ -357,26 +363,26 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
 
 
 def _examples(trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset) -> tuple[ShownExample, ...]:
-    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream."""
+    """Confidence in the true label before, after and retrained, for examples drawn from the forget set by stream; the
+    answers themselves where labels are numbers.
+    """
+
+    def said(model: TrialModel) -> np.ndarray:
+        return model.answers.of(Whose.FORGET)["answer"] if train.of_numbers else model.answers.confidence(Whose.FORGET)
+
     chosen = np.sort(stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))[:SHOWN])
-    before, after = trial.original.answers.confidence(Whose.FORGET), asked.answers.confidence(Whose.FORGET)
-    retrained = (
-        np.mean([reference.answers.confidence(Whose.FORGET) for reference in trial.references], axis=0)
-        if trial.references
-        else None
-    )
-    return tuple(
-        ShownExample(
-            slot=int(slots[index]),
-            label=train.classes[int(train.labels[slots[index]])],
-            before=_number(before[index]),
-            after=_number(after[index]),
-            retrained=None if retrained is None else _number(retrained[index]),
-        )
-        for index in chosen
-    )
+    told = {"before": said(trial.original), "after": said(asked)}
+    if trial.references:
+        told["retrained"] = np.mean([said(reference) for reference in trial.references], axis=0)
+    found: list[ShownExample] = []
+    for index in chosen:
+        parts: dict[str, Any] = {name: _number(told[name][index]) if name in told else None for name in WHEN}
+        if train.of_numbers:
+            parts = {**dict.fromkeys(WHEN), "answers": ShownAnswers(**parts)}
+        found.append(ShownExample(slot=int(slots[index]), label=train.label(int(slots[index])), **parts))
+    return tuple(found)
 
 
 def _number(value: Any) -> float | None:
-    """A confidence; null where the model answers nothing finite."""
+    """A confidence, or an answer; null where the model answers nothing finite."""
     return float(value) if np.isfinite(value) else None

@@ -17,7 +17,7 @@ from expunge.core.statistics.multiplicity import holm
 from expunge.core.statistics.tolerances import Scope
 from expunge.core.values import ClaimVerdict, Figure, Measurement, Refuted, Supported, Undecided
 from expunge.measure.accuracy import HoldoutAccuracy
-from expunge.measure.contract import NO_HOLDOUT, Probe, ProbeRole
+from expunge.measure.contract import NO_HOLDOUT, NO_MARGIN, Probe, ProbeRole
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.readings import SIGNALS
 from expunge.measure.trial import Trial, TrialModel
@@ -279,6 +279,9 @@ def _conclude(
         return Refuted(f"collapsed: {collapse.detail}")
     if same.fired:
         return Refuted(f"same weights: {same.detail}")
+    margins = next((judged for judged in found if isinstance(judged.probe, MeanMargin)), None)
+    if margins is not None and margins.unlearned == Undecided(NO_MARGIN):
+        return Undecided(NO_MARGIN)
     if p_values:
         for name, p in zip(p_values, holm(list(p_values.values())), strict=True):
             judged = next(item for item in found if item.probe.name == name)

@@ -12,6 +12,7 @@ from torch import nn
 
 from expunge.data.encoding import Encoding
 from expunge.models.sight import CodeName, in_sight
+from expunge.tasks.regression import Back
 
 
 class Front(nn.Module):
@@ -104,21 +105,31 @@ def input_space(model: nn.Module, encoding: Encoding) -> InputSpace:
 
 
 class Fronted(nn.Module):
-    """A model with its front. ``addressed_dropout`` says that all its draws are addressed by chair.
+    """A model with its front, and behind one that answers in ``numbers`` what brings them to the labels' units.
+
+    ``addressed_dropout`` says that all its draws are addressed by chair.
 
     ``whose`` names somebody's code, which is looked at while it runs; None is our own.
     """
 
     def __init__(
-        self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool, whose: CodeName | None = None
+        self,
+        encoding: Encoding,
+        body: nn.Module,
+        *,
+        addressed_dropout: bool,
+        whose: CodeName | None = None,
+        numbers: bool = False,
     ) -> None:
         super().__init__()
         self.front = Front(encoding, raw_numbers=getattr(body, "takes_raw_numbers", False) is True)
         self.body = body
+        self.back = Back() if numbers and encoding.preparation is None else None
         self.addressed_dropout = addressed_dropout
         self.whose = whose
         self.unready: str | None = None  # why its state cannot be kept in named tensors
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         with in_sight(self.whose):
-            return self.body(self.front(inputs))
+            answers = self.body(self.front(inputs))
+        return answers if self.back is None else self.back(answers)

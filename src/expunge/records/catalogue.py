@@ -28,10 +28,11 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task; a linear one has one minimum under a linear model."""
+    """A task; a linear one has one minimum under a linear model, of one of ``numbers`` labels are no classes."""
 
     name: str
     linear: bool = False
+    numbers: bool = False
 
 
 METHOD_ROWS = (
@@ -40,7 +41,12 @@ METHOD_ROWS = (
     MethodRow("exact-replay", Exact),
     MethodRow("certified-logistic", Certified, frozenset({"bound", "decay", "delta", "epsilon", "steps"})),
 )
-TASK_ROWS = (TaskRow("classification"), TaskRow("logistic", linear=True), TaskRow("squared", linear=True))
+TASK_ROWS = (
+    TaskRow("classification"),
+    TaskRow("logistic", linear=True),
+    TaskRow("squared", linear=True),
+    TaskRow("regression", numbers=True),
+)
 
 ROWS: Mapping[str, MethodRow] = {row.name: row for row in METHOD_ROWS}
 EXACT_FIELDS: Mapping[str, frozenset[str]] = {row.name: row.fields for row in METHOD_ROWS if row.ceiling is Exact}
@@ -49,6 +55,7 @@ CERTIFIED_METHODS = frozenset(row.name for row in METHOD_ROWS if row.ceiling is 
 TASK_NAMES = tuple(row.name for row in TASK_ROWS)
 MODEL_NAMES = ("mlp", "cnn", "resnet18", "linear")
 LINEAR_TASKS = tuple(row.name for row in TASK_ROWS if row.linear)
+NUMBER_TASKS = tuple(row.name for row in TASK_ROWS if row.numbers)
 
 
 def execution_of(algorithm: str, *, foreign: bool) -> Execution:

@@ -20,7 +20,7 @@ AGAIN = "run expunge evaluate again"
 def _label(value: Any) -> Any:
     if isinstance(value, str):
         return Cleaned.of(value, clean(value, LONGEST_NAME))
-    return value if type(value) is int else None
+    return value if type(value) in (int, float) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +84,27 @@ class Guard(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownAnswers(Plain):
+    """What models answered to one forgotten example whose label is a number; none where it was nothing finite."""
+
+    before: float | None
+    after: float | None
+    retrained: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShownExample(Plain):
-    """Confidence in the true label of one forgotten example; none where a model answered nothing finite."""
+    """Confidence in the true label of one forgotten example; none where a model answered nothing finite.
+
+    Where labels are numbers there is none, and ``answers`` are what was answered instead.
+    """
 
     slot: int
     label: Annotated[Any, Bound("a label", _label)]
     before: Share | None
     after: Share | None
     retrained: Share | None
+    answers: ShownAnswers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,22 +25,28 @@ from expunge.train.profile import find_device, pinned
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A class for each row, and the probability of every class, in the order of ``classes``."""
+    """A class for each row, and the probability of every class, in the order of ``classes``.
+
+    Where labels are numbers there are no classes, and ``numbers`` holds an answer for each row, in the labels' units.
+    """
 
     ids: tuple[str, ...]
     classes: tuple[int | str, ...]
     probabilities: np.ndarray
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def labels(self) -> list[int | str]:
-        """The class that each row most likely has."""
+    def labels(self) -> list[int | str] | list[float]:
+        """The class that each row most likely has, or its number."""
+        if self.numbers is not None:
+            return self.numbers.tolist()
         return [self.classes[int(at)] for at in self.probabilities.argmax(axis=1)]
 
     def rows(self) -> Iterator[dict[str, int | float | str]]:
-        """Each row as a table shows it: its id, its class, and how likely each class is."""
+        """Each row as a table shows it: its id, its answer, and how likely each class is."""
         headers = [f"probability {name}" for name in self.classes]
         for id, label, odds in zip(self.ids, self.labels, self.probabilities.tolist(), strict=True):
             yield {"id": id, "answer": label, **dict(zip(headers, odds, strict=True))}
@@ -58,8 +64,10 @@ class Answering:
     def predict(self, data: AnyData, *, id: str | Names | None = None) -> Predictions:
         """What it answers; no label is needed, and columns that it does not know are passed over."""
         rows = self._read(_paired(data), id, None, labelled=False)
-        told = probabilities(self._signals(rows)["beliefs"])
-        return Predictions(rows.ids, self.recipe.classes, told)
+        told, classes = self._signals(rows), self.recipe.classes
+        if not classes:
+            return Predictions(rows.ids, (), np.empty((len(rows), 0)), told["answer"])
+        return Predictions(rows.ids, classes, probabilities(told["beliefs"]))
 
     def score(self, data: AnyData, *, label: str | None = None) -> dict[str, float]:
         """How well it answers rows whose labels are there: the figures of its task, by name."""

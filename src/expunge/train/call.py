@@ -58,7 +58,7 @@ def train(
     model: str | Callable[..., nn.Module] | None = None,
     model_options: Mapping[str, Scalar] | None = None,
     task: str | None = None,
-    epochs: int = 8,
+    epochs: int | None = None,
     batch_size: int = 64,
     optimiser: OptimiserName | Optimiser | str = "sgd",
     rate: float | None = None,

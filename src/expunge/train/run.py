@@ -343,13 +343,14 @@ def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], d
 
 def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
     """One model of the shards' models; a shard with nobody left is not asked for an answer."""
-    from expunge.models.ensemble import Ensemble
+    from expunge.models.ensemble import Ensemble, MeanAnswer
 
     if recipe.shards == 1 and members[0] is not None:
         return members[0]
     if not any(members):
         raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
-    return Ensemble([member for member in members if member is not None], recipe.voting)
+    alive = [member for member in members if member is not None]
+    return Ensemble(alive, recipe.voting) if recipe.classes else MeanAnswer(alive)
 
 
 def keep_base(folder: Path, recipe: Recipe) -> None:

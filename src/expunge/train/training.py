@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from expunge.core.beacon import Beacon
-from expunge.core.errors import InvalidArgument, UnsupportedEver
+from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
 from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.handed import AnyData, HandedData, hand_over
+from expunge.data.labels import LabelKind
 from expunge.data.source import Source
 from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
@@ -25,7 +26,8 @@ from expunge.data.told import tell_of
 from expunge.models.base import offer
 from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, holds_batch_norm
-from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
+from expunge.records.catalogue import NUMBER_TASKS
+from expunge.records.run_file import CommitRequest, DataFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_interval
 from expunge.schedule.keeping import said_of_kept
@@ -38,6 +40,7 @@ from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
 from expunge.train.initial_weights import opened_beside
+from expunge.train.origins import TRAINED, origins
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,
@@ -54,16 +57,6 @@ from expunge.train.state import check_finite, copied, weights_digest, weights_of
 from expunge.train.trace import Trace
 from expunge.train.without import LeftOut, Without, answered, leave_out
 
-PREPROCESSING = (
-    ("pixels", "constant: scaled by the recipe"),
-    ("numbers", "training state: a parameter-free batch norm in front of the model"),
-    ("categories", "constant: hashed into a fixed number of buckets"),
-    ("words", "constant: hashed into a fixed number of buckets"),
-    ("classes", "recipe: read off all rows once, then fixed"),
-    ("column_kinds", "recipe: read off all rows once unless named, then fixed"),
-    ("class_weights", "none"),
-    ("early_stopping", "none"),
-)
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
@@ -73,10 +66,21 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined.
     """
+    if dataset.of_numbers and np.ptp(dataset.labels) == 0:
+        raise DataError(
+            f"every label is {dataset.labels[0]:g}: there is nothing to learn; name another column as label"
+        )
     buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
     encoding = make_encoding(dataset, **buckets)
     fields = with_model(encoding, fields)
     return _completed(Recipe(inputs=encoding, classes=dataset.classes, **fields), fields)
+
+
+def _said_of_labels(recipe: Recipe | None, task: str | None) -> LabelKind:
+    """What a recipe or a task says of labels before they are read."""
+    if (task if recipe is None else recipe.task) in NUMBER_TASKS:
+        return LabelKind.NUMBERS
+    return LabelKind.CLASSES if recipe is not None or task == "classification" else LabelKind.UNSAID
 
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -151,7 +155,7 @@ def train(
     )
     if done is not None:
         return done
-    handed, dataset = handed.find(as_classes=recipe is not None or fields.get("task") == "classification")
+    handed, dataset = handed.find(kind=_said_of_labels(recipe, fields.get("task")))
     if recipe is None:
         recipe = make_recipe(dataset, **fields)
     if recipe.classes != dataset.classes:
@@ -272,7 +276,7 @@ def _fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) 
             released={},
             method=None,
             parent=None,
-            preprocessing=tuple(OriginFile(name=name, origin=origin) for name, origin in PREPROCESSING),
+            preprocessing=origins(TRAINED, recipe),
             environment=None,
             device=device,
             noise_commitment=noise,
