@@ -64,11 +64,17 @@ def predict(
         return
     if out is None:
         _print(told)
-    counts = Counter(map(str, told.labels)).most_common(SHOWN)
-    answered = ", ".join(f"{count} {name}" for name, count in counts)
-    typer.echo(f"{len(told)} rows answered ({answered})" + ("" if out is None else f"  {out}"))
+    typer.echo(f"{len(told)} rows answered ({_summed(told)})" + ("" if out is None else f"  {out}"))
     for name, figure in figures.items():
         typer.echo(f"{name} {figure:.4g} by the labels of these rows")
+
+
+def _summed(told: Predictions) -> str:
+    """How many rows have each class, or between what the numbers lie."""
+    if told.numbers is not None:
+        return f"from {told.numbers.min():.4g} to {told.numbers.max():.4g}, {told.numbers.mean():.4g} on average"
+    counts = Counter(map(str, told.labels)).most_common(SHOWN)
+    return ", ".join(f"{count} {name}" for name, count in counts)
 
 
 def _print(told: Predictions) -> None:

@@ -55,7 +55,9 @@ def kinds_of(columns: Sequence[Column]) -> str:
 
 
 def classes_of(classes: Sequence[int | str]) -> str:
-    """How many classes there are, and what they are called."""
+    """How many classes there are, and what they are called; none where labels are numbers."""
+    if not classes:
+        return "none: labels are numbers"
     return f"{len(classes)}: {_listed([str(name) for name in classes])}"
 
 
