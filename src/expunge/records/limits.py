@@ -51,7 +51,7 @@ class Code(StrEnum):
     SCHEDULE_LENGTH_MISMATCH = "SCHEDULE_LENGTH_MISMATCH", "steps or epochs are missing or too many"
     SCHEDULE_BATCH_MISMATCH = "SCHEDULE_BATCH_MISMATCH", "a step was carried out with other members"
     SCHEDULE_ORDER_MISMATCH = "SCHEDULE_ORDER_MISMATCH", "an epoch's members are right, their order is not"
-    TRACE_DIGEST_MISMATCH = "TRACE_DIGEST_MISMATCH", "trace.bin is not the one that was signed"
+    TRACE_DIGEST_MISMATCH = "TRACE_DIGEST_MISMATCH", "the trace is not the one that was signed"
     CHECKPOINT_LEAF_MISMATCH = "CHECKPOINT_LEAF_MISMATCH", "a state is not the one in the signed tree"
     REUSE_AFTER_TOUCH = "REUSE_AFTER_TOUCH", "a state that had seen forgotten rows was used again"
     ENSEMBLE_MEMBER_MISMATCH = "ENSEMBLE_MEMBER_MISMATCH", "the model's shards are not the last states"
