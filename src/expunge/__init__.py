@@ -19,12 +19,14 @@ _FACE = {
     "Source": "expunge.data.source",
     "Run": "expunge.train.run",
     "load": "expunge.train.load",
+    "export": "expunge.train.load",
     "make_recipe": "expunge.train.training",
     "adopt": "expunge.train.adopt",
     "unlearn": "expunge.methods.unlearn",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
     "predict": "expunge.train.predict",
+    "score": "expunge.train.predict",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -40,10 +42,12 @@ __all__ = [
     "adopt",
     "attest",
     "evaluate",
+    "export",
     "load",
     "make_recipe",
     "predict",
     "report",
+    "score",
     "study",
     "train",
     "tune",
@@ -64,8 +68,8 @@ if TYPE_CHECKING:
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt
     from expunge.train.call import train
-    from expunge.train.load import load
-    from expunge.train.predict import predict
+    from expunge.train.load import export, load
+    from expunge.train.predict import predict, score
     from expunge.train.run import Run
     from expunge.train.training import make_recipe
     from expunge.verify.verify import verify

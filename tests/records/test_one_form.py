@@ -41,6 +41,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "attest/described": "_fields",
         "methods/lookup": "made_from _kinds",
         "models/named": "with_model",
+        "models/resolver": "given_to",
         "report/certificate_facts": "_recipe",
         "report/identity": "_flat",
         "report/method_page": "_fields _named",
@@ -68,10 +69,10 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "report/method_page": "_part _seed method_view",
         "report/report": "_page _sections _training",
     },
-    "what --json prints": {
+    "what --json and --format csv print": {
         "adversary/forging/told": "told_forging told_spoofing told_step told_proof _told_answers _told_verdicts",
         "cli/methods": "_print_one",
-        "cli/shared": "print_json",
+        "cli/shared": "_cells as_csv print_as print_json",
         "hygiene/survey": "Survey.as_json",
         "methods/lookup": "method_rows",
     },
@@ -85,6 +86,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "data/handed": "HandedData.filled HandedData.held",
         "report/identity": "_place",
         "study/opened": "source_name",
+        "train/export": "_reading",
         "train/run": "described_data",
         "train/without": "_place",
     },

@@ -14,6 +14,8 @@ VERBS = (
     "train",
     "adopt",
     "info",
+    "predict",
+    "export",
     "tune",
     "unlearn",
     "evaluate",

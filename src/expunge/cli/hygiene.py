@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import progress_bar, say, short
+from expunge.cli.shared import progress_bar, say, short, sized
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import plain_json
 
@@ -145,7 +145,7 @@ def _list(found: Survey) -> None:
             inside = holding.path != place.path and holding.path.is_relative_to(place.path)
             inner = holding.path.relative_to(place.path) if inside else Path(holding.path.name)
             digest = "" if holding.digest is None else f"  {short(holding.digest)}"
-            size = f"{_size(holding.bytes)}  " if holding.bytes else ""
+            size = f"{sized(holding.bytes)}  " if holding.bytes else ""
             rows = f"{holding.slots} of {forgotten}" if holding.slots <= forgotten else f"{holding.slots}"
             typer.echo(f"  {inner}  {size}{rows} rows{digest}")
             say(f"    {holding.what}; {holding.why}")
@@ -155,11 +155,3 @@ def _near(path: Path) -> str:
     """A path as short as it can be said from here."""
     beside = os.path.relpath(path)
     return beside if len(beside) < len(str(path)) else str(path)
-
-
-def _size(count: int) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count = count // 1000
-    return f"{count:,} GB"

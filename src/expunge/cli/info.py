@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, say
+from expunge.cli.shared import print_json, say, sized
 from expunge.data.encoding import Preparation
+from expunge.data.told import classes_of, kinds_of
+from expunge.records.bundle import MODEL
 from expunge.records.form import to_plain
-from expunge.records.run_file import DataFile, OwnersWord
+from expunge.records.run_file import DataFile, OwnersWord, RunFile
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
+WHOSE = {"train": "training", "calibration": "calibration"}
 EXAMPLE = "Example: expunge info runs/base --json"
 
 
@@ -48,6 +51,8 @@ def info(
         ("lineage seed", told.lineage_seed),
         ("rows", f"{counts.calibration} calibration, {counts.holdout} holdout, {counts.train} train"),
         ("salts", _salts(told.data)),
+        ("columns", kinds_of(opened.recipe.inputs.columns)),
+        ("classes", classes_of(opened.recipe.classes)),
         ("forgotten so far", len(told.tombstones)),
         (
             "recipe",
@@ -56,16 +61,36 @@ def info(
             else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
         ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
+        ("answers", learnt(told)),
         ("example-steps", None if result is None or elsewhere else result.example_steps),
         ("seconds", None if result is None or elsewhere else result.seconds),
         ("parent", None if told.parent is None else told.parent.path),
         ("schedule", told.beacon_note),
         ("trace", told.trace),
-        ("checkpoints", _interval(told.checkpoint_interval)),
+        ("checkpoints", _interval(told.checkpoint_interval, told.keep_checkpoints)),
+        ("size", _size(run)),
         *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
     ):
         if value is not None:
             say(f"{name:<18} {value}")
+
+
+def learnt(told: RunFile) -> str | None:
+    """How well the model answers rows as they are labelled; older runs do not say."""
+    parts = [
+        f"{', '.join(f'{name} {value:.4g}' for name, value in found.figures.items())} on {found.rows:,} "
+        f"{WHOSE[found.split]} rows"
+        for found in told.learnt or ()
+        if found.figures
+    ]
+    return ", ".join(parts) or None
+
+
+def _size(folder: Path) -> str:
+    """What the folder takes, and how much of that is the model."""
+    whole, model = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), folder / MODEL
+    size = model.stat().st_size if model.is_file() else 0
+    return f"{sized(whole)} on disk" + (f", {whole / size:.3g} times the model's {sized(size)}" if size else "")
 
 
 def _told(word: OwnersWord) -> str:
@@ -87,5 +112,6 @@ def _salts(data: DataFile) -> str:
     return f"{data.salts}{'' if data.salt_file is None else f', in {data.salt_file}'} ({data.note})"
 
 
-def _interval(steps: int | None) -> str | None:
-    return None if steps is None else f"every {steps} steps"
+def _interval(steps: int | None, keep: int | None) -> str | None:
+    kept = "" if keep is None else f", {keep} of each shard kept"
+    return None if steps is None else f"every {steps} steps{kept}"

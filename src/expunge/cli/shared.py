@@ -1,16 +1,19 @@
-"""What the verbs share: progress bars, JSON, `name=value` pairs and shares."""
+"""What the verbs share: progress bars, JSON and CSV, `name=value` pairs and shares."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -22,15 +25,19 @@ from expunge.core.hashing import plain_json
 from expunge.core.wording import choice, share
 
 __all__ = [
+    "Format",
+    "as_csv",
     "choice",
     "flagged",
     "html_file",
     "pairs",
+    "print_as",
     "print_json",
     "progress_bar",
     "say",
     "share",
     "short",
+    "sized",
     "with_flags",
 ]
 
@@ -42,9 +49,61 @@ ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)`")
 CALL = re.compile(r"`expunge\.([a-z]+)\((.*?)\)`")
 
 
+class Shape(StrEnum):
+    """What output is for: a person, a program, or a table of somebody's."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+Format = Annotated[Shape, typer.Option("--format", help="text, json (as --json), or csv: the table, row by row.")]
+
+
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Machine-readable output, alone on standard output."""
     sys.stdout.write(plain_json(value))
+
+
+def print_as(
+    shape: Shape, json: bool, value: Callable[[], Any], rows: Callable[[Any], Iterable[Mapping[str, Any]]]
+) -> bool:
+    """Print what a program reads, if that was asked for: the value as JSON, or the ``rows`` of it that are a table."""
+    if json and shape is Shape.CSV:
+        raise InvalidArgument("--json and --format csv exclude each other: ask for one")
+    if shape is Shape.CSV:
+        sys.stdout.write(as_csv(rows(value())))
+    elif json or shape is Shape.JSON:
+        print_json(value())
+    return json or shape is not Shape.TEXT
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as a table with a header; what lies inside another value has a column of its own, named with a point."""
+    flat = [dict(_cells(row)) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _cells(row: Mapping[str, Any], before: str = "") -> Generator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _cells(cast("Mapping[str, Any]", value), f"{before}{name}.")
+        else:
+            yield before + name, _cell(value)
+
+
+def _cell(value: Any) -> Any:
+    """A list as its words; of what has no form in a table, the JSON."""
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[Any]", value)
+        plain = not any(isinstance(item, list | tuple | dict) for item in items)
+        return " ".join(map(str, items)) if plain else plain_json(items).strip()
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 @contextmanager
@@ -120,6 +179,15 @@ def flagged(verdict: Verdict) -> Verdict:
 def short(digest: str) -> str:
     """A digest as people compare it."""
     return digest[:16]
+
+
+def sized(count: int) -> str:
+    """So many bytes, as people say it."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count // 1000
+    return f"{count:,} GB"
 
 
 def html_file(path: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expunge.cli.info import learnt
 from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
@@ -101,6 +102,9 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option(help="Keep so many checkpoints of each shard, evenly spaced; all unless said.")
+    ] = None,
     trace: Annotated[
         str, typer.Option(help="What is kept of every step: digests of losses, of gradients too, or off.")
     ] = "losses",
@@ -187,6 +191,7 @@ def train(
             split_by=split_by,
             device=device,
             checkpoint_interval=checkpoint_interval,
+            keep_checkpoints=keep_checkpoints,
             trace=trace,
             noise_key=noise_key,
             commit_only=commit_only,
@@ -209,6 +214,8 @@ def train(
         f"trained {run.recipe.model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
         f"{counts.holdout} holdout) with {work}"
     )
+    if (answers := learnt(run.told)) is not None:
+        typer.echo(f"answers as rows are labelled: {answers}")
     for notice in run.told.notices or ():
         say(f"note: {notice}")
     if run.result.exact_refused:

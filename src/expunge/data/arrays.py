@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ NEAR = {"id": "ids", "subject": "subjects"}  # left unread, they would cost ever
 def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """One content column named ``x``; pickled objects are never read."""
     where = source.location
-    found = _load(where, NAMES)
+    found = _load(where)
     _check_lengths(found, where)
     count = source.taken(len(found["x"]), again=columns is not None)
     if count < len(found["x"]):
@@ -54,12 +54,28 @@ def made_of(
     )
 
 
-def unlabelled(rows: np.ndarray, where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+    """Rows for a model to answer: labels and subjects may be missing, and are not looked at."""
+    found = _load(source.location, needed=("x",))
+    count = source.taken(len(found["x"]), again=True)
+    kept = {name: values[:count] for name, values in found.items() if name in ("x", "ids")}
+    return unlabelled(kept, source.shown, columns, classes)
+
+
+def unlabelled(
+    found: Mapping[str, np.ndarray], where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]
+) -> Dataset:
     """Rows whose labels nobody looks at, all alike."""
-    rows = _rows(rows)
-    column = array_column("x", rows, where, columns)
-    labels = [nobodys(classes)] * len(rows)
-    return make_dataset(labels=labels, columns=(column,), content={"x": rows}, classes=classes, where=where)
+    _check_lengths(found, where)
+    rows = _rows(found["x"])
+    return make_dataset(
+        labels=[nobodys(classes)] * len(rows),
+        columns=(array_column("x", rows, where, columns),),
+        content={"x": rows},
+        ids=_names("ids", found, where),
+        classes=classes,
+        where=where,
+    )
 
 
 def _rows(found: np.ndarray) -> np.ndarray:
@@ -122,14 +138,14 @@ def refuse_measured(labels: np.ndarray, where: str) -> None:
 
 def refuse_measured_in(source: Source) -> None:
     """The same of the labels in a file."""
-    refuse_measured(_load(source.location, ("y",))["y"][: source.rows], source.shown)
+    refuse_measured(_load(source.location)["y"][: source.rows], source.shown)
 
 
-def _load(where: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _load(where: str, needed: tuple[str, ...] = ("x", "y")) -> dict[str, np.ndarray]:
     try:
         with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(where) as archive:
             there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            for name in ("x", "y"):
+            for name in needed:
                 if name not in there:
                     raise DataError(
                         f"{where} has no array {name!r}, it holds {', '.join(there) or 'no arrays'}: save it with "
@@ -138,7 +154,7 @@ def _load(where: str, names: Sequence[str]) -> dict[str, np.ndarray]:
             for name, meant in NEAR.items():
                 if name in there and meant not in there:
                     raise DataError(f"{where} holds an array {name!r} that would go unread: save it as {meant!r}")
-            return {name: _array(archive, name, where) for name in names if name in there}
+            return {name: _array(archive, name, where) for name in NAMES if name in there}
     except ExpungeError:
         raise
     except MemoryError:

@@ -110,7 +110,7 @@ def assemble(
     return make_dataset(
         labels=_labels(table, label, labels, classes, as_classes),
         columns=chosen,
-        content=contents(table, chosen),
+        content=contents(table, chosen, again=columns is not None),
         ids=None if source.id is None else _names(table, source.id, "id"),
         subjects=None if source.subject is None else _names(table, source.subject, "subject"),
         classes=classes,
@@ -118,24 +118,33 @@ def assemble(
     )
 
 
-def unlabelled(table: Table, source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
-    """Rows whose labels nobody looks at, all alike; columns beside these are passed over."""
+def raw_rows(
+    table: Table, source: Source, label: str | None, columns: tuple[Column, ...], classes: tuple[int | str, ...]
+) -> Dataset:
+    """Rows for a model to answer: columns beside its own are passed over.
+
+    Without a ``label`` nobody looks at one, and all rows have the same.
+    """
     for column in columns:
         if (name := column.name.removesuffix(MARKED)) not in table.columns:
             raise DataError(f"{table.where} misses column {name!r}, which the model was trained on: add it")
     table = spelled_with(table, source.decimal)
+    given = None if label is None else _labels(table, label, table.column(label, "label"), classes, as_classes=False)
     return make_dataset(
-        labels=[nobodys(classes)] * len(table),
+        labels=[nobodys(classes)] * len(table) if given is None else given,
         columns=columns,
-        content=contents(table, columns),
+        content=contents(table, columns, again=True),
         ids=_names(table, source.id, "id") if source.id in table.columns and source.id is not None else None,
         classes=classes,
         where=table.where,
     )
 
 
-def contents(table: Table, columns: tuple[Column, ...]) -> dict[str, np.ndarray]:
-    """What the table holds in these columns; numbers may be missing where a column marks them."""
+def contents(table: Table, columns: tuple[Column, ...], *, again: bool) -> dict[str, np.ndarray]:
+    """What the table holds in these columns; numbers may be missing where a column marks them.
+
+    Read ``again`` by a recipe, columns are what it says, and nothing else can be said of them.
+    """
     marked = {column.name.removesuffix(MARKED) for column in columns if column.kind is ColumnKind.INDICATOR}
     found: dict[str, np.ndarray] = {}
     for column in columns:
@@ -143,7 +152,7 @@ def contents(table: Table, columns: tuple[Column, ...]) -> dict[str, np.ndarray]
             name = column.name.removesuffix(MARKED)
             found[column.name] = _holes(table.column(name, column.kind.value)).astype(np.float64)
         else:
-            found[column.name] = _content(table, column, fill=column.name in marked)
+            found[column.name] = _content(table, column, fill=column.name in marked, again=again)
     return found
 
 
@@ -253,7 +262,7 @@ def _infer(table: Table, name: str, overruled: ColumnKind | None) -> Column:
     return Column(name, ColumnKind.TEXT if is_text else ColumnKind.CATEGORY)
 
 
-def _content(table: Table, column: Column, *, fill: bool) -> np.ndarray:
+def _content(table: Table, column: Column, *, fill: bool, again: bool) -> np.ndarray:
     found = table.columns[column.name]
     is_array = column.kind in (ColumnKind.IMAGE, ColumnKind.ARRAY)
     if is_array != (found.values.ndim > 1):
@@ -270,9 +279,9 @@ def _content(table: Table, column: Column, *, fill: bool) -> np.ndarray:
                 f"{table.where}: column {column.name!r} holds numbers, which are no dates such as {WRITTEN}: say "
                 f"`numeric` {column.name}"
             )
-        return _numbers(table, column.name, found, f"a date such as {WRITTEN}", days, fill)
+        return _numbers(table, column.name, found, f"a date such as {WRITTEN}", days, fill, again)
     if column.kind is ColumnKind.NUMERIC:
-        return _numbers(table, column.name, found, "a finite number", _reading(found.decimal), fill)
+        return _numbers(table, column.name, found, "a finite number", _reading(found.decimal), fill, again)
     return _words(found)
 
 
@@ -292,7 +301,7 @@ def _holes(found: FoundColumn) -> np.ndarray:
 
 
 def _numbers(
-    table: Table, name: str, found: FoundColumn, needed: str, read: Callable[[str], float], fill: bool
+    table: Table, name: str, found: FoundColumn, needed: str, read: Callable[[str], float], fill: bool, again: bool
 ) -> np.ndarray:
     values = np.array([read(word) for word in found.values]) if found.is_words else found.values.astype(np.float64)
     if np.isfinite(values).all() and not found.missing.any():
@@ -305,9 +314,10 @@ def _numbers(
         value = "" if found.missing[bad[0]] else str(found.values[bad[0]])
         shown = repr(value) if value.strip() else "an empty cell"
         mark = "take 0 for it and mark it with `missing` indicator, " if holes[bad[0]] else ""
+        way = "fill it or remove the row" if again else f"fill it, remove the row, {mark}or say `categorical` {name}"
         raise DataError(
             f"{table.where}, {table.place(int(bad[0]))}: column {name!r} holds {shown} where {needed} is needed "
-            f"({len(bad)} such rows): fill it, remove the row, {mark}or say `categorical` {name}"
+            f"({len(bad)} such rows): {way}"
         )
     return values
 

@@ -10,13 +10,22 @@ from typing import Any
 
 from expunge.core.errors import InvalidArgument
 from expunge.data import arrays, digits, huggingface, images, tables
-from expunge.data.columns import Table, assemble, found_in_words, refuse_measured, spelled_with, with_decimal
+from expunge.data.columns import (
+    Table,
+    assemble,
+    found_in_words,
+    raw_rows,
+    refuse_measured,
+    spelled_with,
+    with_decimal,
+)
 from expunge.data.dataset import Column, Dataset
 from expunge.data.labels import LabelKind
 from expunge.data.source import BUILT_IN, BY_NAME, LISTS, UNSAID, Source, Written, known_forms
 
 MakeTable = Callable[[Source], Table]
 Read = Callable[[Source, tuple[Column, ...] | None, tuple[int | str, ...] | None], Dataset]
+ReadRaw = Callable[[Source, tuple[Column, ...], tuple[int | str, ...]], Dataset]
 FOR_ALL = ("location", "rows")  # what every form takes
 
 
@@ -25,8 +34,9 @@ class Form:
     """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it.
 
     ``table`` makes the columns of one whose rows have such, ``label`` is theirs unless said; ``look`` finds how a file
-    is written; ``opens`` opens it whatever is said of its columns. ``refuse`` refuses labels that look measured where
-    nobody said what they are, of one whose rows have no columns.
+    is written; ``opens`` opens it whatever is said of its columns; ``raw`` reads rows without columns for a model to
+    answer, where these need no label, and ``refuse`` refuses labels of such that look measured where nobody said what
+    they are.
     """
 
     written: Written
@@ -38,6 +48,7 @@ class Form:
     label: str | None = None
     look: Callable[[Source], Source] = lambda source: source
     opens: Callable[[Source], object] | None = None
+    raw: ReadRaw | None = None
     refuse: Callable[[Source], None] = lambda source: None
 
 
@@ -58,7 +69,15 @@ FORMS = (
         table=huggingface.named_table,
         label=huggingface.LABEL,
     ),
-    Form(Written.ARRAYS, _ends(".npz"), frozenset(), arrays.read, is_file=True, refuse=arrays.refuse_measured_in),
+    Form(
+        Written.ARRAYS,
+        _ends(".npz"),
+        frozenset(),
+        arrays.read,
+        is_file=True,
+        raw=arrays.read_raw,
+        refuse=arrays.refuse_measured_in,
+    ),
     Form(
         Written.TEXT,
         _ends(*tables.SPELLED),
@@ -85,7 +104,7 @@ FORMS = (
         table=huggingface.saved_table,
         label=huggingface.LABEL,
     ),
-    Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read),
+    Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read, raw=images.read_raw),
 )
 
 
@@ -134,10 +153,15 @@ def look_at(location: str) -> None:
     form.read(source, None, None) if opens is None else opens(source)
 
 
-def place_table(source: Source) -> Table | None:
-    """The columns at a place; None where its rows have none."""
+def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...], *, labelled: bool) -> Dataset:
+    """Rows for a model to answer; no label is looked at unless they are ``labelled``."""
     form = _form(source)
-    return None if form.table is None else form.table(source)
+    if form.table is not None:
+        table, label = form.table(source), source.label or form.label
+        return raw_rows(
+            table, source, (label or tables.label_of(source, table)) if labelled else None, columns, classes
+        )
+    return form.read(source, columns, classes) if labelled or form.raw is None else form.raw(source, columns, classes)
 
 
 def look(source: Source) -> Source:

@@ -29,9 +29,8 @@ from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, pro
 from expunge.records.document import seal, write_document
 from expunge.records.evaluation import Compared, Evaluation, Forgotten, Looked, Probed, ShownAnswers, ShownExample
 from expunge.records.run_file import TunedFields
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
-from expunge.train.training import find_device
 
 LEVEL = 0.95
 SHOWN, WHEN = 24, ("before", "after", "retrained")

@@ -51,16 +51,24 @@ class Front(nn.Module):
             return self.norm(values)
         return torch.cat([self.norm(values[:, : self.standardised]), values[:, self.standardised :]], dim=1)
 
-    def scale_of_rows(self) -> tuple[torch.Tensor | float, torch.Tensor | float]:
-        """(centre, unit): encoded rows are ``centre + unit · values`` for values as the model behind sees them."""
-        if self.norm is None and self.mean is not None and self.std is not None:
-            return self.mean / self.scale, self.std / self.scale
+    def statistics(self) -> tuple[torch.Tensor, torch.Tensor, float] | None:
+        """Running mean and variance of the batch norm, and what it adds to the variance; None where there is none."""
         if self.norm is None:
-            return 0.0, 1.0 / self.scale
+            return None
         mean, variance, small = self.norm.running_mean, self.norm.running_var, self.norm.eps
         assert isinstance(mean, torch.Tensor)
         assert isinstance(variance, torch.Tensor)
         assert isinstance(small, float)
+        return mean, variance, small
+
+    def scale_of_rows(self) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+        """(centre, unit): encoded rows are ``centre + unit · values`` for values as the model behind sees them."""
+        statistics = self.statistics()
+        if statistics is None and self.mean is not None and self.std is not None:
+            return self.mean / self.scale, self.std / self.scale
+        if statistics is None:
+            return 0.0, 1.0 / self.scale
+        mean, variance, small = statistics
         centre, unit = mean, (variance + small).sqrt()
         if isinstance(self.norm, nn.BatchNorm2d):
             return centre[:, None, None], unit[:, None, None]

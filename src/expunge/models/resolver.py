@@ -58,8 +58,7 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
 
 
 def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
-    known = {"inputs": recipe.inputs.shape, "classes": recipe.outputs}
-    words = {name: value for name, value in known.items() if _takes(factory, name)} | dict(recipe.model_options)
+    words = given_to(factory, recipe)
     try:
         with redirect_stdout(sys.stderr):  # what a factory prints must not stand among our results
             model = factory(**words)
@@ -70,12 +69,18 @@ def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
             raise
         raise InvalidArgument(
             f"model {recipe.model!r} could not be called with {', '.join(words) or 'nothing'} ({_one_line(error)}): a "
-            "factory is given the shape of one row as `inputs` and the number of `classes` where it takes them, "
-            "and every `model_option`"
+            "factory is given the shape of one row as inputs and the number of classes where it takes them, and "
+            "`model_options`"
         ) from error
     if not isinstance(model, nn.Module):
         raise InvalidArgument(f"model {recipe.model!r} returned a {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+def given_to(factory: Callable[..., Any], recipe: Recipe) -> dict[str, Any]:
+    """What a factory is called with: the shape of a row and the number of classes where it takes them, and options."""
+    known = {"inputs": recipe.inputs.shape, "classes": recipe.outputs}
+    return {name: value for name, value in known.items() if _takes(factory, name)} | dict(recipe.model_options)
 
 
 def _takes(factory: Callable[..., Any], name: str) -> bool:

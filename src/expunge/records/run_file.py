@@ -241,6 +241,15 @@ class Forgetting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learnt(Plain):
+    """How well a finished model answers so many rows of a split as they are labelled: its task's figures by name."""
+
+    split: Literal["train", "calibration"]
+    rows: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFile(Document):
     """The whole file. What older versions did not write may be absent: the trace, the beacon's description."""
 
@@ -270,6 +279,7 @@ class RunFile(Document):
     committed_at: Second | None = None
     trace: str | None = None
     checkpoint_interval: int | None = None
+    keep_checkpoints: int | None = None  # how many of each shard stay, where not all of them do
     forgotten: int | None = None
     rules: tuple[str, ...] | None = None
     trajectory: Literal["recorded", "none"] | None = None
@@ -278,6 +288,7 @@ class RunFile(Document):
     account: Mapping[str, Any] | None = None
     adopted: OwnersWord | None = None  # of the run, or of the one that it descends from
     tuning: TunedFields | NothingToTune | None = None
+    learnt: tuple[Learnt, ...] | None = None
     asked: UnlearnTerms | None = field(default=None, metadata=INLINE)
     result: Result | None = field(default=None, metadata=INLINE)
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)

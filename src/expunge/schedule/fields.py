@@ -142,7 +142,6 @@ def require_kind(name: str, value: Any, kinds: tuple[type, ...], what: str) -> N
     require(name, value, isinstance(value, kinds) and (type(value) is not bool or bool in kinds), what)
 
 
-def require_interval(interval: int | None) -> None:
-    """Steps between checkpoints, where they are said."""
-    name = "checkpoint_interval"
+def require_interval(interval: int | None, name: str = "checkpoint_interval") -> None:
+    """Steps between checkpoints, or how many are kept, where that is said."""
     require(name, interval, interval is None or (type(interval) is int and interval >= 1), "a whole number from 1")

@@ -28,27 +28,26 @@ from expunge.data.splits import Split, SplitBy
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty
 from expunge.records.catalogue import NUMBER_TASKS
-from expunge.records.run_file import AdoptRequest, DataFile, OwnersWord, RunFile
+from expunge.records.run_file import AdoptRequest, DataFile, Learnt, OwnersWord, RunFile
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Calendar, Optimiser, Recipe, Scalar
 from expunge.schedule.schedule import Schedule
-from expunge.train.answers import check_answers, signals
+from expunge.train.answers import check_answers, learnt
 from expunge.train.exactness import examine
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
 from expunge.train.origins import ADOPTED, origins
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, described_data, write_run_file
 from expunge.train.state import Tensors, check_finite, tensors_digest
 from expunge.train.trace import Trace
-from expunge.train.training import find_device, finish_model, make_recipe
+from expunge.train.training import finish_model, make_recipe
 from expunge.train.without import LeftOut, Without, leave_out
 
 NO_SCHEDULE = "the model was trained elsewhere: who sat in which of its steps is not known"
-ASKED = 10_000  # training rows at most that are answered to say what the model has learnt
 ONE_EPOCH = 1  # of a recipe whose epochs nobody told: shares of the training are then epochs
 
 
@@ -141,10 +140,13 @@ def adopt(
             return done
         taken = _taken_up(recipe, own)
         check_answers(recipe, taken.to(examples.device), examples, present)
+        calibration = dataset.take(np.flatnonzero(assignment == Split.CALIBRATION.code))
+        found = learnt(recipe, taken, examples, present, calibration)
         told = replace(
             told,
             environment=examine(recipe, schedule, examples, left_out.slots).environment,
-            notices=(*_notices(word, commitment), *_learnt(recipe, taken, examples, present)),
+            notices=(*_notices(word, commitment), *_said_of(found)),
+            learnt=found,
         )
         start_or_continue(folder, told)
         write_commitment(folder, commitment, units)
@@ -278,14 +280,18 @@ def _notices(word: OwnersWord, commitment: Commitment) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _learnt(recipe: Recipe, model: nn.Module, examples: Examples, present: np.ndarray) -> tuple[str, ...]:
-    """How many training rows it answers as they are labelled: rows prepared otherwise show here at once."""
-    asked = present[:ASKED]
-    told = signals(recipe, model, examples, asked)
-    if "correct" not in told:
+def _said_of(found: Sequence[Learnt]) -> tuple[str, ...]:
+    """How well it answers training rows as they are labelled: rows prepared otherwise show here at once."""
+    told = next((told for told in found if told.split == Split.TRAIN.value), None)
+    if told is None:
         return ()
-    right = int(told["correct"].sum())
-    found = f"it answers {right:,} of {len(asked):,} training rows as they are labelled ({right / len(asked):.1%})"
-    if right < len(asked):
-        found += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
-    return (found,)
+    if (error := told.figures.get("mae")) is not None:
+        return (
+            f"it answers {told.rows:,} training rows with a mean absolute error of {error:.4g}: if its owner knows of "
+            "less, `scale`, `mean`, `std`, the order of columns, or the unit of the labels, are others",
+        )
+    right = told.figures.get("accuracy", 1.0)
+    said = f"it answers {round(right * told.rows):,} of {told.rows:,} training rows as they are labelled ({right:.1%})"
+    if right < 1:
+        said += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
+    return (said,)

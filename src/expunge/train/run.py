@@ -22,7 +22,7 @@ from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
-from expunge.data.handed import GivenData, HandedData, hand_over
+from expunge.data.handed import AnyData, GivenData, HandedData, Names, hand_over
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
@@ -35,11 +35,14 @@ from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import BASE, TRACE
 from expunge.records.forget_file import ForgetFile
+from expunge.records.model_file import ModelFile
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.train.answering import Answering, Predictions
+from expunge.train.export import ExportedModel, export
 from expunge.train.log import RunLog
 from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
@@ -78,6 +81,11 @@ class Run:
     def open_any(cls, path: PathLike[str] | str) -> Run:
         """Open a run whatever its state."""
         folder = Path(path)
+        if (folder / ModelFile.NAME).is_file() and not (folder / RunFile.NAME).is_file():
+            raise RunError(
+                f"{folder} is an exported model and no run: use the run that it was exported from, or take its weights "
+                "over with `expunge adopt`; it answers rows by `expunge predict`"
+            )
         if not (folder / RunFile.NAME).is_file():
             raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
         content = parse_json(read_bytes(folder / RunFile.NAME, "the run"))
@@ -272,6 +280,27 @@ class Run:
             f"{self.path} was adopted with data in memory: hand the same rows over again with `data`, those of a "
             "holdout behind the others, as `expunge.data.parts.joined(data, holdout)` puts them"
         )
+
+    def answering(self, device: str | None = None) -> Answering:
+        """The model as it answers rows from outside; ``device`` is the run's own unless said."""
+        told = self.told.data
+        return Answering(self.recipe, told.source or told.held or {}, device or self.told.device, self.model)
+
+    def predict(self, data: AnyData, *, id: str | Names | None = None) -> Predictions:
+        """What its model answers to rows in any form that ``train`` takes.
+
+        A label is not needed, and columns that the model does not know are passed over. ``id`` names the rows, as in
+        the run unless said.
+        """
+        return self.answering().predict(data, id=id)
+
+    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, float]:
+        """How well it answers rows whose labels are there; ``label`` names their column, as in the run unless said."""
+        return self.answering().score(data, label=label)
+
+    def export(self, out: Path | str) -> ExportedModel:
+        """Write its model into a folder of its own, with all that is needed to give it rows and nothing else."""
+        return export(self.recipe, self.model(), self.told, out)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""

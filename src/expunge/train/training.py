@@ -30,10 +30,11 @@ from expunge.records.catalogue import NUMBER_TASKS
 from expunge.records.run_file import CommitRequest, DataFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_interval
+from expunge.schedule.keeping import said_of_kept
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.answers import check_answers
+from expunge.train.answers import check_answers, learnt
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
@@ -49,7 +50,7 @@ from expunge.train.perturbation import (
     read_key,
     reveal_key,
 )
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, assemble, described_data, keep_base, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
@@ -115,6 +116,7 @@ def train(
     split_by: SplitBy = SplitBy.ROWS,
     device: str = "cpu",
     checkpoint_interval: int | None = None,
+    keep_checkpoints: int | None = None,
     trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
     noise_key: Path | str | None = None,
@@ -167,6 +169,7 @@ def train(
             "in its mean and deviation; leave it out, here nothing is fitted before the training"
         )
     require_interval(checkpoint_interval)
+    require_interval(keep_checkpoints, "keep_checkpoints")
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
     commitment = commit(dataset, assignment, salted)
@@ -211,11 +214,16 @@ def train(
         write_commitment(folder, commitment, units)
         left_out.write(folder)
         _same_environment(run, found)
-        told = replace(continued(told, run.told), checkpoint_interval=interval, environment=found.environment)
+        told = replace(
+            continued(told, run.told),
+            checkpoint_interval=interval,
+            keep_checkpoints=keep_checkpoints,
+            environment=found.environment,
+        )
         write_run_file(folder, told)
         left_out.ask(folder, commitment)
         tell_of(tell, dataset, handed.said, recipe.inputs)
-        recording = Recording(folder, interval, trace, found.lossy is None)
+        recording = Recording(folder, interval, trace, found.lossy is None, keep_checkpoints)
         carried = carry_out_shards(
             recipe,
             schedule,
@@ -225,12 +233,20 @@ def train(
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
-        check_answers(recipe, assemble(recipe, carried.members), examples, present)
+        model = assemble(recipe, carried.members)
+        check_answers(recipe, model, examples, present)
         earned, alike = left_out.earned(told, recipe, schedule, noise_key is not None), spelt_alike(training_rows)
         refused = found.refused or opened_beside(recipe)
+        kept = said_of_kept(recipe, schedule, units, present, interval, keep_checkpoints)
+        more = tuple(told for told in (alike, kept) if told is not None)
+        calibration = dataset.take(np.flatnonzero(assignment == Split.CALIBRATION.code))
         return finish(
             folder,
-            earned if alike is None else replace(earned, notices=(*(earned.notices or ()), alike)),
+            replace(
+                earned,
+                notices=(*(earned.notices or ()), *more) if more else earned.notices,
+                learnt=learnt(recipe, model, examples, present, calibration),
+            ),
             recipe,
             carried,
             guarantee=Exact(recipe.base) if refused is None else Empirical(),
@@ -366,16 +382,3 @@ def finish_model(
     complete = replace(told, status="finished", result=result)
     write_run_file(folder, complete)
     return Run(folder, complete)
-
-
-def find_device(name: str) -> torch.device:
-    """The device by its name; one that is not there is refused."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InvalidArgument(f"device {name!r} is not known: cpu or cuda are") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use `device` cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidArgument(f"device {name!r} is not supported: cpu or cuda are")
-    return device
