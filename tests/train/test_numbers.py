@@ -43,6 +43,7 @@ from expunge.train.adopt import adopt
 from expunge.train.answers import signals
 from expunge.train.call import train
 from expunge.train.examples import Examples
+from expunge.train.predict import predict, score
 from expunge.train.run import Run
 from expunge.verify.verify import verify
 
@@ -127,6 +128,25 @@ def test_answers_are_in_the_owners_units_and_better_than_the_mean(run: Run) -> N
         assert found["mae"] < 0.6 * np.abs(labels - labels.mean()).mean()
 
 
+def test_raw_rows_are_answered_by_a_number_each(run: Run, place: Path, tmp_path: Path) -> None:
+    """In the labels' units, by the run and by what is exported of it; train says how well."""
+    rows = rows_of(20, seed=9)
+    answers, labels = answered(run, Split.HOLDOUT)
+    held_out = rows_of().iloc[run.commitment.source_rows(Split.HOLDOUT, np.arange(len(labels)))]
+    assert predict(run, held_out).labels == pytest.approx(answers.tolist(), rel=1e-6)
+    told = predict(run, rows.drop(columns="target"))
+    assert [one["answer"] for one in told.rows()] == told.labels
+    assert told.classes == ()
+    exported = run.export(tmp_path / "model")
+    assert exported.predict(rows).labels == pytest.approx(told.labels, rel=1e-6)
+    error = np.abs(np.array(told.labels) - rows["target"]).mean()
+    assert score(run, rows)["mae"] == exported.score(rows)["mae"] == pytest.approx(error, rel=1e-5)
+    learnt = {part.split: part.figures for part in run.told.learnt or ()}
+    answers, labels = answered(run, Split.TRAIN)
+    assert learnt["train"]["mae"] == pytest.approx(np.abs(answers - labels).mean(), rel=1e-6)
+    assert learnt["calibration"].keys() == {"mae", "r2"}
+
+
 def test_no_constant_of_the_recipe_knows_a_label(run: Run) -> None:
     """What brings answers to the labels' units is state of the training, among the weights."""
     assert run.recipe.classes == ()
@@ -173,6 +193,8 @@ def test_shards_answer_by_their_mean(made: Callable[..., Run], run: Run, refused
     sharded = made("sharded", shards=3, slices=2)
     model = sharded.model()
     inputs = torch.from_numpy(sharded.recipe.inputs.encode(sharded.data()[Split.HOLDOUT]))
+    exported = sharded.export(sharded.path.parent / "sharded-model")
+    assert exported.predict(rows_of(9)).labels == pytest.approx(predict(sharded, rows_of(9)).labels, rel=1e-6)
     with torch.no_grad():
         each = [shard(inputs) for shard in model.shards]
         torch.testing.assert_close(model(inputs), sum(each) / 3)
@@ -425,6 +447,7 @@ def test_a_model_from_elsewhere_that_answers_numbers(tmp_path: Path) -> None:
         out=tmp_path / "run",
     )
     assert set(run.model().state_dict()) == {"body.head.weight"}
+    assert any("mean absolute error of 2" in notice for notice in run.told.notices or ())
     data = (inputs, labels.astype(np.float64))
     rows = run.data(data)
     told = signals(run.recipe, run.model(), Examples(run.recipe, rows[Split.TRAIN], torch.device("cpu")), np.arange(90))

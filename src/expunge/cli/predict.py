@@ -43,7 +43,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
     format: Format = Shape.TEXT,
 ) -> None:
-    """Answer rows: a class for each, and how likely every class is.
+    """Answer rows: a class for each, and how likely every class is; or a number for each.
 
     Columns are read as the run's own. A label may be missing, columns that the model does not know are passed over,
     and ids are carried over where their column is there.
@@ -79,11 +79,11 @@ def _summed(told: Predictions) -> str:
 
 def _print(told: Predictions) -> None:
     table = Table(box=None)
-    for header in ("id", "answer", "probability"):
+    for header in ("id", "answer", *(() if told.numbers is not None else ("probability",))):
         table.add_column(header, overflow="fold")
-    surest = told.probabilities.max(axis=1).tolist()
-    for id, label, odds in list(zip(told.ids, told.labels, surest, strict=True))[:SHOWN]:
-        table.add_row(escape(id), escape(str(label)), f"{odds:.3f}")
+    for id, label, odds in list(zip(told.ids, told.labels, told.probabilities, strict=True))[:SHOWN]:
+        said = (f"{label:.6g}",) if isinstance(label, float) else (escape(str(label)), f"{odds.max():.3f}")
+        table.add_row(escape(id), *said)
     Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160).print(table)
     if len(told) > SHOWN:
         typer.echo(f"… and {len(told) - SHOWN} more: --out FILE.csv writes all")

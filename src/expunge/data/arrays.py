@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,10 +138,10 @@ def refuse_measured(labels: np.ndarray, where: str) -> None:
 
 def refuse_measured_in(source: Source) -> None:
     """The same of the labels in a file."""
-    refuse_measured(_load(source.location, ("y",), ("y",))["y"][: source.rows], source.shown)
+    refuse_measured(_load(source.location)["y"][: source.rows], source.shown)
 
 
-def _load(where: str, needed: Sequence[str] = ("x", "y"), names: Sequence[str] = NAMES) -> dict[str, np.ndarray]:
+def _load(where: str, needed: tuple[str, ...] = ("x", "y")) -> dict[str, np.ndarray]:
     try:
         with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(where) as archive:
             there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -154,7 +154,7 @@ def _load(where: str, needed: Sequence[str] = ("x", "y"), names: Sequence[str] =
             for name, meant in NEAR.items():
                 if name in there and meant not in there:
                     raise DataError(f"{where} holds an array {name!r} that would go unread: save it as {meant!r}")
-            return {name: _array(archive, name, where) for name in names if name in there}
+            return {name: _array(archive, name, where) for name in NAMES if name in there}
     except ExpungeError:
         raise
     except MemoryError:

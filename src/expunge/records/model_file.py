@@ -35,10 +35,19 @@ class InFront(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Behind(Plain):
+    """What is done to the answers of a model of numbers: answer · ``unit`` + ``mean``, in the labels' own units."""
+
+    mean: float
+    unit: Deviation
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelFile(Sealed):
     """``weights`` is the digest of the tensors beside it, ``trained`` that by which their run and records name them.
 
-    ``front`` has an entry for each shard that answers. ``reading`` is what a source says of columns.
+    ``front`` has an entry for each shard that answers, and so has ``back`` where one of ours stands behind a model of
+    numbers. ``reading`` is what a source says of columns.
     """
 
     FORMAT: ClassVar[str] = "expunge/model/1"
@@ -49,6 +58,7 @@ class ModelFile(Sealed):
     recipe: Mapping[str, Any]
     reading: Mapping[str, Any]
     front: tuple[InFront, ...]
+    back: tuple[Behind, ...] | None = None
     weights: Digest
     trained: Digest
     dataset_root: Digest

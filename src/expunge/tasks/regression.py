@@ -36,10 +36,20 @@ class Back(nn.Module):
         assert variance is not None
         return torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
 
+    @property
+    def mean(self) -> torch.Tensor:
+        """The mean of the labels so far."""
+        assert self.norm.running_mean is not None
+        return self.norm.running_mean
+
+    def take_up(self, mean: float, unit: float) -> None:
+        """Stand where another one stood."""
+        assert self.norm.running_var is not None
+        self.mean.fill_(mean)
+        self.norm.running_var.fill_(unit**2)
+
     def forward(self, answers: torch.Tensor) -> torch.Tensor:
-        mean = self.norm.running_mean
-        assert mean is not None
-        return mean + self.unit * answers.double()
+        return self.mean + self.unit * answers.double()
 
 
 class Regression(Task):

@@ -281,12 +281,17 @@ def _notices(word: OwnersWord, commitment: Commitment) -> tuple[str, ...]:
 
 
 def _said_of(found: Sequence[Learnt]) -> tuple[str, ...]:
-    """How many training rows it answers as they are labelled: rows prepared otherwise show here at once."""
-    right = next((told.figures.get("accuracy") for told in found if told.split == Split.TRAIN.value), None)
-    if right is None:
+    """How well it answers training rows as they are labelled: rows prepared otherwise show here at once."""
+    told = next((told for told in found if told.split == Split.TRAIN.value), None)
+    if told is None:
         return ()
-    count = found[0].rows
-    said = f"it answers {round(right * count):,} of {count:,} training rows as they are labelled ({right:.1%})"
+    if (error := told.figures.get("mae")) is not None:
+        return (
+            f"it answers {told.rows:,} training rows with a mean absolute error of {error:.4g}: if its owner knows of "
+            "less, `scale`, `mean`, `std`, the order of columns, or the unit of the labels, are others",
+        )
+    right = told.figures.get("accuracy", 1.0)
+    said = f"it answers {round(right * told.rows):,} of {told.rows:,} training rows as they are labelled ({right:.1%})"
     if right < 1:
         said += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
     return (said,)

@@ -15,11 +15,11 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.version import __version__
 from expunge.data.handed import AnyData, Names
-from expunge.models.ensemble import Ensemble
+from expunge.models.ensemble import Ensemble, MeanAnswer
 from expunge.models.front import Front, Fronted
 from expunge.models.resolver import build_empty, given_to, resolve
 from expunge.records.document import read_document, seal, write_document
-from expunge.records.model_file import InFront, ModelFile
+from expunge.records.model_file import Behind, InFront, ModelFile
 from expunge.records.run_file import RunFile
 from expunge.schedule.recipe import Recipe
 from expunge.train.answering import Answering, Predictions
@@ -35,11 +35,15 @@ SHA-256("expunge/bucket/1" + named(column) + named(word)) modulo the column's bu
 in UTF-8 as 8 bytes, little-endian, and the text. Numbers and dates (days since 1970) come first, then the buckets of
 each hashed column, both in the order of the recipe's columns.
 """
+OF_CLASSES = 'Class number k of its answers is entry k of "classes" in the recipe.'
+OF_NUMBERS = (
+    'Its answer, times "unit" and plus "mean" of "back" where these stand, is a number in the units of the labels.'
+)
 PAGE = """A model, exported by Expunge {version}. model.json says how it is given rows; what follows says it in words.
 
 {how}
 
-Class number k of its answers is entry k of "classes" in the recipe. In front of the model stands what "front" says:
+{answers} In front of the model stands what "front" says:
 (entries * scale - mean) / std, one mean for all entries, for each channel (images are channels first), or for each of
 the first entries of a row.
 {buckets}
@@ -77,7 +81,7 @@ class ExportedModel:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The module with what stands in front of it, in eval mode: encoded rows in, answers out."""
+        """The module with what stands in front of it and behind, in eval mode: encoded rows in, answers out."""
         if self.recipe.is_foreign and self.trusted != self.recipe.model:
             raise InvalidArgument(
                 f"{self.path} names a factory of somebody's, {self.recipe.model!r}, which would be imported and called "
@@ -93,7 +97,14 @@ class ExportedModel:
             take_up(member.body, own, self.recipe.model)
             self._set_front(member.front, told)
             members.append(member)
-        return (members[0] if self.recipe.shards == 1 else Ensemble(members, self.recipe.voting)).eval()
+        backs = [member.back for member in members if member.back is not None]
+        if len(backs) != len(self.told.back or ()):
+            raise self._altered()
+        for back, behind in zip(backs, self.told.back or (), strict=True):
+            back.take_up(behind.mean, behind.unit)
+        if self.recipe.shards == 1:
+            return members[0].eval()
+        return (Ensemble(members, self.recipe.voting) if self.recipe.classes else MeanAnswer(members)).eval()
 
     @property
     def answering(self) -> Answering:
@@ -124,7 +135,7 @@ class ExportedModel:
 
     def _altered(self) -> RunError:
         return RunError(
-            f"{self.path / ModelFile.NAME}: what stands in front is not what the recipe asks for: it was altered"
+            f"{self.path / ModelFile.NAME}: what stands around the model is not what the recipe asks: it was altered"
         )
 
 
@@ -144,12 +155,15 @@ def in_front(front: Front) -> InFront:
 def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> ExportedModel:
     """Write the model of a run into a folder of its own; model.json last, so that half a folder is none."""
     folder = Path(out)
-    members = list(model.shards) if isinstance(model, Ensemble) else [model]
+    members = list(model.shards) if isinstance(model, Ensemble | MeanAnswer) else [model]
     tensors: Tensors = {}
     fronts: list[InFront] = []
+    backs: list[Behind] = []
     for at, member in enumerate(members):
         assert isinstance(member, Fronted)
         fronts.append(in_front(member.front))
+        if member.back is not None:
+            backs.append(Behind(mean=float(member.back.mean), unit=float(member.back.unit)))
         prefix = _prefix(recipe, at)
         tensors |= {prefix + name: value for name, value in copied(member.body.state_dict()).items()}
     assert told.result is not None
@@ -159,6 +173,7 @@ def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> 
             recipe=recipe.as_json(),
             reading=_reading(told),
             front=tuple(fronts),
+            back=tuple(backs) or None,
             weights=tensors_digest(tensors).hex(),
             trained=told.result.weights_digest,
             dataset_root=told.dataset_root,
@@ -169,7 +184,9 @@ def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> 
     _check_place(folder, file)
     write_tensors(folder / WEIGHTS, tensors)
     buckets = BUCKETS if recipe.inputs.hashed else ""
-    write_text(folder / README, PAGE.format(version=__version__, how=file.how, buckets=buckets, says=file.says))
+    answers = OF_CLASSES if recipe.classes else OF_NUMBERS
+    page = PAGE.format(version=__version__, how=file.how, answers=answers, buckets=buckets, says=file.says)
+    write_text(folder / README, page)
     write_text(folder / ModelFile.NAME, write_document(file))
     return ExportedModel(folder, file, recipe.model)
 
@@ -211,10 +228,8 @@ def _how(recipe: Recipe, members: int) -> str:
     module, _, factory = recipe.model.partition(":")
     given = given_to(resolve(recipe.model)[0], recipe)
     made = f"{factory}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
-    shards = (
-        f", for each of {members} shards, whose probabilities vote by {recipe.voting.value} (the names of shard N "
-        "begin with 'shards.N.')"
-    )
+    vote = f"probabilities vote by {recipe.voting.value}" if recipe.classes else "numbers are averaged"
+    shards = f", for each of {members} shards, whose {vote} (the names of shard N begin with 'shards.N.')"
     which = shards if recipe.shards > 1 else ""
     return (
         f"from {module} import {factory}; from safetensors.torch import load_file; model = {made}; "
