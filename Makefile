@@ -1,5 +1,5 @@
 # make demo: set up, run the main job on built-in data, say where the report is.   make test: set up, run every test.
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench docs package clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,9 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+
+package: $(READY)
+	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist"); build_meta.build_wheel("dist")'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Expunge needs Python 3.11 or later, this is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'

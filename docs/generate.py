@@ -10,13 +10,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.format_parts import records_block, vectors_block
 from docs.house import house_page, house_svg
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
 from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import FIXTURES
-from expunge.measure import PROBES
+from expunge.measure import OF_NUMBERS, PROBES
+from expunge.methods import METHODS
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
 from expunge.records.results import Results, Setting
@@ -83,12 +85,12 @@ def probes_page() -> str:
         "",
         "A probe measures the original, the unlearned model and every reference alike; it does not know which method",
         "ran. Judged probes decide [the verdict](measuring.md), the others are printed beside. `match` means: like",
-        "retraining, two-sided.",
+        "retraining, two-sided. Where labels are numbers, errors and R² stand before the others.",
         "",
         "| probe | about | direction | judged | what it measures |",
         "|---|---|---|---|---|",
     ]
-    for probe in PROBES:
+    for probe in (*PROBES, *OF_NUMBERS):
         summary = (probe.__doc__ or "").strip().splitlines()[0]
         judged = "no" if probe.judging is None else "yes"
         lines.append(f"| `{probe.name}` | {probe.role.value} | {probe.direction.value} | {judged} | {summary} |")
@@ -257,6 +259,22 @@ def _shown(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
+def format_page() -> str:
+    """The format as it is written by hand, with its computed parts."""
+    text = (DOCS / "format.md").read_text(encoding="utf-8")
+    for name, block in (("records", records_block()), ("vectors", vectors_block())):
+        before, begin, rest = text.partition(f"<!-- begin {name}: written by docs/generate.py -->\n")
+        _, end, behind = rest.partition(f"<!-- end {name} -->")
+        text = f"{before}{begin}{block}\n{end}{behind}"
+    return text
+
+
+def method_table() -> str:
+    """The table of built-in methods that `expunge methods` prints without torch; fields in the order of the class."""
+    rows = [row for row in method_rows() if row["name"] in {method.name for method in METHODS}]
+    return json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
 PAGES = {
     "methods.md": methods_page,
     "probes.md": probes_page,
@@ -265,6 +283,8 @@ PAGES = {
     "forging.md": forged_page,
     "attacks.md": attacks_page,
     "checks.md": checks_page,
+    "format.md": format_page,
+    "../src/expunge/records/methods.json": method_table,
     "house.md": lambda: house_page(HEAD, f"{PICTURES}/house.svg"),
 }
 

@@ -16,6 +16,7 @@ import pytest
 
 from expunge.cli.app import VERBS
 from expunge.cli.demo import PEOPLE
+from expunge.report.glossary import GLOSSARY
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -44,6 +45,12 @@ def test_the_document_of_the_page_is_the_example_and_has_20_lines() -> None:
     block = page.split("## A document in 20 lines")[1].split("```python\n")[1].split("```")[0]
     assert block in (ROOT / "examples" / "own_document.py").read_text(encoding="utf-8")
     assert len(block.strip().splitlines()) <= 20
+
+
+def test_the_guide_has_the_words_of_the_certificate() -> None:
+    table = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8").split("### Words")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", table, re.MULTILINE)
+    assert rows == [("word", "what it is"), *GLOSSARY.items()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

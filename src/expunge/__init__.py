@@ -13,12 +13,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from expunge.core.installed import needed_by
 from expunge.core.version import __version__
 
 _FACE = {
     "Source": "expunge.data.source",
     "Run": "expunge.train.run",
     "load": "expunge.train.load",
+    "export": "expunge.train.load",
     "make_recipe": "expunge.train.training",
     "adopt": "expunge.train.adopt",
     "unlearn": "expunge.methods.unlearn",
@@ -27,6 +29,7 @@ _FACE = {
     "references": "expunge.study.references",
     "witnesses": "expunge.study.references",
     "predict": "expunge.train.predict",
+    "score": "expunge.train.predict",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
@@ -42,11 +45,13 @@ __all__ = [
     "adopt",
     "attest",
     "evaluate",
+    "export",
     "load",
     "make_recipe",
     "predict",
     "references",
     "report",
+    "score",
     "study",
     "train",
     "tune",
@@ -69,8 +74,8 @@ if TYPE_CHECKING:
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt
     from expunge.train.call import train
-    from expunge.train.load import load
-    from expunge.train.predict import predict
+    from expunge.train.load import export, load
+    from expunge.train.predict import predict, score
     from expunge.train.run import Run
     from expunge.train.training import make_recipe
     from expunge.verify.verify import verify
@@ -80,5 +85,6 @@ def __getattr__(name: str) -> Any:
     if name in ("train", "attest", "verify", "report", "study"):  # folders that are verbs too
         return import_module(f"expunge.{name}")
     if name in _FACE:
-        return getattr(import_module(_FACE[name]), name)
+        with needed_by(f"`expunge.{name}`"):
+            return getattr(import_module(_FACE[name]), name)
     raise AttributeError(f"module 'expunge' has no attribute {name!r}")

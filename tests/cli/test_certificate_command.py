@@ -96,3 +96,14 @@ def test_what_makes_no_sense_is_refused(expunge: Expunge, tmp_path: Path) -> Non
         status, _, error = expunge("report", *arguments)
         assert status == 2
         assert words in error, error
+
+
+def test_info_of_a_bundle_says_what_its_record_says_and_that_nothing_is_checked(expunge: Expunge) -> None:
+    bundles = Path(__file__).parents[1] / "golden" / "0.1.0" / "bundles"
+    status, told, _ = expunge("info", bundles / "twice.zip")
+    assert status == 0
+    assert told.splitlines()[0].endswith("the bundle's own word, nothing is checked: `expunge verify` does")
+    assert "exact, claimed" in told
+    assert "forgotten so far   32\n" in told
+    assert f"record             {expunge('info', bundles / 'twice', '--json').json['envelope']}\n" in told
+    assert "UNSAFE_FILE" in expunge("info", __file__).err

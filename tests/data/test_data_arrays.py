@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from expunge.core.errors import DataError, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.forms import read
 from expunge.data.source import Source
@@ -132,8 +132,8 @@ def test_refusals(refused, tmp_path, arrays, parts):
         read(Source(location=saved(tmp_path, **arrays)))
 
 
-def test_quantities_cannot_be_learnt_yet(refused, tmp_path):
-    with refused(UnsupportedYet, "label 0.5", "only classes"):
+def test_quantities_are_no_classes(refused, tmp_path):
+    with refused(InvalidArgument, "label 0.5", "`task` regression"):
         rows_of(tmp_path, np.eye(4), np.array([0, 1, 0.5, 2]))
 
 

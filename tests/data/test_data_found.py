@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.commitment import leaves
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.dates import days, shown_day
 from expunge.data.encoding import make_encoding
 from expunge.data.forms import find, read
+from expunge.data.labels import LabelKind
 from expunge.data.source import Source
 from expunge.data.told import told_of
 
@@ -182,9 +183,9 @@ def numbers(folder, labels):
 )
 def test_a_label_that_looks_measured_is_refused_unless_it_was_said_to_be_classes(refused, tmp_path, labels, parts):
     path = numbers(tmp_path, labels)
-    with refused(UnsupportedYet, "only classes can be learnt so far", *parts):
+    with refused(InvalidArgument, "`task` regression to learn the quantity", *parts):
         find(Source(location=path, label="y"))
-    source, rows = find(Source(location=path, label="y"), as_classes=True)
+    source, rows = find(Source(location=path, label="y"), kind=LabelKind.CLASSES)
     assert len(rows.classes) == len(set(labels))
     assert leaves(read(source, columns=rows.columns, classes=rows.classes)) == leaves(rows)
 

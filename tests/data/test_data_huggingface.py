@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument, NotInstalled
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.forms import read
 from expunge.data.source import Source
@@ -294,5 +294,5 @@ def test_a_name_that_cannot_be_reached(monkeypatch, refused, error):
 def test_without_the_package(monkeypatch, refused, mixed):
     monkeypatch.setitem(sys.modules, "datasets", None)
     for location in ("hf:imdb", mixed):
-        with refused(UnsupportedYet, location, "pip install 'expunge[language]'"):
+        with refused(NotInstalled, location, "pip install 'expunge[language]'"):
             read(Source(location=location))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.forms import read
 from expunge.data.source import Source
@@ -125,8 +125,8 @@ def test_labels(tmp_path, write_csv, labels, classes):
 @pytest.mark.parametrize(
     ("labels", "kind", "parts"),
     [
-        (["1.5", "2", "3"], UnsupportedYet, ["label 1.5", "'y'", "only classes"]),
-        (["1e1", "2", "3"], UnsupportedYet, ["label 1e1"]),
+        (["1.5", "2", "3"], InvalidArgument, ["label 1.5", "'y'", "`task` regression", "`task` classification"]),
+        (["1e1", "2", "3"], InvalidArgument, ["label 1e1"]),
         (["1", "", "3"], DataError, ["line 3", "label", "'y'", "empty"]),
         (["1", "nan", "3"], DataError, ["line 3", "'nan'", "among numbers"]),
         (["1.5", "?", "3"], DataError, ["line 3", "'?'"]),
@@ -350,7 +350,7 @@ def test_parquet_labels(tmp_path, labels, classes):
         ({"c": [b"a", b"b"], "y": [0, 1]}, {}, DataError, ["'c'", "binary"]),
         ({"c": [datetime.timedelta(1)] * 2, "y": [0, 1]}, {}, DataError, ["'c'", "duration"]),
         ({"c": [1, 2], "y": [0, None]}, {}, DataError, ["row 1", "label", "empty"]),
-        ({"c": [1, 2], "y": [0.5, 1]}, {}, UnsupportedYet, ["label 0.5"]),
+        ({"c": [1, 2], "y": [0.5, 1]}, {}, InvalidArgument, ["label 0.5"]),
         ({"c": [1, 2], "y": ["a", None]}, {}, DataError, ["row 1", "label", "empty"]),
         ({"c": [1, 2], "y": [0, 1], "i": [0.5, 1]}, {"id": "i"}, DataError, ["'i'", "id", "whole numbers"]),
         ({"c": [1, 2], "y": [0, 1], "i": ["a", None]}, {"subject": "i"}, DataError, ["row 1", "subject", "empty"]),

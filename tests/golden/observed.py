@@ -109,7 +109,7 @@ def all_documents(root: Path) -> Found:
 
 
 def infos(root: Path) -> Found:
-    """``expunge info`` of every run."""
+    """``expunge info`` of every run, without the lines that came later."""
     return {run: told(root, command("info", root / run)) for run in RUNS}
 
 

@@ -51,6 +51,7 @@ REPOSITORY = Path(__file__).parents[2]
 WRITTEN_AT = "/golden/0.1.0"  # where the files lay when they were written; nobody has such a folder
 ROOT = "{root}"  # stands for that folder, or a copy of it, in what is recorded
 SINCE = frozenset({"dates-ahead", "other-records"})  # words of remarks that came later: in no golden verdict
+FACTS_SINCE = ("columns ", "classes ", "size ")  # lines of `expunge info` that came later
 NOW = "2026-12-01T12:00:00Z"  # what the clock says to whoever signs here: later than all that was written
 
 
@@ -74,7 +75,8 @@ class Done(NamedTuple):
 def command(*arguments: object, folder: Path | None = None, since: bool = False) -> Done:
     """``expunge …`` in this process, from within a folder if one is named.
 
-    Verdicts and certificates are without the remarks that came after the golden files, unless ``since`` asks for them.
+    Verdicts and certificates are without the remarks that came after the golden files, unless ``since`` asks for them;
+    so is `expunge info` without its later lines.
     """
     out, err = io.StringIO(), io.StringIO()
     where = contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
@@ -88,7 +90,10 @@ def command(*arguments: object, folder: Path | None = None, since: bool = False)
         try:
             main()
         except SystemExit as stop:
-            return Done(int(stop.code or 0), out.getvalue(), err.getvalue())
+            lines = out.getvalue().splitlines(keepends=True)
+            then = arguments[0] == "info" and not since
+            said = "".join(line for line in lines if not (then and line.startswith(FACTS_SINCE)))
+            return Done(int(stop.code or 0), said, err.getvalue())
     raise AssertionError("the command did not end")
 
 

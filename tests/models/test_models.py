@@ -174,7 +174,7 @@ def test_a_factory_is_given_what_it_takes(tmp_path: Path, monkeypatch: pytest.Mo
     }
     assert len(digests) == 1
     with pytest.raises(
-        InvalidArgument, match=r"could not be called with classes, colour \(TypeError: .*`inputs` and .*"
+        InvalidArgument, match=r"could not be called with classes, colour \(TypeError: .*as inputs and .*"
     ):
         build(recipe("plain_models:counted", colour=1), SEED)
     with pytest.raises(InvalidArgument, match="for 2 rows and 3 classes"):

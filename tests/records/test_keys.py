@@ -309,7 +309,7 @@ def test_a_missing_package_is_one_sentence() -> None:
     code = "import sys; sys.modules['cryptography'] = None\n"
     code += "from expunge.records.keys import signature_holds\nsignature_holds(b'', b'', b'')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
-    assert "signatures need the package cryptography, which is not installed: pip install cryptography" in done.stderr
+    assert "a signature needs the package cryptography, which is not installed: pip install expunge" in done.stderr
 
 
 FOLDER = Path(__file__).parents[2] / "src" / "expunge" / "records"

@@ -36,6 +36,8 @@ from expunge.records.record import (
 from expunge.records.statement import Statement
 from expunge.records.verdict import Caveat, Level, Verdict, holds, refused_finding, undecided
 from expunge.report.certificate import certificate_page, write_certificate
+from expunge.report.certificate_text import certificate_lines
+from expunge.report.glossary import GLOSSARY, words_in
 from expunge.verify.certificate import certificate
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
@@ -159,12 +161,21 @@ def test_refused_and_undecided_are_told_apart_and_come_with_their_reasons(
 ) -> None:
     broken = refused_finding("steps", Level.V1, Code.SCHEDULE_BATCH_MISMATCH, "step 17 had another member")
     page = words(certificate_page(facts(life(), accepted().and_also([broken]))))
-    assert "Refused. Checked: SCHEDULE_BATCH_MISMATCH. Do not rely on this record" in page
+    said = "A step was carried out with other members: step 17 had another member. Do not rely on this record."
+    assert f"Refused. {said} Checked: SCHEDULE_BATCH_MISMATCH." in page
+    head = page.index("Expunge ·")
+    assert page.index("Refused. A step") < page.index("Forgetting of 3 rows", head), "before all else"
+    assert "This record is refused. It says: By this record" in page
+    assert "Exact, claimed by a refused record That would mean" in page
+    assert "V1 structure: refused here" in page
     assert "refused SCHEDULE_BATCH_MISMATCH step 17 had another member" in page
     assert "Accepted" not in page
     missing = undecided("trace", Level.V1, "evidence-missing", "trace.bin is missing")
     page = words(certificate_page(facts(life(), accepted().and_also([missing]))))
-    assert "Undecided. Checked: asked for V1, reached V0" in page
+    assert "Undecided. Trace.bin is missing. That is neither a pass nor a refusal. What stands: Only signatures" in page
+    assert "Checked: asked for V1, reached V0." in page
+    assert page.index("Undecided. Trace") < page.index("Forgetting of 3 rows", page.index("Expunge ·"))
+    assert "V1 structure: undecided here" in page
     assert "undecided evidence-missing trace.bin is missing" in page
 
 
@@ -259,6 +270,7 @@ def test_nothing_in_a_bundle_can_steer_the_page(
                 "h2",
             ),
             *("span", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "code", "ol", "ul", "li", "small"),
+            *("details", "summary", "i"),
         }
         assert not [name for _, attributes in parsed(page).seen for name in attributes if name.startswith("on")]
         for letter in "\u202e\x1b\u2028":
@@ -291,6 +303,24 @@ def _altered(told: Certificate, chain: Sequence[Statement]) -> Certificate:
     )
 
 
+def test_texts_of_any_length_leave_a_page_of_some_length(facts: Callable[..., Certificate]) -> None:
+    long = "a text that its owner made very long " * 500
+    told = facts(life(), replace(accepted(), remarks=(Caveat("word", long),)))
+    run = replace(
+        told.run,
+        requests=(replace(told.run.requests[0], cases=(long,) * 40),),
+        retired=(Retired(what=long),) * 40,
+        algorithm=replace(told.run.algorithm, name=long, version=long, fields={"a": long}),
+        environment=replace(told.run.environment, not_exact=long, fingerprint={"a": long, "b": {"c": [long] * 9}}),
+        randomness=replace(told.run.randomness, beacon=replace(told.run.randomness.beacon, source=long)),
+        guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL, tests=(long,) * 9, confidence=0.5),
+    )
+    owned = facts((*life()[:2], Statement(name="a model", digest=digest("x"), predicate=run)), accepted())
+    for one in (owned, replace(told, run=run), told):
+        size = len(certificate_page(one))
+        assert size < 60_000
+
+
 def test_a_page_asks_for_nothing_and_runs_nothing(
     facts: Callable[..., Certificate], parsed: Callable[[bytes], Any]
 ) -> None:
@@ -315,6 +345,112 @@ def test_folders_are_refused(tmp_path: Path, facts: Callable[..., Certificate]) 
     assert write_certificate(facts(life()), tmp_path / "new" / "page.html").read_bytes().startswith(b"<!doctype html>")
 
 
+def shown(page: bytes, *, folded: bool = True) -> str:
+    """The page without its style; without what is folded away, if asked."""
+    text = page.decode().split("</style>")[1]
+    return text if folded else re.sub("<details>.*?</details>", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_the_ladder_is_drawn_and_colour_never_promises_more(level: Level, facts: Callable[..., Certificate]) -> None:
+    page = shown(certificate_page(facts(life(), accepted(level))))
+    rungs = re.findall(r'<li class="(\w+)"><span class="mark">(.)</span><div><b>(V\d)[^<]*</b>: <b class="how">', page)
+    assert [name for _, _, name in rungs] == ["V4", "V3", "V2", "V1", "V0"], "as a ladder stands"
+    assert [(climb, mark) for climb, mark, _ in rungs] == [("untried", "○")] * (4 - level) + [("climbed", "✓")] * (
+        level + 1
+    )
+    assert (">not tried, the next step<" in page) == (level < Level.V4)
+    assert ('class="banner good"' in page) == ('class="badge good"' in page) == (level >= Level.V3)
+    assert ("That is NOT proof that the training ran as told" in page) == (level is Level.V1)
+    assert page.index("<h1>") < page.index(f"Accepted at {level.name}")
+
+
+def test_green_is_for_what_was_carried_out_again_and_came_from_nowhere_else(facts: Callable[..., Certificate]) -> None:
+    record = life()[-1].predicate
+    assert isinstance(record, RunRecord)
+    for chain in (
+        life(environment=replace(record.environment, factory="ab" * 32)),
+        life(guarantee=replace(record.guarantee, base=digest("base"))),
+        life(guarantee=GuaranteePart(kind=GuaranteeKind.EMPIRICAL)),
+        life(environment=tolerant(life())),
+    ):
+        page = shown(certificate_page(facts(chain, accepted(Level.V4))))
+        assert 'banner good"' not in page
+        assert 'badge good"' not in page
+
+
+def test_questions_stand_beside_the_ladder_with_why_and_whom(facts: Callable[..., Certificate], words: Words) -> None:
+    told = facts(life(), accepted())
+    page = words(certificate_page(told))
+    assert len(told.questions) > 4
+    for asked in told.questions:
+        assert f"{asked.question} {asked.why} Ask {asked.whom}." in page
+    many = replace(told, questions=told.questions * 4)
+    more = len(many.questions) - 12
+    assert f"and {more} questions more, in the JSON" in words(certificate_page(many))
+
+
+def test_findings_are_folded_by_level_and_none_is_cut_off(facts: Callable[..., Certificate], words: Words) -> None:
+    told = facts(life(), accepted(Level.V2))
+    page = certificate_page(told)
+    assert shown(page).count("<details>") == 3
+    assert "<details open>" not in shown(page)
+    for level in ("V0 form", "V1 structure", "V2 spot replay"):
+        assert f"{level}: {len(PROPERTIES)} hold" in words(page)
+    broken = refused_finding("steps", Level.V1, Code.SCHEDULE_BATCH_MISMATCH, "step 17 had another member")
+    page = certificate_page(facts(life(), accepted().and_also([broken])))
+    assert shown(page).count("<details open>") == 1
+    assert f"V1 structure: 1 refused, {len(PROPERTIES)} hold" in words(page)
+    assert "step 17 had another member" in shown(page, folded=False), "refusals stand open"
+    assert "the others of V1 structure" in words(page)
+    chain, verdict = crowded()
+    text = words(certificate_page(facts(chain, verdict)))
+    assert all(finding.name in text for finding in verdict.findings)
+
+
+def test_names_and_digests_are_whole_and_long_lists_are_counted(
+    facts: Callable[..., Certificate], words: Words
+) -> None:
+    told = facts(*crowded())
+    page = words(certificate_page(told))
+    assert "N" * 200 in page
+    assert told.subject.digest.hex() in page
+    for said in ("fields more, in the JSON", "things more, in the JSON", "and 6 more", "earlier requests more, in the"):
+        assert said in page
+    assert "field_0 value value" in page
+    assert "text-overflow" not in certificate_page(told).decode()
+
+
+def test_words_are_explained_where_they_are_used_and_nowhere_else(
+    facts: Callable[..., Certificate], words: Words
+) -> None:
+    assert list(words_in("<p class='root'>Three <b>chairs</b>, two leaves; rooted, statement</p>")) == ["chair", "leaf"]
+    assert list(words_in("<p>a seed, slices and Witnesses</p>")) == ["lineage seed", "slice", "witness"]
+    page = words(certificate_page(facts(life(), accepted())))
+    body, glossary = page.split("Words on this page")
+    explained = [word for word, said in GLOSSARY.items() if said in glossary]
+    assert {"chair", "leaf", "root", "tombstone", "slot", "lineage seed", "beacon", "bundle"} <= set(explained)
+    assert "grinding" not in explained
+    assert "grinding" in words(certificate_page(facts(life(randomness=ZERO)))).split("Words on this page")[1]
+    stems = {"leaf": ("leaf", "leaves"), "lineage seed": ("seed",)}
+    for word in GLOSSARY:
+        used = any(stem in body.lower() for stem in stems.get(word, (word,)))
+        assert used or word not in explained, word
+
+
+def test_the_text_says_what_the_page_says(facts: Callable[..., Certificate], words: Words) -> None:
+    for told in (facts(life(), accepted()), facts(life()), facts(*crowded())):
+        lines = list(certificate_lines(told))
+        page = words(certificate_page(told))
+        assert "".join(told.title) in lines
+        assert told.left_open in lines
+        assert all(said in page for said in (told.summary, told.left_open))
+        assert len([line for line in lines if line.startswith("  ")]) == len(told.questions)
+        assert [line[:2] for line in lines if re.match(r"V\d ", line)] == ["V4", "V3", "V2", "V1", "V0"]
+    told = replace(facts(life(), accepted()), title=(NASTY, NASTY, NASTY), summary=NASTY)
+    assert not set("".join(certificate_lines(told))) & set("\u202e\x1b\u2028")
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nothing here can print")
 @pytest.mark.parametrize("name", ["plain", "unchecked", "crowded"])
 def test_it_prints_on_two_sheets(name: str, facts: Callable[..., Certificate], tmp_path: Path) -> None:
@@ -329,5 +465,8 @@ def test_it_prints_on_two_sheets(name: str, facts: Callable[..., Certificate], t
         capture_output=True,
         timeout=280,
     )
-    sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes()))
-    assert 1 <= sheets <= 2
+    content = printed.read_bytes()
+    sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", content))
+    assert sheets == 2
+    width, height = (float(size) for size in re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", content)[0])
+    assert (round(width), round(height)) == (595, 842), "A4"

@@ -182,3 +182,16 @@ def test_the_standing_is_kept_in_a_file(tmp_path: Path) -> None:
     carry_out_jobs(chain(), store, Pretended(store, 2, {}), Watch(2, tmp_path))
     told = json.loads((tmp_path / "progress.json").read_text())
     assert (told["total"], told["done"], told["waiting"], told["running"]) == (5, 5, 0, [])
+
+
+def test_a_log_has_a_standing_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expunge.study.progress.EVERY_SECONDS", 0.0)
+    jobs, lines = [job(f"job {number}") for number in range(40)], list[str]()
+    watch = Watch(1, say=lines.append)
+    watch.begin(jobs, {})
+    for one in jobs:
+        watch.left_out(one)
+        watch.draw()
+    watch.finished()
+    told = [line.split(",")[1].split()[0] if "left out" in line else "0" for line in lines]
+    assert told == ["0", *(str(4 * tenth) for tenth in range(1, 11)), "40"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.conftest import Refused
 
-from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.errors import DataError, InvalidArgument, NotInstalled, RunError
 from expunge.methods.contract import Given, Method, Need, Outcome
 from expunge.methods.fields import Among, Between, searches, tuned
 from expunge.methods.lookup import methods
@@ -239,7 +239,7 @@ def test_what_cannot_be_searched(trials: int, seed: int, words: str, refused: Re
 
 def test_without_optuna_one_sentence(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with refused(InvalidArgument, "needs the package optuna", "expunge[tune]"):
+    with refused(NotInstalled, "needs the package optuna", "expunge[tune]"):
         search(Planted, near, trials=2, seed=0)
 
 

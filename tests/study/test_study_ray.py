@@ -24,7 +24,7 @@ from tests.conftest import run_json
 from tests.golden.product import GOLDEN
 from tests.study.jobs import TUNE
 
-from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.errors import InvalidArgument, NotInstalled, RunError
 from expunge.core.hashing import plain_json
 from expunge.data.dataset import Dataset
 from expunge.measure.evaluate import evaluate
@@ -343,7 +343,7 @@ class TestAddresses:
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: Any) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with refused(InvalidArgument, "`engine` ray", "pip install 'expunge[cluster]'"):
+    with refused(NotInstalled, "`engine` ray", "pip install 'expunge[cluster]'"):
         RayEngine(Store(tmp_path / "store"), {})
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli import completion
 from expunge.cli.shared import pairs, print_json, say, short
 from expunge.records.form import to_plain
 
@@ -26,7 +27,12 @@ def adopt(
     source: Annotated[
         str, typer.Argument(help="The rows that it was trained on: in any form that `expunge train` takes.")
     ],
-    model: Annotated[str, typer.Option(help="The model's package.module:factory, or mlp, cnn, resnet18, linear.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The model's package.module:factory, or mlp, cnn, resnet18, linear.", autocompletion=completion.models
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     holdout: Annotated[
         str | None, typer.Option(help="Rows that it was never trained on: a quarter for calibration, the rest holdout.")
@@ -48,7 +54,12 @@ def adopt(
     scale: Annotated[str, typer.Option(help="Its owner multiplies every entry by this, such as 1/255.")] = "1",
     mean: Annotated[str, typer.Option(help="Then subtracts this: one number, or one a channel, with commas.")] = "0",
     std: Annotated[str, typer.Option(help="Then divides by this: one number, or one a channel, with commas.")] = "1",
-    task: Annotated[str, typer.Option(help="What it learnt: classification, logistic or squared.")] = "classification",
+    task: Annotated[
+        str,
+        typer.Option(
+            help="What it learnt: classification, logistic, squared or regression.", autocompletion=completion.tasks
+        ),
+    ] = "classification",
     epochs: Annotated[int | None, typer.Option(help="How many epochs it was trained for; budgets refer to it.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in a batch of its training.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate of its training.")] = None,

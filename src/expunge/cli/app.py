@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from typing import cast
 
 import typer
 from typer.core import TyperGroup
@@ -14,6 +15,8 @@ VERBS = (
     "train",
     "adopt",
     "info",
+    "predict",
+    "export",
     "tune",
     "unlearn",
     "references",
@@ -32,7 +35,6 @@ app = typer.Typer(
     name="expunge",
     help="Make a trained PyTorch model forget named people's data, and show the work.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -56,7 +58,7 @@ def root(
 
 @cache
 def commands() -> TyperGroup:
-    """Every verb with its arguments, as its file declares them."""
+    """Every verb with its arguments, as its file declares them, and what installs completion for a shell."""
     for verb in VERBS:
         importlib.import_module(f"expunge.cli.{verb.replace('-', '_')}").register(app)
-    return typer.main.get_group(app)
+    return cast("TyperGroup", typer.main.get_command(app))

@@ -1,4 +1,4 @@
-"""The certificate of a bundle as a file: `report BUNDLE` and `verify --certificate` write the same page."""
+"""Bundles on the command line: the page that `report` and `verify --certificate` write, and what `info` says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from expunge.records.certificate import Certificate
     from expunge.records.verdict import Verdict
+
+
+def is_bundle(path: Path) -> bool:
+    """A zip, or a folder with an envelope; run folders keep theirs further down."""
+    return path.is_file() or ((path / "envelope.json").is_file() and not (path / "run.json").exists())
+
+
+def unchecked(bundle: Path) -> Certificate:
+    """What a bundle says of itself."""
+    from expunge.records.bundle import open_bundle
+    from expunge.verify.certificate import certificate
+
+    with open_bundle(bundle) as opened:
+        return certificate(opened)
 
 
 def write_certificate_of(bundle: Path, verdict: Verdict | None, keys: Path | None, out: Path) -> Certificate:

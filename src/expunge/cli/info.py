@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, say
+from expunge.cli.certificates import is_bundle, unchecked
+from expunge.cli.shared import Format, Shape, print_as, say, sized
 from expunge.data.encoding import Preparation
+from expunge.data.told import classes_of, kinds_of
+from expunge.records.bundle import MODEL
 from expunge.records.form import to_plain
 from expunge.records.run_file import DataFile, OwnersWord
+
+if TYPE_CHECKING:
+    from expunge.train.run import Run
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
 EXAMPLE = "Example: expunge info runs/base --json"
@@ -21,20 +28,34 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    json: Annotated[bool, typer.Option("--json", help="Print everything that run.json holds.")] = False,
+    run: Annotated[Path, typer.Argument(help="Folder of a run; or a bundle.")],
+    json: Annotated[bool, typer.Option("--json", help="Print everything that run.json or the record holds.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
-    """Say what a run is: data, recipe, guarantee, cost, digests."""
+    """Say what a run is: data, recipe, guarantee, cost, digests; of a bundle what its record says, unchecked."""
+    if is_bundle(run):
+        _bundle(run, json, format)
+        return
     from expunge.train.run import Run
 
     opened = Run.open_any(run)
+    _print(_facts(opened), format, json, lambda: to_plain(opened.told))
+
+
+def _print(facts: Iterable[tuple[str, object]], format: Shape, json: bool, whole: Callable[[], object]) -> None:
+    """A line for each fact that there is, or all that is known."""
+    rows = [{"fact": name, "value": value} for name, value in facts if value is not None]
+    if not print_as(format, json, whole, rows):
+        for row in rows:
+            say(f"{row['fact']:<18} {row['value']}")
+
+
+def _facts(opened: Run) -> Iterator[tuple[str, object]]:
+    """Each line's name and what stands there; None where there is nothing to say."""
     told, result = opened.told, opened.told.result
-    if json:
-        print_json(to_plain(told))
-        return
     recipe, counts, adopted = told.recipe, told.data.counts, told.adopted
     elsewhere = told.operation == "adopt"  # nobody counted its work
-    for name, value in (
+    yield from (
         ("status", told.status),
         ("retired", RETIRED if opened.retired else None),
         ("operation", told.operation),
@@ -48,6 +69,8 @@ def info(
         ("lineage seed", told.lineage_seed),
         ("rows", f"{counts.calibration} calibration, {counts.holdout} holdout, {counts.train} train"),
         ("salts", _salts(told.data)),
+        ("columns", kinds_of(opened.recipe.inputs.columns)),
+        ("classes", classes_of(opened.recipe.classes)),
         ("forgotten so far", len(told.tombstones)),
         (
             "recipe",
@@ -56,16 +79,45 @@ def info(
             else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
         ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
+        ("answers", told.answers),
         ("example-steps", None if result is None or elsewhere else result.example_steps),
         ("seconds", None if result is None or elsewhere else result.seconds),
         ("parent", None if told.parent is None else told.parent.path),
         ("schedule", told.beacon_note),
         ("trace", told.trace),
-        ("checkpoints", _interval(told.checkpoint_interval)),
+        ("checkpoints", _interval(told.checkpoint_interval, told.keep_checkpoints)),
+        ("size", _size(opened.path)),
         *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
-    ):
-        if value is not None:
-            say(f"{name:<18} {value}")
+    )
+
+
+def _size(folder: Path) -> str:
+    """What the folder takes, and how much of that is the model."""
+    whole, model = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), folder / MODEL
+    size = model.stat().st_size if model.is_file() else 0
+    return f"{sized(whole)} on disk" + (f", {whole / size:.3g} times the model's {sized(size)}" if size else "")
+
+
+def _bundle(path: Path, json: bool, format: Shape) -> None:
+    """What the record of a bundle says."""
+    told = unchecked(path)
+    record, data = told.run, told.commit.data
+    facts = {
+        "status": "the bundle's own word, nothing is checked: `expunge verify` does",
+        "operation": record.operation.value,
+        "method": record.algorithm.name,
+        "guarantee": f"{record.guarantee.kind.value}, claimed",
+        "weights digest": told.subject.digest.hex(),
+        "dataset root": data.root.hex(),
+        "recipe digest": record.recipe.hex(),
+        "lineage seed": record.randomness.lineage_seed.hex(),
+        "rows": f"{data.calibration.rows} calibration, {data.holdout.rows} holdout, {data.count} train",
+        "salts": told.leaves,
+        "forgotten so far": told.forgotten.slots,
+        "recorded": record.recorded_at.text,
+        "record": told.chain[-1].envelope.hex(),
+    }
+    _print(facts.items(), format, json, told.as_json)
 
 
 def _told(word: OwnersWord) -> str:
@@ -87,5 +139,6 @@ def _salts(data: DataFile) -> str:
     return f"{data.salts}{'' if data.salt_file is None else f', in {data.salt_file}'} ({data.note})"
 
 
-def _interval(steps: int | None) -> str | None:
-    return None if steps is None else f"every {steps} steps"
+def _interval(steps: int | None, keep: int | None) -> str | None:
+    kept = "" if keep is None else f", {keep} of each shard kept"
+    return None if steps is None else f"every {steps} steps{kept}"

@@ -14,6 +14,7 @@ from rich.markup import escape
 from expunge.cli.app import commands
 from expunge.cli.shared import with_flags
 from expunge.core.errors import ExpungeError, InvalidArgument, ran_out_of_memory
+from expunge.core.installed import needed_by
 
 NOT_UTF8 = "the name {} is not UTF-8, so it can stand in no record and on no page: rename the file or folder"
 NO_MEMORY = (
@@ -35,7 +36,8 @@ def main() -> None:
     _heed_endings()
     try:
         _check_names(arguments)
-        status = commands()(arguments, standalone_mode=False)
+        with needed_by(f"`{' '.join(['expunge', *arguments[:1]])}`"):
+            status = commands()(arguments, prog_name="expunge", standalone_mode=False)
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):

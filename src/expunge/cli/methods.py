@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, with_flags
+from expunge.cli import completion
+from expunge.cli.shared import Format, Shape, print_as, with_flags
+from expunge.records.form import from_plain
+from expunge.records.method_table import Search, built_in, named
 
 EXAMPLE = "Example: expunge methods scrub"
 
@@ -18,22 +22,22 @@ def register(app: typer.Typer) -> None:
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, by name or alias, with its fields.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One method, by name or alias, with its fields.", autocompletion=completion.methods),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table, or one row of it, as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """List the ways to unlearn, with the guarantee that each can earn; or one of them with its fields."""
-    from expunge.methods.lookup import find_method, method_rows
-
-    rows = method_rows()
+    rows = _rows()
     if name is not None:
-        (row,) = (row for row in rows if row["name"] == find_method(name).name)
-        if json:
-            print_json(row)
-        else:
+        found = named(name, {row["name"]: row["aliases"] for row in rows})
+        (row,) = (row for row in rows if row["name"] == found)
+        if not print_as(format, json, lambda: row, [row]):
             _print_one(row)
         return
-    if json:
-        print_json(rows)
+    if print_as(format, json, lambda: rows):
         return
     table = Table(box=None)
     for header in ("method", "guarantee", "needs", "idea"):
@@ -46,10 +50,16 @@ def methods(
     console.print("\nFields of a method: expunge methods NAME")
 
 
-def _print_one(row: dict[str, Any]) -> None:
-    from expunge.methods.fields import searches
-    from expunge.methods.lookup import find_method
+def _rows() -> list[dict[str, Any]]:
+    """The built-in methods, which are listed without torch, and those of others where any are installed."""
+    if not entry_points(group="expunge.methods"):
+        return built_in()
+    from expunge.methods.lookup import method_rows
 
+    return method_rows()
+
+
+def _print_one(row: dict[str, Any]) -> None:
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     facts = {
         "idea": row["summary"],
@@ -68,8 +78,9 @@ def _print_one(row: dict[str, Any]) -> None:
     fields = Table(box=None)
     for header in ("--set field", "default", "tuning looks at"):
         fields.add_column(header, overflow="fold")
-    found = searches(find_method(row["name"]))
     for field, value in row["fields"].items():
-        fields.add_row(field, "not set" if value is None else str(value), str(found.get(field, "")))
+        found = row["search"].get(field)
+        looked = "" if found is None else str(from_plain(Search, found, field))
+        fields.add_row(field, "not set" if value is None else str(value), looked)
     console.print()
     console.print(fields if row["fields"] else "no fields")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.certificates import is_bundle, write_certificate_of
 from expunge.cli.shared import flagged, html_file, print_json
 from expunge.core.errors import InvalidArgument, RunError
 
@@ -41,7 +42,7 @@ def report(
     A certificate says what the record claims and what was verified of it (V1, where keys are given; for more, `expunge
     verify --certificate`), and prints on two sheets. The exit status says whether it was written; it is no verdict.
     """
-    if any(_is_bundle(run) for run in runs):
+    if any(is_bundle(run) for run in runs):
         if len(runs) != 1 or original is not None or data is not None or not examples:
             raise InvalidArgument(
                 f"a certificate is of one bundle and nothing else: give {runs[0]} alone, with --keys and --out"
@@ -64,8 +65,7 @@ def report(
 
 
 def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None:
-    from expunge.cli.certificates import write_certificate_of
-    from expunge.verify.verdict_text import answer
+    from expunge.report.certificate_text import certificate_lines
     from expunge.verify.verify import verify
 
     verdict = None if keys is None else flagged(verify(bundle, keys=keys))
@@ -73,13 +73,6 @@ def _certificate(bundle: Path, out: Path, keys: Path | None, json: bool) -> None
     if json:
         print_json({"certificate": str(out), "bytes": out.stat().st_size, "facts": told.as_json()})
         return
-    if verdict is None:
-        typer.echo("not checked: no list of keys was given, so the page is the bundle's own word (--keys)")
-    else:
-        typer.echo(answer(verdict))
+    for line in certificate_lines(told):
+        typer.echo(line)
     typer.echo(f"certificate {out} ({out.stat().st_size / 1000:.0f} kB)")
-
-
-def _is_bundle(path: Path) -> bool:
-    """A zip, or a folder with an envelope; run folders keep theirs further down."""
-    return path.is_file() or ((path / "envelope.json").is_file() and not (path / "run.json").exists())

@@ -1,16 +1,20 @@
-"""What the verbs share: progress bars, JSON, `name=value` pairs and shares."""
+"""What the verbs share: progress bars, JSON and CSV, `name=value` pairs and shares."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from functools import cache
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -22,15 +26,19 @@ from expunge.core.hashing import plain_json
 from expunge.core.wording import choice, share
 
 __all__ = [
+    "Format",
+    "as_csv",
     "choice",
     "flagged",
     "html_file",
     "pairs",
+    "print_as",
     "print_json",
     "progress_bar",
     "say",
     "share",
     "short",
+    "sized",
     "with_flags",
 ]
 
@@ -38,8 +46,20 @@ if TYPE_CHECKING:
     from expunge.records.verdict import Verdict
 
 EVERY_SECONDS = 0.1
+LONG_SECONDS = 2.0  # what is done by then says nothing on its way
 ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)`")
 CALL = re.compile(r"`expunge\.([a-z]+)\((.*?)\)`")
+
+
+class Shape(StrEnum):
+    """What output is for: a person, a program, or a table of somebody's."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+Format = Annotated[Shape, typer.Option("--format", help="text, json (as --json), or csv: the table, row by row.")]
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -47,12 +67,60 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     sys.stdout.write(plain_json(value))
 
 
+def print_as(
+    shape: Shape, json: bool, value: Callable[[], Any], table: str | Iterable[Mapping[str, Any]] | None = None
+) -> bool:
+    """Print what a program reads, if that was asked for: the value as JSON, or its table as CSV.
+
+    ``table`` are rows, or the name under which they stand in the value; the value itself unless said.
+    """
+    if json and shape is Shape.CSV:
+        raise InvalidArgument("--json and --format csv exclude each other: ask for one")
+    if shape is Shape.CSV:
+        found = value() if table is None else value()[table] if isinstance(table, str) else table
+        sys.stdout.write(as_csv(found))
+    elif json or shape is Shape.JSON:
+        print_json(value())
+    return json or shape is not Shape.TEXT
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as a table with a header; what lies inside another value has a column of its own, named with a point."""
+    flat = [dict(_cells(row)) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _cells(row: Mapping[str, Any], before: str = "") -> Generator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _cells(cast("Mapping[str, Any]", value), f"{before}{name}.")
+        else:
+            yield before + name, _cell(value)
+
+
+def _cell(value: Any) -> Any:
+    """A list as its words; of what has no form in a table, the JSON."""
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[Any]", value)
+        plain = not any(isinstance(item, list | tuple | dict) for item in items)
+        return " ".join(map(str, items)) if plain else dumps(items, ensure_ascii=False)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar on standard error; where that is no terminal, nothing is drawn."""
-    console = Console(emoji=False, stderr=True)
+    """A bar on standard error; where that is no terminal, a line a tenth of what takes long."""
+    console = Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        yield _line_a_tenth(what, console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=None)
         last = 0.0
 
@@ -64,6 +132,19 @@ def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
                 progress.update(task, completed=done, total=total)
 
         yield moved
+
+
+def _line_a_tenth(what: str, console: Console) -> Callable[[int, int], None]:
+    started, said = time.monotonic(), 0
+
+    def moved(done: int, total: int) -> None:
+        nonlocal said
+        tenths, seconds = done * 10 // max(total, 1), time.monotonic() - started
+        if tenths > said and seconds >= LONG_SECONDS:
+            console.print(f"{what} {tenths * 10} % ({done:,} of {total:,}), {seconds:.0f} s", markup=False)
+        said = max(said, tenths)
+
+    return moved
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:
@@ -120,6 +201,15 @@ def flagged(verdict: Verdict) -> Verdict:
 def short(digest: str) -> str:
     """A digest as people compare it."""
     return digest[:16]
+
+
+def sized(count: int) -> str:
+    """So many bytes, as people say it."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count // 1000
+    return f"{count:,} GB"
 
 
 def html_file(path: Path) -> Path:

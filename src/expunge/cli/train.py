@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expunge.cli import completion
 from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
@@ -49,22 +50,33 @@ def train(
     rows: Annotated[int | None, typer.Option(help="Take only the first so many rows of the data.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="mlp, cnn, resnet18, linear, or package.module:factory; one that fits the data unless said."),
+        typer.Option(
+            help="mlp, cnn, resnet18, linear, or package.module:factory; one that fits the data unless said.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     model_options: Annotated[
         list[str] | None, typer.Option("--model-option", help="name=value for the model (repeatable).")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="What is learnt: classification (unless said), logistic or squared.")
+        str | None,
+        typer.Option(
+            help="What is learnt: classification (unless said), logistic, squared, or regression of numbers.",
+            autocompletion=completion.tasks,
+        ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 8,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows; 8, for regression 32.")] = None,
     batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
     optimiser: Annotated[str, typer.Option(help="sgd, adam, adamw or sign.")] = "sgd",
-    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.05 for sgd, 0.001 for the others.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate; 0.05 for sgd (regression 0.02), else 0.001.")
+    ] = None,
     momentum: Annotated[
         float | None, typer.Option(help="Momentum of sgd, first beta of adam and adamw; 0.9, for sign 0.")
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay; 0.0005, for sign 0.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay; 0.0005, for regression 0.01, for sign 0.")
+    ] = None,
     calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine, step or warm-up.")] = "cosine",
     flip: Annotated[bool, typer.Option("--flip", help="Flip images at random.")] = False,
     crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,
@@ -96,6 +108,9 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option(help="Keep so many checkpoints of each shard, evenly spaced; all unless said.")
+    ] = None,
     trace: Annotated[
         str, typer.Option(help="What is kept of every step: digests of losses, of gradients too, or off.")
     ] = "losses",
@@ -182,6 +197,7 @@ def train(
             split_by=split_by,
             device=device,
             checkpoint_interval=checkpoint_interval,
+            keep_checkpoints=keep_checkpoints,
             trace=trace,
             noise_key=noise_key,
             commit_only=commit_only,
@@ -204,6 +220,8 @@ def train(
         f"trained {run.recipe.model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
         f"{counts.holdout} holdout) with {work}"
     )
+    if (answers := run.told.answers) is not None:
+        typer.echo(f"answers as rows are labelled: {answers}")
     for notice in run.told.notices or ():
         say(f"note: {notice}")
     if run.result.exact_refused:

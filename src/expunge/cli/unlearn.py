@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli import completion
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, share, short
 from expunge.records.form import to_plain
 from expunge.records.run_file import NothingToTune, OwnersWord, TunedFields
@@ -27,7 +28,9 @@ def unlearn(
         typer.Option(help="subject:NAME, ids:FILE, class:K, random:10%:SEED or a saved forget set (repeatable)."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the new run; the same command continues an interrupted one.")],
-    method: Annotated[str, typer.Option(help="See `expunge methods`.")] = "exact-replay",
+    method: Annotated[
+        str, typer.Option(help="See `expunge methods`.", autocompletion=completion.methods)
+    ] = "exact-replay",
     budget: Annotated[
         str | None,
         typer.Option(

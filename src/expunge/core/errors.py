@@ -4,6 +4,7 @@
     ├── InvalidArgument        what was asked for breaks a rule
     ├── UnsupportedYet         sensible, not built so far
     ├── UnsupportedEver        cannot be done, and the message says why
+    ├── NotInstalled           a package is missing, and the message says which install brings it
     ├── DataError              rows, files or commitments that are not what they should be
     ├── RunError               a run that cannot start, go on, or be opened
     │   └── Diverged           numbers that are none: the same recipe would come to them again
@@ -34,6 +35,10 @@ class UnsupportedYet(ExpungeError):
 
 class UnsupportedEver(ExpungeError):
     """A request that cannot be met, for the reason given."""
+
+
+class NotInstalled(ExpungeError):
+    """A package is missing that an install of ours would bring."""
 
 
 class DataError(ExpungeError):

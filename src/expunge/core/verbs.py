@@ -12,6 +12,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from expunge.core.installed import needed_by
+
 
 class Verb(ModuleType):
     """A module that is called like the function it names in ``verb``; ``help`` shows that one's arguments."""
@@ -19,7 +21,8 @@ class Verb(ModuleType):
     verb: str
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self._function(*arguments, **named)
+        with needed_by(f"`{self.__name__}`"):
+            return self._function(*arguments, **named)
 
     @property
     def _function(self) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from expunge.core.errors import DataError, ExpungeError
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.encoding import image_layout
-from expunge.data.labels import labels_of, words_in
+from expunge.data.labels import labels_of, nobodys, refuse_quantity, words_in
 from expunge.data.wording import one_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def made_of(
     _check_lengths(found, where)
     rows = _rows(found["x"])
     return make_dataset(
-        labels=labels_of(found["y"], where),
+        labels=found["y"].tolist() if classes == () else labels_of(found["y"], where),
         columns=(array_column("x", rows, where, columns),),
         content={"x": rows},
         ids=_names("ids", found, where),
@@ -54,12 +54,28 @@ def made_of(
     )
 
 
-def unlabelled(rows: np.ndarray, where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
-    """Rows whose labels nobody looks at, all under the first class."""
-    rows = _rows(rows)
-    column = array_column("x", rows, where, columns)
-    labels = [classes[0]] * len(rows)
-    return make_dataset(labels=labels, columns=(column,), content={"x": rows}, classes=classes, where=where)
+def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+    """Rows for a model to answer: labels and subjects may be missing, and are not looked at."""
+    found = _load(source.location, needed=("x",))
+    count = source.taken(len(found["x"]), again=True)
+    kept = {name: values[:count] for name, values in found.items() if name in ("x", "ids")}
+    return unlabelled(kept, source.shown, columns, classes)
+
+
+def unlabelled(
+    found: Mapping[str, np.ndarray], where: str, columns: tuple[Column, ...], classes: tuple[int | str, ...]
+) -> Dataset:
+    """Rows whose labels nobody looks at, all alike."""
+    _check_lengths(found, where)
+    rows = _rows(found["x"])
+    return make_dataset(
+        labels=[nobodys(classes)] * len(rows),
+        columns=(array_column("x", rows, where, columns),),
+        content={"x": rows},
+        ids=_names("ids", found, where),
+        classes=classes,
+        where=where,
+    )
 
 
 def _rows(found: np.ndarray) -> np.ndarray:
@@ -114,11 +130,22 @@ def _names(name: str, found: Mapping[str, np.ndarray], where: str) -> list[str] 
     return [str(int(value)) for value in values] if values.dtype.kind in "iu" else words_in(name, values, where)
 
 
-def _load(where: str) -> dict[str, np.ndarray]:
+def refuse_measured(labels: np.ndarray, where: str) -> None:
+    """Labels of reals that look measured are no classes without a word; whole numbers of an integer type are."""
+    if labels.dtype.kind == "f":
+        refuse_quantity(labels, f"{where}: array 'y'")
+
+
+def refuse_measured_in(source: Source) -> None:
+    """The same of the labels in a file."""
+    refuse_measured(_load(source.location)["y"][: source.rows], source.shown)
+
+
+def _load(where: str, needed: tuple[str, ...] = ("x", "y")) -> dict[str, np.ndarray]:
     try:
         with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(where) as archive:
             there = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            for name in ("x", "y"):
+            for name in needed:
                 if name not in there:
                     raise DataError(
                         f"{where} has no array {name!r}, it holds {', '.join(there) or 'no arrays'}: save it with "

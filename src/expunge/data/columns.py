@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.arrays import array_column
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.dates import WRITTEN, days, spells_dates
@@ -23,7 +23,9 @@ from expunge.data.labels import (
     is_missing,
     is_number,
     labels_of,
+    nobodys,
     refuse_quantities,
+    refuse_quantity,
     spelled_classes,
     spells_numbers,
 )
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 WORDS_OF_A_TEXT = 3
 MARKED = " is missing"  # behind a column's name in that of its indicator
-MOST_NUMBERS = 20  # that a label of numbers may hold unless it was said that they are classes
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def assemble(
 ) -> Dataset:
     """A data set of a table: every column that is not label, id or subject is content.
 
-    ``as_classes`` says that numbers in the label are classes, whichever they are.
+    ``as_classes`` says that numbers in the label are classes, whichever they are; ``classes`` that are none say that
+    they are what is learnt.
     """
     labels = table.column(label, "label")
     if label in (source.id, source.subject):
@@ -108,7 +110,7 @@ def assemble(
     return make_dataset(
         labels=_labels(table, label, labels, classes, as_classes),
         columns=chosen,
-        content=contents(table, chosen),
+        content=contents(table, chosen, again=columns is not None),
         ids=None if source.id is None else _names(table, source.id, "id"),
         subjects=None if source.subject is None else _names(table, source.subject, "subject"),
         classes=classes,
@@ -116,24 +118,33 @@ def assemble(
     )
 
 
-def unlabelled(table: Table, source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
-    """Rows whose labels nobody looks at, all under the first class; columns beside these are passed over."""
+def raw_rows(
+    table: Table, source: Source, label: str | None, columns: tuple[Column, ...], classes: tuple[int | str, ...]
+) -> Dataset:
+    """Rows for a model to answer: columns beside its own are passed over.
+
+    Without a ``label`` nobody looks at one, and all rows stand alike.
+    """
     for column in columns:
         if (name := column.name.removesuffix(MARKED)) not in table.columns:
             raise DataError(f"{table.where} misses column {name!r}, which the model was trained on: add it")
     table = spelled_with(table, source.decimal)
+    given = None if label is None else _labels(table, label, table.column(label, "label"), classes, as_classes=False)
     return make_dataset(
-        labels=[classes[0]] * len(table),
+        labels=[nobodys(classes)] * len(table) if given is None else given,
         columns=columns,
-        content=contents(table, columns),
+        content=contents(table, columns, again=True),
         ids=_names(table, source.id, "id") if source.id in table.columns and source.id is not None else None,
         classes=classes,
         where=table.where,
     )
 
 
-def contents(table: Table, columns: tuple[Column, ...]) -> dict[str, np.ndarray]:
-    """What the table holds in these columns; numbers may be missing where a column marks them."""
+def contents(table: Table, columns: tuple[Column, ...], *, again: bool) -> dict[str, np.ndarray]:
+    """What the table holds in these columns; numbers may be missing where a column marks them.
+
+    Read ``again`` by a recipe, columns are what it says, and nothing else can be said of them.
+    """
     marked = {column.name.removesuffix(MARKED) for column in columns if column.kind is ColumnKind.INDICATOR}
     found: dict[str, np.ndarray] = {}
     for column in columns:
@@ -141,7 +152,7 @@ def contents(table: Table, columns: tuple[Column, ...]) -> dict[str, np.ndarray]
             name = column.name.removesuffix(MARKED)
             found[column.name] = _holes(table.column(name, column.kind.value)).astype(np.float64)
         else:
-            found[column.name] = _content(table, column, fill=column.name in marked)
+            found[column.name] = _content(table, column, fill=column.name in marked, again=again)
     return found
 
 
@@ -180,18 +191,10 @@ def refuse_measured(table: Table, label: str) -> None:
         if not (found.spelled and spells_numbers(found.values, found.decimal)):
             return
         words = (dotted(word, found.decimal) for word in found.values if is_number(word, found.decimal))
-        numbers = np.unique(np.array([float(word) for word in words]))
+        numbers = np.array([float(word) for word in words])
     else:
-        numbers = np.unique(found.values[~found.missing].astype(np.float64))
-    numbers = numbers[np.isfinite(numbers)]
-    parts = numbers[numbers != np.floor(numbers)]
-    if len(parts) or len(numbers) > MOST_NUMBERS:
-        what = f"{parts[0]:g} is not a whole one" if len(parts) else f"{MOST_NUMBERS} at most are taken for classes"
-        raise UnsupportedYet(
-            f"{table.where}: the label {label!r} holds {len(numbers)} different numbers and {what}: it looks like a "
-            "quantity, and only classes can be learnt so far; say `task` classification if each number is a class, or "
-            "cut the quantity into classes"
-        )
+        numbers = found.values[~found.missing].astype(np.float64)
+    refuse_quantity(numbers, f"{table.where}: the label {label!r}")
 
 
 def _content_names(table: Table, source: Source, label: str) -> list[str]:
@@ -259,7 +262,7 @@ def _infer(table: Table, name: str, overruled: ColumnKind | None) -> Column:
     return Column(name, ColumnKind.TEXT if is_text else ColumnKind.CATEGORY)
 
 
-def _content(table: Table, column: Column, *, fill: bool) -> np.ndarray:
+def _content(table: Table, column: Column, *, fill: bool, again: bool) -> np.ndarray:
     found = table.columns[column.name]
     is_array = column.kind in (ColumnKind.IMAGE, ColumnKind.ARRAY)
     if is_array != (found.values.ndim > 1):
@@ -276,9 +279,9 @@ def _content(table: Table, column: Column, *, fill: bool) -> np.ndarray:
                 f"{table.where}: column {column.name!r} holds numbers, which are no dates such as {WRITTEN}: say "
                 f"`numeric` {column.name}"
             )
-        return _numbers(table, column.name, found, f"a date such as {WRITTEN}", days, fill)
+        return _numbers(table, column.name, found, f"a date such as {WRITTEN}", days, fill, again)
     if column.kind is ColumnKind.NUMERIC:
-        return _numbers(table, column.name, found, "a finite number", _reading(found.decimal), fill)
+        return _numbers(table, column.name, found, "a finite number", _reading(found.decimal), fill, again)
     return _words(found)
 
 
@@ -298,7 +301,7 @@ def _holes(found: FoundColumn) -> np.ndarray:
 
 
 def _numbers(
-    table: Table, name: str, found: FoundColumn, needed: str, read: Callable[[str], float], fill: bool
+    table: Table, name: str, found: FoundColumn, needed: str, read: Callable[[str], float], fill: bool, again: bool
 ) -> np.ndarray:
     values = np.array([read(word) for word in found.values]) if found.is_words else found.values.astype(np.float64)
     if np.isfinite(values).all() and not found.missing.any():
@@ -311,9 +314,10 @@ def _numbers(
         value = "" if found.missing[bad[0]] else str(found.values[bad[0]])
         shown = repr(value) if value.strip() else "an empty cell"
         mark = "take 0 for it and mark it with `missing` indicator, " if holes[bad[0]] else ""
+        way = "fill it or remove the row" if again else f"fill it, remove the row, {mark}or say `categorical` {name}"
         raise DataError(
             f"{table.where}, {table.place(int(bad[0]))}: column {name!r} holds {shown} where {needed} is needed "
-            f"({len(bad)} such rows): fill it, remove the row, {mark}or say `categorical` {name}"
+            f"({len(bad)} such rows): {way}"
         )
     return values
 
@@ -344,9 +348,11 @@ def _refuse_empty(table: Table, name: str, words: list[str], purpose: str) -> No
 
 def _labels(
     table: Table, name: str, found: FoundColumn, classes: tuple[int | str, ...] | None, as_classes: bool
-) -> list[int | str]:
+) -> list[int | str] | list[float]:
     if found.values.ndim > 1:
         raise DataError(f"{table.where}: column {name!r} holds arrays or images, it cannot be the label")
+    if classes == ():
+        return _targets(table, name, found)
     words = [str(value).strip() for value in _words(found)]
     _refuse_empty(table, name, words, "label")
     if found.is_words:
@@ -357,3 +363,18 @@ def _labels(
     if (parts and as_classes) or (classes is not None and all(isinstance(known, str) for known in classes)):
         return list(words)
     return labels_of(found.values, table.where)
+
+
+def _targets(table: Table, name: str, found: FoundColumn) -> list[float]:
+    """Labels that are numbers to be learnt; each row needs one."""
+    read = _reading(found.decimal)
+    values = np.array([read(word) for word in found.values]) if found.is_words else found.values.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values) | found.missing)
+    if len(bad):
+        value = "" if found.missing[bad[0]] else str(found.values[bad[0]])
+        raise DataError(
+            f"{table.where}, {table.place(int(bad[0]))}: the label in column {name!r} is "
+            f"{repr(value) if value.strip() else 'an empty cell'} ({len(bad)} such rows), and `task` regression learns "
+            "finite numbers: fill it, remove the row, or leave the task out to learn classes"
+        )
+    return values.tolist()

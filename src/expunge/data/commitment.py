@@ -228,7 +228,7 @@ def _seat(dataset: Dataset, source_row: np.ndarray, original: np.ndarray) -> Dat
         seated = np.full((len(source_row), *values.shape[1:]), filler, dtype=values.dtype)
         seated[there] = values[source_row[there]]
         content[name] = seated
-    labels = np.zeros(len(source_row), dtype=np.int64)
+    labels = np.zeros(len(source_row), dtype=dataset.labels.dtype)
     labels[there] = dataset.labels[source_row[there]]
     pick = [int(row) for row in source_row]
     return replace(

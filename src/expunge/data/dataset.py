@@ -48,7 +48,8 @@ class Column:
 class Dataset:
     """Rows in a fixed order; the position of a row is its slot once the data set is committed.
 
-    ``labels`` holds indices into ``classes``. Text columns are object arrays of ``str``, all others plain arrays.
+    ``labels`` holds indices into ``classes``, or the numbers themselves where there are no classes. Text columns are
+    object arrays of ``str``, all others plain arrays.
     ``positional`` says that ids were made from positions because no column was named as id. ``present`` is false
     where a forgotten row is no longer there: its slot stays, its content is gone.
     """
@@ -65,6 +66,15 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def of_numbers(self) -> bool:
+        """Whether labels are numbers to be learnt, and no classes."""
+        return not self.classes
+
+    def label(self, row: int) -> int | float | str:
+        """The label of a row as it was given: its class, or its number."""
+        return float(self.labels[row]) if self.of_numbers else self.classes[int(self.labels[row])]
+
     def take(self, rows: np.ndarray) -> Dataset:
         """These rows, in this order, as a data set of their own."""
         return replace(
@@ -78,8 +88,7 @@ class Dataset:
 
     def example(self, row: int) -> dict[str, Any]:
         """One row as the fields that are committed."""
-        label = self.classes[int(self.labels[row])]
-        fields: dict[str, Any] = {"id": self.ids[row], "subject": self.subjects[row], "label": label}
+        fields: dict[str, Any] = {"id": self.ids[row], "subject": self.subjects[row], "label": self.label(row)}
         for column in self.columns:
             value = self.content[column.name][row]
             fields[f"content.{column.name}"] = value if column.shape else _scalar(value, column)
@@ -94,12 +103,14 @@ def content_digest(dataset: Dataset, row: int) -> bytes:
     """What tells a row's content and label from all others, under whatever name it stands."""
     values = [dataset.content[column.name][row] for column in dataset.columns]
     parts = [value.encode() if isinstance(value, str) else np.asarray(value).tobytes() for value in values]
-    return sha256(*[sha256(part) for part in parts], int(dataset.labels[row]).to_bytes(8, "little"))
+    return sha256(
+        *[sha256(part) for part in parts], dataset.labels[row].astype("<f8" if dataset.of_numbers else "<i8").tobytes()
+    )
 
 
 def make_dataset(
     *,
-    labels: Sequence[int | str],
+    labels: Sequence[int | float | str],
     columns: Sequence[Column],
     content: Mapping[str, np.ndarray],
     ids: Sequence[str] | None = None,
@@ -110,7 +121,7 @@ def make_dataset(
     """Check rows as they come from a source and make a data set of them.
 
     Without ids, a row's id is its position (``row-0``, ``row-1``, …); without subjects, every row is a person of its
-    own. ``where`` names the source in errors.
+    own. ``where`` names the source in errors. Classes that are none say that labels are numbers.
     """
     count = len(labels)
     if count == 0:
@@ -125,17 +136,9 @@ def make_dataset(
     _check_ids(chosen_ids, count, where)
     if subjects is not None and len(subjects) != count:
         raise DataError(f"{where}: {len(subjects)} subjects for {count} rows: every row needs one")
-    if classes is None:
-        classes = _ordered(set(labels))
-    positions = {value: index for index, value in enumerate(classes)}
-    unknown = sorted({str(label) for label in labels if label not in positions})
-    if unknown:
-        raise DataError(
-            f"{where}: label {unknown[0]!r} is not among the classes {', '.join(map(str, classes[:20]))}: "
-            "drop the row, or give the data that the run was trained on"
-        )
-    if len(positions) < 2:
-        raise DataError(f"{where} holds one class only ({classes[0]!r}): a classifier needs at least two")
+    numbers = classes is not None and not classes
+    classes = _ordered(set(labels)) if classes is None else tuple(classes)
+    targets = _numbers(labels, where) if numbers else _indices(labels, classes, where)
     for column in columns:
         values = content[column.name]
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -152,13 +155,38 @@ def make_dataset(
     return Dataset(
         ids=chosen_ids,
         subjects=chosen_ids if subjects is None else tuple(subjects),
-        labels=np.array([positions[label] for label in labels], dtype=np.int64),
-        classes=tuple(classes),
+        labels=targets,
+        classes=classes,
         columns=tuple(columns),
         content=dict(content),
         present=np.ones(count, dtype=bool),
         positional=positional,
     )
+
+
+def _indices(labels: Sequence[int | float | str], classes: tuple[Any, ...], where: str) -> np.ndarray:
+    """The place of every label among the classes."""
+    positions = {value: index for index, value in enumerate(classes)}
+    unknown = sorted({str(label) for label in labels if label not in positions})
+    if unknown:
+        raise DataError(
+            f"{where}: label {unknown[0]!r} is not among the classes {', '.join(map(str, classes[:20]))}: "
+            "drop the row, or give the data that the run was trained on"
+        )
+    if len(positions) < 2:
+        raise DataError(f"{where} holds one class only ({classes[0]!r}): a classifier needs at least two")
+    return np.array([positions[label] for label in labels], dtype=np.int64)
+
+
+def _numbers(labels: Sequence[int | float | str], where: str) -> np.ndarray:
+    """The labels as numbers; a word is none."""
+    for row, label in enumerate(labels):
+        if isinstance(label, str) or not abs(label) <= LARGEST_REAL:
+            raise DataError(
+                f"{where}: the label of row {row} is {label!r:.60}, and `task` regression learns finite numbers within "
+                f"±{LARGEST_REAL:g}: fill or remove it, name another column, or leave the task out to learn classes"
+            )
+    return np.array(labels, dtype=np.float64)
 
 
 def _check_ids(ids: tuple[str, ...], count: int, where: str) -> None:
@@ -170,7 +198,7 @@ def _check_ids(ids: tuple[str, ...], count: int, where: str) -> None:
         raise DataError(f"{where}: id {twice!r} stands more than once: ids must be unique, name another column as id")
 
 
-def _ordered(values: set[int | str]) -> tuple[int | str, ...]:
+def _ordered(values: set[Any]) -> tuple[int | str, ...]:
     numbers = sorted(value for value in values if isinstance(value, int))
     words = sorted(value for value in values if isinstance(value, str))
     return (*numbers, *words)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,25 +21,33 @@ SMALLEST, SPREAD, STRIDE = 5, 21, 11
 
 def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int | str, ...] | None) -> Dataset:
     """8×8 grey images with values 0 … 16, labels 0 … 9, ids ``digit-0000`` …, subjects ``person-000`` …"""
-    from sklearn.datasets import load_digits
-
     if columns is not None and columns != (COLUMN,):
         raise DataError(
             f"the built-in digits have one column, {COLUMN.name!r}, the recipe was made for "
             f"{[column.name for column in columns]}: give the data that the run was trained on"
         )
-    images, labels = load_digits(return_X_y=True)
+    images, labels = bundled()
     everybody = people(len(labels))
     count = source.taken(len(labels), again=columns is not None)
     return make_dataset(
         labels=[int(label) for label in labels[:count]],
         columns=(COLUMN,),
-        content={COLUMN.name: images[:count].astype(np.uint8).reshape(-1, 8, 8)},
+        content={COLUMN.name: images[:count].reshape(-1, 8, 8)},
         ids=[f"digit-{row:04d}" for row in range(count)],
         subjects=everybody[:count],
         classes=classes,
         where=source.shown,
     )
+
+
+def bundled() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels from scikit-learn's file; the package itself is not imported, which would take a second."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(name="sklearn")
+    with gzip.open(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", "rt", encoding="ascii") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    return rows[:, :-1], rows[:, -1]
 
 
 def people(images: int) -> list[str]:

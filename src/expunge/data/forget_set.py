@@ -142,6 +142,11 @@ def _ids(path: Path, train: Dataset) -> np.ndarray:
 
 
 def _class(name: str, train: Dataset) -> np.ndarray:
+    if train.of_numbers:
+        raise InvalidArgument(
+            f"class {name!r} cannot be forgotten: labels are numbers here, and no row is of a class; name rows by "
+            "subject:NAME, ids:FILE or random:10%:SEED"
+        )
     names = [str(value) for value in train.classes]
     if name not in names:
         raise InvalidArgument(f"class {name!r} is not one of {', '.join(names[:20])}")

@@ -10,12 +10,22 @@ from typing import Any
 
 from expunge.core.errors import InvalidArgument
 from expunge.data import arrays, digits, huggingface, images, tables
-from expunge.data.columns import Table, assemble, found_in_words, refuse_measured, spelled_with, with_decimal
+from expunge.data.columns import (
+    Table,
+    assemble,
+    found_in_words,
+    raw_rows,
+    refuse_measured,
+    spelled_with,
+    with_decimal,
+)
 from expunge.data.dataset import Column, Dataset
+from expunge.data.labels import LabelKind
 from expunge.data.source import BUILT_IN, BY_NAME, LISTS, UNSAID, Source, Written, known_forms
 
 MakeTable = Callable[[Source], Table]
 Read = Callable[[Source, tuple[Column, ...] | None, tuple[int | str, ...] | None], Dataset]
+ReadRaw = Callable[[Source, tuple[Column, ...], tuple[int | str, ...]], Dataset]
 FOR_ALL = ("location", "rows")  # what every form takes
 
 
@@ -24,7 +34,9 @@ class Form:
     """One way in which data may come: how it is written, who recognises it, which options it takes, who reads it.
 
     ``table`` makes the columns of one whose rows have such, ``label`` is theirs unless said; ``look`` finds how a file
-    is written; ``opens`` opens it whatever is said of its columns.
+    is written; ``opens`` opens it whatever is said of its columns; ``raw`` reads rows without columns for a model to
+    answer, where these need no label. ``refuse`` refuses labels that look measured where nobody said what they are, of
+    one whose rows have no columns.
     """
 
     written: Written
@@ -36,6 +48,8 @@ class Form:
     label: str | None = None
     look: Callable[[Source], Source] = lambda source: source
     opens: Callable[[Source], object] | None = None
+    raw: ReadRaw | None = None
+    refuse: Callable[[Source], None] = lambda source: None
 
 
 def _ends(*endings: str) -> Callable[[str], bool]:
@@ -55,7 +69,15 @@ FORMS = (
         table=huggingface.named_table,
         label=huggingface.LABEL,
     ),
-    Form(Written.ARRAYS, _ends(".npz"), frozenset(), arrays.read, is_file=True),
+    Form(
+        Written.ARRAYS,
+        _ends(".npz"),
+        frozenset(),
+        arrays.read,
+        is_file=True,
+        raw=arrays.read_raw,
+        refuse=arrays.refuse_measured_in,
+    ),
     Form(
         Written.TEXT,
         _ends(*tables.SPELLED),
@@ -82,7 +104,7 @@ FORMS = (
         table=huggingface.saved_table,
         label=huggingface.LABEL,
     ),
-    Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read),
+    Form(Written.IMAGES, os.path.isdir, frozenset({"subject", "image_size"}), images.read, raw=images.read_raw),
 )
 
 
@@ -97,27 +119,30 @@ def read(
     return _form(source).read(source, columns, classes)
 
 
-def find(source: Source, *, as_classes: bool = False) -> tuple[Source, Dataset]:
+def find(source: Source, *, kind: LabelKind = LabelKind.UNSAID) -> tuple[Source, Dataset]:
     """Rows that are read for the first time, and the source with what was found of them where nothing was said.
 
     How a text file is written and which columns hold dates is found here alone: whoever reads the rows again reads
-    them by what the source says. ``as_classes`` says that numbers in the label of a table are classes.
+    them by what the source says. ``kind`` is what was said of the labels: numbers that look measured are refused
+    where nothing was.
     """
     form = _form(source)
     if form.table is None:
-        return source, form.read(source, None, None)
+        if kind is LabelKind.UNSAID:
+            form.refuse(source)
+        return source, form.read(source, None, kind.classes)
     source = form.look(source)
-    return found_of(form.table(source), source, label=form.label, as_classes=as_classes)
+    return found_of(form.table(source), source, label=form.label, kind=kind)
 
 
-def found_of(table: Table, source: Source, *, label: str | None, as_classes: bool) -> tuple[Source, Dataset]:
+def found_of(table: Table, source: Source, *, label: str | None, kind: LabelKind) -> tuple[Source, Dataset]:
     """The same of a table that is there already; ``label`` is its label where the source says none."""
     label = tables.label_of(source, table) if source.label or label is None else label
     source = found_in_words(table, source, label)
     table = spelled_with(table, source.decimal)
-    if not as_classes:
+    if kind is LabelKind.UNSAID:
         refuse_measured(table, label)
-    return source, assemble(table, source, label, None, None, as_classes=as_classes)
+    return source, assemble(table, source, label, None, kind.classes, as_classes=kind is LabelKind.CLASSES)
 
 
 def look_at(location: str) -> None:
@@ -128,10 +153,15 @@ def look_at(location: str) -> None:
     form.read(source, None, None) if opens is None else opens(source)
 
 
-def place_table(source: Source) -> Table | None:
-    """The columns at a place; None where its rows have none."""
+def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...], *, labelled: bool) -> Dataset:
+    """Rows for a model to answer; no label is looked at unless they are ``labelled``."""
     form = _form(source)
-    return None if form.table is None else form.table(source)
+    if form.table is not None:
+        table, label = form.table(source), source.label or form.label
+        return raw_rows(
+            table, source, (label or tables.label_of(source, table)) if labelled else None, columns, classes
+        )
+    return form.read(source, columns, classes) if labelled or form.raw is None else form.raw(source, columns, classes)
 
 
 def look(source: Source) -> Source:

@@ -12,11 +12,12 @@ import numpy as np
 
 from expunge.core.errors import InvalidArgument
 from expunge.data import arrays
-from expunge.data.columns import Table, assemble, unlabelled
+from expunge.data.columns import Table, assemble, raw_rows
 from expunge.data.dataset import Column, ColumnKind, Dataset
-from expunge.data.forms import COLUMNS, find, found_of, look, place_table, read
+from expunge.data.forms import COLUMNS, find, found_of, look, read, read_raw, takes
 from expunge.data.frames import array_of, collected, is_of, is_pair, table_of, table_of_matrix
 from expunge.data.huggingface import LABEL
+from expunge.data.labels import LabelKind
 from expunge.data.source import OF_TEXT, UNSAID, Source
 from expunge.data.splits import Split
 from expunge.data.tables import is_text, label_of
@@ -78,17 +79,19 @@ class HandedData:
             return None
         return {name: value for name, value in self.said.as_json().items() if name != "location"}
 
-    def find(self, *, as_classes: bool = False) -> tuple[HandedData, Dataset]:
+    def find(self, *, kind: LabelKind = LabelKind.UNSAID) -> tuple[HandedData, Dataset]:
         """The rows as they are read for the first time, and the same data with what was found of them."""
         if isinstance(self.data, Dataset):
             return self, self.data
         if self.data is None:
-            said, found = find(self.said, as_classes=as_classes)
-        elif is_pair(self.data) and self.columns is None:
-            return self, self._of_arrays(None, None)
+            said, found = find(self.said, kind=kind)
         else:
-            arrays_alone = as_classes or is_pair(self.data)  # whole numbers in an array are classes
-            said, found = found_of(self._table(self.columns), self.said, label=self._usual, as_classes=arrays_alone)
+            if is_pair(self.data) and kind is LabelKind.UNSAID:
+                arrays.refuse_measured(self.data[1], HANDED)
+                kind = LabelKind.CLASSES  # whole numbers in an array are
+            if is_pair(self.data) and self.columns is None:
+                return self, self._of_arrays(None, kind.classes)
+            said, found = found_of(self._table(self.columns), self.said, label=self._usual, kind=kind)
         return replace(self, said=said), found
 
     def read(self, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
@@ -105,20 +108,29 @@ class HandedData:
             table, self.said, self.said.label or self._usual or label_of(self.said, table), columns, classes
         )
 
-    def read_unlabelled(self, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
-        """Rows for a model to answer: no label is looked at, and columns that it does not know are passed over."""
+    def read_raw(
+        self, columns: tuple[Column, ...], classes: tuple[int | str, ...], *, labelled: bool = False
+    ) -> Dataset:
+        """Rows for a model to answer: columns that it does not know are passed over, labels too unless ``labelled``."""
         if isinstance(self.data, Dataset):
             return self.data
-        names = _single(columns)
         if self.data is None:
-            table = place_table(self.said)
-            if table is None:
-                return read(self.said, columns=columns, classes=classes)
-        elif is_pair(self.data) and names is None:
-            return arrays.unlabelled(self.data[0], HANDED, columns, classes)
-        else:
-            table = table_of_matrix(self.data[0], names or (), {}, HANDED) if is_pair(self.data) else self._table(names)
-        return unlabelled(table, self.said, columns, classes)
+            return read_raw(self.said, columns, classes, labelled=labelled)
+        names = _single(columns)
+        if is_pair(self.data) and names is None:
+            if labelled:
+                return self._of_arrays(columns, classes)
+            found = {"x": self.data[0], **{f"{name}s": of for name, of in self.names.items() if name == "id"}}
+            return arrays.unlabelled(found, HANDED, columns, classes)
+        if "id" in self.names:
+            return replace(self, said=replace(self.said, id=self.said.id or "id"))._raw_rows(columns, classes, labelled)
+        return self._raw_rows(columns, classes, labelled)
+
+    def _raw_rows(self, columns: tuple[Column, ...], classes: tuple[int | str, ...], labelled: bool) -> Dataset:
+        """The same of what has columns."""
+        table = self._table(_single(columns))
+        label = (self.said.label or self._usual or label_of(self.said, table)) if labelled else None
+        return raw_rows(table, self.said, label, columns, classes)
 
     def filled(self, told: Mapping[str, Any] | None) -> HandedData:
         """The same with what a run knows of its data where nothing is said here."""
@@ -129,6 +141,9 @@ class HandedData:
         known = Source.from_json({**(told or {}), "location": self.said.location})
         if not is_text(self.said.location):
             known = replace(known, **dict.fromkeys(OF_TEXT, None), no_header=False)
+        if self.data is None:  # rows of another form take less
+            unfit = {item.name: item.default for item in fields(known)[1:] if not takes(known, item.name)}
+            known = replace(known, **{name: default for name, default in unfit.items() if name != "rows"})
         filled = replace(known, **said)
         if self.data is None and is_text(filled.location) and not is_text(str((told or {}).get("location"))):
             filled = look(filled)  # it is read for the first time

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.installed import needed_by
 from expunge.data.arrow import arrays_in, found_in
 from expunge.data.columns import FoundColumn, Table, assemble
 from expunge.data.dataset import Column, Dataset
@@ -40,7 +41,8 @@ def saved_table(source: Source, columns: tuple[Column, ...] | None = None) -> Ta
 
 def saved(source: Source) -> Any:
     """A saved data set as its library opens it."""
-    datasets = _library(source.location)
+    with needed_by(source.location):
+        import datasets
     try:
         return datasets.load_from_disk(source.location)
     except Exception as error:
@@ -66,7 +68,8 @@ def named(source: Source) -> Any:
         raise InvalidArgument(
             f"data {source.location!r} has no full name: give hf:NAME, hf:OWNER/NAME or one with /CONFIG"
         )
-    datasets = _library(source.location)
+    with needed_by(source.location):
+        import datasets
     try:
         return datasets.load_dataset("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
     except Exception as error:  # whatever network, hub or cache may raise
@@ -74,16 +77,6 @@ def named(source: Source) -> Any:
             f"{source.location} could not be loaded ({one_line(error)}): check the name and the network, or save the "
             "data set with save_to_disk where there is one and give that folder"
         ) from error
-
-
-def _library(location: str) -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise UnsupportedYet(
-            f"{location} needs the package datasets, which is not installed: pip install 'expunge[language]'"
-        ) from None
-    return datasets
 
 
 def held_table(found: Any, source: Source, columns: tuple[Column, ...] | None = None) -> Table:

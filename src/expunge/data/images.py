@@ -63,6 +63,25 @@ def read(source: Source, columns: tuple[Column, ...] | None, classes: tuple[int 
     )
 
 
+def read_raw(source: Source, columns: tuple[Column, ...], classes: tuple[int | str, ...]) -> Dataset:
+    """Images for a model to answer, at any depth of a folder, in the order of their relative paths, which are ids."""
+    root = Path(source.location)
+    paths = _paths(root, in_classes=False)
+    if not paths:
+        raise DataError(f"{root} holds no images: files that end in {', '.join(ENDINGS)} are expected")
+    paths = paths[: source.taken(len(paths), again=True)]
+    shown = [str(root / path) for path in paths]
+    column, pixels = stack("image", shown, lambda row: root / paths[row], source.image_size, columns, str(root))
+    return make_dataset(
+        labels=[classes[0]] * len(paths),
+        columns=(column,),
+        content={"image": pixels},
+        ids=paths,
+        classes=classes,
+        where=source.shown,
+    )
+
+
 def stack(
     name: str,
     shown: Sequence[str],
@@ -141,8 +160,11 @@ def _pixels(image: Any, shown: str, column: Column, size: int | None, first: str
     return np.asarray(image, dtype=np.uint8)
 
 
-def _paths(root: Path) -> list[str]:
-    """Relative paths of all images, sorted; files that would be left out without a word are refused by name."""
+def _paths(root: Path, *, in_classes: bool = True) -> list[str]:
+    """Relative paths of all images, sorted; files that would be left out without a word are refused by name.
+
+    Each lies in the folder of its class, unless nobody asks for classes.
+    """
     paths: list[str] = []
     for folder, folders, files in os.walk(root, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -155,7 +177,7 @@ def _paths(root: Path) -> list[str]:
             if name.startswith(".") or name.lower() in NOT_OURS:
                 continue
             is_image = name.lower().endswith(ENDINGS)
-            if is_image and not inside:
+            if is_image and not inside and in_classes:
                 raise DataError(f"image {path} lies in {root} itself: every image needs the folder of its class")
             if inside and not is_image:
                 raise DataError(

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from enum import Enum
 
 import numpy as np
 
-from expunge.core.errors import DataError, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import LARGEST_INTEGER
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 WHOLE = re.compile(r"-?(?:0|[1-9]\d*)(?:\.0*)?\Z", re.ASCII)
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null"})
 NO_NUMBER = MISSING | {s + w for s in ("", "+", "-") for w in ("inf", "infinity")}
+
+MOST_NUMBERS = 20  # that a label of numbers may hold unless it was said that they are classes
+BOTH_WAYS = "say `task` regression to learn the quantity, or `task` classification if each number is a class"
+
+
+class LabelKind(Enum):
+    """What was said of labels before they are read."""
+
+    UNSAID = "unsaid"
+    CLASSES = "classes"
+    NUMBERS = "numbers"
+
+    @property
+    def classes(self) -> tuple[()] | None:
+        """What stands in the place of a recipe's classes where there is none yet: numbers have none."""
+        return () if self is LabelKind.NUMBERS else None
 
 
 def dotted(word: str, decimal: str = ".") -> str:
@@ -52,6 +69,22 @@ def is_missing(word: str) -> bool:
     return word.strip().lower() in MISSING
 
 
+def nobodys(classes: tuple[int | str, ...]) -> int | float | str:
+    """A label for rows whose labels nobody looks at."""
+    return classes[0] if classes else 0.0
+
+
+def refuse_quantity(numbers: np.ndarray, what: str) -> None:
+    """Labels that look measured are not cut into classes without a word."""
+    different = np.unique(numbers[np.isfinite(numbers)])
+    parts = different[different != np.floor(different)]
+    if len(parts) or len(different) > MOST_NUMBERS:
+        why = f"{parts[0]:g} is not a whole one" if len(parts) else f"{MOST_NUMBERS} at most are taken for classes"
+        raise InvalidArgument(
+            f"{what} holds {len(different)} different numbers and {why}: it looks like a quantity; {BOTH_WAYS}"
+        )
+
+
 def labels_of(labels: np.ndarray, where: str) -> list[int | str]:
     """Labels as whole numbers or text; reals only where every one is a whole number."""
     if labels.dtype.kind == "f":
@@ -60,9 +93,9 @@ def labels_of(labels: np.ndarray, where: str) -> list[int | str]:
             raise DataError(f"{where}: the label of row {row} is {labels[row]}: fill it or remove the row")
         if (labels != np.floor(labels)).any():
             odd = labels[labels != np.floor(labels)][0]
-            raise UnsupportedYet(
-                f"{where}: label {odd} is not a whole number, and only classes can be learnt so far, no quantities: "
-                "cut the quantity into classes, or write classes as whole numbers or words"
+            raise InvalidArgument(
+                f"{where}: label {odd} is not a whole number, and such are no classes: say `task` regression to learn "
+                "the quantity, or write classes as whole numbers or words"
             )
     if labels.dtype.kind in "fiub":
         large = labels[np.abs(labels.astype(np.float64)) > LARGEST_INTEGER]
@@ -102,10 +135,7 @@ def refuse_quantities(
         )
     odd = next((word for word in words if "." in word or "e" in word.lower()), None)
     if odd is not None and not as_classes:
-        raise UnsupportedYet(
-            f"{where}: label {odd} in column {name!r} is a quantity, and only classes can be learnt so far: cut it "
-            "into classes, or write the classes with a letter"
-        )
+        raise InvalidArgument(f"{where}: label {odd} in column {name!r} is a quantity: {BOTH_WAYS}")
 
 
 def words_in(name: str, values: np.ndarray, where: str) -> list[str]:

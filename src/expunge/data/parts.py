@@ -10,6 +10,7 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.streams import stable_order
 from expunge.data.dataset import Column, ColumnKind, Dataset, content_digest
 from expunge.data.forms import find, look, read, takes
+from expunge.data.labels import LabelKind
 from expunge.data.source import Source
 from expunge.data.splits import Split, split_stream
 from expunge.records.run_file import DataFile
@@ -27,7 +28,7 @@ class RowParts:
     holdout: Source | None = None
     split_column: str | None = None
 
-    def find(self, seed: int) -> tuple[RowParts, Dataset, np.ndarray]:
+    def find(self, seed: int, kind: LabelKind) -> tuple[RowParts, Dataset, np.ndarray]:
         """All rows as they are read for the first time, those of ``data`` first, and the split code of each.
 
         With them the places, and what was found of how they are written.
@@ -35,7 +36,7 @@ class RowParts:
         source, column = self.data, self.split_column
         if column is not None and takes(source, "categorical"):  # words, whatever they spell
             source = replace(source, categorical=(*source.categorical, column))
-        source, found = find(source, as_classes=True)
+        source, found = find(source, kind=kind)
         others, holdout = None, self.holdout
         if holdout is not None:
             known = tuple(one for one in found.columns if one.name != column)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from expunge.core.wording import clean
 from expunge.data.dataset import Column, ColumnKind, Dataset
@@ -30,12 +30,8 @@ def tell_of(tell: Callable[[str], object] | None, dataset: Dataset, source: Sour
 
 def told_of(dataset: Dataset, source: Source, encoding: Encoding) -> list[str]:
     """Which columns are of which kind, how a text file was read, and which columns share their buckets."""
-    kinds = "; ".join(
-        f"{word} {_listed([column.name for column in dataset.columns if column.kind is kind])}"
-        for kind, word in NAMED.items()
-        if any(column.kind is kind for column in dataset.columns)
-    )
-    sentences = [f"columns: {kinds}; {len(dataset.classes)} classes"]
+    labels = "labels are numbers" if dataset.of_numbers else f"{len(dataset.classes)} classes"
+    sentences = [f"columns: {kinds_of(dataset.columns)}; {labels}"]
     written = [
         f"{name} {SEPARATORS.get(value, repr(value))}"
         for name in ("separator", "decimal")
@@ -47,6 +43,22 @@ def told_of(dataset: Dataset, source: Source, encoding: Encoding) -> list[str]:
     if marks:
         sentences.append(f"missing values of {marks} columns come in as 0, each with a column that marks them")
     return sentences + [said for column in dataset.columns if (said := _shared(dataset, column, encoding))]
+
+
+def kinds_of(columns: Sequence[Column]) -> str:
+    """Which columns are of which kind."""
+    return "; ".join(
+        f"{word} {_listed([column.name for column in columns if column.kind is kind])}"
+        for kind, word in NAMED.items()
+        if any(column.kind is kind for column in columns)
+    )
+
+
+def classes_of(classes: Sequence[int | str]) -> str:
+    """How many classes there are, and what they are called; none where labels are numbers."""
+    if not classes:
+        return "none: labels are numbers"
+    return f"{len(classes)}: {_listed([str(name) for name in classes])}"
 
 
 def _listed(names: list[str]) -> str:

@@ -12,6 +12,7 @@ from expunge.core.files import read_bytes
 from expunge.core.hashing import parse_json
 from expunge.records.bundle import ENVELOPE, PACKED
 from expunge.records.documents import ENTRIES, STORES
+from expunge.records.model_file import ModelFile
 from expunge.records.run_file import RunFile
 from expunge.records.tuning import TRIALS, Tuning
 from expunge.train.run import COMMITTED, Run
@@ -101,6 +102,9 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
         else:
             (found.committed if other.told.status == COMMITTED else found.others).append(other)
         return
+    if (path / ModelFile.NAME).is_file():
+        found.unclear += _exported(found, path)
+        return
     if (path / ENVELOPE).is_file():
         found.bundles.append(path)
         return
@@ -112,6 +116,16 @@ def _add(found: Surroundings, path: Path, seen: set[Path]) -> None:
         if (path / marker).is_file():
             for other in _stored((path / marker).parent):
                 (found.stored if other.told.dataset_root == root else found.strangers).append(other)
+
+
+def _exported(found: Surroundings, path: Path) -> Iterator[str]:
+    """A sentence on a model that was exported from another run of the data: it holds what that run's weights do."""
+    told = _object_in(path / ModelFile.NAME) or {}
+    if told.get("dataset_root") == found.run.told.dataset_root and told.get("trained") != found.run.told.weights_digest:
+        yield (
+            f"{path} is a model that was exported from a run with other weights on the same data: remove it, and every "
+            "copy that was handed on, if that run held the forgotten rows"
+        )
 
 
 def _stored(store: Path) -> Iterator[Run]:

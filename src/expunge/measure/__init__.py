@@ -1,4 +1,4 @@
-"""Readings, probes and verdicts. ``PROBES`` is the one visible table."""
+"""Readings, probes and verdicts. ``PROBES`` is the one visible table; where labels are numbers, others stand beside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.membership_classifier import MembershipClassifier
 from expunge.measure.memory import MemoryLeft, Typicality
+from expunge.measure.numbers import ForgetError, ForgetShare, HoldoutError, HoldoutShare, RetainError, RetainShare
 
 PROBES: tuple[type[Probe], ...] = (
     MemoryLeft,
@@ -25,4 +26,14 @@ PROBES: tuple[type[Probe], ...] = (
     Seconds,
 )
 
-__all__ = ["PROBES", "Probe"]
+OF_NUMBERS: tuple[type[Probe], ...] = (
+    RetainError,
+    RetainShare,
+    HoldoutError,
+    HoldoutShare,
+    ForgetError,
+    ForgetShare,
+)
+
+
+__all__ = ["OF_NUMBERS", "PROBES", "Probe"]

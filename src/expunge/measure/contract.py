@@ -12,7 +12,10 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.values import Direction, Figure, Measurement, Undecided
 from expunge.measure.readings import SIGNALS, Reading
 from expunge.measure.trial import Answers, Beside, Ground, NoHoldout, Trial, TrialModel
+from expunge.tasks.task import NotTold
 
+NO_MARGIN = "no margin: needs how sure a model is of its answers, which is not measured so far where labels are numbers"
+NO_CLASSES = "no classes: needs answers that are right or wrong, and the labels are numbers"
 NO_HOLDOUT = "no holdout: needs rows that were never trained on, and the model was adopted without any"
 
 
@@ -88,6 +91,8 @@ class Probe(ABC):
             found = self.value(given(model), beside, trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
+        except NotTold as missing:
+            return Undecided(NO_MARGIN if missing.args == ("margin",) else NO_CLASSES)
         if not isinstance(found, Measurement | Undecided):
             raise InvalidArgument(
                 f"probe {self.name!r} answered {found!r:.60}: it must be a Measurement with its interval, or "

@@ -23,18 +23,27 @@ from expunge.measure.company import listed, original_of, references_of, witnesse
 from expunge.measure.contract import Probe, readings_of
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.lookup import probes as all_probes
+from expunge.measure.lookup import probes_for
 from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
-from expunge.records.evaluation import RULES_VERSION, Compared, Evaluation, Forgotten, Looked, Probed, ShownExample
+from expunge.records.evaluation import (
+    RULES_VERSION,
+    Compared,
+    Evaluation,
+    Forgotten,
+    Looked,
+    Probed,
+    ShownAnswers,
+    ShownExample,
+)
 from expunge.records.run_file import TunedFields
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
-from expunge.train.training import find_device
 
 LEVEL = 0.95
 LEVEL_OF_ONE = 0.05  # below it a row stands out
-SHOWN = 24
+SHOWN, WHEN = 24, ("before", "after", "retrained")
 
 
 def evaluate(
@@ -81,11 +90,13 @@ def evaluate(
     knowing = witnesses_of(unlearned, first, retrained, remembering)
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
+        probes = probes_for(unlearned.recipe.classes)
         trial = trial_of(
             [unlearned],
             first,
             retrained,
             rows,
+            probes,
             witnesses=knowing,
             twins=twins,
             device=device,
@@ -93,7 +104,7 @@ def evaluate(
             progress=progress,
             kept=kept,
         )
-        (judged,) = judge(trial, [probe() for probe in all_probes()], asked)
+        (judged,) = judge(trial, [probe() for probe in probes], asked)
     evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
@@ -242,6 +253,8 @@ def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> n
 
 
 def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray) -> np.ndarray:
+    if train.of_numbers:
+        return np.zeros(0)
     return np.setdiff1d(np.unique(train.labels[forgotten]), np.unique(train.labels[retained]))
 
 
@@ -318,32 +331,32 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
 def _examples(
     trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset, outstanding: np.ndarray | None
 ) -> tuple[ShownExample, ...]:
-    """Confidence in the true label before, after and retrained: of rows that stand out, and of others by stream."""
+    """Confidence in the true label before, after and retrained, of rows that stand out and of others by stream; the
+    answers themselves where labels are numbers.
+    """
+
+    def said(model: TrialModel) -> np.ndarray:
+        return model.answers.of(Whose.FORGET)["answer"] if train.of_numbers else model.answers.confidence(Whose.FORGET)
+
     order = stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))
     if outstanding is not None:
         known = np.flatnonzero(outstanding <= LEVEL_OF_ONE)
         first = known[np.argsort(outstanding[known], kind="stable")]
         order = np.concatenate([first, order[~np.isin(order, first)]])
-    chosen = np.sort(order[:SHOWN])
-    before, after = trial.original.answers.confidence(Whose.FORGET), asked.answers.confidence(Whose.FORGET)
-    retrained = (
-        np.mean([reference.answers.confidence(Whose.FORGET) for reference in trial.references], axis=0)
-        if trial.references
-        else None
-    )
-    return tuple(
-        ShownExample(
-            slot=int(slots[index]),
-            label=train.classes[int(train.labels[slots[index]])],
-            before=_number(before[index]),
-            after=_number(after[index]),
-            retrained=None if retrained is None else _number(retrained[index]),
-            stands_out=None if outstanding is None else float(outstanding[index]),
-        )
-        for index in chosen
-    )
+    told = {"before": said(trial.original), "after": said(asked)}
+    if trial.references:
+        told["retrained"] = np.mean([said(reference) for reference in trial.references], axis=0)
+    found: list[ShownExample] = []
+    for index in np.sort(order[:SHOWN]):
+        parts: dict[str, Any] = {name: _number(told[name][index]) if name in told else None for name in WHEN}
+        if train.of_numbers:
+            parts = {**dict.fromkeys(WHEN), "answers": ShownAnswers(**parts)}
+        if outstanding is not None:
+            parts["stands_out"] = float(outstanding[index])
+        found.append(ShownExample(slot=int(slots[index]), label=train.label(int(slots[index])), **parts))
+    return tuple(found)
 
 
 def _number(value: Any) -> float | None:
-    """A confidence; null where the model answers nothing finite."""
+    """A confidence, or an answer; null where the model answers nothing finite."""
     return float(value) if np.isfinite(value) else None

@@ -16,11 +16,11 @@ from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.core.values import ClaimVerdict, Measurement, Refuted, Supported, Undecided
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.claim import Claim, strongest
-from expunge.measure.contract import NO_HOLDOUT, Judging, Probe
+from expunge.measure.contract import NO_HOLDOUT, NO_MARGIN, Judging, Probe
 from expunge.measure.memory import margins_of, memory_of
 from expunge.measure.readings import SIGNALS
 from expunge.measure.row import MINIMUM, Judged, Weighed, row_of
-from expunge.measure.trial import Beside, Trial, TrialModel
+from expunge.measure.trial import Beside, Trial, TrialModel, Whose
 from expunge.records.evaluation import Guard, MemoryEvidence
 
 SAME = "same as never trained, bit for bit; nothing to estimate"
@@ -76,7 +76,9 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     p_values = {found.probe.name: p for found, p in rows if p is not None}
     guards = [collapse, same, *_controls(before), _over_forgetting(judged)]
     memory, outstanding = _evidence(trial, run, before, judged)
-    if retrained:
+    if not _has_margins(run):
+        verdict = Undecided(NO_MARGIN)
+    elif retrained:
         verdict = Supported(0.0, SAME)
     elif run.exact:
         verdict = Undecided(BY_RECORD)
@@ -88,10 +90,15 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
         notices=_notices(trial, run, memory, claim),
         verdict=verdict,
         claim=claim,
-        same=retrained,
+        same=retrained and isinstance(verdict, Supported),
         memory=memory,
         outstanding=outstanding,
     )
+
+
+def _has_margins(run: TrialModel) -> bool:
+    """Whether its task tells how sure it is of a label."""
+    return "margin" in run.answers.read[SIGNALS][Whose.FORGET]
 
 
 def _controls(before: Sequence[Weighed]) -> list[Guard]:
@@ -109,8 +116,8 @@ def _evidence(
     """The headline in numbers, and who still stands out; the latter at any number of rows."""
     beside = Beside(tuple(one.answers for one in trial.references), tuple(one.answers for one in trial.witnesses))
     models = (run, *trial.references, *trial.witnesses)
-    finite = all(SIGNALS in one.answers.finite for one in models)
-    if len(beside.references) < MINIMUM or not beside.witnesses or not finite:
+    usable = _has_margins(run) and all(SIGNALS in one.answers.finite for one in models)
+    if len(beside.references) < MINIMUM or not beside.witnesses or not usable:
         return None, None
     memory = memory_of(beside)
     outstanding = memory.who_stands_out(margins_of(run.answers)) if memory.spread.all() else None

@@ -36,7 +36,7 @@ class MeanMargin(Probe):
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """The references' standard deviation of φ over the forget examples, averaged over references."""
-        if not references:
+        if not references or "margin" not in references[0].of(Whose.FORGET):
             return None
         spread = float(np.mean([reference.of(Whose.FORGET)["margin"].std(ddof=1) for reference in references]))
         return spread if np.isfinite(spread) and spread > 0 else None

@@ -27,7 +27,8 @@ def memory_of(beside: Beside) -> Memory:
 def too_few_rows(trial: Trial) -> str | None:
     """Why a trial's memory is that of too few rows to speak for all, if it is."""
     models = (*trial.references, *trial.witnesses)
-    finite = all(SIGNALS in one.answers.finite for one in models)
+    told = trial.original.answers.read[SIGNALS][Whose.FORGET]
+    finite = "margin" in told and all(SIGNALS in one.answers.finite for one in models)
     if len(trial.references) <= FEWEST_OTHERS or not trial.witnesses or not finite:
         return None
     beside = Beside(tuple(one.answers for one in trial.references), tuple(one.answers for one in trial.witnesses))

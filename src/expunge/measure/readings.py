@@ -16,7 +16,7 @@ from expunge.core.values import Figure
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.records.form import to_plain
-from expunge.tasks.task import Batch, Task
+from expunge.tasks.task import Batch, NotTold, Task
 from expunge.train.answers import answers
 from expunge.train.examples import Examples
 from expunge.train.run import Run
@@ -87,7 +87,11 @@ def read(
     examples = {split: Examples(run.recipe, rows[split], device) for split in READ}
     found: dict[Reading, Answered] = {}
     for reading in readings:
-        told = {split: _of_those_there(run, model, reading, rows[split], examples[split]) for split in READ}
+        try:
+            told = {split: _of_those_there(run, model, reading, rows[split], examples[split]) for split in READ}
+        except NotTold:  # it needs a signal that this task does not have: of nobody there is anything to read
+            found[reading] = {split: {} for split in READ}
+            continue
         some = next(arrays for arrays in told.values() if arrays)
         none = {name: values[:0] for name, values in some.items()}  # of a split of which nobody is there
         found[reading] = {split: _spread(arrays or none, rows[split]) for split, arrays in told.items()}

@@ -15,6 +15,7 @@ from expunge.core.statistics.margins import probabilities
 from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Figure
 from expunge.measure.readings import SIGNALS, Arrays, Reading
+from expunge.tasks.task import Told
 
 SMALLEST_FORGET_SET = 20
 MOST_DUPLICATES = 0.01
@@ -36,7 +37,8 @@ class NoHoldout(Exception):
 class Answers:
     """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost, if known.
 
-    A probe that asks for holdout rows where a trial has none is told so, and has nothing to measure.
+    A probe that asks for holdout rows where a trial has none, or for signals that the task does not tell, is told so
+    and has nothing to measure.
     """
 
     read: Mapping[Reading, Mapping[Whose, Arrays]]
@@ -47,7 +49,9 @@ class Answers:
     def of(self, rows: Whose, reading: Reading = SIGNALS) -> Arrays:
         """Arrays by name, as long as there are such rows; a trial without a holdout has no row in their place."""
         found = self.read[reading][rows]
-        if rows is Whose.HOLDOUT and not any(len(values) for values in found.values()):
+        if reading == SIGNALS or not found:
+            found = Told(found)
+        if found and rows is Whose.HOLDOUT and not any(len(values) for values in found.values()):
             raise NoHoldout
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
 from expunge.methods.retrain import exact_outcome, refuse_nobody
 from expunge.records.run_log import Checkpointed
+from expunge.schedule.keeping import kept_steps
+from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.log import RunLog
 from expunge.train.recorder import adopt
 from expunge.train.run import Run
-from expunge.train.shards import StartingPoint, carry_out_shards
+from expunge.train.shards import StartingPoint, carry_out_shards, interval_of
 from expunge.train.trace import Trace, continued
 
 WAY_OUT = "use `method` retrain, which needs no checkpoint"
@@ -56,7 +59,7 @@ class ExactReplay(Method):
         starts: dict[int, StartingPoint] = {}
         notices: list[str] = []
         for shard in range(given.schedule.shards):
-            logged = reusable_checkpoints(given, log, shard)
+            logged = reusable_checkpoints(given, log, shard, _kept(folder, given.schedule, shard))
             reusable = sound(folder, logged)
             kept.extend(reusable)
             if len(reusable) < len(logged):
@@ -107,15 +110,26 @@ def _trace_of(folder: Path) -> Trace:
     return Run.open_any(folder).trace if (folder / "trace").is_dir() else Trace.OFF
 
 
-def reusable_checkpoints(given: Given, log: RunLog, shard: int) -> list[Checkpointed]:
-    """A shard's checkpoints up to the first step that holds a newly forgotten example.
+def _kept(folder: Path, schedule: Schedule, shard: int) -> Collection[int] | None:
+    """Steps whose states the ancestor was to keep, where not all of them."""
+    told = Run.open_any(folder).told
+    if told.keep_checkpoints is None:
+        return None
+    return kept_steps(schedule, shard, interval_of(schedule, told.checkpoint_interval), told.keep_checkpoints)
+
+
+def reusable_checkpoints(
+    given: Given, log: RunLog, shard: int, kept: Collection[int] | None = None
+) -> list[Checkpointed]:
+    """A shard's checkpoints up to the first step that holds a newly forgotten example, as far as they were ``kept``.
 
     Noise in the loss weighs 1/n, with n the rows present: where anybody goes, no step is what it was.
     """
     if given.recipe.perturbation and len(given.newly_emptied):
         return []
     touched = given.schedule.first_touch(shard, given.newly_emptied)
-    return [item for item in log.checkpoints(shard) if touched is None or item.step <= touched]
+    there = (item for item in log.checkpoints(shard) if kept is None or item.step in kept)
+    return [item for item in there if touched is None or item.step <= touched]
 
 
 def sound(folder: Path, logged: list[Checkpointed]) -> list[Checkpointed]:

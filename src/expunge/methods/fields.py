@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, field, fields
 from typing import Any
 
-from expunge.records.form import NULL, to_plain
+from expunge.records.method_table import Among, Between, Search
 
-
-@dataclass(frozen=True)
-class Between:
-    """Any value from ``low`` to ``high``, by logarithm where ``log``, in units of the field ``times``."""
-
-    low: float
-    high: float
-    log: bool = True
-    times: str | None = field(default=None, metadata=NULL)
-
-    def __str__(self) -> str:
-        times = f" × {self.times}" if self.times else ""
-        return f"{self.low:g} … {self.high:g}{times}{', log' if self.log else ''}"
-
-
-@dataclass(frozen=True)
-class Among:
-    """One of a few values."""
-
-    values: tuple[Any, ...]
-
-    def __str__(self) -> str:
-        return ", ".join(str(value) for value in to_plain(self)["values"])
-
-
-Search = Between | Among
+__all__ = ["Among", "Between", "Search", "search_of", "searches", "tuned"]
 
 
 def tuned(default: Any, search: Search) -> Any:

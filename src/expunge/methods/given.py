@@ -232,6 +232,6 @@ class Given:
             total=total,
             log=RunLog(self.recording.folder / "log.jsonl"),
             interval=self.recording.interval,
-            latest_only=True,
+            kept=(),
             restores=self.recording.restores,
         )

@@ -19,6 +19,7 @@ from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.records.form import to_plain
+from expunge.records.method_table import named
 from expunge.records.run_file import MethodFile
 
 GROUP = "expunge.methods"
@@ -46,13 +47,7 @@ def offered_method(name: str) -> type[Method]:
 def find_method(name: str) -> type[Method]:
     """A method by its name or alias."""
     known = methods()
-    if name in known:
-        return known[name]
-    for method in known.values():
-        if name in method.aliases:
-            return method
-    names = [*known, *(alias for method in known.values() for alias in method.aliases)]
-    raise InvalidArgument(f"method {name!r} is not one of {', '.join(known)}{nearest(name, names)}")
+    return known[named(name, {method.name: method.aliases for method in known.values()})]
 
 
 def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:

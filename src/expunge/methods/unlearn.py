@@ -36,10 +36,10 @@ from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, sound, start_or_continue, writing
 from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, keep_base, slots_by_split, write_run_file
 from expunge.train.trace import Trace
-from expunge.train.training import find_device, finish_model
+from expunge.train.training import finish_model
 
 
 def unlearn(

@@ -43,7 +43,7 @@ def begin_with(model: Fronted, digest: str) -> None:
     """Put the base's tensors in the place of the seed's; those that it does not name stay the seed's."""
     place = place_of_base(digest)
     tensors = _read(place, digest)
-    whole = all(name.startswith(("body.", "front.")) for name in tensors)
+    whole = all(name.startswith(("body.", "front.", "back.")) for name in tensors)
     target = model.state_dict() if whole else model.body.state_dict()
     for name, value in tensors.items():
         there = target.get(name)

@@ -1,4 +1,4 @@
-"""Several shards' models answering as one."""
+"""Several shards' models answering as one: by their probabilities, or by the numbers that they answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument
 from expunge.schedule.recipe import Voting
+
+
+class MeanAnswer(nn.Module):
+    """Mean of the numbers that the shards answer. A shard with nobody left is not in ``members``."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.shards = nn.ModuleList(members)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.stack([member(inputs) for member in self.shards]).mean(dim=0)
 
 
 class Ensemble(nn.Module):

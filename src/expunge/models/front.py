@@ -12,6 +12,7 @@ from torch import nn
 
 from expunge.data.encoding import Encoding
 from expunge.models.sight import CodeName, in_sight
+from expunge.tasks.regression import Back
 
 
 class Front(nn.Module):
@@ -50,16 +51,24 @@ class Front(nn.Module):
             return self.norm(values)
         return torch.cat([self.norm(values[:, : self.standardised]), values[:, self.standardised :]], dim=1)
 
-    def scale_of_rows(self) -> tuple[torch.Tensor | float, torch.Tensor | float]:
-        """(centre, unit): encoded rows are ``centre + unit · values`` for values as the model behind sees them."""
-        if self.norm is None and self.mean is not None and self.std is not None:
-            return self.mean / self.scale, self.std / self.scale
+    def statistics(self) -> tuple[torch.Tensor, torch.Tensor, float] | None:
+        """Running mean and variance of the batch norm, and what it adds to the variance; None where there is none."""
         if self.norm is None:
-            return 0.0, 1.0 / self.scale
+            return None
         mean, variance, small = self.norm.running_mean, self.norm.running_var, self.norm.eps
         assert isinstance(mean, torch.Tensor)
         assert isinstance(variance, torch.Tensor)
         assert isinstance(small, float)
+        return mean, variance, small
+
+    def scale_of_rows(self) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+        """(centre, unit): encoded rows are ``centre + unit · values`` for values as the model behind sees them."""
+        statistics = self.statistics()
+        if statistics is None and self.mean is not None and self.std is not None:
+            return self.mean / self.scale, self.std / self.scale
+        if statistics is None:
+            return 0.0, 1.0 / self.scale
+        mean, variance, small = statistics
         centre, unit = mean, (variance + small).sqrt()
         if isinstance(self.norm, nn.BatchNorm2d):
             return centre[:, None, None], unit[:, None, None]
@@ -96,21 +105,31 @@ def input_space(model: nn.Module, encoding: Encoding) -> InputSpace:
 
 
 class Fronted(nn.Module):
-    """A model with its front. ``addressed_dropout`` says that all its draws are addressed by chair.
+    """A model with its front, and behind one that answers in ``numbers`` what brings them to the labels' units.
+
+    ``addressed_dropout`` says that all its draws are addressed by chair.
 
     ``whose`` names somebody's code, which is looked at while it runs; None is our own.
     """
 
     def __init__(
-        self, encoding: Encoding, body: nn.Module, *, addressed_dropout: bool, whose: CodeName | None = None
+        self,
+        encoding: Encoding,
+        body: nn.Module,
+        *,
+        addressed_dropout: bool,
+        whose: CodeName | None = None,
+        numbers: bool = False,
     ) -> None:
         super().__init__()
         self.front = Front(encoding, raw_numbers=getattr(body, "takes_raw_numbers", False) is True)
         self.body = body
+        self.back = Back() if numbers and encoding.preparation is None else None
         self.addressed_dropout = addressed_dropout
         self.whose = whose
         self.unready: str | None = None  # why its state cannot be kept in named tensors
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         with in_sight(self.whose):
-            return self.body(self.front(inputs))
+            answers = self.body(self.front(inputs))
+        return answers if self.back is None else self.back(answers)

@@ -51,15 +51,14 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
     else:
         with seeded_generators(stream.word()), in_sight(whose), _noting(recipe.model.partition(":")[0]):
             body = _call(factory, recipe)
-    model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose)
+    model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose, numbers=not recipe.classes)
     model.unready = unready(model)
     _check_outputs(model, recipe)
     return model
 
 
 def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
-    known = {"inputs": recipe.inputs.shape, "classes": len(recipe.classes)}
-    words = {name: value for name, value in known.items() if _takes(factory, name)} | dict(recipe.model_options)
+    words = given_to(factory, recipe)
     try:
         with redirect_stdout(sys.stderr):  # what a factory prints must not stand among our results
             model = factory(**words)
@@ -70,12 +69,18 @@ def _call(factory: Callable[..., Any], recipe: Recipe) -> nn.Module:
             raise
         raise InvalidArgument(
             f"model {recipe.model!r} could not be called with {', '.join(words) or 'nothing'} ({_one_line(error)}): a "
-            "factory is given the shape of one row as `inputs` and the number of `classes` where it takes them, "
-            "and every `model_option`"
+            "factory is given the shape of one row as inputs and the number of classes where it takes them, and "
+            "`model_options`"
         ) from error
     if not isinstance(model, nn.Module):
         raise InvalidArgument(f"model {recipe.model!r} returned a {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+def given_to(factory: Callable[..., Any], recipe: Recipe) -> dict[str, Any]:
+    """What a factory is called with: the shape of a row and the number of classes where it takes them, and options."""
+    known = {"inputs": recipe.inputs.shape, "classes": recipe.outputs}
+    return {name: value for name, value in known.items() if _takes(factory, name)} | dict(recipe.model_options)
 
 
 def _takes(factory: Callable[..., Any], name: str) -> bool:
@@ -88,7 +93,7 @@ def _takes(factory: Callable[..., Any], name: str) -> bool:
 
 
 def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
-    """One pass in eval mode over zeros: the outputs must be (rows, classes)."""
+    """One pass in eval mode over zeros: the outputs must be (rows, classes), or one number a row."""
     shape = (2, *recipe.inputs.shape)
     mode = model.training
     model.eval()
@@ -103,10 +108,10 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
         ) from error
     finally:
         model.train(mode)
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, len(recipe.classes)):
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, recipe.outputs):
+        wanted = f"{len(recipe.classes)} classes: (rows, classes)" if recipe.classes else "one number each: (rows, 1)"
         raise InvalidArgument(
-            f"model {recipe.model!r} answers {tuple(getattr(outputs, 'shape', ()))} for 2 rows and "
-            f"{len(recipe.classes)} classes: (rows, classes) is expected"
+            f"model {recipe.model!r} answers {tuple(getattr(outputs, 'shape', ()))} for 2 rows and {wanted} is expected"
         )
 
 

@@ -1,4 +1,4 @@
-"""What code without torch must know of a method or a task: one row each, held to the classes by a test."""
+"""What code without torch must know of a method, a task or a model: one row each, held to the classes by a test."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task; a linear one has one minimum under a linear model."""
+    """A task; a linear one has one minimum under a linear model, of one of ``numbers`` labels are no classes."""
 
     name: str
     linear: bool = False
+    numbers: bool = False
 
 
 METHOD_ROWS = (
@@ -40,14 +41,21 @@ METHOD_ROWS = (
     MethodRow("exact-replay", Exact),
     MethodRow("certified-logistic", Certified, frozenset({"bound", "decay", "delta", "epsilon", "steps"})),
 )
-TASK_ROWS = (TaskRow("classification"), TaskRow("logistic", linear=True), TaskRow("squared", linear=True))
+TASK_ROWS = (
+    TaskRow("classification"),
+    TaskRow("logistic", linear=True),
+    TaskRow("squared", linear=True),
+    TaskRow("regression", numbers=True),
+)
 
 ROWS: Mapping[str, MethodRow] = {row.name: row for row in METHOD_ROWS}
 EXACT_FIELDS: Mapping[str, frozenset[str]] = {row.name: row.fields for row in METHOD_ROWS if row.ceiling is Exact}
 EXACT_METHODS = frozenset(EXACT_FIELDS)
 CERTIFIED_METHODS = frozenset(row.name for row in METHOD_ROWS if row.ceiling is Certified)
 TASK_NAMES = tuple(row.name for row in TASK_ROWS)
+MODEL_NAMES = ("mlp", "cnn", "resnet18", "linear")
 LINEAR_TASKS = tuple(row.name for row in TASK_ROWS if row.linear)
+NUMBER_TASKS = tuple(row.name for row in TASK_ROWS if row.numbers)
 
 
 def execution_of(algorithm: str, *, foreign: bool) -> Execution:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, cast
 
 from expunge.core.hashing import parse_json, sha256
@@ -15,9 +16,9 @@ from expunge.records.bundle import RECIPE, Bundle
 from expunge.records.claims import CLAIMS, NOT_CLAIMED
 from expunge.records.form import some_of, to_plain
 from expunge.records.note import TreeHead
-from expunge.records.record import Commit, ProfileName, Request, RunRecord
+from expunge.records.record import Commit, Operation, ProfileName, Request, RunRecord
 from expunge.records.statement import Statement
-from expunge.records.verdict import Standing, Verdict
+from expunge.records.verdict import Level, LevelName, Standing, Status, Verdict
 
 FORMAT = "expunge/certificate/1"
 FIRST_RANGES = 8  # of a request's slots, to compare with a receipt; the record has them all
@@ -39,12 +40,16 @@ OPTIMISER = (("optimiser", "name"), ("rate", "rate"), ("momentum", "momentum"), 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What a verification came to, in its own words; ``says`` is what the level reached allows to be said."""
+    """What a verification came to, in its own words; ``says`` is what the level reached allows to be said.
+
+    ``in_short`` is for those who read one sentence: what stands, or why it is refused or left open.
+    """
 
     verdict: Verdict
     at: str | None
     answer: str
     says: str
+    in_short: str
 
     @property
     def execution_verified(self) -> bool:
@@ -53,13 +58,20 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class Emptied:
-    """Empty chairs in all; ``beside`` counts rows of the same people that never trained."""
+    """Empty chairs in all; ``beside`` counts rows of the same people that never trained.
+
+    ``newly`` are those that this record empties first, and ``people`` whose they are, so many of them ``in_part``: with
+    rows that stay. None where no people were committed, or the bundle does not show them.
+    """
 
     slots: int
     owner_initiated: int
     digest: bytes
     of: int
     beside: int
+    newly: int
+    people: int | None
+    in_part: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +92,36 @@ class ChainRecord:
     statement: Statement
 
 
+class Climb(Enum):
+    """How a verification fared at a level."""
+
+    CLIMBED = "climbed"
+    REFUSED = "refused"
+    UNDECIDED = "undecided"
+    UNTRIED = "not tried"
+    BEYOND = "out of reach"  # for everybody: there is nothing that could be looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A level of the ladder: what it is called, how far it was climbed, and what that shows or would show."""
+
+    level: LevelName
+    title: str
+    climb: Climb
+    shows: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a reader should ask, why it matters, and whom; ``word`` is stable."""
+
+    word: str
+    question: str
+    why: str
+    whom: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """What an auditor types for a level, and what it does."""
@@ -93,6 +135,9 @@ class Command:
 class Certificate:
     """All of it. Without a list of keys ``checked`` is None: every line is the bundle's own word.
 
+    ``title`` is what was forgotten, with the model's name between two texts, ``summary`` that and by what in one
+    sentence; ``ladder`` has the lowest level first, ``left_open`` is what the level reached did not show. ``has_model``
+    says that the weights were handed over.
     ``meaning`` is where the guarantee holds, ``afterwards`` what a record orders that is later than the run, ``leaves``
     what those of the data hide, ``grindable`` what a beacon of zeros leaves open; ``recipe`` has the plainest fields of
     the bundle's file where that is the recipe signed for.
@@ -102,10 +147,16 @@ class Certificate:
     run: RunRecord
     chain: tuple[ChainRecord, ...]
     checked: Checked | None
+    title: tuple[str, str, str]
+    summary: str
+    ladder: tuple[Rung, ...]
+    left_open: str
+    questions: tuple[Question, ...] = ()
     meaning: str
     afterwards: str | None
     forgotten: Emptied
     leaves: str
+    has_model: bool
     recipe: Mapping[str, Any] | None
     grindable: str | None
     log: Logged | None
@@ -129,6 +180,33 @@ class Certificate:
         return self.run.environment.profile is ProfileName.TOLERANT
 
     @property
+    def adopted(self) -> bool:
+        """Whether the chain begins with a model that was trained elsewhere."""
+        return self.chain[1].statement.predicate.operation is Operation.ADOPT
+
+    @property
+    def highest(self) -> Level:
+        """As far up as anybody can climb."""
+        return max(rung.level for rung in self.ladder if rung.climb is not Climb.BEYOND)
+
+    @property
+    def status(self) -> Status | None:
+        """The answer of the verification; None where there was none."""
+        return None if self.checked is None else self.checked.verdict.status
+
+    @property
+    def standing(self) -> str:
+        """Whose word the guarantee is."""
+        if self.status is Status.REFUSED:
+            return "claimed by a refused record"
+        return "verified" if self.checked is not None and self.checked.execution_verified else "claimed"
+
+    @property
+    def called(self) -> str:
+        """The guarantee, and whose word it is; what a base leaves open is said where its meaning is."""
+        return f"{str(self.run.guarantee).partition(';')[0]}, {self.standing}"
+
+    @property
     def claims(self) -> list[tuple[str, str]]:
         """What the record claims, by id."""
         return [(one, CLAIMS.get(one, "not a claim that is known here")) for one in self.run.claim]
@@ -139,6 +217,8 @@ class Certificate:
         window, log, checked = run.audit_window, self.log, self.checked
         return {
             "format": FORMAT,
+            "title": "".join(self.title),
+            "summary": self.summary,
             "subject": {"name": self.subject.name, "weights_digest": self.subject.digest.hex()},
             "operation": run.operation.value,
             "envelope": self.chain[-1].envelope.hex(),
@@ -152,10 +232,17 @@ class Certificate:
                 **some_of(run.guarantee, "kind", "epsilon", "delta", "tests", "confidence"),
                 **({} if run.guarantee.base is None else some_of(run.guarantee, "base")),
                 "meaning": self.meaning,
+                "standing": self.standing,
             },
             "checked": None
             if checked is None
-            else {**checked.verdict.as_json(), **some_of(checked, "at", "answer", "says", "execution_verified")},
+            else {
+                **checked.verdict.as_json(),
+                **some_of(checked, "at", "answer", "says", "in_short", "execution_verified"),
+            },
+            "ladder": to_plain(self.ladder),
+            "left_open": self.left_open,
+            "questions": to_plain(self.questions),
             "requests": [_asked(request, own) for request, own in self.requests],
             "forgotten": to_plain(self.forgotten),
             "data": {

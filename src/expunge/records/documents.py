@@ -14,6 +14,7 @@ from expunge.records.document import Document, sealed
 from expunge.records.evaluation import Evaluation
 from expunge.records.forget_file import ForgetFile
 from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states
+from expunge.records.model_file import ModelFile
 from expunge.records.results import Results
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry, StoreFile, StudyFile
@@ -23,6 +24,7 @@ from expunge.records.tuning import TRIED, Tuning
 DOCUMENTS: tuple[type[Document], ...] = (
     *(RunFile, ForgetFile, Evaluation),
     *(Declaration, Intent, RetiredFile),
+    ModelFile,
     *(Tuning, StoreFile, StudyFile, Entry, Results),
 )
 

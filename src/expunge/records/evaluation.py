@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
+from expunge.core.text_table import TextTable, with_interval
 from expunge.core.values import Refuted, Supported
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Sealed
@@ -22,7 +23,7 @@ RULES_VERSION = 2
 def _label(value: Any) -> Any:
     if isinstance(value, str):
         return Cleaned.of(value, clean(value, LONGEST_NAME))
-    return value if type(value) is int else None
+    return value if type(value) in (int, float) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +106,20 @@ class MemoryEvidence(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownAnswers(Plain):
+    """What models answered to one forgotten example whose label is a number; none where it was nothing finite."""
+
+    before: float | None
+    after: float | None
+    retrained: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShownExample(Plain):
     """Confidence in the true label of one forgotten example; none where a model answered nothing finite.
 
-    ``stands_out`` is the chance, adjusted over all rows, that a retrained model answers it so; small = still known.
+    Where labels are numbers there is none, and ``answers`` are what was answered instead. ``stands_out`` is the chance,
+    adjusted over all rows, that a retrained model answers it so; small = still known.
     """
 
     slot: int
@@ -117,6 +128,7 @@ class ShownExample(Plain):
     after: Share | None
     retrained: Share | None
     stands_out: Share | None = None
+    answers: ShownAnswers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +190,28 @@ class Evaluation(Sealed):
         if isinstance(verdict, Supported):
             return f"{verdict.detail[:1].upper()}{verdict.detail[1:]}."
         return f"{'No' if isinstance(verdict, Refuted) else 'Cannot be said'}: {verdict.detail}."
+
+    @property
+    def table(self) -> TextTable:
+        """What each probe found; a dot marks those that decide nothing."""
+        rows = tuple(
+            (
+                probe.name + ("" if probe.required else " ·"),
+                with_interval(probe.original),
+                with_interval(probe.unlearned),
+                "–" if probe.reference_mean is None else f"{probe.reference_mean:.4g}",
+                probe.verdict.word,
+                probe.verdict.detail,
+            )
+            for probe in self.probes
+        )
+        claim = "" if self.claim is None else f", claim {self.claim}"
+        verdict = f"verdict: {self.verdict.word}{claim} ({self.verdict.detail})"
+        notes = ("· printed beside, decides nothing", *(f"note: {notice}" for notice in self.notices), verdict)
+        return TextTable(self.answer, ("probe", "original", "this run", "retrained", "verdict", "why"), rows, notes)
+
+    def _repr_html_(self) -> str:
+        return self.table.as_html()
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

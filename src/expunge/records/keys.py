@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.hashing import canonical_json, parse_json, plain_json, sha256
+from expunge.core.installed import needed_by
 from expunge.core.wording import nearest
 
 if TYPE_CHECKING:
@@ -284,9 +285,5 @@ def _write_secret(path: Path, content: bytes) -> None:
 
 
 def _need_package() -> None:
-    try:
+    with needed_by("a signature"):
         import cryptography  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError:
-        raise RunError(
-            "signatures need the package cryptography, which is not installed: pip install cryptography"
-        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Self
 
 from expunge.core.errors import InvalidArgument, RecordError
 
@@ -13,44 +14,57 @@ GIBIBYTE = 2**30
 
 
 class Code(StrEnum):
-    """What was seen when evidence is refused, not the motive."""
+    """What was seen when evidence is refused, not the motive; ``seen`` says it in words."""
 
-    UNSAFE_FILE = "UNSAFE_FILE"  # not on the list, not of the form its name promises, or not a plain file
-    UNSAFE_PATH = "UNSAFE_PATH"  # a name that could lead elsewhere or be taken for another one; a link; a device
-    SIZE_LIMIT = "SIZE_LIMIT"  # larger, deeper, more or denser than the limits allow
-    MALFORMED_JSON = "MALFORMED_JSON"  # not canonical JSON, or not the fields that its place asks for
-    SIGNATURE_INVALID = "SIGNATURE_INVALID"  # a trusted key is named, and it did not sign these bytes
-    KEY_NOT_TRUSTED = "KEY_NOT_TRUSTED"  # signed with a key that is not on the verifier's own list
-    LOG_INCONSISTENT = "LOG_INCONSISTENT"  # fork, rollback, altered entry, or a checkpoint that is not that log's
-    SUBJECT_DIGEST_MISMATCH = "SUBJECT_DIGEST_MISMATCH"  # the weights are not those that were signed
-    CHAIN_BROKEN = "CHAIN_BROKEN"  # an ancestor's envelope is missing, or is of another kind than its place asks for
-    REQUEST_BINDING_MISMATCH = "REQUEST_BINDING_MISMATCH"  # model, data set or request belong to another record
-    RECIPE_DIGEST_MISMATCH = "RECIPE_DIGEST_MISMATCH"  # not the recipe that was committed
-    RECIPE_DEGENERATE = "RECIPE_DEGENERATE"  # a training that could not move the weights
-    PREPROCESSING_MISMATCH = "PREPROCESSING_MISMATCH"  # other encoding or augmentation than committed
-    PREPROCESSING_FITTED = "PREPROCESSING_FITTED"  # a constant that depends on the data
-    DATASET_ROOT_CHANGED = "DATASET_ROOT_CHANGED"  # leaves, count or root are not those committed
-    BEACON_NOT_AFTER_COMMIT = "BEACON_NOT_AFTER_COMMIT"  # the beacon could be known before the commitment
-    LINEAGE_SEED_MISMATCH = "LINEAGE_SEED_MISMATCH"  # not what recipe, root and beacon give
-    SHARD_MAP_MISMATCH = "SHARD_MAP_MISMATCH"  # units, shards or slices are not those committed
-    SCHEDULE_ROOT_MISMATCH = "SCHEDULE_ROOT_MISMATCH"  # the schedule that is named is not the one of the seed
-    SCHEDULE_LENGTH_MISMATCH = "SCHEDULE_LENGTH_MISMATCH"  # steps or epochs are missing or too many
-    SCHEDULE_BATCH_MISMATCH = "SCHEDULE_BATCH_MISMATCH"  # a step was carried out with other members
-    SCHEDULE_ORDER_MISMATCH = "SCHEDULE_ORDER_MISMATCH"  # an epoch's members are right, their order is not
-    TRACE_DIGEST_MISMATCH = "TRACE_DIGEST_MISMATCH"  # trace.bin is not the one that was signed
-    CHECKPOINT_LEAF_MISMATCH = "CHECKPOINT_LEAF_MISMATCH"  # a state is not the one in the signed tree
-    REUSE_AFTER_TOUCH = "REUSE_AFTER_TOUCH"  # a state that had seen forgotten rows was used again
-    ENSEMBLE_MEMBER_MISMATCH = "ENSEMBLE_MEMBER_MISMATCH"  # the model's shards are not the last states
-    WEIGHTS_UNCHANGED = "WEIGHTS_UNCHANGED"  # rows were forgotten that sat in steps, and nothing moved
-    TOMBSTONE_REVIVED = "TOMBSTONE_REVIVED"  # a chair that was emptied is taken again
-    TOMBSTONE_UNREQUESTED = "TOMBSTONE_UNREQUESTED"  # a chair was emptied that nobody asked for
-    REQUEST_MISSING = "REQUEST_MISSING"  # a request on record is not honoured
-    PROFILE_CLAIM_MISMATCH = "PROFILE_CLAIM_MISMATCH"  # exact is claimed where nothing pinned the bits
-    GUARANTEE_TOO_HIGH = "GUARANTEE_TOO_HIGH"  # more is claimed than the method can earn
-    EXECUTION_MISMATCH = "EXECUTION_MISMATCH"  # the run is said to have come about otherwise than its method works
-    CONTENT_LEAF_MISMATCH = "CONTENT_LEAF_MISMATCH"  # a row, or its secret salt, is not what was committed
-    INIT_MISMATCH = "INIT_MISMATCH"  # other initial weights than the seed gives
-    REPLAY_STATE_MISMATCH = "REPLAY_STATE_MISMATCH"  # the same steps, carried out again, give other bits
+    seen: str
+
+    def __new__(cls, code: str, seen: str = "") -> Self:
+        member = str.__new__(cls, code)
+        member._value_, member.seen = code, seen
+        return member
+
+    UNSAFE_FILE = "UNSAFE_FILE", "a file is not on the list, not of the form its name promises, or not a plain file"
+    UNSAFE_PATH = (
+        "UNSAFE_PATH",
+        "a file has a name that could lead elsewhere or be taken for another one, or is a link or a device",
+    )
+    SIZE_LIMIT = "SIZE_LIMIT", "something is larger, deeper, more or denser than the limits allow"
+    MALFORMED_JSON = "MALFORMED_JSON", "a document is not canonical JSON, or has not the fields that its place asks for"
+    SIGNATURE_INVALID = "SIGNATURE_INVALID", "a trusted key is named, and it did not sign these bytes"
+    KEY_NOT_TRUSTED = "KEY_NOT_TRUSTED", "it is signed with a key that is not on the verifier's own list"
+    LOG_INCONSISTENT = (
+        "LOG_INCONSISTENT",
+        "the log was forked, rolled back or altered, or a checkpoint is not that log's",
+    )
+    SUBJECT_DIGEST_MISMATCH = "SUBJECT_DIGEST_MISMATCH", "the weights are not those that were signed"
+    CHAIN_BROKEN = "CHAIN_BROKEN", "an ancestor's envelope is missing, or is of another kind than its place asks for"
+    REQUEST_BINDING_MISMATCH = "REQUEST_BINDING_MISMATCH", "model, data set or request belong to another record"
+    RECIPE_DIGEST_MISMATCH = "RECIPE_DIGEST_MISMATCH", "the recipe is not the one that was committed"
+    RECIPE_DEGENERATE = "RECIPE_DEGENERATE", "the training could not move the weights"
+    PREPROCESSING_MISMATCH = "PREPROCESSING_MISMATCH", "encoding or augmentation are not those committed"
+    PREPROCESSING_FITTED = "PREPROCESSING_FITTED", "a constant of the preprocessing depends on the data"
+    DATASET_ROOT_CHANGED = "DATASET_ROOT_CHANGED", "leaves, count or root are not those committed"
+    BEACON_NOT_AFTER_COMMIT = "BEACON_NOT_AFTER_COMMIT", "the beacon could be known before the commitment"
+    LINEAGE_SEED_MISMATCH = "LINEAGE_SEED_MISMATCH", "the lineage seed is not what recipe, root and beacon give"
+    SHARD_MAP_MISMATCH = "SHARD_MAP_MISMATCH", "units, shards or slices are not those committed"
+    SCHEDULE_ROOT_MISMATCH = "SCHEDULE_ROOT_MISMATCH", "the schedule that is named is not the one of the seed"
+    SCHEDULE_LENGTH_MISMATCH = "SCHEDULE_LENGTH_MISMATCH", "steps or epochs are missing or too many"
+    SCHEDULE_BATCH_MISMATCH = "SCHEDULE_BATCH_MISMATCH", "a step was carried out with other members"
+    SCHEDULE_ORDER_MISMATCH = "SCHEDULE_ORDER_MISMATCH", "an epoch's members are right, their order is not"
+    TRACE_DIGEST_MISMATCH = "TRACE_DIGEST_MISMATCH", "the trace is not the one that was signed"
+    CHECKPOINT_LEAF_MISMATCH = "CHECKPOINT_LEAF_MISMATCH", "a state is not the one in the signed tree"
+    REUSE_AFTER_TOUCH = "REUSE_AFTER_TOUCH", "a state that had seen forgotten rows was used again"
+    ENSEMBLE_MEMBER_MISMATCH = "ENSEMBLE_MEMBER_MISMATCH", "the model's shards are not the last states"
+    WEIGHTS_UNCHANGED = "WEIGHTS_UNCHANGED", "rows were forgotten that sat in steps, and nothing moved"
+    TOMBSTONE_REVIVED = "TOMBSTONE_REVIVED", "a chair that was emptied is taken again"
+    TOMBSTONE_UNREQUESTED = "TOMBSTONE_UNREQUESTED", "a chair was emptied that nobody asked for"
+    REQUEST_MISSING = "REQUEST_MISSING", "a request on record is not honoured"
+    PROFILE_CLAIM_MISMATCH = "PROFILE_CLAIM_MISMATCH", "exact is claimed where nothing pinned the bits"
+    GUARANTEE_TOO_HIGH = "GUARANTEE_TOO_HIGH", "more is claimed than the method can earn"
+    EXECUTION_MISMATCH = "EXECUTION_MISMATCH", "the run is said to have come about otherwise than its method works"
+    CONTENT_LEAF_MISMATCH = "CONTENT_LEAF_MISMATCH", "a row, or its secret salt, is not what was committed"
+    INIT_MISMATCH = "INIT_MISMATCH", "the initial weights are not those that the seed gives"
+    REPLAY_STATE_MISMATCH = "REPLAY_STATE_MISMATCH", "the same steps, carried out again, give other bits"
 
 
 def refused(code: Code, sentence: str) -> RecordError:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.text_table import TextTable
 from expunge.core.values import Empirical
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.catalogue import Execution, execution_of
@@ -241,6 +242,15 @@ class Forgetting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learnt(Plain):
+    """How well a finished model answers so many rows of a split as they are labelled: its task's figures by name."""
+
+    split: Literal["train", "calibration"]
+    rows: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFile(Document):
     """The whole file. What older versions did not write may be absent: the trace, the beacon's description."""
 
@@ -270,6 +280,7 @@ class RunFile(Document):
     committed_at: Second | None = None
     trace: str | None = None
     checkpoint_interval: int | None = None
+    keep_checkpoints: int | None = None  # how many of each shard stay, where not all of them do
     forgotten: int | None = None
     rules: tuple[str, ...] | None = None
     trajectory: Literal["recorded", "none"] | None = None
@@ -278,6 +289,7 @@ class RunFile(Document):
     account: Mapping[str, Any] | None = None
     adopted: OwnersWord | None = None  # of the run, or of the one that it descends from
     tuning: TunedFields | NothingToTune | None = None
+    learnt: tuple[Learnt, ...] | None = None
     asked: UnlearnTerms | None = field(default=None, metadata=INLINE)
     result: Result | None = field(default=None, metadata=INLINE)
     forgetting: Forgetting | None = field(default=None, metadata=INLINE)
@@ -305,6 +317,35 @@ class RunFile(Document):
                 raise DataError(
                     f"{where} {what} names slot {max(slots)}, the data has {count} {split} rows: the file was altered"
                 )
+
+    @property
+    def answers(self) -> str | None:
+        """How well the model answers rows as they are labelled; older runs do not say."""
+        parts = [
+            f"{', '.join(f'{name} {value:.4g}' for name, value in found.figures.items())} on {found.rows:,} "
+            f"{'training' if found.split == 'train' else found.split} rows"
+            for found in self.learnt or ()
+            if found.figures
+        ]
+        return ", ".join(parts) or None
+
+    @property
+    def table(self) -> TextTable:
+        """The guarantee, and what it is of."""
+        done, counts = self.result, self.data.counts
+        forgot = None if self.operation != "unlearn" or self.method is None else self.method.name
+        facts = (
+            ("operation", self.operation if forgot is None else f"forgot {self.forgotten} rows by {forgot}"),
+            ("model", self.recipe.get("model")),
+            ("rows", f"{counts.train} train, {counts.calibration} calibration, {counts.holdout} holdout"),
+            ("forgotten so far", len(self.tombstones)),
+            ("answers", self.answers),
+            ("weights", self.weights_digest),
+        )
+        rows = tuple((name, str(value)) for name, value in facts if value is not None)
+        refused = () if done is None or done.exact_refused is None else (f"not exact: {done.exact_refused}",)
+        answer = f"guarantee {done.guarantee}" if done is not None else f"{self.status}, no guarantee earned yet"
+        return TextTable(answer, ("", ""), rows, (*refused, *(self.notices or ())))
 
     @property
     def weights_digest(self) -> str | None:

@@ -6,6 +6,8 @@ come from a stranger.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
@@ -16,10 +18,19 @@ from markupsafe import Markup
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_bytes
-from expunge.core.wording import clean, counted
-from expunge.records.certificate import Certificate, ChainRecord, Checked, first_ranges
+from expunge.core.wording import LONGEST_CASE, clean, counted
+from expunge.records.certificate import Certificate, ChainRecord, Climb, Rung, first_ranges
 from expunge.records.claims import NOT_CLAIMED
-from expunge.records.record import AuditWindow, Checkpoints, Initiator, Operation, Request, RunData, RunRecord
+from expunge.records.record import (
+    AuditWindow,
+    Checkpoints,
+    GuaranteeKind,
+    Initiator,
+    Operation,
+    Request,
+    RunData,
+    RunRecord,
+)
 from expunge.records.verdict import Finding, FindingOutcome, Status, Verdict
 from expunge.report.certificate_facts import (
     LONGEST_LIST,
@@ -31,26 +42,58 @@ from expunge.report.certificate_facts import (
     time,
     words,
 )
-from expunge.report.numerals import listed
+from expunge.report.glossary import words_in
+from expunge.report.numerals import few
 from expunge.report.templates import environment, resource
 
-MOST_REQUESTS, MOST_LINKS = 3, 5  # what two sheets have room for; --json has all
-MOST_FINDINGS, MOST_BESIDE, MOST_REFUSALS, MOST_REMARKS = 44, 9, 5, 3  # beside: where others fail
-LONGEST_DETAIL, LONGEST_REMARK, LONGEST_REASON = 84, 240, 180
-SAID_ELSEWHERE = (  # remarks of a verification that have a line of their own on the page
-    *("zero-beacon", "recorded-afterwards", "open-salts", "no-witness", "tolerant", "not-exact", "erasure-pending"),
-    *("destruction-declared", "owner-requests", "no-model", "nothing-retired"),
+MOST_REQUESTS, MOST_LINKS, MOST_CASES, MOST_QUESTIONS = 3, 5, 6, 12  # what two sheets have room for; --json has all
+MOST_REFUSALS, MOST_FINDINGS = 4, 200  # of a level: that stand open, and that are folded
+LONGEST_REASON, LONGEST_DETAIL = 400, 1000  # of a finding that stands open, and of one that is folded
+FOLDED, ROOM = re.compile("<details>.*?</details>", re.DOTALL), 9_000  # letters of two sheets
+TONES = {None: "open", Status.REFUSED: "bad", Status.UNDECIDED: "open"}
+OUTCOMES = (
+    (FindingOutcome.REFUSED, "bad", "refused"),
+    (FindingOutcome.UNDECIDED, "open", "undecided"),
+    (FindingOutcome.HOLDS, "none", "hold"),
+    (FindingOutcome.NOT_CHECKED, "none", "had nothing to look at"),
 )
-TONES = {Status.ACCEPTED: "good", Status.REFUSED: "bad", Status.UNDECIDED: "open"}
+MARKS = {  # of a rung: how it is shown, and said
+    Climb.CLIMBED: ("✓", "climbed"),
+    Climb.REFUSED: ("✗", "refused here"),
+    Climb.UNDECIDED: ("?", "undecided here"),
+    Climb.UNTRIED: ("○", "not tried"),
+    Climb.BEYOND: ("–", "out of reach"),
+}
 
 
 @dataclass(frozen=True)
 class Banner:
-    """A line that nobody should overlook; ``tone`` is good, open or bad."""
+    """A line that nobody should overlook; ``tone`` is good, plain, open or bad."""
 
     tone: str
     title: str
     text: str
+
+
+@dataclass(frozen=True)
+class FoldedFinding:
+    """A finding as the page shows it; the tone is that of its outcome."""
+
+    name: str
+    tone: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class FoldedLevel:
+    """All that was found at a level: how much of each kind, what stands open, and what is folded away."""
+
+    title: str
+    counts: list[tuple[str, str]]
+    failed: list[FoldedFinding]
+    others: list[FoldedFinding]
+    more: str
 
 
 def write_certificate(told: Certificate, out: Path | str) -> Path:
@@ -65,35 +108,49 @@ def write_certificate(told: Certificate, out: Path | str) -> Path:
 def certificate_page(told: Certificate) -> bytes:
     """The page. Same certificate, same bytes."""
     told = _harmless(told)
-    forgot = told.forgotten.slots > 0
+    (before, name, after), refused = told.title, told.status is Status.REFUSED
     text = (
         environment()
         .get_template("certificate.html")
         .render(
             style=Markup(resource("page.css") + resource("certificate.css")),
-            name=words(told.subject.name),
-            lead=_lead(told),
+            heading=f"{'Refused. ' if refused else ''}Certificate: {before}{name}{after}",
+            title=Markup("{}<code>{}</code>{}").format(before, name, after),
+            summary=f"This record is refused. It says: {told.summary}" if refused else told.summary,
+            verdict=_verdict(told),
+            first=told.status is not Status.ACCEPTED,
             banners=list(_banners(told)),
-            guarantee=str(told.run.guarantee).capitalize(),
-            standing=_standing(told),
+            guarantee=told.called.capitalize(),
             tone=_tone(told),
-            meaning=clean(told.meaning, LONGEST_LIST),
+            meaning=_meaning(told),
+            rungs=list(_rungs(told)),
             says=_says(told),
+            left_open=told.left_open,
+            questions=told.questions[:MOST_QUESTIONS],
+            more_questions=more_than(told.questions, MOST_QUESTIONS, "question"),
             requests=[_request(*asked) for asked in told.requests[:MOST_REQUESTS]],
             more_requests=more_than(told.requests, MOST_REQUESTS, "earlier request"),
-            forgot=forgot,
+            forgot=told.forgotten.slots > 0,
             owners=owners(told.forgotten),
             facts=list(record_facts(told)),
             erasure=list(erasure(told)),
             verification=told.verification,
             expected=_expected(told),
-            findings=_findings(told),
+            levels=list(_levels(told)),
+            remarks=[] if told.checked is None else [clean(one.text) for one in told.checked.verdict.remarks],
             chain=_chain(told.chain),
             claims=told.claims,
             not_claimed=NOT_CLAIMED.items(),
+            is_crowded=_is_crowded,
+            words_in=words_in,
         )
     )
     return text.encode("utf-8")
+
+
+def _is_crowded(html: str) -> bool:
+    """Whether more stands open on a page than two sheets have room for in letters of the usual size."""
+    return len(Markup(FOLDED.sub("", html)).striptags()) > ROOM
 
 
 def _harmless(value: Any) -> Any:
@@ -113,30 +170,7 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def _lead(told: Certificate) -> str:
-    return f"This record is refused. It says: {_told(told)}" if _status(told) is Status.REFUSED else _told(told)
-
-
-def _status(told: Certificate) -> Status | None:
-    return None if told.checked is None else told.checked.verdict.status
-
-
-def _told(told: Certificate) -> str:
-    forgotten, algorithm, operation = told.forgotten, words(told.run.algorithm.name), told.run.operation
-    rows = f"{forgotten.slots:,} of {counted(forgotten.of, 'training row')}"
-    if operation is Operation.TRAIN:
-        without = f" without {rows}" if forgotten.slots else f" on {counted(forgotten.of, 'row')}"
-        return f"By this record the model was trained{without}."
-    if operation is Operation.ADOPT:
-        without = f", and without {rows}" if forgotten.slots else ""
-        return f"By this record the model was trained elsewhere, by its owner’s word on these data{without}."
-    verb = "trained again" if operation is Operation.RETRAIN else "changed"
-    asked = f"so that {rows} {'is' if forgotten.slots == 1 else 'are'} forgotten"
-    return f"By this record the model was {verb} by {algorithm} {asked}."
-
-
 def _banners(told: Certificate) -> Iterator[Banner]:
-    checked = told.checked
     if told.tolerant:
         yield Banner(
             "bad",
@@ -144,31 +178,33 @@ def _banners(told: Certificate) -> Iterator[Banner]:
             "Nothing pinned the bits of this run. It can never be called exact, and carrying it out again gives "
             "weights that are near these, not these.",
         )
-    if checked is None:
-        yield Banner(
-            "open",
-            "Not checked",
-            "Signatures were not checked against anybody’s list of keys: everything on this page is the bundle’s own "
-            "word. Make it again with --keys and a list that you got by another way than the bundle.",
-        )
-    else:
-        yield _verdict(checked)
-    window = told.run.audit_window
+    window, checked = told.run.audit_window, told.checked
     if window is not None:
         over = checked is not None and checked.at is not None and checked.at >= window.until.text
         yield Banner("open", *_pending(window, over))
 
 
-def _verdict(checked: Checked) -> Banner:
-    when = f" on {time(checked.at)}" if checked.at else ""
+def _verdict(told: Certificate) -> Banner:
+    """What came of the verification: why it is refused or left open, or what is shown and what is not."""
+    checked = told.checked
+    if checked is None:
+        return Banner(
+            "open",
+            "Not checked",
+            "Signatures were not checked against anybody’s list of keys: everything on this page is the bundle’s own "
+            "word. Make it again with --keys and a list that you got by another way than the bundle.",
+        )
+    when = f"Checked on {time(checked.at)}" if checked.at else "Checked"
     verdict = checked.verdict
-    asked, reached = verdict.asked.name, "no level" if verdict.reached is None else verdict.reached.name
-    if verdict.status is Status.ACCEPTED:
-        return Banner("good", f"Accepted at {asked}", f"Checked{when} against a list of trusted keys.")
+    asked = verdict.asked.name
     if verdict.status is Status.REFUSED:
-        codes = listed([code.value for code in verdict.codes[:6]])
-        return Banner("bad", "Refused", f"Checked{when}: {codes}. Do not rely on this record; the table says why.")
-    return Banner("open", "Undecided", f"Checked{when}: asked for {asked}, reached {reached}. Evidence is missing.")
+        codes = few([code.value for code in verdict.codes], 6)
+        return Banner("bad", "Refused", f"{checked.in_short} Do not rely on this record. {when}: {codes}.")
+    if verdict.status is Status.UNDECIDED:
+        reached = "no level" if verdict.reached is None else verdict.reached.name
+        return Banner("open", "Undecided", f"{checked.in_short} {when}: asked for {asked}, reached {reached}.")
+    tone = "good" if _tone(told) == "good" else "plain"
+    return Banner(tone, f"Accepted at {asked}", f"{when} against a list of trusted keys. {checked.in_short}")
 
 
 def _pending(window: AuditWindow, over: bool) -> tuple[str, str]:
@@ -185,19 +221,35 @@ def _pending(window: AuditWindow, over: bool) -> tuple[str, str]:
     )
 
 
-def _standing(told: Certificate) -> str:
-    if _status(told) is Status.REFUSED:
-        return "claimed by a refused record"
-    return "verified" if told.checked is not None and told.checked.execution_verified else "claimed"
-
-
 def _tone(told: Certificate) -> str:
-    checked = told.checked
+    """Green only where all that is claimed was carried out again, and nothing came from elsewhere."""
     if told.tolerant:
         return "bad"
-    if checked is None or checked.verdict.status is not Status.ACCEPTED:
-        return "open" if checked is None else TONES[checked.verdict.status]
-    return "good" if checked.execution_verified else "exact"
+    run = told.run
+    proved = run.guarantee.kind is not GuaranteeKind.EMPIRICAL and run.guarantee.base is None
+    whole = told.standing == "verified" and proved and run.environment.factory == "zoo"
+    return TONES.get(told.status, "good" if whole else "exact")
+
+
+def _meaning(told: Certificate) -> str:
+    """What the guarantee says; of one that is only claimed, under which condition."""
+    why = told.run.environment.not_exact
+    empirical = told.run.guarantee.kind is GuaranteeKind.EMPIRICAL
+    said = clean(told.meaning, 2 * LONGEST_LIST)
+    if empirical and why is not None:
+        said += f" It is not exact: {clean(why, LONGEST_LIST)}."
+    if empirical or told.standing == "verified":
+        return said
+    would = "That would mean" if told.status is Status.REFUSED else "If that is true"
+    return f"{would}: {said[0].lower()}{said[1:]}"
+
+
+def _rungs(told: Certificate) -> Iterator[tuple[Rung, str, str]]:
+    """The ladder from its top, each rung with its mark and how it was climbed; the next one to climb is called so."""
+    above = next((rung for rung in told.ladder if rung.climb is not Climb.CLIMBED), None)
+    for rung in reversed(told.ladder):
+        mark, how = MARKS[rung.climb]
+        yield rung, mark, f"{how}, the next step" if rung is above and rung.climb is Climb.UNTRIED else how
 
 
 def _says(told: Certificate) -> str:
@@ -209,7 +261,7 @@ def _request(asked: Request, own: bool) -> dict[str, str]:
     rows = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in ranges)
     more = slots - sum(last - first + 1 for first, last in ranges)
     return {
-        "case": clean(", ".join(asked.cases), 48) or "no case named",
+        "case": few([clean(case, LONGEST_CASE) for case in asked.cases], MOST_CASES) or "no case named",
         "who": "a person" if asked.initiator is Initiator.PERSON else "the owner",
         "received": time(asked.received),
         "rows": f"{counted(slots, 'slot')}: {rows}" + (f" and {more:,} more" if more else ""),
@@ -228,33 +280,31 @@ def _expected(told: Certificate) -> list[CertificateFact]:
     return found if told.log is None else [*found, CertificateFact("log", "", told.log.head.root.hex())]
 
 
-def _findings(told: Certificate) -> dict[str, Any]:
-    """What failed first and in its own words; what holds after it, shorter."""
-    checked = told.checked
-    if checked is None:
-        return {"failed": [], "held": [], "more": "", "remarks": []}
-    failed = [item for item in checked.verdict.findings if not item.stands]
-    held = [item for item in checked.verdict.findings if item.stands]
-    remarks = [item for item in checked.verdict.remarks if item.word not in SAID_ELSEWHERE]
-    room = MOST_BESIDE if failed else MOST_FINDINGS
-    left = max(0, len(failed) - MOST_REFUSALS) + max(0, len(held) - room)
-    return {
-        "failed": [_finding(item, LONGEST_REASON) for item in failed[:MOST_REFUSALS]],
-        "held": [_finding(item, LONGEST_DETAIL) for item in held[:room]],
-        "more": f"and {counted(left, 'finding')} more, which expunge verify prints" if left else "",
-        "remarks": [clean(item.text, LONGEST_REMARK) for item in remarks[:MOST_REMARKS]],
-    }
+def _levels(told: Certificate) -> Iterator[FoldedLevel]:
+    """What was found at each level, lowest first."""
+    findings = () if told.checked is None else told.checked.verdict.findings
+    for rung in told.ladder:
+        here = [item for item in findings if item.level is rung.level]
+        failed, held = [item for item in here if not item.stands], [item for item in here if item.stands]
+        counts = Counter(item.outcome for item in here)
+        if here:
+            yield FoldedLevel(
+                title=f"{rung.level.name} {rung.title}",
+                counts=[(tone, f"{counts[one]:,} {said}") for one, tone, said in OUTCOMES if counts[one]],
+                failed=[_finding(item) for item in failed[:MOST_REFUSALS]],
+                others=[_finding(item) for item in [*failed[MOST_REFUSALS:], *held][:MOST_FINDINGS]],
+                more=more_than(here, MOST_REFUSALS + MOST_FINDINGS, "finding"),
+            )
 
 
-def _finding(found: Finding, longest: int) -> dict[str, str]:
+def _finding(found: Finding) -> FoldedFinding:
     word = found.reason or "" if found.code is None else found.code.value
-    return {
-        "property": words(found.name, 34),
-        "level": found.level.name,
-        "tone": {FindingOutcome.HOLDS: "good", FindingOutcome.REFUSED: "bad"}.get(found.outcome, "open"),
-        "outcome": f"{found.outcome.value.replace('-', ' ')} {words(word)}".strip(),
-        "detail": clean(found.detail, longest),
-    }
+    return FoldedFinding(
+        name=words(found.name),
+        tone=next(tone for one, tone, _ in OUTCOMES if one is found.outcome),
+        outcome=f"{found.outcome.value.replace('-', ' ')} {word}".strip(),
+        detail=clean(found.detail, LONGEST_REASON if not found.stands else LONGEST_DETAIL),
+    )
 
 
 def _chain(links: Sequence[ChainRecord]) -> list[dict[str, str]]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, cast
 
 from expunge.core.clock import Time
 from expunge.core.wording import clean, counted
 from expunge.records.certificate import Certificate, Emptied, Logged, readable
-from expunge.records.record import Algorithm, CostPart, Environment, Operation, RunRecord
-from expunge.report.numerals import listed, shown
+from expunge.records.record import Algorithm, CostPart, Environment, GuaranteeKind, Operation, RunRecord
+from expunge.report.numerals import few, shown
 
 MOST_RETIRED = 3  # what two sheets have room for
 MOST_SIGNERS = 2
-LONGEST_WORDS, LONGEST_LIST = 60, 200
+LONGEST_WORDS, LONGEST_LIST, LONGEST_FIELDS = 120, 400, 300
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ def record_facts(told: Certificate) -> Iterator[CertificateFact]:
     yield CertificateFact("Recipe", _recipe(told.recipe), run.recipe.hex())
     yield CertificateFact("Schedule", _schedule(run), run.schedule.root.hex())
     yield _beacon(told)
-    yield CertificateFact("Environment", _environment(run.environment))
+    said = run.guarantee.kind is GuaranteeKind.EMPIRICAL  # why it is not exact stands at the head
+    yield CertificateFact(
+        "Environment", _environment(replace(run.environment, not_exact=None) if said else run.environment)
+    )
     yield _log(told.log)
 
 
 def _algorithm(found: Algorithm, cost: CostPart) -> str:
     work = f"{shown(cost.thirds / 3, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
-    fields = clean(", ".join(f"{name} {_value(value)}" for name, value in readable(found.fields).items()), LONGEST_LIST)
+    fields = _whole([f"{name} {_value(value)}" for name, value in readable(found.fields).items()], LONGEST_FIELDS)
     budget = "" if found.budget is None else f", allowed {found.budget:.3g} of the training’s work"
     foreign = "" if found.source is None else "not built in: its source is the owner’s"
     parts = [f"{words(found.name)} of version {words(found.version)}", f"{work}{budget}", fields, foreign]
@@ -76,7 +80,9 @@ def _recipe(fields: Mapping[str, Any] | None) -> str:
         f"{told.get('shards', '?')} × {told.get('slices', '?')} shards and slices",
         f"seed {told.get('seed', '?')}, {told.get('precision', '?')}, {told.get('profile', '?')} profile",
     ]
-    return clean("; ".join(parts), LONGEST_LIST)
+    if fields.get("base"):
+        parts.append(f"begun with base {told['base']}")
+    return clean("; ".join(parts), 2 * LONGEST_LIST)
 
 
 def _schedule(run: RunRecord) -> str:
@@ -108,19 +114,25 @@ def _beacon(told: Certificate) -> CertificateFact:
 
 
 def _environment(found: Environment) -> str:
-    told = "; ".join(f"{name} {_value(value)}" for name, value in readable(found.fingerprint).items())
-    why = "" if found.not_exact is None else f" (not exact: {clean(found.not_exact, 160)})"
-    return f"profile {found.profile.value}{why}. {clean(told, LONGEST_LIST)}"
+    told = _whole([f"{name} {_value(value)}" for name, value in readable(found.fingerprint).items()], LONGEST_LIST)
+    why = "" if found.not_exact is None else f" (not exact: {found.not_exact})"
+    return f"profile {found.profile.value}{why}. {told}"
 
 
 def _log(found: Logged | None) -> CertificateFact:
     if found is None:
         return CertificateFact("Log", "the bundle holds no checkpoint of a log")
-    seen = f"; witnessed by {clean(listed(list(found.witnesses[:4])), LONGEST_WORDS)}" if found.witnesses else ""
+    seen = f"; witnessed by {few([words(name) for name in found.witnesses], 4)}" if found.witnesses else ""
     remark = f"; {found.remark}" if found.remark else ""
     return CertificateFact(
         "Log", f"{words(found.head.origin)}, {found.head.size:,} entries{seen}{remark}", found.head.root.hex()
     )
+
+
+def _whole(told: list[str], room: int) -> str:
+    """As many as there is room for, each of them whole; the others are counted."""
+    most = sum(length <= room for length in accumulate(map(len, told)))
+    return "; ".join([*told[:most], *([more_than(told, most, "field")] if told[most:] else [])])
 
 
 def _value(value: Any) -> str:
@@ -140,7 +152,7 @@ def erasure(told: Certificate) -> Iterator[str]:
     """What is said of old states; that nothing is said is said as well."""
     retired = told.run.retired
     if retired:
-        named = [words(item.what, 60) + (f" ({item.digest.hex()[:12]}…)" if item.digest else "") for item in retired]
+        named = [words(item.what) + (f" ({item.digest.hex()[:12]}…)" if item.digest else "") for item in retired]
         more = more_than(named, MOST_RETIRED, "thing")
         shown_names = "; ".join(named[:MOST_RETIRED]) + (f"; {more}" if more else "")
         held = f"{counted(len(retired), 'thing')} that held forgotten rows"
@@ -159,4 +171,5 @@ def time(told: Time | str | None) -> str:
 
 
 def more_than(items: Sequence[Any], most: int, noun: str) -> str:
-    return f"and {counted(len(items) - most, noun)} more" if len(items) > most else ""
+    """What is not shown is counted, and where it is said."""
+    return f"and {counted(len(items) - most, noun)} more, in the JSON" if len(items) > most else ""

@@ -1,8 +1,8 @@
 """The drawing of forgetting against utility against cost.
 
 Across: what the forgetting probe says, signed, with the retrained references' range as a band, because too little and
-too much are both leaks and a distance would hide which one it is. Up: test accuracy. A circle's area: work as a share
-of retraining. Two sizes are drawn, so that letters stay letters on a phone.
+too much are both leaks and a distance would hide which one it is. Up: test accuracy, or R² where labels are numbers. A
+circle's area: work as a share of retraining. Two sizes are drawn, so that letters stay letters on a phone.
 
 The membership AUC of the loss is drawn first: .5 means the same on every data set and it needs nothing but losses.
 Where its own controls found it blind, or it could not be measured, the mean margin takes its place.
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.core.values import Figure, Measurement
-from expunge.records.evaluation import Probed
+from expunge.records.evaluation import Evaluation, Probed
 from expunge.report.axis import axis, drawable
 from expunge.report.comparison import cost_of_retraining
 from expunge.report.labels import Box
@@ -23,7 +23,7 @@ from expunge.report.numerals import bare, few, percent, shown
 from expunge.report.scatter import Axes, Chart, Point, Size, Spot, area, grouped, scatter, span, spot_of
 
 ACROSS = (("loss-threshold", "Membership AUC on the forget set"), ("mean-margin", "Mean margin on the forget set"))
-UP = "test-accuracy"
+UP = (("test-accuracy", "Test accuracy"), ("test-r2", "R² on the holdout"))  # the first that was measured
 ROOM = (52.0, 34.0, 10.0, 62.0)
 SIZES = (Size("wide", 680, 400, ROOM), Size("narrow", 350, 430, ROOM))
 TICKS = (5, 5)
@@ -39,6 +39,7 @@ class Drawing:
     """The drawing for wide and for narrow pages, and all that is said beside it."""
 
     title: str
+    up: str
     charts: tuple[Chart, ...]
     description: str
     warnings: tuple[str, ...]
@@ -54,15 +55,16 @@ class _Measured:
 
     name: str
     title: str
-    scale: str
+    up: str
+    scales: tuple[str, str]
     points: tuple[Point, ...]
 
     def axes(self, plot: Box) -> Axes:
         across = [end for point in self.points for end in (point.across.low, point.across.high)]
         up = [end for point in self.points for end in (point.up.low, point.up.high)]
         return (
-            axis(across, plot.left, plot.right, percent=self.scale == "fraction"),
-            axis(up, plot.bottom, plot.top, percent=True),
+            axis(across, plot.left, plot.right, percent=self.scales[0] == "fraction"),
+            axis(up, plot.bottom, plot.top, percent=self.scales[1] == "fraction"),
         )
 
 
@@ -76,6 +78,7 @@ def draw(section: Section) -> Drawing | None:
     numbers = {label: at for at, label in enumerate(section.labels, 1)} if len(groups) > MOST_NAMES else None
     return Drawing(
         title=measured.title,
+        up=measured.up,
         charts=tuple(_chart(size, measured, groups, numbers) for size in SIZES),
         description="; ".join(point.words for point in measured.points[:MOST_TOLD]),
         warnings=_warnings(section, measured),
@@ -100,16 +103,23 @@ def _warnings(section: Section, measured: _Measured) -> tuple[str, ...]:
 
 def _measured(section: Section, name: str, title: str) -> _Measured:
     retraining = cost_of_retraining(section, "example-steps")
-    scale, points = "", list[Point]()
+    scales, points, height = ("", ""), list[Point](), UP[0][1]
     for label, run in section.named:
-        across, up = (None, None) if run.evaluation is None else (run.evaluation.probe(name), run.evaluation.probe(UP))
+        across = None if run.evaluation is None else run.evaluation.probe(name)
+        up, said = (None, "") if run.evaluation is None else _utility(run.evaluation)
         if across is None or up is None:
             continue
         if not points:
-            scale, points = across.scale, _others(across, up)
+            scales, points, height = (across.scale, up.scale), _others(across, up), said
         share = None if retraining is None else run.result.example_steps / retraining
         points += _point("run", label, across.unlearned, up.unlearned, share)
-    return _Measured(name, title, scale, tuple(points))
+    return _Measured(name, title, height, scales, tuple(points))
+
+
+def _utility(evaluation: Evaluation) -> tuple[Probed | None, str]:
+    """What says how useful the run is, and its title."""
+    found = [(evaluation.probe(name), title) for name, title in UP]
+    return next((one for one in found if one[0] is not None and isinstance(one[0].unlearned, Measurement)), found[0])
 
 
 def _others(across: Probed, up: Probed) -> list[Point]:

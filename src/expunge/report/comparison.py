@@ -13,20 +13,30 @@ from expunge.report.load import Section, replayed
 from expunge.report.numerals import DASH, SPACE, bare, interval, percent, shown
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
+AREA = ("loss-threshold", "Membership AUC (loss)")
+SPENT = (("example-steps", "Work (example-steps)"), ("seconds", "Time (seconds)"))
 COLUMNS = (
     ("forget-accuracy", "Forget accuracy"),
     ("retain-accuracy", "Retain accuracy"),
     ("test-accuracy", "Test accuracy"),
     ("mean-margin", "Mean margin, forget set"),
-    ("loss-threshold", "Membership AUC (loss)"),
+    AREA,
     ("membership-classifier", "Membership SVC"),
     ("average-gap", "Average gap"),
-    ("example-steps", "Work (example-steps)"),
-    ("seconds", "Time (seconds)"),
+    *SPENT,
 )
-HEADINGS = ("Run", "Guarantee", *(title for _, title in COLUMNS), "Verdict")
+COLUMNS_OF_NUMBERS = (
+    ("forget-error", "Mean absolute error, forget set"),
+    ("retain-error", "Mean absolute error, retain set"),
+    ("test-error", "Mean absolute error, holdout"),
+    ("forget-r2", "R², forget set"),
+    ("retain-r2", "R², retain set"),
+    ("test-r2", "R², holdout"),
+    AREA,
+    *SPENT,
+)
 TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
-PROBES = tuple(name for name, _ in COLUMNS)
+PROBES = tuple(name for name, _ in (*COLUMNS, *COLUMNS_OF_NUMBERS))
 COSTS = ("example-steps", "seconds")
 
 
@@ -107,7 +117,17 @@ def compare(section: Section, start: int = 1) -> ComparisonTable:
     notes, first = Notes(start), section.evaluation
     rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    return ComparisonTable(HEADINGS, tuple(rows), tuple(notes.texts), start)
+    return ComparisonTable(headings(columns_of(section)), tuple(rows), tuple(notes.texts), start)
+
+
+def columns_of(section: Section) -> tuple[tuple[str, str], ...]:
+    """Probes with their titles: accuracies, or where labels are numbers how far off the answers are."""
+    return COLUMNS_OF_NUMBERS if section.first.told.recipe.get("classes") == [] else COLUMNS
+
+
+def headings(columns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Of a table with these columns."""
+    return ("Run", "Guarantee", *(title for _, title in columns), "Verdict")
 
 
 def cost_of_retraining(section: Section, name: str) -> float | None:
@@ -133,7 +153,7 @@ def mean_of(figures: tuple[Figure, ...]) -> float | None:
 
 def _original(section: Section, evaluation: Evaluation, notes: Notes) -> ModelRow:
     cells: list[TableCell] = []
-    for name, _ in COLUMNS:
+    for name, _ in columns_of(section):
         probe = evaluation.probe(name)
         if name in COSTS and probe is not None and isinstance(probe.original, Undecided):
             cells.append(_dash(probe.original.reason, notes))
@@ -150,7 +170,7 @@ def _references(section: Section, evaluation: Evaluation, notes: Notes) -> Model
     number = len(section.references)
     below = ["never saw these"]
     below.append("mean, lowest to highest" if number > 1 else "one run" if number else "none was given")
-    cells = tuple(_reference_cell(section, evaluation.probe(name), name, notes) for name, _ in COLUMNS)
+    cells = tuple(_reference_cell(section, evaluation.probe(name), name, notes) for name, _ in columns_of(section))
     label = "Retrained reference" if number == 1 else f"Retrained references{SPACE}({number})"
     return ModelRow("references", label, tuple(below), TableCell(""), cells, TableCell(""))
 
@@ -186,7 +206,7 @@ def _run(section: Section, at: int, notes: Notes) -> ModelRow:
     run = section.runs[at]
     evaluation = run.evaluation
     cells: list[TableCell] = []
-    for name, _ in COLUMNS:
+    for name, _ in columns_of(section):
         if name in COSTS:
             cells.append(_cost(section, name, run.result))
             continue

@@ -1,4 +1,6 @@
-"""The forgotten examples, each with the model's confidence in its true label before, after and retrained."""
+"""The forgotten examples, each with the model's confidence in its true label before, after and retrained; where
+labels are numbers, with its answers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expunge.core.errors import DataError, ExpungeError, InvalidArgument
+from expunge.core.errors import DataError, ExpungeError, InvalidArgument, NotInstalled
+from expunge.core.installed import needed_by
 from expunge.core.wording import clean
 from expunge.data.commitment import open_again
 from expunge.data.dataset import ColumnKind, Dataset
@@ -33,7 +36,7 @@ ABSENT = "this row is no longer in the data"
 
 @dataclass(frozen=True)
 class Confidence:
-    """Who answers, how sure of the true label, and that as a bar's width."""
+    """Who answers, how sure of the true label, and that as a bar's width; of a number the answer, without a bar."""
 
     name: str
     kind: str
@@ -60,6 +63,7 @@ class ExampleGrid:
     remarks: tuple[str, ...]
     holds_data: bool
     stretched: bool
+    numbers: bool
 
 
 def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> ExampleGrid | None:
@@ -72,6 +76,9 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
     if not answers or most < 1:
         return None
     _, first, chosen = answers[0]
+    numbers = any(item.answers is not None for item in chosen)
+    if numbers and not show:
+        return None  # an answer comes close to the label
     remarks = list[str]()
     rows, problem = _rows(first, data) if show else (None, None)
     if problem is not None:
@@ -86,6 +93,7 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
         remarks=tuple(remarks),
         holds_data=show,
         stretched=any(column.kind is ColumnKind.ARRAY for column in drawn),
+        numbers=numbers,
     )
 
 
@@ -100,12 +108,15 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
             source = replace(source, location=data)
         inputs: Encoding = from_plain(Encoding, run.told.recipe["inputs"], "inputs")
         classes = tuple(run.told.recipe["classes"])
-        if run.told.data.in_parts:
-            found = parts_of(run.told.data, data).again(inputs.columns, classes)
-        else:
-            found = read(source, columns=inputs.columns, classes=classes)
+        with needed_by("the data"):
+            if run.told.data.in_parts:
+                found = parts_of(run.told.data, data).again(inputs.columns, classes)
+            else:
+                found = read(source, columns=inputs.columns, classes=classes)
     except (InvalidArgument, KeyError, TypeError, ValueError):
         return None, "The data is no longer where the run found it, so confidences only are shown."
+    except NotInstalled:
+        return None, "A package that reads the data is not installed here, so confidences only are shown."
     except ExpungeError:
         return None, "The data can no longer be read as the run read it, so confidences only are shown."
     try:
@@ -125,14 +136,14 @@ def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
 def _example(
     number: int, item: ShownExample, named: list[tuple[str, tuple[ShownExample, ...]]], rows: Dataset | None, show: bool
 ) -> Example:
-    confidences = [_confidence("before", "original", item.before)]
+    confidences = [_said("before", "original", item, "before")]
     for label, answers in named:
         own = next((other for other in answers if other.slot == item.slot), None)
-        confidences.append(_confidence(label, "run", None if own is None else own.after))
-    confidences.append(_confidence("retrained", "reference", item.retrained))
+        confidences.append(_said(label, "run", own, "after"))
+    confidences.append(_said("retrained", "reference", item, "retrained"))
     if not show:
         return Example(f"example {number}", (), None, "", tuple(confidences))
-    title = f"label {item.label}"
+    title = f"label {item.label:g}" if isinstance(item.label, float) else f"label {item.label}"
     if rows is None or item.slot >= len(rows):
         return Example(title, (f"slot {item.slot}",), None, "", tuple(confidences))
     if not bool(rows.present[item.slot]):
@@ -145,9 +156,13 @@ def _example(
     return Example(title, who, None, _rendered(rows, item.slot), tuple(confidences))
 
 
-def _confidence(name: str, kind: str, value: float | None) -> Confidence:
-    if value is None:
+def _said(name: str, kind: str, item: ShownExample | None, when: str) -> Confidence:
+    """What was said of an example before, after, or by the retrained models."""
+    value = None if item is None else getattr(item if item.answers is None else item.answers, when)
+    if item is None or value is None:
         return Confidence(name, kind, DASH, "0")
+    if item.answers is not None:
+        return Confidence(name, kind, shown(value, "error"), "0")
     return Confidence(name, kind, shown(value, "fraction"), f"{100 * value:.1f}%")
 
 

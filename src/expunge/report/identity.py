@@ -118,7 +118,9 @@ def _recipe(run: Facts) -> tuple[Fact, ...]:
         Fact("digest", run.told.recipe_digest, True),
         Fact("data", f"{_place(run.told.data.source)}, {counted(run.told.data.counts.train, 'training row')}"),
         Fact("columns", _columns(inputs)),
-        Fact("classes", f"{len(classes)}: {plain(classes)}" if isinstance(classes, list) else plain(classes)),
+        Fact("labels", "numbers")
+        if classes == []
+        else Fact("classes", f"{len(classes)}: {plain(classes)}" if isinstance(classes, list) else plain(classes)),
         Fact("parameters", f"{run.result.parameters:,}"),
     ]
     if run.told.adopted is not None:  # the rest says how somebody else trained it, which a remark tells

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.report.comparison import COLUMNS, HEADINGS, ComparisonTable, compared_sections
+from expunge.report.comparison import COLUMNS, SPENT, ComparisonTable, compared_sections, headings
 from expunge.report.load import Loaded, load
 from expunge.report.numerals import bare, wrapped
 
@@ -17,15 +17,20 @@ def rows(loaded: Loaded) -> tuple[list[str], list[list[str]]]:
     """
     several = len(loaded.sections) > 1
     found: list[list[str]] = []
-    for section, compared in compared_sections(loaded.sections):
+    sections = compared_sections(loaded.sections)
+    titles = list(dict.fromkeys(title for _, compared in sections for title in compared.headings))
+    titles = [*(one for one in titles if one != "Verdict"), "Verdict"] if titles else list(headings(COLUMNS))
+    for section, compared in sections:
         forgot = ", ".join(section.unlearning.rules)
-        found += [[forgot, *row] if several else row for row in _texts(compared)]
+        found += [[forgot, *row] if several else row for row in _texts(compared, titles)]
     for training in loaded.trainings:
         costs = (bare(training.result.example_steps, "example-steps"), bare(training.result.seconds, "seconds"))
         left_out = f"{len(training.tombstones)} left out" if training.tombstones else "nothing forgotten"
-        row = ["training", str(training.guarantee), *[""] * (len(COLUMNS) - 2), *costs, left_out]
+        told = dict(zip((title for _, title in SPENT), costs, strict=True))
+        told |= {"Run": "training", "Guarantee": str(training.guarantee), "Verdict": left_out}
+        row = [told.get(title, "") for title in titles]
         found.append(["", *row] if several else row)
-    return (["Forgot", *HEADINGS] if several else list(HEADINGS)), found
+    return (["Forgot", *titles] if several else titles), found
 
 
 def notes(loaded: Loaded) -> list[str]:
@@ -44,8 +49,11 @@ def table(loaded: Loaded) -> str:
     return "\n".join([*printed, *(f"[{at}] {text}" for at, text in enumerate(notes(loaded), 1))]) + "\n"
 
 
-def _texts(compared: ComparisonTable) -> list[list[str]]:
-    return [
-        [wrapped(row.label), *(wrapped(str(cell)) for cell in (row.guarantee, *row.cells, row.verdict))]
-        for row in compared.rows
-    ]
+def _texts(compared: ComparisonTable, titles: list[str]) -> list[list[str]]:
+    """The rows under these titles; of what another section alone has, nothing is said."""
+    found: list[list[str]] = []
+    for row in compared.rows:
+        cells = (row.label, row.guarantee, *row.cells, row.verdict)
+        told = dict(zip(compared.headings, (wrapped(str(cell)) for cell in cells), strict=True))
+        found.append([told.get(title, "") for title in titles])
+    return found

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import choice
+from expunge.records.catalogue import NUMBER_TASKS
 from expunge.schedule.recipe import (
     Augmentation,
     Calendar,
@@ -30,16 +31,29 @@ MAYBE = ("task", "least_present", *OF_OPTIMISER)
 Chosen = TypeVar("Chosen", bound=Enum)
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What is taken where nothing is said, ``rate`` and ``decay`` with sgd."""
+
+    epochs: int
+    rate: float
+    decay: float
+
+
+OF_CLASSES = Usual(epochs=8, rate=0.05, decay=5e-4)
+OF_NUMBERS = Usual(epochs=32, rate=0.02, decay=0.01)  # tables of numbers are small, and noise in them is learnt too
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecipeFields:
-    """What a recipe holds beside columns and classes. Unsaid are: a model that fits the data, a rate and a momentum
-    that fit the optimiser, and the fewest rows of a step.
+    """What a recipe holds beside columns and classes. Unsaid are: a model that fits the data, epochs, a rate, a decay
+    and a momentum that fit task and optimiser, and the fewest rows of a step.
     """
 
     model: str | Callable[..., Any] | None = None
     model_options: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     task: str | None = None
-    epochs: int = 8
+    epochs: int | None = None
     batch_size: int = 64
     optimiser: OptimiserName | Optimiser | str = OptimiserName.SGD
     rate: float | None = None
@@ -83,11 +97,13 @@ class RecipeFields:
             del found[name]
         for name, kind in CHOICES.items():
             found[name] = chosen(kind, found[name], name)
-        found |= {"optimiser": self._optimiser(), "augmentation": Augmentation(flip=self.flip, crop=self.crop)}
+        usual = OF_NUMBERS if self.task in NUMBER_TASKS else OF_CLASSES
+        found["epochs"] = usual.epochs if self.epochs is None else self.epochs
+        found |= {"optimiser": self._optimiser(usual), "augmentation": Augmentation(flip=self.flip, crop=self.crop)}
         found["model_options"] = dict(self.model_options)
         return {name: value for name, value in found.items() if value is not None}
 
-    def _optimiser(self) -> Optimiser:
+    def _optimiser(self, usual: Usual) -> Optimiser:
         if isinstance(self.optimiser, Optimiser):
             said = next((name for name in OF_OPTIMISER if getattr(self, name) is not None), None)
             if said is not None:
@@ -98,10 +114,10 @@ class RecipeFields:
         momentum = (0.0 if signs else 0.9) if self.momentum is None else self.momentum
         return Optimiser(
             name=name,
-            rate=(0.05 if name is OptimiserName.SGD else 0.001) if self.rate is None else self.rate,
+            rate=(usual.rate if name is OptimiserName.SGD else 0.001) if self.rate is None else self.rate,
             momentum=momentum,
             beta1=momentum if name in (OptimiserName.ADAM, OptimiserName.ADAMW) else 0.9,
-            weight_decay=(0.0 if signs else 5e-4) if self.weight_decay is None else self.weight_decay,
+            weight_decay=(0.0 if signs else usual.decay) if self.weight_decay is None else self.weight_decay,
             calendar=Calendar.COSINE if self.calendar is None else chosen(Calendar, self.calendar, "calendar"),
         )
 
@@ -126,7 +142,6 @@ def require_kind(name: str, value: Any, kinds: tuple[type, ...], what: str) -> N
     require(name, value, isinstance(value, kinds) and (type(value) is not bool or bool in kinds), what)
 
 
-def require_interval(interval: int | None) -> None:
-    """Steps between checkpoints, where they are said."""
-    name = "checkpoint_interval"
+def require_interval(interval: int | None, name: str = "checkpoint_interval") -> None:
+    """Steps between checkpoints, or how many are kept, where that is said."""
     require(name, interval, interval is None or (type(interval) is int and interval >= 1), "a whole number from 1")

@@ -12,7 +12,7 @@ from typing import Any
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.encoding import Encoding
-from expunge.records.catalogue import LINEAR_TASKS, TASK_NAMES
+from expunge.records.catalogue import LINEAR_TASKS, NUMBER_TASKS, TASK_NAMES
 from expunge.records.form import from_plain, to_plain
 
 Scalar = int | float | str | bool
@@ -151,7 +151,7 @@ class Recipe:
     """
 
     inputs: Encoding
-    classes: tuple[int | str, ...]
+    classes: tuple[int | str, ...]  # none where labels are numbers
     task: str = "classification"
     model: str = "cnn"
     model_options: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
@@ -187,6 +187,15 @@ class Recipe:
                 f"{name.replace('_', ' ')} {value!r} must be a whole number from {lowest} to {highest}",
             )
         _check(self.task in TASK_NAMES, f"task {self.task!r} is not known: choose one of {', '.join(TASK_NAMES)}")
+        _check(
+            (self.task in NUMBER_TASKS) == (not self.classes),
+            f"task {self.task!r} with {len(self.classes)} classes: labels are numbers under {', '.join(NUMBER_TASKS)}, "
+            "and classes under every other task; read the data for this one",
+        )
+        _check(
+            bool(self.classes) or self.voting is Voting.MEAN,
+            f"voting {self.voting.value} with task {self.task!r}: numbers have no majority; use mean",
+        )
         if self.task in LINEAR_TASKS and self.shards > 1:
             raise UnsupportedYet(
                 f"task {self.task!r} with {self.shards} shards: shards answer as one by the mean of softmax "
@@ -234,6 +243,11 @@ class Recipe:
             return math.floor(2 * self.epochs * stage / (self.slices + 1) + 0.5)
 
         return tuple(max(1, rounded(stage) - rounded(stage - 1)) for stage in range(1, self.slices + 1))
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model answers for a row: one for each class, or one."""
+        return max(1, len(self.classes))
 
     @property
     def is_foreign(self) -> bool:

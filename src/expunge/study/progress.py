@@ -17,7 +17,6 @@ from expunge.study.engine import Ended, Moved
 from expunge.study.job import Job
 
 EVERY_SECONDS = 1.0
-LINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ def _clock(now: datetime, left: float) -> str:
 
 
 class Watch:
-    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log.
+    """Follows a study. ``show`` is called with every new standing; ``say`` with lines for a log, the
+    standing of every tenth among them.
 
     ``warn`` is given, at once, each job that failed.
     """
@@ -81,7 +81,8 @@ class Watch:
         self._ended = set[str]()
         self._seconds: dict[str, list[float]] = {}  # by what kind of work it was
         self._started = time.monotonic()
-        self._drawn = self._lined = 0.0
+        self._drawn = 0.0
+        self._tenths = 0
 
     def begin(self, jobs: Sequence[Job], known: Mapping[str, Entry]) -> None:
         self._jobs = {job.key: job for job in jobs}
@@ -144,9 +145,10 @@ class Watch:
             self._show(standing)
         if self.folder is not None:
             write_text(self.folder / "progress.json", plain_json(to_plain(standing)))
-        if self._say is not None and (force or now - self._lined >= LINE_SECONDS):
-            self._lined = now
+        tenths = 10 * standing.ended // max(standing.total, 1)
+        if self._say is not None and (force or tenths > self._tenths):
             self._say(standing.line(datetime.now()))
+        self._tenths = tenths
 
     def standing(self) -> StudyStanding:
         titles = [job.title + (f", {share:.0%}" if share else "") for job, _, share in self._running.values()]

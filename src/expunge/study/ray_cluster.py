@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TextIO, cast
 
 from expunge.core.errors import InvalidArgument, RunError
+from expunge.core.installed import needed_by
 
 NAMESPACE = "expunge"
 CONNECT_SECONDS, TRIAL_SECONDS = 5.0, 15.0
@@ -98,13 +99,9 @@ def join(address: str | None, jobs: int | None, log: Path | None = None) -> Clus
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    try:
+    with needed_by("`engine` ray"):
         import ray
         from ray.exceptions import RayError
-    except ImportError:
-        raise InvalidArgument(
-            "`engine` ray needs Ray, which is not installed: pip install 'expunge[cluster]'"
-        ) from None
     if ray.is_initialized():
         return Cluster(ray, log, joined=False)
     if address is not None:

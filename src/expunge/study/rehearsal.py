@@ -270,6 +270,11 @@ def check_rehearsable(run: Run, rows: Mapping[Split, Dataset], avoid: np.ndarray
             f"tuning on {run.path}, whose model was trained elsewhere: it compares with twins that are trained without "
             "some rows, and only the owner can train them; set fields by hand, or train by `expunge train`"
         )
+    if not run.recipe.classes:
+        raise UnsupportedYet(
+            f"tuning on {run.path}, whose labels are numbers: it compares margins, which answers that are numbers do "
+            "not have so far; set fields by hand"
+        )
     if run.recipe.shards > 1:
         raise UnsupportedYet(
             f"tuning on a run with {run.recipe.shards} shards: approximate methods have no rule for several shards so "

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
 from expunge.core.hashing import canonical_json
+from expunge.core.installed import needed_by
 from expunge.methods.contract import Method
 from expunge.methods.fields import Among, Between, searches
 from expunge.records.tuning import MOST_TRIALS, Attempt, TuningTrial
@@ -101,8 +102,9 @@ def rank(attempt: Attempt) -> float:
 
 def check_optuna() -> None:
     """Refuse, where the package is missing."""
-    if find_spec("optuna") is None:
-        raise InvalidArgument("tuning needs the package optuna, which is not installed: pip install 'expunge[tune]'")
+    with needed_by("tuning"):
+        if find_spec("optuna") is None:
+            raise ModuleNotFoundError(name="optuna")
 
 
 def optuna_version() -> str | None:

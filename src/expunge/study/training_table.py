@@ -11,6 +11,7 @@ from typing import Any
 from expunge.core.errors import InvalidArgument, UnsupportedYet
 from expunge.core.wording import choice, nearest
 from expunge.data.dataset import Dataset
+from expunge.records.catalogue import NUMBER_TASKS
 from expunge.schedule.fields import CHOICES, LARGEST, RecipeFields
 from expunge.schedule.recipe import Calendar, OptimiserName, Recipe
 from expunge.train.training import make_recipe
@@ -79,6 +80,11 @@ def _check(key: str, value: Any) -> None:
         raise UnsupportedYet(
             "a perturbation in a study: its noise hangs on a secret key, so no two runs are alike and none can be "
             "shared; use `expunge train` and `expunge unlearn`"
+        )
+    if key == "task" and value in NUMBER_TASKS:
+        raise UnsupportedYet(
+            f"task {value!r} in a study: its tables are of accuracies and margins, which numbers lack so far; use "
+            "`expunge train`, `expunge unlearn` and `expunge evaluate`"
         )
     kind = KINDS[key]
     if type(value) is not kind and not (kind is float and type(value) is int):

@@ -46,10 +46,10 @@ from expunge.study.store import Store, ended
 from expunge.study.tuning import chosen_entry, read_tuning, tune_method, tuning_of
 from expunge.study.tuning_folder import TrialBook
 from expunge.train.folder import sound
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
 from expunge.train.trace import Trace
-from expunge.train.training import find_device, train
+from expunge.train.training import train
 
 UNKEPT = "the store could not be written: make room, then run the same command again"
 

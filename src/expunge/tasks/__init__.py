@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expunge.tasks.classification import Classification
 from expunge.tasks.linear import Logistic, Squared
+from expunge.tasks.regression import Regression
 from expunge.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Logistic(), Squared())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Logistic(), Squared(), Regression())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -51,6 +52,17 @@ def labelled(inputs: torch.Tensor, labels: torch.Tensor, slots: torch.Tensor | N
     return Batch({INPUTS: inputs, LABELS: labels}, slots)
 
 
+class NotTold(Exception):
+    """Somebody asked for a signal that the task does not tell."""
+
+
+class Told(dict[str, np.ndarray]):
+    """Signals by name; one that is not there was not told."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise NotTold(name)
+
+
 class Rows(Protocol):
     """What batches are gathered from."""
 
@@ -70,7 +82,7 @@ class Task(ABC):
         return batch[INPUTS]
 
     def outputs(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """What the model answers: (rows, classes) logits or scores."""
+        """What the model answers: (rows, classes) logits or scores, or whatever the task makes of an answer."""
         return model(self.inputs(batch))
 
     @abstractmethod
@@ -79,10 +91,18 @@ class Task(ABC):
 
     @abstractmethod
     def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
-        """What is measured of each example, rows first, in float64: "loss" and "margin", by the belief in its answer.
+        """What is measured of each example, rows first, in float64: "loss" always.
 
-        Where an answer can be right also "correct" (1 or 0), where there are classes "beliefs" (rows, classes).
+        Where there are classes "margin", by the belief in the answer, "correct" (1 or 0) and "beliefs" (rows, classes);
+        where labels are numbers "answer" and "residual", answer minus label, in the labels' units.
         """
+
+    def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """How well rows are answered, of one at least, from their signals: figures by name, as tables show them.
+
+        "accuracy" where there are classes; "mae" and, where labels differ, "r2" where labels are numbers.
+        """
+        return {"loss": float(told["loss"].mean())}
 
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Loss of each example, float32 at least."""
@@ -110,6 +130,9 @@ class ClassTask(Task):
     def signals(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         beliefs = self.beliefs(self.outputs(model, batch).detach().double()).cpu().numpy()
         return {"beliefs": beliefs, **signals_of(beliefs, self.labels(batch).cpu().numpy())}
+
+    def fit(self, told: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return {"accuracy": float(told["correct"].mean())}
 
 
 def signals_of(beliefs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,39 +20,34 @@ from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Preparation
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import AnyData, HandedData, hand_over
+from expunge.data.labels import LabelKind
 from expunge.data.parts import RowParts, parted
 from expunge.data.salts import OPEN
 from expunge.data.source import Source
 from expunge.data.splits import Split, SplitBy
 from expunge.data.stored import write_commitment
 from expunge.models.resolver import build_empty
-from expunge.records.run_file import AdoptRequest, DataFile, OriginFile, OwnersWord, RunFile
+from expunge.records.catalogue import NUMBER_TASKS
+from expunge.records.run_file import AdoptRequest, DataFile, Learnt, OwnersWord, RunFile
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Calendar, Optimiser, Recipe, Scalar
 from expunge.schedule.schedule import Schedule
-from expunge.train.answers import check_answers, signals
+from expunge.train.answers import check_answers, learnt
 from expunge.train.exactness import examine
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
-from expunge.train.profile import pinned
+from expunge.train.origins import ADOPTED, origins
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, described_data, write_run_file
 from expunge.train.state import Tensors, check_finite, tensors_digest
 from expunge.train.trace import Trace
-from expunge.train.training import find_device, finish_model, make_recipe
+from expunge.train.training import finish_model, make_recipe
 from expunge.train.without import LeftOut, Without, leave_out
 
-PREPROCESSING = (
-    ("pixels", "the owner's word: scale, mean and std"),
-    ("numbers", "the owner's word: scale, mean and std"),
-    ("classes", "recipe: read off all rows once, then fixed"),
-    ("column_kinds", "recipe: read off all rows once, then fixed"),
-    ("training", "the owner's word: it cannot be carried out again"),
-)
 NO_SCHEDULE = "the model was trained elsewhere: who sat in which of its steps is not known"
-ASKED = 10_000  # training rows at most that are answered to say what the model has learnt
 ONE_EPOCH = 1  # of a recipe whose epochs nobody told: shares of the training are then epochs
 
 
@@ -103,7 +98,9 @@ def adopt(
         require_kind(name, value, kinds, what)
     preparation = Preparation(scale, _several("mean", mean), _several("std", std))
     given, own = _given(data, holdout, split_column, label, subject, id), handed_over(weights)
-    given, dataset, assignment = given.find(split_seed)
+    given, dataset, assignment = given.find(
+        split_seed, LabelKind.NUMBERS if task in NUMBER_TASKS else LabelKind.CLASSES
+    )
     _refuse_hashed(dataset)
     recipe = make_recipe(
         dataset,
@@ -143,10 +140,13 @@ def adopt(
             return done
         taken = _taken_up(recipe, own)
         check_answers(recipe, taken.to(examples.device), examples, present)
+        calibration = dataset.take(np.flatnonzero(assignment == Split.CALIBRATION.code))
+        found = learnt(recipe, taken, examples, present, calibration)
         told = replace(
             told,
             environment=examine(recipe, schedule, examples, left_out.slots).environment,
-            notices=(*_notices(word, commitment), *_learnt(recipe, taken, examples, present)),
+            notices=(*_notices(word, commitment), *_said_of(found)),
+            learnt=found,
         )
         start_or_continue(folder, told)
         write_commitment(folder, commitment, units)
@@ -174,14 +174,14 @@ class _Parted:
     holdout: HandedData | None
     split_column: str | None
 
-    def find(self, seed: int) -> tuple[_Parted, Dataset, np.ndarray]:
+    def find(self, seed: int, kind: LabelKind) -> tuple[_Parted, Dataset, np.ndarray]:
         """All rows as they are read for the first time, the split code of each, and what was found of how to read."""
         if self.data.source is not None:
             others = None if self.holdout is None else self.holdout.source
-            places, rows, codes = RowParts(self.data.source, others, self.split_column).find(seed)
+            places, rows, codes = RowParts(self.data.source, others, self.split_column).find(seed, kind)
             beside = None if places.holdout is None else HandedData(places.holdout)
             return _Parted(HandedData(places.data), beside, self.split_column), rows, codes
-        data, found = self.data.find(as_classes=True)
+        data, found = self.data.find(kind=kind)
         others = None
         if self.holdout is not None:
             known = tuple(column for column in found.columns if column.name != self.split_column)
@@ -253,7 +253,7 @@ def _begun(recipe: Recipe, described: DataFile, word: OwnersWord, left_out: Left
         released={},
         method=None,
         parent=None,
-        preprocessing=tuple(OriginFile(name=name, origin=origin) for name, origin in PREPROCESSING),
+        preprocessing=origins(ADOPTED, recipe),
         environment=None,
         device=device,
         trace=Trace.OFF.value,
@@ -280,14 +280,18 @@ def _notices(word: OwnersWord, commitment: Commitment) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _learnt(recipe: Recipe, model: nn.Module, examples: Examples, present: np.ndarray) -> tuple[str, ...]:
-    """How many training rows it answers as they are labelled: rows prepared otherwise show here at once."""
-    asked = present[:ASKED]
-    told = signals(recipe, model, examples, asked)
-    if "correct" not in told:
+def _said_of(found: Sequence[Learnt]) -> tuple[str, ...]:
+    """How well it answers training rows as they are labelled: rows prepared otherwise show here at once."""
+    told = next((told for told in found if told.split == Split.TRAIN.value), None)
+    if told is None:
         return ()
-    right = int(told["correct"].sum())
-    found = f"it answers {right:,} of {len(asked):,} training rows as they are labelled ({right / len(asked):.1%})"
-    if right < len(asked):
-        found += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
-    return (found,)
+    if (error := told.figures.get("mae")) is not None:
+        return (
+            f"it answers {told.rows:,} training rows with a mean absolute error of {error:.4g}: if its owner knows of "
+            "less, `scale`, `mean`, `std`, the order of columns, or the unit of the labels, are others",
+        )
+    right = told.figures.get("accuracy", 1.0)
+    said = f"it answers {round(right * told.rows):,} of {told.rows:,} training rows as they are labelled ({right:.1%})"
+    if right < 1:
+        said += ": if its owner knows of more, `scale`, `mean`, `std`, or the order of columns or classes, are others"
+    return (said,)

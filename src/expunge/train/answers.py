@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from expunge.core.errors import Diverged
+from expunge.data.dataset import Dataset
+from expunge.records.run_file import Learnt
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
@@ -18,6 +23,7 @@ from expunge.train.profile import precision_of
 
 ROWS = 64
 CHUNK = 1024
+ASKED = 10_000  # rows of a split at most that say what a model has learnt
 
 
 Ask = Callable[[nn.Module, Task, Batch], Mapping[str, np.ndarray]]
@@ -36,6 +42,29 @@ def answers(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndar
 def signals(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> dict[str, np.ndarray]:
     """The task's signals of one row at least."""
     return answers(recipe, model, examples, slots, lambda model, task, rows: task.signals(model, rows))
+
+
+def learnt(
+    recipe: Recipe, model: nn.Module, examples: Examples, present: np.ndarray, calibration: Dataset
+) -> tuple[Learnt, ...]:
+    """How well a finished model answers its training rows and those for calibration; of many some that lie evenly.
+
+    A copy is asked: it is a look at the result, which changes nothing of it, and no part of anybody's work.
+    """
+    found = [_learnt(recipe, model, "train", examples, present)] if len(present) else []
+    if len(calibration):
+        others = Examples(recipe, calibration, examples.device)
+        found.append(_learnt(recipe, model, "calibration", others, np.arange(len(calibration))))
+    return tuple(found)
+
+
+def _learnt(
+    recipe: Recipe, model: nn.Module, split: Literal["train", "calibration"], examples: Examples, slots: np.ndarray
+) -> Learnt:
+    asked = slots[np.linspace(0, len(slots) - 1, min(len(slots), ASKED)).astype(np.int64)]
+    told = TASKS[recipe.task].fit(signals(recipe, copy.deepcopy(model), examples, asked))
+    figures = {name: value for name, value in told.items() if math.isfinite(value)}
+    return Learnt(split=split, rows=len(asked), figures=figures)
 
 
 @contextmanager

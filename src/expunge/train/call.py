@@ -58,7 +58,7 @@ def train(
     model: str | Callable[..., nn.Module] | None = None,
     model_options: Mapping[str, Scalar] | None = None,
     task: str | None = None,
-    epochs: int = 8,
+    epochs: int | None = None,
     batch_size: int = 64,
     optimiser: OptimiserName | Optimiser | str = "sgd",
     rate: float | None = None,
@@ -84,6 +84,7 @@ def train(
     split_by: SplitBy | str = "rows",
     device: str = "cpu",
     checkpoint_interval: int | None = None,
+    keep_checkpoints: int | None = None,
     trace: Trace | str = "losses",
     noise_key: Path | str | None = None,
     commit_only: bool = False,
@@ -113,6 +114,9 @@ def train(
     ``commit_only`` fixes data and recipe in the folder and trains nothing; the same call without it, and with a
     ``beacon`` drawn since (itself, 64 hexadecimal digits or a JSON file), trains from there. ``salts`` is a file of
     secret salts, which ``commit_only`` draws where there is none.
+
+    ``keep_checkpoints`` bounds the folder: of each shard's states so many are kept, evenly spaced, the last among
+    them. It changes no weights; the run says what exact forgetting costs from then on.
 
     ``base`` is a safetensors file of weights that training begins with; its digest is part of the recipe, and the
     result is exact relative to it at most.
@@ -192,6 +196,7 @@ def train(
         split_by=chosen(SplitBy, split_by, "split_by"),
         device=device,
         checkpoint_interval=checkpoint_interval,
+        keep_checkpoints=keep_checkpoints,
         trace=chosen(Trace, trace, "trace"),
         progress=progress,
         noise_key=noise_key,

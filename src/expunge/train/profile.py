@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.models.dropout import seeded_generators
@@ -21,6 +22,19 @@ from expunge.train.optimiser import make_optimiser
 from expunge.train.state import state_digest
 
 LOOP_ARITHMETIC = 1  # raised whenever the loop's bits change
+
+
+def find_device(name: str) -> torch.device:
+    """The device by its name; one that is not there is refused."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidArgument(f"device {name!r} is not known: cpu or cuda are") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use `device` cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidArgument(f"device {name!r} is not supported: cpu or cuda are")
+    return device
 
 
 @contextmanager

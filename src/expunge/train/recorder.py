@@ -38,7 +38,10 @@ def default_interval(total: int) -> int:
 
 
 class FolderRecorder(Recorder):
-    """Records one shard into a run folder. Files are written by a thread of their own, one at a time."""
+    """Records one shard into a run folder. Files are written by a thread of their own, one at a time.
+
+    ``kept`` are the steps whose states stay beside the latest: all of them unless said.
+    """
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class FolderRecorder(Recorder):
         interval: int | None = None,
         stage_ends: Collection[int] = (),
         trace: ShardTrace | None = None,
-        latest_only: bool = False,
+        kept: Collection[int] | None = None,
         restores: bool = True,
     ) -> None:
         self.folder = folder
@@ -59,7 +62,7 @@ class FolderRecorder(Recorder):
         self._log = log
         self._interval = interval or default_interval(total)
         self._stage_ends = frozenset(stage_ends)
-        self._latest_only = latest_only
+        self._kept = kept
         self._restores = restores
         self._trace = trace
         self._done: list[UnwrittenStep] = []  # steps whose records are still to be written
@@ -77,6 +80,7 @@ class FolderRecorder(Recorder):
                 continue
             load_full_state(student, optimisers, state, self.path(checkpoint))
             meter.continue_from(checkpoint.thirds, checkpoint.seconds)
+            self._thin(checkpoint.step)
             self._cut_trace(checkpoint.step)
             return checkpoint.step
         self._cut_trace(0)
@@ -119,7 +123,6 @@ class FolderRecorder(Recorder):
                 self._gradients.close()
 
     def _write(self, done: int, state: Tensors, steps: list[UnwrittenStep], thirds: int, seconds: float) -> None:
-        before = self._log.checkpoints(self.shard)
         checkpoint = Checkpointed(
             shard=self.shard, step=done, digest=tensors_digest(state).hex(), thirds=thirds, seconds=seconds
         )
@@ -127,9 +130,13 @@ class FolderRecorder(Recorder):
         if self._trace is not None:
             self._trace.write(steps)
         self._log.add(checkpoint)
-        if self._latest_only:
-            for older in before:
-                self.path(older).unlink(missing_ok=True)
+        self._thin(done)
+
+    def _thin(self, latest: int) -> None:
+        """Remove what is not to stay; what a kill left of that goes with the next state, or when the run goes on."""
+        for state in self._log.checkpoints(self.shard) if self._kept is not None else []:
+            if state.step != latest and state.step not in (self._kept or ()):
+                self.path(state).unlink(missing_ok=True)
 
     def _cut_trace(self, steps: int) -> None:
         if self._trace is not None:

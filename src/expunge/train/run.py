@@ -1,4 +1,7 @@
-"""A run on disk: a plain folder with run.json, the commitment, checkpoints, weights and a log."""
+"""A run on disk: a plain folder with run.json, the commitment, checkpoints, weights and a log.
+
+What of it is read without its model needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from torch import nn
 
 from expunge.core.beacon import GIVEN, ZERO, Beacon
 from expunge.core.errors import DataError, InvalidArgument, RunError
@@ -22,27 +23,30 @@ from expunge.core.wording import choice
 from expunge.data.commitment import Commitment, open_again
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, read_forget_set
-from expunge.data.handed import GivenData, HandedData, hand_over
+from expunge.data.handed import AnyData, GivenData, HandedData, Names, hand_over
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import read_commitment, read_units, roots_of
-from expunge.models.base import offer, place_of_base
-from expunge.models.ensemble import Ensemble
-from expunge.models.resolver import build_empty
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import BASE, TRACE
 from expunge.records.forget_file import ForgetFile
+from expunge.records.model_file import ModelFile
 from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.train.answering import Answering, Predictions
+from expunge.train.export import ExportedModel, export
 from expunge.train.log import RunLog
-from expunge.train.state import load_weights, read_tensors, weights_digest
 from expunge.train.trace import Trace
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 COMMITTED = "committed"  # status of a folder that holds data and recipe, fixed, and no training yet
 
@@ -57,6 +61,9 @@ class Run:
     def __fspath__(self) -> str:
         """The folder: wherever a run's folder may be named, the run itself may stand."""
         return str(self.path)
+
+    def _repr_html_(self) -> str:
+        return self.told.table.as_html()
 
     @classmethod
     def open(cls, path: PathLike[str] | str) -> Run:
@@ -78,6 +85,11 @@ class Run:
     def open_any(cls, path: PathLike[str] | str) -> Run:
         """Open a run whatever its state."""
         folder = Path(path)
+        if (folder / ModelFile.NAME).is_file() and not (folder / RunFile.NAME).is_file():
+            raise RunError(
+                f"{folder} is an exported model and no run: use the run that it was exported from, or take its weights "
+                "over with `expunge adopt`; it answers rows by `expunge predict`"
+            )
         if not (folder / RunFile.NAME).is_file():
             raise RunError(f"{folder} is not a run: it has no run.json; `expunge.train(…, out={folder})` makes one")
         content = parse_json(read_bytes(folder / RunFile.NAME, "the run"))
@@ -105,6 +117,8 @@ class Run:
         if recipe.digest.hex() != self.told.recipe_digest:
             raise RunError(f"{self.path}: the recipe does not match its digest: run.json was altered")
         if recipe.base is not None and (self.path / BASE).is_file():
+            from expunge.models.base import offer
+
             offer(self.path / BASE, recipe.base)
         return recipe
 
@@ -273,6 +287,27 @@ class Run:
             "holdout behind the others, as `expunge.data.parts.joined(data, holdout)` puts them"
         )
 
+    def answering(self, device: str | None = None) -> Answering:
+        """The model as it answers rows from outside; ``device`` is the run's own unless said."""
+        told = self.told.data
+        return Answering(self.recipe, told.source or told.held or {}, device or self.told.device, self.model)
+
+    def predict(self, data: AnyData, *, id: str | Names | None = None) -> Predictions:
+        """What its model answers to rows in any form that ``train`` takes.
+
+        A label is not needed, and columns that the model does not know are passed over. ``id`` names the rows, as in
+        the run unless said.
+        """
+        return self.answering().predict(data, id=id)
+
+    def score(self, data: AnyData, *, label: str | None = None) -> dict[str, float]:
+        """How well it answers rows whose labels are there; ``label`` names their column, as in the run unless said."""
+        return self.answering().score(data, label=label)
+
+    def export(self, out: Path | str) -> ExportedModel:
+        """Write its model into a folder of its own, with all that is needed to give it rows and nothing else."""
+        return export(self.recipe, self.model(), self.told, out)
+
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
         return load_model(self.recipe, self.model_file, self.weights_digest, self.result.alive, device)
@@ -296,6 +331,9 @@ class Run:
 
 def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], device: torch.device | str) -> nn.Module:
     """Read model.safetensors; the digest must be the one that was announced."""
+    from expunge.models.resolver import build_empty
+    from expunge.train.state import load_weights, read_tensors, weights_digest
+
     model = assemble(recipe, [build_empty(recipe) if lives else None for lives in alive])
     load_weights(model, read_tensors(path), path)
     if weights_digest(model) != digest:
@@ -305,15 +343,20 @@ def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], d
 
 def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
     """One model of the shards' models; a shard with nobody left is not asked for an answer."""
+    from expunge.models.ensemble import Ensemble, MeanAnswer
+
     if recipe.shards == 1 and members[0] is not None:
         return members[0]
     if not any(members):
         raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
-    return Ensemble([member for member in members if member is not None], recipe.voting)
+    alive = [member for member in members if member is not None]
+    return Ensemble(alive, recipe.voting) if recipe.classes else MeanAnswer(alive)
 
 
 def keep_base(folder: Path, recipe: Recipe) -> None:
     """Keep the weights that a recipe begins with beside the run, so that the folder stands alone."""
+    from expunge.models.base import place_of_base
+
     if recipe.base is not None and not (folder / BASE).exists():
         link_or_copy(place_of_base(recipe.base), folder / BASE)
 

@@ -13,6 +13,7 @@ from expunge.core.errors import RunError
 from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.records.run_log import Checkpointed
+from expunge.schedule.keeping import kept_steps
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -35,6 +36,7 @@ class Recording:
     interval: int | None = None
     trace: Trace = Trace.LOSSES
     restores: bool = True  # false where a checkpoint does not hold all of the model's state
+    keep: int | None = None  # how many states of each shard stay; all unless said
 
 
 @dataclass(frozen=True)
@@ -122,14 +124,15 @@ def _objective(recipe: Recipe, noise: np.ndarray | None, rows: int) -> Objective
 
 
 def _recorder(recording: Recording, schedule: Schedule, plan: TrainingPlan) -> FolderRecorder:
-    traced = recording.trace is not Trace.OFF
+    traced, interval = recording.trace is not Trace.OFF, interval_of(schedule, recording.interval)
     return FolderRecorder(
         recording.folder,
         shard=plan.shard,
         total=plan.total,
         log=RunLog(recording.folder / "log.jsonl"),
-        interval=interval_of(schedule, recording.interval),
+        interval=interval,
         stage_ends=schedule.stage_ends(plan.shard),
+        kept=None if recording.keep is None else kept_steps(schedule, plan.shard, interval, recording.keep),
         trace=ShardTrace(recording.folder, schedule, plan, recording.trace) if traced else None,
         restores=recording.restores,
     )

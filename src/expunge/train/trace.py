@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from expunge.core.errors import RunError
 from expunge.core.files import append_bytes, write_bytes
@@ -24,6 +24,9 @@ from expunge.records.trace_file import EPOCH_BYTES, NOTHING, TraceMode, step_rec
 from expunge.schedule.digests import epoch_digest, executed_digest
 from expunge.schedule.plan import Plan, Role, Step
 from expunge.schedule.schedule import Schedule
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Trace(Enum):

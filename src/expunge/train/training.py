@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from expunge.core.beacon import Beacon
-from expunge.core.errors import InvalidArgument, UnsupportedEver
+from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
 from expunge.core.values import Empirical, Exact, Guarantee, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
 from expunge.data.handed import AnyData, HandedData, hand_over
+from expunge.data.labels import LabelKind
 from expunge.data.source import Source
 from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
@@ -25,18 +26,21 @@ from expunge.data.told import tell_of
 from expunge.models.base import offer
 from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, holds_batch_norm
-from expunge.records.run_file import CommitRequest, DataFile, OriginFile, Result, RunFile, TrainRequest
+from expunge.records.catalogue import NUMBER_TASKS
+from expunge.records.run_file import CommitRequest, DataFile, Result, RunFile, TrainRequest
 from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_interval
+from expunge.schedule.keeping import said_of_kept
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.answers import check_answers
+from expunge.train.answers import check_answers, learnt
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
 from expunge.train.initial_weights import opened_beside
+from expunge.train.origins import TRAINED, origins
 from expunge.train.perturbation import (
     commitment_of,
     draw_noise,
@@ -46,23 +50,13 @@ from expunge.train.perturbation import (
     read_key,
     reveal_key,
 )
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, assemble, described_data, keep_base, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 from expunge.train.trace import Trace
 from expunge.train.without import LeftOut, Without, answered, leave_out
 
-PREPROCESSING = (
-    ("pixels", "constant: scaled by the recipe"),
-    ("numbers", "training state: a parameter-free batch norm in front of the model"),
-    ("categories", "constant: hashed into a fixed number of buckets"),
-    ("words", "constant: hashed into a fixed number of buckets"),
-    ("classes", "recipe: read off all rows once, then fixed"),
-    ("column_kinds", "recipe: read off all rows once unless named, then fixed"),
-    ("class_weights", "none"),
-    ("early_stopping", "none"),
-)
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
@@ -72,10 +66,21 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined.
     """
+    if dataset.of_numbers and np.ptp(dataset.labels) == 0:
+        raise DataError(
+            f"every label is {dataset.labels[0]:g}: there is nothing to learn; name another column as label"
+        )
     buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
     encoding = make_encoding(dataset, **buckets)
     fields = with_model(encoding, fields)
     return _completed(Recipe(inputs=encoding, classes=dataset.classes, **fields), fields)
+
+
+def _said_of_labels(recipe: Recipe | None, task: str | None) -> LabelKind:
+    """What a recipe or a task says of labels before they are read."""
+    if (task if recipe is None else recipe.task) in NUMBER_TASKS:
+        return LabelKind.NUMBERS
+    return LabelKind.CLASSES if recipe is not None or task == "classification" else LabelKind.UNSAID
 
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -111,6 +116,7 @@ def train(
     split_by: SplitBy = SplitBy.ROWS,
     device: str = "cpu",
     checkpoint_interval: int | None = None,
+    keep_checkpoints: int | None = None,
     trace: Trace = Trace.LOSSES,
     progress: Progress | None = None,
     noise_key: Path | str | None = None,
@@ -149,7 +155,7 @@ def train(
     )
     if done is not None:
         return done
-    handed, dataset = handed.find(as_classes=recipe is not None or fields.get("task") == "classification")
+    handed, dataset = handed.find(kind=_said_of_labels(recipe, fields.get("task")))
     if recipe is None:
         recipe = make_recipe(dataset, **fields)
     if recipe.classes != dataset.classes:
@@ -163,6 +169,7 @@ def train(
             "in its mean and deviation; leave it out, here nothing is fitted before the training"
         )
     require_interval(checkpoint_interval)
+    require_interval(keep_checkpoints, "keep_checkpoints")
     assignment = split_rows(dataset, seed=split_seed, by=split_by)
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
     commitment = commit(dataset, assignment, salted)
@@ -207,11 +214,16 @@ def train(
         write_commitment(folder, commitment, units)
         left_out.write(folder)
         _same_environment(run, found)
-        told = replace(continued(told, run.told), checkpoint_interval=interval, environment=found.environment)
+        told = replace(
+            continued(told, run.told),
+            checkpoint_interval=interval,
+            keep_checkpoints=keep_checkpoints,
+            environment=found.environment,
+        )
         write_run_file(folder, told)
         left_out.ask(folder, commitment)
         tell_of(tell, dataset, handed.said, recipe.inputs)
-        recording = Recording(folder, interval, trace, found.lossy is None)
+        recording = Recording(folder, interval, trace, found.lossy is None, keep_checkpoints)
         carried = carry_out_shards(
             recipe,
             schedule,
@@ -221,12 +233,20 @@ def train(
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
         )
-        check_answers(recipe, assemble(recipe, carried.members), examples, present)
+        model = assemble(recipe, carried.members)
+        check_answers(recipe, model, examples, present)
         earned, alike = left_out.earned(told, recipe, schedule, noise_key is not None), spelt_alike(training_rows)
         refused = found.refused or opened_beside(recipe)
+        kept = said_of_kept(recipe, schedule, units, present, interval, keep_checkpoints)
+        more = tuple(told for told in (alike, kept) if told is not None)
+        calibration = dataset.take(np.flatnonzero(assignment == Split.CALIBRATION.code))
         return finish(
             folder,
-            earned if alike is None else replace(earned, notices=(*(earned.notices or ()), alike)),
+            replace(
+                earned,
+                notices=(*(earned.notices or ()), *more) if more else earned.notices,
+                learnt=learnt(recipe, model, examples, present, calibration),
+            ),
             recipe,
             carried,
             guarantee=Exact(recipe.base) if refused is None else Empirical(),
@@ -256,7 +276,7 @@ def _fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) 
             released={},
             method=None,
             parent=None,
-            preprocessing=tuple(OriginFile(name=name, origin=origin) for name, origin in PREPROCESSING),
+            preprocessing=origins(TRAINED, recipe),
             environment=None,
             device=device,
             noise_commitment=noise,
@@ -362,16 +382,3 @@ def finish_model(
     complete = replace(told, status="finished", result=result)
     write_run_file(folder, complete)
     return Run(folder, complete)
-
-
-def find_device(name: str) -> torch.device:
-    """The device by its name; one that is not there is refused."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InvalidArgument(f"device {name!r} is not known: cpu or cuda are") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidArgument(f"device {name!r} is not available here: torch sees no GPU; use `device` cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidArgument(f"device {name!r} is not supported: cpu or cuda are")
-    return device

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 from expunge.core.errors import RecordError
 from expunge.data.commitment import tombstones_digest
 from expunge.records.bundle import COMMIT, ENVELOPE, HEAD, MODEL, Bundle
 from expunge.records.canonical import malformed
-from expunge.records.catalogue import Execution
 from expunge.records.certificate import Certificate, ChainRecord, Checked, Command, Emptied, Logged, recipe_fields
 from expunge.records.envelope import envelope_digest
 from expunge.records.keys import TrustedKey
 from expunge.records.limits import Code, refused
 from expunge.records.note import open_checkpoint, read_checkpoint, read_note
-from expunge.records.record import BeaconPart, Commit, Initiator, LeafSalts, ProfileName, RunRecord
+from expunge.records.record import BeaconPart, Commit, CommittedData, Initiator, LeafSalts, Operation, RunRecord
 from expunge.records.statement import Statement, read_unchecked
 from expunge.records.trust import of_method, of_model
-from expunge.records.verdict import Verdict
+from expunge.records.verdict import Level, Verdict
+from expunge.verify.ladder import ceiling, in_short, left_open, rungs
+from expunge.verify.people import People, committed_units, people_of
+from expunge.verify.questions import questions
+from expunge.verify.summary import summary, title
 from expunge.verify.verdict_text import answer
 from expunge.verify.wording import (
     COMMITTED_AFTERWARDS,
@@ -60,23 +64,31 @@ def certificate(
     if verdict is not None and verdict.run not in (None, chain[-1].statement):
         raise refused(Code.UNSAFE_FILE, f"{bundle.path} changed after it was verified: verify a copy of your own")
     recipe, window = recipe_fields(bundle, run), run.audit_window
-    return Certificate(
+    adopted = chain[1].statement.predicate.operation is Operation.ADOPT
+    forgotten, ladder = _emptied(bundle, commit, run, chain), rungs(run, verdict, adopted=adopted)
+    found = Certificate(
         commit=commit,
         run=run,
         chain=tuple(chain),
         checked=None if verdict is None else _checked(bundle, verdict, run, at),
+        title=title(chain[-1].statement, run, forgotten),
+        summary=summary(run, forgotten),
+        ladder=ladder,
+        left_open=left_open(run, ladder),
         meaning=guarantee_meaning(run.guarantee, forgot=bool(run.data.tombstones)),
         afterwards=_afterwards(commit, run),
-        forgotten=_emptied(run, chain),
+        forgotten=forgotten,
         leaves=OPEN_LEAVES if commit.data.salts is LeafSalts.OPEN else SECRET_LEAVES,
+        has_model=MODEL in bundle,
         recipe=recipe,
         grindable=_grindable(commit, run.randomness.beacon),
         log=_log(bundle, keys if verdict is not None else ()),
         nothing_retired=None if not run.data.tombstones or run.retired or window else NOTHING_RETIRED,
         verification=_verification(
-            bundle, commit, run, *(str((recipe or {}).get(name, "")) for name in ("model", "base"))
+            bundle, commit, run, *(str((recipe or {}).get(name, "")) for name in ("model", "base")), adopted=adopted
         ),
     )
+    return replace(found, questions=questions(found))
 
 
 def _chain(bundle: Bundle) -> list[ChainRecord]:
@@ -109,11 +121,14 @@ def _afterwards(commit: Commit, run: RunRecord) -> str | None:
 
 def _checked(bundle: Bundle, verdict: Verdict, run: RunRecord, at: str | None) -> Checked:
     says = level_says(verdict.reached, run, model=MODEL in bundle)
-    return Checked(verdict=verdict, at=at, answer=answer(verdict), says=says)
+    return Checked(verdict=verdict, at=at, answer=answer(verdict), says=says, in_short=in_short(verdict, run))
 
 
-def _emptied(run: RunRecord, chain: Sequence[ChainRecord]) -> Emptied:
+def _emptied(bundle: Bundle, commit: Commit, run: RunRecord, chain: Sequence[ChainRecord]) -> Emptied:
     emptied, records = set(run.data.tombstones), [link.statement.predicate for link in chain]
+    before = records[-2]
+    newly = emptied.difference(before.data.tombstones) if isinstance(before, RunRecord) else emptied
+    people = _people(bundle, commit.data, newly or emptied, emptied)
     requests = [request for record in records if isinstance(record, RunRecord) for request in record.requests]
     owners = {slot for request in requests if request.initiator is Initiator.OWNER for slot in request.slots}
     return Emptied(
@@ -122,7 +137,18 @@ def _emptied(run: RunRecord, chain: Sequence[ChainRecord]) -> Emptied:
         digest=tombstones_digest(run.data.tombstones),
         of=run.data.count,
         beside=len(run.data.released_calibration) + len(run.data.released_holdout),
+        newly=len(newly or emptied),
+        people=None if people is None else people.count,
+        in_part=None if people is None else people.in_part,
     )
+
+
+def _people(bundle: Bundle, data: CommittedData, newly: set[int], emptied: set[int]) -> People | None:
+    """Whose the rows are that a record empties first; None where the bundle does not show it."""
+    if not emptied or min(emptied) < 0 or max(emptied) >= data.count:
+        return None
+    units = committed_units(bundle, data)
+    return None if units is None else people_of(newly, emptied, units)
 
 
 def _grindable(commit: Commit, beacon: BeaconPart) -> str | None:
@@ -149,7 +175,9 @@ def _log(bundle: Bundle, keys: Sequence[TrustedKey]) -> Logged | None:
     return Logged(head=head, witnesses=tuple(witnesses), other_signers=tuple(others), remark=remark)
 
 
-def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str, base: str) -> tuple[Command, ...]:
+def _verification(
+    bundle: Bundle, commit: Commit, run: RunRecord, model: str, base: str, *, adopted: bool
+) -> tuple[Command, ...]:
     name = shlex.quote(bundle.path.name or "bundle")
     verify = f"expunge verify {name} --keys trusted.json --level"
     given = "--data DATA" + (" --salts SALTS" if commit.data.salts is LeafSalts.SECRET else "")
@@ -163,13 +191,11 @@ def _verification(bundle: Bundle, commit: Commit, run: RunRecord, model: str, ba
     own = any(item.startswith("checkpoints/") for item in bundle.names)
     states = given if own else f"{given} --checkpoints CHECKPOINTS"
     steps = [("V1", f"{verify} V1", "form and structure, in seconds; nothing of the owner's is needed")]
-    environment = run.environment
-    if environment.profile is ProfileName.TOLERANT or environment.not_exact is not None:
-        pass  # no bits were pinned that a replay could be compared with
-    elif run.checkpoints is None and run.came_about is Execution.OWN_STEPS:
+    top, _ = ceiling(run, adopted=adopted)
+    if top is Level.V3:
         again = f"{verify} V3 {given} --checkpoints PARENT"
         steps.append(("V3", again, "the method again, from the parent's model while that is kept"))
-    elif run.checkpoints is not None:
+    elif top is Level.V4:
         steps += [
             ("V2", f"{verify} V2 {states}", "some steps again"),
             ("V3", f"{verify} V3 {states}", "every step again"),

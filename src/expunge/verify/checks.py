@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from expunge.core.errors import RecordError
+from expunge.core.installed import needed_by
 from expunge.records.bundle import MODEL, RECIPE
 from expunge.records.catalogue import Execution
 from expunge.records.limits import Code
@@ -97,7 +98,8 @@ class Replayed:
     name: str
 
     def __call__(self, opened: OpenedRecord) -> Any:
-        from expunge.verify.levels.replay import Replay
+        with needed_by("carrying steps out again, from V2 on,"):
+            from expunge.verify.levels.replay import Replay
 
         opened.replay = opened.replay or Replay(opened)
         return getattr(opened.replay, self.name)()

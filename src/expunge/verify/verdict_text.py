@@ -9,15 +9,8 @@ from expunge.records.claims import CLAIMS, NOT_CLAIMED
 from expunge.records.limits import Code
 from expunge.records.record import Initiator, Request
 from expunge.records.verdict import Finding, FindingOutcome, Level, Status, Verdict
+from expunge.verify.ladder import TITLES, left_open, rungs
 from expunge.verify.wording import level_says
-
-TITLES = {
-    Level.V0: "V0 form",
-    Level.V1: "V1 structure",
-    Level.V2: "V2 spot replay",
-    Level.V3: "V3 full replay",
-    Level.V4: "V4 twin run",
-}
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
@@ -30,7 +23,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     for level in Level:
         findings = [finding for finding in verdict.findings if finding.level is level]
         if findings:
-            yield TITLES[level]
+            yield f"{level.name} {TITLES[level]}"
             yield from (f"  {_finding(finding)}" for finding in findings)
     yield ""
     yield from _answer(verdict)
@@ -89,5 +82,7 @@ def _answer(verdict: Verdict) -> Iterator[str]:
             reasons = dict.fromkeys(finding.reason for finding in verdict.findings if finding.reason is not None)
             yield f"undecided at {verdict.asked.name}: {', '.join(filter(None, reasons))}; {height}"
     if reached is not None and verdict.status is not Status.REFUSED:
-        model = "no-model" not in {remark.word for remark in verdict.remarks}
-        yield level_says(reached, verdict.record, model=model)
+        words = {remark.word for remark in verdict.remarks}
+        yield level_says(reached, verdict.record, model="no-model" not in words)
+        if verdict.record is not None:
+            yield left_open(verdict.record, rungs(verdict.record, verdict, adopted="trained-elsewhere" in words))

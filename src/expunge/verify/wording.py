@@ -6,6 +6,7 @@ from expunge.records.catalogue import Execution
 from expunge.records.record import GuaranteeKind, GuaranteePart, RunRecord
 from expunge.records.verdict import Level
 
+MOST_TESTS = 5  # that a sentence names
 OPEN_LEAVES = "leaves not hidden: salts are open, so guesses of a row can be tested"
 SECRET_LEAVES = "leaves hidden: salts are secret, and a destroyed salt hides its row for good"
 GRINDABLE = (
@@ -56,7 +57,9 @@ def guarantee_meaning(guarantee: GuaranteePart, *, forgot: bool) -> str:
             f"ε = {guarantee.epsilon:g}, except with probability δ = {guarantee.delta:g}."
         )
     if guarantee.tests:
-        return f"Nothing is proved. The named tests were passed ({', '.join(guarantee.tests)}), by the owner's account."
+        more = f" and {len(guarantee.tests) - MOST_TESTS} more" if guarantee.tests[MOST_TESTS:] else ""
+        named = ", ".join(guarantee.tests[:MOST_TESTS]) + more
+        return f"Nothing is proved. The named tests were passed ({named}), by the owner's account."
     return "Nothing is proved about what the weights remember, and no test is named."
 
 

@@ -15,11 +15,10 @@ from expunge.schedule.plan import Role, TrainingPlan
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.perturbation import draw_noise, key_of
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
 from expunge.train.segment import StepSeen, Training, carry_out_segment
 from expunge.train.state import Tensors, copied
-from expunge.train.training import find_device
 
 
 def training_of(run: Run, rows: Dataset) -> Training:

@@ -24,11 +24,10 @@ from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.meter import Meter
 from expunge.train.names import parameter_names
-from expunge.train.profile import pinned
+from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
 from expunge.train.segment import StepRunner
 from expunge.train.state import Tensors, as_model_part, copied, read_tensors
-from expunge.train.training import find_device
 
 SHARE = 0.008
 RUNS = 3

@@ -44,9 +44,9 @@ from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.names import parameter_names
 from expunge.train.optimiser import make_optimiser
+from expunge.train.profile import find_device
 from expunge.train.segment import StepRunner
 from expunge.train.state import full_state, tensors_digest
-from expunge.train.training import find_device
 
 LARGEST = 2
 

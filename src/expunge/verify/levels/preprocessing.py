@@ -55,7 +55,8 @@ def check_inferred(opened: OpenedRecord, contents: Contents) -> str:
     there = _forgotten_at_hand(opened, contents)
     if there and contents.source is not None:
         _check_words(opened, contents, contents.source)
-    told = f"{counted(len(recipe.inputs.columns), 'column')} and {len(recipe.classes)} classes"
+    labels = f"{len(recipe.classes)} classes" if recipe.classes else "labels that are numbers"
+    told = f"{counted(len(recipe.inputs.columns), 'column')} and {labels}"
     if found is None:
         return f"{told}; from so few rows nothing can be inferred to compare them with"
     if there and any(column.kind is ColumnKind.IMAGE for column in recipe.inputs.columns):
@@ -65,12 +66,17 @@ def check_inferred(opened: OpenedRecord, contents: Contents) -> str:
 
 def _as_if_new(contents: Contents, classes: tuple[int | str, ...]) -> Dataset | None:
     """The rows at hand as somebody would read them who has no recipe; None where that cannot be done."""
-    for given in (None, classes):
+    for given in _possible(classes):
         try:
             return contents.read_with(None, given, contents.left)  # what stands behind a cut has no part in it
         except ExpungeError:  # one class left, say: then the classes are taken as given
             continue
     return None
+
+
+def _possible(classes: tuple[int | str, ...]) -> tuple[tuple[int | str, ...] | None, ...]:
+    """What classes may be taken for without looking at them: those found, else those given; numbers are none."""
+    return (None, classes) if classes else (classes,)
 
 
 def _forgotten_at_hand(opened: OpenedRecord, contents: Contents) -> int:
@@ -96,8 +102,7 @@ def _check_words(opened: OpenedRecord, contents: Contents, source: Source) -> No
     for split in SPLITS:
         rows = contents.rows[split]
         stay = np.setdiff1d(np.flatnonzero(rows.present), _may_miss(opened, split))
-        classes = np.array([str(name) for name in rows.classes], dtype=object)
-        values[label].append(classes[rows.labels[stay]])
+        values[label].append(np.array([str(rows.label(row)) for row in stay], dtype=object))
         for name in names:
             values[name].append(rows.content[name][stay])
     joined = {name: np.concatenate(parts) for name, parts in values.items()}
@@ -108,7 +113,7 @@ def _check_words(opened: OpenedRecord, contents: Contents, source: Source) -> No
         categorical=tuple(name for name in source.categorical if name in names),
         text=tuple(name for name in source.text if name in names),
     )
-    for given in (None, recipe.classes):
+    for given in _possible(recipe.classes):
         try:
             found = assemble(table, described, label, None, given)
         except ExpungeError:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from expunge.core.clock import Time
-from expunge.core.errors import RecordError
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.wording import counted
-from expunge.records.bundle import COMMIT, ENVELOPE, MODEL, UNIT_BYTES, UNITS
+from expunge.records.bundle import COMMIT, ENVELOPE, MODEL
 from expunge.records.catalogue import Execution
 from expunge.records.record import Commit, Initiator, LeafSalts, Operation, ProfileName, RunRecord
 from expunge.records.verdict import Caveat
 from expunge.verify.opened import OpenedRecord
+from expunge.verify.people import committed_units, people_of
 from expunge.verify.wording import (
     ADOPTED,
     COMMITTED_AFTERWARDS,
@@ -43,7 +41,6 @@ def remarks_of(opened: OpenedRecord) -> tuple[Caveat, ...]:
 
 
 MOST_OPTIONS = 12  # that are shown of a model
-MOST_UNITS = 1000  # whose rows are counted one unit after the other
 BEACON_FROM_OUTSIDE = (
     "compare the beacon's value and date with its source: nobody did so here, and unless a witness saw the commitment "
     "before, that it came later rests on the owner's clock"
@@ -187,35 +184,21 @@ def _of_requests(opened: OpenedRecord) -> list[Caveat]:
     return [Caveat("owner-requests", f"the owner, not a person, asked for {len(slots)} of {empty} empty chairs")]
 
 
-def _are_units(opened: OpenedRecord) -> bool:
-    """Whether the units are those committed; what is wrong with them otherwise is a finding of its own."""
-    data, bundle = opened.committed.data, opened.bundle
-    if UNITS not in bundle or bundle.size(UNITS) != UNIT_BYTES * data.count:
-        return False
-    try:
-        return bundle.digest(UNITS) == data.units
-    except RecordError:
-        return False
-
-
 def _of_people(opened: OpenedRecord) -> list[Caveat]:
     """Who is behind a slot stands in no bundle; how much of each committed unit was forgotten does."""
     data, emptied = opened.committed.data, opened.record.data.tombstones
-    if not emptied or emptied[-1] >= data.count or data.count > opened.bundle.limits.rows or not _are_units(opened):
+    if not emptied or emptied[-1] >= data.count:
         return []
-    gone = opened.units[list(emptied)]
-    touched, forgotten = np.unique(gone, return_counts=True)
-    rows = np.array([int((opened.units == unit).sum()) for unit in touched[:MOST_UNITS]])
-    if len(np.unique(opened.units)) == data.count:
+    units = committed_units(opened.bundle, data)
+    if units is None:
+        return []
+    people = people_of(emptied, emptied, units)
+    if people is None:
         told = "no people were committed, each row is a unit of its own"
-    elif len(touched) > MOST_UNITS:
-        told = f"they belong to {len(touched):,} committed people"
     else:
-        part = int((forgotten < rows).sum())
-        some = (
-            f", {part} of them in part only ({int(forgotten.sum())} of {int(rows.sum())} rows)" if part else ", whole"
-        )
-        told = f"they are the rows of {len(touched):,} committed {'person' if len(touched) == 1 else 'people'}{some}"
+        part = f"{people.in_part} of them in part only ({len(emptied)} of {people.rows} rows)"
+        some = f", {part}" if people.in_part else ", whole"
+        told = f"they are the rows of {people.count:,} committed {'person' if people.count == 1 else 'people'}{some}"
     return [
         Caveat(
             "whose-rows",
