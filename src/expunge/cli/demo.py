@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from expunge.cli.shared import Format, Shape, print_as, progress_bar
+from expunge.cli.study import live_view
 from expunge.core.values import Measurement
 from expunge.records.evaluation import Evaluation
 
@@ -24,12 +25,12 @@ COLUMNS = {
     "Guarantee",
     "Forget accuracy",
     "Test accuracy",
-    "Mean margin, forget set",
+    "Memory left",
     "Work (example-steps)",
     "Verdict",
 }
 APPROXIMATE = ("fine-tune", "gradient-ascent", "neggrad-plus", "random-labels", "saliency-unlearning")
-REFERENCES = 8
+REFERENCES, WITNESSES = 8, 4
 EPOCHS = 30
 
 
@@ -47,11 +48,11 @@ def demo(
     The twelve people are those whose handwriting models without them read worst, so that there is something to
     forget. Every approximate method runs on its default fields with a tenth of the training's work.
     """
-    from expunge.measure.evaluate import evaluate
-    from expunge.methods.retrain import Retrain
     from expunge.methods.unlearn import unlearn
     from expunge.report.report import report
     from expunge.report.text import load, rows
+    from expunge.study.evaluate import evaluate
+    from expunge.study.references import references, witnesses
     from expunge.train.training import train
 
     started = time.perf_counter()
@@ -65,14 +66,14 @@ def demo(
         with progress_bar(method) as progress:
             forgot[method] = unlearn(base, people, method=method, out=out / method, progress=progress)
         console.print(f"forgot {len(people)} people by {method}")
-    references = []
-    for number in range(REFERENCES):
-        with progress_bar(f"retrain {number + 1} of {REFERENCES}") as progress:
-            method = Retrain(training_seed=None if number == 0 else number)
-            references.append(unlearn(base, people, method=method, out=out / f"retrained-{number}", progress=progress))
-    console.print(f"retrained {REFERENCES} references without them")
-    same = forgot["exact-replay"].weights_digest == references[0].weights_digest
-    evaluations = {name: evaluate(run, references) for name, run in forgot.items()}
+    with progress_bar("retrain") as progress:
+        retrained = unlearn(base, people, method="retrain", out=out / "retrained", progress=progress)
+    with live_view() as heard:
+        references(base, people, count=REFERENCES, **heard)
+        witnesses(base, count=WITNESSES, **heard)
+    console.print(f"retrained {REFERENCES} references without them, and {WITNESSES} witnesses with everybody")
+    same = forgot["exact-replay"].weights_digest == retrained.weights_digest
+    evaluations = {name: evaluate(run, [retrained]) for name, run in forgot.items()}
     with progress_bar("train in 4 shards of 3 slices") as progress:
         sharded = train(
             "digits", out=out / "sharded", model="cnn", epochs=EPOCHS, shards=4, slices=3, progress=progress
@@ -83,7 +84,7 @@ def demo(
     console.print(f"forgot one person exactly from {sharded.recipe.shards} shards of {sharded.recipe.slices} slices")
     fraction = one.result.example_steps / again.result.example_steps
     price = _test_accuracy(evaluate(one, [again])), _test_accuracy(evaluations["exact-replay"])
-    folders = [run.path for run in (*forgot.values(), *references)]
+    folders = [run.path for run in (*forgot.values(), retrained)]
     path = report(folders, out=out / "report.html", original=base.path)
     headers, table_rows = rows(load(folders))
     seconds = time.perf_counter() - started
@@ -108,7 +109,7 @@ def demo(
     printed = Console(emoji=False, highlight=False, width=None if console.is_terminal else 120)
     printed.print(table)
     for name, evaluation in evaluations.items():
-        printed.print(f"{name}: {evaluation.verdict.word}, {evaluation.verdict.detail}", markup=False)
+        printed.print(f"{name}: {evaluation.answer}", markup=False)
     printed.print(
         f"exact-replay and retraining have the same weights, bit for bit: {_yes(same)}; on a plain training it saves "
         "next to nothing, because every epoch holds everybody"

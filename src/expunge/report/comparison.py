@@ -13,6 +13,7 @@ from expunge.report.load import Section, replayed
 from expunge.report.numerals import DASH, SPACE, bare, interval, percent, shown
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
+MEMORY = ("memory", "Memory left")
 AREA = ("loss-threshold", "Membership AUC (loss)")
 SPENT = (("example-steps", "Work (example-steps)"), ("seconds", "Time (seconds)"))
 COLUMNS = (
@@ -36,8 +37,10 @@ COLUMNS_OF_NUMBERS = (
     *SPENT,
 )
 TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
-PROBES = tuple(name for name, _ in (*COLUMNS, *COLUMNS_OF_NUMBERS))
+PROBES = tuple(name for name, _ in (MEMORY, *COLUMNS, *COLUMNS_OF_NUMBERS))
 COSTS = ("example-steps", "seconds")
+SAME = "Same as never trained"
+MOST_GREEN = 0.10
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ def compare(section: Section, start: int = 1) -> ComparisonTable:
 
 def columns_of(section: Section) -> tuple[tuple[str, str], ...]:
     """Probes with their titles: accuracies, or where labels are numbers how far off the answers are."""
-    return COLUMNS_OF_NUMBERS if section.first.told.recipe.get("classes") == [] else COLUMNS
+    if section.first.told.recipe.get("classes") == []:
+        return COLUMNS_OF_NUMBERS
+    measured = any(evaluation.memory is not None for _, evaluation in section.evaluations)
+    return (MEMORY, *COLUMNS) if measured else COLUMNS
 
 
 def headings(columns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
@@ -217,7 +223,7 @@ def _run(section: Section, at: int, notes: Notes) -> ModelRow:
             cells.append(_dash("this probe was not applied to it", notes))
         else:
             cells.append(_figure(probe.unlearned, notes))
-    verdict = _verdict(evaluation.verdict, notes) if evaluation is not None else _dash(NOT_EVALUATED, notes)
+    verdict = _verdict(evaluation, notes) if evaluation is not None else _dash(NOT_EVALUATED, notes)
     return ModelRow("run", section.labels[at], (), _earned(section, run), tuple(cells), verdict, at + 1)
 
 
@@ -267,10 +273,19 @@ def _cost(section: Section, name: str, model: Compared | Result) -> TableCell:
     return TableCell(percent(value / retraining), bare(value, name))
 
 
-def _verdict(verdict: ClaimVerdict, notes: Notes) -> TableCell:
-    word, tone = verdict_words(verdict)
-    reason = verdict_reason(verdict)
+def _verdict(evaluation: Evaluation, notes: Notes) -> TableCell:
+    word, tone = concluded(evaluation)
+    reason = "" if evaluation.same_as is not None else verdict_reason(evaluation.verdict)
     return TableCell(word, note=notes.number(reason) if reason else None, tone=tone)
+
+
+def concluded(evaluation: Evaluation) -> tuple[str, str]:
+    """What an evaluation came to in a word, and its tone: none is green that leaves more than a tenth of the memory."""
+    if evaluation.same_as is not None:
+        return SAME, "good"
+    word, tone = verdict_words(evaluation.verdict)
+    much = evaluation.memory is not None and evaluation.memory.bound > MOST_GREEN
+    return word, "" if much and isinstance(evaluation.verdict, Supported) else tone
 
 
 def verdict_words(verdict: ClaimVerdict) -> tuple[str, str]:

@@ -222,7 +222,9 @@ def _check_earned(facts: Facts, evaluation: Evaluation, again: str) -> None:
     else:
         honest = claimed == facts.guarantee
     required = [probe for probe in evaluation.probes if probe.required]
-    if isinstance(evaluation.verdict, Supported):
+    if evaluation.same_as is not None:
+        honest = honest and evaluation.same_as == facts.weights_digest
+    elif isinstance(evaluation.verdict, Supported):
         honest = honest and bool(required) and all(isinstance(probe.verdict, Supported) for probe in required)
     if not honest:
         raise DataError(

@@ -26,7 +26,7 @@ def wrapped(text: str) -> str:
 
 def bare(value: float, scale: str) -> str:
     """A number without its unit, with the digits that its scale deserves."""
-    if scale == "fraction":
+    if scale in ("fraction", "memory"):
         value *= 100
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
@@ -46,7 +46,7 @@ def _digits(value: float, scale: str) -> int | None:
         return 3 if abs(value) < 0.0995 else 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     if scale == "error":  # four figures, in whatever unit
         return 3 if value == 0 else min(12, max(0, 3 - math.floor(math.log10(abs(value)))))
-    return {"fraction": 1, "auc": 3, "margin": 2, "ratio": 2, "r2": 3}.get(scale)
+    return {"fraction": 1, "memory": 0, "log": 2, "auc": 3, "margin": 2, "ratio": 2, "r2": 3}.get(scale)
 
 
 def _far(value: float) -> str:
@@ -55,7 +55,12 @@ def _far(value: float) -> str:
 
 def unit(scale: str) -> str:
     """What stands behind a number of this scale."""
-    return {"fraction": f"{SPACE}%", "seconds": f"{SPACE}s", "example-steps": f"{SPACE}example-steps"}.get(scale, "")
+    return {
+        "fraction": f"{SPACE}%",
+        "memory": f"{SPACE}%",
+        "seconds": f"{SPACE}s",
+        "example-steps": f"{SPACE}example-steps",
+    }.get(scale, "")
 
 
 def shown(value: float, scale: str) -> str:

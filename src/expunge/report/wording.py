@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from expunge.core.values import Certified, ClaimVerdict, Exact, Guarantee, Refuted, Supported
+from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported
 from expunge.core.wording import counted
-from expunge.report.comparison import NOT_EVALUATED, verdict_reason, verdict_words
+from expunge.records.evaluation import RULES_VERSION, Evaluation
+from expunge.report.comparison import NOT_EVALUATED, concluded, verdict_reason
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
 from expunge.report.numerals import SPACE, few, percent, short
@@ -91,9 +92,9 @@ def _outcome(section: Section, run: Facts, label: str) -> VerdictCard:
     if run.evaluation is None:
         verdict, tone, reason = "Not evaluated", "open", NOT_EVALUATED.split(": ", 1)[1] + "."
     else:
-        verdict, tone = verdict_words(run.evaluation.verdict)
-        reason = verdict_sentence(run.evaluation.verdict)
-        if isinstance(guarantee, Exact):
+        verdict, tone = concluded(run.evaluation)
+        reason = sentence_of(run.evaluation)
+        if isinstance(guarantee, Exact) and run.evaluation.same_as is None:
             reason += " For an exact run this judges the tests, not the run."
     return VerdictCard(
         label, word, word.lower().partition(" ")[0], meaning(guarantee), replay, replay_tone, verdict, tone, reason
@@ -138,8 +139,11 @@ def _replay(section: Section, run: Facts) -> tuple[str, str]:
     )
 
 
-def verdict_sentence(verdict: ClaimVerdict) -> str:
-    """What a verdict means, and why it was given."""
+def sentence_of(evaluation: Evaluation) -> str:
+    """What a verdict means, and why it was given; one of an earlier release by the rules of then."""
+    if evaluation.tolerances_version >= RULES_VERSION:
+        return evaluation.answer
+    verdict = evaluation.verdict
     if isinstance(verdict, Supported):
         opening = "On every required test the model behaves like retrained ones, within the stated margins"
     elif isinstance(verdict, Refuted):
