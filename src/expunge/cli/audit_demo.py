@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from expunge.cli.shared import print_json, progress_bar
+from expunge.cli.shared import Format, Shape, print_as, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +33,7 @@ def audit_demo(
         "audit-demo-out"
     ),
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and the story on stderr.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Train, log, forget, forge, and ask both verifiers: half a minute, nothing to download.
 
@@ -44,9 +45,10 @@ def audit_demo(
     from expunge.records.form import to_plain
     from expunge.report.audit_demo import commands, write_audit_demo
 
-    console = Console(emoji=False, highlight=False, stderr=json)
+    aside = json or format is not Shape.TEXT
+    console = Console(emoji=False, highlight=False, stderr=aside)
     if not console.is_terminal:
-        console = Console(emoji=False, highlight=False, stderr=json, width=PIPED)
+        console = Console(emoji=False, highlight=False, stderr=aside, width=PIPED)
     told = demonstrate(out, stage=progress_bar, show=lambda part, found: print_part(console, part, found))
     page = write_audit_demo(told, out / REPORT)
     _heading(
@@ -57,8 +59,8 @@ def audit_demo(
     for command in commands(told):
         console.print(f"  {command}", soft_wrap=True, markup=False)
     console.print(f"\npage: {page.resolve()}", soft_wrap=True, markup=False)
-    if json:
-        print_json({**to_plain(told), "report": str(page)})
+    lines = [to_plain(line) for line in told.lines]
+    print_as(format, json, lambda: {**to_plain(told), "report": str(page)}, lines)
     raise typer.Exit(0 if told.as_documented else 1)
 
 

@@ -6,13 +6,13 @@ import math
 import re
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, progress_bar
+from expunge.cli.shared import Format, Shape, print_as, progress_bar
 from expunge.core.values import Measurement
 from expunge.records.evaluation import Evaluation
 
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path("demo-out"),
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Train, forget twelve people by seven methods, measure and report: under a minute, nothing to download.
 
@@ -86,19 +87,17 @@ def demo(
     path = report(folders, out=out / "report.html", original=base.path)
     headers, table_rows = rows(load(folders))
     seconds = time.perf_counter() - started
-    if json:
-        print_json(
-            {
-                "headers": list(headers),
-                "rows": [list(row) for row in table_rows],
-                "exact_equals_retrained": same,
-                "sharded_exact_equals_retrained": one.weights_digest == again.weights_digest,
-                "sharded_share_of_retraining": fraction,
-                "test_accuracy_sharded_and_plain": list(price),
-                "report": str(path),
-                "seconds": round(seconds, 1),
-            }
-        )
+    told: dict[str, Any] = {
+        "headers": list(headers),
+        "rows": [list(row) for row in table_rows],
+        "exact_equals_retrained": same,
+        "sharded_exact_equals_retrained": one.weights_digest == again.weights_digest,
+        "sharded_share_of_retraining": fraction,
+        "test_accuracy_sharded_and_plain": list(price),
+        "report": str(path),
+        "seconds": round(seconds, 1),
+    }
+    if print_as(format, json, lambda: told, [dict(zip(headers, row, strict=True)) for row in table_rows]):
         return
     shown = [index for index, header in enumerate(headers) if header in COLUMNS]
     table = Table(box=None)

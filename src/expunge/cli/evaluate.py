@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, progress_bar, with_flags
-from expunge.core.values import Figure, Measurement
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, with_flags
 from expunge.records.form import to_plain
 
 EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
@@ -32,6 +30,7 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; evaluation.json in the run unless said.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Measure a run against its original and retrained references, and judge."""
     from expunge.measure.evaluate import evaluate as evaluate_run
@@ -40,35 +39,15 @@ def evaluate(
         evaluation = evaluate_run(
             run, list(references or []), original=original, data=data, device=device, out=out, progress=progress
         )
-    if json:
-        print_json(to_plain(evaluation))
+    if print_as(format, json, lambda: to_plain(evaluation), "probes"):
         return
+    told = evaluation.table
     table = Table(box=None)
-    for header in ("probe", "original", "this run", "retrained", "verdict", "why"):
+    for header in told.headers:
         table.add_column(header, overflow="fold")
-    for probe in evaluation.probes:
-        mean = probe.reference_mean
-        table.add_row(
-            probe.name + ("" if probe.required else " ·"),
-            shown(probe.original),
-            shown(probe.unlearned),
-            "–" if mean is None else f"{mean:.4g}",
-            probe.verdict.word,
-            with_flags(probe.verdict.detail),
-        )
+    for row in told.rows:
+        table.add_row(*(with_flags(cell) for cell in row))
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
-    console.print("· printed beside, decides nothing")
-    for notice in evaluation.notices:
-        console.print(with_flags(f"note: {notice}"), markup=False)
-    console.print(f"verdict: {evaluation.verdict.word} ({with_flags(evaluation.verdict.detail)})", markup=False)
-
-
-def shown(figure: Figure | None) -> str:
-    """A measurement with its interval; a dash where it is undecided."""
-    if not isinstance(figure, Measurement):
-        return "–"
-    if figure.low == figure.high:
-        return f"{figure.value:.4g}"
-    low, high = (f"{bound:.3g}" if math.isfinite(bound) else "∞" for bound in (figure.low, figure.high))
-    return f"{figure.value:.4g} [{low}, {high}]"
+    for line in (*told.notes, told.answer):
+        console.print(with_flags(line), markup=False)

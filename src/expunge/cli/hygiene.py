@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import progress_bar, say, short, sized
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, say, short, sized, with_flags
 from expunge.core.errors import InvalidArgument
-from expunge.core.hashing import plain_json
+from expunge.core.hashing import parse_json, plain_json
 
 if TYPE_CHECKING:
     from expunge.hygiene.survey import Survey
@@ -51,6 +51,7 @@ def hygiene(
         bool, typer.Option("--unrecorded", help="Destroy also parents, and runs beside, whose record was never signed.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """List what still holds forgotten rows, and destroy it or name the days that it stays.
 
@@ -75,13 +76,11 @@ def hygiene(
         declare_window(found, window)
         found, status = look(), 0
     if destroy and (found.ours or found.interrupted or found.declared is None or found.declared.window is not None):
-        _ask(found, yes, json, unrecorded)
+        _ask(found, yes, json or format is not Shape.TEXT, unrecorded)
         with progress_bar("destroy") as progress:
             destroy_listed(found, unrecorded=unrecorded, progress=progress)
         found = look()
-    if json:
-        say(plain_json(found.as_json()).removesuffix("\n"))
-    else:
+    if not print_as(format, json, lambda: parse_json(with_flags(plain_json(found.as_json())).encode()), "holds"):
         _show(found)
     raise typer.Exit(_status(found) if status is None else status)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.shared import print_json, say, sized
+from expunge.cli.shared import Format, Shape, print_as, say, sized
 from expunge.data.encoding import Preparation
 from expunge.data.told import classes_of, kinds_of
 from expunge.records.bundle import MODEL
 from expunge.records.form import to_plain
-from expunge.records.run_file import DataFile, OwnersWord, RunFile
+from expunge.records.run_file import DataFile, OwnersWord
+
+if TYPE_CHECKING:
+    from expunge.train.run import Run
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
-WHOSE = {"train": "training", "calibration": "calibration"}
 EXAMPLE = "Example: expunge info runs/base --json"
 
 
@@ -26,18 +29,24 @@ def register(app: typer.Typer) -> None:
 def info(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     json: Annotated[bool, typer.Option("--json", help="Print everything that run.json holds.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Say what a run is: data, recipe, guarantee, cost, digests."""
     from expunge.train.run import Run
 
     opened = Run.open_any(run)
+    rows = ({"fact": name, "value": value} for name, value in _facts(opened) if value is not None)
+    if not print_as(format, json, lambda: to_plain(opened.told), rows):
+        for row in rows:
+            say(f"{row['fact']:<18} {row['value']}")
+
+
+def _facts(opened: Run) -> Iterator[tuple[str, object]]:
+    """Each line's name and what stands there; None where there is nothing to say."""
     told, result = opened.told, opened.told.result
-    if json:
-        print_json(to_plain(told))
-        return
     recipe, counts, adopted = told.recipe, told.data.counts, told.adopted
     elsewhere = told.operation == "adopt"  # nobody counted its work
-    for name, value in (
+    yield from (
         ("status", told.status),
         ("retired", RETIRED if opened.retired else None),
         ("operation", told.operation),
@@ -61,29 +70,16 @@ def info(
             else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
         ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
-        ("answers", learnt(told)),
+        ("answers", told.answers),
         ("example-steps", None if result is None or elsewhere else result.example_steps),
         ("seconds", None if result is None or elsewhere else result.seconds),
         ("parent", None if told.parent is None else told.parent.path),
         ("schedule", told.beacon_note),
         ("trace", told.trace),
         ("checkpoints", _interval(told.checkpoint_interval, told.keep_checkpoints)),
-        ("size", _size(run)),
+        ("size", _size(opened.path)),
         *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
-    ):
-        if value is not None:
-            say(f"{name:<18} {value}")
-
-
-def learnt(told: RunFile) -> str | None:
-    """How well the model answers rows as they are labelled; older runs do not say."""
-    parts = [
-        f"{', '.join(f'{name} {value:.4g}' for name, value in found.figures.items())} on {found.rows:,} "
-        f"{WHOSE[found.split]} rows"
-        for found in told.learnt or ()
-        if found.figures
-    ]
-    return ", ".join(parts) or None
+    )
 
 
 def _size(folder: Path) -> str:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, with_flags
+from expunge.cli.shared import Format, Shape, print_as, with_flags
 
 EXAMPLE = "Example: expunge methods scrub"
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
 def methods(
     name: Annotated[str | None, typer.Argument(help="One method, by name or alias, with its fields.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table, or one row of it, as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """List the ways to unlearn, with the guarantee that each can earn; or one of them with its fields."""
     from expunge.methods.lookup import find_method, method_rows
@@ -27,13 +28,10 @@ def methods(
     rows = method_rows()
     if name is not None:
         (row,) = (row for row in rows if row["name"] == find_method(name).name)
-        if json:
-            print_json(row)
-        else:
+        if not print_as(format, json, lambda: row, [row]):
             _print_one(row)
         return
-    if json:
-        print_json(rows)
+    if print_as(format, json, lambda: rows):
         return
     table = Table(box=None)
     for header in ("method", "guarantee", "needs", "idea"):

@@ -60,7 +60,7 @@ def predict(
     rows = list(told.rows())
     if out is not None:
         write_text(out, as_csv(rows))
-    if print_as(format, json, lambda: {"rows": rows, "score": figures}, lambda value: value["rows"]):
+    if print_as(format, json, lambda: {"rows": rows, "score": figures}, "rows"):
         return
     if out is None:
         _print(told)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from functools import cache
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -66,13 +67,17 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def print_as(
-    shape: Shape, json: bool, value: Callable[[], Any], rows: Callable[[Any], Iterable[Mapping[str, Any]]]
+    shape: Shape, json: bool, value: Callable[[], Any], table: str | Iterable[Mapping[str, Any]] | None = None
 ) -> bool:
-    """Print what a program reads, if that was asked for: the value as JSON, or the ``rows`` of it that are a table."""
+    """Print what a program reads, if that was asked for: the value as JSON, or its table as CSV.
+
+    ``table`` are rows, or the name under which they stand in the value; the value itself unless said.
+    """
     if json and shape is Shape.CSV:
         raise InvalidArgument("--json and --format csv exclude each other: ask for one")
     if shape is Shape.CSV:
-        sys.stdout.write(as_csv(rows(value())))
+        found = value() if table is None else value()[table] if isinstance(table, str) else table
+        sys.stdout.write(as_csv(found))
     elif json or shape is Shape.JSON:
         print_json(value())
     return json or shape is not Shape.TEXT
@@ -102,7 +107,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list | tuple):
         items = cast("Sequence[Any]", value)
         plain = not any(isinstance(item, list | tuple | dict) for item in items)
-        return " ".join(map(str, items)) if plain else plain_json(items).strip()
+        return " ".join(map(str, items)) if plain else dumps(items, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else value
 
 

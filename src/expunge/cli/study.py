@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
 import sys
 from collections.abc import Callable, Generator
@@ -17,10 +19,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from expunge.cli.shared import print_json, with_flags
+from expunge.cli.shared import Format, Shape, print_as, with_flags
 
 if TYPE_CHECKING:
-    from expunge.records.figures import MeanFigure
     from expunge.records.results import Results
     from expunge.study.progress import StudyStanding
 
@@ -47,10 +48,12 @@ def study(
     data: Annotated[str | None, typer.Option(help="Where the study's data lie, if not where the file says.")] = None,
     draw_only: Annotated[bool, typer.Option("--draw", help="Compute nothing; draw what the store holds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Run methods × forget sets × data × seeds, keep everything, and draw the leaderboard."""
     from expunge.records.form import to_plain
     from expunge.report.leaderboard import leaderboard
+    from expunge.study.study import as_csv
     from expunge.study.study import study as run_study
 
     with live_view() as heard:
@@ -67,9 +70,7 @@ def study(
             **heard,
         )
     page = leaderboard(results, out=out)
-    if json:
-        print_json(to_plain(results))
-    else:
+    if not print_as(format, json, lambda: to_plain(results), csv.DictReader(io.StringIO(as_csv(results)))):
         _print(results, page)
     if results.cost.failed or (not draw_only and not results.complete):
         raise typer.Exit(FAILED)
@@ -114,20 +115,13 @@ def drawn(standing: StudyStanding) -> Group:
 def _print(results: Results, page: Path) -> None:
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
     for setting in results.settings:
-        console.print(f"\n{setting.id}: {setting.title}, {setting.forgotten} rows", markup=False)
+        told = setting.table
+        console.print(f"\n{told.answer}", markup=False)
         table = Table(box=None)
-        for header in ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks"):
+        for header in told.headers:
             table.add_column(header, overflow="fold")
-        for row in setting.ranked:
-            table.add_row(
-                escape(row.label),
-                (row.guarantee or "–").partition("(")[0],
-                _shown(row.figures["forgetting-gap"]),
-                _shown(row.figures["utility-gap"], percent=True),
-                _shown(row.figures["cost"], percent=True),
-                " ".join(f"{name} {count}" for name, count in row.verdicts.items()) or "–",
-                ", ".join(mark.mark for mark in row.marks),
-            )
+        for row in told.rows:
+            table.add_row(*map(escape, row))
         console.print(table)
     cost = results.cost
     for problem in results.problems:
@@ -141,14 +135,3 @@ def _print(results: Results, page: Path) -> None:
     if cost.failed:
         console.print("some jobs failed: mend what they say, then run the same command again", markup=False)
     console.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
-
-
-def _shown(figure: MeanFigure, *, percent: bool = False) -> str:
-    from expunge.core.values import Undecided
-
-    if isinstance(figure, Undecided):
-        return "–"
-    scale, unit = (100.0, " %") if percent else (1.0, "")
-    if figure.n == 1:
-        return f"{scale * figure.mean:.3g}{unit}"
-    return f"{scale * figure.mean:.3g}{unit} [{scale * figure.low:.3g}, {scale * figure.high:.3g}]"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.cli.info import learnt
 from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
@@ -214,7 +213,7 @@ def train(
         f"trained {run.recipe.model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
         f"{counts.holdout} holdout) with {work}"
     )
-    if (answers := learnt(run.told)) is not None:
+    if (answers := run.told.answers) is not None:
         typer.echo(f"answers as rows are labelled: {answers}")
     for notice in run.told.notices or ():
         say(f"note: {notice}")

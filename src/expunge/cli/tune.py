@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import print_json, progress_bar, share, short, with_flags
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, share, short, with_flags
 from expunge.records.form import to_plain
 from expunge.records.tuning import Attempt, Tuning
 
@@ -46,6 +46,7 @@ def tune(
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the tuning as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Choose the fields of methods by rehearsal, without looking at any real request or its reference."""
     from expunge.core.errors import InvalidArgument
@@ -72,8 +73,7 @@ def tune(
         oracle=None if oracle is None else Oracle(Run.open(oracle), forget or ()),
         bar=progress_bar,
     )
-    if json:
-        print_json(to_plain(content))
+    if print_as(format, json, lambda: to_plain(content), "methods"):
         return
     _print(content, out)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.shared import flagged, html_file, print_json, progress_bar
+from expunge.cli.shared import Format, Shape, flagged, html_file, print_as, progress_bar
 from expunge.records.limits import SEGMENTS
 
 EXAMPLE = "Example: expunge verify bundle --level V1 --keys trusted.json"
@@ -46,6 +46,7 @@ def verify(
         Path | None, typer.Option(help="HTML file to write: the certificate, with what this verification came to.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    format: Format = Shape.TEXT,
 ) -> None:
     """Check a record. Exit status: 0 accepted, 1 refused, 2 cannot be run as asked, 3 undecided."""
     from expunge.core.errors import InvalidArgument
@@ -85,9 +86,7 @@ def verify(
         from expunge.cli.certificates import write_certificate_of
 
         write_certificate_of(bundle, verdict, keys, page)
-    if json:
-        print_json(verdict.as_json())
-    else:
+    if not print_as(format, json, verdict.as_json, "findings"):
         for line in verdict_lines(verdict):
             typer.echo(line)
     raise typer.Exit(verdict.status.exit_status)

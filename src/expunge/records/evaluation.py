@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
+from expunge.core.text_table import TextTable, with_interval
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Sealed
 from expunge.records.form import Plain
@@ -145,6 +146,27 @@ class Evaluation(Sealed):
         for at, slot in enumerate(slots):
             if slot in slots[:at]:
                 raise DataError(f"{where} examples [{at}] shows slot {slot} twice: it was altered; {AGAIN}")
+
+    @property
+    def table(self) -> TextTable:
+        """What each probe found; a dot marks those that decide nothing."""
+        rows = tuple(
+            (
+                probe.name + ("" if probe.required else " ·"),
+                with_interval(probe.original),
+                with_interval(probe.unlearned),
+                "–" if probe.reference_mean is None else f"{probe.reference_mean:.4g}",
+                probe.verdict.word,
+                probe.verdict.detail,
+            )
+            for probe in self.probes
+        )
+        notes = ("· printed beside, decides nothing", *(f"note: {notice}" for notice in self.notices))
+        answer = f"verdict: {self.verdict.word} ({self.verdict.detail})"
+        return TextTable(answer, ("probe", "original", "this run", "retrained", "verdict", "why"), rows, notes)
+
+    def _repr_html_(self) -> str:
+        return self.table.as_html()
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

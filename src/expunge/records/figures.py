@@ -67,6 +67,16 @@ MeanFigure = Estimate | Undecided
 WrittenMean = Annotated[MeanFigure, Through(Estimate | _Reason, _told, _figure)]
 
 
+def over_seeds(figure: MeanFigure, *, percent: bool = False) -> str:
+    """A mean as tables print it, with its interval where there are several seeds; a dash where it is undecided."""
+    if isinstance(figure, Undecided):
+        return "–"
+    scale, unit = (100.0, " %") if percent else (1.0, "")
+    if figure.n == 1:
+        return f"{scale * figure.mean:.3g}{unit}"
+    return f"{scale * figure.mean:.3g}{unit} [{scale * figure.low:.3g}, {scale * figure.high:.3g}]"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Means(Plain):
     """Figures by name; one that is absent is undecided. Those of further probes lie in ``rest``."""

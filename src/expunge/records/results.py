@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from expunge.core.errors import DataError
+from expunge.core.text_table import TextTable
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Document
-from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means
+from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means, over_seeds
 from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
@@ -239,6 +240,24 @@ class Setting(Plain):
         """Rows by the share of seeds refuted, then by forgetting gap; last the collapsed and those that did not run."""
         return tuple(sorted(self.rows, key=_place))
 
+    @property
+    def table(self) -> TextTable:
+        """Its rows in their order, with the figures that rank them."""
+        rows = tuple(
+            (
+                row.label,
+                (row.guarantee or "–").partition("(")[0],
+                over_seeds(row.figures["forgetting-gap"]),
+                over_seeds(row.figures["utility-gap"], percent=True),
+                over_seeds(row.figures["cost"], percent=True),
+                " ".join(f"{name} {count}" for name, count in row.verdicts.items()) or "–",
+                ", ".join(mark.mark for mark in row.marks),
+            )
+            for row in self.ranked
+        )
+        headers = ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks")
+        return TextTable(f"{self.id}: {self.title}, {self.forgotten} rows", headers, rows)
+
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""
         return self.ranked.index(row) + 1
@@ -326,6 +345,9 @@ class Results(Document):
     def methods(self) -> tuple[str, ...]:
         """Every method once, in the order of the file."""
         return tuple(dict.fromkeys(row.method for setting in self.settings for row in setting.rows))
+
+    def _repr_html_(self) -> str:
+        return "".join(setting.table.as_html() for setting in self.settings)
 
     def rows_of(self, method: str) -> tuple[tuple[Setting, Row], ...]:
         return tuple((setting, row) for setting in self.settings for row in setting.rows if row.method == method)

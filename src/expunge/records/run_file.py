@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.text_table import TextTable
 from expunge.core.values import Empirical
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.catalogue import Execution, execution_of
@@ -316,6 +317,35 @@ class RunFile(Document):
                 raise DataError(
                     f"{where} {what} names slot {max(slots)}, the data has {count} {split} rows: the file was altered"
                 )
+
+    @property
+    def answers(self) -> str | None:
+        """How well the model answers rows as they are labelled; older runs do not say."""
+        parts = [
+            f"{', '.join(f'{name} {value:.4g}' for name, value in found.figures.items())} on {found.rows:,} "
+            f"{'training' if found.split == 'train' else found.split} rows"
+            for found in self.learnt or ()
+            if found.figures
+        ]
+        return ", ".join(parts) or None
+
+    @property
+    def table(self) -> TextTable:
+        """The guarantee, and what it is of."""
+        done, counts = self.result, self.data.counts
+        forgot = None if self.operation != "unlearn" or self.method is None else self.method.name
+        facts = (
+            ("operation", self.operation if forgot is None else f"forgot {self.forgotten} rows by {forgot}"),
+            ("model", self.recipe.get("model")),
+            ("rows", f"{counts.train} train, {counts.calibration} calibration, {counts.holdout} holdout"),
+            ("forgotten so far", len(self.tombstones)),
+            ("answers", self.answers),
+            ("weights", self.weights_digest),
+        )
+        rows = tuple((name, str(value)) for name, value in facts if value is not None)
+        refused = () if done is None or done.exact_refused is None else (f"not exact: {done.exact_refused}",)
+        answer = f"guarantee {done.guarantee}" if done is not None else f"{self.status}, no guarantee earned yet"
+        return TextTable(answer, ("", ""), rows, (*refused, *(self.notices or ())))
 
     @property
     def weights_digest(self) -> str | None:

@@ -1,0 +1,38 @@
+"""A small table as people read it, in a terminal or in a notebook."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+
+from expunge.core.values import Figure, Measurement
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Rows of texts under their headers; ``answer`` says what they come to, ``notes`` what else must be known."""
+
+    answer: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def as_html(self) -> str:
+        """For a notebook, which shows it in its own style: the answer first, everything escaped."""
+        head = "".join(f"<th>{escape(header)}</th>" for header in self.headers)
+        lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows)
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<div><p><strong>{escape(self.answer)}</strong></p>{table}{notes}</div>"
+
+
+def with_interval(figure: Figure | None) -> str:
+    """A measurement with its interval; a dash where it is undecided."""
+    if not isinstance(figure, Measurement):
+        return "–"
+    if figure.low == figure.high:
+        return f"{figure.value:.4g}"
+    low, high = (f"{bound:.3g}" if math.isfinite(bound) else "∞" for bound in (figure.low, figure.high))
+    return f"{figure.value:.4g} [{low}, {high}]"
