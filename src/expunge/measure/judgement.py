@@ -20,7 +20,7 @@ from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.contract import NO_HOLDOUT, NO_MARGIN, Probe, ProbeRole
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.readings import SIGNALS
-from expunge.measure.trial import Trial, TrialModel
+from expunge.measure.trial import Trial, TrialModel, Whose
 from expunge.records.evaluation import Guard
 
 FEWEST_FORGETTING_PROBES = 2
@@ -279,8 +279,7 @@ def _conclude(
         return Refuted(f"collapsed: {collapse.detail}")
     if same.fired:
         return Refuted(f"same weights: {same.detail}")
-    margins = next((judged for judged in found if isinstance(judged.probe, MeanMargin)), None)
-    if margins is not None and margins.unlearned == Undecided(NO_MARGIN):
+    if "margin" not in run.answers.of(Whose.FORGET):
         return Undecided(NO_MARGIN)
     if p_values:
         for name, p in zip(p_values, holm(list(p_values.values())), strict=True):
