@@ -108,6 +108,12 @@ def evaluated(run: Run, references: list[Run]) -> tuple[Run, Evaluation]:
     return forgot, evaluate(forgot, references)
 
 
+def ids_of(run: Run, count: int, folder: Path) -> str:
+    """A file that names so many training rows."""
+    (folder / "ids.txt").write_text("\n".join(run.data()[Split.TRAIN].ids[:count]), encoding="utf-8")
+    return str(folder / "ids.txt")
+
+
 def answered(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """(answers, labels) of a split, one row at a time and without a task."""
     rows = run.data()[split]
@@ -281,6 +287,8 @@ def test_no_identity_and_no_probe_decides_without_a_margin(
     assert found.verdict == Undecided(NO_MARGIN)
     assert found.guarantee == Exact()
     assert any("bit for bit those of a retrained reference" in notice for notice in found.notices)
+    few = unlearn(run, "ids:" + ids_of(run, 2, tmp_path), method="fine-tune", out=tmp_path / "few")
+    assert evaluate(few).verdict == Undecided(NO_MARGIN)
     still = unlearn(run, RULE, method="fine-tune", budget=0.0, out=tmp_path / "still")
     assert isinstance(evaluate(still, references).verdict, Refuted)
 
