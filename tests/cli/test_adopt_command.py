@@ -38,7 +38,7 @@ def test_adopt_unlearn_evaluate_report(expunge: Expunge, place: Path, tmp_path: 
         f"adopted {FACTORY} with 363 parameters, trained elsewhere on 200 rows (20 calibration, 60 holdout)" in done.out
     )
     assert "note: what it was trained on, and how, is its owner's word" in done.out
-    assert "--scale, --mean, --std, or the order of columns or classes" in done.out
+    assert "note: it answers 200 of 200 training rows as they are labelled (100.0%)\n" in done.out
     assert "guarantee Empirical(no test passed yet)" in done.out
     info = expunge("info", tmp_path / "base").out
     assert "trained elsewhere  by its owner's word, epochs 6, batch 16, rate not told" in info

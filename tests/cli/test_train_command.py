@@ -70,7 +70,7 @@ def test_a_label_that_looks_measured(expunge: Expunge, tmp_path: Path) -> None:
     refused = expunge(*asked)
     assert (refused.status, refused.out) == (2, "")
     assert "25 different numbers" in refused.err
-    assert "say --task classification" in refused.err
+    assert "say --task regression to learn the quantity, or --task classification" in refused.err
     assert expunge(*asked, "--task", "classification").status == 0
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import expunge
 from expunge.core.errors import DataError, InvalidArgument
 from expunge.data.commitment import leaves
 from expunge.data.dataset import Column, ColumnKind
@@ -219,3 +220,16 @@ def test_kinds_of_a_picture_are_told(people):
     assert told_of(rows, Source(location="x"), make_encoding(rows)) == [
         "columns: numeric age; categorical town; 2 classes"
     ]
+
+
+def test_dates_are_learnt_from_in_a_short_training(tmp_path):
+    """What a date says decides the class: after a few dozen steps it is answered, however far from 1970 days lie."""
+    generator = np.random.default_rng(0)
+    days = np.datetime64("2023-01-01") + generator.integers(0, 730, 400)
+    late = days >= np.datetime64("2024-01-01")
+    lines = [
+        f"{day},{noise:.3f},{int(one)}" for day, noise, one in zip(days, generator.normal(size=400), late, strict=True)
+    ]
+    (tmp_path / "visits.csv").write_text("\n".join(["day,noise,late", *lines]) + "\n")
+    run = expunge.train(tmp_path / "visits.csv", label="late", epochs=8, out=tmp_path / "run")
+    assert run.score(tmp_path / "visits.csv")["accuracy"] > 0.9

@@ -86,7 +86,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "report/identity": "_place",
         "study/opened": "source_name",
         "train/export": "_reading",
-        "train/run": "described_data",
+        "train/described": "described_data",
         "train/without": "_place",
     },
     "the account of certified removals as it stands in run.json, for its method alone": {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,13 +18,16 @@ from sklearn.linear_model import Ridge
 from tests.conftest import ORIGIN, Refused
 
 from expunge.attest.attest import attest
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
+from expunge.core.statistics.means import mean_interval
 from expunge.core.values import Exact, Measurement, Refuted, Undecided
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
 from expunge.measure import OF_NUMBERS, PROBES
-from expunge.measure.contract import NO_CLASSES, NO_MARGIN
-from expunge.measure.evaluate import evaluate
+from expunge.measure.contract import NO_CLASSES, NO_MARGIN, Probe, ProbeRole
+from expunge.measure.evaluate import evaluate, trial_of
+from expunge.measure.readings import Reading
+from expunge.measure.trial import Answers, Ground, Whose
 from expunge.methods import METHODS
 from expunge.methods.lookup import methods
 from expunge.methods.retrain import Retrain
@@ -39,6 +44,7 @@ from expunge.study.rehearsal import check_rehearsable
 from expunge.study.training_table import read_training
 from expunge.tasks import TASKS
 from expunge.tasks.regression import Regression
+from expunge.tasks.task import Batch, Task
 from expunge.train.adopt import adopt
 from expunge.train.answers import signals
 from expunge.train.call import train
@@ -102,6 +108,12 @@ def evaluated(run: Run, references: list[Run]) -> tuple[Run, Evaluation]:
     return forgot, evaluate(forgot, references)
 
 
+def ids_of(run: Run, count: int, folder: Path) -> str:
+    """A file that names so many training rows."""
+    (folder / "ids.txt").write_text("\n".join(run.data()[Split.TRAIN].ids[:count]), encoding="utf-8")
+    return str(folder / "ids.txt")
+
+
 def answered(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """(answers, labels) of a split, one row at a time and without a task."""
     rows = run.data()[split]
@@ -128,7 +140,7 @@ def test_answers_are_in_the_owners_units_and_better_than_the_mean(run: Run) -> N
         assert found["mae"] < 0.6 * np.abs(labels - labels.mean()).mean()
 
 
-def test_raw_rows_are_answered_by_a_number_each(run: Run, place: Path, tmp_path: Path) -> None:
+def test_raw_rows_are_answered_by_a_number_each(run: Run, tmp_path: Path, refused: Refused) -> None:
     """In the labels' units, by the run and by what is exported of it; train says how well."""
     rows = rows_of(20, seed=9)
     answers, labels = answered(run, Split.HOLDOUT)
@@ -140,6 +152,10 @@ def test_raw_rows_are_answered_by_a_number_each(run: Run, place: Path, tmp_path:
     exported = run.export(tmp_path / "model")
     assert exported.predict(rows).labels == pytest.approx(told.labels, rel=1e-6)
     error = np.abs(np.array(told.labels) - rows["target"]).mean()
+    told_file = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    assert len(told_file["back"]) == 1
+    with refused(RunError, "what stands behind is not what the recipe asks for"):
+        _ = replace(exported, told=replace(exported.told, back=None)).model
     assert score(run, rows)["mae"] == exported.score(rows)["mae"] == pytest.approx(error, rel=1e-5)
     learnt = {part.split: part.figures for part in run.told.learnt or ()}
     answers, labels = answered(run, Split.TRAIN)
@@ -271,6 +287,8 @@ def test_no_identity_and_no_probe_decides_without_a_margin(
     assert found.verdict == Undecided(NO_MARGIN)
     assert found.guarantee == Exact()
     assert any("bit for bit those of a retrained reference" in notice for notice in found.notices)
+    few = unlearn(run, "ids:" + ids_of(run, 2, tmp_path), method="fine-tune", out=tmp_path / "few")
+    assert evaluate(few).verdict == Undecided(NO_MARGIN)
     still = unlearn(run, RULE, method="fine-tune", budget=0.0, out=tmp_path / "still")
     assert isinstance(evaluate(still, references).verdict, Refuted)
 
@@ -457,3 +475,31 @@ def test_a_model_from_elsewhere_that_answers_numbers(tmp_path: Path) -> None:
     found = evaluate(forgot, [], data=data)
     assert found.verdict == Undecided(NO_MARGIN)
     assert isinstance(found["test-error"].unlearned, Measurement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnMargins(Reading):
+    name = "own-margins"
+
+    def __call__(self, model: torch.nn.Module, task: Task, rows: Batch) -> dict[str, np.ndarray]:
+        return {"own": task.signals(model, rows)["margin"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnMargin(Probe):
+    """Mean of margins that are read by a reading of its own."""
+
+    name = "own-margin"
+    role = ProbeRole.FORGETTING
+    scale = "margin"
+    reads = (OwnMargins(),)
+    rows: ClassVar[Whose] = Whose.HOLDOUT
+
+    def value(self, own: Answers, others: tuple[Answers, ...], ground: Ground) -> Any:
+        return mean_interval(own.of(self.rows, self.reads[0])["own"])
+
+
+def test_a_reading_of_ones_own_that_needs_margins_reads_nothing(evaluated: tuple[Run, Evaluation]) -> None:
+    forgot, _ = evaluated
+    trial = trial_of([forgot], forgot.parent, [], forgot.data(), [OwnMargin])
+    assert OwnMargin().measure(trial.unlearned[0], trial) == Undecided(NO_CLASSES)

@@ -107,6 +107,11 @@ class Encoding:
         return sum(self._width(column) for column in self.columns if not _hashed(column))
 
     @property
+    def dated(self) -> bool:
+        """Whether a column holds dates."""
+        return any(column.kind is ColumnKind.DATE for column in self.columns)
+
+    @property
     def bounds(self) -> tuple[float, float] | None:
         """Least and largest value that an entry of an encoded row can have: pixels have a range, real numbers none."""
         if any(column.kind is not ColumnKind.IMAGE for column in self.columns):

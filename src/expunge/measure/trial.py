@@ -49,8 +49,8 @@ class Answers:
     def of(self, rows: Whose, reading: Reading = SIGNALS) -> Arrays:
         """Arrays by name, as long as there are such rows; a trial without a holdout has no row in their place."""
         found = self.read[reading][rows]
-        if reading == SIGNALS or not found:
-            found = Told(found)
+        if not found or (reading == SIGNALS and "beliefs" not in found):
+            found = Told(found)  # of a task without classes
         if found and rows is Whose.HOLDOUT and not any(len(values) for values in found.values()):
             raise NoHoldout
         return found

@@ -13,6 +13,7 @@ from expunge.core.files import link_or_copy
 from expunge.core.values import Exact
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent
 from expunge.methods.retrain import exact_outcome, refuse_nobody
+from expunge.records.run_file import RunFile
 from expunge.records.run_log import Checkpointed
 from expunge.schedule.keeping import kept_steps
 from expunge.schedule.schedule import Schedule
@@ -54,12 +55,12 @@ class ExactReplay(Method):
         folder = given.ancestor
         if folder is None:
             raise RunError(f"exact-replay needs the recorded run's checkpoints, this parent has no folder: {WAY_OUT}")
-        log = RunLog(folder / "log.jsonl", writer=False)
+        log, told = RunLog(folder / "log.jsonl", writer=False), Run.open_any(folder).told
         kept: list[Checkpointed] = []
         starts: dict[int, StartingPoint] = {}
         notices: list[str] = []
         for shard in range(given.schedule.shards):
-            logged = reusable_checkpoints(given, log, shard, _kept(folder, given.schedule, shard))
+            logged = reusable_checkpoints(given, log, shard, _kept(told, given.schedule, shard))
             reusable = sound(folder, logged)
             kept.extend(reusable)
             if len(reusable) < len(logged):
@@ -110,9 +111,8 @@ def _trace_of(folder: Path) -> Trace:
     return Run.open_any(folder).trace if (folder / "trace").is_dir() else Trace.OFF
 
 
-def _kept(folder: Path, schedule: Schedule, shard: int) -> Collection[int] | None:
+def _kept(told: RunFile, schedule: Schedule, shard: int) -> Collection[int] | None:
     """Steps whose states the ancestor was to keep, where not all of them."""
-    told = Run.open_any(folder).told
     if told.keep_checkpoints is None:
         return None
     return kept_steps(schedule, shard, interval_of(schedule, told.checkpoint_interval), told.keep_checkpoints)

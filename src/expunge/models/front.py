@@ -40,7 +40,8 @@ class Front(nn.Module):
         self.norm: nn.Module | None = None
         if self.standardised:
             kind = nn.BatchNorm2d if encoding.is_image else nn.BatchNorm1d
-            self.norm = kind(self.standardised, affine=False)
+            # Days lie thousands of deviations from 0, where a running average begins: theirs counts every step alike.
+            self.norm = kind(self.standardised, affine=False, momentum=None if encoding.dated else 0.1)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         values = inputs.float()

@@ -35,13 +35,14 @@ from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Calendar, Optimiser, Recipe, Scalar
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers, learnt
+from expunge.train.described import described_data
 from expunge.train.exactness import examine
 from expunge.train.examples import Examples
 from expunge.train.folder import finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
 from expunge.train.origins import ADOPTED, origins
 from expunge.train.profile import find_device, pinned
-from expunge.train.run import Run, described_data, write_run_file
+from expunge.train.run import Run, write_run_file
 from expunge.train.state import Tensors, check_finite, tensors_digest
 from expunge.train.trace import Trace
 from expunge.train.training import finish_model, make_recipe

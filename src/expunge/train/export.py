@@ -99,7 +99,7 @@ class ExportedModel:
             members.append(member)
         backs = [member.back for member in members if member.back is not None]
         if len(backs) != len(self.told.back or ()):
-            raise self._altered()
+            raise self._altered("behind")
         for back, behind in zip(backs, self.told.back or (), strict=True):
             back.take_up(behind.mean, behind.unit)
         if self.recipe.shards == 1:
@@ -133,9 +133,9 @@ class ExportedModel:
         if not fits:
             raise self._altered()
 
-    def _altered(self) -> RunError:
+    def _altered(self, where: str = "in front") -> RunError:
         return RunError(
-            f"{self.path / ModelFile.NAME}: what stands around the model is not what the recipe asks: it was altered"
+            f"{self.path / ModelFile.NAME}: what stands {where} is not what the recipe asks for: it was altered"
         )
 
 

@@ -134,8 +134,10 @@ class FolderRecorder(Recorder):
 
     def _thin(self, latest: int) -> None:
         """Remove what is not to stay; what a kill left of that goes with the next state, or when the run goes on."""
-        for state in self._log.checkpoints(self.shard) if self._kept is not None else []:
-            if state.step != latest and state.step not in (self._kept or ()):
+        if self._kept is None:
+            return
+        for state in self._log.checkpoints(self.shard):
+            if state.step != latest and state.step not in self._kept:
                 self.path(state).unlink(missing_ok=True)
 
     def _cut_trace(self, steps: int) -> None:

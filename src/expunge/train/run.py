@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -26,27 +26,28 @@ from expunge.data.forget_set import ForgetSet, read_forget_set
 from expunge.data.handed import AnyData, GivenData, HandedData, Names, hand_over
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
-from expunge.data.source import Source
-from expunge.data.splits import SPLITS, Split
-from expunge.data.stored import read_commitment, read_units, roots_of
+from expunge.data.splits import Split
+from expunge.data.stored import read_commitment, read_units
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import BASE, TRACE
 from expunge.records.forget_file import ForgetFile
 from expunge.records.model_file import ModelFile
-from expunge.records.run_file import Counts, DataFile, Forgetting, Result, RunFile
-from expunge.records.scalars import Large, Slots
+from expunge.records.run_file import Forgetting, Result, RunFile
+from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_kind
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.answering import Answering, Predictions
-from expunge.train.export import ExportedModel, export
+from expunge.train.described import counts_of
 from expunge.train.log import RunLog
 from expunge.train.trace import Trace
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from expunge.train.answering import Answering, Predictions
+    from expunge.train.export import ExportedModel
 
 COMMITTED = "committed"  # status of a folder that holds data and recipe, fixed, and no training yet
 
@@ -126,7 +127,7 @@ class Run:
     def commitment(self) -> Commitment:
         """Leaves and splits; roots and counts must be those in run.json."""
         found = read_commitment(self.path, self.told.data.roots)
-        if _counts(found) != replace(self.told.data.counts, rest={}):
+        if counts_of(found) != replace(self.told.data.counts, rest={}):
             raise RunError(f"{self.path}: run.json counts other rows than there are leaves: it was altered; restore it")
         return found
 
@@ -289,6 +290,8 @@ class Run:
 
     def answering(self, device: str | None = None) -> Answering:
         """The model as it answers rows from outside; ``device`` is the run's own unless said."""
+        from expunge.train.answering import Answering
+
         told = self.told.data
         return Answering(self.recipe, told.source or told.held or {}, device or self.told.device, self.model)
 
@@ -306,6 +309,8 @@ class Run:
 
     def export(self, out: Path | str) -> ExportedModel:
         """Write its model into a folder of its own, with all that is needed to give it rows and nothing else."""
+        from expunge.train.export import export
+
         return export(self.recipe, self.model(), self.told, out)
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
@@ -364,35 +369,6 @@ def keep_base(folder: Path, recipe: Recipe) -> None:
 def write_run_file(path: Path, told: RunFile) -> None:
     """run.json, whole or not at all."""
     write_text(path / RunFile.NAME, write_document(told))
-
-
-def described_data(
-    source: Source | None,
-    commitment: Commitment,
-    salts: Salts,
-    *,
-    split_seed: int,
-    split_by: str,
-    held: Mapping[str, Any] | None = None,
-) -> DataFile:
-    """The data as run.json describes them: where they came from and what they were committed to."""
-    return DataFile(
-        source=None if source is None else source.as_json(),
-        rows=len(commitment.assignment),
-        counts=_counts(commitment),
-        roots=roots_of(commitment),
-        split_seed=Large(split_seed),
-        split_by=split_by,
-        salts=salts.mode.value,
-        note=salts.mode.note,
-        salt_file=None if salts.place is None else str(salts.place),
-        held=held,
-    )
-
-
-def _counts(commitment: Commitment) -> Counts:
-    train, calibration, holdout = (len(commitment.leaves[split.code]) for split in SPLITS)
-    return Counts(train=train, calibration=calibration, holdout=holdout)
 
 
 def slots_by_split(found: Mapping[str, Sequence[int]]) -> dict[str, Slots]:

@@ -36,6 +36,7 @@ from expunge.schedule.recipe import Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers, learnt
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
+from expunge.train.described import described_data
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import continued, finished_or_other, start_or_continue, writing
@@ -51,7 +52,7 @@ from expunge.train.perturbation import (
     reveal_key,
 )
 from expunge.train.profile import find_device, pinned
-from expunge.train.run import Run, assemble, described_data, keep_base, write_run_file
+from expunge.train.run import Run, assemble, keep_base, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 from expunge.train.trace import Trace
