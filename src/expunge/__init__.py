@@ -25,12 +25,15 @@ _FACE = {
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.measure.evaluate",
     "predict": "expunge.train.predict",
+    "worst": "expunge.attacks.worst",
+    "ATTACKS": "expunge.attacks",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
 }
 
 __all__ = [
+    "ATTACKS",
     "METHODS",
     "PROBES",
     "ExpungeError",
@@ -49,9 +52,12 @@ __all__ = [
     "tune",
     "unlearn",
     "verify",
+    "worst",
 ]
 
 if TYPE_CHECKING:
+    from expunge.attacks import ATTACKS
+    from expunge.attacks.worst import worst
     from expunge.attest.attest import attest
     from expunge.core.errors import ExpungeError
     from expunge.data.source import Source

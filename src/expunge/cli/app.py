@@ -15,6 +15,7 @@ VERBS = (
     "adopt",
     "info",
     "tune",
+    "worst",
     "unlearn",
     "evaluate",
     "hygiene",
