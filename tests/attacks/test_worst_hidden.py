@@ -12,7 +12,7 @@ from tests.attacks.conftest import CandidatesOf
 from tests.conftest import Refused
 from torch import nn
 
-from expunge.attacks.worst_hidden import Hidden, Search, Start
+from expunge.attacks.worst_hidden import Hidden, Start, TwoLevelSearch
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.selection.ranking import overlap
 from expunge.schedule.recipe import Optimiser, OptimiserName
@@ -29,7 +29,7 @@ def test_the_lower_level_by_hand(narrow_run: Run, candidates_of: CandidatesOf, a
     """θ ← θ − β·sign of the gradient of Σ c·ℓ ÷ Σ|c| over those whose factor is not 0, from the original each time."""
     candidates = candidates_of(narrow_run)
     settings = Hidden(steps=2, epochs=1, step_rate=1e-3, ascent=ascent)
-    search = Search(settings, candidates)
+    search = TwoLevelSearch(settings, candidates)
     weights = np.random.default_rng(1).uniform(size=candidates.total)
     weights[[3, 40]], weights[[7, 41]] = 1.0, 0.0
     search.weights = weights
@@ -63,7 +63,7 @@ def test_a_small_change_of_weights_changes_nothing_below_signs(narrow_run: Run, 
     candidates = candidates_of(narrow_run)
     moved = {OptimiserName.SIGN: 0, OptimiserName.SGD: 0}
     for name in moved:
-        search = Search(Hidden(steps=1, epochs=2), candidates)
+        search = TwoLevelSearch(Hidden(steps=1, epochs=2), candidates)
         if name is OptimiserName.SGD:
             search.recipe = replace(search.recipe, optimiser=Optimiser(rate=0.05))
             search.runner = StepRunner(search.recipe, candidates.examples, narrow_run.model())
@@ -80,7 +80,7 @@ def test_a_small_change_of_weights_changes_nothing_below_signs(narrow_run: Run, 
 def test_fixed_losses_and_large_steps_give_the_lowest(narrow_run: Run, candidates_of: CandidatesOf) -> None:
     random = np.random.default_rng(4)
     for count in (1, 12, 60):
-        search = Search(Hidden(rate=1e4, pull=0.0), candidates_of(narrow_run, count))
+        search = TwoLevelSearch(Hidden(rate=1e4, pull=0.0), candidates_of(narrow_run, count))
         losses = random.exponential(size=len(search.weights))
         for _ in range(2):
             search.rise(losses)
@@ -94,7 +94,7 @@ def test_within_its_reach_a_mask_comes_out_as_it_went_in(narrow_run: Run, candid
     near = 0
     for seed in range(60):
         candidates = candidates_of(narrow_run, int(random.integers(1, 60)), seed)
-        search = Search(Hidden(start=Start.MASK, rate=float(random.uniform(0.01, 0.4))), candidates)
+        search = TwoLevelSearch(Hidden(start=Start.MASK, rate=float(random.uniform(0.01, 0.4))), candidates)
         while True:
             losses = random.exponential(size=candidates.total)
             if search.reach_with(losses) >= 1:
@@ -106,7 +106,7 @@ def test_within_its_reach_a_mask_comes_out_as_it_went_in(narrow_run: Run, candid
     for reach, kept in ((0.995, 1.0), (1.005, 0.0)):
         two = candidates_of(narrow_run, 1)
         two.__dict__.update(slots=np.arange(2), labels=two.labels[:2])
-        search = Search(Hidden(start=Start.MASK, rate=reach, pull=0.0), two)
+        search = TwoLevelSearch(Hidden(start=Start.MASK, rate=reach, pull=0.0), two)
         search.rise(search.weights.copy())  # what is chosen loses 1, the other 0
         assert search.reach == pytest.approx(reach)
         assert search.chosen().start == kept
@@ -125,18 +125,18 @@ def test_an_even_start_moves_and_a_slow_mask_is_refused_before_its_last_step(
     stuck = Hidden(steps=2, epochs=1, start=Start.MASK, rate=1e-3)
     with refused(InvalidArgument, "`start` mask with `rate` 0.001", "2 steps", "start even"):
         stuck.choose(candidates)
-    forced = Search(stuck, candidates)
+    forced = TwoLevelSearch(stuck, candidates)
     for step in range(2):
         forced.rise(forced.unlearn(step))
     assert forced.chosen().start >= 0.98
 
 
 def test_a_rate_that_breaks_the_model_is_halved(narrow_run: Run, candidates_of: CandidatesOf, refused: Refused) -> None:
-    search = Search(Hidden(steps=1, epochs=1, step_rate=0.2), candidates_of(narrow_run))
+    search = TwoLevelSearch(Hidden(steps=1, epochs=1, step_rate=0.2), candidates_of(narrow_run))
     search.unlearn(0)
     assert 1 <= search.chosen().halved <= 10
     with refused(RunError, "rows that stay", "set a lower step_rate"):
-        Search(Hidden(steps=1, epochs=1, step_rate=1e6), candidates_of(narrow_run)).unlearn(0)
+        TwoLevelSearch(Hidden(steps=1, epochs=1, step_rate=1e6), candidates_of(narrow_run)).unlearn(0)
     with refused(RunError, "every row has the same loss"):
         search.rise(np.ones(len(search.weights)))
 

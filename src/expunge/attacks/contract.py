@@ -15,7 +15,7 @@ from torch import nn
 from expunge.attacks.features import original_answers
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
-from expunge.core.selection.ranking import Ranked, highest
+from expunge.core.selection.ranking import Highest, highest
 from expunge.core.streams import Stream
 from expunge.core.values import Progress
 from expunge.records.form import to_plain
@@ -85,7 +85,7 @@ class Candidates:
         """Something of every row as a mean over each place."""
         return np.bincount(self.places, values, minlength=self.total) / np.bincount(self.places)
 
-    def highest(self, scores: np.ndarray) -> Ranked:
+    def highest(self, scores: np.ndarray) -> Highest:
         """The places that score highest; no class beyond its cap."""
         return highest(scores, self.count, self.keys, groups=self.labels, room=self.most)
 

@@ -61,7 +61,7 @@ class Hidden(Chooser):
         check(0 <= self.pull < math.inf, f"pull {self.pull} must be a finite number from 0")
 
     def choose(self, candidates: Candidates) -> Chosen:
-        search = Search(self, candidates)
+        search = TwoLevelSearch(self, candidates)
         for step in range(self.steps):
             losses = search.unlearn(step)
             if self.start is Start.MASK and step + 1 == self.steps and search.reach_with(losses) < 1:
@@ -75,7 +75,7 @@ class Hidden(Chooser):
         return search.chosen()
 
 
-class Search:
+class TwoLevelSearch:
     """Weights of the places, and the one model that the lower level takes from the original every time."""
 
     def __init__(self, settings: Hidden, candidates: Candidates) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class Highest:
     """Places ascending, and how many of them have the score of a place that was left out: the keys chose those."""
 
     places: np.ndarray
@@ -22,7 +22,7 @@ def highest(
     *,
     groups: np.ndarray | None = None,
     room: np.ndarray | None = None,
-) -> Ranked:
+) -> Highest:
     """The ``count`` places of highest score; of group g no more than ``room[g]``, the next ones then."""
     order = np.lexsort((keys, -scores))
     if groups is not None and room is not None:
@@ -34,7 +34,7 @@ def highest(
         order = order[within < room[listed]]
     chosen = np.sort(order[:count])
     left = np.delete(scores, chosen)
-    return Ranked(chosen, int(np.isin(scores[chosen], left).sum()))
+    return Highest(chosen, int(np.isin(scores[chosen], left).sum()))
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
