@@ -20,7 +20,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_worst_and_unlearn(expunge: Expunge, digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "hidden.json"
     command = ("worst", digits, "--size", "10%", "--objective", "hidden", "--cap-per-class", "20%", "--out", out)
-    status, printed, _ = expunge(*command, "--set", "steps=2", "--set", "epochs=1", "--heuristic", "el2n")
+    told = ("--set", "steps=2", "--set", "epochs=1", "--heuristic", "el2n")
+    status, printed, _ = expunge(*command, *told, "--page", tmp_path / "page.html")
     assert status == 0
     for words in (
         "144 of 1,438 rows, by hidden: the most typical examples",
@@ -35,8 +36,8 @@ def test_worst_and_unlearn(expunge: Expunge, digits: Path, tmp_path: Path) -> No
     ):
         assert words in printed
     assert "hardest" not in printed
-    again = ("--set", "steps=2", "--set", "epochs=1", "--heuristic", "el2n", "--json")
-    assert expunge(*command, *again).json == json.loads(out.read_text())
+    assert "The 144 most typical of 1,438 rows" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert expunge(*command, *told, "--json").json == json.loads(out.read_text())
     status, printed, _ = expunge("unlearn", digits, "--forget", out, "--method", "fine-tune", "--out", tmp_path / "run")
     assert status == 0
     assert "forgot 144 examples" in printed
@@ -63,6 +64,7 @@ def test_other_rules(more: tuple[str, ...], said: str, expunge: Expunge, digits:
         (("--by", "class", "--size", "10"), "all or more of 10 classes"),
         (("--size", "9", "--end", "low"), "selection 'hidden' has no field 'end'"),
         (("--size", "9", "--objective", "distant", "--proxy", "lira"), "proxy 'lira' is not one of ridge"),
+        (("--size", "9", "--page", "page.txt"), "page.txt must end in .html"),
         (("--size", "9", "--cap-per-class", "some"), "--cap-per-class 'some' must be a share"),
         (
             ("--size", "9", "--start", "mask", "--rate", "0.01", "--set", "steps=1", "--set", "epochs=1"),

@@ -126,6 +126,7 @@ def worst(
             guards=_guards(chosen, candidates, chooser, compared),
             cost=cost,
             rows=len(slots),
+            measured=chooser.measured,
             value=chosen.value(chosen.places),
             random=tuple(chosen.value(places) for places in candidates.random(RANDOM_SETS)),
             classes=_histogram(labels[candidates.rows(chosen.places)], train.classes),

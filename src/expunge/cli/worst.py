@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import pairs, print_json, progress_bar, say, share
+from expunge.cli.shared import html_file, pairs, print_json, progress_bar, say, share
 from expunge.core.wording import counted
 from expunge.records.form import to_plain
 from expunge.records.selection import Overlaps, Selection
@@ -54,13 +54,16 @@ def worst(
     seed: Annotated[int, typer.Option(help="Seed of the selection.")] = 0,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="HTML file to write: some of the chosen rows beside some at random.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the forget set as JSON.")] = False,
 ) -> None:
     """Choose the forget set that unlearning handles worst, and lay simple choices beside it."""
     from expunge.attacks.worst import make_chooser
     from expunge.attacks.worst import worst as choose
 
-    named = list(heuristic or [])
+    drawn, named = None if page is None else html_file(page), list(heuristic or [])
     name = objective or (named.pop(0) if named else "hidden")
     told = {"proxy": proxy, "end": end, "start": start, "rate": rate}
     fields = {field: value for field, value in told.items() if value is not None} | pairs(settings or [], "--set")
@@ -80,6 +83,10 @@ def worst(
             device=device,
             progress=progress,
         )
+    if drawn is not None:
+        from expunge.report.worst_page import worst_page
+
+        worst_page(run, found, out=drawn, data=data)
     if json:
         print_json(to_plain(found.file))
         return
@@ -98,7 +105,7 @@ def _said(found: Selection, rows: int) -> Iterator[str]:
     whole = f", which are {origin.size} of the classes" if origin.by == "class" else ""
     yield f"{rows:,} of {found.rows:,} rows{whole}, by {chooser.name}: {chooser.finds}"
     yield (
-        f"{chooser.measured} {found.value:.3g} on average, {min(found.random):.3g} to {max(found.random):.3g} in "
+        f"{found.measured} {found.value:.3g} on average, {min(found.random):.3g} to {max(found.random):.3g} in "
         f"{len(found.random)} random sets"
     )
     yield "by class: " + ", ".join(f"{name} {count}" for name, count in found.classes.items())

@@ -64,13 +64,14 @@ class Selection(Plain):
     """What a worst-case forget set carries beside its slots.
 
     It was chosen among so many ``rows``. ``value`` is what the rule looked for, on average over the set, and ``random``
-    the same of random sets of its size: loss after unlearning, or the fall of a margin. ``cost`` is in example-steps.
+    the same of random sets of its size; ``measured`` says in words what that is. ``cost`` is in example-steps.
     """
 
     origin: SelectionOrigin
     guards: SelectionGuards
     cost: Amount
     rows: int
+    measured: Words
     value: float
     random: tuple[float, ...]
     classes: Mapping[str, int]
