@@ -23,6 +23,8 @@ from expunge.data.forget_set import ForgetSet, read_forget_set
 from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.records.selection import Selection
+from expunge.tasks import TASKS
+from expunge.tasks.task import Task
 from expunge.train.adopt import adopt
 from expunge.train.run import Run
 from expunge.train.training import train
@@ -194,6 +196,8 @@ def test_an_adopted_model_has_no_beginning(
             "'lira' chooses no set: known are hidden, distant, loss, el2n, moderate",
         ),
         ({"heuristic": ["distant"]}, InvalidArgument, "`heuristic` distant is an objective and no heuristic"),
+        ({"heuristic": "el2n"}, InvalidArgument, "a list of names"),
+        ({"beside": "a.json"}, InvalidArgument, "a list of files"),
         ({"seed": -1}, InvalidArgument, "seed -1 of a selection"),
         ({"out": "set.txt"}, InvalidArgument, "must be a .json file outside the folder of a run"),
         ({"out": "RUN/worst.json"}, InvalidArgument, "must be a .json file outside the folder of a run"),
@@ -228,10 +232,23 @@ def test_refusals(
     run = given.pop("run")
     run = others[run] if isinstance(run, str) else run
     given["out"] = tmp_path / given["out"].replace("RUN", str(narrow_run.path))
-    given["beside"] = [tmp_path / name for name in given.get("beside", ())]
+    if isinstance(given.get("beside"), list):
+        given["beside"] = [tmp_path / name for name in given["beside"]]
     with refused(kind, said):
         worst(run, **given)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_labels_that_are_no_classes(
+    narrow_run: Run, pictures: Any, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Measured(Task):
+        """A task whose labels are measured."""
+
+    monkeypatch.setattr(Measured, "__abstractmethods__", frozenset())
+    monkeypatch.setitem(TASKS, "classification", Measured())
+    with refused(UnsupportedYet, "learns the task 'classification', whose labels are no classes"):
+        worst(narrow_run, size=12, out=tmp_path / "x.json", data=pictures)
 
 
 def test_a_rule_by_name_and_fields(refused: Refused) -> None:

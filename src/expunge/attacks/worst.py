@@ -30,6 +30,8 @@ from expunge.records.run_file import RunFile
 from expunge.records.scalars import Large
 from expunge.records.selection import Overlaps, Selection, SelectionGuards, SelectionOrigin
 from expunge.schedule.fields import require_kind
+from expunge.tasks import TASKS
+from expunge.tasks.task import ClassTask
 from expunge.train.examples import Examples
 from expunge.train.meter import Meter
 from expunge.train.profile import pinned
@@ -77,6 +79,8 @@ def worst(
         ("out", out, (str, os.PathLike), "a file"),
         ("objective", objective, (str, Chooser), "hidden, distant, or one of ATTACKS"),
         ("seed", seed, (int,), "a whole number"),
+        ("heuristic", heuristic, (list, tuple), "a list of names"),
+        ("beside", beside, (list, tuple), "a list of files"),
         ("cap_per_class", cap_per_class, (int, float, type(None)), "a share"),
     ):
         require_kind(name, value, kinds, what)
@@ -164,6 +168,11 @@ def _refuse(run: Run, others: Sequence[Chooser], seed: int) -> None:
         raise InvalidArgument(
             f"{run.path} forgot {run.told.forgotten} rows already: sets are chosen on the training that requests will "
             "be made to; name that run"
+        )
+    if not isinstance(TASKS[run.recipe.task], ClassTask):
+        raise UnsupportedYet(
+            f"{run.path} learns the task {run.recipe.task!r}, whose labels are no classes: worst sets are chosen among "
+            "rows of classes so far"
         )
     if run.recipe.shards > 1:
         raise UnsupportedYet(

@@ -34,13 +34,14 @@ class Ridge:
         rows = self.rows[left_out]
         return replace(self, gram=self.gram - rows.T @ rows, cross=self.cross - rows.T @ self.targets[left_out])
 
-    @property
-    def _system(self) -> Array:
-        return self.gram + self.penalty * np.eye(len(self.gram))
-
     @cached_property
+    def _inverse(self) -> Array:
+        """(XᵀX + λI)⁻¹; the penalty keeps it far from singular."""
+        return np.linalg.inv(self.gram + self.penalty * np.eye(len(self.gram))).astype(np.float64)
+
+    @property
     def weights(self) -> Array:
-        return np.linalg.solve(self._system, self.cross).astype(np.float64)
+        return self._inverse @ self.cross
 
     @property
     def scores(self) -> Array:
@@ -50,7 +51,7 @@ class Ridge:
     @property
     def leave_one_out(self) -> Array:
         """What the fit without it would answer to each row of the fit: S − h/(1 − h)·(T − S)."""
-        leverage = np.einsum("nd,dn->n", self.rows, np.linalg.solve(self._system, self.rows.T))[:, None]
+        leverage = np.einsum("nd,nd->n", self.rows @ self._inverse, self.rows)[:, None]
         scores = self.scores
         return scores - leverage / (1.0 - leverage) * (self.targets - scores)
 
