@@ -163,3 +163,9 @@ def test_classes_weigh_by_the_mean_of_their_rows(narrow_run: Run, candidates_of:
     assert found.places.tolist() == [int(np.argmin(means))]
     assert set(candidates.labels[candidates.rows(found.places)]) == set(found.places)
     assert found.tied == 0
+    assert not found.stuck
+    even = TwoLevelSearch(Hidden(), candidates).chosen()  # before any step all weights are the same
+    assert even.stuck
+    held = TwoLevelSearch(Hidden(start=Start.MASK), candidates).chosen()
+    assert held.stuck
+    assert held.tied == 0

@@ -103,13 +103,14 @@ def test_an_end_of_a_score_of_rows_or_classes(narrow_run: Run, candidates_of: Ca
     assert found.value(found.places) == pytest.approx(means[found.places[0]])
 
 
+@pytest.mark.parametrize("name", ["Pooled", "Unused"])
 def test_without_a_last_linear_layer_there_are_no_features(
-    pictures: Any, tmp_path: Any, candidates_of: CandidatesOf, refused: Refused
+    name: str, pictures: Any, tmp_path: Any, candidates_of: CandidatesOf, refused: Refused
 ) -> None:
-    run = train(pictures, out=tmp_path / "run", model="tests.attacks.own_models:pooled", epochs=1)
+    run = train(pictures, out=tmp_path / "run", model=f"tests.attacks.own_models:{name.lower()}", epochs=1)
     candidates = candidates_of(run)
     for chooser in (Distant(), Moderate()):
-        with refused(InvalidArgument, "has a Pooled that does not end in a linear layer", "`objective` hidden"):
+        with refused(InvalidArgument, f"has a {name} that does not end in a linear layer", "`objective` hidden"):
             chooser.choose(candidates)
     assert len(OriginalLoss().choose(candidates).places) == 12
 

@@ -130,6 +130,7 @@ class Chosen:
     tied: int
     value: Callable[[np.ndarray], float]
     start: float | None = None
+    stuck: bool = False
     held: float | None = None
     fractional: int | None = None
     reach: float | None = None

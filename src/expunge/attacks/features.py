@@ -24,8 +24,9 @@ def original_answers(recipe: Recipe, model: nn.Module, examples: Examples, slots
 
     def ask(model: nn.Module, task: Task, rows: Batch) -> dict[str, np.ndarray]:
         told = dict(task.signals(model, rows))
-        if layer is not None:
-            told["features"] = seen.pop().double().flatten(1).cpu().numpy()
+        if seen:
+            told["features"] = seen[-1].double().flatten(1).cpu().numpy()
+            seen.clear()
         return told
 
     if layer is None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from expunge.attacks import ATTACKS
 from expunge.attacks.contract import RANDOM_SETS, Candidates, Chooser, Chosen, End
-from expunge.attacks.features import last_linear
 from expunge.attacks.worst_distant import Distant
 from expunge.attacks.worst_heuristics import Heuristic, Moderate, OriginalLoss
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
@@ -39,7 +38,6 @@ from expunge.train.run import Run
 from expunge.train.training import find_device
 
 SIZE = re.compile(r"(?P<amount>\d{1,15}(?:\.\d{1,15})?)(?P<percent>%?)\Z", re.ASCII)
-MOVED = 0.2  # beyond chance, what a search may share with what it began with
 AGREED = 0.6  # what two selections by one rule must share
 STUCK = "the optimiser did not move"
 
@@ -242,10 +240,7 @@ def _guards(chosen: Chosen, candidates: Candidates, chooser: Chooser, compared: 
         == (chooser.told, "class" if candidates.whole_classes else "row", candidates.count)
     ]
     agreement = min((overlap(slots, one.slots) for one in others), default=None)
-    stuck = chosen.start is not None and (
-        chosen.tied > 0 if candidates.whole_classes else chosen.start > candidates.chance + MOVED
-    )
-    undecided = STUCK if stuck else None
+    undecided = STUCK if chosen.stuck else None
     if undecided is None and agreement is not None and agreement < AGREED:
         undecided = f"another selection by the same rule shares {agreement:.0%} of it, less than {AGREED:.0%}"
     return SelectionGuards(
@@ -275,7 +270,7 @@ def _overlaps(
 ) -> Overlaps:
     """What the set shares with others of its size, and they with each other."""
     free: list[Chooser] = [OriginalLoss(), OriginalLoss(end=End.HIGH)]
-    if last_linear(candidates.model) is not None:
+    if "features" in candidates.original:
         free += [Moderate()] if candidates.whole_classes else [Moderate(), Distant()]
     for one in others:
         assert isinstance(one, Heuristic)

@@ -23,6 +23,7 @@ from expunge.train.state import copied
 
 SPREADS = 0.5  # standard deviations of the losses that a weight moves by in an upper step
 MOST_HALVINGS = 10
+MOVED = 0.2  # beyond chance, what a search may share with what it began with
 
 
 class Start(Enum):
@@ -170,12 +171,15 @@ class TwoLevelSearch:
 
     def chosen(self) -> Chosen:
         """The largest weights, with what came of the search."""
-        found = self.candidates.highest(self.weights)
+        candidates, found = self.candidates, self.candidates.highest(self.weights)
+        start = overlap(found.places, self.first)
+        few = candidates.whole_classes and self.settings.start is Start.EVEN  # a random class may well be the right one
         return Chosen(
             places=found.places,
             tied=found.tied,
             value=lambda places: float(self.losses[places].mean()),
-            start=overlap(found.places, self.first),
+            start=start,
+            stuck=found.tied > 0 if few else start > candidates.chance + MOVED,
             held=float(self.weights[found.places].sum()),
             fractional=int(((self.weights > 0) & (self.weights < 1)).sum()),
             reach=self.reach,
