@@ -30,12 +30,15 @@ _FACE = {
     "witnesses": "expunge.study.references",
     "predict": "expunge.train.predict",
     "score": "expunge.train.predict",
+    "worst": "expunge.attacks.worst",
+    "ATTACKS": "expunge.attacks",
     "METHODS": "expunge.methods",
     "PROBES": "expunge.measure",
     "ExpungeError": "expunge.core.errors",
 }
 
 __all__ = [
+    "ATTACKS",
     "METHODS",
     "PROBES",
     "ExpungeError",
@@ -58,9 +61,12 @@ __all__ = [
     "unlearn",
     "verify",
     "witnesses",
+    "worst",
 ]
 
 if TYPE_CHECKING:
+    from expunge.attacks import ATTACKS
+    from expunge.attacks.worst import worst
     from expunge.attest.attest import attest
     from expunge.core.errors import ExpungeError
     from expunge.data.source import Source

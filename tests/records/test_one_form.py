@@ -39,7 +39,8 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     "any JSON, as its text is read": {"core/hashing": "parse_json.pairs"},
     "settings by name, which each method or recipe has of its own": {
         "attest/described": "_fields",
-        "methods/lookup": "made_from _kinds",
+        "core/settings": "kinds_of read_settings",
+        "methods/lookup": "made_from",
         "models/named": "with_model",
         "models/resolver": "given_to",
         "report/certificate_facts": "_recipe",

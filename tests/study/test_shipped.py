@@ -1,4 +1,4 @@
-"""The shipped studies that need a GPU or downloaded pictures: the same path, with 256 pictures on the CPU."""
+"""The shipped studies that need a GPU, downloaded pictures or chosen sets: the same path, with few rows on the CPU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from tests.study.conftest import study
+
+from expunge.attacks.worst import worst
+from expunge.train.training import train
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -86,3 +89,21 @@ def test_fashion_with_tuning(tmp_path: Path) -> None:
         "boundary-shrink": "tuned",
         "neural-tangent-kernel": "nothing to tune",
     }
+
+
+def test_random_against_worst(tmp_path: Path) -> None:
+    base = train("digits", out=tmp_path / "base", model="mlp", model_options={"width": 8}, epochs=2, seed=100)
+    changes = {
+        "epochs = 20": "epochs = 2",
+        'model = "mlp"': 'model = "mlp"\nmodel_options = { width = 8 }',
+        'methods = "all"': 'methods = ["retrain", "fine-tune"]',
+        "seeds = [0, 1, 2]": "seeds = [0]",
+        "references = 6": "references = 1",
+    }
+    for objective in ("hidden", "distant"):
+        worst(base, size="10%", objective=objective, out=tmp_path / f"{objective}.json")
+        changes[f'"{objective}.json"'] = f'"{(tmp_path / objective).as_posix()}.json"'
+    (tmp_path / "worst-small.toml").write_text(shrunk("worst-small.toml", changes), encoding="utf-8")
+    results = study(tmp_path / "worst-small.toml", out=tmp_path / "out", engine="here")
+    assert results["cost"]["failed"] == 0, results["problems"]
+    assert [setting["forgotten"] for setting in results["settings"]] == [144, 144, 144]

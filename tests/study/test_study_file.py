@@ -82,7 +82,8 @@ def test_what_is_not_said_is_the_default(write_study: Write) -> None:
 def test_shipped_studies_can_be_read(path: Path) -> None:
     study = read_study(path)
     assert study.rows
-    if all(data.source.location == "digits" for data in study.data):
+    chosen = [rule for forget in study.forget for rule in forget.rules if rule.endswith(".json")]  # made beforehand
+    if all(data.source.location == "digits" for data in study.data) and not chosen:
         assert lay_out(study).jobs
 
 

@@ -18,6 +18,7 @@ VERBS = (
     "predict",
     "export",
     "tune",
+    "worst",
     "unlearn",
     "references",
     "evaluate",

@@ -19,6 +19,7 @@ from expunge.data.spellings import folded
 from expunge.data.splits import Split
 from expunge.records.document import read_document, write_document
 from expunge.records.forget_file import ForgetFile
+from expunge.records.selection import Selection
 
 FORMS = "subject:NAME, ids:FILE, class:K, random:10%:SEED, random:COUNT:SEED or a saved forget-set file"
 RANDOM = re.compile(r"random:(?P<amount>\d{1,20}(?:\.\d{1,20})?)(?P<percent>%?):(?P<seed>\d{1,20})\Z", re.ASCII)
@@ -26,11 +27,15 @@ RANDOM = re.compile(r"random:(?P<amount>\d{1,20}(?:\.\d{1,20})?)(?P<percent>%?):
 
 @dataclass(frozen=True)
 class ForgetSet:
-    """Training slots, ascending; how they were named; the root of the data set they belong to."""
+    """Training slots, ascending; how they were named; the root of the data set they belong to.
+
+    ``selection`` tells how a worst-case set was chosen.
+    """
 
     slots: np.ndarray
     rules: tuple[str, ...]
     root: str
+    selection: Selection | None = None
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -38,7 +43,8 @@ class ForgetSet:
     @property
     def file(self) -> ForgetFile:
         """As a file says it."""
-        return ForgetFile(slots=tuple(int(slot) for slot in self.slots), rules=self.rules, root=self.root)
+        slots = tuple(int(slot) for slot in self.slots)
+        return ForgetFile(slots=slots, rules=self.rules, root=self.root, selection=self.selection)
 
     def write(self, folder: Path) -> None:
         """Into a run folder, whole or not at all."""
@@ -49,7 +55,8 @@ def read_forget_set(content: bytes) -> ForgetSet:
     """A saved one; what is no forget set, or an altered one, is refused."""
     told = parse_json(content)
     found = read_document(ForgetFile, told if isinstance(told, dict) else {}, "the forget-set file")
-    return ForgetSet(np.unique(np.array(found.slots, dtype=np.int64)), found.rules or (), found.root)
+    slots = np.unique(np.array(found.slots, dtype=np.int64))
+    return ForgetSet(slots, found.rules or (), found.root, found.selection)
 
 
 def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.ndarray) -> ForgetSet:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
@@ -14,7 +12,7 @@ from typing import Any
 from expunge.core import entry_points
 from expunge.core.entry_points import loaded, with_offered
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.core.wording import nearest
+from expunge.core.settings import kinds_of, read_setting, read_settings
 from expunge.methods import METHODS
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
@@ -53,16 +51,7 @@ def find_method(name: str) -> type[Method]:
 def make_method(name: str, settings: Mapping[str, str] | None = None) -> Method:
     """A method with the fields that were set on the command line; unknown fields and values are refused."""
     method = find_method(name)
-    kinds = _kinds(method)
-    values: dict[str, Any] = {}
-    for field, text in (settings or {}).items():
-        if field not in kinds:
-            listed = ", ".join(sorted(kinds)) or "none"
-            raise InvalidArgument(
-                f"method {method.name!r} has no field {field!r}: its fields are {listed}{nearest(field, kinds)}"
-            )
-        values[field] = _parse(text, kinds[field], f"{method.name} {field}")
-    return method(**values)
+    return method(**read_settings(method, settings or {}, "method", method.name))
 
 
 def read_method(told: MethodFile) -> Method:
@@ -72,12 +61,12 @@ def read_method(told: MethodFile) -> Method:
 
 def made_from(method: type[Method], fields: Mapping[str, Any]) -> Method:
     """A method with fields as ``Method.told`` has them; nothing is looked up anywhere."""
-    kinds = _kinds(method)
+    kinds = kinds_of(method)
     values: dict[str, Any] = {}
     for field, value in fields.items():
         if field not in kinds:
             raise DataError(f"method {method.name!r} has no field {field!r}: another version wrote this")
-        values[field] = None if value is None else _parse(str(value), kinds[field], f"{method.name} {field}")
+        values[field] = None if value is None else read_setting(str(value), kinds[field], f"{method.name} {field}")
     return method(**values)
 
 
@@ -105,39 +94,5 @@ def method_rows() -> list[dict[str, Any]]:
     ]
 
 
-def _kinds(method: type[Method]) -> dict[str, Any]:
-    """Types of the fields that may be set; what a class says of itself, such as its name or needs, is none."""
-    hints = typing.get_type_hints(method)
-    return {item.name: hints[item.name] for item in dataclasses.fields(method)}
-
-
 def _shown(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
-
-
-def _parse(text: str, kind: Any, where: str) -> Any:
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if type(None) in options and text.lower() in ("none", ""):
-        return None
-    for option in options:
-        if option is type(None):
-            continue
-        try:
-            return _parse_one(text, option)
-        except ValueError:
-            continue
-    raise InvalidArgument(f"{where} {text!r} is not {' or '.join(_described(option) for option in options)}")
-
-
-def _parse_one(text: str, kind: Any) -> Any:
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(text)
-        return text.lower() == "true"
-    return kind(text)
-
-
-def _described(kind: Any) -> str:
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return "one of " + ", ".join(str(member.value) for member in kind)
-    return {int: "a whole number", float: "a number", bool: "true or false", type(None): "none"}.get(kind, str(kind))

@@ -11,6 +11,7 @@ from expunge.records.document import Document
 from expunge.records.form import Through
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.scalars import Digest
+from expunge.records.selection import Selection
 
 
 def _list(what: str, fits: Callable[[Any], bool]) -> Through:
@@ -30,7 +31,10 @@ Rules = Annotated[tuple[str, ...], _list("rules (texts)", lambda rule: isinstanc
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetFile(Document):
-    """The whole file: training slots, how they were named, and the root of the data set that they belong to."""
+    """The whole file: training slots, how they were named, and the root of the data set that they belong to.
+
+    A set that was chosen as a worst case says how.
+    """
 
     FORMAT: ClassVar[str] = "expunge/forget-set/1"
     NAME: ClassVar[str] = "forget.json"
@@ -40,3 +44,4 @@ class ForgetFile(Document):
     slots: Numbers
     rules: Rules | None = None
     root: Digest
+    selection: Selection | None = None

@@ -80,7 +80,7 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
     if numbers and not show:
         return None  # an answer comes close to the label
     remarks = list[str]()
-    rows, problem = _rows(first, data) if show else (None, None)
+    rows, problem = training_rows(first, data) if show else (None, None)
     if problem is not None:
         remarks.append(problem)
     if len(answers) > MOST_RUNS:
@@ -97,7 +97,7 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
     )
 
 
-def _rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
+def training_rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
     """The training rows as they were committed, or a line that says why they are not shown."""
     if run.told.data.source is None and data is None:
         return None, "The run was trained on data in memory, so the examples’ content is not shown, confidences only."
@@ -148,12 +148,17 @@ def _example(
         return Example(title, (f"slot {item.slot}",), None, "", tuple(confidences))
     if not bool(rows.present[item.slot]):
         return Example(title, (f"slot {item.slot}",), None, ABSENT, tuple(confidences))
-    names = dict.fromkeys((rows.ids[item.slot], rows.subjects[item.slot]))
+    return card(rows, item.slot, title, tuple(confidences))
+
+
+def card(rows: Dataset, slot: int, title: str, confidences: tuple[Confidence, ...] = ()) -> Example:
+    """A row that is there, as its picture or as a person would note it down."""
+    names = dict.fromkeys((rows.ids[slot], rows.subjects[slot]))
     who = tuple(clean(name, LONGEST_ROW) for name in names)
     column = next((column for column in rows.columns if is_picture(column)), None)
     if column is not None and len(rows.columns) == 1:
-        return Example(title, who, picture(rows.content[column.name][item.slot], column), "", tuple(confidences))
-    return Example(title, who, None, _rendered(rows, item.slot), tuple(confidences))
+        return Example(title, who, picture(rows.content[column.name][slot], column), "", confidences)
+    return Example(title, who, None, _rendered(rows, slot), confidences)
 
 
 def _said(name: str, kind: str, item: ShownExample | None, when: str) -> Confidence:

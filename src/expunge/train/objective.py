@@ -138,7 +138,8 @@ class Answer:
 class Extras:
     """What a method may lay beside the rows: other labels, and a weight for each slot in the retain loss.
 
-    The loss divides by the sum of the weights of those present, so that a common scale of them means nothing.
+    The loss divides by the sum of the weights of those present, of their sizes where some are negative, so that a
+    common scale of them means nothing.
     """
 
     relabel: Relabel | None = None
@@ -206,7 +207,7 @@ class StepBatch:
         if self._extras.slot_weights is None:
             return losses.mean()
         weights = answer.batch.of_slots(self._extras.slot_weights).to(losses.dtype)
-        return (weights * losses).sum() / weights.sum()
+        return (weights * losses).sum() / weights.abs().sum()
 
     def _forgotten(self, answer: Answer) -> torch.Tensor:
         return self._kept(Role.FORGET, answer).mean()

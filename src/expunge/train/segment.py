@@ -20,7 +20,7 @@ from expunge.tasks import TASKS
 from expunge.train.examples import Examples
 from expunge.train.loop import Hooks, LoopEnd, Recorder, carry_out
 from expunge.train.meter import Meter
-from expunge.train.objective import Objective, training_objective
+from expunge.train.objective import Extras, Objective, training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.perturbation import perturbed_objective
 from expunge.train.profile import placed
@@ -98,6 +98,7 @@ class StepRunner:
         recorder: Recorder | None = None,
         hooks: Hooks | None = None,
         examples: Examples | None = None,
+        extras: Extras | None = None,
         progress: Progress | None = None,
     ) -> LoopEnd:
         """Carry out the steps from ``start`` up to, not with, ``end``, at the rates of the whole plan.
@@ -125,6 +126,7 @@ class StepRunner:
             examples=examples or self.examples,
             meter=self.meter,
             recorder=recorder or _Looking(start, {*at, last}, look, gradients),
+            extras=extras,
             hooks=replace(hooks, stop=stop),
             progress=None if progress is None else lambda done, of: progress(done, last),
         )

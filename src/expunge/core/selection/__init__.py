@@ -1,0 +1,1 @@
+"""Which of many to choose: pure functions of arrays, scores in, places out."""
