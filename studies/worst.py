@@ -43,7 +43,7 @@ from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device, train
 
-RESULTS = Path(__file__).parent / "results" / "worst.json"
+RESULTS = Path(__file__).parent / "results" / "worst" / "fashion.json"
 ROWS, EPOCHS, SIZE, ORIGINALS, REFERENCES, WITNESSES = 5000, 30, "10%", 3, 5, 2
 METHODS = ("fine-tune", "cf-k", "neggrad-plus", "scrub", "random-labels")
 KEPT_LITTLE = "70%"  # left out where a coreset is trained on the rest
