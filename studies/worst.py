@@ -25,7 +25,7 @@ from scipy.stats import ttest_rel
 
 from expunge.attacks.contract import Chooser, End
 from expunge.attacks.worst import worst
-from expunge.attacks.worst_distant import Distant
+from expunge.attacks.worst_distant import Distant, Proxy
 from expunge.attacks.worst_heuristics import EarlyError, Moderate, OriginalLoss
 from expunge.attacks.worst_hidden import Hidden, Start
 from expunge.core.errors import ExpungeError
@@ -43,7 +43,7 @@ from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.training import find_device, train
 
-RESULTS = Path(__file__).parent / "results" / "worst.json"
+RESULTS = Path(__file__).parent / "results" / "worst" / "fashion.json"
 ROWS, EPOCHS, SIZE, ORIGINALS, REFERENCES, WITNESSES = 5000, 30, "10%", 3, 5, 2
 METHODS = ("fine-tune", "cf-k", "neggrad-plus", "scrub", "random-labels")
 KEPT_LITTLE = "70%"  # left out where a coreset is trained on the rest
@@ -89,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--random", type=int, default=20, help="random sets beside the chosen ones")
+    parser.add_argument("--halves", type=int, default=0, help="half models to train for distant by lira: 32 are usual")
     options = parser.parse_args()
     with np.load(options.file) as arrays:
         x, y = arrays["x"][:ROWS], arrays["y"][:ROWS]
@@ -98,8 +99,9 @@ def main() -> None:
         np.savez(folder / "part.npz", x=halved, y=y)
         bench = prepared(folder)
         with pinned(bench.run.recipe):
-            written = studied(bench, folder, options.random)
-    written["command"] = f"python -m studies.worst FILE.npz --random {options.random} (Fashion-MNIST)"
+            written = studied(bench, folder, options.random, options.halves)
+    asked = f"--random {options.random}" + (f" --halves {options.halves}" if options.halves else "")
+    written["command"] = f"python -m studies.worst FILE.npz {asked} (Fashion-MNIST)"
     written["date"] = datetime.date.today().isoformat()
     RESULTS.write_text(json.dumps(written, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -117,8 +119,10 @@ def prepared(folder: Path) -> Bench:
     return Bench(originals, parents, tuple(trained(900 + number) for number in range(WITNESSES)), *asked)
 
 
-def studied(bench: Bench, folder: Path, randoms: int) -> dict[str, Any]:
+def studied(bench: Bench, folder: Path, randoms: int, halves: int) -> dict[str, Any]:
     sets, told = chosen(bench, folder)
+    if halves:
+        sets["distant lira"] = by_halves(bench, folder, halves)
     train_rows, root = bench.run.data()[Split.TRAIN], bench.run.root.hex()
     nobody = np.zeros(0, dtype=np.int64)
     drawn = {
@@ -181,6 +185,23 @@ def chosen(bench: Bench, folder: Path) -> tuple[dict[str, ForgetSet], dict[str, 
     for name, value in told.items():
         print(f"{name}: {value}")
     return sets, {"selections": costs, "stability": told}
+
+
+def by_halves(bench: Bench, folder: Path, count: int) -> ForgetSet:
+    """The set of the half models, each of which lacks another half, under seeds that nothing else has."""
+    runs = [
+        train(
+            str(folder / "part.npz"),
+            out=folder / f"half-{number}",
+            without=f"random:50%:{number}",
+            model="mlp",
+            epochs=EPOCHS,
+            seed=2000 + number,
+        )
+        for number in range(count)
+    ]
+    rule = Distant(proxy=Proxy.LIRA)
+    return worst(bench.run, size=SIZE, objective=rule, halves=runs, out=folder / "distant lira.json")
 
 
 def measured(bench: Bench, slots: np.ndarray, count: int) -> dict[str, Any]:

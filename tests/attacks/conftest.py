@@ -21,10 +21,10 @@ CandidatesOf = Callable[..., Candidates]
 
 @pytest.fixture
 def candidates_of(pictures: Any) -> CandidatesOf:
-    """Candidates of a run of the pictures; further fields as arguments."""
+    """Candidates of a run of the pictures, or of other ``data``; further fields as arguments."""
 
     def of(run: Run, count: int = 12, seed: int = 0, **fields: Any) -> Candidates:
-        train = run.data(pictures)[Split.TRAIN]
+        train = run.data(fields.pop("data", pictures))[Split.TRAIN]
         return Candidates(
             run=run,
             examples=Examples(run.recipe, train, find_device("cpu")),

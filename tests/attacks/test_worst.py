@@ -259,5 +259,5 @@ def test_a_rule_by_name_and_fields(refused: Refused) -> None:
     assert EarlyError().told.fields == {"end": "low", "share": 0.1, "trainings": 3}
     with refused(InvalidArgument, "selection 'hidden' has no field 'end'", "ascent, epochs, pull"):
         make_chooser("hidden", {"end": "low"})
-    with refused(InvalidArgument, "distant proxy 'lira' is not one of ridge"):
-        make_chooser("distant", {"proxy": "lira"})
+    with refused(InvalidArgument, "distant proxy 'oracle' is not one of ridge, lira"):
+        make_chooser("distant", {"proxy": "oracle"})

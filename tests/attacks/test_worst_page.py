@@ -46,7 +46,7 @@ def test_chosen_rows_beside_others(filed: tuple[Run, ForgetSet], tmp_path: Path)
     assert page.count("<img") == 2 * MOST_CARDS
     for words in (
         "The 24 of 120 rows that a retraining would change most",
-        "Fall of the margin by the proxy: <b>",
+        "Fall of the margin in a ridge regression: <b>",
         "This page holds rows of the data",
         "confirmed once references of fresh seeds say so",
         "Rows at random, chosen or not",

@@ -63,7 +63,11 @@ def test_other_rules(more: tuple[str, ...], said: str, expunge: Expunge, digits:
         (("--size", "100%"), "--size 100% would choose all or more"),
         (("--by", "class", "--size", "10"), "all or more of 10 classes"),
         (("--size", "9", "--end", "low"), "selection 'hidden' has no field 'end'"),
-        (("--size", "9", "--objective", "distant", "--proxy", "lira"), "proxy 'lira' is not one of ridge"),
+        (("--size", "9", "--objective", "distant", "--proxy", "oracle"), "proxy 'oracle' is not one of ridge, lira"),
+        (
+            ("--size", "9", "--objective", "distant", "--proxy", "lira"),
+            "and --half names none: make one with `expunge train … --without random:50%:SEED --seed SEED`",
+        ),
         (("--size", "9", "--page", "page.txt"), "page.txt must end in .html"),
         (("--size", "9", "--cap-per-class", "some"), "--cap-per-class 'some' must be a share"),
         (

@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from expunge.attacks.features import original_answers
+from expunge.attacks.halves import HalfModels
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.selection.ranking import Highest, highest
@@ -45,6 +46,7 @@ class Candidates:
     seed: int
     most: np.ndarray | None = None
     meter: Meter
+    halves: HalfModels | None = None
     progress: Progress | None = None
     scored: dict[object, np.ndarray] = field(default_factory=dict[object, np.ndarray])
 
@@ -121,13 +123,14 @@ class Candidates:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The places that were taken and how many of them ties decided; what was looked for, of any set of places.
+    """The places that were taken and how many of them ties decided; what was looked for, in words and of any places.
 
     The rest is what a search says of itself: see ``records.selection.SelectionGuards``.
     """
 
     places: np.ndarray
     tied: int
+    measured: str
     value: Callable[[np.ndarray], float]
     start: float | None = None
     stuck: bool = False
@@ -139,14 +142,10 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Chooser(ABC):
-    """Chooses places. Its fields are its settings; ``finds`` says in words what it looks for.
-
-    ``measured`` names the figure by which its sets are compared.
-    """
+    """Chooses places. Its fields are its settings; ``finds`` says in words what it looks for."""
 
     name: ClassVar[str]
     finds: ClassVar[str]
-    measured: ClassVar[str]
 
     @abstractmethod
     def choose(self, candidates: Candidates) -> Chosen:

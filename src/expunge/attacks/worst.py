@@ -12,7 +12,8 @@ import numpy as np
 
 from expunge.attacks import ATTACKS
 from expunge.attacks.contract import RANDOM_SETS, Candidates, Chooser, Chosen, End
-from expunge.attacks.worst_distant import Distant
+from expunge.attacks.halves import HalfModels
+from expunge.attacks.worst_distant import Distant, Proxy
 from expunge.attacks.worst_heuristics import Heuristic, Moderate, OriginalLoss
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
 from expunge.core.files import read_bytes, write_text
@@ -59,6 +60,7 @@ def worst(
     cap_per_class: float | None = None,
     heuristic: Sequence[str] = (),
     beside: Sequence[Path | str] = (),
+    halves: Sequence[Run | Path | str] = (),
     seed: int = 0,
     data: GivenData = None,
     device: str | None = None,
@@ -70,7 +72,9 @@ def worst(
     ``distant``, the name of a heuristic, or one of ``ATTACKS`` with its fields. No class gives more than the share
     ``cap_per_class`` of its rows. Laid beside it are a random set, the heuristics that cost nothing, those named by
     ``heuristic``, and the sets in the files ``beside``: those chosen by the same rule under another seed or on another
-    original must share most of it. The same call again gives the same bytes; a finished file is taken as it is.
+    original must share most of it. ``halves`` are runs trained without half of the rows, for the proxy ``lira`` of
+    ``distant``; their trainings are not counted into its cost. The same call again gives the same bytes; a finished
+    file is taken as it is.
     """
     for name, value, kinds, what in (
         ("size", size, (str, int), "a share such as 10%, or a count"),
@@ -79,6 +83,7 @@ def worst(
         ("seed", seed, (int,), "a whole number"),
         ("heuristic", heuristic, (list, tuple), "a list of names"),
         ("beside", beside, (list, tuple), "a list of files"),
+        ("halves", halves, (list, tuple), "a list of runs"),
         ("cap_per_class", cap_per_class, (int, float, type(None)), "a share"),
     ):
         require_kind(name, value, kinds, what)
@@ -89,6 +94,9 @@ def worst(
     for each in (chooser, *others):
         each.refuse(opened, whole_classes=by == "class")
     _refuse(opened, others, seed)
+    half_models = HalfModels.of(halves, opened) if halves else None
+    if half_models is not None and not (isinstance(chooser, Distant) and chooser.proxy is Proxy.LIRA):
+        raise InvalidArgument("`halves` are read by `objective` distant with `proxy` lira alone: leave them out")
     compared = [_Compared.read(Path(file), opened) for file in dict.fromkeys(beside)]
     target, root = Path(out), opened.root.hex()
     train = opened.data(data)[Split.TRAIN]
@@ -105,6 +113,7 @@ def worst(
         cap_per_class=cap_per_class,
         heuristics=tuple(one.name for one in others),
         beside=tuple(one.digest for one in compared),
+        halves=() if half_models is None else tuple(one.weights_digest for one in half_models.runs),
     )
     if (done := _finished(target, origin, root)) is not None:
         return done
@@ -119,6 +128,7 @@ def worst(
             seed=seed,
             most=most,
             meter=Meter(),
+            halves=half_models,
             progress=progress,
         )
         chosen = chooser.choose(candidates)
@@ -128,7 +138,7 @@ def worst(
             guards=_guards(chosen, candidates, chooser, compared),
             cost=cost,
             rows=len(slots),
-            measured=chooser.measured,
+            measured=chosen.measured,
             value=chosen.value(chosen.places),
             random=tuple(chosen.value(places) for places in candidates.random(RANDOM_SETS)),
             classes=_histogram(labels[candidates.rows(chosen.places)], train.classes),

@@ -34,7 +34,12 @@ class Heuristic(Chooser):
             candidates.scored[kind] = candidates.of_places(self.scores(candidates))
         scores = candidates.scored[kind]
         found = candidates.highest(-scores if self.end is End.LOW else scores)
-        return Chosen(places=found.places, tied=found.tied, value=lambda places: float(scores[places].mean()))
+        return Chosen(
+            places=found.places,
+            tied=found.tied,
+            measured=f"score of {self.name}",
+            value=lambda places: float(scores[places].mean()),
+        )
 
     @abstractmethod
     def scores(self, candidates: Candidates) -> np.ndarray:
@@ -47,7 +52,6 @@ class OriginalLoss(Heuristic):
 
     name = "loss"
     finds = "one end of the original's loss"
-    measured = "loss of the original"
 
     def scores(self, candidates: Candidates) -> np.ndarray:
         return candidates.original["loss"]
@@ -59,7 +63,6 @@ class EarlyError(Heuristic):
 
     name = "el2n"
     finds = "one end of the error early in training"
-    measured = "error early in training"
     share: float = 0.1
     trainings: int = 3
 
@@ -104,7 +107,6 @@ class Moderate(Heuristic):
 
     name = "moderate"
     finds = "one end of how far a row is from the middle of its class, in the original's features"
-    measured = "distance from the middle of its class"
     end: End = End.HIGH
 
     def scores(self, candidates: Candidates) -> np.ndarray:

@@ -44,7 +44,6 @@ class Hidden(Chooser):
 
     name = "hidden"
     finds = "the most typical examples: lowest loss after unlearning"
-    measured = "loss after unlearning"
     steps: int = 5
     epochs: int = 2
     step_rate: float = 1e-4
@@ -177,6 +176,7 @@ class TwoLevelSearch:
         return Chosen(
             places=found.places,
             tied=found.tied,
+            measured="loss after unlearning",
             value=lambda places: float(self.losses[places].mean()),
             start=start,
             stuck=found.tied > 0 if few else start > candidates.chance + MOVED,

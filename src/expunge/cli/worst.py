@@ -32,7 +32,9 @@ def worst(
         str | None,
         typer.Option(help="hidden: stays well answered once unlearned. distant: a retraining changes it most."),
     ] = None,
-    proxy: Annotated[str | None, typer.Option(help="What stands in for a retraining in distant: ridge.")] = None,
+    proxy: Annotated[
+        str | None, typer.Option(help="What stands in for a retraining in distant: ridge, or lira.")
+    ] = None,
     by: Annotated[str, typer.Option(help="row, or class: whole classes are chosen.")] = "row",
     cap_per_class: Annotated[str | None, typer.Option(help="Share of each class's rows that may be chosen.")] = None,
     heuristic: Annotated[
@@ -50,6 +52,10 @@ def worst(
         typer.Option(
             help="File of a forget set to compare with: by the same rule, of another seed or original (repeatable)."
         ),
+    ] = None,
+    halves: Annotated[
+        list[Path] | None,
+        typer.Option("--half", help="Folder of a run trained without half of the rows, for lira (repeatable)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the selection.")] = 0,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
@@ -78,6 +84,7 @@ def worst(
             cap_per_class=None if cap_per_class is None else share(cap_per_class, "--cap-per-class"),
             heuristic=named,
             beside=beside or (),
+            halves=halves or (),
             seed=seed,
             data=data,
             device=device,

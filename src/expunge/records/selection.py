@@ -16,7 +16,8 @@ from expunge.records.scalars import Amount, Digest, Large, Name, Positive, Share
 class SelectionOrigin(Plain):
     """What decides a set: the same origin gives the same one. ``chooser`` is the rule with its fields.
 
-    ``size`` counts rows, or classes where whole classes are chosen; ``beside`` names the files it was compared with.
+    ``size`` counts rows, or classes where whole classes are chosen; ``beside`` names the files it was compared with,
+    ``halves`` the weights of half models that it was chosen by.
     """
 
     chooser: MethodFile
@@ -27,6 +28,7 @@ class SelectionOrigin(Plain):
     cap_per_class: Share | None = None
     heuristics: tuple[Name, ...] = ()
     beside: tuple[Digest, ...] = ()
+    halves: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
