@@ -37,32 +37,13 @@ _FACE = {
     "ExpungeError": "expunge.core.errors",
 }
 
+# fmt: off
 __all__ = [
-    "ATTACKS",
-    "METHODS",
-    "PROBES",
-    "ExpungeError",
-    "Run",
-    "Source",
-    "__version__",
-    "adopt",
-    "attest",
-    "evaluate",
-    "export",
-    "load",
-    "make_recipe",
-    "predict",
-    "references",
-    "report",
-    "score",
-    "study",
-    "train",
-    "tune",
-    "unlearn",
-    "verify",
-    "witnesses",
-    "worst",
+    "ATTACKS", "METHODS", "PROBES", "ExpungeError", "Run", "Source", "__version__", "adopt", "attest", "evaluate",
+    "export", "load", "make_recipe", "predict", "references", "report", "score", "study", "train", "tune", "unlearn",
+    "verify", "witnesses", "worst",
 ]
+# fmt: on
 
 if TYPE_CHECKING:
     from expunge.attacks import ATTACKS
@@ -85,6 +66,10 @@ if TYPE_CHECKING:
     from expunge.train.run import Run
     from expunge.train.training import make_recipe
     from expunge.verify.verify import verify
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

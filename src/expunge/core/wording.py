@@ -56,6 +56,9 @@ def share(text: str, option: str) -> float:
         found = math.nan
     if not math.isfinite(found):
         raise InvalidArgument(f"{option} {text!r} must be a share such as 8% or 0.08")
+    if found > 1 and percent == 1.0:
+        times = f"{100 * found:g}%"
+        raise InvalidArgument(f"{option} {text!r} would be {times}: say {number}%, or {times} if that is meant")
     return found
 
 

@@ -99,13 +99,12 @@ def _scalar(value: Any, column: Column) -> Any:
     return float(value) if column.kind in REALS else str(value)
 
 
-def content_digest(dataset: Dataset, row: int) -> bytes:
-    """What tells a row's content and label from all others, under whatever name it stands."""
+def content_digest(dataset: Dataset, row: int, *, labelled: bool = True) -> bytes:
+    """What tells a row's content, and its label, from all others, under whatever name it stands."""
     values = [dataset.content[column.name][row] for column in dataset.columns]
     parts = [value.encode() if isinstance(value, str) else np.asarray(value).tobytes() for value in values]
-    return sha256(
-        *[sha256(part) for part in parts], dataset.labels[row].astype("<f8" if dataset.of_numbers else "<i8").tobytes()
-    )
+    label = dataset.labels[row].astype("<f8" if dataset.of_numbers else "<i8").tobytes() if labelled else b""
+    return sha256(*[sha256(part) for part in parts], label)
 
 
 def make_dataset(

@@ -108,13 +108,13 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
 
 
 def _refuse_shared(found: Dataset, last: int) -> None:
-    """What was trained on is no holdout, under whatever name it comes."""
+    """What was trained on is no holdout, under whatever name or label it comes."""
     begin = len(found) - last
-    known = {content_digest(found, row) for row in range(begin)}
-    shared = sum(content_digest(found, row) in known for row in range(begin, len(found)))
+    known = {content_digest(found, row, labelled=False) for row in range(begin)}
+    shared = sum(content_digest(found, row, labelled=False) in known for row in range(begin, len(found)))
     if shared:
         raise DataError(
-            f"{shared} of {last} rows of `holdout` stand in the data too, content and label alike: what was trained on "
+            f"{shared} of {last} rows of `holdout` stand in the data too, with the same content: what was trained on "
             "is no holdout; take these rows out"
         )
 

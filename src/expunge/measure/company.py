@@ -28,6 +28,23 @@ def original_of(unlearned: Run, original: Run) -> Run:
     return original
 
 
+def same_recipe(one: Run, other: Run) -> bool:
+    """Whether two runs are of one recipe but for the seed; of models that were trained elsewhere, of one model.
+
+    What an owner tells of a training, or does not tell, is no part of what is compared.
+    """
+    if one.told.adopted is not None and other.told.adopted is not None:
+        a, b = one.recipe, other.recipe
+        return (a.model, a.model_options, a.task, a.classes, a.inputs) == (
+            b.model,
+            b.model_options,
+            b.task,
+            b.classes,
+            b.inputs,
+        )
+    return replace(one.recipe, seed=0) == replace(other.recipe, seed=0)
+
+
 def listed(name: str, given: Sequence[Run | Path | str] | Run | Path | str, what: str) -> list[Run]:
     """Runs as they were handed over, one or several."""
     listed = [given] if isinstance(given, str | PathLike) else given
@@ -46,9 +63,7 @@ def witnesses_of(unlearned: Run, original: Run, references: list[Run], found: li
     for witness in found:
         if witness.told.dataset_root != unlearned.told.dataset_root:
             raise InvalidArgument(f"witness {witness.path} was trained on other data: its root differs")
-        if replace(witness.recipe, seed=0) != replace(unlearned.recipe, seed=0) or (
-            _factory(witness) != _factory(unlearned)
-        ):
+        if not same_recipe(witness, unlearned) or _factory(witness) != _factory(unlearned):
             raise InvalidArgument(f"witness {witness.path} has another recipe: only the seed may differ")
         if not np.array_equal(witness.tombstones, original.tombstones):
             raise InvalidArgument(
@@ -92,8 +107,13 @@ def references_of(unlearned: Run, original: Run, found: list[Run]) -> tuple[list
                 f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
                 "`exact-replay` made"
             )
-        if replace(reference.recipe, seed=0) != replace(unlearned.recipe, seed=0):
-            raise InvalidArgument(f"reference {reference.path} has another recipe: only the seed may differ")
+        if not same_recipe(reference, unlearned):
+            what = (
+                "model or preparation of rows"
+                if unlearned.told.adopted is not None
+                else "recipe: only the seed may differ"
+            )
+            raise InvalidArgument(f"reference {reference.path} has another {what}")
         if _factory(reference) != _factory(unlearned):
             raise InvalidArgument(
                 f"reference {reference.path} was trained with another source of the model {reference.recipe.model!r} "

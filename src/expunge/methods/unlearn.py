@@ -174,7 +174,7 @@ def _answered(
     tuning: TunedFields | None,
 ) -> Run | None:
     """The finished run of the very same words; it needs no data, which may rightly be gone by then."""
-    if isinstance(rules, ForgetSet) or not all(rule.startswith(("subject:", "class:", "random:")) for rule in rules):
+    if isinstance(rules, ForgetSet) or not all(str(one).startswith(("subject:", "class:", "random:")) for one in rules):
         return None
     if not (folder / "run.json").is_file():
         return None

@@ -210,6 +210,9 @@ class Evaluation(Sealed):
         notes = ("· printed beside, decides nothing", *(f"note: {notice}" for notice in self.notices), verdict)
         return TextTable(self.answer, ("probe", "original", "this run", "retrained", "verdict", "why"), rows, notes)
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self.answer!r})"
+
     def _repr_html_(self) -> str:
         return self.table.as_html()
 

@@ -49,8 +49,8 @@ def record_facts(told: Certificate) -> Iterator[CertificateFact]:
     yield CertificateFact("Record", signed, told.chain[-1].envelope.hex())
     split = f"beside {data.calibration.rows:,} for calibration and {data.holdout.rows:,} held out"
     yield CertificateFact("Data", f"{counted(data.count, 'training row')} ({split}); {told.leaves}", data.root.hex())
-    yield CertificateFact("Algorithm", _algorithm(run.algorithm, run.cost))
-    yield CertificateFact("Recipe", _recipe(told.recipe), run.recipe.hex())
+    yield CertificateFact("Algorithm", _algorithm(run.algorithm, run.cost, adopted=told.adopted))
+    yield CertificateFact("Recipe", _recipe(told.recipe, adopted=told.adopted), run.recipe.hex())
     yield CertificateFact("Schedule", _schedule(run), run.schedule.root.hex())
     yield _beacon(told)
     said = run.guarantee.kind is GuaranteeKind.EMPIRICAL  # why it is not exact stands at the head
@@ -60,19 +60,23 @@ def record_facts(told: Certificate) -> Iterator[CertificateFact]:
     yield _log(told.log)
 
 
-def _algorithm(found: Algorithm, cost: CostPart) -> str:
+def _algorithm(found: Algorithm, cost: CostPart, *, adopted: bool) -> str:
     work = f"{shown(cost.thirds / 3, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
     fields = _whole([f"{name} {_value(value)}" for name, value in readable(found.fields).items()], LONGEST_FIELDS)
-    budget = "" if found.budget is None else f", allowed {found.budget:.3g} of the training’s work"
+    whole = "passes over the training rows" if adopted else "of the training’s work"
+    budget = "" if found.budget is None else f", allowed {found.budget:.3g} {whole}"
     foreign = "" if found.source is None else "not built in: its source is the owner’s"
     parts = [f"{words(found.name)} of version {words(found.version)}", f"{work}{budget}", fields, foreign]
     return "; ".join(part for part in parts if part)
 
 
-def _recipe(fields: Mapping[str, Any] | None) -> str:
+def _recipe(fields: Mapping[str, Any] | None, *, adopted: bool) -> str:
     if fields is None:
         return "the bundle holds no recipe with this digest"
     told = {name: _value(value) for name, value in fields.items()}
+    if adopted:  # what its recipe says of a training is a place-holder where its owner told nothing
+        how = "trained elsewhere: by what, for how long and on how many rows at once is its owner’s word, and not here"
+        return clean(f"{told.get('model', '?')}, {told.get('task', '?')}; {how}", 2 * LONGEST_LIST)
     parts = [
         f"{told.get('model', '?')}, {told.get('task', '?')}",
         f"{told.get('optimiser', '?')} at rate {told.get('rate', '?')}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -53,6 +54,9 @@ The weights and the means in "front" were made of rows of people, and may tell s
 the names of columns and of classes as the owner's data spell them; no value of a row, no id, no person's name.
 """
 
+LARGEST_ROW = 2**24  # numbers in one row that an exported model may ask for
+LEAST = 4096  # an option may be as large as that, however few weights there are
+
 
 @dataclass(frozen=True)
 class ExportedModel:
@@ -73,7 +77,19 @@ class ExportedModel:
         found = cls(folder, read_document(ModelFile, read_bytes(file, "the model"), str(file), RunError), trusted)
         if tensors_digest(found._tensors()).hex() != found.told.weights:
             raise RunError(f"{found.path / WEIGHTS} does not hold the weights of its {ModelFile.NAME}: it was altered")
+        found._check_size()
+        if not found.recipe.is_foreign:
+            assert found.model is not None, "whatever cannot be built is refused here and not at the first answer"
         return found
+
+    def _check_size(self) -> None:
+        """No part of a model is larger than all its weights together: what says so would only eat memory."""
+        recipe, numbers = self.recipe, sum(value.numel() for value in self._tensors().values())
+        inputs = math.prod(recipe.inputs.shape)
+        options = (option for option in recipe.model_options.values() if isinstance(option, int))
+        large = max((recipe.shards, len(recipe.classes), *options))
+        if not recipe.inputs.columns or inputs > LARGEST_ROW or large > max(numbers, LEAST):
+            raise self._altered("in the recipe")
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -91,7 +107,10 @@ class ExportedModel:
         if len(self.told.front) > self.recipe.shards:
             raise self._altered()
         for place, told in enumerate(self.told.front):
-            member = build_empty(self.recipe)
+            try:
+                member = build_empty(self.recipe)
+            except (RuntimeError, ArithmeticError, ValueError, MemoryError) as error:
+                raise self._altered("in the recipe") from error
             prefix = _prefix(self.recipe, place)
             own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
             take_up(member.body, own, self.recipe.model)
@@ -126,7 +145,7 @@ class ExportedModel:
         statistics = front.statistics()
         if statistics is None:
             fits = told == in_front(front)
-        elif fits := len(told.mean) == front.standardised:
+        elif fits := told.scale == 1.0 and len(told.mean) == front.standardised:
             mean, variance, small = statistics
             mean.copy_(torch.tensor(told.mean))
             variance.copy_((torch.tensor(told.std, dtype=torch.float64).square() - small).clamp(min=0))

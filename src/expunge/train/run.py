@@ -63,6 +63,9 @@ class Run:
         """The folder: wherever a run's folder may be named, the run itself may stand."""
         return str(self.path)
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.told.operation}, {self.told.status})"
+
     def _repr_html_(self) -> str:
         return self.told.table.as_html()
 

@@ -80,6 +80,8 @@ def verify(
         progress=progress,
     )
     verdict = Verdict(asked=asked)
+    if (Path(bundle) / "run.json").is_file():
+        raise InvalidArgument(f"{bundle} is a run's folder and no bundle: make one with `expunge attest {bundle}`")
     try:
         opened = open_bundle(Path(bundle), limits)
     except RecordError as error:

@@ -78,6 +78,8 @@ def check_recipe_file(opened: OpenedRecord) -> str:
     """The recipe is one that a training can have."""
     found = read_recipe(opened.bundle.read(RECIPE), RECIPE, opened.bundle.limits)
     opened.recipe_read = found
+    if found.inputs.preparation is not None:  # its epochs and batches are place-holders where nothing was told
+        return f"model {found.model!r:.60}, trained elsewhere"
     return f"model {found.model!r:.60}, {counted(found.epochs, 'epoch')}, batches of {found.batch_size}"
 
 
