@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "expunge"
 FLAG = re.compile(r"--[a-z{]")
 HOLE = "{}"  # stands for what is put into a sentence
 PAGES = ("report/", "verify/certificate.py")  # pages may show whole commands; refusals of these files may not
-WORDS = {"axes", "needs", "path", "required", "retrain", "through"}  # of study files, methods, probes: no arguments
+WORDS = {"axes", "needs", "path", "retrain", "through"}  # of study files, methods, probes: no arguments
 GIT = "attest/package.py"  # runs git, with words of its own
 
 

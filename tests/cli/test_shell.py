@@ -42,7 +42,7 @@ def test_completion_knows_verbs_flags_and_names_and_brings_no_torch() -> None:
         "expunge tune run --method scr": ["scrub"],
         "expunge methods gradient": ["gradient-ascent"],
         "expunge train digits --model r": ["resnet18"],
-        "expunge adopt weights digits --task ": ["classification", "logistic", "squared"],
+        "expunge adopt weights digits --task ": ["classification", "logistic", "squared", "regression"],
         "expunge train dig": [],  # the shell goes on with files
     }
     command = [sys.executable, "-c", COMPLETED, json.dumps(list(asked))]

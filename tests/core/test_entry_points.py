@@ -14,6 +14,7 @@ from expunge.core import entry_points
 from expunge.core.errors import InvalidArgument
 from expunge.measure import PROBES
 from expunge.measure import lookup as of_probes
+from expunge.measure.contract import Judging
 from expunge.methods import lookup as of_methods
 
 
@@ -22,7 +23,7 @@ class Deciding(ShiftedMargin):
     """One that wants to decide."""
 
     name = "deciding"
-    required = True
+    judging = Judging.MEMORY
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_probe_and_a_method_are_found_by_their_names(offers: list[EntryPoint])
         ("shifted", "examples.own_probe:ShiftedMargin", "offers the probe 'shifted-margin': name it alike"),
         ("own", "examples.own_method:SoftAscent", "of expunge.probes is no Probe: examples.own_method:SoftAscent"),
         ("average-gap", "examples.own_probe:ShiftedMargin", "offers the probe 'average-gap', which exists already"),
-        ("deciding", f"{__name__}:Deciding", "'deciding' of .* says it is `required`, .* leave that out"),
+        ("deciding", f"{__name__}:Deciding", "'deciding' of .* has a judging of its own, .* leave that out"),
     ],
 )
 def test_what_is_no_probe_of_that_name_is_refused(

@@ -120,7 +120,17 @@ def test_from_the_command_line(
     out = expunge("unlearn", tmp_path / "base", *forget, "--method", "newton", "--out", tmp_path / "child")
     assert "guarantee Certified(ε=1, δ=0.0001)" in out
     assert "is spent of the gradient" in out
-    expunge("unlearn", tmp_path / "base", *forget, "--method", "retrain", "--out", tmp_path / "retrained")
+    expunge(
+        "unlearn",
+        tmp_path / "base",
+        *forget,
+        "--method",
+        "retrain",
+        "--set",
+        "training_seed=1",
+        "--out",
+        tmp_path / "retrained",
+    )
     shown = expunge("evaluate", tmp_path / "child", "--reference", tmp_path / "retrained", "--json")
     probes = {probe["name"]: probe for probe in json.loads(shown)["probes"]}
     assert probes["test-accuracy"]["unlearned"]["value"] > 0.9

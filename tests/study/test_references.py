@@ -148,7 +148,9 @@ def test_what_cannot_be_trained_here_again_is_refused(
 ) -> None:
     with refused(InvalidArgument, "forgot nothing so far", "say with `forget`"):
         references(base)
-    with refused(UnsupportedYet, "handed over in memory", "`unlearn` by `retrain` and another `training_seed`"):
+    with refused(
+        UnsupportedYet, "handed over in memory", "by unlearn with the method retrain and another training seed"
+    ):
         witnesses(small_run)
     adopted = replace(small_run, told=replace(small_run.told, operation="adopt", adopted=object()))
     with refused(InvalidArgument, "was trained elsewhere", "adopt that with `without`"):

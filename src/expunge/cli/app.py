@@ -21,6 +21,7 @@ VERBS = (
     "worst",
     "unlearn",
     "references",
+    "witnesses",
     "evaluate",
     "hygiene",
     "keygen",

@@ -27,7 +27,7 @@ def evaluate(
         list[Path] | None,
         typer.Option("--reference", help="Folder of a run retrained without the forget set (repeatable)."),
     ] = None,
-    witnesses: Annotated[
+    witness_runs: Annotated[
         list[Path] | None,
         typer.Option("--witness", help="Folder of a run trained with the forget set under another seed (repeatable)."),
     ] = None,
@@ -54,7 +54,7 @@ def evaluate(
         evaluation = evaluate_run(
             run,
             list(references or []),
-            witnesses=list(witnesses or []),
+            witnesses=list(witness_runs or []),
             store=store,
             claim=claim,
             original=original,

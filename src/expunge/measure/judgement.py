@@ -25,7 +25,7 @@ from expunge.records.evaluation import Guard, MemoryEvidence
 
 SAME = "same as never trained, bit for bit; nothing to estimate"
 BY_RECORD = (
-    "exact by its record, which verify checks; to compare bits, give `unlearn` by `retrain` of the same request as a "
+    "exact by its record, which verify checks; to compare bits, unlearn the same request by retrain and give that as a "
     "reference"
 )
 ALIKE = "models with these people and without them answer alike: there is nothing here that could be forgotten"
@@ -77,7 +77,7 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     guards = [collapse, same, *_controls(before), _over_forgetting(judged)]
     memory, outstanding = _evidence(trial, run, before, judged)
     if not _has_margins(run):
-        verdict = Undecided(NO_MARGIN)
+        verdict = Refuted(f"same weights: {same.detail}") if same.fired else Undecided(NO_MARGIN)
     elif retrained:
         verdict = Supported(0.0, SAME)
     elif run.exact:
@@ -177,6 +177,8 @@ def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None, claim
     notices = list(run.flags)
     if len(trial.references) < MINIMUM:
         notices.append(f"{len(trial.references)} references: a verdict needs {MINIMUM}, values are not calibrated")
+    if run.weights_digest in trial.twins | {one.weights_digest for one in trial.references}:
+        notices.append("the weights are bit for bit those of a retrained reference")
     if memory is not None:
         notices.append(power_line(memory))
     if trial.ground.excluded_holdout:

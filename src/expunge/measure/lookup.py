@@ -18,8 +18,8 @@ def probes() -> tuple[type[Probe], ...]:
     for name, probe in found.items():
         if probe.judging is not None and probe not in PROBES:
             raise InvalidArgument(
-                f"probe {name!r} of {probe.__module__} has a `judging`, which those of the release alone are: a "
-                "verdict must mean the same wherever it was reached, so leave that out"
+                f"probe {name!r} of {probe.__module__} has a judging of its own, which those of the release alone may: "
+                "a verdict must mean the same wherever it was reached, so leave that out"
             )
     return tuple(probe for probe in found.values() if probe not in OF_NUMBERS)
 

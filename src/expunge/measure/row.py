@@ -124,7 +124,7 @@ def row_of(
     probe, measured = one.probe, one.probe.measure(run, trial)
     found = Judged(probe, one.original, measured, one.references, NOT_JUDGED, required=False)
     if probe.judging is None:
-        return found, None
+        return replace(found, verdict=measured) if isinstance(measured, Undecided) else found, None
     if collapsed:
         lost = probe.role is ProbeRole.UTILITY
         verdict = Refuted("collapsed") if lost else Undecided("collapsed: utility is gone")

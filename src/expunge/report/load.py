@@ -159,6 +159,7 @@ def _asked(run: Facts) -> tuple[str, str, str]:
 def _section(group: list[Facts], trainings: list[Facts]) -> Section:
     evaluated = [run for run in group if run.evaluation is not None]
     measured = {model.weights_digest for run in evaluated for model in references_of(run)}
+    measured |= {run.evaluation.same_as for run in evaluated if run.evaluation is not None and run.evaluation.same_as}
     unread = [run for run in group if run.evaluation is None and run.is_retraining and run.weights_digest in measured]
     rows = tuple(run for run in group if run not in unread)
     afresh = [run for run in trainings if run not in rows and _same_rows(run, group[0])]

@@ -207,7 +207,7 @@ class _On:
         if study.tuning is not None:
             layout.said(partial(check_tunable, self.recipe(study.seeds[0]), study.budgets), "tuning")
 
-    def train(self, seed: int, title: str, without: ForgetSet | None = None, *, replayed: bool = True) -> str:
+    def train(self, seed: int, title: str, without: ForgetSet | None = None, *, replayed: bool | None = None) -> str:
         recipe = self.recipe(seed)
         return self.layout.job(
             training_job(
@@ -217,7 +217,7 @@ class _On:
                 without=without,
                 factory=self.factory(recipe),
                 device=self.training.device,
-                checkpoint_interval=self.training.checkpoint_interval if without is None and replayed else None,
+                checkpoint_interval=self.training.checkpoint_interval if without is None and replayed is None else None,
                 replayed=replayed,
             )
         )

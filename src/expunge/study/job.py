@@ -104,11 +104,13 @@ class TrainSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainMeans(JobMeans):
-    """The recipe itself, the slots to do without, and whether anything is ever replayed from its checkpoints."""
+    """The recipe itself, the slots to do without, and whether anything is ever replayed from its checkpoints:
+    from those of an original unless said.
+    """
 
     recipe: Mapping[str, Any]
     without: Slots | None = None
-    replayed: bool = True
+    replayed: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

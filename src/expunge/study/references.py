@@ -247,8 +247,8 @@ def _refuse(run: Run) -> None:
         what = "its training begins with a base"
     if what is not None:
         raise UnsupportedYet(
-            f"references and witnesses of {run.path}: {what}; make them one by one with `unlearn` by `retrain` and "
-            "another `training_seed`"
+            f"references and witnesses of {run.path}: {what}; make them one by one, by unlearn with the method "
+            "retrain and another training seed"
         )
 
 

@@ -27,7 +27,7 @@ def training_job(
     factory: str,
     device: str,
     checkpoint_interval: int | None = None,
-    replayed: bool = True,
+    replayed: bool | None = None,
 ) -> Train:
     """``factory`` is the digest of the model's source. What is never replayed keeps no checkpoints."""
     spec = TrainSpec(
@@ -42,7 +42,7 @@ def training_job(
         software=software(),
     )
     left_out = None if without is None else listed(without.slots)
-    means = TrainMeans(data=data, recipe=recipe.as_json(), without=left_out, replayed=replayed and without is None)
+    means = TrainMeans(data=data, recipe=recipe.as_json(), without=left_out, replayed=replayed)
     return Train(title=title, spec=spec, means=means)
 
 

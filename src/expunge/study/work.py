@@ -220,7 +220,7 @@ def _train(job: Train, at: At) -> JobResult:
     if run.told.data.roots != spec.roots:
         location = means.data.source["location"]
         raise DataError(f"the data at {location} changed while the study ran: start it again")
-    if not means.replayed:
+    if means.replayed is False or without is not None:
         shutil.rmtree(at.folder / "checkpoints", ignore_errors=True)
     return _remember(run, job, at)
 
