@@ -58,6 +58,7 @@ from expunge.train.state import check_finite, copied, weights_digest, weights_of
 from expunge.train.trace import Trace
 from expunge.train.without import LeftOut, Without, answered, leave_out
 
+FEW_STEPS = 100
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
@@ -224,6 +225,9 @@ def train(
         write_run_file(folder, told)
         left_out.ask(folder, commitment)
         tell_of(tell, dataset, handed.said, recipe.inputs)
+        steps = sum(schedule.total_steps(shard) for shard in range(recipe.shards))
+        if tell is not None and steps < FEW_STEPS:
+            tell(f"{steps} steps in all, in which a model may learn little: more `epochs` take more")
         recording = Recording(folder, interval, trace, found.lossy is None, keep_checkpoints)
         carried = carry_out_shards(
             recipe,
