@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +205,18 @@ def test_whatever_is_no_such_folder_is_refused(run: Run, tmp_path: Path, refused
     with refused(InvalidArgument, "epochs None"):
         expunge.load(altered(made.path, tmp_path / "recipe", recipe=less)).predict(ROWS)  # pyright: ignore
     wide = (InFront(scale=1.0, mean=(0.0, 1.0, 2.0), std=(1.0, 1.0, 1.0)),)
-    opened = expunge.load(altered(made.path, tmp_path / "front", front=wide))
     with refused(RunError, "what stands in front is not what the recipe asks for"):
-        _ = opened.model
+        expunge.load(altered(made.path, tmp_path / "front", front=wide))
+    scaled = (replace(made.told.front[0], scale=0.0),)
+    with refused(RunError, "what stands in front is not what the recipe asks for"):
+        expunge.load(altered(made.path, tmp_path / "scaled", front=scaled))
+    for name, recipe in (
+        ("no-columns", {**made.told.recipe, "inputs": {**made.told.recipe["inputs"], "columns": []}}),
+        ("wide", {**made.told.recipe, "model_options": {"width": 10**9}}),
+        ("shards", {**made.told.recipe, "shards": 10**7}),
+    ):
+        with pytest.raises(ExpungeError):  # at once, and nothing of that size is made
+            expunge.load(altered(made.path, tmp_path / name, recipe=recipe))
     other = {**made.told.recipe, "classes": ["a", "b", "c"]}
     with refused(InvalidArgument, "do not fit model 'mlp'"):
         _ = expunge.load(altered(made.path, tmp_path / "classes", recipe=other)).model

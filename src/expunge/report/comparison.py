@@ -120,15 +120,29 @@ def compare(section: Section, start: int = 1) -> ComparisonTable:
     notes, first = Notes(start), section.evaluation
     rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    return ComparisonTable(headings(columns_of(section)), tuple(rows), tuple(notes.texts), start)
+    columns = columns_of(section)
+    for name, title in COLUMNS if MEMORY in columns else ():
+        if (reason := _why_empty(section, name)) is not None:
+            notes.number(f"{title} is left out: {reason}")
+    return ComparisonTable(headings(columns), tuple(rows), tuple(notes.texts), start)
 
 
 def columns_of(section: Section) -> tuple[tuple[str, str], ...]:
     """Probes with their titles: accuracies, or where labels are numbers how far off the answers are."""
     if section.first.told.recipe.get("classes") == []:
         return COLUMNS_OF_NUMBERS
-    measured = any(evaluation.memory is not None for _, evaluation in section.evaluations)
-    return (MEMORY, *COLUMNS) if measured else COLUMNS
+    if all(evaluation.memory is None for _, evaluation in section.evaluations):
+        return COLUMNS
+    return (MEMORY, *(column for column in COLUMNS if _why_empty(section, column[0]) is None))
+
+
+def _why_empty(section: Section, name: str) -> str | None:
+    """Why a column would hold nothing but dashes, if it would."""
+    probes = [probe for _, evaluation in section.evaluations if (probe := evaluation.probe(name)) is not None]
+    figures = [one for probe in probes for one in (probe.unlearned, probe.original, *probe.references)]
+    if name in COSTS or any(isinstance(one, Measurement) for one in figures):
+        return None
+    return next((one.reason for one in figures if isinstance(one, Undecided)), "it was not measured")
 
 
 def headings(columns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
