@@ -152,6 +152,7 @@ def test_the_noise_key_is_committed_to(pictures: Dataset, tmp_path: Path) -> Non
 def test_a_killed_commitment_is_made_again(pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from expunge.train import committed
 
+    monkeypatch.setattr(committed, "utc_now", lambda: "2026-11-30T12:00:00Z")
     whole = train(pictures, out=tmp_path / "whole", salts=tmp_path / "a.salts", commit_only=True, **FIELDS)
 
     class Killed(BaseException):
@@ -162,10 +163,10 @@ def test_a_killed_commitment_is_made_again(pictures: Dataset, tmp_path: Path, mo
 
     for name in ("write_commitment", "reveal_key", "write_run_file"):
         folder = tmp_path / name
-        monkeypatch.setattr(committed, name, kill)
-        with pytest.raises(Killed):
-            train(pictures, out=folder, salts=tmp_path / "a.salts", commit_only=True, **FIELDS)
-        monkeypatch.undo()
+        with monkeypatch.context() as killed:
+            killed.setattr(committed, name, kill)
+            with pytest.raises(Killed):
+                train(pictures, out=folder, salts=tmp_path / "a.salts", commit_only=True, **FIELDS)
         if (folder / "run.json").exists():
             with pytest.raises(RunError, match="was interrupted or failed: run its command again"):
                 expunge.load(folder)
