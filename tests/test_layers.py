@@ -243,6 +243,13 @@ def test_nothing_is_pickled_or_printed() -> None:
             assert word not in text, f"{path} holds {word!r}"
 
 
+def test_completion_shows_the_verbs_and_nothing_else() -> None:
+    import expunge
+
+    assert dir(expunge) == sorted(expunge.__all__)
+    assert {"train", "Run", "evaluate", "METHODS"} <= set(dir(expunge))
+
+
 def test_files_stay_small() -> None:
     long = {str(path): n for path in SOURCE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
     assert long == {}

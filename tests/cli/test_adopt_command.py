@@ -73,8 +73,12 @@ def test_attest_verify_and_certify(expunge: Expunge, place: Path, tmp_path: Path
         told = expunge("report", tmp_path / name, "--keys", keys / "trusted.json", "--out", page, "--json").json
         assert told["facts"]["checked"]["status"] == "accepted"
         text = page.read_text(encoding="utf-8")
-        assert "trained elsewhere" in text
-        assert "Exact" not in text
+        assert "trained elsewhere: by what, for how long and on how many rows at once is its owner’s word" in text
+        assert "passes over the training rows" in text or name == "base-bundle"
+        for word in ("Exact", "exact profile", "epochs in batches", "of the training’s work"):  # nobody told these
+            assert word not in text
+        findings = expunge("verify", tmp_path / name, "--keys", keys / "trusted.json").out
+        assert "trained elsewhere" in next(line for line in findings.splitlines() if "recipe file" in line)
     assert [link["operation"] for link in told["facts"]["chain"]] == ["commit", "adopt", "unlearn"]
     beyond = expunge("verify", bundle, "--keys", keys / "trusted.json", "--level", "V3", "--data", place / "data.npz")
     assert beyond.status == 3

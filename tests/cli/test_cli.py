@@ -414,6 +414,9 @@ def test_nothing_is_drawn_where_there_is_no_terminal(expunge: Expunge, tmp_path:
 def test_shares_and_pairs() -> None:
     assert share("8%", "--budget") == pytest.approx(0.08)
     assert share("0.08", "--budget") == 0.08
+    assert (share("1", "--budget"), share("250%", "--budget")) == (1.0, 2.5)
+    with pytest.raises(InvalidArgument, match="--budget '8' would be 800%: say 8%, or 800% if that is meant"):
+        share("8", "--budget")
     assert pairs(["a=1", "b=x=y"], "--set") == {"a": "1", "b": "x=y"}
     with pytest.raises(InvalidArgument, match="names 'a' twice"):
         pairs(["a=1", "a=2"], "--set")

@@ -229,17 +229,17 @@ def test_returning_the_original_is_refuted_unless_exact() -> None:
 
 
 def test_what_equals_a_retraining_bit_for_bit_is_supported_before_any_probe() -> None:
-    """By a reference, by the twin of the original's seed, by its own method; whatever the probes beside it read."""
+    """By one that is known, a reference or the twin of the original's seed, or by its own method; whatever is read."""
     run = model(1001, forget=3.0)
     for found in (
-        judged(run, references=(*(model(number) for number in range(4)), run)),
-        judged(run, twins=frozenset({run.weights_digest})),
+        judged(run, retrained=frozenset({run.weights_digest})),
         judged(replace(run, retrained=True)),
-        judged(run, count=0, witnesses=(), twins=frozenset({run.weights_digest})),
+        judged(run, count=0, witnesses=(), retrained=frozenset({run.weights_digest})),
     ):
         assert found.same
         assert found.verdict == Supported(0.0, SAME)
     assert not judged(run).same
+    assert not judged(run, references=(*(model(number) for number in range(4)), run)).same, "that one is by word alone"
 
 
 def test_an_exact_run_with_nothing_to_compare_it_with_is_exact_by_its_record() -> None:

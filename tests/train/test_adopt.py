@@ -247,6 +247,26 @@ def test_a_reference_is_judged_itself(adopted: Run, references: list[Run], tmp_p
     assert len(found.references) == 2
 
 
+def test_what_an_owner_does_not_tell_of_a_reference_is_no_other_recipe(
+    forgot: dict[str, Run], place: Path, refused: Refused, tmp_path: Path
+) -> None:
+    """Epochs and rate may stay unsaid; how rows are prepared may not differ. And nothing is retrained by word alone."""
+    beside: dict[str, Any] = {"model": FACTORY, "holdout": str(place / "holdout.npz"), "without": [RULE]}
+    scrubbed, data = forgot["scrub"], str(place / "data.npz")
+    silent = adopt(place / "retrained-1.safetensors", data, out=tmp_path / "silent", **beside, **PREPARED)
+    assert len(evaluate(scrubbed, [silent]).references) == 1
+    other = adopt(
+        place / "retrained-1.safetensors", data, out=tmp_path / "other", **beside, **{**PREPARED, "scale": SCALE / 2}
+    )
+    with refused(InvalidArgument, "has another model or preparation of rows"):
+        evaluate(scrubbed, [other])
+    same = adopt(scrubbed.model().body, data, out=tmp_path / "same", **beside, **PREPARED)
+    assert same.weights_digest == scrubbed.weights_digest
+    found = evaluate(scrubbed, [same])
+    assert found.same_as is None
+    assert not isinstance(found.verdict, Supported)
+
+
 def test_references_come_from_where_the_model_came_from(
     forgot: dict[str, Run], references: list[Run], small_run: Run, refused: Refused, pictures: Dataset, tmp_path: Path
 ) -> None:
@@ -405,6 +425,9 @@ def test_what_was_trained_on_is_no_holdout(
     weights, data = place / "model.safetensors", str(place / "data.npz")
     with refused(DataError, "240 of 240 rows of `holdout` stand in the data too", "take these rows out"):
         adopt(weights, data, model=FACTORY, holdout=data, out=tmp_path / "none", **PREPARED)
+    relabelled = replace(rows[0], labels=(rows[0].labels + 1) % len(rows[0].classes))
+    with refused(DataError, "240 of 240 rows of `holdout` stand in the data too, with the same content"):
+        adopt(weights, rows[0], model=FACTORY, holdout=relabelled, out=tmp_path / "none", **PREPARED)
     named = [replace(part, ids=tuple(f"{row % 100}" for row in range(len(part))), positional=False) for part in rows]
     with refused(DataError, "ids of `holdout` stand in the data too"):
         adopt(

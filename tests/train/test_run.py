@@ -111,6 +111,7 @@ def test_a_training_seed_moves_nobody_between_splits(small_run: Run, pictures: D
 def test_a_run_stands_wherever_its_folder_may_be_named(small_run: Run) -> None:
     assert Path(small_run) == small_run.path
     assert Run.open(small_run).told == small_run.told
+    assert repr(small_run) == f"Run({str(small_run.path)!r}, train, finished)"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,24 @@ def test_a_recipe_for_other_classes_is_refused(pictures: Dataset, pictures_like:
         train(pictures, out=tmp_path / "run", recipe=recipe, epochs=2)
     run = train(pictures, out=tmp_path / "run", recipe=recipe)
     assert run.recipe == recipe
+
+
+@pytest.mark.parametrize("forget", [[1, 2], ["subject:p1", 2], [None]])
+def test_rules_that_are_no_text_are_refused(
+    small_run: Run, pictures: Dataset, tmp_path: Path, forget: list[Any]
+) -> None:
+    with pytest.raises(InvalidArgument, match=r"`forget` \S+ must be a rule, as text: one of subject:NAME"):
+        unlearn(small_run, forget, out=tmp_path / "child", data=pictures)
+
+
+def test_training_says_when_it_takes_few_steps(pictures: Dataset, tmp_path: Path) -> None:
+    """Once, before the first of them; a longer one says nothing."""
+    said: list[str] = []
+    for epochs in (1, 60):
+        train(pictures, out=tmp_path / str(epochs), model="mlp", epochs=epochs, batch_size=64, tell=said.append)
+    few = [sentence for sentence in said if "steps in all" in sentence]
+    steps = -(-len(Run.open(tmp_path / "1").data(pictures)[Split.TRAIN]) // 64)
+    assert few == [f"{steps} steps in all, in which a model may learn little: more `epochs` take more"]
 
 
 def test_a_forget_set_of_other_data_is_refused(small_run: Run, pictures: Dataset, tmp_path: Path) -> None:

@@ -141,3 +141,9 @@ def test_nothing_is_carried_out_for_a_record_that_is_refused(
     replaying([Check("never", Level.V2, never)])
     path = bundle(REFUSED["a member exchanged"][1](), tmp_path)
     assert verify(path, keys=TRUSTED, level=Level.V3).codes == (Code.SCHEDULE_BATCH_MISMATCH,)
+
+
+def test_a_run_folder_is_no_bundle_and_no_refusal_of_a_record(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InvalidArgument, match="is a run's folder and no bundle: make one with `expunge attest "):
+        verify(tmp_path, keys=TRUSTED)

@@ -63,9 +63,9 @@ def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.nda
     """Resolve one or more rules against the training rows; rows already forgotten are not forgotten twice."""
     if not rules:
         raise InvalidArgument(f"nothing to forget was named: give `forget` with one of {FORMS}")
-    odd = next((rule for rule in rules if not isinstance(rule, str)), None)
-    if odd is not None:
-        raise InvalidArgument(f"`forget` {odd!r:.60} must be a rule, as text: one of {FORMS}")
+    for rule in rules:
+        if not isinstance(rule, str):
+            raise InvalidArgument(f"`forget` {rule!r:.60} must be a rule, as text: one of {FORMS}")
     chosen = [_slots(rule, train, root, forgotten) for rule in rules]
     slots = np.setdiff1d(np.unique(np.concatenate(chosen)), forgotten)
     if len(slots) == 0:

@@ -87,8 +87,8 @@ def references_of(unlearned: Run, original: Run, found: list[Run]) -> tuple[list
     """References must be exact retrainings of the same request; two of one lineage count once.
 
     Of an adopted model they are its owner's own retrainings, adopted alike: nobody else can carry its training out.
-    One under the original's own seed shares its luck and is none of them: what equals it is retrained all the same, so
-    its weights are given beside.
+    One under the original's own seed shares its luck and is none of them: what equals it is retrained all the same. The
+    weights of all of them are given beside, but for those that are retrained by word alone.
     """
     kept: dict[str, Run] = {}
     for reference in found:
@@ -123,11 +123,12 @@ def references_of(unlearned: Run, original: Run, found: list[Run]) -> tuple[list
     flags: tuple[str, ...] = ()
     if len(kept) < len(found):
         flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
-    twin = None if original.told.adopted is not None else kept.pop(original.lineage_seed, None)
-    if twin is None:
+    if original.told.adopted is not None:
         return list(kept.values()), frozenset(), flags
-    flags += ("one reference has the original's own seed: it serves to compare bits and is not counted",)
-    return list(kept.values()), frozenset({twin.weights_digest}), flags
+    weights = frozenset(one.weights_digest for one in kept.values())
+    if kept.pop(original.lineage_seed, None) is not None:
+        flags += ("one reference has the original's own seed: it serves to compare bits and is not counted",)
+    return list(kept.values()), weights, flags
 
 
 def _refuse_other_origin(unlearned: Run, reference: Run) -> None:

@@ -86,7 +86,7 @@ def evaluate(
         )
     forget = unlearned.forget_set
     first = unlearned.parent if original is None else original_of(unlearned, Run.of(original, "original"))
-    retrained, twins, flags = references_of(unlearned, first, given)
+    retrained, known, flags = references_of(unlearned, first, given)
     knowing = witnesses_of(unlearned, first, retrained, remembering)
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
@@ -98,7 +98,7 @@ def evaluate(
             rows,
             probes,
             witnesses=knowing,
-            twins=twins,
+            retrained=known,
             device=device,
             flags=flags,
             progress=progress,
@@ -118,7 +118,7 @@ def trial_of(
     probes: Sequence[type[Probe]] | None = None,
     *,
     witnesses: Sequence[Run] = (),
-    twins: frozenset[str] = frozenset(),
+    retrained: frozenset[str] = frozenset(),
     device: str | None = None,
     flags: tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -188,7 +188,7 @@ def trial_of(
         unlearned=tuple(ask_unlearned(model) for model in unlearned),
         references=tuple(ask(reference) for reference in references),
         witnesses=tuple(ask(witness) for witness in witnesses),
-        twins=twins,
+        retrained=retrained,
         ground=Ground(
             labels={where: rows[split].labels[at] for where, (split, at) in slots.items()},
             attack=attack,

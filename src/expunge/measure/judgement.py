@@ -69,13 +69,14 @@ def judge(trial: Trial, probes: Sequence[Probe], claim: Claim | None = None) -> 
 
 def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Claim) -> Judgement:
     collapse, same = _collapse(trial, run), _same_weights(trial, run)
-    retrained = run.retrained or run.weights_digest in trial.twins | {one.weights_digest for one in trial.references}
+    retrained = run.retrained or run.weights_digest in trial.retrained
     verdict: ClaimVerdict
     rows = [row_of(one, trial, run, claim, collapsed=collapse.fired) for one in before]
     judged = [found for found, _ in rows]
     p_values = {found.probe.name: p for found, p in rows if p is not None}
     guards = [collapse, same, *_controls(before), _over_forgetting(judged)]
-    memory, outstanding = _evidence(trial, run, before, judged)
+    weighed = next((one for one in before if one.of_memory), None)
+    memory, outstanding = _evidence(trial, run, weighed)
     if not _has_margins(run):
         verdict = Refuted(f"same weights: {same.detail}") if same.fired else Undecided(NO_MARGIN)
     elif retrained:
@@ -83,11 +84,11 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     elif run.exact:
         verdict = Undecided(BY_RECORD)
     else:
-        verdict = _conclude(run, judged, p_values, before, claim, memory, collapse, same)
+        verdict = _conclude(run, judged, p_values, weighed, claim, memory, collapse, same)
     return Judgement(
         probes=tuple(judged),
         guards=tuple(guards),
-        notices=_notices(trial, run, memory, claim),
+        notices=_notices(trial, run, memory),
         verdict=verdict,
         claim=claim,
         same=retrained and isinstance(verdict, Supported),
@@ -111,7 +112,7 @@ def _controls(before: Sequence[Weighed]) -> list[Guard]:
 
 
 def _evidence(
-    trial: Trial, run: TrialModel, before: Sequence[Weighed], judged: Sequence[Judged]
+    trial: Trial, run: TrialModel, weighed: Weighed | None
 ) -> tuple[MemoryEvidence | None, np.ndarray | None]:
     """The headline in numbers, and who still stands out; the latter at any number of rows."""
     beside = Beside(tuple(one.answers for one in trial.references), tuple(one.answers for one in trial.witnesses))
@@ -121,10 +122,10 @@ def _evidence(
         return None, None
     memory = memory_of(beside)
     outstanding = memory.who_stands_out(margins_of(run.answers)) if memory.spread.all() else None
-    at = next((index for index, one in enumerate(before) if one.of_memory), None)
-    off = Undecided("") if at is None else before[at].against(judged[at].probe.measure(run, trial))
-    there = Undecided("") if at is None else before[at].against(before[at].original)
-    if at is None or isinstance(off, Undecided) or isinstance(there, Undecided) or before[at].blind is not None:
+    if weighed is None or weighed.blind is not None:
+        return None, outstanding
+    off, there = (weighed.against(weighed.probe.measure(model, trial)) for model in (run, trial.original))
+    if isinstance(off, Undecided) or isinstance(there, Undecided):
         return None, outstanding
     evidence = MemoryEvidence(
         left=off.difference,
@@ -134,7 +135,7 @@ def _evidence(
         references=off.references,
         witnesses=len(beside.witnesses),
         effective_rows=memory.effective_rows,
-        smallest_claim=before[at].smallest if before[at].smallest <= 1 else None,
+        smallest_claim=weighed.smallest if weighed.smallest <= 1 else None,
         stands_out=0 if outstanding is None else int((outstanding <= LEVEL).sum()),
     )
     return evidence, outstanding
@@ -173,11 +174,11 @@ def _over_forgetting(found: Sequence[Judged]) -> Guard:
     return Guard(name="over-forgetting", fired=bool(over), detail=", ".join(over) or "no probe lies beyond retraining")
 
 
-def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None, claim: Claim) -> tuple[str, ...]:
+def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None) -> tuple[str, ...]:
     notices = list(run.flags)
     if len(trial.references) < MINIMUM:
         notices.append(f"{len(trial.references)} references: a verdict needs {MINIMUM}, values are not calibrated")
-    if run.weights_digest in trial.twins | {one.weights_digest for one in trial.references}:
+    if run.weights_digest in trial.retrained:
         notices.append("the weights are bit for bit those of a retrained reference")
     if memory is not None:
         notices.append(power_line(memory))
@@ -200,7 +201,7 @@ def _conclude(
     run: TrialModel,
     found: Sequence[Judged],
     p_values: dict[str, float],
-    before: Sequence[Weighed],
+    weighed: Weighed | None,
     claim: Claim,
     memory: MemoryEvidence | None,
     collapse: Guard,
@@ -214,8 +215,7 @@ def _conclude(
     if refuted is not None:
         return refuted
     undecided = [judged for judged in found if judged.required and not isinstance(judged.verdict, Supported)]
-    weighed = next((one for one in before if one.of_memory), None)
-    there = Undecided("") if weighed is None else weighed.against(weighed.original)
+    there = None if weighed is None else weighed.against(weighed.original)
     if isinstance(there, Prediction) and there.p() > LEVEL:
         return Undecided(ALIKE)
     if memory is not None and (memory.smallest_claim or 1.0) > claim.share:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expunge.core.statistics.means import StudentEstimate
 from expunge.core.statistics.prediction import LEVEL, Prediction, Side, power_factor, smallest_claim
 from expunge.core.values import ClaimVerdict, Figure, Measurement, Refuted, Supported, Undecided
 from expunge.measure.claim import Claim
@@ -146,7 +145,7 @@ def _shifted(found: Judged, off: Prediction) -> Judged:
     if found.probe.judging is not Judging.MEMORY:
         return found
     mean = found.reference_mean or 0.0
-    spread = StudentEstimate(0.0, off.spread / off.references**0.5, float(off.references - 1)).reach(0.95)
+    spread = off.luck.reach(0.95)
 
     def told(figure: Figure, reach: float = 0.0) -> Figure:
         if isinstance(figure, Undecided):
@@ -181,12 +180,8 @@ def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refut
         whom = "people who stayed" if one.probe.name.startswith("retain") else "people it never saw"
         return Refuted(f"it lost {-100 * difference:.1f} points on {whom}", p)
     if judging is Judging.MEMORY:
-        told = (
-            f"over-forgotten: {difference:.0%} of the memory is left"
-            if beyond
-            else f"about {difference:.0%} of the memory is left"
-        )
-        return Refuted(told, p, over_forgotten=beyond)
+        told = f"{difference:.0%} of the memory is left"
+        return Refuted(f"{'over-forgotten:' if beyond else 'about'} {told}", p, over_forgotten=beyond)
     own = measured.value if isinstance(measured, Measurement) else np.nan
     told = f"it answers {own:.0%} of their rows rightly, retrained models {own - difference:.0%}"
     return Refuted(f"over-forgotten: {told}" if beyond else told, p, over_forgotten=beyond)
@@ -198,17 +193,14 @@ def _bounded(one: Weighed, off: Prediction, margin: float, p: float) -> ClaimVer
     if judging is Judging.DISTANCE:
         return Supported(1.0 - p, "no farther off than retrained models are")
     if judging is Judging.UTILITY:
+        lost = f"{max(0.0, -100 * off.least):.1f} points"
         if off.least >= -MOST_LOST:
-            return Supported(_tail(off, MOST_LOST + off.difference), f"at most {-100 * off.least:.1f} points lost")
-        return Undecided(f"up to {-100 * off.least:.1f} points may be lost, {100 * MOST_LOST:g} may be at most")
+            return Supported(off.luck.tail(MOST_LOST + off.difference), f"at most {lost} lost")
+        return Undecided(f"up to {lost} may be lost, {100 * MOST_LOST:g} may be at most")
     if off.bound <= margin:
         what = "of the memory is left" if judging is Judging.MEMORY else "of their rows are answered otherwise"
-        return Supported(_tail(off, margin - abs(off.difference)), f"at most {off.bound:.0%} {what}")
+        return Supported(off.luck.tail(margin - abs(off.difference)), f"at most {off.bound:.0%} {what}")
     more = off.more(margin)
     helps = "more references would not help" if more is None else f"about {more} references would decide"
     what = "of the memory may be left" if judging is Judging.MEMORY else "of their rows may be answered otherwise"
     return Undecided(f"up to {off.bound:.0%} {what}, the claim allows {margin:.0%}: {helps}")
-
-
-def _tail(off: Prediction, room: float) -> float:
-    return StudentEstimate(0.0, off.spread / off.references**0.5, float(off.references - 1)).tail(room)

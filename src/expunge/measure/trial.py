@@ -152,8 +152,9 @@ class Ground:
 class Trial:
     """Original, unlearned runs of one request, references, witnesses, and the ground that they were asked on.
 
-    ``twins`` are weights of retrainings under the original's own seed: what equals one of them, or a reference, bit for
-    bit is a retrained model, and nothing is left to estimate.
+    ``retrained`` are the weights of all retrainings that are known, the one under the original's own seed among them:
+    what equals one of them bit for bit is a retrained model, and nothing is left to estimate. By an owner's word alone
+    none is.
     """
 
     original: TrialModel
@@ -161,7 +162,7 @@ class Trial:
     references: tuple[TrialModel, ...]
     ground: Ground
     witnesses: tuple[TrialModel, ...] = ()
-    twins: frozenset[str] = frozenset()
+    retrained: frozenset[str] = frozenset()
     figures: dict[object, Figure] = field(default_factory=dict[object, Figure], repr=False, compare=False)
     # what probes found already: several of them need the same figures, and other trials on the same ground do
 

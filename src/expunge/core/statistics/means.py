@@ -1,4 +1,4 @@
-"""Means over runs and differences of means: one number per run first, then these.
+"""Means over runs: one number per run first, then these.
 
 Student's t throughout. Values that do not vary have no interval here: zero variance is not certainty.
 """
@@ -12,12 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.arrays import Array, as_vector, check_level
 from expunge.core.values import Direction, Measurement, Undecided
-
-NORMAL = 1e9
-"""Degrees of freedom at which Student's t is the normal distribution, to nine digits."""
 
 
 @dataclass(frozen=True)
@@ -39,39 +35,11 @@ class StudentEstimate:
             return 0.0 if distance > 0.0 else 1.0
         return float(stdtr(self.freedom, -distance / self.error))
 
-    def plus(self, error: float) -> StudentEstimate:
-        """With an independent error of known size beside (variances add; Welch–Satterthwaite freedom)."""
-        total = math.hypot(self.error, error)
-        freedom = self.freedom if error == 0.0 else NORMAL
-        if error > 0.0 and self.error > 0.0:
-            freedom = min(NORMAL, self.freedom * (total / self.error) ** 4)
-        return StudentEstimate(self.value, total, freedom)
 
-
-def spread(values: npt.ArrayLike, magnitude: float | None = None) -> float:
-    """Standard deviation over runs (n − 1); exactly 0 when they differ by rounding of ``magnitude`` only."""
+def spread(values: npt.ArrayLike) -> float:
+    """Standard deviation over runs (n − 1); exactly 0 when they differ by rounding only."""
     runs = as_vector(values, "values")
-    size = float(np.abs(runs).max()) if magnitude is None else magnitude
-    return 0.0 if float(np.ptp(runs)) <= 1e-12 * size else float(runs.std(ddof=1))
-
-
-def welch(first: npt.ArrayLike, second: npt.ArrayLike) -> StudentEstimate:
-    """mean(first) − mean(second) of independent runs with their own variances (Welch, 1947)."""
-    a, b = as_vector(first, "first"), as_vector(second, "second")
-    one, two = spread(a) ** 2 / a.size, spread(b) ** 2 / b.size
-    freedom = float(a.size + b.size - 2)
-    if one + two > 0.0:
-        freedom = (one + two) ** 2 / (one**2 / (a.size - 1) + two**2 / (b.size - 1))
-    return StudentEstimate(float(a.mean() - b.mean()), math.sqrt(one + two), freedom)
-
-
-def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> StudentEstimate:
-    """Mean of first − second, pair by pair: runs that share a lineage seed."""
-    a, b = as_vector(first, "first"), as_vector(second, "second")
-    if a.size != b.size:
-        raise InvalidArgument(f"{a.size} and {b.size} runs cannot be paired; welch compares unequal numbers")
-    error = spread(a - b, float(np.abs([a, b]).max())) / math.sqrt(a.size)
-    return StudentEstimate(float((a - b).mean()), error, float(a.size - 1))
+    return 0.0 if float(np.ptp(runs)) <= 1e-12 * float(np.abs(runs).max()) else float(runs.std(ddof=1))
 
 
 def mean_interval(
@@ -88,17 +56,6 @@ def mean_interval(
         return Undecided(reason)
     estimate = StudentEstimate(float(runs.mean()), spread(runs) / math.sqrt(runs.size), float(runs.size - 1))
     return _measured(estimate, runs.size, level, scale, direction)
-
-
-def paired_interval(
-    first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95, *, scale: str = "fraction"
-) -> Measurement | Undecided:
-    """Mean of first − second over runs that share lineage seeds; ``n`` counts the pairs."""
-    a, b = as_vector(first, "first"), as_vector(second, "second")
-    reason = missing_runs(a) or missing_runs(b)
-    if reason is not None:
-        return Undecided(reason)
-    return _measured(paired(a, b), a.size, level, scale)
 
 
 def missing_runs(runs: Array, needed: int = 2, name: str = "run") -> str | None:

@@ -15,7 +15,7 @@ from scipy.special import stdtr, stdtrit
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.arrays import as_vector
-from expunge.core.statistics.means import spread
+from expunge.core.statistics.means import StudentEstimate, spread
 
 LEVEL = 0.05
 MOST_REFERENCES = 10_000
@@ -59,9 +59,14 @@ class Prediction:
         return min(1.0, 2.0 * one) if side is Side.BOTH else one
 
     @property
+    def luck(self) -> StudentEstimate:
+        """Of D, as far as the references' mean may lie from where retraining centres."""
+        return StudentEstimate(self.difference, self.spread / math.sqrt(self.references), float(self.references - 1))
+
+    @property
     def reach(self) -> float:
-        """t·s/√n: how far the references' mean may lie from where retraining centres, one-sided at 95 %."""
-        return float(stdtrit(self.references - 1, 1.0 - LEVEL)) * self.spread / math.sqrt(self.references)
+        """t·s/√n, one-sided at 95 %."""
+        return self.luck.reach(1.0 - 2.0 * LEVEL)
 
     @property
     def bound(self) -> float:
