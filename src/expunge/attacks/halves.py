@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class HalfModels:
         for one in runs:
             if one.told.operation != "train" or not len(one.tombstones):
                 raise InvalidArgument(f"`halves` {one.path} was not trained without some of the rows: {MAKE}")
-            if one.root != run.root or replace(one.recipe, seed=0) != replace(run.recipe, seed=0):
+            if one.root != run.root or not one.has_recipe_of(run):
                 raise InvalidArgument(
                     f"`halves` {one.path} has other rows or another recipe than {run.path}: train it as that was, but "
                     "for its seed"

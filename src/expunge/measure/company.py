@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -18,7 +17,7 @@ def original_of(unlearned: Run, original: Run) -> Run:
     before = np.setdiff1d(unlearned.tombstones, unlearned.forget_set.slots)
     if original.told.dataset_root != unlearned.told.dataset_root:
         raise InvalidArgument(f"`original` {original.path} was trained on other data: its root differs")
-    if replace(original.recipe, seed=0) != replace(unlearned.recipe, seed=0):
+    if not original.has_recipe_of(unlearned):
         raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
     if not np.array_equal(original.tombstones, before):
         raise InvalidArgument(
@@ -26,23 +25,6 @@ def original_of(unlearned: Run, original: Run) -> Run:
             f"were {len(before)}: name the run that was unlearned"
         )
     return original
-
-
-def same_recipe(one: Run, other: Run) -> bool:
-    """Whether two runs are of one recipe but for the seed; of models that were trained elsewhere, of one model.
-
-    What an owner tells of a training, or does not tell, is no part of what is compared.
-    """
-    if one.told.adopted is not None and other.told.adopted is not None:
-        a, b = one.recipe, other.recipe
-        return (a.model, a.model_options, a.task, a.classes, a.inputs) == (
-            b.model,
-            b.model_options,
-            b.task,
-            b.classes,
-            b.inputs,
-        )
-    return replace(one.recipe, seed=0) == replace(other.recipe, seed=0)
 
 
 def listed(name: str, given: Sequence[Run | Path | str] | Run | Path | str, what: str) -> list[Run]:
@@ -63,7 +45,7 @@ def witnesses_of(unlearned: Run, original: Run, references: list[Run], found: li
     for witness in found:
         if witness.told.dataset_root != unlearned.told.dataset_root:
             raise InvalidArgument(f"witness {witness.path} was trained on other data: its root differs")
-        if not same_recipe(witness, unlearned) or _factory(witness) != _factory(unlearned):
+        if not witness.has_recipe_of(unlearned) or _factory(witness) != _factory(unlearned):
             raise InvalidArgument(f"witness {witness.path} has another recipe: only the seed may differ")
         if not np.array_equal(witness.tombstones, original.tombstones):
             raise InvalidArgument(
@@ -107,7 +89,7 @@ def references_of(unlearned: Run, original: Run, found: list[Run]) -> tuple[list
                 f"reference {reference.path} was made by {reference.method!r}: a reference is a run that `retrain` or "
                 "`exact-replay` made"
             )
-        if not same_recipe(reference, unlearned):
+        if not reference.has_recipe_of(unlearned):
             what = (
                 "model or preparation of rows"
                 if unlearned.told.adopted is not None

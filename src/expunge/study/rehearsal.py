@@ -291,7 +291,7 @@ def _left_out(
     for forget, twin in acts.values():
         if twin.root != run.root:
             raise InvalidArgument(f"the twin {twin.path} was trained on other data than {run.path}: its root differs")
-        if replace(twin.recipe, seed=0) != replace(run.recipe, seed=0):
+        if not twin.has_recipe_of(run):
             raise InvalidArgument(f"the twin {twin.path} has another recipe than {run.path}: only the seed may differ")
         if not twin.told.recorded or not twin.told.tombstones:
             raise InvalidArgument(

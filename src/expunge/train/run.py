@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from expunge.train.answering import Answering, Predictions
     from expunge.train.export import ExportedModel
 
+OF_A_MODEL = ("model", "model_options", "task", "classes", "inputs")  # fields of a recipe
 COMMITTED = "committed"  # status of a folder that holds data and recipe, fixed, and no training yet
 
 
@@ -125,6 +126,16 @@ class Run:
 
             offer(self.path / BASE, recipe.base)
         return recipe
+
+    def has_recipe_of(self, other: Run) -> bool:
+        """Whether both are of one recipe but for the seed; where both were trained elsewhere, of one model and rows.
+
+        What an owner tells of a training, or does not tell, is no part of what is compared.
+        """
+        one, another = self.recipe, other.recipe
+        if self.told.adopted is None or other.told.adopted is None:
+            return replace(one, seed=0) == replace(another, seed=0)
+        return all(getattr(one, name) == getattr(another, name) for name in OF_A_MODEL)
 
     @cached_property
     def commitment(self) -> Commitment:
