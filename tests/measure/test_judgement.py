@@ -253,6 +253,7 @@ def test_too_few_references_support_nothing(references: int) -> None:
     found = judged(model(500), references)
     assert isinstance(found.verdict, Undecided)
     assert any("a verdict needs 5" in notice for notice in found.notices)
+    assert found.verdict.reason == f"memory: needs 5 references, has {references}"
     assert not any(isinstance(one.verdict, Supported) for one in found.probes)
 
 

@@ -79,7 +79,7 @@ class Probe(ABC):
         if self.role is ProbeRole.FORGETTING and (reason := trial.ground.unfit()) is not None:
             return Undecided(reason)
         if len(others) < self.references_needed:
-            return Undecided(f"needs {self.references_needed} other references, has {len(others)}")
+            return self.lacking(len(others))
         if len(witnesses) < self.witnesses_needed:
             return Undecided(f"needs {self.witnesses_needed} witness, has {len(witnesses)}")
 
@@ -99,6 +99,11 @@ class Probe(ABC):
                 "Undecided with the reason"
             )
         return found
+
+    @final
+    def lacking(self, others: int) -> Undecided:
+        """What is said where there are so few other references."""
+        return Undecided(f"needs {self.references_needed} other references, has {others}")
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit means where it is not 1; None where it is."""

@@ -68,6 +68,10 @@ class Weighed:
         return cls(probe, original, references, blind)
 
     @property
+    def lacking(self) -> Undecided:
+        return self.probe.lacking(len(self.references))
+
+    @property
     def of_memory(self) -> bool:
         return self.probe.judging is Judging.MEMORY
 
@@ -83,9 +87,9 @@ class Weighed:
 
     def against(self, model: Figure) -> Prediction | Undecided:
         """How far a model lies from the references."""
-        if isinstance(model, Undecided):
-            return model
         values = self.values
+        if isinstance(model, Undecided):  # a verdict asks for more references than the figure itself
+            return values if isinstance(values, Undecided) and model == self.lacking else model
         if isinstance(values, Undecided):
             return values
         still = (model.high - model.low) / 2 / 1.96  # over examples: all the luck there is where references do not vary
