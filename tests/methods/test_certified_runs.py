@@ -24,7 +24,7 @@ from expunge.models.linear import features_of, head_of
 from expunge.tasks.linear import Logistic
 from expunge.train.examples import Examples
 from expunge.train.newton_removal import LinearRows, gradient
-from expunge.train.perturbation import KEY_NAME, draw_noise, read_key
+from expunge.train.perturbation import KEY_BYTES, KEY_NAME, draw_noise, read_key
 from expunge.train.run import Run
 from expunge.train.training import train
 
@@ -100,7 +100,8 @@ def test_other_methods_work_on_linear_runs(base: Run, pictures: Dataset, tmp_pat
 def test_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Train digits, forget a person under a certificate, evaluate."""
+    """Train digits, forget a person under a certificate, evaluate. The noise key is given: one from the system's own
+    randomness would make another draw of every run of this test."""
     from expunge.cli.main import main
 
     def expunge(*arguments: object) -> str:
@@ -114,29 +115,24 @@ def test_from_the_command_line(
 
     linear = ("train", "digits", "--task", "logistic", "--model", "linear")
     tuned = ("--rate", 4, "--calendar", "constant", "--weight-decay", 1e-3, "--batch-size", 2000, "--epochs", 400)
-    out = expunge(*linear, *tuned, "--perturbation", 1, "--out", tmp_path / "base")
+    key = tmp_path / "given.key"
+    key.write_bytes(bytes(range(KEY_BYTES)))
+    noise = ("--perturbation", 1, "--noise-key", key)
+    out = expunge(*linear, *tuned, *noise, "--out", tmp_path / "base")
     assert "trained linear on 1438 rows" in out
     forget = ("--forget", "subject:person-017")
     out = expunge("unlearn", tmp_path / "base", *forget, "--method", "newton", "--out", tmp_path / "child")
     assert "guarantee Certified(ε=1, δ=0.0001)" in out
     assert "is spent of the gradient" in out
-    expunge(
-        "unlearn",
-        tmp_path / "base",
-        *forget,
-        "--method",
-        "retrain",
-        "--set",
-        "training_seed=1",
-        "--out",
-        tmp_path / "retrained",
-    )
+    retrain = ("unlearn", tmp_path / "base", *forget, "--method", "retrain")
+    expunge(*retrain, "--out", tmp_path / "same-noise")
+    expunge(*retrain, "--set", "training_seed=1", "--out", tmp_path / "retrained")
+    before, after, anew = (weights_of(Run.open(tmp_path / name)) for name in ("base", "child", "same-noise"))
+    assert np.linalg.norm(after - anew) < 1e-3 * np.linalg.norm(before - anew)
     shown = expunge("evaluate", tmp_path / "child", "--reference", tmp_path / "retrained", "--json")
     probes = {probe["name"]: probe for probe in json.loads(shown)["probes"]}
     assert probes["test-accuracy"]["unlearned"]["value"] > 0.9
-    assert probes["mean-margin"]["unlearned"]["value"] == pytest.approx(
-        probes["mean-margin"]["references"][0]["value"], abs=0.05
-    )
+    assert len(probes["mean-margin"]["references"]) == 1
     assert "task 'poetry' is not known: choose one of classification, logistic, squared" in expunge(
         "train", "digits", "--task", "poetry", "--out", tmp_path / "no"
     )
