@@ -18,7 +18,7 @@ from expunge.records.document import read_document
 from expunge.records.form import to_plain
 from expunge.records.keys import KeyRole, SigningKey, TrustedKey, signing_key
 from expunge.records.run_file import RunFile
-from expunge.schedule.recipe import Precision
+from expunge.schedule.recipe import Layout, Precision
 from expunge.train.run import Run
 
 # Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
@@ -72,10 +72,11 @@ def one_self_test() -> Iterator[None]:
     made: dict[tuple[object, ...], tuple[str, bool]] = {}
     real = exactness.self_test
 
-    def self_test(device: torch.device, precision: Precision) -> tuple[str, bool]:
+    def self_test(device: torch.device, precision: Precision, layout: Layout) -> tuple[str, bool]:
         key = (
             device,
             precision,
+            layout,
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
             torch.get_float32_matmul_precision(),
@@ -85,7 +86,7 @@ def one_self_test() -> Iterator[None]:
             torch.optim.SGD.step,
         )
         if key not in made:
-            made[key] = real(device, precision)
+            made[key] = real(device, precision, layout)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:

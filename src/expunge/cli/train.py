@@ -106,6 +106,10 @@ def train(
     ] = None,
     profile: Annotated[str, typer.Option(help="exact (bits are pinned) or speed.")] = "exact",
     threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="contiguous or channels-last, the latter for convolutions of ours unless said: faster."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     keep_checkpoints: Annotated[
@@ -191,6 +195,7 @@ def train(
             precision=precision,
             profile=profile,
             threads=threads,
+            layout=layout,
             perturbation=perturbation,
             without=without or None,
             split_seed=split_seed,

@@ -22,7 +22,7 @@ from expunge.models.front import Fronted
 from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
 from expunge.models.sources import is_empty, is_file_of_a_library, is_own, reach_here, sources_of
 from expunge.models.zoo import ZOO, draw_weights
-from expunge.schedule.recipe import Recipe
+from expunge.schedule.recipe import Layout, Recipe
 
 _factories: dict[int, Callable[..., Any]] = {}  # kept, so that no other gets the number of one that was seen
 _loaded: dict[str, set[str]] = {}  # by a factory's module what was first imported on its behalf
@@ -53,6 +53,8 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
             body = _call(factory, recipe)
     model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose, numbers=not recipe.classes)
     model.unready = unready(model)
+    if recipe.layout is Layout.CHANNELS_LAST:
+        channels_last(model, recipe.model)
     _check_outputs(model, recipe)
     return model
 
@@ -223,6 +225,26 @@ def unready(model: nn.Module) -> str | None:
 def holds_batch_norm(model: nn.Module) -> bool:
     """Whether a batch of one row would be undefined in training mode."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())  # pyright: ignore[reportPrivateUsage]
+
+
+def convolves(model: nn.Module) -> bool:
+    """Whether it has the weights of a convolution over images, whose channels can lie last."""
+    return any(parameter.dim() == 4 for parameter in model.parameters())
+
+
+def channels_last(model: nn.Module, name: str) -> None:
+    """Lay the weights of convolutions with channels last; a convolution brings what goes through it into their layout.
+
+    Whatever copies a parameter, or is made like it, lies like it; stored bytes and digests are of the plain order.
+    """
+    if not convolves(model):
+        raise InvalidArgument(
+            f"`layout` channels-last with model {name!r}, which has no weights of a convolution over images: no "
+            "channels can lie last in it; leave `layout` out"
+        )
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
 
 def model_options(pairs: Mapping[str, str]) -> dict[str, int | float | str | bool]:

@@ -13,6 +13,7 @@ from expunge.records.catalogue import NUMBER_TASKS
 from expunge.schedule.recipe import (
     Augmentation,
     Calendar,
+    Layout,
     Optimiser,
     OptimiserName,
     Placement,
@@ -25,9 +26,15 @@ from expunge.schedule.recipe import (
 LARGEST = 1e300
 REALS = ("rate", "momentum", "weight_decay", "perturbation")
 OF_OPTIMISER = ("rate", "momentum", "weight_decay", "calendar")
-CHOICES: dict[str, type[Enum]] = {"placement": Placement, "voting": Voting, "precision": Precision, "profile": Profile}
+CHOICES: dict[str, type[Enum]] = {
+    "placement": Placement,
+    "voting": Voting,
+    "precision": Precision,
+    "profile": Profile,
+    "layout": Layout,
+}
 WHOLE = ("crop", "category_buckets", "text_buckets", "least_present")
-MAYBE = ("task", "least_present", *OF_OPTIMISER)
+MAYBE = ("task", "least_present", "layout", *OF_OPTIMISER)
 Chosen = TypeVar("Chosen", bound=Enum)
 
 
@@ -47,7 +54,7 @@ OF_NUMBERS = Usual(epochs=32, rate=0.02, decay=0.01)  # tables of numbers are sm
 @dataclass(frozen=True, kw_only=True)
 class RecipeFields:
     """What a recipe holds beside columns and classes. Unsaid are: a model that fits the data, epochs, a rate, a decay
-    and a momentum that fit task and optimiser, and the fewest rows of a step.
+    and a momentum that fit task and optimiser, and the fewest rows of a step and the layout that fit the model.
     """
 
     model: str | Callable[..., Any] | None = None
@@ -73,6 +80,7 @@ class RecipeFields:
     precision: Precision | str = Precision.FLOAT32
     profile: Profile | str = Profile.EXACT
     threads: int = 1
+    layout: Layout | str | None = None
     perturbation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -96,7 +104,8 @@ class RecipeFields:
         for name in (*OF_OPTIMISER, "flip", "crop"):
             del found[name]
         for name, kind in CHOICES.items():
-            found[name] = chosen(kind, found[name], name)
+            if found[name] is not None or name not in MAYBE:
+                found[name] = chosen(kind, found[name], name)
         usual = OF_NUMBERS if self.task in NUMBER_TASKS else OF_CLASSES
         found["epochs"] = usual.epochs if self.epochs is None else self.epochs
         found |= {"optimiser": self._optimiser(usual), "augmentation": Augmentation(flip=self.flip, crop=self.crop)}

@@ -38,7 +38,7 @@ from expunge.train.answers import check_answers, learnt
 from expunge.train.described import described_data
 from expunge.train.exactness import examine
 from expunge.train.examples import Examples
-from expunge.train.folder import finished_or_other, start_or_continue, writing
+from expunge.train.folder import as_begun, finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
 from expunge.train.origins import ADOPTED, origins
 from expunge.train.profile import find_device, pinned
@@ -103,17 +103,17 @@ def adopt(
         split_seed, LabelKind.NUMBERS if task in NUMBER_TASKS else LabelKind.CLASSES
     )
     _refuse_hashed(dataset)
-    recipe = make_recipe(
-        dataset,
-        preparation=preparation,
-        model=model,
-        model_options=dict(model_options or {}),
-        task=task,
-        threads=threads,
-        epochs=ONE_EPOCH if epochs is None else epochs,
-        optimiser=Optimiser(rate=rate or 0.0, momentum=0.0, weight_decay=0.0, calendar=Calendar.CONSTANT),
+    fields = {
+        "preparation": preparation,
+        "model": model,
+        "model_options": dict(model_options or {}),
+        "task": task,
+        "threads": threads,
+        "epochs": ONE_EPOCH if epochs is None else epochs,
+        "optimiser": Optimiser(rate=rate or 0.0, momentum=0.0, weight_decay=0.0, calendar=Calendar.CONSTANT),
         **({} if batch_size is None else {"batch_size": batch_size}),
-    )
+    }
+    recipe = make_recipe(dataset, **as_begun(Path(out), fields))
     commitment = commit(dataset, assignment)
     training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     units = number_units(training_rows.subjects)

@@ -18,6 +18,7 @@ from expunge.data.splits import SplitBy
 from expunge.schedule.fields import RecipeFields, chosen, require, require_interval, require_kind
 from expunge.schedule.recipe import (
     Calendar,
+    Layout,
     Optimiser,
     OptimiserName,
     Placement,
@@ -78,6 +79,7 @@ def train(
     precision: Precision | str = "float32",
     profile: Profile | str = "exact",
     threads: int = 1,
+    layout: Layout | str | None = None,
     perturbation: float = 0.0,
     without: Sequence[str] | str | ForgetSet | None = None,
     split_seed: int = 0,
@@ -163,6 +165,7 @@ def train(
         precision=precision,
         profile=profile,
         threads=threads,
+        layout=layout,
         perturbation=perturbation,
     )
     if recipe is not None and fields.said() != UNSAID.said():

@@ -40,7 +40,7 @@ class Exactness:
 
 def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray) -> Exactness:
     """Describe the environment and run the self-tests. Call it with the recipe's profile pinned."""
-    digest, repeats = self_test(examples.device, recipe.precision)
+    digest, repeats = self_test(examples.device, recipe.precision, recipe.layout)
     first = build(recipe, schedule.seed)
     environment = fingerprint(recipe, examples.device)
     environment["self_test"] = digest

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from expunge.core.errors import RunError
 from expunge.core.files import PART, unfinished_name
 from expunge.records.documents import declared
 from expunge.records.run_file import CommitRequest, RunFile, TrainRequest
+from expunge.schedule.recipe import Layout
 from expunge.train.run import COMMITTED, Run, write_run_file
 from expunge.train.state import read_tensors, tensors_digest
 
@@ -101,6 +103,12 @@ def clear_left(path: Path) -> None:
         inner, of = item.parent.relative_to(path), unfinished_name(item.name)
         if of is not None and item.is_file() and declared((inner / of).as_posix()) is not None:
             item.unlink(missing_ok=True)
+
+
+def as_begun(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's fields for a folder; a run that was begun in it before there were layouts goes on as contiguous."""
+    older = (path / RunFile.NAME).is_file() and "layout" not in Run.open_any(path).told.recipe
+    return {"layout": Layout.CONTIGUOUS, **fields} if older else dict(fields)
 
 
 def start_or_continue(path: Path, told: RunFile) -> Run:

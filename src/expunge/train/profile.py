@@ -17,7 +17,8 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.models.dropout import seeded_generators
-from expunge.schedule.recipe import Optimiser, OptimiserName, Precision, Profile, Recipe
+from expunge.models.resolver import channels_last
+from expunge.schedule.recipe import Layout, Optimiser, OptimiserName, Precision, Profile, Recipe
 from expunge.train.optimiser import make_optimiser
 from expunge.train.state import state_digest
 
@@ -89,13 +90,6 @@ def precision_of(recipe: Recipe, device: torch.device) -> AbstractContextManager
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
-    """The model on its device; in the speed profile with channels last, which convolutions prefer."""
-    if recipe.profile is Profile.SPEED and recipe.inputs.is_image:
-        return model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return model.to(device)
-
-
 def fingerprint(recipe: Recipe, device: torch.device) -> dict[str, Any]:
     """What decides bits here besides the recipe; runs are only continued or replayed where it is equal."""
     variables = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "OMP_NUM_THREADS")
@@ -148,17 +142,17 @@ class _SelfTestNet(nn.Module):
         return self.head(attended.mean(dim=1))
 
 
-def self_test(device: torch.device, precision: Precision) -> tuple[str, bool]:
+def self_test(device: torch.device, precision: Precision, layout: Layout) -> tuple[str, bool]:
     """(digest of five steps of a fixed network, whether a second time gives the same). Call it pinned.
 
     It is run anew every time: whatever was imported since may have changed a flag.
     """
     with seeded_generators(0):
-        first, second = (_self_test_digest(device, precision) for _ in range(2))
+        first, second = (_self_test_digest(device, precision, layout) for _ in range(2))
     return first, first == second
 
 
-def _self_test_digest(device: torch.device, precision: Precision) -> str:
+def _self_test_digest(device: torch.device, precision: Precision, layout: Layout) -> str:
     digests: list[bytes] = []
     for name in (OptimiserName.SGD, OptimiserName.ADAMW):  # the other two are made of the same operations
         stream = Stream(bytes(32), "self-test")
@@ -167,6 +161,8 @@ def _self_test_digest(device: torch.device, precision: Precision) -> str:
             for parameter in model.parameters():
                 draws = torch.from_numpy(stream.uniform(parameter.numel())).reshape(parameter.shape)
                 parameter.copy_(draws - 0.5)
+        if layout is Layout.CHANNELS_LAST:
+            channels_last(model, "self-test")
         model = model.to(device)
         optimiser = make_optimiser(Optimiser(name=name, rate=0.05), model)
         for _ in range(5):

@@ -23,7 +23,6 @@ from expunge.train.meter import Meter
 from expunge.train.objective import Extras, Objective, training_objective
 from expunge.train.optimiser import make_optimiser
 from expunge.train.perturbation import perturbed_objective
-from expunge.train.profile import placed
 from expunge.train.state import Tensors, full_state, gradients_of, load_full_state, tensors_digest
 from expunge.train.trace import losses_digest
 
@@ -73,7 +72,7 @@ class StepRunner:
         objective: Objective = training_objective,
     ) -> None:
         self.recipe, self.examples, self.objective = recipe, examples, objective
-        self.model = placed(model, recipe, examples.device)
+        self.model = model.to(examples.device)
         self.optimiser = make_optimiser(optimiser or recipe.optimiser, self.model)
         self.meter = Meter()
 

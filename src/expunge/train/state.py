@@ -15,6 +15,7 @@ from expunge.core.files import write_bytes
 from expunge.core.hashing import sha256, text_bytes, u32, u64
 from expunge.records.states import MODEL_PREFIX
 from expunge.records.tensors import TENSORS_TAG
+from expunge.train.optimiser import COUNTER
 
 Tensors = dict[str, torch.Tensor]
 
@@ -165,8 +166,10 @@ def _load_moments(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.
         if not number.isdigit() or int(number) >= len(parameters):
             raise RunError(f"{where}: optimiser state {name!r} belongs to no parameter: the file was altered")
         parameter = parameters[int(number)]
-        device = "cpu" if field == "step" else parameter.device
-        optimiser.state[parameter][field] = value.to(device, copy=True)
+        if field == COUNTER:
+            optimiser.state[parameter][field] = value.to("cpu", copy=True)
+        else:  # it lies in memory as its parameter does, on the same device
+            optimiser.state[parameter][field] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:

@@ -89,7 +89,7 @@ def check_environment(opened: OpenedRecord, device: torch.device) -> str:
     """Fingerprint and self-test here are the record's, field by field."""
     recipe, stated = opened.recipe, opened.record.environment
     with pinned(recipe):
-        digest, repeats = self_test(device, recipe.precision)
+        digest, repeats = self_test(device, recipe.precision, recipe.layout)
         here = fingerprint(recipe, device)
     if not repeats:
         raise LeftUndecided(
