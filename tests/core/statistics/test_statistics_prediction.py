@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import kstest, t
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.multiplicity import holm
@@ -24,6 +24,16 @@ def test_p_is_the_tail_of_one_more_draw(own: float) -> None:
     assert found.p(Side.ABOVE) == pytest.approx(t.sf(score, 5))
     assert found.p(Side.BELOW) == pytest.approx(t.cdf(score, 5))
     assert found.p(Side.BELOW, beyond=0.05) == pytest.approx(t.cdf((own + 0.05 - np.mean(VALUES)) / error, 5))
+
+
+@pytest.mark.parametrize("side", Side)
+def test_whoever_of_the_retrained_is_called_the_unlearned_one_p_is_uniform(side: Side) -> None:
+    rng = np.random.default_rng(12)
+    found: list[float] = []
+    for _ in range(400):
+        models = rng.permutation(rng.normal(3.0, 2.0, size=9))
+        found.append(Prediction.of(models[0], models[1:]).p(side))
+    assert kstest(found, "uniform").pvalue > 0.01
 
 
 def test_the_bound_is_one_sided_confidence() -> None:
