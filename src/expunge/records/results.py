@@ -15,6 +15,7 @@ from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means, over_seeds
 from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
+from expunge.records.over_trainings import OverTrainings
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
@@ -135,7 +136,10 @@ class Conclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Plain):
-    """One method in one setting. ``method`` is its name as written, ``label`` what a page shows."""
+    """One method in one setting. ``method`` is its name as written, ``label`` what a page shows.
+
+    ``verdicts`` counts those of its runs, ``concluded`` is what they say of the method; earlier files have none.
+    """
 
     method: WrittenName
     label: Shown
@@ -152,6 +156,7 @@ class Row(Plain):
     reasons: tuple[Remark, ...]
     marks: tuple[Mark, ...]
     seeds: tuple[Seed, ...]
+    concluded: OverTrainings | None = None
 
     def has(self, mark: str) -> bool:
         return any(found.mark == mark for found in self.marks)

@@ -25,11 +25,12 @@ from expunge.records.figures import MeanFigure
 from expunge.records.results import Results, StudyCost
 from expunge.records.study_store import JobOutcome, StudyFile
 from expunge.study.axes import Axis
+from expunge.study.cells import Damaged
 from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
 from expunge.study.progress import StudyStanding, Watch
-from expunge.study.results import Damaged, Gathered
+from expunge.study.results import Gathered
 from expunge.study.scheduler import carry_out_jobs, known_outcomes
 from expunge.study.store import Store
 from expunge.study.study_file import Study, read_study
