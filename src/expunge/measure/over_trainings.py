@@ -6,7 +6,7 @@ No number of unlearning seeds replaces them: what one training left behind, ever
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import bdtrc
@@ -14,12 +14,36 @@ from scipy.special import bdtrc
 from expunge.core.statistics.means import spread
 from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.core.values import ClaimVerdict, Exact, Refuted, Supported, Undecided
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
 from expunge.measure.claim import Claim
-from expunge.measure.judgement import ALIKE, SAME
+from expunge.measure.company import references_of
+from expunge.measure.evaluate import trial_of
+from expunge.measure.judgement import ALIKE, SAME, strongest_of
+from expunge.measure.memory import MemoryLeft
+from expunge.measure.readings import Kept
+from expunge.measure.row import Weighed
 from expunge.records.evaluation import Evaluation
 from expunge.records.over_trainings import FEWEST_TRAININGS, MemoryOverTrainings, OverTrainings
+from expunge.train.profile import pinned
+from expunge.train.run import Run
 
 MOST_TRAININGS = 1000
+
+
+def claim_beside(
+    run: Run,
+    original: Run,
+    references: Sequence[Run],
+    witnesses: Sequence[Run],
+    rows: Mapping[Split, Dataset],
+    kept: Kept,
+) -> Claim:
+    """The strongest claim that another original of the same recipe has the power for; the run is not looked at."""
+    beside, _, _ = references_of(run, run.parent, list(references))
+    with pinned(run.recipe):
+        trial = trial_of([run], original, beside, rows, (MemoryLeft,), witnesses=witnesses, kept=kept)
+        return strongest_of([Weighed.of(MemoryLeft(), trial)])
 
 
 def over_trainings(evaluations: Sequence[Evaluation]) -> OverTrainings:

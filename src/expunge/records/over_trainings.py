@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from expunge.core.errors import DataError
 from expunge.core.values import Supported
@@ -72,6 +73,18 @@ class OverTrainings(Plain):
     memory: MemoryOverTrainings | None = None
     told_apart: ToldApart | None = None
     divergences: Divergences | None = None
+
+    HEADERS: ClassVar[tuple[str, ...]] = ("trainings", "claim", "memory left", "at most", "verdict", "why")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As a line of a table."""
+        left = at_most = "–"
+        if self.memory is not None:
+            left = f"{self.memory.mean:.0%} [{self.memory.low:.0%}, {self.memory.high:.0%}]"
+            at_most = f"{self.memory.bound:.0%}"
+        verdict = self.verdict
+        return str(self.trainings), self.claim or "–", left, at_most, verdict.word.capitalize(), verdict.detail
 
     def check(self, where: str) -> None:
         """No higher claim than earned; where nothing is left to estimate p is 0."""

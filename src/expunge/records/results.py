@@ -263,6 +263,13 @@ class Setting(Plain):
         headers = ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks")
         return TextTable(f"{self.id}: {self.title}, {self.forgotten} rows", headers, rows)
 
+    @property
+    def over_trainings(self) -> TextTable:
+        """What is said of methods and not of runs."""
+        headers = ("row", *OverTrainings.HEADERS)
+        rows = tuple((row.label, *row.concluded.cells) for row in self.ranked if row.concluded is not None)
+        return TextTable(f"{self.id}: verdicts on methods, over trainings", headers, rows)
+
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""
         return self.ranked.index(row) + 1
@@ -353,7 +360,8 @@ class Results(Document):
         return tuple(dict.fromkeys(row.method for setting in self.settings for row in setting.rows))
 
     def _repr_html_(self) -> str:
-        return "".join(setting.table.as_html() for setting in self.settings)
+        tables = (table for setting in self.settings for table in (setting.table, setting.over_trainings))
+        return "".join(table.as_html() for table in tables if table.rows)
 
     def rows_of(self, method: str) -> tuple[tuple[Setting, Row], ...]:
         return tuple((setting, row) for setting in self.settings for row in setting.rows if row.method == method)
