@@ -122,7 +122,10 @@ class Seed(Plain):
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the runs of a cell come to: how many were given which verdict, and why. Computed, never written by hand."""
+    """What the runs of a cell come to: how many were given which verdict, and why. Computed, never written by hand.
+
+    ``OverTrainings`` is what they say of the method.
+    """
 
     verdicts: Mapping[str, int]
     reasons: tuple[str, ...]
