@@ -17,6 +17,7 @@ from typing import Any
 
 from expunge.core.statistics.margin_divergence import FEWEST
 from expunge.records.figures import Estimate, MeanFigure
+from expunge.records.form import to_plain
 from expunge.records.results import Results, Setting
 from expunge.study.cells import DIVERGING, MINIMUM, TOLD_APART
 from expunge.study.study import study
@@ -87,7 +88,7 @@ def rows(folder: Path, jobs: int | None = 1, few: int = MINIMUM, many: int = FEW
             "holds": isinstance(excess, Estimate) and excess.low > 0,
             "original, excess": told(excess),
             "fine-tune, excess": told(among_many.figures[DIVERGING]),
-            "fine-tune": vars(found.forget),
+            "fine-tune": to_plain(found.forget),
         },
     ]
 
