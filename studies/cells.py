@@ -15,14 +15,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from expunge.core.statistics.margin_divergence import FEWEST
+from expunge.core.statistics.means import spread
+from expunge.core.statistics.memory import Memory, bounded
+from expunge.core.statistics.prediction import LEVEL, Prediction
+from expunge.measure.trial import Whose
 from expunge.records.figures import Estimate, MeanFigure
 from expunge.records.form import to_plain
 from expunge.records.results import Results, Setting
 from expunge.study.cells import DIVERGING, MINIMUM, TOLD_APART
+from expunge.study.grid import lay_out
+from expunge.study.results import Gathered
+from expunge.study.scheduler import known_outcomes
+from expunge.study.store import Store
 from expunge.study.study import study
+from expunge.study.study_file import read_study
 
 RESULTS = Path(__file__).parent / "results" / "cells.json"
+DRAWS = 400
 NULL = {16: 3.89, 32: 1.69, 64: 0.64, 100: 0.35, 200: 0.15}  # KLoM of one normal distribution on both sides
 FILE = """
 title = "Digits, {runs} tiny networks a side"
@@ -93,6 +105,45 @@ def rows(folder: Path, jobs: int | None = 1, few: int = MINIMUM, many: int = FEW
     ]
 
 
+def verdicts_on_methods(
+    never: np.ndarray, remembering: np.ndarray, unlearned: np.ndarray, references: int, trainings: int, share: float
+) -> dict[str, list[float]]:
+    """[Supported, Refuted] of draws from pools of margins (models, rows): of retrained models, originals, unlearned ones.
+
+    Each draw takes references, 4 witnesses, and so many models as one method's; retrained ones are honest.
+    """
+    rng = np.random.default_rng(references)
+    pools = {"honest": bounded(never), "original": bounded(remembering), "unlearned": bounded(unlearned)}
+    found: dict[str, list[list[bool]]] = {name: [] for name in pools}
+    for _ in range(DRAWS):
+        order = {name: rng.permutation(len(pool)) for name, pool in pools.items()}
+        order["unlearned"] = order["original"]  # the k-th was the k-th original, which must be no witness
+        memory = Memory(pools["honest"][order["honest"][:references]], pools["original"][order["original"][:4]])
+        null = float(memory.null[0].mean())
+        for name, pool in pools.items():
+            chosen = order[name][references if name == "honest" else 4 :][:trainings]
+            left = [memory.left(one) - null for one in pool[chosen]]
+            mean = Prediction(float(np.mean(left)), spread(left), trainings)
+            found[name].append([mean.bound <= share, mean.outside(share) <= LEVEL])
+    return {name: np.mean(each, axis=0).round(3).tolist() for name, each in found.items()}
+
+
+def pools(folder: Path, runs: int = FEWEST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Margins of the forget set as references, originals and unlearned runs gave them, from the store."""
+    planned = read_study(folder / f"cells-{runs}.toml")
+    grid, store = lay_out(planned), Store(folder / "store")
+    gathered = Gathered(planned, grid, store, known_outcomes(grid.jobs, store))
+    (laid,) = grid.settings
+    together = gathered.together(laid)
+    assert together is not None
+    originals = [gathered.run(key) for key in laid.originals.values()]
+    unlearned = [gathered.run(one.unlearn) for one in laid.runs["fine-tune"]]
+    never, remembering, forgot = (
+        together.margins(models, Whose.FORGET) for models in (together.references, originals, unlearned)
+    )
+    return never, remembering, forgot
+
+
 def told(figure: MeanFigure) -> list[float] | str:
     """[mean, low, high], or why there is none."""
     if not isinstance(figure, Estimate):
@@ -106,7 +157,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        found = rows(options.out or Path(temporary), options.jobs)
+        folder = options.out or Path(temporary)
+        found = rows(folder, options.jobs)
+        margins = pools(folder)
+    for references in (5, 8, 16):
+        for share in (0.10, 0.25):
+            rates = verdicts_on_methods(*margins, references=references, trainings=5, share=share)
+            check = (
+                f"verdict on a method, {references} references, 5 trainings, claim {share:.0%}: [Supported, Refuted]"
+            )
+            holds = rates["honest"][1] <= 0.08 and rates["original"][1] >= 0.95
+            found.append({"check": check, "holds": holds, **rates})
     for one in found:
         print("holds " if one["holds"] else "FAILS ", *(f"{name}: {value}" for name, value in one.items()), sep="  ")
     written = {"date": datetime.date.today().isoformat(), "command": "python -m studies.cells", "rows": found}

@@ -97,7 +97,7 @@ def _of_enough(evaluations: Sequence[Evaluation], mean: Prediction, claim: Claim
     by_luck = float(bdtrc(len(refuted) - 1, runs, LEVEL)) if refuted else 1.0
     if not mean.spread:
         return Undecided(f"all {runs} runs read the same: needs trainings that vary")
-    outside = 2.0 * mean.luck.tail(off - claim.share)
+    outside = mean.outside(claim.share)
     if outside <= LEVEL:
         over = mean.difference < 0
         told = f"{'over-forgotten:' if over else 'about'} {mean.difference:.0%} of the memory is left"
@@ -131,6 +131,6 @@ def _deciding(mean: Prediction, claim: Claim) -> int | None:
     """The fewest trainings that would support or refute, mean and spread held."""
     for count in range(mean.references + 1, MOST_TRAININGS + 1):
         held = Prediction(mean.difference, mean.spread, count)
-        if held.bound <= claim.share or 2.0 * held.luck.tail(abs(held.difference) - claim.share) <= LEVEL:
+        if held.bound <= claim.share or held.outside(claim.share) <= LEVEL:
             return count
     return None

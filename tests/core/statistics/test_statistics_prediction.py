@@ -44,6 +44,15 @@ def test_the_bound_is_one_sided_confidence() -> None:
     assert found.least == pytest.approx(-0.3 - mean - reach)
 
 
+def test_a_margin_is_excluded_where_the_interval_lies_outside() -> None:
+    found = Prediction(-0.5, 0.2, 6)
+    error = 0.2 / math.sqrt(6)
+    _, high = t.interval(0.95, 5, -0.5, error)
+    assert found.outside(-high) == pytest.approx(0.05)
+    assert found.outside(0.1) == pytest.approx(2 * t.sf(0.4 / error, 5))
+    assert found.outside(0.6) == 1.0
+
+
 def test_factors_are_those_of_the_table() -> None:
     assert [round(power_factor(n), 2) for n in (5, 8, 12, 16, 32)] == [3.14, 2.79, 2.60, 2.50, 2.33]
     assert [round(power_factor(n) / 0.25, 1) for n in (5, 8, 12, 16, 32)] == [12.6, 11.2, 10.4, 10.0, 9.3]
