@@ -1,7 +1,8 @@
-"""Do attacks that look at many runs together tell the truth? Retrained halves must read as nothing, originals must not.
+"""Does what is said of a method, over many runs, tell the truth? Retrained halves must read as nothing, originals not.
 
 Trains tiny networks on the digits: 16 originals beside 32 references for U-LiRA, then 64 beside 128 for KLoM, whose
-second group of references needs as many runs as the first; each original forgets a random fifth by fine-tuning.
+second group of references needs as many runs as the first; each original forgets a random fifth by fine-tuning. The
+verdict on a method is tried on draws from these models: on retrained ones, on originals and on unlearned ones.
 
     python -m studies.cells [--out FOLDER] [--jobs 1]
 """
@@ -108,9 +109,9 @@ def rows(folder: Path, jobs: int | None = 1, few: int = MINIMUM, many: int = FEW
 def verdicts_on_methods(
     never: np.ndarray, remembering: np.ndarray, unlearned: np.ndarray, references: int, trainings: int, share: float
 ) -> dict[str, list[float]]:
-    """[Supported, Refuted] of draws from pools of margins (models, rows): of retrained models, originals, unlearned ones.
+    """[Supported, Refuted] of draws from pools of margins (models, rows); retrained models are honest.
 
-    Each draw takes references, 4 witnesses, and so many models as one method's; retrained ones are honest.
+    Each draw takes references, 4 witnesses, and so many other models as the runs of one method.
     """
     rng = np.random.default_rng(references)
     pools = {"honest": bounded(never), "original": bounded(remembering), "unlearned": bounded(unlearned)}
