@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.report.study_results_example import example, opened
 
+from expunge.core.errors import DataError
 from expunge.core.hashing import plain_json
 from expunge.records.document import read_document, write_document
 from expunge.records.figures import Estimate
@@ -74,6 +75,31 @@ def test_a_conclusion_counts_the_verdicts_of_runs_that_are_done() -> None:
     )
     assert found == Conclusion({"Refuted": 1, "Undecided": 2}, ("too few", "far off"))
     assert Conclusion.of([]) == Conclusion({}, ())
+
+
+def test_a_verdict_on_a_method_is_held_to_its_figures() -> None:
+    told = example(settings=1, methods=4)
+    assert opened(told).settings[0].rows[0].concluded is None  # as in earlier files
+    memory = {"mean": 0.1, "low": 0.02, "high": 0.18, "bound": 0.16}
+    row = told["settings"][0]["rows"][0]
+    row["concluded"] = {
+        "verdict": {"verdict": "supported", "p": 0.01, "detail": "at most 16% of the memory is left"},
+        "trainings": 5,
+        "claim": "at-most:25%",
+        "allowed": 0.25,
+        "memory": memory,
+    }
+    found = opened(told)
+    assert to_plain(found) == told
+    (line,) = found.settings[0].over_trainings.rows
+    assert line[1:5] == ("5", "at-most:25%", "10% [2%, 18%]", "16%")
+    for name, value in (("trainings", 4), ("allowed", 0.10), ("memory", None)):
+        kept, row["concluded"][name] = row["concluded"][name], value
+        with pytest.raises(DataError, match="trainings whose memory does not say so: it was altered"):
+            opened(told)
+        row["concluded"][name] = kept
+    row["concluded"]["verdict"]["p"], row["concluded"]["trainings"] = 0.0, 1  # bit for bit: nothing to estimate
+    assert opened(told).settings[0].rows[0].concluded is not None
 
 
 def test_one_value_is_its_own_interval() -> None:

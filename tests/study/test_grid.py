@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from expunge.study.grid import Grid, lay_out
-from expunge.study.job import Train, Work
+from expunge.study.job import Evaluate, Train, Work
 from expunge.study.study_file import read_study
 
 Write = Callable[..., Path]
@@ -49,6 +49,23 @@ def test_every_job_once_and_inputs_first(write_study: Write) -> None:
         assert set(job.needs) <= set(keys[:index])
     # 2 originals and 2 sets × 2 references; 3 methods × 2 sets × 2 seeds
     assert counts(grid) == {Work.TRAIN: 6, Work.UNLEARN: 12, Work.EVALUATE: 12}
+
+
+def test_one_claim_for_all_seeds(write_study: Write) -> None:
+    """What the file says; else what the first original has the power for, which only verdicts have a use for."""
+
+    def claimed(grid: Grid) -> dict[int, tuple[str, ...]]:
+        jobs = [job for job in grid.jobs if isinstance(job, Evaluate) and job.title.startswith("evaluate fine-tune")]
+        return {number: job.inputs.get("claimed", ()) for number, job in enumerate(jobs[:2])}
+
+    grid = laid(write_study, more="", seeds="[5, 2]\nwitnesses = 1")
+    assert claimed(grid) == {0: (), 1: (grid.settings[0].originals[5],)}
+    assert claimed(laid(write_study)) == {0: (), 1: ()}
+    said = laid(write_study, seeds='[5, 2]\nwitnesses = 1\nclaim = "at-most:25.0%"')
+    assert claimed(said) == {0: (), 1: ()}
+    specs = [job.spec.claim for job in said.jobs if isinstance(job, Evaluate)]
+    assert set(specs) == {"at-most:25%"}
+    assert all(job.spec.claim is None for job in grid.jobs if isinstance(job, Evaluate))
 
 
 def test_a_forget_set_for_each_seed_has_references_of_its_own(write_study: Write) -> None:

@@ -97,6 +97,12 @@ FORGET = '[forget.random]\nrules = "random:5%:1"\n'
 REST = DATA + TRAINING + FORGET
 REFUSED = {
     "unknown key": ("seed = 3\n" + REST, 1, "a study has no 'seed'.*did you mean 'seeds'"),
+    "unknown claim": (
+        'seeds = [0]\nclaim = "at-most:5%"\n' + REST,
+        2,
+        "`claim` 'at-most:5%' must be indistinguishable",
+    ),
+    "a claim that is a number": ("claim = 0.25\n" + REST, 1, "`claim` 0.25 must be indistinguishable"),
     "unknown method": ('\nmethods = ["retrain", "scrubb"]\n' + REST, 2, "method 'scrubb' is not one of.*'scrub'"),
     "empty grid": ("methods = []\n" + REST, 1, "the grid is empty: name one method at least"),
     "methods of another type": ("methods = 3\n" + REST, 1, 'methods 3 must be "all" or a list of names'),

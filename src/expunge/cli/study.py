@@ -114,8 +114,9 @@ def drawn(standing: StudyStanding) -> Group:
 
 def _print(results: Results, page: Path) -> None:
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
-    for setting in results.settings:
-        told = setting.table
+    for told in (table for setting in results.settings for table in (setting.table, setting.over_trainings)):
+        if not told.rows:
+            continue
         console.print(f"\n{told.answer}", markup=False)
         table = Table(box=None)
         for header in told.headers:

@@ -141,7 +141,7 @@ def trial_of(
             "the data as they were with `data`"
         )
     retained = np.setdiff1d(np.arange(len(train)), run.tombstones)
-    held_out = _holdout_rows(train, holdout, run.tombstones)
+    held_out = holdout_rows(train, holdout, run.tombstones)
     if len(held_out) == 0 and (len(holdout) or run.told.adopted is None):
         raise DataError("no holdout row is left: an evaluation needs rows that were never trained on")
     dropped = _dropped_classes(train, retained, forgotten)
@@ -242,7 +242,7 @@ def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
     return (), None
 
 
-def _holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> np.ndarray:
+def holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> np.ndarray:
     """Holdout rows without those of subjects whose every training row is forgotten."""
     gone = np.zeros(len(train), dtype=bool)
     gone[tombstones] = True

@@ -63,8 +63,13 @@ def judge(trial: Trial, probes: Sequence[Probe], claim: Claim | None = None) -> 
     at for that.
     """
     before = tuple(Weighed.of(probe, trial) for probe in probes)
-    chosen = claim or strongest(next((one.smallest for one in before if one.of_memory), np.inf))
+    chosen = claim or strongest_of(before)
     return tuple(_judge(trial, run, before, chosen) for run in trial.unlearned)
+
+
+def strongest_of(before: Sequence[Weighed]) -> Claim:
+    """The strongest claim that original and references have the power for."""
+    return strongest(next((one.smallest for one in before if one.of_memory), np.inf))
 
 
 def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Claim) -> Judgement:

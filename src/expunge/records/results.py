@@ -15,6 +15,7 @@ from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means, over_seeds
 from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
+from expunge.records.over_trainings import OverTrainings
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
@@ -121,7 +122,10 @@ class Seed(Plain):
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the runs of a cell come to: how many were given which verdict, and why. Computed, never written by hand."""
+    """What the runs of a cell come to: how many were given which verdict, and why. Computed, never written by hand.
+
+    ``OverTrainings`` is what they say of the method.
+    """
 
     verdicts: Mapping[str, int]
     reasons: tuple[str, ...]
@@ -135,7 +139,10 @@ class Conclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Plain):
-    """One method in one setting. ``method`` is its name as written, ``label`` what a page shows."""
+    """One method in one setting. ``method`` is its name as written, ``label`` what a page shows.
+
+    ``verdicts`` counts those of its runs, ``concluded`` is what they say of the method; earlier files have none.
+    """
 
     method: WrittenName
     label: Shown
@@ -152,6 +159,7 @@ class Row(Plain):
     reasons: tuple[Remark, ...]
     marks: tuple[Mark, ...]
     seeds: tuple[Seed, ...]
+    concluded: OverTrainings | None = None
 
     def has(self, mark: str) -> bool:
         return any(found.mark == mark for found in self.marks)
@@ -258,6 +266,13 @@ class Setting(Plain):
         headers = ("row", "guarantee", "forgetting gap", "utility gap", "cost", "verdicts", "marks")
         return TextTable(f"{self.id}: {self.title}, {self.forgotten} rows", headers, rows)
 
+    @property
+    def over_trainings(self) -> TextTable:
+        """What is said of methods and not of runs."""
+        headers = ("row", *OverTrainings.HEADERS)
+        rows = tuple((row.label, *row.concluded.cells) for row in self.ranked if row.concluded is not None)
+        return TextTable(f"{self.id}: verdicts on methods, over trainings", headers, rows)
+
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""
         return self.ranked.index(row) + 1
@@ -348,7 +363,8 @@ class Results(Document):
         return tuple(dict.fromkeys(row.method for setting in self.settings for row in setting.rows))
 
     def _repr_html_(self) -> str:
-        return "".join(setting.table.as_html() for setting in self.settings)
+        tables = (table for setting in self.settings for table in (setting.table, setting.over_trainings))
+        return "".join(table.as_html() for table in tables if table.rows)
 
     def rows_of(self, method: str) -> tuple[tuple[Setting, Row], ...]:
         return tuple((setting, row) for setting in self.settings for row in setting.rows if row.method == method)

@@ -259,6 +259,13 @@ class _On:
             )
         )
 
+    def claimed(self, seed: int) -> dict[str, tuple[str, ...]]:
+        """The original whose power fixes the claim of all seeds: the first's, so that a cell has one claim."""
+        study = self.layout.study
+        if study.claim is not None or not study.witnesses or seed == study.seeds[0]:
+            return {}
+        return {"claimed": (self.originals[study.seeds[0]],)}
+
     @cached_property
     def witnesses(self) -> tuple[str, ...]:
         """Trainings with everybody, which all forget sets share."""
@@ -309,9 +316,16 @@ class _On:
                 spec=EvaluateSpec(
                     tolerances=RULES_VERSION,
                     software={"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
+                    claim=self.layout.study.claim,
                     probes=further_probes() or None,
                 ),
-                inputs={"run": (unlearn,), **inputs, "references": references, "witnesses": self.witnesses},
+                inputs={
+                    "run": (unlearn,),
+                    **inputs,
+                    "references": references,
+                    "witnesses": self.witnesses,
+                    **self.claimed(seed),
+                },
                 means=JobMeans(data=self.described),
             )
         )

@@ -190,10 +190,14 @@ class Unlearn(AnyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSpec:
-    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read."""
+    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read.
+
+    Without a ``claim`` it is what the input ``claimed`` has the power for, an original, else the run's own.
+    """
 
     tolerances: int
     software: Mapping[str, str]
+    claim: str | None = None
     probes: tuple[tuple[str, ...], ...] | None = None
 
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from expunge.core.errors import DataError
 from expunge.core.hashing import canonical_json, sha256
-from expunge.core.statistics.multiplicity import holm
-from expunge.core.statistics.prediction import LEVEL
-from expunge.core.values import Supported, Undecided
+from expunge.core.statistics.unlearning_likelihood_ratio import FEWEST
+from expunge.core.values import Undecided
+from expunge.data.splits import split_rows
 from expunge.measure.average_gap import AverageGap
 from expunge.measure.contract import ProbeRole
 from expunge.measure.lookup import probes
+from expunge.measure.readings import READ
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
 from expunge.methods.lookup import made_from
@@ -39,10 +40,10 @@ from expunge.records.results import (
     Word,
 )
 from expunge.records.run_file import RunFile
-from expunge.records.scalars import raw
 from expunge.records.study_store import Entry, JobOutcome
 from expunge.records.tuning import Tuning, score_of
 from expunge.study.axes import Cell
+from expunge.study.cells import Damaged, Found, Together, among, attacked, held
 from expunge.study.digests import JobDocument, read_result
 from expunge.study.figures import (
     as_figure,
@@ -57,6 +58,7 @@ from expunge.study.figures import (
 )
 from expunge.study.grid import Grid, Laid, Planned
 from expunge.study.job import Work
+from expunge.study.opened import source_name
 from expunge.study.scheduler import Outcomes
 from expunge.study.store import Store
 from expunge.study.study_file import Entrant, Study
@@ -66,19 +68,12 @@ MARGIN = "mean-margin"
 LITTLE_USED = 0.5  # of the budget: less is marked
 Kind = TypeVar("Kind", RunFile, Evaluation, Tuning)
 Evaluated = tuple[Run, Evaluation]
+WORDS: dict[str, Word] = {"supported": "Supported", "refuted": "Refuted", "undecided": "Undecided"}
 
 
 def _probed() -> tuple[str, ...]:
     """Probes with a figure of their own; costs and what is made of other figures are not measured like them."""
     return tuple(probe.name for probe in probes() if probe.role is not ProbeRole.COST and probe is not AverageGap)
-
-
-class Damaged(DataError):
-    """A result that is no longer what its job wrote."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(f"{message}: remove its folder, and the same command makes it again")
-        self.key = key
 
 
 class Gathered:
@@ -132,6 +127,7 @@ class Gathered:
 
     def setting(self, laid: Laid) -> Setting:
         seeds, cell = self.study.seeds, laid.cell
+        together = self.together(laid)
         trained = next((self.run(key) for key in laid.originals.values() if self.outcomes.done(key)), None)
         evaluations = self.evaluations(laid)
         noises = [noise_of_margins(evaluation[MARGIN]) for evaluation in evaluations]
@@ -150,11 +146,24 @@ class Gathered:
             training_rows=laid.training_rows,
             training_example_steps=None if trained is None else trained.result.example_steps,
             budget=cell.budget,
-            originals=ModelFigures(figures=self.original(evaluations)),
-            references=ModelFigures(figures=self.retrained(evaluations)),
+            originals=ModelFigures(figures=self.original(laid, evaluations, together)),
+            references=ModelFigures(figures=self.retrained(evaluations, together)),
             likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
-            rows=tuple(self.row(laid, label, planned) for label, planned in laid.runs.items()),
+            rows=held([self.row(laid, label, planned, together) for label, planned in laid.runs.items()]),
         )
+
+    def together(self, laid: Laid) -> Together | None:
+        """What attacks look at side by side, where there are enough runs and all of one forget set."""
+        (references, *others), seeds = dict.fromkeys(laid.references.values()), self.study.seeds
+        done = [one.unlearn for planned in laid.runs.values() for one in planned if self.outcomes.done(one.unlearn)]
+        beside = [key for key in references if self.outcomes.done(key)]
+        if others or not done or min(len(seeds), len(beside)) < FEWEST:
+            return None
+        data = laid.cell.data
+        dataset = self.grid.datasets[source_name(data.source.as_json())]
+        codes = split_rows(dataset, seed=data.split_seed, by=data.split_by)
+        rows = {split: dataset.take(np.flatnonzero(codes == split.code)) for split in READ}
+        return Together(rows, self.run(done[0]), [self.run(key) for key in beside])
 
     def title(self, cell: Cell) -> str:
         """The forget set's, and what tells the cell from others on the same data."""
@@ -175,14 +184,15 @@ class Gathered:
                     found[one.seed] = self.read(Evaluation, one.evaluate)
         return [found[seed] for seed in sorted(found)]
 
-    def original(self, evaluations: Sequence[Evaluation]) -> Means:
+    def original(self, laid: Laid, evaluations: Sequence[Evaluation], together: Together | None) -> Means:
         found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in _probed()}
         margins = [one[MARGIN] for one in evaluations]
         gaps = [gap_of_margins(probe, probe.original) for probe in margins]
         found["forgetting-gap"] = figure(gaps, shared_references(margins), least=0.0)
-        return Means.of(written(found))
+        originals = [self.run(key) for key in laid.originals.values() if self.outcomes.done(key)]
+        return Means.of({**written(found), **attacked(together, originals).figures})
 
-    def retrained(self, evaluations: Sequence[Evaluation]) -> Means:
+    def retrained(self, evaluations: Sequence[Evaluation], together: Together | None) -> Means:
         """Over references: those of every seed are the same where the forget set is."""
         lineages: dict[str, dict[str, float | Undecided]] = {}
         for one in evaluations:
@@ -190,9 +200,9 @@ class Gathered:
                 known = {name: value_of(one[name].references[index]) for name in (*_probed(), "average-gap")}
                 lineages.setdefault(reference.weights_digest, known)
         found = {name: figure([known[name] for known in lineages.values()]) for name in (*_probed(), "average-gap")}
-        return Means.of(written(found))
+        return Means.of({**written(found), **({} if together is None else together.null)})
 
-    def row(self, laid: Laid, label: str, planned: Sequence[Planned]) -> Row:
+    def row(self, laid: Laid, label: str, planned: Sequence[Planned], together: Together | None) -> Row:
         entrant = self.rows[label]
         runs = [self.run(one.unlearn) for one in planned if self.outcomes.done(one.unlearn)]
         done = [
@@ -203,7 +213,8 @@ class Gathered:
         told = runs[0].told.method if runs else None
         used = entrant.method if told is None else made_from(type(entrant.method), told.fields)
         seeds = tuple(self.seed(laid, one) for one in planned)
-        concluded = Conclusion.of(seeds)
+        counted = Conclusion.of(seeds)
+        found = attacked(together, runs)
         method = type(entrant.method)
         tuning = self.tuning(laid, entrant)
         return Row(
@@ -217,14 +228,15 @@ class Gathered:
             fields=used.told.fields,
             defaults=_defaults(method),
             tuning=tuning,
-            figures=self.figures(done),
-            verdicts=concluded.verdicts,
-            reasons=concluded.reasons,
+            figures=self.figures(done, found),
+            verdicts=counted.verdicts,
+            reasons=counted.reasons,
             marks=self.marks(planned, done, tuning),
             seeds=seeds,
+            concluded=found.beside([evaluation for _, evaluation in done]),
         )
 
-    def figures(self, done: Sequence[Evaluated]) -> Figures:
+    def figures(self, done: Sequence[Evaluated], more: Found) -> Figures:
         evaluations = [evaluation for _, evaluation in done]
         shared = {name: shared_references([one[name] for one in evaluations]) for name in _probed()}
         gaps = [gap_of_margins(one[MARGIN], one[MARGIN].unlearned) for one in evaluations]
@@ -240,7 +252,8 @@ class Gathered:
             for name in _probed()
             if name != MARGIN  # its unit is that of the forgetting gap
         }
-        return replace(Figures.of(written(found)), differences=Means.of(written(differences)) if done else None)
+        own = Figures.of({**written(found), **more.figures})
+        return replace(own, differences=Means.of(written(differences)) if done else None)
 
     def seed(self, laid: Laid, one: Planned) -> Seed:
         for key in (one.unlearn, one.evaluate):
@@ -266,20 +279,12 @@ class Gathered:
 
     def verdict(self, laid: Laid, one: Planned) -> tuple[Word, str]:
         """The evaluation's verdict, held to Holm over the methods of this setting at this seed."""
-        told = self.read(Evaluation, one.evaluate).verdict
-        if isinstance(told, Undecided):
-            return "Undecided", told.reason
-        word, detail = ("Supported", told.detail) if isinstance(told, Supported) else ("Refuted", told.reason)
-        if told.p is not None:
-            others = [other for planned in laid.runs.values() for other in planned if other.seed == one.seed]
-            keys = [other.evaluate for other in others if self.outcomes.done(other.evaluate)]
-            found = [self.read(Evaluation, key).verdict for key in keys]
-            values = [other.p for other in found if isinstance(other, type(told)) and other.p is not None]
-            adjusted = float(holm(values)[values.index(told.p)])
-            if adjusted > LEVEL:
-                among = f"not among {len(values)} methods (Holm: {adjusted:.3g})"
-                return "Undecided", f"{word.lower()} alone (p = {told.p:.3g}), {among}: {raw(detail)}"
-        return word, detail
+        others = [other for planned in laid.runs.values() for other in planned if other.seed == one.seed]
+        found = [
+            self.read(Evaluation, other.evaluate).verdict for other in others if self.outcomes.done(other.evaluate)
+        ]
+        told = among(self.read(Evaluation, one.evaluate).verdict, found)
+        return WORDS[told.word], told.detail
 
     def marks(self, planned: Sequence[Planned], done: Sequence[Evaluated], tuning: RowTuning) -> tuple[Mark, ...]:
         found: dict[MarkName, list[str]] = {}

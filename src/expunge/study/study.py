@@ -22,14 +22,16 @@ from expunge.core.version import __version__
 from expunge.records.document import read_document, write_document
 from expunge.records.figures import FIGURES as MEASURED
 from expunge.records.figures import MeanFigure
+from expunge.records.over_trainings import OverTrainings
 from expunge.records.results import Results, StudyCost
 from expunge.records.study_store import JobOutcome, StudyFile
 from expunge.study.axes import Axis
+from expunge.study.cells import Damaged
 from expunge.study.engine import Engine, cores
 from expunge.study.grid import Grid, lay_out
 from expunge.study.local import LocalEngine
 from expunge.study.progress import StudyStanding, Watch
-from expunge.study.results import Damaged, Gathered
+from expunge.study.results import Gathered
 from expunge.study.scheduler import carry_out_jobs, known_outcomes
 from expunge.study.store import Store
 from expunge.study.study_file import Study, read_study
@@ -44,6 +46,7 @@ FIGURES = (
     *(name for name in MEASURED if not name.endswith("-gap")),
 )
 PARTS = ("mean", "low", "high", "n")
+METHOD = ("verdict on the method", "memory left", "memory left at most")
 
 
 def _local(store: Store, grid: Grid, jobs: int | None, address: str | None, log: Path) -> Engine:
@@ -229,7 +232,8 @@ def as_csv(results: Results) -> str:
     names = (*FIGURES, *dict.fromkeys(name for setting in results.settings for name in setting.further))
     heads = [f"{name} {part}" for name in names for part in PARTS]
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(["setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", "marks", *heads])
+    told = ("setting", "row", "method", "guarantee", "tuning", "seeds", "verdicts", *METHOD, "marks")
+    writer.writerow([*told, *heads])
     for setting in results.settings:
         for row in setting.rows:
             writer.writerow(
@@ -241,11 +245,19 @@ def as_csv(results: Results) -> str:
                     row.tuning.state,
                     row.count("done"),
                     " ".join(f"{name}:{count}" for name, count in row.verdicts.items()),
+                    *_of_method(row.concluded),
                     ", ".join(mark.mark for mark in row.marks),
                     *(part for name in names for part in _parts(row.figures[name])),
                 ]
             )
     return written.getvalue()
+
+
+def _of_method(told: OverTrainings | None) -> tuple[str, ...]:
+    if told is None:
+        return "", "", ""
+    memory = ("", "") if told.memory is None else (f"{told.memory.mean:.6g}", f"{told.memory.bound:.6g}")
+    return told.verdict.word.capitalize(), *memory
 
 
 def _parts(figure: MeanFigure) -> tuple[str, str, str, str]:

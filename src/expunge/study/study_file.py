@@ -15,6 +15,7 @@ from expunge.core.files import read_bytes
 from expunge.core.wording import nearest
 from expunge.data.source import LISTS, Source
 from expunge.data.splits import SplitBy
+from expunge.measure.claim import Claim
 from expunge.measure.row import MINIMUM
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
@@ -32,6 +33,7 @@ TOP = (
     "seeds",
     "references",
     "witnesses",
+    "claim",
     "budget",
     "methods",
     "data",
@@ -69,6 +71,7 @@ class Study:
     seeds: tuple[int, ...]
     references: int
     witnesses: int
+    claim: str | None
     axes: tuple[Axis, ...]
     rows: tuple[Entrant, ...]
     tuning: Rehearsals | None
@@ -164,6 +167,7 @@ class _Reader:
             seeds=self.seeds(),
             references=references,
             witnesses=self.whole(self.table, "witnesses", 0, MOST_REFERENCES, remembering),
+            claim=self.claim(),
             axes=self.axes(data, trainings, further),
             rows=rows,
             tuning=self.tuning(),
@@ -180,6 +184,12 @@ class _Reader:
         if len(set(names)) < len(names):
             raise InvalidArgument(f"`axes` makes {', '.join(names)} the axes of {self.place}: name each once")
         return found
+
+    def claim(self) -> str | None:
+        """What is asked of every run; where nothing is said, what its cell has the power for."""
+        if "claim" not in self.table:
+            return None
+        return self.checked(lambda: str(Claim.of(self.table["claim"])), "claim")
 
     def known(self, table: Mapping[str, Any], names: tuple[str, ...], what: str, *path: str | int) -> None:
         for name in table:

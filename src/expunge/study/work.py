@@ -28,6 +28,7 @@ from expunge.data.splits import SplitBy
 from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate
 from expunge.measure.lookup import probes
+from expunge.measure.over_trainings import claim_beside
 from expunge.measure.readings import Kept, read, rows_digest
 from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
@@ -263,15 +264,21 @@ def _evaluate(job: Evaluate, at: At) -> JobResult:
     references, witnesses = (
         [Run.open(at.input(key)) for key in job.inputs[role]] for role in ("references", "witnesses")
     )
+    claiming = [Run.open(at.input(key)) for key in job.inputs.get("claimed", ())]
+    kept = Kept(StoredReadings([run, original, *references, *witnesses, *claiming], rows), at.data.figures)
+    claim = job.spec.claim
+    for one in claiming:
+        claim = str(claim_beside(run, one, references, witnesses, rows, kept))
     evaluation = evaluate(
         run,
         references,
         witnesses=witnesses,
+        claim=claim,
         original=original,
         data=rows,
         out=at.folder / "evaluation.json",
         progress=at.progress,
-        kept=Kept(StoredReadings([run, original, *references, *witnesses], rows), at.data.figures),
+        kept=kept,
     )
     return JobResult(digest_of(evaluation), 0.0)
 

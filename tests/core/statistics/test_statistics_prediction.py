@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import kstest, t
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.multiplicity import holm
@@ -26,12 +26,31 @@ def test_p_is_the_tail_of_one_more_draw(own: float) -> None:
     assert found.p(Side.BELOW, beyond=0.05) == pytest.approx(t.cdf((own + 0.05 - np.mean(VALUES)) / error, 5))
 
 
+@pytest.mark.parametrize("side", Side)
+def test_whoever_of_the_retrained_is_called_the_unlearned_one_p_is_uniform(side: Side) -> None:
+    rng = np.random.default_rng(12)
+    found: list[float] = []
+    for _ in range(400):
+        models = rng.permutation(rng.normal(3.0, 2.0, size=9))
+        found.append(Prediction.of(models[0], models[1:]).p(side))
+    assert kstest(found, "uniform").pvalue > 0.01
+
+
 def test_the_bound_is_one_sided_confidence() -> None:
     found = Prediction.of(-0.3, VALUES)
     mean, spread = np.mean(VALUES), np.std(VALUES, ddof=1)
     reach = t.ppf(0.95, 5) * spread / math.sqrt(6)
     assert found.bound == pytest.approx(0.3 + mean + reach)
     assert found.least == pytest.approx(-0.3 - mean - reach)
+
+
+def test_a_margin_is_excluded_where_the_interval_lies_outside() -> None:
+    found = Prediction(-0.5, 0.2, 6)
+    error = 0.2 / math.sqrt(6)
+    _, high = t.interval(0.95, 5, -0.5, error)
+    assert found.outside(-high) == pytest.approx(0.05)
+    assert found.outside(0.1) == pytest.approx(2 * t.sf(0.4 / error, 5))
+    assert found.outside(0.6) == 1.0
 
 
 def test_factors_are_those_of_the_table() -> None:

@@ -78,6 +78,10 @@ class Prediction:
         """D may be that low."""
         return self.difference - self.reach
 
+    def outside(self, margin: float) -> float:
+        """p of a truth within a margin: ≤ .05 where the two-sided 95 % interval of D lies outside it."""
+        return min(1.0, 2.0 * self.luck.tail(abs(self.difference) - margin))
+
     def more(self, margin: float) -> int | None:
         """The fewest references with which |D| would lie inside a margin, D and s held; None if none would help."""
         if abs(self.difference) > margin or (self.spread and margin / self.spread <= SURE):
