@@ -64,7 +64,7 @@ def evaluate_pool(
     train = rows[Split.TRAIN]
     _refuse(runs, train)
     ordered = sorted(runs, key=lambda run: int(run.forget_set.slots[0]))  # whoever is named first changes nothing
-    company = _paired(ordered, references)
+    company, said = _paired(ordered, references)
     if before is not None:
         before()
     first = ordered[0].parent if original is None else original_of(ordered[0], original)
@@ -93,7 +93,7 @@ def evaluate_pool(
                     witnesses=witnesses_of(run, asked_of, retrained, list(witnesses)),
                     retrained=known,
                     device=device,
-                    flags=flags,
+                    flags=(*said, *flags),
                     progress=moved,
                     kept=kept,
                 )
@@ -218,8 +218,8 @@ def _asked(run: Run) -> UnlearnRequest:
     return request
 
 
-def _paired(runs: Sequence[Run], references: Sequence[Run]) -> list[list[Run]]:
-    """The references of each run, all of the same training seeds in the same order."""
+def _paired(runs: Sequence[Run], references: Sequence[Run]) -> tuple[list[list[Run]], tuple[str, ...]]:
+    """The references of each run, all of the same training seeds in the same order; and what was left out for that."""
     by_run: list[dict[str, Run]] = []
     for run in runs:
         own = [one for one in references if one.told.tombstones == run.told.tombstones]
@@ -239,4 +239,6 @@ def _paired(runs: Sequence[Run], references: Sequence[Run]) -> list[list[Run]]:
             f"itself: the references do not pair, and {MINIMUM} must; train the same number for each with `expunge "
             "references`"
         )
-    return [[found[seed] for seed in shared] for found in by_run]
+    alone = sum(counts.values()) - len(runs) * len(shared)
+    said = (f"{alone} references have none of their seed in every request and are left out",) if alone else ()
+    return [[found[seed] for seed in shared] for found in by_run], said
