@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from expunge.cli.shared import Format, Shape, print_as, progress_bar, with_flags
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, told_apart, with_flags
 from expunge.core.values import Supported
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of the run that forgot.")],
+    run: Annotated[list[Path], typer.Argument(help="Folder of the run that forgot; of several with --pool.")],
     references: Annotated[
         list[Path] | None,
         typer.Option("--reference", help="Folder of a run retrained without the forget set (repeatable)."),
@@ -39,11 +39,17 @@ def evaluate(
         str | None,
         typer.Option(help="indistinguishable, or at-most:P%; the strongest that can be shown unless said."),
     ] = None,
+    pool: Annotated[
+        bool, typer.Option("--pool", help="Judge small requests of one method as one: what it says is of the method.")
+    ] = False,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with status 1 unless the verdict is supported.")] = False,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; evaluation.json in the run unless said.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; evaluation.json in the run (of a pool pool.json in the first) unless said."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
     format: Format = Shape.TEXT,
 ) -> None:
@@ -57,11 +63,13 @@ def evaluate(
             witnesses=list(witness_runs or []),
             store=store,
             claim=claim,
+            pool=pool,
             original=original,
             data=data,
             device=device,
             out=out,
             progress=progress,
+            tell=told_apart(json or format is not Shape.TEXT),
         )
     if not print_as(format, json, lambda: to_plain(evaluation), "probes"):
         _print(evaluation)

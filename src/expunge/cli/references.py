@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from expunge.cli.shared import print_json
+from expunge.cli.shared import print_json, told_apart
 from expunge.cli.study import live_view
 
 EXAMPLE = "Example: expunge references runs/base --forget subject:person-017 --count 8"
@@ -38,7 +38,9 @@ def references(
     from expunge.study.references import references as train_references
 
     with live_view() as heard:
-        found = train_references(run, forget, count=count, jobs=jobs, store=store, data=data, **heard)
+        found = train_references(
+            run, forget, count=count, jobs=jobs, store=store, data=data, tell=told_apart(json), **heard
+        )
     print_runs(found, "references", "evaluate finds them by itself: expunge evaluate RUN", json)
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "share",
     "short",
     "sized",
+    "told_apart",
     "with_flags",
 ]
 
@@ -189,6 +190,11 @@ def _typed(given: str) -> str:
 def say(text: str) -> None:
     """A sentence of the library on standard output."""
     typer.echo(with_flags(text))
+
+
+def told_apart(for_programs: bool) -> Callable[[str], None]:
+    """Where sentences go before the work begins: beside the output where that is for programs."""
+    return lambda text: typer.echo(with_flags(text), err=for_programs)
 
 
 def flagged(verdict: Verdict) -> Verdict:

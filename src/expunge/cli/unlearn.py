@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli import completion
-from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, share, short
+from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, share, short, told_apart
 from expunge.records.form import to_plain
 from expunge.records.run_file import NothingToTune, OwnersWord, TunedFields
 
@@ -60,6 +60,7 @@ def unlearn(
     from expunge.core.errors import InvalidArgument
     from expunge.methods.lookup import make_method
     from expunge.methods.unlearn import unlearn as unlearn_run
+    from expunge.study.references import possible
     from expunge.study.tuning import chosen_entry, read_tuning
     from expunge.train.trace import Trace
 
@@ -87,6 +88,7 @@ def unlearn(
             progress=progress,
             tuning=tuning,
             cases=cases or (),
+            before=lambda asked, forget: told_apart(json)(str(possible(asked, forget, method=chosen))),
         )
     if json:
         print_json(to_plain(made.told))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli.references import AS_JSON, DATA, JOBS, RUN, STORE, print_runs
+from expunge.cli.shared import told_apart
 from expunge.cli.study import live_view
 
 EXAMPLE = "Example: expunge witnesses runs/base --count 4"
@@ -28,5 +29,5 @@ def witnesses(
     from expunge.study.references import witnesses as train_witnesses
 
     with live_view() as heard:
-        found = train_witnesses(run, count=count, jobs=jobs, store=store, data=data, **heard)
+        found = train_witnesses(run, count=count, jobs=jobs, store=store, data=data, tell=told_apart(json), **heard)
     print_runs(found, "witnesses", "they hold every row: remove them once the verdict is reached", json)

@@ -29,10 +29,13 @@ from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, pro
 from expunge.records.document import seal, write_document
 from expunge.records.evaluation import (
     RULES_VERSION,
+    STANDS_OUT,
+    WHEN,
     Compared,
     Evaluation,
     Forgotten,
     Looked,
+    Pooled,
     Probed,
     ShownAnswers,
     ShownExample,
@@ -42,8 +45,7 @@ from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
 
 LEVEL = 0.95
-LEVEL_OF_ONE = 0.05  # below it a row stands out
-SHOWN, WHEN = 24, ("before", "after", "retrained")
+SHOWN = 24
 
 
 def evaluate(
@@ -79,11 +81,7 @@ def evaluate(
     asked = None if claim is None else Claim.of(claim)
     given = listed("references", references, "retrained without the forget set")
     remembering = listed("witnesses", witnesses, "trained with the forget set")
-    target = Path(out) if out is not None else unlearned.path / "evaluation.json"
-    if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
-        raise InvalidArgument(
-            f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
-        )
+    target = target_of(out, unlearned.path / Evaluation.NAME)
     forget = unlearned.forget_set
     first = unlearned.parent if original is None else original_of(unlearned, Run.of(original, "original"))
     retrained, known, flags = references_of(unlearned, first, given)
@@ -105,9 +103,19 @@ def evaluate(
             kept=kept,
         )
         (judged,) = judge(trial, [probe() for probe in probes], asked)
-    evaluation = _evaluation(unlearned, forget, trial, judged, rows[Split.TRAIN])
+    evaluation = evaluation_of(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
+
+
+def target_of(out: Path | str | None, unsaid: Path) -> Path:
+    """The file to write; a file of a run that is something else is never overwritten."""
+    target = unsaid if out is None else Path(out)
+    if target.suffix != ".json" or target.name in ("run.json", "forget.json"):
+        raise InvalidArgument(
+            f"`out` {target} must end in .json and be no part of a run: an evaluation overwrites nothing else"
+        )
+    return target
 
 
 def trial_of(
@@ -264,15 +272,23 @@ def _duplicates(train: Dataset, forgotten: np.ndarray, retained: np.ndarray) -> 
     return sum(content_digest(train, int(slot)) in staying for slot in forgotten)
 
 
-def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, train: Dataset) -> Evaluation:
-    guarantee = run.guarantee
-    if isinstance(guarantee, Empirical) and judged.passed:
+def evaluation_of(
+    run: Run,
+    forget: ForgetSet,
+    trial: Trial,
+    judged: Judgement,
+    train: Dataset,
+    pool: tuple[Pooled, ...] | None = None,
+) -> Evaluation:
+    """As it is written. Of a ``pool`` no examples are shown, and no run earns a guarantee by it."""
+    guarantee = Empirical() if pool is not None else run.guarantee
+    if pool is None and isinstance(guarantee, Empirical) and judged.passed:
         guarantee = Empirical(judged.passed, LEVEL)
     ground = trial.ground
     forgotten = ground.count(Whose.FORGET)
     return seal(
         Evaluation(
-            weights_digest=run.weights_digest,
+            weights_digest=trial.unlearned[0].weights_digest,
             method=run.method,
             forget=Forgotten(examples=forgotten, share=forgotten / len(train), rules=forget.rules),
             trial=Looked(
@@ -292,12 +308,13 @@ def _evaluation(run: Run, forget: ForgetSet, trial: Trial, judged: Judgement, tr
             notices=judged.notices,
             verdict=judged.verdict,
             guarantee=guarantee,
-            examples=_examples(trial, trial.unlearned[0], forget.slots, train, judged.outstanding),
+            examples=() if pool else _examples(trial, trial.unlearned[0], forget.slots, train, judged.outstanding),
             tolerances_version=RULES_VERSION,
             claim=str(judged.claim),
             memory=judged.memory,
             witnesses=tuple(_compared(witness, lineage=True) for witness in trial.witnesses) or None,
-            same_as=run.weights_digest if judged.same else None,
+            same_as=run.weights_digest if judged.same and pool is None else None,
+            pool=pool,
         )
     )
 
@@ -340,7 +357,7 @@ def _examples(
 
     order = stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))
     if outstanding is not None:
-        known = np.flatnonzero(outstanding <= LEVEL_OF_ONE)
+        known = np.flatnonzero(outstanding <= STANDS_OUT)
         first = known[np.argsort(outstanding[known], kind="stable")]
         order = np.concatenate([first, order[~np.isin(order, first)]])
     told = {"before": said(trial.original), "after": said(asked)}

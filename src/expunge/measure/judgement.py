@@ -14,6 +14,7 @@ import numpy as np
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.core.values import ClaimVerdict, Measurement, Refuted, Supported, Undecided
+from expunge.core.wording import counted
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.claim import Claim, strongest
 from expunge.measure.contract import NO_HOLDOUT, NO_MARGIN, Judging, Probe
@@ -89,7 +90,8 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     elif run.exact:
         verdict = Undecided(BY_RECORD)
     else:
-        verdict = _conclude(run, judged, p_values, weighed, claim, memory, collapse, same)
+        few = _of_few(trial, outstanding) if trial.ground.few else None
+        verdict = _conclude(run, judged, p_values, weighed, claim, memory, collapse, same, few)
     return Judgement(
         probes=tuple(judged),
         guards=tuple(guards),
@@ -167,7 +169,8 @@ def _collapse(trial: Trial, run: TrialModel) -> Guard:
 
 
 def _same_weights(trial: Trial, run: TrialModel) -> Guard:
-    same = run.weights_digest == trial.original.weights_digest
+    own, before = ({model.weights_digest, *model.members} for model in (run, trial.original))
+    same = bool(own & before)
     detail = "the weights are the original's, bit for bit" if same else "the weights differ from the original's"
     return Guard(name="same weights", fired=same and not run.exact, detail=detail)
 
@@ -181,7 +184,7 @@ def _over_forgetting(found: Sequence[Judged]) -> Guard:
 
 def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None) -> tuple[str, ...]:
     notices = list(run.flags)
-    if len(trial.references) < MINIMUM:
+    if len(trial.references) < MINIMUM and not trial.ground.few:
         notices.append(f"{len(trial.references)} references: a verdict needs {MINIMUM}, values are not calibrated")
     if run.weights_digest in trial.retrained:
         notices.append("the weights are bit for bit those of a retrained reference")
@@ -211,7 +214,9 @@ def _conclude(
     memory: MemoryEvidence | None,
     collapse: Guard,
     same: Guard,
+    few: ClaimVerdict | None,
 ) -> ClaimVerdict:
+    """``few`` is what the rows say one by one, where they are too few to say more."""
     if collapse.fired:
         return Refuted(f"collapsed: {collapse.detail}")
     if same.fired:
@@ -219,6 +224,8 @@ def _conclude(
     refuted = _first_refuted(found, p_values)
     if refuted is not None:
         return refuted
+    if few is not None:
+        return few
     undecided = [judged for judged in found if judged.required and not isinstance(judged.verdict, Supported)]
     there = None if weighed is None else weighed.against(weighed.original)
     if isinstance(there, Prediction) and there.p() > LEVEL:
@@ -236,6 +243,18 @@ def _conclude(
     bounded = [one for one in found if one.required and one.probe.judging is not Judging.DISTANCE]
     worst = max(one.verdict.p for one in bounded if one.verdict.p is not None)
     return Supported(worst, f"at most {memory.bound:.0%} of the memory is left")
+
+
+def _of_few(trial: Trial, outstanding: np.ndarray | None) -> ClaimVerdict:
+    """Rows that stand out refute, however few there are; that none does is no sign."""
+    reason = str(trial.ground.unfit())
+    if outstanding is None:
+        return Undecided(reason)
+    out, rows = int((outstanding <= LEVEL).sum()), counted(len(outstanding), "row")
+    if not out:
+        return Undecided(f"{reason}; that none of them stands out is no sign of forgetting")
+    stands = "stands" if out == 1 else "stand"
+    return Refuted(f"{out} of {rows} still {stands} out from what retrained models answer", float(outstanding.min()))
 
 
 def _first_refuted(found: Sequence[Judged], p_values: dict[str, float]) -> Refuted | None:

@@ -14,6 +14,7 @@ from expunge.core.hashing import sha256
 from expunge.core.statistics.margins import probabilities
 from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Figure
+from expunge.core.wording import counted
 from expunge.measure.readings import SIGNALS, Arrays, Reading
 from expunge.tasks.task import Told
 
@@ -93,7 +94,8 @@ class TrialModel:
     """A model of the trial: its answers, and what probes must not know of it.
 
     Of an unlearned run ``flags`` is what must be said with its verdict, ``unsupportable`` why it can be refuted but
-    never supported, if so, and ``retrained`` whether its own method trained it from the start.
+    never supported, if so, and ``retrained`` whether its own method trained it from the start. ``members`` are the
+    weights that stand side by side where it is of a pool.
     """
 
     weights_digest: str
@@ -103,6 +105,7 @@ class TrialModel:
     flags: tuple[str, ...] = ()
     unsupportable: str | None = None
     retrained: bool = False
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +130,17 @@ class Ground:
     def count(self, rows: Whose) -> int:
         return len(self.labels[rows])
 
+    @property
+    def few(self) -> bool:
+        """Whether there are too few forgotten rows to decide for a run; who stands out is seen at any number."""
+        return self.count(Whose.FORGET) < SMALLEST_FORGET_SET
+
     def unfit(self) -> str | None:
         """Why no probe on the forget set can say anything in this trial, if so."""
         forgotten = self.count(Whose.FORGET)
-        if forgotten < SMALLEST_FORGET_SET:
-            return f"needs {SMALLEST_FORGET_SET} forgotten examples, has {forgotten}"
+        if self.few:
+            rows = counted(forgotten, "row")
+            return f"{rows}, tests need {SMALLEST_FORGET_SET}: more references would not help"
         if self.duplicates > MOST_DUPLICATES * forgotten:
             return (
                 f"duplicates: {self.duplicates} of {forgotten} forgotten examples stand in the retain set too; forget "

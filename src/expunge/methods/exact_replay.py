@@ -16,6 +16,7 @@ from expunge.methods.retrain import exact_outcome, refuse_nobody
 from expunge.records.run_file import RunFile
 from expunge.records.run_log import Checkpointed
 from expunge.schedule.keeping import kept_steps
+from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.log import RunLog
@@ -60,7 +61,9 @@ class ExactReplay(Method):
         starts: dict[int, StartingPoint] = {}
         notices: list[str] = []
         for shard in range(given.schedule.shards):
-            logged = reusable_checkpoints(given, log, shard, _kept(told, given.schedule, shard))
+            logged = reusable_checkpoints(
+                given.recipe, given.schedule, given.newly_emptied, log, shard, _kept(told, given.schedule, shard)
+            )
             reusable = sound(folder, logged)
             kept.extend(reusable)
             if len(reusable) < len(logged):
@@ -118,16 +121,33 @@ def _kept(told: RunFile, schedule: Schedule, shard: int) -> Collection[int] | No
     return kept_steps(schedule, shard, interval_of(schedule, told.checkpoint_interval), told.keep_checkpoints)
 
 
+def planned(run: Run, forget: np.ndarray) -> int:
+    """Example-steps that a replay of a run without these rows would redo, read off its schedule and log."""
+    ancestor, emptied = run.exact_ancestor, np.union1d(forget, run.tombstones)
+    newly, schedule, starts = np.setdiff1d(emptied, ancestor.tombstones), run.schedule, list[int]()
+    for shard in range(schedule.shards):
+        kept = _kept(ancestor.told, schedule, shard)
+        logged = reusable_checkpoints(run.recipe, schedule, newly, ancestor.log, shard, kept)
+        there = [item.step for item in logged if (ancestor.path / "checkpoints" / item.name).is_file()]
+        starts.append(max(there, default=0))
+    return schedule.work(emptied, least_present=run.recipe.least_present, starts=tuple(starts))
+
+
 def reusable_checkpoints(
-    given: Given, log: RunLog, shard: int, kept: Collection[int] | None = None
+    recipe: Recipe,
+    schedule: Schedule,
+    newly_emptied: np.ndarray,
+    log: RunLog,
+    shard: int,
+    kept: Collection[int] | None = None,
 ) -> list[Checkpointed]:
     """A shard's checkpoints up to the first step that holds a newly forgotten example, as far as they were ``kept``.
 
     Noise in the loss weighs 1/n, with n the rows present: where anybody goes, no step is what it was.
     """
-    if given.recipe.perturbation and len(given.newly_emptied):
+    if recipe.perturbation and len(newly_emptied):
         return []
-    touched = given.schedule.first_touch(shard, given.newly_emptied)
+    touched = schedule.first_touch(shard, newly_emptied)
     there = (item for item in log.checkpoints(shard) if kept is None or item.step in kept)
     return [item for item in there if touched is None or item.step <= touched]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def unlearn(
     cases: Sequence[str] = (),
     tuning: TunedFields | None = None,
     salts: Path | str | None = None,
+    before: Callable[[Run, ForgetSet], object] | None = None,
 ) -> Run:
     """Forget and record. The same call on an interrupted folder continues it.
 
@@ -70,6 +71,7 @@ def unlearn(
     Without it a method with a budget is flagged as untuned, unless it has nothing to tune.
 
     ``cases`` name the deletion cases that ask for it, as the record will; without one the request is the owner's.
+    ``before`` is called with the run and what it is to forget, once that is known to be possible and before it is done.
     """
     check_cases(cases)
     for name, value, kinds, what in (
@@ -122,6 +124,8 @@ def unlearn(
         if Need.CHECKPOINTS in chosen.needs:
             known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
+        if before is not None:
+            before(run, forget_set)
         told = replace(told, trace=chosen.traces(known, trace).value)
         if key is not None:
             keep_key(folder, key)
@@ -189,12 +193,7 @@ def _answered(
     return sound(found) if same else None
 
 
-def parent_of(
-    run: Run | Path | str,
-    *,
-    data: GivenData = None,
-    device: str | None = None,
-) -> Parent:
+def parent_of(run: Run | Path | str, *, data: GivenData = None, device: str | None = None) -> Parent:
     """A run as methods see it, for calling them without writing anything: ``method(parent, slots, budget=…)``.
 
     Whatever is done with it belongs inside ``pinned(parent.recipe)``.

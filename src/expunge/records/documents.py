@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,7 @@ from expunge.core.hashing import parse_json, plain_json
 from expunge.records.bundle import ENVELOPE
 from expunge.records.declaration import Declaration, Intent, RetiredFile
 from expunge.records.document import Document, sealed
-from expunge.records.evaluation import Evaluation
+from expunge.records.evaluation import POOL, Evaluation
 from expunge.records.forget_file import ForgetFile
 from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states
 from expunge.records.model_file import ModelFile
@@ -53,6 +54,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"(?:envelope|commit)\.json|commit-checkpoint", NOTHING, SIGNED),
     Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING),
     Layout(r"log\.jsonl|\.?noise\.key|\.lock", NOTHING),
+    Layout(re.escape(POOL), NOTHING),
     Layout(r"base\.safetensors", NOTHING),  # what it saw before its training here is not covered
 )
 

@@ -16,8 +16,16 @@ from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
 AGAIN = "run expunge evaluate again"
+POOL = "pool.json"
+"""What an evaluation of several requests is called in a run's folder; it shows no rows."""
+FIRST = 6  # rows that stand out, where a table is printed
+WHEN = ("before", "after", "retrained")
 RULES_VERSION = 2
 """Raised with any change of the verdict's rules; part of the digest of an evaluation."""
+
+
+STANDS_OUT = 0.05
+"""A row is still known where a retrained model answers it so by a smaller chance, adjusted over all rows."""
 
 
 def _label(value: Any) -> Any:
@@ -131,9 +139,25 @@ class ShownExample(Plain):
     answers: ShownAnswers | None = None
 
 
+def _told(one: ShownExample) -> str:
+    """What a row was answered before, after and retrained."""
+    shown = one if one.answers is None else one.answers
+    told = [f"{getattr(shown, when):.3g} {when}" for when in WHEN if getattr(shown, when) is not None]
+    return f": {', '.join(told)}" if told else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled(Plain):
+    """One request of a pool: the run that answered it, how many examples it forgot, and how they were named."""
+
+    weights_digest: Digest
+    examples: int
+    rules: tuple[Words, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Sealed):
-    """The whole file.
+    """The whole file, of one run or of a ``pool`` of several requests of one method.
 
     ``claim`` is what was asked of the run, ``same_as`` the weights digest of a retraining that it equals bit for bit.
     Files of the first rules have neither, and say nothing of memory.
@@ -163,6 +187,7 @@ class Evaluation(Sealed):
     memory: MemoryEvidence | None = None
     witnesses: tuple[Compared, ...] | None = None
     same_as: Digest | None = None
+    pool: tuple[Pooled, ...] | None = None
 
     def check(self, where: str) -> None:
         """A probe and a slot once, and a figure for each reference."""
@@ -188,8 +213,21 @@ class Evaluation(Sealed):
         if self.same_as is not None:
             return f"Yes, by {self.method}: bit for bit the model that never saw them."
         if isinstance(verdict, Supported):
-            return f"{verdict.detail[:1].upper()}{verdict.detail[1:]}."
-        return f"{'No' if isinstance(verdict, Refuted) else 'Cannot be said'}: {verdict.detail}."
+            found = f"{verdict.detail[:1].upper()}{verdict.detail[1:]}"
+        else:
+            found = f"{'No' if isinstance(verdict, Refuted) else 'Cannot be said'}: {verdict.detail}"
+        if self.pool is not None:
+            return f"{found}, over {len(self.pool)} requests: this speaks of {self.method}, never of one person."
+        return f"{found}."
+
+    @property
+    def standing_out(self) -> tuple[str, ...]:
+        """The shown rows that are still known, one by one."""
+        return tuple(
+            f"slot {one.slot}, labelled {one.label}, stands out (p {one.stands_out:.2g}){_told(one)}"
+            for one in self.examples
+            if one.stands_out is not None and one.stands_out <= STANDS_OUT
+        )
 
     @property
     def table(self) -> TextTable:
@@ -207,7 +245,10 @@ class Evaluation(Sealed):
         )
         claim = "" if self.claim is None else f", claim {self.claim}"
         verdict = f"verdict: {self.verdict.word}{claim} ({self.verdict.detail})"
-        notes = ("· printed beside, decides nothing", *(f"note: {notice}" for notice in self.notices), verdict)
+        out = self.standing_out
+        more = (f"{len(out) - FIRST} more of the rows shown stand out",) if len(out) > FIRST else ()
+        said = (*out[:FIRST], *more, *(f"note: {notice}" for notice in self.notices))
+        notes = ("· printed beside, decides nothing", *said, verdict)
         return TextTable(self.answer, ("probe", "original", "this run", "retrained", "verdict", "why"), rows, notes)
 
     def __repr__(self) -> str:

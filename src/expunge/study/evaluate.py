@@ -1,26 +1,30 @@
-"""``evaluate``: a run beside the references and witnesses of its request, those that a store has and those by hand."""
+"""``evaluate``: runs beside the references and witnesses of their requests, those of a store and those by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from expunge.core.values import Progress
+from expunge.core.errors import InvalidArgument
+from expunge.core.values import Exact, Progress
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.measure.company import listed
 from expunge.measure.evaluate import evaluate as measured
+from expunge.measure.pool import evaluate_pool
 from expunge.records.evaluation import Evaluation
-from expunge.study.references import company_of
+from expunge.study.possible import possible_of, possible_pool
+from expunge.study.references import company_of, readings_beside
 from expunge.train.run import Run
 
 
 def evaluate(
-    run: Run | Path | str,
+    run: Run | Path | str | Sequence[Run | Path | str],
     references: Sequence[Run | Path | str] | Run | Path | str = (),
     *,
     witnesses: Sequence[Run | Path | str] | Run | Path | str = (),
     store: Path | str | None = None,
     claim: str | None = None,
+    pool: bool = False,
     original: Run | Path | str | None = None,
     data: GivenData = None,
     label: str | None = None,
@@ -29,6 +33,7 @@ def evaluate(
     device: str | None = None,
     out: Path | str | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Evaluation:
     """Measure every probe on every model and judge. Written to ``evaluation.json`` in the run's folder.
 
@@ -37,23 +42,60 @@ def evaluate(
     said. ``claim`` is ``indistinguishable`` or ``at-most:P%``, that so much of the memory is left at most; unless said,
     the strongest that original and references can support.
 
+    With ``pool`` several runs of one method, each of which answered a request of its own, are judged as one: what is
+    found speaks of the method. It is written to ``pool.json`` in the first run's folder.
+
     ``data`` are the rows where they are no longer where the run found them: a path, or whatever ``train`` takes;
-    ``label``, ``subject`` and ``id`` are those of the run unless said.
+    ``label``, ``subject`` and ``id`` are those of the run unless said. ``tell`` is told what evidence there can be,
+    before any is looked at.
     """
-    unlearned = Run.of(run)
+    runs = listed("run", run, "each of which forgot")
+    if not runs or (len(runs) > 1 and not pool):
+        raise InvalidArgument(f"`run` names {len(runs)} runs: evaluate each by itself, or all with `pool`")
+    unlearned = runs[0]
     given = listed("references", references, "retrained without the forget set")
     knowing = listed("witnesses", witnesses, "trained with the forget set")
+    first = None if original is None else Run.of(original, "original")
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
-    kept = company_of(unlearned, rows, store)
+    companies = [company_of(one, store=store) for one in runs]
+    kept = [reference for company in companies for reference in company.references]
+    remembering = companies[0].witnesses
+    readings = readings_beside([*kept, *remembering], rows)
+    retrained, witnessing = [*given, *kept], [*knowing, *remembering]
+    if pool:
+        of_each = [sum(one.told.tombstones == run.told.tombstones for one in retrained) for run in runs]
+        return evaluate_pool(
+            runs,
+            retrained,
+            rows=rows,
+            witnesses=witnessing,
+            claim=claim,
+            original=first,
+            device=device,
+            out=out,
+            progress=progress,
+            kept=readings,
+            before=None if tell is None else lambda: tell(possible_pool(runs, of_each, len(witnessing))),
+        )
+    if tell is not None:
+        possible = possible_of(
+            unlearned.parent if first is None else first,
+            unlearned.forget_set,
+            references=len({one.weights_digest for one in retrained}),
+            witnesses=len({one.weights_digest for one in witnessing}),
+            refused=companies[0].refused,
+            exactly=unlearned.method if isinstance(unlearned.guarantee, Exact) else None,
+        )
+        tell(str(possible))
     return measured(
         unlearned,
-        [*given, *kept.references],
-        witnesses=[*knowing, *kept.witnesses],
+        retrained,
+        witnesses=witnessing,
         claim=claim,
-        original=original,
+        original=first,
         data=rows,
         device=device,
         out=out,
         progress=progress,
-        kept=kept.readings,
+        kept=readings,
     )

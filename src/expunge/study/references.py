@@ -16,15 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
+from expunge.core.values import Exact
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
 from expunge.measure.readings import Answered, Kept, ReadingKey
+from expunge.measure.row import MINIMUM
+from expunge.methods.contract import Method
+from expunge.methods.lookup import make_method
 from expunge.models.resolver import factory_digest
 from expunge.records.study_store import JobOutcome
 from expunge.study.engine import check_jobs, cores
 from expunge.study.job import PlannedData, Train
 from expunge.study.local import LocalEngine
+from expunge.study.possible import Possible, cost, possible_of
 from expunge.study.progress import StudyStanding, Watch
 from expunge.study.readings import StoredReadings
 from expunge.study.scheduler import carry_out_jobs
@@ -47,15 +52,21 @@ def references(
     show: Callable[[StudyStanding], None] | None = None,
     say: Callable[[str], None] | None = None,
     warn: Callable[[str], None] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> tuple[Run, ...]:
     """Retrain without the rows of a request, ``count`` times in all; those that the store has are taken as they are.
 
     ``run`` is one that is to forget, with ``forget`` as ``unlearn`` takes it, or one that forgot already. ``store`` is
     the folder of that name beside the original run unless said. ``jobs`` of them are trained at once, as many as there
-    are cores unless said; the same call goes on where it was interrupted.
+    are cores unless said; the same call goes on where it was interrupted. ``tell`` is told what evidence this request
+    can get, before any of it is paid for.
     """
     wanted = _checked(count)
     request = _Request.of(run, forget, store=store, data=data)
+    if tell is not None and request.forget is not None:
+        kept, knowing = (len(request.kept(make)) for make in (request.references, request.witnesses))
+        asked = max(wanted, MINIMUM)
+        tell(str(possible_of(request.original, request.forget, references=kept, witnesses=knowing, wanted=asked)))
     return request.trained(islice(request.references(), wanted), jobs, Watch(1, None, show, say, warn))
 
 
@@ -69,34 +80,75 @@ def witnesses(
     show: Callable[[StudyStanding], None] | None = None,
     say: Callable[[str], None] | None = None,
     warn: Callable[[str], None] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> tuple[Run, ...]:
     """Train with everybody, as the run itself was trained, ``count`` times in all: what remembering looks like.
 
     ``run`` is one that is to forget, or one that forgot already. All its requests share them. They hold the rows that
     are to be forgotten: they must be trained before these are gone, and go themselves once the verdict is reached.
+    ``tell`` is told what they cost, before that is paid.
     """
     wanted = _checked(count)
     request = _Request.of(run, None, store=store, data=data, needs_forgotten=False)
+    lacking = wanted - len(request.kept(request.witnesses))
+    if tell is not None and lacking > 0:
+        tell(
+            f"{wanted} witnesses serve every request of this run; {lacking} to train: {cost(request.original, lacking)}"
+        )
     return request.trained(islice(request.witnesses(), wanted), jobs, Watch(1, None, show, say, warn))
+
+
+def possible(
+    run: Run | Path | str,
+    forget: Sequence[str] | str | ForgetSet,
+    *,
+    method: Method | str | None = None,
+    store: Path | str | None = None,
+    data: str | None = None,
+) -> Possible:
+    """The evidence that a request to a run can get: its ``str`` is one sentence, and nothing is trained for it.
+
+    An exact ``method`` needs none, and the sentence says so.
+    """
+    original = Run.of(run)
+    chosen = forget if isinstance(forget, ForgetSet) else _chosen(original, forget, data)
+    by = make_method(method) if isinstance(method, str) else method
+    exact = by is not None and by.reach is Exact and original.exact_ancestor.result.exact_refused is None
+    kept = company_of(original, chosen, store=store)
+    return possible_of(
+        original,
+        chosen,
+        references=len(kept.references),
+        witnesses=len(kept.witnesses),
+        refused=kept.refused,
+        exactly=by.name if by is not None and exact else None,
+    )
 
 
 @dataclass(frozen=True)
 class Company:
-    """What a store holds of a request."""
+    """What a store holds of a request, and why more cannot be trained here, if so."""
 
-    references: tuple[Run, ...]
-    witnesses: tuple[Run, ...]
-    readings: Kept
+    references: tuple[Run, ...] = ()
+    witnesses: tuple[Run, ...] = ()
+    refused: str | None = None
 
 
-def company_of(run: Run, rows: Mapping[Split, Dataset], store: Path | str | None = None) -> Company:
-    """References and witnesses of a run that forgot, as far as they were trained before; nothing is trained."""
+def company_of(run: Run, forget: ForgetSet | None = None, *, store: Path | str | None = None) -> Company:
+    """References and witnesses as far as they were trained before; nothing is trained.
+
+    ``run`` is one that forgot, or one that is to ``forget``.
+    """
     try:
-        request = _Request.of(run, None, store=store, data=None)
-    except (InvalidArgument, RunError, UnsupportedYet):  # none can have been trained
-        return Company((), (), Kept())
-    retrained, remembering = request.kept(request.references), request.kept(request.witnesses)
-    return Company(retrained, remembering, Kept(_InStore(StoredReadings((*retrained, *remembering), rows), {})))
+        request = _Request.of(run, forget, store=store, data=None)
+    except (InvalidArgument, RunError, UnsupportedYet) as error:  # none can have been trained
+        return Company(refused=str(error))
+    return Company(request.kept(request.references), request.kept(request.witnesses))
+
+
+def readings_beside(runs: Sequence[Run], rows: Mapping[Split, Dataset]) -> Kept:
+    """What these runs of a store answered lies beside each; of all others it is kept in memory."""
+    return Kept(_InStore(StoredReadings(runs, rows), {}))
 
 
 @dataclass(frozen=True)
@@ -129,7 +181,7 @@ class _Request:
     def of(
         cls,
         run: Run | Path | str,
-        forget: Sequence[str] | str | None,
+        forget: Sequence[str] | str | ForgetSet | None,
         *,
         store: Path | str | None,
         data: str | None,
@@ -142,10 +194,10 @@ class _Request:
         chosen = None
         if forgot:
             chosen = given.forget_set
+        elif isinstance(forget, ForgetSet):
+            chosen = forget
         elif forget is not None:
-            rules = [forget] if isinstance(forget, str) else list(forget)
-            rows = original.data(data)[Split.TRAIN]
-            chosen = choose(rules, rows, root=original.root.hex(), forgotten=original.tombstones)
+            chosen = _chosen(original, forget, data)
         elif needs_forgotten:
             raise InvalidArgument(
                 f"{given.path} forgot nothing so far: say with `forget` what references are to be trained without"
@@ -214,6 +266,11 @@ class _Request:
                 reason = "it was not begun" if entry is None else entry.reason
                 raise RunError(f"{job.title} could not be trained ({reason}): what is done is kept in {self.folder}")
         return tuple(Run.open(store.place(job.key)) for job in wanted)
+
+
+def _chosen(run: Run, forget: Sequence[str] | str, data: str | None) -> ForgetSet:
+    rules = [forget] if isinstance(forget, str) else list(forget)
+    return choose(rules, run.data(data)[Split.TRAIN], root=run.root.hex(), forgotten=run.tombstones)
 
 
 def _forgotten(run: Run) -> ForgetSet | None:

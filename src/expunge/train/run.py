@@ -107,7 +107,8 @@ class Run:
             "with `beacon` if one was drawn since"
         )
 
-    def _forgot_nothing(self) -> InvalidArgument:
+    def forgot_nothing(self) -> InvalidArgument:
+        """What is said where a run that forgot is asked for."""
         what = "was adopted" if self.told.operation == "adopt" else "is a training"
         return InvalidArgument(f"{self.path} {what}, it forgot nothing: name a run that `expunge unlearn` made")
 
@@ -209,7 +210,7 @@ class Run:
     def forgetting(self) -> Forgetting:
         """How it forgot; a training forgot nothing."""
         if self.told.forgetting is None:
-            raise self._forgot_nothing()
+            raise self.forgot_nothing()
         return self.told.forgetting
 
     @property
@@ -229,7 +230,7 @@ class Run:
     def forget_set(self) -> ForgetSet:
         """What this run forgot, or was trained without; a plain training forgot nothing."""
         if self.told.operation != "unlearn" and not self.told.tombstones:
-            raise self._forgot_nothing()
+            raise self.forgot_nothing()
         return read_forget_set(read_bytes(self.path / ForgetFile.NAME, "the forget set"))
 
     @cached_property
