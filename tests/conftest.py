@@ -18,7 +18,7 @@ from expunge.records.document import read_document
 from expunge.records.form import to_plain
 from expunge.records.keys import KeyRole, SigningKey, TrustedKey, signing_key
 from expunge.records.run_file import RunFile
-from expunge.schedule.recipe import Layout, Precision
+from expunge.schedule.recipe import MemoryLayout, Precision
 from expunge.train.run import Run
 
 # Begun in the background of a shell, tests inherit that interrupts are ignored: children would not hear Ctrl-C.
@@ -72,7 +72,7 @@ def one_self_test() -> Iterator[None]:
     made: dict[tuple[object, ...], tuple[str, bool]] = {}
     real = exactness.self_test
 
-    def self_test(device: torch.device, precision: Precision, layout: Layout) -> tuple[str, bool]:
+    def self_test(device: torch.device, precision: Precision, layout: MemoryLayout) -> tuple[str, bool]:
         key = (
             device,
             precision,

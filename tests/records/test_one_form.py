@@ -51,6 +51,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "schedule/fields": "RecipeFields.said",
         "study/results": "_defaults",
         "study/search": "Space.drawn Space.make",
+        "train/folder": "as_begun",
         "train/training": "_completed _recipe_like make_recipe train",
     },
     "tables of a TOML file that somebody wrote": {

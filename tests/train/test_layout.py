@@ -20,7 +20,7 @@ from expunge.methods.unlearn import unlearn
 from expunge.models.resolver import build
 from expunge.models.zoo import cnn
 from expunge.schedule.plan import TrainingPlan
-from expunge.schedule.recipe import Layout, Optimiser, OptimiserName, Precision, Profile, Recipe
+from expunge.schedule.recipe import MemoryLayout, Optimiser, OptimiserName, Precision, Profile, Recipe
 from expunge.schedule.recipe_file import read_recipe
 from expunge.study.training_table import read_training
 from expunge.train import call, profile
@@ -107,7 +107,7 @@ def test_exact_replay_is_retraining_bit_for_bit(trained: Run, pictures: Dataset,
 
 
 def test_the_two_layouts_differ_by_rounding_alone(trained: Run, pictures: Dataset) -> None:
-    runners = [_runner(trained, pictures, layout=layout) for layout in Layout]
+    runners = [_runner(trained, pictures, layout=layout) for layout in MemoryLayout]
     assert weights_digest(runners[0].model) == weights_digest(runners[1].model), "bytes are of the plain order"
     with pinned(trained.recipe):
         for runner in runners:
@@ -148,29 +148,29 @@ def test_moments_that_are_taken_up_lie_as_they_did(trained: Run, pictures: Datas
 @pytest.mark.parametrize(
     ("fields", "layout"),
     [
-        ({"model": "cnn"}, Layout.CHANNELS_LAST),
-        ({"model": "resnet18", "model_options": {"width": 4}}, Layout.CHANNELS_LAST),
-        ({"model": "mlp"}, Layout.CONTIGUOUS),
-        ({"model": own}, Layout.CONTIGUOUS),
-        ({"model": own, "profile": Profile.SPEED}, Layout.CHANNELS_LAST),
-        ({"model": "mlp", "profile": Profile.SPEED}, Layout.CONTIGUOUS),
-        ({"model": "cnn", "layout": Layout.CONTIGUOUS}, Layout.CONTIGUOUS),
-        ({"model": own, "layout": Layout.CHANNELS_LAST}, Layout.CHANNELS_LAST),
+        ({"model": "cnn"}, MemoryLayout.CHANNELS_LAST),
+        ({"model": "resnet18", "model_options": {"width": 4}}, MemoryLayout.CHANNELS_LAST),
+        ({"model": "mlp"}, MemoryLayout.CONTIGUOUS),
+        ({"model": own}, MemoryLayout.CONTIGUOUS),
+        ({"model": own, "profile": Profile.SPEED}, MemoryLayout.CHANNELS_LAST),
+        ({"model": "mlp", "profile": Profile.SPEED}, MemoryLayout.CONTIGUOUS),
+        ({"model": "cnn", "layout": MemoryLayout.CONTIGUOUS}, MemoryLayout.CONTIGUOUS),
+        ({"model": own, "layout": MemoryLayout.CHANNELS_LAST}, MemoryLayout.CHANNELS_LAST),
     ],
 )
-def test_what_is_taken_unless_said(pictures: Dataset, fields: dict[str, Any], layout: Layout) -> None:
+def test_what_is_taken_unless_said(pictures: Dataset, fields: dict[str, Any], layout: MemoryLayout) -> None:
     recipe = make_recipe(pictures, **fields)
     assert recipe.layout is layout
-    assert lies_last(build(recipe, bytes(32))) == (layout is Layout.CHANNELS_LAST)
+    assert lies_last(build(recipe, bytes(32))) == (layout is MemoryLayout.CHANNELS_LAST)
 
 
 def test_a_study_says_it_among_the_fields_of_a_recipe(pictures: Dataset) -> None:
-    for table, layout in (({}, Layout.CHANNELS_LAST), ({"layout": "contiguous"}, Layout.CONTIGUOUS)):
+    for table, layout in (({}, MemoryLayout.CHANNELS_LAST), ({"layout": "contiguous"}, MemoryLayout.CONTIGUOUS)):
         assert read_training("small", {"model": "cnn", **table}).recipe(pictures, 3).layout is layout
 
 
 def test_recipes_of_before_are_contiguous_and_keep_their_digest(pictures: Dataset) -> None:
-    plain, last = (make_recipe(pictures, model="cnn", layout=layout) for layout in Layout)
+    plain, last = (make_recipe(pictures, model="cnn", layout=layout) for layout in MemoryLayout)
     told = plain.as_json()
     assert "layout" not in told
     assert Recipe.from_json(told) == plain == read_recipe(canonical_json(told))
@@ -188,10 +188,10 @@ def test_a_record_has_no_other_text_for_it(pictures: Dataset, written: object) -
 def test_a_run_that_was_begun_before_there_were_layouts_goes_on(pictures: Dataset, tmp_path: Path) -> None:
     fields = {**FIELDS, "model_options": _options("none")}
     with pytest.raises(KeyboardInterrupt):
-        train(pictures, out=tmp_path, progress=interrupt_at(10), layout=Layout.CONTIGUOUS, **fields)
+        train(pictures, out=tmp_path, progress=interrupt_at(10), layout=MemoryLayout.CONTIGUOUS, **fields)
     with pytest.raises(RunError, match="holds another run"):
-        train(pictures, out=tmp_path, layout=Layout.CHANNELS_LAST, **fields)
-    assert train(pictures, out=tmp_path, **fields).recipe.layout is Layout.CONTIGUOUS
+        train(pictures, out=tmp_path, layout=MemoryLayout.CHANNELS_LAST, **fields)
+    assert train(pictures, out=tmp_path, **fields).recipe.layout is MemoryLayout.CONTIGUOUS
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_machine_is_tested_in_the_layout_of_the_recipe(monkeypatch: pytest.M
         return make_optimiser(described, model)
 
     monkeypatch.setattr(profile, "make_optimiser", noted)
-    for layout in Layout:
+    for layout in MemoryLayout:
         seen.clear()
         assert self_test(CPU, Precision.FLOAT32, layout)[1]
-        assert seen == [layout is Layout.CHANNELS_LAST] * 4
+        assert seen == [layout is MemoryLayout.CHANNELS_LAST] * 4

@@ -22,7 +22,7 @@ from expunge.models.front import Fronted
 from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
 from expunge.models.sources import is_empty, is_file_of_a_library, is_own, reach_here, sources_of
 from expunge.models.zoo import ZOO, draw_weights
-from expunge.schedule.recipe import Layout, Recipe
+from expunge.schedule.recipe import MemoryLayout, Recipe
 
 _factories: dict[int, Callable[..., Any]] = {}  # kept, so that no other gets the number of one that was seen
 _loaded: dict[str, set[str]] = {}  # by a factory's module what was first imported on its behalf
@@ -53,7 +53,7 @@ def _build(recipe: Recipe, stream: Stream) -> Fronted:
             body = _call(factory, recipe)
     model = Fronted(recipe.inputs, body, addressed_dropout=own, whose=whose, numbers=not recipe.classes)
     model.unready = unready(model)
-    if recipe.layout is Layout.CHANNELS_LAST:
+    if recipe.layout is MemoryLayout.CHANNELS_LAST:
         channels_last(model, recipe.model)
     _check_outputs(model, recipe)
     return model

@@ -13,7 +13,7 @@ from expunge.records.catalogue import NUMBER_TASKS
 from expunge.schedule.recipe import (
     Augmentation,
     Calendar,
-    Layout,
+    MemoryLayout,
     Optimiser,
     OptimiserName,
     Placement,
@@ -31,7 +31,7 @@ CHOICES: dict[str, type[Enum]] = {
     "voting": Voting,
     "precision": Precision,
     "profile": Profile,
-    "layout": Layout,
+    "layout": MemoryLayout,
 }
 WHOLE = ("crop", "category_buckets", "text_buckets", "least_present")
 MAYBE = ("task", "least_present", "layout", *OF_OPTIMISER)
@@ -80,7 +80,7 @@ class RecipeFields:
     precision: Precision | str = Precision.FLOAT32
     profile: Profile | str = Profile.EXACT
     threads: int = 1
-    layout: Layout | str | None = None
+    layout: MemoryLayout | str | None = None
     perturbation: float = 0.0
 
     def __post_init__(self) -> None:

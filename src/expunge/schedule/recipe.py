@@ -58,7 +58,7 @@ class Precision(Enum):
     BFLOAT16 = "bfloat16"
 
 
-class Layout(Enum):
+class MemoryLayout(Enum):
     """How the weights of convolutions lie in memory: it decides bits and speed, and is no part of stored weights."""
 
     CONTIGUOUS = "contiguous"
@@ -75,7 +75,7 @@ class Profile(Enum):
 ADDED_LATER: dict[str, Any] = {
     "perturbation": 0.0,
     "base": None,
-    "layout": Layout.CONTIGUOUS,
+    "layout": MemoryLayout.CONTIGUOUS,
 }  # left out of the JSON at this value, so that older recipes keep their digest
 
 
@@ -180,7 +180,7 @@ class Recipe:
     threads: int = 1
     perturbation: float = 0.0
     base: str | None = None
-    layout: Layout = Layout.CONTIGUOUS
+    layout: MemoryLayout = MemoryLayout.CONTIGUOUS
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -320,7 +320,7 @@ class Recipe:
             ):
                 read[name] = kind(value[name])
             if "layout" in value:
-                read["layout"] = Layout(value["layout"])
+                read["layout"] = MemoryLayout(value["layout"])
             return cls(**read)
         except (DataError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the recipe could not be read ({error}): it was altered or badly written") from None

@@ -18,7 +18,7 @@ from expunge.data.splits import SplitBy
 from expunge.schedule.fields import RecipeFields, chosen, require, require_interval, require_kind
 from expunge.schedule.recipe import (
     Calendar,
-    Layout,
+    MemoryLayout,
     Optimiser,
     OptimiserName,
     Placement,
@@ -79,7 +79,7 @@ def train(
     precision: Precision | str = "float32",
     profile: Profile | str = "exact",
     threads: int = 1,
-    layout: Layout | str | None = None,
+    layout: MemoryLayout | str | None = None,
     perturbation: float = 0.0,
     without: Sequence[str] | str | ForgetSet | None = None,
     split_seed: int = 0,

@@ -12,7 +12,7 @@ from expunge.core.errors import RunError
 from expunge.core.files import PART, unfinished_name
 from expunge.records.documents import declared
 from expunge.records.run_file import CommitRequest, RunFile, TrainRequest
-from expunge.schedule.recipe import Layout
+from expunge.schedule.recipe import MemoryLayout
 from expunge.train.run import COMMITTED, Run, write_run_file
 from expunge.train.state import read_tensors, tensors_digest
 
@@ -108,7 +108,7 @@ def clear_left(path: Path) -> None:
 def as_begun(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's fields for a folder; a run that was begun in it before there were layouts goes on as contiguous."""
     older = (path / RunFile.NAME).is_file() and "layout" not in Run.open_any(path).told.recipe
-    return {"layout": Layout.CONTIGUOUS, **fields} if older else dict(fields)
+    return {"layout": MemoryLayout.CONTIGUOUS, **fields} if older else dict(fields)
 
 
 def start_or_continue(path: Path, told: RunFile) -> Run:

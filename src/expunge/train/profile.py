@@ -18,7 +18,7 @@ from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.models.dropout import seeded_generators
 from expunge.models.resolver import channels_last
-from expunge.schedule.recipe import Layout, Optimiser, OptimiserName, Precision, Profile, Recipe
+from expunge.schedule.recipe import MemoryLayout, Optimiser, OptimiserName, Precision, Profile, Recipe
 from expunge.train.optimiser import make_optimiser
 from expunge.train.state import state_digest
 
@@ -142,7 +142,7 @@ class _SelfTestNet(nn.Module):
         return self.head(attended.mean(dim=1))
 
 
-def self_test(device: torch.device, precision: Precision, layout: Layout) -> tuple[str, bool]:
+def self_test(device: torch.device, precision: Precision, layout: MemoryLayout) -> tuple[str, bool]:
     """(digest of five steps of a fixed network, whether a second time gives the same). Call it pinned.
 
     It is run anew every time: whatever was imported since may have changed a flag.
@@ -152,7 +152,7 @@ def self_test(device: torch.device, precision: Precision, layout: Layout) -> tup
     return first, first == second
 
 
-def _self_test_digest(device: torch.device, precision: Precision, layout: Layout) -> str:
+def _self_test_digest(device: torch.device, precision: Precision, layout: MemoryLayout) -> str:
     digests: list[bytes] = []
     for name in (OptimiserName.SGD, OptimiserName.ADAMW):  # the other two are made of the same operations
         stream = Stream(bytes(32), "self-test")
@@ -161,7 +161,7 @@ def _self_test_digest(device: torch.device, precision: Precision, layout: Layout
             for parameter in model.parameters():
                 draws = torch.from_numpy(stream.uniform(parameter.numel())).reshape(parameter.shape)
                 parameter.copy_(draws - 0.5)
-        if layout is Layout.CHANNELS_LAST:
+        if layout is MemoryLayout.CHANNELS_LAST:
             channels_last(model, "self-test")
         model = model.to(device)
         optimiser = make_optimiser(Optimiser(name=name, rate=0.05), model)

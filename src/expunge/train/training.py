@@ -33,7 +33,7 @@ from expunge.records.scalars import Slots
 from expunge.schedule.fields import require_interval
 from expunge.schedule.keeping import said_of_kept
 from expunge.schedule.placement import number_units
-from expunge.schedule.recipe import Layout, Profile, Recipe
+from expunge.schedule.recipe import MemoryLayout, Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers, learnt
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
@@ -91,7 +91,7 @@ def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """The recipe with what its model asks for where it is not given."""
     model = build_empty(recipe)
     if "layout" not in fields and convolves(model) and (recipe.model in ZOO or recipe.profile is Profile.SPEED):
-        recipe = replace(recipe, layout=Layout.CHANNELS_LAST)
+        recipe = replace(recipe, layout=MemoryLayout.CHANNELS_LAST)
     if not holds_batch_norm(model):
         return recipe
     if recipe.batch_size < 2:
