@@ -34,7 +34,7 @@ from expunge.study.store import Store
 from expunge.study.study import study
 from expunge.study.study_file import read_study
 
-RESULTS = Path(__file__).parent / "results" / "cells.json"
+RESULTS = Path(__file__).parent / "results" / "verdicts" / "cells.json"
 DRAWS = 400
 NULL = {16: 3.89, 32: 1.69, 64: 0.64, 100: 0.35, 200: 0.15}  # KLoM of one normal distribution on both sides
 FILE = """
@@ -172,6 +172,7 @@ def main() -> None:
     for one in found:
         print("holds " if one["holds"] else "FAILS ", *(f"{name}: {value}" for name, value in one.items()), sep="  ")
     written = {"date": datetime.date.today().isoformat(), "command": "python -m studies.cells", "rows": found}
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
