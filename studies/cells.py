@@ -25,8 +25,9 @@ from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.measure.trial import Whose
 from expunge.records.figures import Estimate, MeanFigure
 from expunge.records.form import to_plain
+from expunge.records.over_trainings import DIVERGING, TOLD_APART
 from expunge.records.results import Results, Setting
-from expunge.study.cells import DIVERGING, MINIMUM, TOLD_APART
+from expunge.study.cells import MINIMUM
 from expunge.study.grid import lay_out
 from expunge.study.results import Gathered
 from expunge.study.scheduler import known_outcomes

@@ -19,9 +19,10 @@ from expunge.measure.readings import SIGNALS, read
 from expunge.records.document import read_document
 from expunge.records.evaluation import Evaluation
 from expunge.records.figures import Estimate
+from expunge.records.over_trainings import DIVERGING, TOLD_APART
 from expunge.records.results import Results
 from expunge.study import cells
-from expunge.study.cells import DIVERGING, TOLD_APART, among
+from expunge.study.cells import among
 from expunge.study.grid import lay_out
 from expunge.study.job import Evaluate
 from expunge.study.opened import OpenedData
@@ -117,7 +118,7 @@ def test_a_cell_has_one_claim_and_a_verdict_on_its_method(first: Results, folder
     assert line[:3] == ("fine-tune", "8", claim)
     assert isinstance(told.verdict, Refuted)  # so little tuning forgets nothing
     assert told.verdict.reason.endswith("of the memory is left, over 8 trainings")
-    assert line[5:] == (told.verdict.word.capitalize(), told.verdict.detail)
+    assert line[5:] == (told.verdict.word.capitalize(), told.verdict.detail, "–", "–")
     table = (folder / "out" / "results.csv").read_text().splitlines()
     cut = dict(zip(table[0].split(","), table[1].split(","), strict=False))
     assert cut["verdict on the method"] == told.verdict.word.capitalize()
