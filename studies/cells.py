@@ -25,8 +25,9 @@ from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.measure.trial import Whose
 from expunge.records.figures import Estimate, MeanFigure
 from expunge.records.form import to_plain
+from expunge.records.over_trainings import DIVERGING, TOLD_APART
 from expunge.records.results import Results, Setting
-from expunge.study.cells import DIVERGING, MINIMUM, TOLD_APART
+from expunge.study.cells import MINIMUM
 from expunge.study.grid import lay_out
 from expunge.study.results import Gathered
 from expunge.study.scheduler import known_outcomes
@@ -34,7 +35,7 @@ from expunge.study.store import Store
 from expunge.study.study import study
 from expunge.study.study_file import read_study
 
-RESULTS = Path(__file__).parent / "results" / "cells.json"
+RESULTS = Path(__file__).parent / "results" / "verdicts" / "cells.json"
 DRAWS = 400
 NULL = {16: 3.89, 32: 1.69, 64: 0.64, 100: 0.35, 200: 0.15}  # KLoM of one normal distribution on both sides
 FILE = """
@@ -172,6 +173,7 @@ def main() -> None:
     for one in found:
         print("holds " if one["holds"] else "FAILS ", *(f"{name}: {value}" for name, value in one.items()), sep="  ")
     written = {"date": datetime.date.today().isoformat(), "command": "python -m studies.cells", "rows": found}
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 

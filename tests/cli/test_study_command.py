@@ -56,6 +56,7 @@ def test_a_study_from_the_command_line(run: Callable[..., tuple[int, str, str]],
     status, printed, log = run(tmp_path / "tiny.toml", "--out", out, "--jobs", 1)
     assert status == 0, log
     assert "fine-tune [/] twice [bold]" in printed  # names are not taken for markup
+    assert "verdicts on methods, over trainings" in printed
     assert f"report: {out / 'leaderboard.html'}" in printed
     assert "6 of 6 done" in log
     assert {path.name for path in (out / "methods").iterdir()} == {"retrain.html", "fine-tune.html"}

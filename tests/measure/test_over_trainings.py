@@ -166,6 +166,10 @@ def test_a_method_whose_runs_are_refuted_is_never_supported() -> None:
     assert over_trainings(two).verdict == Undecided(
         "2 of 5 runs are refuted, retraining itself would be in one of twenty"
     )
+    unknown = [run(None, odd) for _ in range(5)]  # FA, say, may refute where the memory cannot be read
+    assert over_trainings(unknown).verdict.detail.startswith("5 of 5 runs are refuted")
+    assert over_trainings([*unknown[:2], *[run(None)] * 3]).verdict.detail.startswith("memory:")
+    assert over_trainings(unknown[:4]).verdict.detail.startswith("memory:")
     one = [*runs(left[:1], odd), *runs(left[1:])]
     assert isinstance(over_trainings(one).verdict, Supported)
 

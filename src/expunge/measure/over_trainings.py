@@ -83,7 +83,8 @@ def _verdict(evaluations: Sequence[Evaluation], mean: Prediction | None, claim: 
     missing = next((one for one in evaluations if one.memory is None), None)
     if missing is not None:
         probe = missing.probe("memory")
-        return Undecided(f"memory: {missing.verdict.detail if probe is None else probe.verdict.detail}")
+        unknown = Undecided(f"memory: {missing.verdict.detail if probe is None else probe.verdict.detail}")
+        return _mostly_refuted(evaluations) or unknown
     if runs < FEWEST_TRAININGS or mean is None or claim is None:
         words = Counter(one.verdict.word for one in evaluations)
         counts = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
@@ -93,8 +94,6 @@ def _verdict(evaluations: Sequence[Evaluation], mean: Prediction | None, claim: 
 
 def _of_enough(evaluations: Sequence[Evaluation], mean: Prediction, claim: Claim) -> ClaimVerdict:
     runs, off = len(evaluations), abs(mean.difference)
-    refuted = [one.verdict for one in evaluations if isinstance(one.verdict, Refuted)]
-    by_luck = float(bdtrc(len(refuted) - 1, runs, LEVEL)) if refuted else 1.0
     if not mean.spread:
         return Undecided(f"all {runs} runs read the same: needs trainings that vary")
     outside = mean.outside(claim.share)
@@ -102,11 +101,13 @@ def _of_enough(evaluations: Sequence[Evaluation], mean: Prediction, claim: Claim
         over = mean.difference < 0
         told = f"{'over-forgotten:' if over else 'about'} {mean.difference:.0%} of the memory is left"
         return Refuted(f"{told}, over {runs} trainings", outside, over_forgotten=over)
-    if 2 * len(refuted) > runs:
-        return Refuted(f"{len(refuted)} of {runs} runs are refuted: {refuted[0].reason}", by_luck)
+    mostly = _mostly_refuted(evaluations)
+    if mostly is not None:
+        return mostly
     if any(_alike(one) for one in evaluations):
         return Undecided(ALIKE)
-    if by_luck <= LEVEL:
+    refuted = _refuted(evaluations)
+    if _by_luck(len(refuted), runs) <= LEVEL:
         return Undecided(f"{len(refuted)} of {runs} runs are refuted, retraining itself would be in one of twenty")
     barred = next((notice for one in evaluations for notice in one.notices if notice.startswith("oracle-tuned")), None)
     if barred is not None:
@@ -119,6 +120,23 @@ def _of_enough(evaluations: Sequence[Evaluation], mean: Prediction, claim: Claim
     helps = "more would not help" if more is None else f"about {more} would decide"
     told = f"up to {mean.bound:.0%} of the memory may be left over {runs} trainings"
     return Undecided(f"{told}, the claim allows {claim.share:.0%}: {helps}")
+
+
+def _refuted(evaluations: Sequence[Evaluation]) -> list[Refuted]:
+    return [one.verdict for one in evaluations if isinstance(one.verdict, Refuted)]
+
+
+def _by_luck(refuted: int, runs: int) -> float:
+    """Chance that so many retrainings, or more, are refuted."""
+    return float(bdtrc(refuted - 1, runs, LEVEL)) if refuted else 1.0
+
+
+def _mostly_refuted(evaluations: Sequence[Evaluation]) -> Refuted | None:
+    """Where most runs fail by whatever is judged, the method does; memory need not be known for that."""
+    runs, refuted = len(evaluations), _refuted(evaluations)
+    if runs < FEWEST_TRAININGS or 2 * len(refuted) <= runs:
+        return None
+    return Refuted(f"{len(refuted)} of {runs} runs are refuted: {refuted[0].reason}", _by_luck(len(refuted), runs))
 
 
 def _alike(one: Evaluation) -> bool:

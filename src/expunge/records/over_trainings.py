@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from expunge.core.errors import DataError
+from expunge.core.text_table import TextTable
 from expunge.core.values import Supported
+from expunge.records.figures import Means, over_seeds
 from expunge.records.form import Plain
 from expunge.records.scalars import Name, Share
 from expunge.records.values import WrittenVerdict
 
+TOLD_APART, DIVERGING = "unlearning-likelihood-ratio", "margin-divergence"
 FEWEST_TRAININGS = 5
 """Below, nothing is said of a method that is not bit for bit."""
 
@@ -74,18 +77,6 @@ class OverTrainings(Plain):
     told_apart: ToldApart | None = None
     divergences: Divergences | None = None
 
-    HEADERS: ClassVar[tuple[str, ...]] = ("trainings", "claim", "memory left", "at most", "verdict", "why")
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """As a line of a table."""
-        left = at_most = "–"
-        if self.memory is not None:
-            left = f"{self.memory.mean:.0%} [{self.memory.low:.0%}, {self.memory.high:.0%}]"
-            at_most = f"{self.memory.bound:.0%}"
-        verdict = self.verdict
-        return str(self.trainings), self.claim or "–", left, at_most, verdict.word.capitalize(), verdict.detail
-
     def check(self, where: str) -> None:
         """No higher claim than earned; where nothing is left to estimate p is 0."""
         if not isinstance(self.verdict, Supported) or self.verdict.p == 0.0:
@@ -95,3 +86,19 @@ class OverTrainings(Plain):
             raise DataError(
                 f"{where} is supported by {self.trainings} trainings whose memory does not say so: it was altered"
             )
+
+
+def table_over_trainings(setting: str, told: Sequence[tuple[str, OverTrainings, Means]]) -> TextTable:
+    """What is said of methods, with the attacks that were measured: labels, verdicts and figures."""
+    attacks = [name for name in (TOLD_APART, DIVERGING) if any(name in figures.found for _, _, figures in told)]
+    rows: list[tuple[str, ...]] = []
+    for label, one, figures in told:
+        left = at_most = "–"
+        if one.memory is not None:
+            left = f"{one.memory.mean:.0%} [{one.memory.low:.0%}, {one.memory.high:.0%}]"
+            at_most = f"{one.memory.bound:.0%}"
+        verdict = one.verdict.word.capitalize(), one.verdict.detail
+        measured = (over_seeds(figures[name]) for name in attacks)
+        rows.append((label, str(one.trainings), one.claim or "–", left, at_most, *verdict, *measured))
+    headers = ("row", "trainings", "claim", "memory left", "at most", "verdict", "why", *attacks)
+    return TextTable(f"{setting}: verdicts on methods, over trainings", headers, tuple(rows))

@@ -15,7 +15,7 @@ from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means, over_seeds
 from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
-from expunge.records.over_trainings import OverTrainings
+from expunge.records.over_trainings import OverTrainings, table_over_trainings
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
@@ -269,9 +269,8 @@ class Setting(Plain):
     @property
     def over_trainings(self) -> TextTable:
         """What is said of methods and not of runs."""
-        headers = ("row", *OverTrainings.HEADERS)
-        rows = tuple((row.label, *row.concluded.cells) for row in self.ranked if row.concluded is not None)
-        return TextTable(f"{self.id}: verdicts on methods, over trainings", headers, rows)
+        told = [(row.label, row.concluded, row.figures) for row in self.ranked if row.concluded is not None]
+        return table_over_trainings(self.id, told)
 
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""

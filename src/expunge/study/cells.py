@@ -25,13 +25,12 @@ from expunge.measure.readings import SIGNALS
 from expunge.measure.trial import Whose
 from expunge.records.evaluation import Evaluation
 from expunge.records.figures import Estimate, MeanFigure
-from expunge.records.over_trainings import Divergence, Divergences, OverTrainings, ToldApart
+from expunge.records.over_trainings import DIVERGING, TOLD_APART, Divergence, Divergences, OverTrainings, ToldApart
 from expunge.records.results import Row
 from expunge.records.scalars import raw
 from expunge.study.readings import StoredReadings
 from expunge.train.run import Run
 
-TOLD_APART, DIVERGING = "unlearning-likelihood-ratio", "margin-divergence"
 MINIMUM = 16
 """Runs a side of an attack that is printed; 64 for a headline."""
 
