@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from torch import nn
 from expunge.core.errors import InvalidArgument
 from expunge.core.values import Exact
 from expunge.data.dataset import Dataset
+from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
 from expunge.methods.contract import Given, Need, Parent
-from expunge.methods.exact_replay import ExactReplay
+from expunge.methods.exact_replay import ExactReplay, planned
 from expunge.methods.retrain import Retrain
+from expunge.methods.unlearn import unlearn
 from expunge.tasks import TASKS
 from expunge.tasks.classification import Classification
 from expunge.train.examples import Examples
@@ -49,6 +52,21 @@ def recorded(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tup
 def late(recorded: tuple[Run, Parent]) -> np.ndarray:
     """Slots of the last slice: something can be reused."""
     return np.flatnonzero(recorded[0].schedule.cells[:, 1] == 2)[:3]
+
+
+def test_its_work_is_known_before_it_is_done(recorded: tuple[Run, Parent], pictures: Dataset, tmp_path: Path) -> None:
+    """To the last example-step, where slices, shards or kept checkpoints save some of it."""
+    sharded = train(pictures, out=tmp_path / "two", model="mlp", epochs=2, batch_size=16, shards=2, slices=2)
+    for run in (recorded[0], sharded):
+        cells = run.schedule.cells
+        for number, slots in enumerate((np.flatnonzero((cells == cells.max(axis=0)).all(axis=1))[:3], np.arange(3))):
+            forget = ForgetSet(slots, ("ids",), run.root.hex())
+            out = tmp_path / f"{run.path.name}-{number}"
+            forgot = unlearn(run, forget, method="exact-replay", out=out, data=pictures)
+            assert planned(run, slots) == forgot.result.example_steps
+            again = np.setdiff1d(np.arange(10, 14), slots)
+            assert planned(forgot, again) <= forgot.schedule.work(np.union1d(slots, again))
+        assert planned(run, np.arange(3)) < run.schedule.work(np.arange(3)) or run is recorded[0]
 
 
 def test_it_equals_retraining_and_reuses(recorded: tuple[Run, Parent], late: np.ndarray) -> None:

@@ -139,10 +139,14 @@ class ShownExample(Plain):
     answers: ShownAnswers | None = None
 
 
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
 def _told(one: ShownExample) -> str:
     """What a row was answered before, after and retrained."""
     shown = one if one.answers is None else one.answers
-    told = [f"{getattr(shown, when):.3g} {when}" for when in WHEN if getattr(shown, when) is not None]
+    told = [f"{getattr(shown, when):.3f} {when}" for when in WHEN if getattr(shown, when) is not None]
     return f": {', '.join(told)}" if told else ""
 
 
@@ -224,7 +228,7 @@ class Evaluation(Sealed):
     def standing_out(self) -> tuple[str, ...]:
         """The shown rows that are still known, one by one."""
         return tuple(
-            f"slot {one.slot}, labelled {one.label}, stands out (p {one.stands_out:.2g}){_told(one)}"
+            f"slot {one.slot}, labelled {one.label}, stands out ({_chance(one.stands_out)}){_told(one)}"
             for one in self.examples
             if one.stands_out is not None and one.stands_out <= STANDS_OUT
         )

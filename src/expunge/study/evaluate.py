@@ -78,9 +78,10 @@ def evaluate(
             before=None if tell is None else lambda: tell(possible_pool(runs, of_each, len(witnessing))),
         )
     if tell is not None:
+        forget = unlearned.forget_set  # what forgot nothing is refused for that
         possible = possible_of(
             unlearned.parent if first is None else first,
-            unlearned.forget_set,
+            forget,
             references=len({one.weights_digest for one in retrained}),
             witnesses=len({one.weights_digest for one in witnessing}),
             refused=companies[0].refused,
