@@ -28,6 +28,7 @@ _FACE = {
     "evaluate": "expunge.study.evaluate",
     "references": "expunge.study.references",
     "witnesses": "expunge.study.references",
+    "halves": "expunge.study.references",
     "predict": "expunge.train.predict",
     "score": "expunge.train.predict",
     "worst": "expunge.attacks.worst",
@@ -40,8 +41,8 @@ _FACE = {
 # fmt: off
 __all__ = [
     "ATTACKS", "METHODS", "PROBES", "ExpungeError", "Run", "Source", "__version__", "adopt", "attest", "evaluate",
-    "export", "load", "make_recipe", "predict", "references", "report", "score", "study", "train", "tune", "unlearn",
-    "verify", "witnesses", "worst",
+    "export", "halves", "load", "make_recipe", "predict", "references", "report", "score", "study", "train", "tune",
+    "unlearn", "verify", "witnesses", "worst",
 ]
 # fmt: on
 
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from expunge.methods.unlearn import unlearn
     from expunge.report.report import report
     from expunge.study.evaluate import evaluate
-    from expunge.study.references import references, witnesses
+    from expunge.study.references import halves, references, witnesses
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt

@@ -11,7 +11,7 @@ from tests.attacks.conftest import CandidatesOf
 from tests.conftest import Refused
 
 from expunge.attacks.contract import End
-from expunge.attacks.features import last_linear
+from expunge.models.last_layer import last_linear
 from expunge.attacks.worst_distant import Distant
 from expunge.attacks.worst_heuristics import EarlyError, Moderate, OriginalLoss
 from expunge.core.errors import InvalidArgument

@@ -39,6 +39,10 @@ def evaluate(
         str | None,
         typer.Option(help="indistinguishable, or at-most:P%; the strongest that can be shown unless said."),
     ] = None,
+    probes: Annotated[
+        list[str] | None,
+        typer.Option("--probe", help="Further probe that costs more, such as relearn (repeatable); docs/probes.md."),
+    ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with status 1 unless the verdict is supported.")] = False,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
@@ -57,6 +61,7 @@ def evaluate(
             witnesses=list(witness_runs or []),
             store=store,
             claim=claim,
+            probes=list(probes or []),
             original=original,
             data=data,
             device=device,

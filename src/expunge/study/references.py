@@ -1,21 +1,23 @@
-"""References and witnesses: ordinary trainings under seeds of their own, each carried out once and kept in a store.
+"""References, witnesses, half models: ordinary trainings under own seeds, each carried out once and kept in a store.
 
-References are trained without the rows of a request, witnesses with them. Both share the recipe of the run that is
-to forget; no two of them share a lineage seed, and none shares one with it.
+References are trained without the rows of a request, witnesses with them, half models without half of all rows. All
+share the recipe of the run that is to forget; no two of them share a lineage seed, and none shares one with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count as numbers
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
+from expunge.core.hashing import sha256
+from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
@@ -29,11 +31,11 @@ from expunge.study.progress import StudyStanding, Watch
 from expunge.study.readings import StoredReadings
 from expunge.study.scheduler import carry_out_jobs
 from expunge.study.store import Store
-from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS, training_job
+from expunge.study.training_job import HALF_SEEDS, REFERENCE_SEEDS, WITNESS_SEEDS, training_job
 from expunge.train.run import Run
 
 MOST = 1000
-"""As many references or witnesses of one request as anybody may ask for."""
+"""As many references, witnesses or half models of one request as anybody may ask for."""
 
 
 def references(
@@ -80,23 +82,59 @@ def witnesses(
     return request.trained(islice(request.witnesses(), wanted), jobs, Watch(1, None, show, say, warn))
 
 
+def halves(
+    run: Run | Path | str,
+    *,
+    count: int = 16,
+    jobs: int | None = None,
+    store: Path | str | None = None,
+    data: str | None = None,
+    show: Callable[[StudyStanding], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Train without half of the rows, drawn anew for each two models, ``count`` times in all.
+
+    What the first of two lacks, the second has: of an even number each row is known to half. ``run`` is one that is to
+    forget, or one that forgot already; all its requests share them. They hold rows that are to be forgotten, as
+    witnesses do.
+    """
+    wanted = _checked(count)
+    request = _Request.of(run, None, store=store, data=data, needs_forgotten=False)
+    return request.trained(islice(request.halves(), wanted), jobs, Watch(1, None, show, say, warn))
+
+
 @dataclass(frozen=True)
 class Company:
     """What a store holds of a request."""
 
-    references: tuple[Run, ...]
-    witnesses: tuple[Run, ...]
-    readings: Kept
+    references: tuple[Run, ...] = ()
+    witnesses: tuple[Run, ...] = ()
+    halves: tuple[Run, ...] = ()
+    readings: Kept = field(default_factory=Kept)
 
 
-def company_of(run: Run, rows: Mapping[Split, Dataset], store: Path | str | None = None) -> Company:
-    """References and witnesses of a run that forgot, as far as they were trained before; nothing is trained."""
+def company_of(
+    run: Run, rows: Mapping[Split, Dataset], store: Path | str | None = None, *, with_halves: bool = False
+) -> Company:
+    """Who stands beside a run that forgot, as far as they were trained before; nothing is trained."""
     try:
         request = _Request.of(run, None, store=store, data=None)
     except (InvalidArgument, RunError, UnsupportedYet):  # none can have been trained
-        return Company((), (), Kept())
+        return Company()
     retrained, remembering = request.kept(request.references), request.kept(request.witnesses)
-    return Company(retrained, remembering, Kept(_InStore(StoredReadings((*retrained, *remembering), rows), {})))
+    halved = request.kept(request.halves) if with_halves else ()
+    readings = StoredReadings((*retrained, *remembering, *halved), rows)
+    return Company(retrained, remembering, halved, Kept(_InStore(readings, {})))
+
+
+def halves_kept(run: Run | Path | str, store: Path | str | None = None) -> tuple[Run, ...]:
+    """The half models of a run that were trained before."""
+    try:
+        request = _Request.of(run, None, store=store, data=None, needs_forgotten=False)
+    except (InvalidArgument, RunError, UnsupportedYet):  # none can have been trained
+        return ()
+    return request.kept(request.halves)
 
 
 @dataclass(frozen=True)
@@ -165,15 +203,32 @@ class _Request:
         """Jobs of all witnesses that there may be, in their order."""
         return self._jobs(WITNESS_SEEDS, _forgotten(self.original), "witness")
 
-    def _jobs(self, first: int, without: ForgetSet | None, what: str) -> Iterator[Train]:
+    def halves(self) -> Iterator[Train]:
+        """Jobs of all half models that there may be, in their order."""
+        before = _forgotten(self.original)
+        rules, gone = ((), np.zeros(0, dtype=np.int64)) if before is None else (before.rules, before.slots)
+        there = np.setdiff1d(np.arange(len(self.original.units)), gone)
+        seed, root = sha256(b"expunge/halves/1", self.original.root), self.original.root.hex()
+
+        def without() -> Iterator[ForgetSet]:
+            for pair in numbers():
+                order = there[stable_order(Stream(seed, "halves", 0, pair).words(len(there)))]
+                for part, lacking in enumerate(np.array_split(order, 2)):
+                    yield ForgetSet(np.union1d(gone, lacking), (*rules, f"half:{pair}:{part}"), root)
+
+        return self._jobs(HALF_SEEDS, without(), "half model")
+
+    def _jobs(self, first: int, without: ForgetSet | Iterator[ForgetSet] | None, what: str) -> Iterator[Train]:
+        """``without`` is what all of them do without, or each in its turn."""
         recipe, factory = self.original.recipe, factory_digest(self.original.recipe.model)
         seeds = (seed for seed in numbers(first) if seed != recipe.seed)
-        for number, seed in zip(range(1, MOST + 1), seeds, strict=False):
+        lacking = without if isinstance(without, Iterator) else repeat(without)
+        for number, seed, less in zip(range(1, MOST + 1), seeds, lacking, strict=False):
             yield training_job(
                 replace(recipe, seed=seed),
                 self.described,
                 f"{what} {number} of {self.original.path.name}",
-                without=without,
+                without=less,
                 factory=factory,
                 device=self.original.told.device,
                 replayed=False,
@@ -247,8 +302,8 @@ def _refuse(run: Run) -> None:
         what = "its training begins with a base"
     if what is not None:
         raise UnsupportedYet(
-            f"references and witnesses of {run.path}: {what}; make them one by one, by unlearn with the method "
-            "retrain and another training seed"
+            f"references, witnesses and half models of {run.path}: {what}; make them one by one, by unlearn with the "
+            "method retrain and another training seed"
         )
 
 

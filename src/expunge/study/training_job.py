@@ -16,6 +16,7 @@ from expunge.train.profile import LOOP_ARITHMETIC
 
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 WITNESS_SEEDS = 2 * REFERENCE_SEEDS  # and no witness that of either
+HALF_SEEDS = 3 * REFERENCE_SEEDS  # and no half model that of any
 
 
 def training_job(

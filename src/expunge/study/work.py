@@ -28,7 +28,7 @@ from expunge.data.splits import SplitBy
 from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate
 from expunge.measure.lookup import probes
-from expunge.measure.readings import Kept, read, rows_digest
+from expunge.measure.readings import Kept, Reading, read, rows_digest
 from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import write_document
@@ -250,9 +250,9 @@ def _unlearn(job: Unlearn, at: At) -> JobResult:
 def _remember(run: Run, job: Job, at: At) -> JobResult:
     """Ask the model what it answers to every row, once."""
     rows = at.data.rows(job.means.data)
-    kept = StoredReadings([run], rows)
+    kept, of_rows = StoredReadings([run], rows), [one for one in readings_of(probes()) if isinstance(one, Reading)]
     with pinned(run.recipe):
-        for reading, answered in read(run, readings_of(probes()), rows, find_device(run.told.device)).items():
+        for reading, answered in read(run, of_rows, rows, find_device(run.told.device)).items():
             kept[reading, run.weights_digest, rows_digest(run, rows)] = answered
     return JobResult(digest_of(run.told), run.result.example_steps)
 
