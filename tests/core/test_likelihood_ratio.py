@@ -10,7 +10,7 @@ from scipy.stats import CensoredData, logrank, norm, t
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.likelihood_ratio import (
-    Side,
+    NextDraw,
     against_non_members,
     against_outside,
     epsilon_lower_bound,
@@ -77,7 +77,7 @@ def test_the_normal_rule_fires_too_often_and_students_does_not() -> None:
         values = generator.normal(size=(models + 1, 100_000))
         shadows, own = values[:-1], values[-1]
         plain = (own - shadows.mean(axis=0)) / shadows.std(axis=0, ddof=1)
-        side = Side(
+        side = NextDraw(
             mean=shadows.mean(axis=0),
             scale=shadows.std(axis=0, ddof=1) * math.sqrt(1 + 1 / models),
             freedom=np.full(100_000, models - 1),
@@ -85,7 +85,7 @@ def test_the_normal_rule_fires_too_often_and_students_does_not() -> None:
         assert np.mean(plain > norm.isf(0.01)) == pytest.approx(normal, abs=0.002)
         assert np.mean(side.off(own) > t.isf(0.01, models - 1)) == pytest.approx(0.01, abs=0.002)
         if models == 64:
-            whole = Side.of(shadows, np.ones(shadows.shape, dtype=bool))
+            whole = NextDraw.of(shadows, np.ones(shadows.shape, dtype=bool))
             np.testing.assert_allclose(whole.scale, side.scale)
             np.testing.assert_array_equal(whole.freedom, side.freedom)
 

@@ -190,11 +190,14 @@ class Unlearn(AnyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSpec:
-    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read."""
+    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read, ``asked``
+    the names by which further ones of ours are asked for.
+    """
 
     tolerances: int
     software: Mapping[str, str]
     probes: tuple[tuple[str, ...], ...] | None = None
+    asked: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

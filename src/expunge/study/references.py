@@ -16,8 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
-from expunge.core.hashing import sha256
-from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
@@ -31,7 +29,7 @@ from expunge.study.progress import StudyStanding, Watch
 from expunge.study.readings import StoredReadings
 from expunge.study.scheduler import carry_out_jobs
 from expunge.study.store import Store
-from expunge.study.training_job import HALF_SEEDS, REFERENCE_SEEDS, WITNESS_SEEDS, training_job
+from expunge.study.training_job import HALF_SEEDS, REFERENCE_SEEDS, WITNESS_SEEDS, half_sets, training_job
 from expunge.train.run import Run
 
 MOST = 1000
@@ -205,18 +203,8 @@ class _Request:
 
     def halves(self) -> Iterator[Train]:
         """Jobs of all half models that there may be, in their order."""
-        before = _forgotten(self.original)
-        rules, gone = ((), np.zeros(0, dtype=np.int64)) if before is None else (before.rules, before.slots)
-        there = np.setdiff1d(np.arange(len(self.original.units)), gone)
-        seed, root = sha256(b"expunge/halves/1", self.original.root), self.original.root.hex()
-
-        def without() -> Iterator[ForgetSet]:
-            for pair in numbers():
-                order = there[stable_order(Stream(seed, "halves", 0, pair).words(len(there)))]
-                for part, lacking in enumerate(np.array_split(order, 2)):
-                    yield ForgetSet(np.union1d(gone, lacking), (*rules, f"half:{pair}:{part}"), root)
-
-        return self._jobs(HALF_SEEDS, without(), "half model")
+        sets = half_sets(self.original.root, len(self.original.units), _forgotten(self.original))
+        return self._jobs(HALF_SEEDS, sets, "half model")
 
     def _jobs(self, first: int, without: ForgetSet | Iterator[ForgetSet] | None, what: str) -> Iterator[Train]:
         """``without`` is what all of them do without, or each in its turn."""

@@ -260,18 +260,20 @@ def _remember(run: Run, job: Job, at: At) -> JobResult:
 def _evaluate(job: Evaluate, at: At) -> JobResult:
     rows = at.data.rows(job.means.data)
     run, original = (Run.open(at.input(job.one(role))) for role in ("run", "original"))
-    references, witnesses = (
-        [Run.open(at.input(key)) for key in job.inputs[role]] for role in ("references", "witnesses")
+    references, witnesses, halves = (
+        [Run.open(at.input(key)) for key in job.inputs.get(role, ())] for role in ("references", "witnesses", "halves")
     )
     evaluation = evaluate(
         run,
         references,
         witnesses=witnesses,
+        probes=job.spec.asked or (),
+        halves=halves,
         original=original,
         data=rows,
         out=at.folder / "evaluation.json",
         progress=at.progress,
-        kept=Kept(StoredReadings([run, original, *references, *witnesses], rows), at.data.figures),
+        kept=Kept(StoredReadings([run, original, *references, *witnesses, *halves], rows), at.data.figures),
     )
     return JobResult(digest_of(evaluation), 0.0)
 

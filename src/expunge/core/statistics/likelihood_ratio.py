@@ -22,7 +22,7 @@ OWN_SPREAD = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class NextDraw:
     """Mean, scale of one more draw, and degrees of freedom, for each row."""
 
     mean: Array
@@ -30,7 +30,7 @@ class Side:
     freedom: Array
 
     @classmethod
-    def of(cls, margins: Array, chosen: np.ndarray) -> Side:
+    def of(cls, margins: Array, chosen: np.ndarray) -> NextDraw:
         """From the margins of the models that are ``chosen`` for each row, (models, rows), two at least.
 
         The scale is NaN where these differ by rounding only.
@@ -65,7 +65,7 @@ def against_non_members(margins: Array, inside: np.ndarray, own: Array, drawn: n
     rows = np.arange(margins.shape[1])
     outside = ~inside
     outside[drawn, rows] = False
-    members, others = Side.of(margins, inside), Side.of(margins, outside)
+    members, others = NextDraw.of(margins, inside), NextDraw.of(margins, outside)
 
     def score(values: Array) -> Array:
         return members.log_density(values) - others.log_density(values)
@@ -75,7 +75,7 @@ def against_non_members(margins: Array, inside: np.ndarray, own: Array, drawn: n
 
 def against_outside(margins: Array, inside: np.ndarray, own: Array) -> Array:
     """P(a model that never saw the row is less sure of it), as sign·−log of the two-sided p: it never saturates."""
-    out = Side.of(margins, ~inside)
+    out = NextDraw.of(margins, ~inside)
     off = out.off(own)
     return np.sign(off) * -np.log(2 * np.maximum(stdtr(out.freedom, -np.abs(off)), np.finfo(np.float64).tiny))
 
