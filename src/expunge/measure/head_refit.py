@@ -26,7 +26,7 @@ from expunge.train.examples import Examples
 def features(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndarray) -> Arrays:
     """ "features", what goes into the last layer where that is linear, and "labels"; nothing where it is not."""
     layer, task = last_linear(model), TASKS[recipe.task]
-    if layer is None or not isinstance(task, ClassTask):
+    if layer is None or recipe.shards > 1 or not isinstance(task, ClassTask):
         return {}
     with entering(layer) as seen:
 
@@ -68,7 +68,7 @@ class _Refitted(Probe):
     role = ProbeRole.FORGETTING
     asked = "head-refit"
     reads = (RefittedHead(),)
-    untold = "no head to refit: needs classes, and a last layer that is linear, into which features go that vary"
+    untold = "no head to refit: needs classes, one shard, and a last layer that is linear, whose inputs vary"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,14 +157,14 @@ def answered(
         for reading in readings
     }
     if kept is not None:
-        told = {reading: kept.readings.get(key) for reading, key in keys.items()}
-        found = {reading: answered for reading, answered in told.items() if answered is not None}
+        known = {reading: kept.readings.get(key) for reading, key in keys.items()}
+        found = {reading: told for reading, told in known.items() if told is not None}
     missing = [reading for reading in readings if reading not in found]
     if missing:
-        for reading, answered in read(run, missing, rows, find_device(device), request).items():
-            found[reading] = answered
+        for reading, told in read(run, missing, rows, find_device(device), request).items():
+            found[reading] = told
             if kept is not None:
-                kept.readings[keys[reading]] = answered
+                kept.readings[keys[reading]] = told
     return found
 
 

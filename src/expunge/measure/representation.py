@@ -51,7 +51,7 @@ class Representation(Diagnostic):
 
     asked = "representation"
     references_needed = 1
-    untold = "no features: needs classes, and a last layer that is linear"
+    untold = "no features: needs classes, one shard, and a last layer that is linear"
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         found = np.array([self.against(own, reference, beside) for reference in beside.references])
