@@ -17,7 +17,7 @@ from studies.pages.forging_study import forging_page
 from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import FIXTURES
-from expunge.measure import OF_NUMBERS, PROBES
+from expunge.measure import ASKED, OF_NUMBERS, PROBES
 from expunge.methods import METHODS
 from expunge.methods.fields import Among, Search, searches
 from expunge.methods.lookup import find_method, method_rows
@@ -87,13 +87,18 @@ def probes_page() -> str:
         "ran. Judged probes decide [the verdict](measuring.md), the others are printed beside. `match` means: like",
         "retraining, two-sided. Where labels are numbers, errors and R² stand before the others.",
         "",
-        "| probe | about | direction | judged | what it measures |",
-        "|---|---|---|---|---|",
+        "Those with a name to ask by [cost more than a forward pass](measuring.md#probes-asked-for-by-name): they are",
+        "measured with `expunge evaluate RUN --probe NAME`, or `expunge.evaluate(…, probes=[NAME])`.",
+        "",
+        "| probe | about | direction | judged | asked by | what it measures |",
+        "|---|---|---|---|---|---|",
     ]
-    for probe in (*PROBES, *OF_NUMBERS):
+    for probe in (*PROBES, *OF_NUMBERS, *ASKED):
         summary = (probe.__doc__ or "").strip().splitlines()[0]
         judged = "no" if probe.judging is None else "yes"
-        lines.append(f"| `{probe.name}` | {probe.role.value} | {probe.direction.value} | {judged} | {summary} |")
+        asked = "" if probe.asked is None else f"`{probe.asked}`"
+        about = f"{probe.role.value} | {probe.direction.value} | {judged} | {asked}"
+        lines.append(f"| `{probe.name}` | {about} | {summary} |")
     return "\n".join(lines) + "\n"
 
 

@@ -29,6 +29,7 @@ _FACE = {
     "references": "expunge.study.references",
     "witnesses": "expunge.study.references",
     "possible": "expunge.study.references",
+    "halves": "expunge.study.references",
     "predict": "expunge.train.predict",
     "score": "expunge.train.predict",
     "worst": "expunge.attacks.worst",
@@ -41,8 +42,8 @@ _FACE = {
 # fmt: off
 __all__ = [
     "ATTACKS", "METHODS", "PROBES", "ExpungeError", "Run", "Source", "__version__", "adopt", "attest", "evaluate",
-    "export", "load", "make_recipe", "possible", "predict", "references", "report", "score", "study", "train", "tune",
-    "unlearn", "verify", "witnesses", "worst",
+    "export", "halves", "load", "make_recipe", "possible", "predict", "references", "report", "score", "study", "train",
+    "tune", "unlearn", "verify", "witnesses", "worst",
 ]
 # fmt: on
 
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from expunge.methods.unlearn import unlearn
     from expunge.report.report import report
     from expunge.study.evaluate import evaluate
-    from expunge.study.references import possible, references, witnesses
+    from expunge.study.references import halves, possible, references, witnesses
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune
     from expunge.train.adopt import adopt

@@ -11,11 +11,11 @@ from tests.attacks.conftest import CandidatesOf
 from tests.conftest import Refused
 
 from expunge.attacks.contract import End
-from expunge.attacks.features import last_linear
 from expunge.attacks.worst_distant import Distant
 from expunge.attacks.worst_heuristics import EarlyError, Moderate, OriginalLoss
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.margins import losses, probabilities
+from expunge.models.last_layer import last_linear
 from expunge.train.run import Run
 from expunge.train.training import train
 

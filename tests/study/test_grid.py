@@ -32,9 +32,13 @@ rules = "class:3"
 """
 
 
-def laid(write: Write, **told: str) -> Grid:
-    values = {"seeds": "[0, 1]", "budget": "0.1", "epochs": "1", "random": "random:5%:1", "more": "", **told}
-    return lay_out(read_study(write(GRID.format(**values))))
+def told(**said: str) -> str:
+    values = {"seeds": "[0, 1]", "budget": "0.1", "epochs": "1", "random": "random:5%:1", "more": "", **said}
+    return GRID.format(**values)
+
+
+def laid(write: Write, **said: str) -> Grid:
+    return lay_out(read_study(write(told(**said))))
 
 
 def counts(grid: Grid) -> dict[Work, int]:
@@ -66,6 +70,24 @@ def test_one_claim_for_all_seeds(write_study: Write) -> None:
     specs = [job.spec.claim for job in said.jobs if isinstance(job, Evaluate)]
     assert set(specs) == {"at-most:25%"}
     assert all(job.spec.claim is None for job in grid.jobs if isinstance(job, Evaluate))
+
+
+def test_probes_that_are_asked_for_change_evaluations_alone_and_bring_their_half_models(write_study: Write) -> None:
+    plain = laid(write_study)
+    asked = lay_out(read_study(write_study('probes = ["relearn", "likelihood-ratio"]\n' + told())))
+    known = {job.key for job in plain.jobs}
+    new = [job for job in asked.jobs if job.key not in known]
+    assert Counter(job.work for job in new) == {Work.TRAIN: 16, Work.EVALUATE: 12}
+    halves = [job for job in new if isinstance(job, Train)]
+    first, second = (set(job.means.without or ()) for job in halves[:2])
+    assert not first & second
+    assert first | second == set(range(len(first) + len(second)))
+    for job in asked.jobs:
+        if isinstance(job, Evaluate):
+            assert job.spec.asked == ("relearn", "likelihood-ratio")
+            assert job.inputs["halves"] == tuple(half.key for half in halves)
+    relearning = lay_out(read_study(write_study('probes = "relearn"\n' + told())))
+    assert counts(relearning) == counts(plain)
 
 
 def test_a_forget_set_for_each_seed_has_references_of_its_own(write_study: Write) -> None:

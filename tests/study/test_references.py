@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.conftest import run_json
 
 import expunge
+from expunge.cli.app import commands
 from expunge.core.errors import InvalidArgument, RunError, UnsupportedYet
+from expunge.core.values import Undecided
 from expunge.data.dataset import Dataset
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.study import references as made
 from expunge.study.evaluate import evaluate
 from expunge.study.grid import lay_out
-from expunge.study.references import references, witnesses
+from expunge.study.references import halves, halves_kept, references, witnesses
 from expunge.study.store import Store
 from expunge.study.study_file import read_study
-from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS
+from expunge.study.training_job import HALF_SEEDS, REFERENCE_SEEDS, WITNESS_SEEDS
 from expunge.train.run import Run
 
 RULE = "random:5%:1"
@@ -116,6 +121,44 @@ def test_an_evaluation_finds_those_of_its_request(
     assert evaluate(other).references == ()
     by_hand = evaluate(run, found[0][1], witnesses=found[1][0], store=place / "elsewhere")
     assert len(by_hand.references) == len(by_hand.witnesses or ()) == 1
+
+
+def test_half_models_are_found_where_somebody_asks_for_what_compares_with_them(
+    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path, tmp_path: Path, refused: Refused
+) -> None:
+    """What the first of two lacks the second has; `evaluate` and `worst` find them in the store."""
+    halved = halves(base, count=2, jobs=1)
+    assert halves_kept(base) == halves(base, count=2) == halved
+    assert [run.recipe.seed for run in halved] == [HALF_SEEDS, HALF_SEEDS + 1]
+    rows = np.arange(len(base.units))
+    assert sorted(np.concatenate([run.tombstones for run in halved])) == rows.tolist()
+    assert not np.array_equal(halved[0].tombstones, rows[: len(rows) // 2])
+    assert halves_kept(base, tmp_path) == ()
+    run = unlearn(base, RULE, method="fine-tune", out=place / "asked")
+    plain, asked = evaluate(run), evaluate(run, probes=["likelihood-ratio"], out=tmp_path / "asked.json")
+    assert plain.probe("likelihood-ratio") is None
+    assert asked["likelihood-ratio"].unlearned == Undecided(
+        "needs 8 half models with each row and 8 without, has 1 of one kind: 14 more, at about 7 trainings, by "
+        "`expunge halves`"
+    )
+    assert [one.digest for one in (plain, asked)] != [plain.digest] * 2
+    assert (plain.verdict, plain.guarantee) == (asked.verdict, asked.guarantee)
+    lira = [str(base.path), "--size", "5%", "--objective", "distant", "--proxy", "lira"]
+    invoked = CliRunner().invoke(commands(), ["worst", *lira, "--out", str(tmp_path / "set.json")])
+    assert isinstance(invoked.exception, InvalidArgument)
+    assert "rows lie in fewer than 2 of 2 half models" in str(invoked.exception)
+    listed = CliRunner().invoke(commands(), ["halves", str(base.path), "--count", "2", "--json"])
+    assert [one["weights_digest"] for one in json.loads(listed.stdout)] == [run.weights_digest for run in halved]
+    with refused(InvalidArgument, "`count` 0 must be a whole number from 1 to 1000"):
+        halves(base, count=0)
+
+
+def test_half_models_of_a_run_that_forgot_hold_nobody_who_went_before(base: Run, place: Path) -> None:
+    first = unlearn(base, "random:3:7", method="fine-tune", out=place / "went")
+    jobs = list(islice(made._Request.of(first, "random:2:1", store=None, data=None).halves(), 2))
+    lacking = [set(job.means.without or ()) for job in jobs]
+    assert lacking[0] & lacking[1] == set(first.tombstones.tolist())
+    assert lacking[0] | lacking[1] == set(range(len(base.units)))
 
 
 def test_a_request_after_another_is_retrained_without_both(base: Run, place: Path) -> None:

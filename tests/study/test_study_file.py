@@ -76,6 +76,7 @@ def test_what_is_not_said_is_the_default(write_study: Write) -> None:
     assert (study.title, study.name, study.seeds, study.budgets) == ("short", "short", (0,), (0.1,))
     assert {type(row.method) for row in study.rows} >= set(METHODS)
     assert study.tuning is None
+    assert study.probes == ()
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -105,6 +106,8 @@ REFUSED = {
     "a claim that is a number": ("claim = 0.25\n" + REST, 1, "`claim` 0.25 must be indistinguishable"),
     "unknown method": ('\nmethods = ["retrain", "scrubb"]\n' + REST, 2, "method 'scrubb' is not one of.*'scrub'"),
     "empty grid": ("methods = []\n" + REST, 1, "the grid is empty: name one method at least"),
+    "unknown probe": ('\nprobes = ["relern"]\n' + REST, 2, "`probes` 'relern' is none that.*did you mean 'relearn'"),
+    "probes of another type": ("probes = 3\n" + REST, 1, "probes 3 must be a text or a list of texts"),
     "methods of another type": ("methods = 3\n" + REST, 1, 'methods 3 must be "all" or a list of names'),
     "no data": (TRAINING + FORGET, 1, r"there is no data: give a table \[data.NAME\] with location = \"digits\""),
     "no training": (DATA + FORGET, 1, r"there is no training: give a table \[training.NAME\]"),

@@ -13,7 +13,7 @@ from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.run import Run
 
-MAKE = "make one with `expunge.train(…, without=random:50%:SEED, seed=SEED)`"
+MAKE = "make them with `expunge halves`, or one with `expunge.train(…, without=random:50%:SEED, seed=SEED)`"
 
 
 @dataclass(frozen=True, eq=False)

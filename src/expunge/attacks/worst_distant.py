@@ -11,7 +11,7 @@ from expunge.attacks.contract import Candidates, Chooser, Chosen, check
 from expunge.attacks.halves import MAKE
 from expunge.core.errors import InvalidArgument, UnsupportedEver
 from expunge.core.selection.halves import memorised
-from expunge.core.selection.ridge import Ridge, class_codes, fall, ridge_greedy
+from expunge.core.selection.ridge import Ridge, class_codes, fall, ridge_greedy, standardised
 from expunge.train.run import Run
 
 
@@ -85,10 +85,3 @@ class Distant(Chooser):
             measured="fall of the margin in a ridge regression",
             value=lambda chosen: fall(fit, labels, chosen),
         )
-
-
-def standardised(features: np.ndarray) -> np.ndarray:
-    """Columns of standard deviation 1, those that never move left out, and a constant one."""
-    spread = features.std(axis=0)
-    moving = features[:, spread > 0] / spread[spread > 0]
-    return np.concatenate([moving, np.ones((len(features), 1))], axis=1)

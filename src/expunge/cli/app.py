@@ -22,6 +22,7 @@ VERBS = (
     "unlearn",
     "references",
     "witnesses",
+    "halves",
     "evaluate",
     "hygiene",
     "keygen",

@@ -42,6 +42,10 @@ def evaluate(
     pool: Annotated[
         bool, typer.Option("--pool", help="Judge small requests of one method as one: what it says is of the method.")
     ] = False,
+    probes: Annotated[
+        list[str] | None,
+        typer.Option("--probe", help="Further probe that costs more, such as relearn (repeatable); docs/probes.md."),
+    ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with status 1 unless the verdict is supported.")] = False,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
@@ -64,6 +68,7 @@ def evaluate(
             store=store,
             claim=claim,
             pool=pool,
+            probes=list(probes or []),
             original=original,
             data=data,
             device=device,

@@ -55,7 +55,11 @@ def worst(
     ] = None,
     halves: Annotated[
         list[Path] | None,
-        typer.Option("--half", help="Folder of a run trained without half of the rows, for lira (repeatable)."),
+        typer.Option(
+            "--half",
+            help="Folder of a run trained without half of the rows, for lira (repeatable); those that `expunge halves` "
+            "made unless said.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the selection.")] = 0,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
@@ -73,6 +77,10 @@ def worst(
     name = objective or (named.pop(0) if named else "hidden")
     told = {"proxy": proxy, "end": end, "start": start, "rate": rate}
     fields = {field: value for field, value in told.items() if value is not None} | pairs(settings or [], "--set")
+    if proxy == "lira" and not halves:
+        from expunge.study.references import halves_kept
+
+        halves = [half.path for half in halves_kept(run)]
     begun = time.monotonic()
     with progress_bar("choose") as progress:
         found = choose(

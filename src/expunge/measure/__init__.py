@@ -1,4 +1,7 @@
-"""Readings, probes and verdicts. ``PROBES`` is the one visible table; where labels are numbers, others stand beside."""
+"""Readings, probes and verdicts. ``PROBES`` is the one visible table; where labels are numbers, others stand beside.
+
+Those of ``ASKED`` cost more than a forward pass: they are measured where somebody asks for them by name.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccu
 from expunge.measure.average_gap import AverageGap
 from expunge.measure.contract import Probe
 from expunge.measure.cost import ExampleSteps, Seconds
+from expunge.measure.head_refit import HeadRefit, HeadRefitMargin
+from expunge.measure.likelihood_ratio import EpsilonLowerBound, LikelihoodRatio, OfflineLikelihoodRatio
 from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.membership_classifier import MembershipClassifier
 from expunge.measure.memory import MemoryLeft, Typicality
 from expunge.measure.numbers import ForgetError, ForgetShare, HoldoutError, HoldoutShare, RetainError, RetainShare
+from expunge.measure.relearn import Relearn, RelearnLogRank, RelearnTransfer
+from expunge.measure.representation import ActivationDistance, FeatureSimilarity, WeightDistance
 
 PROBES: tuple[type[Probe], ...] = (
     MemoryLeft,
@@ -35,5 +42,19 @@ OF_NUMBERS: tuple[type[Probe], ...] = (
     ForgetShare,
 )
 
+ASKED: tuple[type[Probe], ...] = (
+    HeadRefit,
+    HeadRefitMargin,
+    Relearn,
+    RelearnLogRank,
+    RelearnTransfer,
+    LikelihoodRatio,
+    OfflineLikelihoodRatio,
+    EpsilonLowerBound,
+    WeightDistance,
+    FeatureSimilarity,
+    ActivationDistance,
+)
 
-__all__ = ["OF_NUMBERS", "PROBES", "Probe"]
+
+__all__ = ["ASKED", "OF_NUMBERS", "PROBES", "Probe"]

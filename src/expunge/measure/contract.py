@@ -10,8 +10,8 @@ from typing import ClassVar, final
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.values import Direction, Figure, Measurement, Undecided
-from expunge.measure.readings import SIGNALS, Reading
-from expunge.measure.trial import Answers, Beside, Ground, NoHoldout, Trial, TrialModel
+from expunge.measure.readings import SIGNALS, AnyReading
+from expunge.measure.trial import Answers, Beside, Ground, Half, NoHoldout, Trial, TrialModel
 from expunge.tasks.task import NotTold
 
 NO_MARGIN = "no margin: needs how sure a model is of its answers, which is not measured so far where labels are numbers"
@@ -25,6 +25,7 @@ class ProbeRole(Enum):
     UTILITY = "utility"
     FORGETTING = "forgetting"
     COST = "cost"
+    DIAGNOSTIC = "diagnostic"
 
 
 class Judging(Enum):
@@ -33,6 +34,7 @@ class Judging(Enum):
     MEMORY = "memory"  # different from retraining, either way; its bound is the claim
     DISTANCE = "distance"  # farther off than retrained models are; it has no bound
     SHARE = "share"  # different, either way; bounded by the claim's share of what there was to forget
+    FEATURES = "features"  # the same, of frozen layers: its bound must hold even where a trial lacks the power for it
     UTILITY = "utility"  # lower than retraining
 
 
@@ -42,6 +44,8 @@ class Probe(ABC):
 
     ``reads`` is all that it is given of a model, beside its figures of the probes that are its ``parts``. A probe that
     needs no references (``references_needed`` 0) and no witnesses looks at the model and the trial's rows alone.
+
+    What costs more than a forward pass is measured where somebody asks for it: by the name in ``asked``.
     """
 
     name: ClassVar[str]
@@ -51,7 +55,11 @@ class Probe(ABC):
     judging: ClassVar[Judging | None] = None
     references_needed: ClassVar[int] = 0
     witnesses_needed: ClassVar[int] = 0
-    reads: ClassVar[tuple[Reading, ...]] = (SIGNALS,)
+    original_needed: ClassVar[bool] = False
+    halves_needed: ClassVar[bool] = False
+    asked: ClassVar[str | None] = None
+    untold: ClassVar[str | None] = None  # why of some models there is nothing to read; a signal is lacking unless said
+    reads: ClassVar[tuple[AnyReading, ...]] = (SIGNALS,)
     parts: ClassVar[tuple[Probe, ...]] = ()
 
     @abstractmethod
@@ -63,16 +71,23 @@ class Probe(ABC):
         """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
         others = tuple(one for one in trial.references if one is not model) if self.references_needed else ()
         witnesses = trial.witnesses if self.witnesses_needed else ()
+        halves = trial.halves if self.halves_needed else ()
+        original = (trial.original,) if self.original_needed else ()
         if self.role is ProbeRole.COST:  # equal weights may have cost different
-            return self._measure(model, others, witnesses, trial)
-        digests = tuple(tuple(one.weights_digest for one in models) for models in (others, witnesses))
+            return self._measure(model, others, witnesses, halves, trial)
+        digests = tuple(tuple(one.weights_digest for one in models) for models in (others, witnesses, halves, original))
         key = (self, trial.ground.digest, model.weights_digest, digests)
         if key not in trial.figures:
-            trial.figures[key] = self._measure(model, others, witnesses, trial)
+            trial.figures[key] = self._measure(model, others, witnesses, halves, trial)
         return trial.figures[key]
 
     def _measure(
-        self, model: TrialModel, others: tuple[TrialModel, ...], witnesses: tuple[TrialModel, ...], trial: Trial
+        self,
+        model: TrialModel,
+        others: tuple[TrialModel, ...],
+        witnesses: tuple[TrialModel, ...],
+        halves: tuple[Half, ...],
+        trial: Trial,
     ) -> Figure:
         if not model.answers.finite.issuperset((SIGNALS, *self.reads)):
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
@@ -83,16 +98,25 @@ class Probe(ABC):
         if len(witnesses) < self.witnesses_needed:
             return Undecided(f"needs {self.witnesses_needed} witness, has {len(witnesses)}")
 
+        original = (trial.original,) if self.original_needed else ()
+        if not all(one.answers.finite.issuperset(self.reads) for one in (*others, *witnesses, *halves, *original)):
+            return Undecided("another model's outputs are not finite: needs finite weights and inputs")
+
         def given(one: TrialModel) -> Answers:
             return one.answers.only(self.reads, {part: part.measure(one, trial) for part in self.parts})
 
-        beside = Beside(tuple(map(given, others)), tuple(map(given, witnesses)))
+        beside = Beside(
+            tuple(map(given, others)),
+            tuple(map(given, witnesses)),
+            given(trial.original) if self.original_needed else None,
+            halves,
+        )
         try:
             found = self.value(given(model), beside, trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
         except NotTold as missing:
-            return Undecided(NO_MARGIN if missing.args == ("margin",) else NO_CLASSES)
+            return Undecided(self.untold or (NO_MARGIN if missing.args == ("margin",) else NO_CLASSES))
         if not isinstance(found, Measurement | Undecided):
             raise InvalidArgument(
                 f"probe {self.name!r} answered {found!r:.60}: it must be a Measurement with its interval, or "
@@ -110,6 +134,17 @@ class Probe(ABC):
         return None
 
 
-def readings_of(probes: Sequence[type[Probe]]) -> tuple[Reading, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Diagnostic(Probe):
+    """Base of what says how models differ inside and nothing of what they know: by its type it decides nothing."""
+
+    role = ProbeRole.DIAGNOSTIC
+
+    def __init_subclass__(cls) -> None:
+        if cls.judging is not None or cls.role is not ProbeRole.DIAGNOSTIC:
+            raise InvalidArgument(f"diagnostic {cls.__name__} has a role or a judging of its own: it decides nothing")
+
+
+def readings_of(probes: Sequence[type[Probe]]) -> tuple[AnyReading, ...]:
     """All that some probes read; a task's signals always, which guards look at."""
     return tuple(dict.fromkeys((SIGNALS, *(reading for probe in probes for reading in probe.reads))))

@@ -21,11 +21,12 @@ from expunge.data.splits import Split
 from expunge.measure.claim import Claim
 from expunge.measure.company import listed, original_of, references_of, witnesses_of
 from expunge.measure.contract import Probe, readings_of
+from expunge.measure.frozen_layers import with_guard
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.lookup import probes as all_probes
-from expunge.measure.lookup import probes_for
-from expunge.measure.readings import Answered, Kept, Reading, read, rows_digest
-from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
+from expunge.measure.lookup import probes_asked, probes_for
+from expunge.measure.readings import SIGNALS, AnyReading, Kept, RequestReading, RequestRows, answered, rows_digest
+from expunge.measure.trial import Answers, Ground, Half, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
 from expunge.records.evaluation import (
     RULES_VERSION,
@@ -41,7 +42,7 @@ from expunge.records.evaluation import (
     ShownExample,
 )
 from expunge.records.run_file import TunedFields
-from expunge.train.profile import find_device, pinned
+from expunge.train.profile import pinned
 from expunge.train.run import Run
 
 LEVEL = 0.95
@@ -54,6 +55,8 @@ def evaluate(
     *,
     witnesses: Sequence[Run | Path | str] | Run | Path | str = (),
     claim: str | None = None,
+    probes: Sequence[str] = (),
+    halves: Sequence[Run] = (),
     original: Run | Path | str | None = None,
     data: GivenData = None,
     label: str | None = None,
@@ -70,6 +73,9 @@ def evaluate(
     with it; both under seeds of their own. ``claim`` is ``indistinguishable`` or ``at-most:P%``, that so much of the
     memory is left at most; unless said, the strongest that original and references can support.
 
+    ``probes`` names further ones of ``ASKED``, which cost more than a forward pass; ``halves`` are models of the recipe
+    that were each trained without half of the rows, for those that compare with such.
+
     ``data`` are the rows where they are no longer where the
     run found them: a path, or whatever ``train`` takes; ``label``, ``subject`` and ``id`` are those of the run unless
     said.
@@ -78,7 +84,7 @@ def evaluate(
     trials on the same rows are asked and measured once.
     """
     unlearned = Run.of(run)
-    asked = None if claim is None else Claim.of(claim)
+    asked, further = None if claim is None else Claim.of(claim), probes_asked(probes)
     given = listed("references", references, "retrained without the forget set")
     remembering = listed("witnesses", witnesses, "trained with the forget set")
     target = target_of(out, unlearned.path / Evaluation.NAME)
@@ -88,21 +94,22 @@ def evaluate(
     knowing = witnesses_of(unlearned, first, retrained, remembering)
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     with pinned(unlearned.recipe):
-        probes = probes_for(unlearned.recipe.classes)
+        measured = (*probes_for(unlearned.recipe.classes), *with_guard(further, unlearned, first))
         trial = trial_of(
             [unlearned],
             first,
             retrained,
             rows,
-            probes,
+            measured,
             witnesses=knowing,
+            halves=halves,
             retrained=known,
             device=device,
             flags=flags,
             progress=progress,
             kept=kept,
         )
-        (judged,) = judge(trial, [probe() for probe in probes], asked)
+        (judged,) = judge(trial, [probe() for probe in measured], asked)
     evaluation = evaluation_of(unlearned, forget, trial, judged, rows[Split.TRAIN])
     write_text(target, write_document(evaluation))
     return evaluation
@@ -126,6 +133,7 @@ def trial_of(
     probes: Sequence[type[Probe]] | None = None,
     *,
     witnesses: Sequence[Run] = (),
+    halves: Sequence[Run] = (),
     retrained: frozenset[str] = frozenset(),
     device: str | None = None,
     flags: tuple[str, ...] = (),
@@ -160,12 +168,16 @@ def trial_of(
         Whose.RETAIN: (Split.TRAIN, retained),
         Whose.HOLDOUT: (Split.HOLDOUT, held_out),
     }
-    readings = readings_of(all_probes() if probes is None else probes)
-    total, asked = len(unlearned) + len(references) + len(witnesses) + 1, 0
+    measured = all_probes() if probes is None else probes
+    of_all = readings_of(measured)
+    of_witnesses = readings_of([probe for probe in measured if probe.witnesses_needed])
+    digest = sha256(looked, *(sha256(slot_bytes(at)) for _, at in slots.values()))
+    request = RequestRows(forget=forgotten, retain=retained, seed=seed, digest=digest)
+    total, asked = len(unlearned) + len(references) + len(witnesses) + len(halves) + 1, 0
 
-    def ask(model: Run) -> TrialModel:
+    def ask(model: Run, readings: Sequence[AnyReading] = of_all) -> TrialModel:
         nonlocal asked
-        answered = _answered(model, readings, rows, looked, device or run.told.device, kept)
+        told_of = answered(model, readings, rows, looked, request, device or run.told.device, kept)
         asked += 1
         if progress is not None:
             progress(asked, total)
@@ -178,7 +190,9 @@ def trial_of(
                         where: {name: values[at] for name, values in told[split].items()}
                         for where, (split, at) in slots.items()
                     }
-                    for reading, told in answered.items()
+                    if not isinstance(reading, RequestReading)
+                    else {where: told[Split.TRAIN] if where is Whose.FORGET else {} for where in slots}
+                    for reading, told in told_of.items()
                 },
                 example_steps=None if model.told.operation == "adopt" else model.result.example_steps,
                 seconds=None if model.told.operation == "adopt" else model.result.seconds,
@@ -191,11 +205,18 @@ def trial_of(
         retrained = model.told.recorded and model.method == "retrain"
         return replace(ask(model), exact=exact, flags=flags + said, unsupportable=unsupportable, retrained=retrained)
 
+    def ask_half(model: Run) -> Half:
+        told = ask(model, (SIGNALS,))
+        trained = {where: split is Split.TRAIN for where, (split, _) in slots.items()}
+        knew = {where: trained[where] & ~np.isin(at, model.tombstones) for where, (_, at) in slots.items()}
+        return Half(weights_digest=told.weights_digest, answers=told.answers, knew=knew)
+
     return Trial(
         original=ask(original),
         unlearned=tuple(ask_unlearned(model) for model in unlearned),
         references=tuple(ask(reference) for reference in references),
-        witnesses=tuple(ask(witness) for witness in witnesses),
+        witnesses=tuple(ask(witness, of_witnesses) for witness in witnesses),
+        halves=tuple(ask_half(half) for half in halves),
         retrained=retrained,
         ground=Ground(
             labels={where: rows[split].labels[at] for where, (split, at) in slots.items()},
@@ -203,35 +224,13 @@ def trial_of(
             scored=scored,
             tested=np.flatnonzero(~np.isin(holdout.labels[held_out], dropped)),
             seed=seed,
-            digest=sha256(looked, *(sha256(slot_bytes(at)) for _, at in slots.values())),
+            digest=digest,
             duplicates=_duplicates(train, forgotten, retained),
             excluded_holdout=len(holdout) - len(held_out),
             dropped_classes=tuple(str(train.classes[index]) for index in dropped),
         ),
         figures={} if kept is None else kept.figures,
     )
-
-
-def _answered(
-    run: Run,
-    readings: Sequence[Reading],
-    rows: Mapping[Split, Dataset],
-    looked: bytes,
-    device: str,
-    kept: Kept | None,
-) -> dict[Reading, Answered]:
-    """What a run's model answers; it is opened for what was not kept."""
-    found: dict[Reading, Answered] = {}
-    if kept is not None:
-        told = {reading: kept.readings.get((reading, run.weights_digest, looked)) for reading in readings}
-        found = {reading: answered for reading, answered in told.items() if answered is not None}
-    missing = [reading for reading in readings if reading not in found]
-    if missing:
-        for reading, answered in read(run, missing, rows, find_device(device)).items():
-            found[reading] = answered
-            if kept is not None:
-                kept.readings[reading, run.weights_digest, looked] = answered
-    return found
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:

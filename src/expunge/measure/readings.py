@@ -1,4 +1,4 @@
-"""Readings: what a model answers to every row of its data. Whoever measures what was read needs no model any more."""
+"""Readings: what a model answers, row by row or to a request. Whoever measures what was read needs no model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from expunge.core.values import Figure
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.records.form import to_plain
+from expunge.schedule.recipe import Recipe
 from expunge.tasks.task import Batch, NotTold, Task
 from expunge.train.answers import answers
 from expunge.train.examples import Examples
+from expunge.train.profile import find_device
 from expunge.train.run import Run
 
 Arrays = Mapping[str, np.ndarray]
@@ -54,7 +56,39 @@ class Signals(Reading):
 
 SIGNALS = Signals()
 
-ReadingKey = tuple[Reading, str, bytes]  # a reading, the digest of the weights, and ``rows_digest``
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RequestRows:
+    """The slots of a request: what must go, and what stays.
+
+    ``seed`` is that of whatever is drawn for it, ``digest`` names these rows, in these roles, among those that are
+    there.
+    """
+
+    forget: np.ndarray
+    retain: np.ndarray
+    seed: bytes
+    digest: bytes
+
+
+class RequestReading(ABC):
+    """A function of a model and a request as a whole, such as what a copy learns again; a frozen dataclass as well.
+
+    Its arrays are of any length. The model stays as it is. It is called for the model's own recipe, whose seed it must
+    not use: models that are held against each other are read alike. Where there is nothing to read of such a model, it
+    answers nothing.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, recipe: Recipe, examples: Examples, rows: RequestRows) -> Arrays:
+        """What is read; ``examples`` are all training rows."""
+
+
+AnyReading = Reading | RequestReading
+ReadingKey = tuple[AnyReading, str, bytes]
+# a reading, the digest of the weights, and ``rows_digest`` or the digest of the request
 
 
 class Readings(Protocol):
@@ -80,13 +114,22 @@ def rows_digest(run: Run, rows: Mapping[Split, Dataset]) -> bytes:
 
 
 def read(
-    run: Run, readings: Sequence[Reading], rows: Mapping[Split, Dataset], device: torch.device
-) -> dict[Reading, Answered]:
-    """Open a run's model and ask it about all rows. Call it pinned."""
+    run: Run,
+    readings: Sequence[AnyReading],
+    rows: Mapping[Split, Dataset],
+    device: torch.device,
+    request: RequestRows | None = None,
+) -> dict[AnyReading, Answered]:
+    """Open a run's model and ask it about all rows, and what is read of a request about that. Call it pinned."""
     model = run.model(device)
     examples = {split: Examples(run.recipe, rows[split], device) for split in READ}
-    found: dict[Reading, Answered] = {}
+    found: dict[AnyReading, Answered] = {}
     for reading in readings:
+        if isinstance(reading, RequestReading):
+            assert request is not None
+            told = reading(model, run.recipe, examples[Split.TRAIN], request)
+            found[reading] = {Split.TRAIN: told, Split.HOLDOUT: {}}
+            continue
         try:
             told = {split: _of_those_there(run, model, reading, rows[split], examples[split]) for split in READ}
         except NotTold:  # it needs a signal that this task does not have: of nobody there is anything to read
@@ -95,6 +138,33 @@ def read(
         some = next(arrays for arrays in told.values() if arrays)
         none = {name: values[:0] for name, values in some.items()}  # of a split of which nobody is there
         found[reading] = {split: _spread(arrays or none, rows[split]) for split, arrays in told.items()}
+    return found
+
+
+def answered(
+    run: Run,
+    readings: Sequence[AnyReading],
+    rows: Mapping[Split, Dataset],
+    looked: bytes,
+    request: RequestRows,
+    device: str,
+    kept: Kept | None,
+) -> dict[AnyReading, Answered]:
+    """What a run's model answers; it is opened for what was not kept."""
+    found: dict[AnyReading, Answered] = {}
+    keys = {
+        reading: (reading, run.weights_digest, request.digest if isinstance(reading, RequestReading) else looked)
+        for reading in readings
+    }
+    if kept is not None:
+        known = {reading: kept.readings.get(key) for reading, key in keys.items()}
+        found = {reading: told for reading, told in known.items() if told is not None}
+    missing = [reading for reading in readings if reading not in found]
+    if missing:
+        for reading, told in read(run, missing, rows, find_device(device), request).items():
+            found[reading] = told
+            if kept is not None:
+                kept.readings[keys[reading]] = told
     return found
 
 

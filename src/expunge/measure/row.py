@@ -26,6 +26,7 @@ NOT_JUDGED = Undecided("printed beside, not judged")
 SIDES = {
     Judging.MEMORY: Side.BOTH,
     Judging.SHARE: Side.BOTH,
+    Judging.FEATURES: Side.BOTH,
     Judging.DISTANCE: Side.ABOVE,
     Judging.UTILITY: Side.BELOW,
 }
@@ -167,7 +168,7 @@ def _shifted(found: Judged, off: Prediction) -> Judged:
 
 def _margin(one: Weighed, claim: Claim) -> float:
     """How large a difference the claim allows."""
-    if one.probe.judging is not Judging.SHARE:
+    if one.probe.judging not in (Judging.SHARE, Judging.FEATURES):
         return claim.share
     there = one.against(one.original)
     return LEAST_SHARE if isinstance(there, Undecided) else max(LEAST_SHARE, claim.share * abs(there.difference))
@@ -187,7 +188,8 @@ def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refut
         told = f"{difference:.0%} of the memory is left"
         return Refuted(f"{'over-forgotten:' if beyond else 'about'} {told}", p, over_forgotten=beyond)
     own = measured.value if isinstance(measured, Measurement) else np.nan
-    told = f"it answers {own:.0%} of their rows rightly, retrained models {own - difference:.0%}"
+    where = "under a new last layer " if judging is Judging.FEATURES else ""
+    told = f"{where}it answers {own:.0%} of their rows rightly, retrained models {own - difference:.0%}"
     return Refuted(f"over-forgotten: {told}" if beyond else told, p, over_forgotten=beyond)
 
 

@@ -15,7 +15,7 @@ from expunge.core.statistics.margins import probabilities
 from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Figure
 from expunge.core.wording import counted
-from expunge.measure.readings import SIGNALS, Arrays, Reading
+from expunge.measure.readings import SIGNALS, AnyReading, Arrays, RequestReading
 from expunge.tasks.task import Told
 
 SMALLEST_FORGET_SET = 20
@@ -39,15 +39,15 @@ class Answers:
     """All that a probe is given of a model: what was read of it on the trial's rows, and what it cost, if known.
 
     A probe that asks for holdout rows where a trial has none, or for signals that the task does not tell, is told so
-    and has nothing to measure.
+    and has nothing to measure. What was read of the request as a whole stands with the forget set.
     """
 
-    read: Mapping[Reading, Mapping[Whose, Arrays]]
+    read: Mapping[AnyReading, Mapping[Whose, Arrays]]
     example_steps: float | None
     seconds: float | None
     figures: Mapping[object, Figure] = field(default_factory=dict[object, Figure])  # of the probe's ``parts``
 
-    def of(self, rows: Whose, reading: Reading = SIGNALS) -> Arrays:
+    def of(self, rows: Whose, reading: AnyReading = SIGNALS) -> Arrays:
         """Arrays by name, as long as there are such rows; a trial without a holdout has no row in their place."""
         found = self.read[reading][rows]
         if not found or (reading == SIGNALS and "beliefs" not in found):
@@ -57,7 +57,7 @@ class Answers:
         return found
 
     @cached_property
-    def finite(self) -> frozenset[Reading]:
+    def finite(self) -> frozenset[AnyReading]:
         """Readings whose every number is finite; of signals the beliefs are looked at, from which the rest follows."""
         return frozenset(
             reading
@@ -65,7 +65,7 @@ class Answers:
             if all(np.isfinite(values).all() for arrays in by_rows.values() for values in _first_told(arrays))
         )
 
-    def only(self, readings: tuple[Reading, ...], figures: Mapping[object, Figure]) -> Answers:
+    def only(self, readings: tuple[AnyReading, ...], figures: Mapping[object, Figure]) -> Answers:
         """Without what a probe did not declare."""
         return replace(self, read={reading: self.read[reading] for reading in readings}, figures=figures)
 
@@ -81,12 +81,23 @@ class Answers:
         return float(np.exp(-(kept * np.log(kept)).sum()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Half:
+    """A model that was trained without half of the training rows, and which rows of each role it knew."""
+
+    weights_digest: str
+    answers: Answers
+    knew: Mapping[Whose, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Beside:
-    """What stands beside the model that is measured: references without itself, and witnesses, if needed."""
+    """What stands beside the model that is measured, as far as its probe needs it; references without itself."""
 
     references: tuple[Answers, ...] = ()
     witnesses: tuple[Answers, ...] = ()
+    original: Answers | None = None
+    halves: tuple[Half, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,13 +182,16 @@ class Trial:
     references: tuple[TrialModel, ...]
     ground: Ground
     witnesses: tuple[TrialModel, ...] = ()
+    halves: tuple[Half, ...] = ()
     retrained: frozenset[str] = frozenset()
     figures: dict[object, Figure] = field(default_factory=dict[object, Figure], repr=False, compare=False)
     # what probes found already: several of them need the same figures, and other trials on the same ground do
 
     def __post_init__(self) -> None:
         models = (self.original, *self.unlearned, *self.references, *self.witnesses)
-        read = [by_rows for model in models for by_rows in model.answers.read.values()]
+        told = [item for model in models for item in model.answers.read.items()]
+        told += [item for half in self.halves for item in half.answers.read.items()]
+        read = [by_rows for reading, by_rows in told if not isinstance(reading, RequestReading)]
         shapes = {
             tuple(len(by_rows[rows][name]) for rows in Whose) for by_rows in read for name in by_rows[Whose.FORGET]
         }

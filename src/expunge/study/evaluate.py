@@ -10,6 +10,7 @@ from expunge.core.values import Exact, Progress
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.measure.company import listed
 from expunge.measure.evaluate import evaluate as measured
+from expunge.measure.lookup import probes_asked
 from expunge.measure.pool import evaluate_pool
 from expunge.records.evaluation import Evaluation
 from expunge.study.possible import possible_of, possible_pool
@@ -25,6 +26,7 @@ def evaluate(
     store: Path | str | None = None,
     claim: str | None = None,
     pool: bool = False,
+    probes: Sequence[str] = (),
     original: Run | Path | str | None = None,
     data: GivenData = None,
     label: str | None = None,
@@ -40,7 +42,8 @@ def evaluate(
     ``references`` are runs retrained without the forget set, ``witnesses`` trainings with it, under other seeds; those
     that ``expunge.references`` and ``expunge.witnesses`` made are found in ``store``, beside the original run unless
     said. ``claim`` is ``indistinguishable`` or ``at-most:P%``, that so much of the memory is left at most; unless said,
-    the strongest that original and references can support.
+    the strongest that original and references can support. ``probes`` names further ones of ``ASKED``, which cost more
+    than a forward pass; half models that ``expunge.halves`` made are found in ``store``.
 
     With ``pool`` several runs of one method, each of which answered a request of its own, are judged as one: what is
     found speaks of the method. It is written to ``pool.json`` in the first run's folder.
@@ -57,10 +60,13 @@ def evaluate(
     knowing = listed("witnesses", witnesses, "trained with the forget set")
     first = None if original is None else Run.of(original, "original")
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
-    companies = [company_of(one, store=store) for one in runs]
+    if pool and len(probes):
+        raise InvalidArgument(f"`probes` {', '.join(probes)} with `pool`: of a pool nothing further is measured")
+    halved = any(probe.halves_needed for probe in probes_asked(probes))
+    companies = [company_of(one, store=store, with_halves=halved) for one in runs]
     kept = [reference for company in companies for reference in company.references]
-    remembering = companies[0].witnesses
-    readings = readings_beside([*kept, *remembering], rows)
+    remembering, halves = companies[0].witnesses, companies[0].halves
+    readings = readings_beside([*kept, *remembering, *halves], rows)
     retrained, witnessing = [*given, *kept], [*knowing, *remembering]
     if pool:
         of_each = [sum(one.told.tombstones == run.told.tombstones for one in retrained) for run in runs]
@@ -93,6 +99,8 @@ def evaluate(
         retrained,
         witnesses=witnessing,
         claim=claim,
+        probes=probes,
+        halves=halves,
         original=first,
         data=rows,
         device=device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,12 +13,14 @@ import scipy
 import sklearn
 
 from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
+from expunge.core.statistics.likelihood_ratio import FEWEST
 from expunge.core.values import Exact
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.forms import read
 from expunge.data.splits import Split
+from expunge.measure.lookup import probes_asked
 from expunge.methods.fields import searches
 from expunge.models.resolver import factory_digest
 from expunge.records.evaluation import RULES_VERSION
@@ -42,7 +45,15 @@ from expunge.study.others import further_probes, source_of
 from expunge.study.pseudo_sets import RequestKind, pseudo_sets, twin_seeds
 from expunge.study.search import check_optuna, optuna_version
 from expunge.study.study_file import Entrant, Study
-from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS, listed, named, training_job
+from expunge.study.training_job import (
+    HALF_SEEDS,
+    REFERENCE_SEEDS,
+    WITNESS_SEEDS,
+    half_sets,
+    listed,
+    named,
+    training_job,
+)
 
 Value = TypeVar("Value")
 
@@ -274,6 +285,17 @@ class _On:
             for number in range(self.layout.study.witnesses)
         )
 
+    @cached_property
+    def halves(self) -> tuple[str, ...]:
+        """Trainings without half of the rows, as many as scores need, where a probe that the study asks for does."""
+        if not any(probe.halves_needed for probe in probes_asked(self.layout.study.probes)):
+            return ()
+        sets = half_sets(bytes.fromhex(self.opened.roots.train), len(self.opened.rows[Split.TRAIN]))
+        return tuple(
+            self.train(HALF_SEEDS + number, f"train {self.title}, half model {number + 1}", without, replayed=False)
+            for number, without in enumerate(islice(sets, 2 * FEWEST))
+        )
+
     def references(self, forget: Forget, without: ForgetSet) -> tuple[str, ...]:
         named = f"retrain {self.title} without {forget.name}"
         return tuple(
@@ -318,6 +340,7 @@ class _On:
                     software={"scipy": scipy.__version__, "scikit_learn": sklearn.__version__},
                     claim=self.layout.study.claim,
                     probes=further_probes() or None,
+                    asked=self.layout.study.probes or None,
                 ),
                 inputs={
                     "run": (unlearn,),
@@ -325,6 +348,7 @@ class _On:
                     "references": references,
                     "witnesses": self.witnesses,
                     **self.claimed(seed),
+                    **({"halves": self.halves} if self.halves else {}),
                 },
                 means=JobMeans(data=self.described),
             )

@@ -190,7 +190,8 @@ class Unlearn(AnyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSpec:
-    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read.
+    """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read, ``asked``
+    the names by which further ones of ours are asked for.
 
     Without a ``claim`` it is what the input ``claimed`` has the power for, an original, else the run's own.
     """
@@ -199,6 +200,7 @@ class EvaluateSpec:
     software: Mapping[str, str]
     claim: str | None = None
     probes: tuple[tuple[str, ...], ...] | None = None
+    asked: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

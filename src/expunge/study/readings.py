@@ -14,7 +14,7 @@ from expunge.core.files import write_with
 from expunge.core.hashing import sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
-from expunge.measure.readings import READ, SIGNALS, Answered, Arrays, Reading, ReadingKey
+from expunge.measure.readings import READ, SIGNALS, Answered, AnyReading, Arrays, ReadingKey
 from expunge.tasks.task import signals_of
 from expunge.train.run import Run
 
@@ -67,8 +67,8 @@ class StoredReadings:
         return found
 
 
-def file_name(reading: Reading, looked: bytes) -> str:
-    """Where a reading of these rows lies in a run's folder; with other settings it is another reading."""
+def file_name(reading: AnyReading, looked: bytes) -> str:
+    """Where a reading of these rows, or this request, lies in a run's folder; with other settings it is another."""
     told = sha256(repr(reading).encode(), looked).hex()
     return BELIEFS if reading == SIGNALS else f"reading-{reading.name}-{told[:16]}.safetensors"
 

@@ -1,7 +1,7 @@
-"""References and witnesses: ordinary trainings under seeds of their own, each carried out once and kept in a store.
+"""References, witnesses, half models: ordinary trainings under own seeds, each carried out once and kept in a store.
 
-References are trained without the rows of a request, witnesses with them. Both share the recipe of the run that is
-to forget; no two of them share a lineage seed, and none shares one with it.
+References are trained without the rows of a request, witnesses with them, half models without half of all rows. All
+share the recipe of the run that is to forget; no two of them share a lineage seed, and none shares one with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count as numbers
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +34,11 @@ from expunge.study.progress import StudyStanding, Watch
 from expunge.study.readings import StoredReadings
 from expunge.study.scheduler import carry_out_jobs
 from expunge.study.store import Store
-from expunge.study.training_job import REFERENCE_SEEDS, WITNESS_SEEDS, training_job
+from expunge.study.training_job import HALF_SEEDS, REFERENCE_SEEDS, WITNESS_SEEDS, half_sets, training_job
 from expunge.train.run import Run
 
 MOST = 1000
-"""As many references or witnesses of one request as anybody may ask for."""
+"""As many references, witnesses or half models of one request as anybody may ask for."""
 
 
 def references(
@@ -125,30 +125,62 @@ def possible(
     )
 
 
+def halves(
+    run: Run | Path | str,
+    *,
+    count: int = 16,
+    jobs: int | None = None,
+    store: Path | str | None = None,
+    data: str | None = None,
+    show: Callable[[StudyStanding], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Train without half of the rows, drawn anew for each two models, ``count`` times in all.
+
+    What the first of two lacks, the second has: of an even number each row is known to half. ``run`` is one that is to
+    forget, or one that forgot already; all its requests share them. They hold rows that are to be forgotten, as
+    witnesses do.
+    """
+    wanted = _checked(count)
+    request = _Request.of(run, None, store=store, data=data, needs_forgotten=False)
+    return request.trained(islice(request.halves(), wanted), jobs, Watch(1, None, show, say, warn))
+
+
 @dataclass(frozen=True)
 class Company:
     """What a store holds of a request, and why more cannot be trained here, if so."""
 
     references: tuple[Run, ...] = ()
     witnesses: tuple[Run, ...] = ()
+    halves: tuple[Run, ...] = ()
     refused: str | None = None
 
 
-def company_of(run: Run, forget: ForgetSet | None = None, *, store: Path | str | None = None) -> Company:
-    """References and witnesses as far as they were trained before; nothing is trained.
-
-    ``run`` is one that forgot, or one that is to ``forget``.
-    """
+def company_of(
+    run: Run, forget: ForgetSet | None = None, *, store: Path | str | None = None, with_halves: bool = False
+) -> Company:
+    """Who stands beside a run that forgot, or is to ``forget``, as far as trained before; nothing is trained."""
     try:
         request = _Request.of(run, forget, store=store, data=None)
     except (InvalidArgument, RunError, UnsupportedYet) as error:  # none can have been trained
         return Company(refused=str(error))
-    return Company(request.kept(request.references), request.kept(request.witnesses))
+    halved = request.kept(request.halves) if with_halves else ()
+    return Company(request.kept(request.references), request.kept(request.witnesses), halved)
 
 
 def readings_beside(runs: Sequence[Run], rows: Mapping[Split, Dataset]) -> Kept:
     """What these runs of a store answered lies beside each; of all others it is kept in memory."""
     return Kept(_InStore(StoredReadings(runs, rows), {}))
+
+
+def halves_kept(run: Run | Path | str, store: Path | str | None = None) -> tuple[Run, ...]:
+    """The half models of a run that were trained before."""
+    try:
+        request = _Request.of(run, None, store=store, data=None, needs_forgotten=False)
+    except (InvalidArgument, RunError, UnsupportedYet):  # none can have been trained
+        return ()
+    return request.kept(request.halves)
 
 
 @dataclass(frozen=True)
@@ -217,15 +249,22 @@ class _Request:
         """Jobs of all witnesses that there may be, in their order."""
         return self._jobs(WITNESS_SEEDS, _forgotten(self.original), "witness")
 
-    def _jobs(self, first: int, without: ForgetSet | None, what: str) -> Iterator[Train]:
+    def halves(self) -> Iterator[Train]:
+        """Jobs of all half models that there may be, in their order."""
+        sets = half_sets(self.original.root, len(self.original.units), _forgotten(self.original))
+        return self._jobs(HALF_SEEDS, sets, "half model")
+
+    def _jobs(self, first: int, without: ForgetSet | Iterator[ForgetSet] | None, what: str) -> Iterator[Train]:
+        """``without`` is what all of them do without, or each in its turn."""
         recipe, factory = self.original.recipe, factory_digest(self.original.recipe.model)
         seeds = (seed for seed in numbers(first) if seed != recipe.seed)
-        for number, seed in zip(range(1, MOST + 1), seeds, strict=False):
+        lacking = without if isinstance(without, Iterator) else repeat(without)
+        for number, seed, less in zip(range(1, MOST + 1), seeds, lacking, strict=False):
             yield training_job(
                 replace(recipe, seed=seed),
                 self.described,
                 f"{what} {number} of {self.original.path.name}",
-                without=without,
+                without=less,
                 factory=factory,
                 device=self.original.told.device,
                 replayed=False,
@@ -304,8 +343,8 @@ def _refuse(run: Run) -> None:
         what = "its training begins with a base"
     if what is not None:
         raise UnsupportedYet(
-            f"references and witnesses of {run.path}: {what}; make them one by one, by unlearn with the method "
-            "retrain and another training seed"
+            f"references, witnesses and half models of {run.path}: {what}; make them one by one, by unlearn with the "
+            "method retrain and another training seed"
         )
 
 

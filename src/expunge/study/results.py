@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from expunge.core.values import Undecided
 from expunge.data.splits import split_rows
 from expunge.measure.average_gap import AverageGap
 from expunge.measure.contract import ProbeRole
-from expunge.measure.lookup import probes
+from expunge.measure.lookup import probes, probes_asked
 from expunge.measure.readings import READ
 from expunge.methods.contract import Method
 from expunge.methods.fields import searches
@@ -71,11 +72,6 @@ Evaluated = tuple[Run, Evaluation]
 WORDS: dict[str, Word] = {"supported": "Supported", "refuted": "Refuted", "undecided": "Undecided"}
 
 
-def _probed() -> tuple[str, ...]:
-    """Probes with a figure of their own; costs and what is made of other figures are not measured like them."""
-    return tuple(probe.name for probe in probes() if probe.role is not ProbeRole.COST and probe is not AverageGap)
-
-
 class Gathered:
     """A study's part of the store, read into its results."""
 
@@ -84,6 +80,12 @@ class Gathered:
         self.rows = {row.label: row for row in study.rows}
         self._read: dict[str, JobDocument] = {}
         self.settings = tuple(self.setting(laid) for laid in grid.settings)
+
+    @cached_property
+    def probed(self) -> tuple[str, ...]:
+        """Probes with a figure of their own; costs and what is made of other figures are not measured like them."""
+        measured = (*probes(), *probes_asked(self.study.probes))
+        return tuple(probe.name for probe in measured if probe.role is not ProbeRole.COST and probe is not AverageGap)
 
     @property
     def complete(self) -> bool:
@@ -185,7 +187,7 @@ class Gathered:
         return [found[seed] for seed in sorted(found)]
 
     def original(self, laid: Laid, evaluations: Sequence[Evaluation], together: Together | None) -> Means:
-        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in _probed()}
+        found = {name: figure([value_of(one[name].original) for one in evaluations]) for name in self.probed}
         margins = [one[MARGIN] for one in evaluations]
         gaps = [gap_of_margins(probe, probe.original) for probe in margins]
         found["forgetting-gap"] = figure(gaps, shared_references(margins), least=0.0)
@@ -197,9 +199,9 @@ class Gathered:
         lineages: dict[str, dict[str, float | Undecided]] = {}
         for one in evaluations:
             for index, reference in enumerate(one.references):
-                known = {name: value_of(one[name].references[index]) for name in (*_probed(), "average-gap")}
+                known = {name: value_of(one[name].references[index]) for name in (*self.probed, "average-gap")}
                 lineages.setdefault(reference.weights_digest, known)
-        found = {name: figure([known[name] for known in lineages.values()]) for name in (*_probed(), "average-gap")}
+        found = {name: figure([known[name] for known in lineages.values()]) for name in (*self.probed, "average-gap")}
         return Means.of({**written(found), **({} if together is None else together.null)})
 
     def row(self, laid: Laid, label: str, planned: Sequence[Planned], together: Together | None) -> Row:
@@ -238,10 +240,10 @@ class Gathered:
 
     def figures(self, done: Sequence[Evaluated], more: Found) -> Figures:
         evaluations = [evaluation for _, evaluation in done]
-        shared = {name: shared_references([one[name] for one in evaluations]) for name in _probed()}
+        shared = {name: shared_references([one[name] for one in evaluations]) for name in self.probed}
         gaps = [gap_of_margins(one[MARGIN], one[MARGIN].unlearned) for one in evaluations]
         utility = [difference(one["test-accuracy"], -1.0) for one in evaluations]
-        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in _probed()}
+        found = {name: figure([value_of(one[name].unlearned) for one in evaluations]) for name in self.probed}
         found["average-gap"] = widened([one["average-gap"].unlearned for one in evaluations])
         found["forgetting-gap"] = figure(gaps, shared[MARGIN], least=0.0)
         found["utility-gap"] = figure(utility, shared["test-accuracy"])
@@ -249,7 +251,7 @@ class Gathered:
         found["seconds"] = as_figure([run.result.seconds for run, _ in done])
         differences = {
             name: figure([difference(one[name], 1.0) for one in evaluations], shared[name])
-            for name in _probed()
+            for name in self.probed
             if name != MARGIN  # its unit is that of the forgetting gap
         }
         own = Figures.of({**written(found), **more.figures})

@@ -16,6 +16,7 @@ from expunge.core.wording import nearest
 from expunge.data.source import LISTS, Source
 from expunge.data.splits import SplitBy
 from expunge.measure.claim import Claim
+from expunge.measure.lookup import probes_asked
 from expunge.measure.row import MINIMUM
 from expunge.methods.contract import Method
 from expunge.methods.lookup import find_method, make_method, methods
@@ -34,6 +35,7 @@ TOP = (
     "references",
     "witnesses",
     "claim",
+    "probes",
     "budget",
     "methods",
     "data",
@@ -76,6 +78,7 @@ class Study:
     rows: tuple[Entrant, ...]
     tuning: Rehearsals | None
     lines: Lines
+    probes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -172,6 +175,7 @@ class _Reader:
             rows=rows,
             tuning=self.tuning(),
             lines=self.lines,
+            probes=self.probes(),
         )
 
     def axes(
@@ -331,6 +335,12 @@ class _Reader:
         written = {key: _written(value) for key, value in settings.items()}
         method = self.checked(partial(make_method, name, written), *where, "set")
         return Entrant(self.text(table, "label", method.name, *where), method, bool(settings))
+
+    def probes(self) -> tuple[str, ...]:
+        """Names of those that are measured beside, because the study asks for them."""
+        names = self.texts(self.table, "probes")
+        self.checked(partial(probes_asked, names), "probes")
+        return tuple(dict.fromkeys(names))
 
     def tuning(self) -> Rehearsals | None:
         table = self.table.get("tuning")

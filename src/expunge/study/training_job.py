@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count as numbers
+
 import numpy as np
 import torch
 
+from expunge.core.hashing import sha256
+from expunge.core.streams import Stream, stable_order
 from expunge.core.version import __version__
 from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet
@@ -16,6 +21,7 @@ from expunge.train.profile import LOOP_ARITHMETIC
 
 REFERENCE_SEEDS = LARGEST_SEED + 1  # no reference shares the lineage of an original
 WITNESS_SEEDS = 2 * REFERENCE_SEEDS  # and no witness that of either
+HALF_SEEDS = 3 * REFERENCE_SEEDS  # and no half model that of any
 
 
 def training_job(
@@ -44,6 +50,16 @@ def training_job(
     left_out = None if without is None else listed(without.slots)
     means = TrainMeans(data=data, recipe=recipe.as_json(), without=left_out, replayed=replayed)
     return Train(title=title, spec=spec, means=means)
+
+
+def half_sets(root: bytes, count: int, before: ForgetSet | None = None) -> Iterator[ForgetSet]:
+    """What half models do without, two by two: what the first of them lacks the second has, of all rows still there."""
+    rules, gone = ((), np.zeros(0, dtype=np.int64)) if before is None else (before.rules, before.slots)
+    there, seed = np.setdiff1d(np.arange(count), gone), sha256(b"expunge/halves/1", root)
+    for pair in numbers():
+        order = there[stable_order(Stream(seed, "halves", 0, pair).words(len(there)))]
+        for part, lacking in enumerate(np.array_split(order, 2)):
+            yield ForgetSet(np.union1d(gone, lacking), (*rules, f"half:{pair}:{part}"), root.hex())
 
 
 def software() -> dict[str, str]:

@@ -29,7 +29,7 @@ from expunge.measure.contract import readings_of
 from expunge.measure.evaluate import evaluate
 from expunge.measure.lookup import probes
 from expunge.measure.over_trainings import claim_beside
-from expunge.measure.readings import Kept, read, rows_digest
+from expunge.measure.readings import Kept, Reading, read, rows_digest
 from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import write_document
@@ -251,9 +251,9 @@ def _unlearn(job: Unlearn, at: At) -> JobResult:
 def _remember(run: Run, job: Job, at: At) -> JobResult:
     """Ask the model what it answers to every row, once."""
     rows = at.data.rows(job.means.data)
-    kept = StoredReadings([run], rows)
+    kept, of_rows = StoredReadings([run], rows), [one for one in readings_of(probes()) if isinstance(one, Reading)]
     with pinned(run.recipe):
-        for reading, answered in read(run, readings_of(probes()), rows, find_device(run.told.device)).items():
+        for reading, answered in read(run, of_rows, rows, find_device(run.told.device)).items():
             kept[reading, run.weights_digest, rows_digest(run, rows)] = answered
     return JobResult(digest_of(run.told), run.result.example_steps)
 
@@ -261,11 +261,11 @@ def _remember(run: Run, job: Job, at: At) -> JobResult:
 def _evaluate(job: Evaluate, at: At) -> JobResult:
     rows = at.data.rows(job.means.data)
     run, original = (Run.open(at.input(job.one(role))) for role in ("run", "original"))
-    references, witnesses = (
-        [Run.open(at.input(key)) for key in job.inputs[role]] for role in ("references", "witnesses")
+    references, witnesses, halves = (
+        [Run.open(at.input(key)) for key in job.inputs.get(role, ())] for role in ("references", "witnesses", "halves")
     )
     claiming = [Run.open(at.input(key)) for key in job.inputs.get("claimed", ())]
-    kept = Kept(StoredReadings([run, original, *references, *witnesses, *claiming], rows), at.data.figures)
+    kept = Kept(StoredReadings([run, original, *references, *witnesses, *halves, *claiming], rows), at.data.figures)
     claim = job.spec.claim
     for one in claiming:
         claim = str(claim_beside(run, one, references, witnesses, rows, kept))
@@ -274,6 +274,8 @@ def _evaluate(job: Evaluate, at: At) -> JobResult:
         references,
         witnesses=witnesses,
         claim=claim,
+        probes=job.spec.asked or (),
+        halves=halves,
         original=original,
         data=rows,
         out=at.folder / "evaluation.json",

@@ -56,6 +56,16 @@ class Ridge:
         return scores - leverage / (1.0 - leverage) * (self.targets - scores)
 
 
+def standardised(features: Array, like: Array | None = None) -> Array:
+    """Columns of standard deviation 1 over the rows ``like``, or over themselves, and a constant one.
+
+    Those that never move there are left out.
+    """
+    spread = (features if like is None else like).std(axis=0)
+    moving = features[:, spread > 0] / spread[spread > 0]
+    return np.concatenate([moving, np.ones((len(features), 1))], axis=1)
+
+
 def class_codes(labels: np.ndarray, classes: int) -> Array:
     """+1 in the column of the row's class, −1 elsewhere."""
     return 2.0 * np.eye(classes)[labels] - 1.0
