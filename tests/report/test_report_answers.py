@@ -249,11 +249,12 @@ def test_six_examples_are_shown_by_change_and_person_and_the_rest_is_folded(worl
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ("remembers remembers", "None of two methods forgot them: two still remember."),
-        ("same remembers", "Forgotten by a, bit for bit. One other method did not: it still remembers."),
+        ("remembers remembers", "All two methods still remember."),
+        ("same remembers", "Forgotten by a, bit for bit. One other method still remembers."),
+        ("remembers broke", "None of two methods forgot them: one still remembers, one broke."),
         ("little-left", "With a at most 6\u00a0% of the memory is left."),
         ("unsaid unsaid", "Whether any of two methods forgot cannot be said: too few."),
-        ("remembers unsaid", "One method did not: it still remembers. Of one more it cannot be said: too few."),
+        ("remembers unsaid", "One method still remembers. Of one more it cannot be said: too few."),
         (
             "recorded refuted-then undecided-then",
             "Exact by its record: a. By the rules of an earlier release one is refuted, one is undecided.",

@@ -11,7 +11,7 @@ from expunge.core.wording import clean, counted
 from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure, Means
 from expunge.records.outcome import OutcomeName
 from expunge.records.results import STATES, VERDICTS, Mark, Results, Row, Setting, guarantee_rank
-from expunge.report.comparison import TONES, Notes, TableCell, own_reason
+from expunge.report.comparison import TONES, Notes, TableCell, left_out, own_reason
 from expunge.report.numerals import DASH, SPACE
 from expunge.report.outcome import OUTCOMES
 from expunge.report.study_text import STYLES, between, number, signed
@@ -113,11 +113,10 @@ def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str,
         )
         for row in setting.ranked
     )
-    for key in _keys(setting.further):
-        if key not in keys:
-            reasons = (figure.reason for row in setting.ranked if isinstance(figure := row.figures[key], Undecided))
-            title = next(heading.title for heading in _headings((key,)) if heading.key == key)
-            notes.number(f"{title} is left out: {own_reason(next(reasons, NOT_MEASURED.reason), STYLES)}")
+    for text in left_out(
+        (_heading(key).title, _why_empty(setting, key)) for key in _keys(setting.further) if key not in keys
+    ):
+        notes.number(text)
     caption = f"Methods in setting {at}: {clean(setting.title, LONGEST_SHOWN)}"
     board = Board(str(at), caption, _headings(keys), bands, lines, tuple(notes.texts), start)
     searched = any(row.tuning.state in ("tuned", "oracle-tuned") for row in setting.rows)
@@ -128,6 +127,12 @@ def _measured(setting: Setting) -> tuple[str, ...]:
     """Figures that any row has: a column of dashes says nothing."""
     rows = [row.figures for row in setting.rows if row.took_part]
     return tuple(key for key in _keys(setting.further) if not rows or any(own.mean(key) is not None for own in rows))
+
+
+def _why_empty(setting: Setting, key: str) -> str:
+    figures = (row.figures[key] for row in setting.ranked)
+    reasons = (figure.reason for figure in figures if isinstance(figure, Undecided))
+    return own_reason(next(reasons, NOT_MEASURED.reason), STYLES)
 
 
 def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int], name: str) -> Board:
@@ -152,11 +157,15 @@ def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int
     return Board("0", f"{name} in every setting", headings, (), lines, tuple(notes.texts), 1)
 
 
+def _heading(key: str) -> Heading:
+    """Of a figure's column."""
+    known = {heading.key: heading for heading in (*HEADINGS, MEMORY)}
+    return known.get(key) or Heading(key, key, "", "descending")
+
+
 def _headings(keys: Sequence[str]) -> tuple[Heading, ...]:
     """Of these figures, between what is said of a row and how it was tuned."""
-    known = {heading.key: heading for heading in (*HEADINGS, MEMORY)}
-    found = (known.get(key) or Heading(key, key, "", "descending") for key in keys)
-    return (*HEADINGS[:3], *found, HEADINGS[-1])
+    return (*HEADINGS[:3], *map(_heading, keys), HEADINGS[-1])
 
 
 def _keys(further: Sequence[str]) -> tuple[str, ...]:

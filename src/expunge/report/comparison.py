@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from expunge.core.values import ClaimVerdict, Figure, Measurement, Supported, Undecided
@@ -10,7 +10,7 @@ from expunge.records.evaluation import Compared, Evaluation, MemoryEvidence, Pro
 from expunge.records.run_file import Result
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import DASH, SPACE, bare, interval, percent, shown
+from expunge.report.numerals import DASH, SPACE, bare, interval, listed, percent, shown
 from expunge.report.outcome import OUTCOMES, badge_of, outcome_of, tone_of
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
@@ -131,10 +131,21 @@ def compare(section: Section, notes: Notes | None = None) -> ComparisonTable:
     notes, first = Notes() if notes is None else notes, section.evaluation
     rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    for name, title in () if first is None else _columns(section):
-        if (reason := _why_empty(section, name)) is not None:
-            notes.number(f"{title.partition(',')[0]} is left out: {own_reason(reason)}")
+    for text in left_out(
+        (title.partition(",")[0], own_reason(reason))
+        for name, title in (() if first is None else _columns(section))
+        if (reason := _why_empty(section, name)) is not None
+    ):
+        notes.number(text)
     return ComparisonTable(headings(columns_of(section)), tuple(rows), tuple(notes.texts), notes.start)
+
+
+def left_out(columns: Iterable[tuple[str, str]]) -> list[str]:
+    """Which columns would hold only dashes, and why: one text for each reason."""
+    found: dict[str, list[str]] = {}
+    for title, reason in columns:
+        found.setdefault(reason, []).append(title)
+    return [f"{listed(titles)} {'is' if len(titles) == 1 else 'are'} left out: {why}" for why, titles in found.items()]
 
 
 def columns_of(section: Section) -> tuple[tuple[str, str], ...]:
@@ -341,7 +352,7 @@ def _verdict(section: Section, run: Facts, notes: Notes) -> TableCell:
     if outcome == "recorded":
         note = notes.number(f"{OUTCOMES[outcome].after} {OUTCOMES[outcome].command}")
     elif evaluation is not None and outcome not in ("same", "remembers", "little left"):
-        note = notes.number(verdict_reason(evaluation.verdict))
+        note = notes.number(evaluation.reason)
     return TableCell(badge_of(outcome, evaluation).capitalize(), note=note, tone=tone_of(outcome, evaluation))
 
 

@@ -20,7 +20,7 @@ from expunge.report.scatter import Size
 from expunge.report.study_text import FEWEST, number
 
 MEMORY, GAP = "memory", "forgetting-gap"
-WIDE, NARROW = Size("wide", 720, 22.0, (230.0, 8.0, 64.0, 58.0)), Size("narrow", 350, 36.0, (8.0, 8.0, 46.0, 58.0))
+WIDE, NARROW = Size("wide", 720, 22.0, (230.0, 8.0, 64.0, 58.0)), Size("narrow", 350, 36.0, (8.0, 8.0, 60.0, 58.0))
 SIZES = (WIDE, NARROW)
 LONGEST_LABEL = 32
 LEAST, MOST = -1.0, 2.0  # of the memory that a row may show

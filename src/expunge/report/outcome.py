@@ -140,24 +140,30 @@ def answer(found: Sequence[tuple[str, str]], bound: float | None = None, why: st
     if names["little left"]:
         most = "little" if bound is None else f"at most {shown(bound, 'memory')}"
         parts.append(f"With {few(names['little left'], MOST_NAMED)} {most} of the memory is left.")
-    told = _told(names, FAILED)
-    failed = sum(len(names[key]) for key in FAILED)
-    if failed == len(found) and failed > 1:
-        parts.append(f"None of {_number(failed)} methods forgot them: {told}.")
-    elif failed:
-        others = f"{_number(failed)}{' other' if parts else ''} method{'s' * (failed > 1)}"
-        parts.append(f"{others.capitalize()} did not: {told}.")
+    failed = [(len(names[key]), OUTCOMES[key]) for key in FAILED if names[key]]
+    if failed:
+        parts.append(_failed(failed, others=bool(parts), all_of_them=sum(count for count, _ in failed) == len(found)))
     if names["unsaid"]:
         parts.append(_unsaid(len(names["unsaid"]), len(found)) + (f": {why}." if why else "."))
-    if any(names[key] for key in JUDGED_THEN):
-        parts.append(f"{THEN.capitalize()} {_told(names, JUDGED_THEN)}.")
+    then = [(len(names[key]), OUTCOMES[key]) for key in JUDGED_THEN if names[key]]
+    if then:
+        parts.append(f"{THEN.capitalize()} {_counts(then)}.")
     return " ".join(parts)
 
 
-def _told(names: Mapping[str, Sequence[str]], keys: Sequence[str]) -> str:
-    counts = [(len(names[key]), OUTCOMES[key]) for key in keys if names[key]]
-    if len(counts) == 1 and counts[0][0] == 1:
-        return f"it {counts[0][1].one}"
+def _failed(counts: Sequence[tuple[int, Meaning]], *, others: bool, all_of_them: bool) -> str:
+    """How many did not forget, and how they came out."""
+    total = sum(count for count, _ in counts)
+    methods = f"{_number(total)}{' other' * others} method{'s' * (total > 1)}"
+    if len(counts) == 1:
+        came_out = counts[0][1].one if total == 1 else counts[0][1].many
+        return f"{'All ' * (all_of_them and total > 1)}{methods} {came_out}.".capitalize()
+    if all_of_them:
+        return f"None of {methods} forgot them: {_counts(counts)}."
+    return f"{methods.capitalize()} did not: {_counts(counts)}."
+
+
+def _counts(counts: Sequence[tuple[int, Meaning]]) -> str:
     return ", ".join(f"{_number(count)} {meaning.one if count == 1 else meaning.many}" for count, meaning in counts)
 
 

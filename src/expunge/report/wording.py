@@ -11,7 +11,7 @@ from expunge.report.comparison import NOT_EVALUATED, Notes, verdict_reason
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
 from expunge.report.numerals import SPACE, few, percent, probability, short, shown, spaced
-from expunge.report.outcome import OUTCOMES, THEN, answer_of_one, badge_of, outcome_of, sureness, tone_of
+from expunge.report.outcome import OUTCOMES, RETRAIN, THEN, answer_of_one, badge_of, outcome_of, sureness, tone_of
 
 MOST_CARDS = 12
 MOST_RULES = 6
@@ -96,7 +96,7 @@ def _missing(section: Section) -> tuple[tuple[str, str], ...]:
     reasons = [evaluation.reason for _, evaluation in section.evaluations if evaluation.outcome == "unsaid"]
     if any(reason.startswith("needs ") and ("reference" in reason or "witness" in reason) for reason in reasons):
         return (("What is missing can be trained:", REFERENCES),)
-    return ()
+    return (("Where it must be certain:", RETRAIN),)
 
 
 def _merged(cards: list[VerdictCard]) -> tuple[VerdictCard, ...]:
@@ -149,13 +149,19 @@ def _footnotes(run: Facts, outcome: str) -> list[str]:
     return found
 
 
+def _asked(claim: str) -> str:
+    """A claim in the reader's words."""
+    share = "10%" if claim == "indistinguishable" else claim.removeprefix("at-most:")
+    return f"that at most {spaced(share)} of the memory is left"
+
+
 def _power(evaluation: Evaluation) -> str:
     """What a trial can show at all: what is read against what, and the smallest share that it can bound."""
     told = evaluation.memory
     assert told is not None
     beside = f"{counted(told.references, 'reference')} and {counted(told.witnesses, 'model')} that saw everybody"
     least = "no bound can be shown" if told.smallest_claim is None else f"{percent(told.smallest_claim)} can be bounded"
-    asked = "" if evaluation.claim is None else f" Asked of it: {spaced(evaluation.claim)}."
+    asked = "" if evaluation.claim is None else f" Asked of it: {_asked(evaluation.claim)}."
     return f"Read against {beside}: at best {least}.{asked}"
 
 
