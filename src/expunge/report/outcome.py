@@ -119,6 +119,8 @@ def answer_of_one(label: str, run: Facts, outcome: str) -> str:
     """What is said of one run alone."""
     if outcome == "same":
         return f"Yes, by {label}: bit for bit the model that never saw them."
+    if outcome == "broke" and run.is_exact:
+        return "No: its weights are not those of the retraining that it claims to equal."
     if run.evaluation is None:
         return "Exact by its record." if outcome == "recorded" else "Cannot be said: it was not evaluated."
     if run.evaluation.outcome is None:
@@ -188,9 +190,8 @@ def sureness(evaluation: Evaluation) -> str:
         return ""
     own, before, *others = values
     low, high = min(others), max(others)
-    return f"{_sure(own, before, low, high)}: {own:.1f}; models that never saw them {_range(low, high)}".replace(
-        "-", "−"
-    )
+    told = f"{_sure(own, before, low, high)}: {own:.1f}; models that never saw them {_range(low, high)}"
+    return told.replace("-", "−")
 
 
 def _sure(own: float, before: float, low: float, high: float) -> str:

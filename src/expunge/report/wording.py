@@ -11,7 +11,17 @@ from expunge.report.comparison import NOT_EVALUATED, Notes, verdict_reason
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
 from expunge.report.numerals import SPACE, few, percent, probability, short, shown, spaced
-from expunge.report.outcome import OUTCOMES, RETRAIN, THEN, answer_of_one, badge_of, outcome_of, sureness, tone_of
+from expunge.report.outcome import (
+    JUDGED_THEN,
+    OUTCOMES,
+    RETRAIN,
+    THEN,
+    answer_of_one,
+    badge_of,
+    outcome_of,
+    sureness,
+    tone_of,
+)
 
 MOST_CARDS = 12
 MOST_RULES = 6
@@ -116,12 +126,12 @@ def _shorter(card: VerdictCard) -> str:
 def _card(section: Section, run: Facts, label: str, notes: Notes) -> VerdictCard:
     outcome, evaluation = outcome_of(section, run), run.evaluation
     replay, replay_tone = _replay(section, run)
-    if outcome == "same":
-        sentence = answer_of_one(label, run, outcome)
-    elif evaluation is None:
-        sentence = f"R{NOT_EVALUATED.partition(': r')[2]}."
+    if evaluation is not None and outcome in JUDGED_THEN:
+        sentence = sentence_then(evaluation)
     else:
-        sentence = sentence_of(evaluation)
+        sentence = answer_of_one(label, run, outcome)
+    if outcome == "unsaid" and evaluation is None:
+        sentence = f"R{NOT_EVALUATED.partition(': r')[2]}."
     return VerdictCard(
         title=label,
         badge=badge_of(outcome, evaluation),
@@ -203,10 +213,8 @@ def _replay(section: Section, run: Facts) -> tuple[str, str]:
     )
 
 
-def sentence_of(evaluation: Evaluation) -> str:
-    """What a verdict means, and why it was given; one of an earlier release by the rules of then."""
-    if evaluation.outcome is not None:
-        return spaced(evaluation.answer)
+def sentence_then(evaluation: Evaluation) -> str:
+    """What a verdict by the rules of an earlier release means, and why it was given."""
     verdict = evaluation.verdict
     if isinstance(verdict, Supported):
         opening = "on every required test the model behaves like retrained ones, within the margins of then"
