@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs.format_parts import records_block, vectors_block
 from docs.house import house_page, house_svg
+from studies.pages.dots_picture import dots_svg
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
-from studies.pages.tradeoff_picture import tradeoff_svg
 
 from expunge.adversary.table.table import FIXTURES
 from expunge.measure import ASKED, OF_NUMBERS, PROBES
@@ -219,12 +219,15 @@ def setting_lines(results: Results, setting: Setting) -> list[str]:
         "",
         f"### {setting.title}: {setting.forgotten} of {setting.training_rows} rows, `{setting.model}`",
         "",
-        f"![forgetting gap against utility gap]({PICTURES}/{results.name}-{setting.id}.svg)",
+        f"![what each method left of the memory, or its forgetting gap]({PICTURES}/{results.name}-{setting.id}.svg)",
         "",
-        "| row | forgetting gap | utility gap | average gap | test accuracy | cost | verdicts | marks |",
-        "|---|---|---|---|---|---|---|---|",
     ]
-    return lines + ["| " + " | ".join(row) + " |" for row in ranking_table(results, setting.id)]
+    ranking = ranking_table(results, setting.id)
+    headings = ["row", "memory left", "forgetting gap", "utility gap", "average gap", "test accuracy", "cost"]
+    headings += ["verdicts", "marks"]
+    kept = [at for at in range(len(headings)) if at > 5 or any(row[at] != "—" for row in ranking)]
+    told = [headings, ["---"] * len(headings), *ranking]
+    return lines + ["| " + " | ".join(row[at] for at in kept) + " |" for row in told]
 
 
 def forged_page() -> str:
@@ -250,9 +253,9 @@ def studies() -> list[Results]:
 
 
 def pictures() -> dict[str, str]:
-    """The trade-off of every setting, and every axis of the forging study, by its path below docs/."""
+    """The dot plot of every setting, and every axis of the forging study, by its path below docs/."""
     drawn = {
-        f"{results.name}-{setting.id}.svg": tradeoff_svg(results, setting.id)
+        f"{results.name}-{setting.id}.svg": dots_svg(results, setting.id)
         for results in studies()
         for setting in results.settings
     }

@@ -326,12 +326,42 @@ def opened(told: dict[str, Any]) -> Results:
     return read_document(Results, json.dumps(told).encode(), Results.NAME)
 
 
+REMEMBERING = (  # method, what came out, memory left, at most with each seed
+    ("retrain", "same", "Supported", (0.0, 0.02, -0.02), (0.1, 0.1, 0.1)),
+    ("fine-tune", "remembers", "Refuted", (0.88, 0.9, 0.92), (1.0, 1.01, 1.02)),
+    ("scrub", "remembers", "Refuted", (0.7, 0.72, 0.71), (0.8, 0.8, 0.8)),
+    ("random-labels", "too much", "Refuted", (0.1, 0.12, 0.08), (0.2, 0.2, 0.2)),
+    ("bad-teacher", "broke", "Refuted", (0.3, 0.2, 0.1), (0.4, 0.4, 0.4)),
+    ("prune-and-match", "little left", "Supported", (0.03, 0.02, 0.04), (0.07, 0.08, 0.06)),
+)
+
+
+def remembering() -> dict[str, Any]:
+    """A study by the rules of today: one setting, and how much of the memory each method left."""
+    results = example(settings=1)
+    setting, told = results["settings"][0], {name: rest for name, *rest in REMEMBERING}
+    setting["rows"] = [row for row in setting["rows"] if row["method"] in told]
+    setting["original"]["figures"]["memory"] = figure([0.99, 1.0, 1.01])
+    setting["retrained"]["figures"]["memory"] = figure([-0.1, 0.0, 0.12])
+    for row in setting["rows"]:
+        outcome, verdict, memory, bounds = told[row["method"]]
+        row["figures"]["memory"] = figure(memory)
+        row["verdicts"] = {verdict: len(row["seeds"])}
+        row["marks"] = []
+        if row["method"] != "retrain":
+            row["tuning"]["state"] = "untuned"
+            row["marks"] = [{"mark": "untuned", "count": len(row["seeds"]), "of": len(row["seeds"]), "detail": ""}]
+        for seed, bound in zip(row["seeds"], bounds, strict=True):
+            seed.update(verdict=verdict, outcome=outcome, at_most=bound)
+    return results
+
+
 def status(entry: dict[str, Any]) -> dict[str, Any]:
     return {"status": entry["status"], "reason": entry["reason"]}
 
 
 def main(folder: Path) -> None:
-    from studies.pages.tradeoff_picture import tradeoff_svg
+    from studies.pages.dots_picture import dots_svg
 
     from expunge.report.leaderboard import leaderboard
 
@@ -340,7 +370,7 @@ def main(folder: Path) -> None:
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     leaderboard(folder / "results.json", out=folder)
     for one in results["settings"]:
-        (folder / f"{one['id']}.svg").write_text(tradeoff_svg(opened(results), one["id"]), encoding="utf-8")
+        (folder / f"{one['id']}.svg").write_text(dots_svg(opened(results), one["id"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from expunge.core.values import Undecided
 from expunge.core.wording import clean, without_places
 from expunge.data.dataset import Column, ColumnKind
 from expunge.report.axis import axis, drawable
-from expunge.report.chart import draw
+from expunge.report.chart import Drawing, draw
 from expunge.report.labels import Anchor, Box, place
 from expunge.report.load import load
 from expunge.report.picture import is_picture, picture, png
@@ -26,7 +27,7 @@ PLOT = Box(52.0, 34.0, 340.0, 368.0)
 
 def drawing(*folders):
     found = draw(load(folders).sections[0])
-    assert found is not None
+    assert isinstance(found, Drawing)
     return found
 
 
@@ -91,7 +92,8 @@ def test_the_margin_takes_over_where_the_membership_test_is_blind_or_missing(wor
 
 def test_no_drawing_where_nothing_was_measured_and_missing_runs_are_named(world):
     first, second = world.unlearned("a"), world.unlearned("b", "fine-tune")
-    assert draw(load([first, second]).sections[0]) is None
+    assert draw(load([first, second]).sections[0]) == Undecided("no run was evaluated")
+    assert b"Not drawn: no run was evaluated." in render(load([first, second]))
     world.evaluate(first)
     assert drawing(first, second).missing == "fine-tune"
     assert b"Not drawn, because a figure is missing: fine-tune." in render(load([first, second]))

@@ -100,6 +100,19 @@ def test_every_row_says_how_it_ended(small: tuple[dict[str, Any], Path]) -> None
     assert (cost["jobs"], cost["refused"], cost["failed"], cost["left_out"]) == (16, 2, 0, 2)
 
 
+def test_every_seed_says_what_its_verdict_means(small: tuple[dict[str, Any], Path]) -> None:
+    """Known of what equals a retraining bit for bit, and how much may be left where that was measured."""
+    results, _ = small
+    for row in (row for setting in results["settings"] for row in setting["rows"]):
+        done = [seed for seed in row["seeds"] if seed["status"] == "done"]
+        assert all(seed["outcome"] for seed in done)
+        if row["method"] == "retrain":
+            assert {seed["outcome"] for seed in done} == {"same"}
+        for seed in done:
+            assert seed["outcome"] not in ("remembers", "too much") or seed["verdict"] == "Refuted"
+            assert (seed["outcome"] == "little left") <= (seed["verdict"] == "Supported" and "at_most" in seed)
+
+
 def test_what_is_written_is_what_is_returned(small: tuple[dict[str, Any], Path]) -> None:
     results, folder = small
     out = folder / "out"

@@ -25,7 +25,7 @@ COLUMNS = {
     "Guarantee",
     "Forget accuracy",
     "Test accuracy",
-    "Memory left",
+    "Memory left, with bound",
     "Work (example-steps)",
     "Verdict",
 }

@@ -347,21 +347,23 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
 def _examples(
     trial: Trial, asked: TrialModel, slots: np.ndarray, train: Dataset, outstanding: np.ndarray | None
 ) -> tuple[ShownExample, ...]:
-    """Confidence in the true label before, after and retrained, of rows that stand out and of others by stream; the
-    answers themselves where labels are numbers.
+    """Confidence in the true label before, after and retrained, of rows that stand out, at most half, and of those that
+    retraining changes most, which are the same for every run; the answers themselves where labels are numbers.
     """
 
     def said(model: TrialModel) -> np.ndarray:
         return model.answers.of(Whose.FORGET)["answer"] if train.of_numbers else model.answers.confidence(Whose.FORGET)
 
     order = stable_order(Stream(trial.ground.seed, "probe/shown").words(len(slots)))
-    if outstanding is not None:
-        known = np.flatnonzero(outstanding <= STANDS_OUT)
-        first = known[np.argsort(outstanding[known], kind="stable")]
-        order = np.concatenate([first, order[~np.isin(order, first)]])
     told = {"before": said(trial.original), "after": said(asked)}
     if trial.references:
         told["retrained"] = np.mean([said(reference) for reference in trial.references], axis=0)
+        changed = np.nan_to_num(np.abs(told["before"] - told["retrained"]))
+        order = order[np.argsort(-changed[order], kind="stable")]
+    if outstanding is not None:
+        known = np.flatnonzero(outstanding <= STANDS_OUT)
+        first = known[np.argsort(outstanding[known], kind="stable")][: SHOWN // 2]
+        order = np.concatenate([first, order[~np.isin(order, first)]])
     found: list[ShownExample] = []
     for index in np.sort(order[:SHOWN]):
         parts: dict[str, Any] = {name: _number(told[name][index]) if name in told else None for name in WHEN}

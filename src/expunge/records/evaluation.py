@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
 from expunge.core.text_table import TextTable, with_interval
-from expunge.core.values import Refuted, Supported
+from expunge.core.values import Exact, Measurement, Refuted, Supported
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Sealed
 from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
+from expunge.records.outcome import OutcomeName
 from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
@@ -20,6 +21,7 @@ POOL = "pool.json"
 """What an evaluation of several requests is called in a run's folder; it shows no rows."""
 FIRST = 6  # rows that stand out, where a table is printed
 WHEN = ("before", "after", "retrained")
+OVER_FORGOTTEN = "over-forgotten"
 RULES_VERSION = 2
 """Raised with any change of the verdict's rules; part of the digest of an evaluation."""
 
@@ -209,20 +211,63 @@ class Evaluation(Sealed):
                 raise DataError(f"{where} examples [{at}] shows slot {slot} twice: it was altered; {AGAIN}")
 
     @property
+    def outcome(self) -> OutcomeName | None:
+        """What the verdict means; none where it is by the rules of an earlier release."""
+        verdict = self.verdict
+        if self.tolerances_version < RULES_VERSION:
+            return None
+        if self.same_as is not None:
+            return "same"
+        if isinstance(verdict, Supported):
+            return "little left"
+        if isinstance(verdict, Refuted):
+            return self._refuted(verdict)
+        return "recorded" if isinstance(self.guarantee, Exact) else "unsaid"
+
+    def _refuted(self, verdict: Refuted) -> OutcomeName:
+        """Too little, too much, or something else: by the probe that decided."""
+        found = (probe for probe in self.probes if probe.required and isinstance(probe.verdict, Refuted))
+        deciding = next((probe for probe in found if probe.verdict.detail == verdict.reason), None)
+        if deciding is None:
+            return "remembers" if verdict.reason.startswith("same weights") else "broke"
+        if deciding.role == "utility":
+            return "broke"
+        if verdict.reason.startswith(OVER_FORGOTTEN):
+            return "too much"
+        if deciding.direction == "match":
+            return "remembers"
+        return "too much" if self._less_sure else "broke"
+
+    @property
+    def _less_sure(self) -> bool:
+        """Whether the run is less sure of the forgotten rows than any model that never saw them."""
+        margin = self.probe("mean-margin")
+        if margin is None or not isinstance(margin.unlearned, Measurement):
+            return False
+        others = [one.value for one in margin.references if isinstance(one, Measurement)]
+        return bool(others) and margin.unlearned.value < min(others)
+
+    @property
     def answer(self) -> str:
         """The first sentence that anybody reads."""
-        verdict = self.verdict
+        verdict, said = self.verdict, self.reason
         if self.tolerances_version < RULES_VERSION:
             return f"By the rules of an earlier release: {verdict.word} ({verdict.detail})."
         if self.same_as is not None:
             return f"Yes, by {self.method}: bit for bit the model that never saw them."
-        if isinstance(verdict, Supported):
-            found = f"{verdict.detail[:1].upper()}{verdict.detail[1:]}"
+        if self.outcome in ("little left", "recorded"):
+            found = f"{said[:1].upper()}{said[1:]}"
         else:
-            found = f"{'No' if isinstance(verdict, Refuted) else 'Cannot be said'}: {verdict.detail}"
+            found = f"{'No' if isinstance(verdict, Refuted) else 'Cannot be said'}: {said}"
         if self.pool is not None:
             return f"{found}, over {len(self.pool)} requests: this speaks of {self.method}, never of one person."
         return f"{found}."
+
+    @property
+    def reason(self) -> str:
+        """Why, without the name of the probe that says so."""
+        name, _, rest = self.verdict.detail.partition(": ")
+        return rest if rest and any(name == probe.name for probe in self.probes) else self.verdict.detail
 
     @property
     def standing_out(self) -> tuple[str, ...]:
@@ -242,7 +287,7 @@ class Evaluation(Sealed):
                 with_interval(probe.original),
                 with_interval(probe.unlearned),
                 "–" if probe.reference_mean is None else f"{probe.reference_mean:.4g}",
-                probe.verdict.word,
+                probe.verdict.word if probe.required else "–",
                 probe.verdict.detail,
             )
             for probe in self.probes

@@ -15,6 +15,7 @@ from expunge.records.document import Document
 from expunge.records.figures import NOT_MEASURED, Estimate, Figures, MeanFigure, Means, over_seeds
 from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
+from expunge.records.outcome import OutcomeName
 from expunge.records.over_trainings import OverTrainings, table_over_trainings
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
@@ -92,7 +93,11 @@ class RowTuning(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a run came to that was done: work in example-steps, time in seconds."""
+    """What a run came to that was done: work in example-steps, time in seconds.
+
+    ``outcome`` is what its verdict means and ``at_most`` the share of the memory that may be left; files of the first
+    rules have neither.
+    """
 
     verdict: Word | None
     weights_digest: Remark
@@ -102,6 +107,8 @@ class Done:
     guarantee: Remark
     stopped: Remark | None = field(default=None, metadata=NULL)
     notices: tuple[Remark, ...] | None = None
+    outcome: OutcomeName | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +177,12 @@ class Row(Plain):
     def judged(self, verdict: str) -> int:
         """How many seeds were given this verdict."""
         return self.verdicts.get(verdict, 0)
+
+    @property
+    def outcomes(self) -> tuple[OutcomeName, ...]:
+        """What came out for each seed that is done; none by the rules of earlier releases."""
+        done = (seed.done for seed in self.seeds if seed.done is not None)
+        return tuple(one.outcome for one in done if one.outcome is not None)
 
     @property
     def took_part(self) -> bool:
@@ -245,7 +258,10 @@ class Setting(Plain):
 
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
-        """Rows by the share of seeds refuted, then by forgetting gap; last the collapsed and those that did not run."""
+        """Rows by what came out, then by the memory left; last the collapsed and those that did not run.
+
+        By the rules of earlier releases: by the share of seeds refuted, then by forgetting gap.
+        """
         return tuple(sorted(self.rows, key=_place))
 
     @property
@@ -302,10 +318,12 @@ class Setting(Plain):
 
 
 def _place(row: Row) -> tuple[bool, bool, float, bool, float, str]:
-    gap = row.figures.mean("forgetting-gap")
+    gap = row.figures.mean("memory" if row.outcomes else "forgetting-gap")
     judged = sum(row.verdicts.values())
-    refuted = row.judged("Refuted") / judged if judged else 0.0
-    return not row.took_part, row.has("collapsed"), refuted, gap is None, gap or 0.0, row.label
+    worst = row.judged("Refuted") / judged if judged else 0.0
+    if row.outcomes:
+        worst = sum(map(get_args(OutcomeName).index, row.outcomes)) / len(row.outcomes)
+    return not row.took_part, row.has("collapsed"), worst, gap is None, abs(gap or 0.0), row.label
 
 
 @dataclass(frozen=True, kw_only=True)

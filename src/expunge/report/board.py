@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 from expunge.core.values import Undecided
 from expunge.core.wording import clean, counted
-from expunge.records.figures import Estimate, MeanFigure, Means
+from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure, Means
+from expunge.records.outcome import OutcomeName
 from expunge.records.results import STATES, VERDICTS, Mark, Results, Row, Setting, guarantee_rank
-from expunge.report.comparison import TONES, Notes, TableCell, own_reason
+from expunge.report.comparison import TONES, Notes, TableCell, left_out, own_reason
 from expunge.report.numerals import DASH, SPACE
+from expunge.report.outcome import OUTCOMES
 from expunge.report.study_text import STYLES, between, number, signed
 
 WORTH = {"Supported": 1.0, "Refuted": -1.0, "Undecided": 0.0}
@@ -42,6 +45,7 @@ HEADINGS = (
     Heading("seconds", "Time", "seconds", "ascending"),
     Heading("tuning", "Tuning", "", "ascending"),
 )
+MEMORY = Heading("memory", "Memory left", "%", "ascending")
 FIGURE_KEYS = tuple(heading.key for heading in HEADINGS if heading.key in STYLES)
 PLAIN = "number"  # the style of a figure of which no more than its name is known
 
@@ -80,20 +84,22 @@ class Board:
     notes: tuple[str, ...]
     start: int
 
+    def without_last(self) -> Board:
+        """The same without its last column."""
+
+        def cut(lines: Sequence[Line]) -> tuple[Line, ...]:
+            return tuple(replace(line, cells=line.cells[:-1]) for line in lines)
+
+        return replace(self, headings=self.headings[:-1], bands=cut(self.bands), lines=cut(self.lines))
+
 
 def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str, str], start: int) -> Board:
     """All methods of one setting, in their order, below the original and the retrained references."""
-    notes, keys = Notes(start), (*FIGURE_KEYS, *setting.further)
+    notes, keys = Notes(start), _measured(setting)
     references = counted(study.references, "model")
+    below = f"never saw them; mean of {references}"
     bands = (
-        _band(
-            "Retrained references",
-            f"never saw them; mean of {references}",
-            setting.retrained,
-            keys,
-            notes,
-            _known(setting),
-        ),
+        _band("Retrained references", below, setting.retrained, keys, notes, _known(setting)),
         _band("Original", "nothing forgotten", setting.original_figures, keys, notes),
     )
     lines = tuple(
@@ -101,20 +107,39 @@ def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str,
             name=row.label,
             href=links[row.method],
             number=setting.number(row),
-            badges=badges(row),
+            badges=tuple(badge for badge in badges(row) if badge.words != "untuned"),  # stands in its column
             cells=_cells(setting, row, keys, notes) if row.took_part else (),
             said="" if row.took_part else why_not(row),
         )
         for row in setting.ranked
     )
+    for text in left_out(
+        (_heading(key).title, _why_empty(setting, key)) for key in _keys(setting.further) if key not in keys
+    ):
+        notes.number(text)
     caption = f"Methods in setting {at}: {clean(setting.title, LONGEST_SHOWN)}"
-    return Board(str(at), caption, _headings(setting.further), bands, lines, tuple(notes.texts), start)
+    board = Board(str(at), caption, _headings(keys), bands, lines, tuple(notes.texts), start)
+    searched = any(row.tuning.state in ("tuned", "oracle-tuned") for row in setting.rows)
+    return board if searched else board.without_last()  # that nothing was tuned is said once
+
+
+def _measured(setting: Setting) -> tuple[str, ...]:
+    """Figures that any row has: a column of dashes says nothing."""
+    rows = [row.figures for row in setting.rows if row.took_part]
+    return tuple(key for key in _keys(setting.further) if not rows or any(own.mean(key) is not None for own in rows))
+
+
+def _why_empty(setting: Setting, key: str) -> str:
+    figures = (row.figures[key] for row in setting.ranked)
+    reasons = (figure.reason for figure in figures if isinstance(figure, Undecided))
+    return own_reason(next(reasons, NOT_MEASURED.reason), STYLES)
 
 
 def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int], name: str) -> Board:
     """One method in all its settings."""
     notes = Notes()
     further = tuple(dict.fromkeys(name for setting, _ in found for name in setting.further))
+    keys = _keys(further)
     several = len({row.label for _, row in found}) > 1
     lines = tuple(
         Line(
@@ -122,23 +147,35 @@ def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int
             href=f"#part-{at}",
             number=numbers[setting.id],
             badges=badges(row),
-            cells=_cells(setting, row, (*FIGURE_KEYS, *further), notes) if row.took_part else (),
+            cells=_cells(setting, row, keys, notes, clipped=bool(row.outcomes)) if row.took_part else (),
             said="" if row.took_part else why_not(row),
             below=row.label if several else "",
         )
         for at, (setting, row) in enumerate(found, 1)
     )
-    headings = (Heading("method", "Setting", "", "ascending"), *_headings(further)[1:])
+    headings = (Heading("method", "Setting", "", "ascending"), *_headings(keys)[1:])
     return Board("0", f"{name} in every setting", headings, (), lines, tuple(notes.texts), 1)
 
 
-def _headings(further: Sequence[str]) -> tuple[Heading, ...]:
-    """With a column for each further probe, before the last."""
-    return (*HEADINGS[:-1], *(Heading(name, name, "", "descending") for name in further), HEADINGS[-1])
+def _heading(key: str) -> Heading:
+    """Of a figure's column."""
+    known = {heading.key: heading for heading in (*HEADINGS, MEMORY)}
+    return known.get(key) or Heading(key, key, "", "descending")
+
+
+def _headings(keys: Sequence[str]) -> tuple[Heading, ...]:
+    """Of these figures, between what is said of a row and how it was tuned."""
+    return (*HEADINGS[:3], *map(_heading, keys), HEADINGS[-1])
+
+
+def _keys(further: Sequence[str]) -> tuple[str, ...]:
+    """Figures in their order: memory first where it was measured, further probes last."""
+    first = tuple(name for name in further if name == MEMORY.key)
+    return (*first, *FIGURE_KEYS, *(name for name in further if name != MEMORY.key))
 
 
 def overview(study: Results, links: Mapping[str, str]) -> Board | None:
-    """Method by setting: forgetting gap and verdicts; none where there is one setting only.
+    """Method by setting: memory left, or forgetting gap, and verdicts; none where there is one setting only.
 
     Methods stand by the mean of their places in the settings' tables; one that is not in a setting is last there.
     """
@@ -152,12 +189,26 @@ def overview(study: Results, links: Mapping[str, str]) -> Board | None:
     headings = (
         HEADINGS[0],
         *(
-            Heading(f"setting-{at}", f"{at}. {clean(setting.title, LONGEST_SHOWN)}", _model(setting), "ascending")
+            Heading(f"setting-{at}", f"{at}. {title_of(study, setting)}", _model(setting), "ascending")
             for at, setting in enumerate(study.settings, 1)
         ),
     )
-    lines = tuple(Line(key[1], links[key[0]], None, (), tuple(_small(row) for row in found[key])) for key in ordered)
-    return Board("0", "Forgetting gap and verdicts over all settings", headings, (), lines, (), 1)
+    key_shown = MEMORY.key if _asked(study) else "forgetting-gap"
+    lines = tuple(
+        Line(key[1], links[key[0]], None, (), tuple(_small(row, key_shown) for row in found[key])) for key in ordered
+    )
+    figure = "Memory left" if _asked(study) else "Forgetting gap"
+    return Board("0", f"{figure} and verdicts over all settings", headings, (), lines, (), 1)
+
+
+def _asked(study: Results) -> bool:
+    """Whether the study asked how much of the memory is left."""
+    return any(MEMORY.key in setting.further for setting in study.settings)
+
+
+def title_of(study: Results, setting: Setting) -> str:
+    """The setting's own, where it has one: the study's is said once."""
+    return clean(setting.forget if setting.title == study.title else setting.title, LONGEST_SHOWN)
 
 
 def badges(row: Row) -> tuple[Badge, ...]:
@@ -190,13 +241,15 @@ def why_not(row: Row) -> str:
 
 
 def verdict_lines(row: Row) -> tuple[tuple[str, str], ...]:
-    """``Refuted 2``, ``Undecided 1``: which verdicts the seeds were given, with their tones."""
-    total = sum(row.verdicts.values())
-    return tuple(
-        (word if row.judged(word) == total == 1 else f"{word} {row.judged(word)}", TONES[word])
-        for word in VERDICTS
-        if row.judged(word)
-    )
+    """``still remembers 2``, ``cannot be said 1``: what came out for how many seeds, with their tones."""
+    if row.outcomes:
+        found = [
+            (OUTCOMES[word].badge, OUTCOMES[word].tone, row.outcomes.count(word)) for word in get_args(OutcomeName)
+        ]
+    else:
+        found = [(word, TONES[word], row.judged(word)) for word in VERDICTS]
+    total = sum(count for _, _, count in found)
+    return tuple((word if count == total == 1 else f"{word} {count}", tone) for word, tone, count in found if count)
 
 
 def verdict_words(row: Row) -> str:
@@ -233,7 +286,9 @@ def _known(setting: Setting) -> dict[str, TableCell]:
     return known
 
 
-def _cells(setting: Setting, row: Row, keys: Sequence[str], notes: Notes) -> tuple[TableCell, ...]:
+def _cells(
+    setting: Setting, row: Row, keys: Sequence[str], notes: Notes, *, clipped: bool = True
+) -> tuple[TableCell, ...]:
     kind, inside = guarantee_words(row.guarantee)
     rank = guarantee_rank(row.guarantee) or 0
     shown = inside if rank == 1 else ""
@@ -241,7 +296,7 @@ def _cells(setting: Setting, row: Row, keys: Sequence[str], notes: Notes) -> tup
     return (
         guarantee,
         _verdict(row, notes),
-        *(_figure(row.figures[key], key, notes, _beside(setting, row, key)) for key in keys),
+        *(_figure(row.figures[key], key, notes, _beside(setting, row, key), clipped=clipped) for key in keys),
         _tuning(row),
     )
 
@@ -261,12 +316,12 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
     return signed(difference.mean, "points") if isinstance(difference, Estimate) else ""
 
 
-def _figure(figure: MeanFigure, key: str, notes: Notes, beside: str = "") -> TableCell:
+def _figure(figure: MeanFigure, key: str, notes: Notes, beside: str = "", *, clipped: bool = True) -> TableCell:
     if isinstance(figure, Undecided):
         return TableCell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
     style = STYLES.get(key, PLAIN)
     value = number(figure.mean, style)
-    return TableCell(value, beside=beside, below=between(figure, style), sort=f"{figure.mean:.9g}")
+    return TableCell(value, beside=beside, below=between(figure, style, clipped=clipped), sort=f"{figure.mean:.9g}")
 
 
 def _tuning(row: Row) -> TableCell:
@@ -276,17 +331,17 @@ def _tuning(row: Row) -> TableCell:
     return TableCell(state, below=trials, tone=tone, sort=str(STATES.index(state)))
 
 
-def _small(row: Row | None) -> TableCell:
+def _small(row: Row | None, key: str) -> TableCell:
     if row is None:
         return TableCell(DASH, lines=(("not in this setting", ""),))
     if not row.took_part:
         word = next((word for word in ("refused", "failed") if row.count(word)), "no result so far")
         return TableCell(DASH, lines=((word, ""),))
-    gap = row.figures["forgetting-gap"]
+    gap = row.figures[key]
     lines = verdict_lines(row) + ((("collapsed", "bad"),) if row.has("collapsed") else ())
     if isinstance(gap, Undecided):
         return TableCell(DASH, lines=lines)
-    return TableCell(number(gap.mean, "spreads"), lines=lines, sort=f"{gap.mean:.9g}")
+    return TableCell(number(gap.mean, STYLES[key]), lines=lines, sort=f"{gap.mean:.9g}")
 
 
 def _mean_place(study: Results, rows: Sequence[Row | None]) -> float:

@@ -4,8 +4,9 @@ Across: what the forgetting probe says, signed, with the retrained references' r
 too much are both leaks and a distance would hide which one it is. Up: test accuracy, or R² where labels are numbers. A
 circle's area: work as a share of retraining. Two sizes are drawn, so that letters stay letters on a phone.
 
-The membership AUC of the loss is drawn first: .5 means the same on every data set and it needs nothing but losses.
-Where its own controls found it blind, or it could not be measured, the mean margin takes its place.
+The share of the memory that is left is drawn first, it decides. Where it could not be measured the membership AUC of
+the loss takes its place: .5 means the same on every data set. Where that was found blind or is missing too, the mean
+margin is drawn.
 """
 
 from __future__ import annotations
@@ -13,24 +14,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from expunge.core.values import Figure, Measurement
+from expunge.core.values import Figure, Measurement, Undecided
 from expunge.records.evaluation import Evaluation, Probed
 from expunge.report.axis import axis, drawable
 from expunge.report.comparison import cost_of_retraining
 from expunge.report.labels import Box
 from expunge.report.load import Section
 from expunge.report.numerals import bare, few, percent, shown
-from expunge.report.scatter import Axes, Chart, Point, Size, Spot, area, grouped, scatter, span, spot_of
+from expunge.report.outcome import outcome_of, tone_of
+from expunge.report.scatter import Axes, Chart, Label, Point, Size, Spot, area, grouped, scatter, span, spot_of
 
-ACROSS = (("loss-threshold", "Membership AUC on the forget set"), ("mean-margin", "Mean margin on the forget set"))
+ACROSS = (
+    ("memory", "Memory left"),
+    ("loss-threshold", "Membership AUC on the forget set"),
+    ("mean-margin", "Mean margin on the forget set"),
+)
 UP = (("test-accuracy", "Test accuracy"), ("test-r2", "R² on the holdout"))  # the first that was measured
 ROOM = (52.0, 34.0, 10.0, 62.0)
 SIZES = (Size("wide", 680, 400, ROOM), Size("narrow", 350, 430, ROOM))
 TICKS = (5, 5)
 MOST_NAMES, MOST_LABELS, MOST_MISSING, MOST_TOLD = 10, 60, 8, 40
+MOST_LINES = 4
 LONGEST_LABEL = 30
-SAME = 0.008  # marks closer than this share of both axes have one label
+SAME = 0.02  # marks closer than this share of both axes have one label
 INSET = 2.0
+SHARES = ("fraction", "memory")
+NOTHING_DONE = "like doing nothing"
 LAYERS = ("reference", "run", "original")  # the last on top
 
 
@@ -46,6 +55,7 @@ class Drawing:
     missing: str
     references: int
     numbered: bool
+    crowded: bool
     labelled: int | None
 
 
@@ -63,30 +73,48 @@ class _Measured:
         across = [end for point in self.points for end in (point.across.low, point.across.high)]
         up = [end for point in self.points for end in (point.up.low, point.up.high)]
         return (
-            axis(across, plot.left, plot.right, percent=self.scales[0] == "fraction"),
-            axis(up, plot.bottom, plot.top, percent=self.scales[1] == "fraction"),
+            axis(across, plot.left, plot.right, percent=self.scales[0] in SHARES),
+            axis(up, plot.bottom, plot.top, percent=self.scales[1] in SHARES),
         )
 
 
-def draw(section: Section) -> Drawing | None:
-    """The section's drawing; none where no run has both figures."""
+def draw(section: Section) -> Drawing | Undecided:
+    """The section's drawing, or why there is none."""
     measured = _chosen(section)
     if measured is None:
-        return None
+        return Undecided(_why_none(section))
     groups = _groups(measured)
     drawn = {point.name for point in measured.points if point.kind == "run"}
-    numbers = {label: at for at, label in enumerate(section.labels, 1)} if len(groups) > MOST_NAMES else None
+    numbers = {label: at for at, label in enumerate(section.labels, 1)}
+    crowded = len(groups) > MOST_NAMES
+    charts = tuple(_chart(size, measured, groups, numbers, crowded=crowded) for size in SIZES)
     return Drawing(
         title=measured.title,
         up=measured.up,
-        charts=tuple(_chart(size, measured, groups, numbers) for size in SIZES),
+        charts=charts,
         description="; ".join(point.words for point in measured.points[:MOST_TOLD]),
         warnings=_warnings(section, measured),
         missing=few([label for label in section.labels if label not in drawn], MOST_MISSING),
         references=sum(point.kind == "reference" for point in measured.points),
-        numbered=numbers is not None,
+        numbered=crowded or any(chart.shortened for chart in charts),
+        crowded=crowded,
         labelled=MOST_LABELS if len(groups) > MOST_LABELS else None,
     )
+
+
+def _why_none(section: Section) -> str:
+    """What is missing for every forgetting figure, or of the utility."""
+    if section.evaluation is None:
+        return "no run was evaluated"
+    utility, title = _utility(section.evaluation)
+    probes = [utility] if _unmeasured(utility) else map(section.evaluation.probe, dict(ACROSS))
+    reasons = [probe.unlearned.reason for probe in probes if probe and isinstance(probe.unlearned, Undecided)]
+    what = title.lower() if _unmeasured(utility) else "how much is forgotten"
+    return f"{what}: {next(iter(reasons), 'it was not measured')}"
+
+
+def _unmeasured(probe: Probed | None) -> bool:
+    return probe is None or isinstance(probe.unlearned, Undecided)
 
 
 def _chosen(section: Section) -> _Measured | None:
@@ -112,7 +140,8 @@ def _measured(section: Section, name: str, title: str) -> _Measured:
         if not points:
             scales, points, height = (across.scale, up.scale), _others(across, up), said
         share = None if retraining is None else run.result.example_steps / retraining
-        points += _point("run", label, across.unlearned, up.unlearned, share)
+        tone = tone_of(outcome_of(section, run), run.evaluation)
+        points += _point("run", label, across.unlearned, up.unlearned, share, tone)
     return _Measured(name, title, height, scales, tuple(points))
 
 
@@ -130,7 +159,7 @@ def _others(across: Probed, up: Probed) -> list[Point]:
     return found
 
 
-def _point(kind: str, name: str, across: Figure, up: Figure, share: float | None = None) -> list[Point]:
+def _point(kind: str, name: str, across: Figure, up: Figure, share: float | None = None, tone: str = "") -> list[Point]:
     """References show their spread as a band, not their intervals."""
     if not isinstance(across, Measurement) or not isinstance(up, Measurement):
         return []
@@ -138,7 +167,7 @@ def _point(kind: str, name: str, across: Figure, up: Figure, share: float | None
         return []
     words = f"{name}: {bare(across.value, across.scale)} and {shown(up.value, up.scale)}"
     spans = [span(one.value, one.low, one.high, whisker=kind != "reference") for one in (across, up)]
-    return [Point(kind, name, spans[0], spans[1], words, share)]
+    return [Point(kind, name, spans[0], spans[1], words, share, tone)]
 
 
 def _groups(measured: _Measured) -> list[list[Point]]:
@@ -150,14 +179,20 @@ def _groups(measured: _Measured) -> list[list[Point]]:
 
 
 def _chart(
-    size: Size, measured: _Measured, groups: Sequence[Sequence[Point]], numbers: Mapping[str, int] | None
+    size: Size,
+    measured: _Measured,
+    groups: Sequence[Sequence[Point]],
+    numbers: Mapping[str, int],
+    *,
+    crowded: bool,
 ) -> Chart:
     axes = measured.axes(size.plot)
     spots = [_spot(point, axes) for point in sorted(measured.points, key=_drawn_first)]
-    labels = [
-        ([_spot(point, axes) for point in group], _words(group, numbers, wide=size.name == "wide"))
-        for group in groups[:MOST_LABELS]
-    ]
+    labels: list[Label] = []
+    for group in groups[:MOST_LABELS]:
+        short = _numbers(group, numbers)
+        words = short if crowded else _words(group, wide=size.name == "wide")
+        labels.append(Label([_spot(point, axes) for point in group], words, short))
     return scatter(size, axes, spots, labels, ticks=TICKS, band=_band(spots), inset=INSET)
 
 
@@ -185,15 +220,18 @@ def _band(spots: Sequence[Spot]) -> tuple[float, float] | None:
     return round((min(places) + max(places) - width) / 2, 1), width
 
 
-def _words(group: Sequence[Point], numbers: Mapping[str, int] | None, *, wide: bool) -> list[str]:
-    if numbers is not None:
-        return [" ".join(str(numbers.get(point.name, point.name)) for point in group[:6]) + ("…" if group[6:] else "")]
+def _numbers(group: Sequence[Point], numbers: Mapping[str, int]) -> list[str]:
+    return [" ".join(str(numbers.get(point.name, point.name)) for point in group[:6]) + ("…" if group[6:] else "")]
+
+
+def _words(group: Sequence[Point], *, wide: bool) -> list[str]:
     lines: list[str] = []
-    for point in group[:3]:
+    for point in group[:MOST_LINES]:
         name = point.name if len(point.name) <= LONGEST_LABEL else point.name[: LONGEST_LABEL - 1].rstrip(" ,") + "…"
         share = "" if point.share is None else percent(point.share)
         if wide or len(name) + len(share) <= 20:
             lines.append(f"{name} {share}".rstrip())
         else:
             lines += [name, share]
-    return lines + ([f"and {len(group) - 3} more"] if group[3:] else [])
+    lines += [f"and {len(group) - MOST_LINES} more"] if group[MOST_LINES:] else []
+    return lines + ([NOTHING_DONE] if len(group) > 1 and any(point.kind == "original" for point in group) else [])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from expunge.core.values import ClaimVerdict, Figure, Measurement, Supported, Undecided
-from expunge.records.evaluation import Compared, Evaluation, Probed
+from expunge.records.evaluation import Compared, Evaluation, MemoryEvidence, Probed
 from expunge.records.run_file import Result
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import DASH, SPACE, bare, interval, percent, shown
+from expunge.report.numerals import DASH, SPACE, bare, interval, listed, percent, shown
+from expunge.report.outcome import OUTCOMES, badge_of, outcome_of, tone_of
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
-MEMORY = ("memory", "Memory left")
+MEMORY = ("memory", "Memory left, with bound")
 AREA = ("loss-threshold", "Membership AUC (loss)")
 SPENT = (("example-steps", "Work (example-steps)"), ("seconds", "Time (seconds)"))
 COLUMNS = (
@@ -39,15 +40,24 @@ COLUMNS_OF_NUMBERS = (
 TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
 PROBES = tuple(name for name, _ in (MEMORY, *COLUMNS, *COLUMNS_OF_NUMBERS))
 COSTS = ("example-steps", "seconds")
-SAME = "Same as never trained"
-MOST_GREEN = 0.10
+RED = ("remembers", "too much", "broke")
+
+
+@dataclass(frozen=True)
+class MemoryBar:
+    """A share of the memory on a scale of 100 units: the value, how far it may reach, and the band of retraining."""
+
+    kind: str
+    value: float
+    bound: float
+    band: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class TableCell:
     """What stands in one field: a value with what stands beside and below it, or lines with their tones.
 
-    ``note`` is the number of a note; ``sort`` orders the fields of a column.
+    ``note`` is the number of a note; ``sort`` orders the fields of a column; ``bar`` draws what is told.
     """
 
     value: str = ""
@@ -57,6 +67,7 @@ class TableCell:
     beside: str = ""
     lines: tuple[tuple[str, str], ...] = ()
     sort: str | None = None
+    bar: MemoryBar | None = None
 
     def __str__(self) -> str:
         mark = "" if self.note is None else f"[{self.note}]"
@@ -109,31 +120,45 @@ def compared_sections(sections: Sequence[Section]) -> list[tuple[Section, Compar
     """Every section with its table; notes are numbered through all of them."""
     start, found = 1, list[tuple[Section, ComparisonTable]]()
     for section in sections:
-        table = compare(section, start)
+        table = compare(section, Notes(start))
         found.append((section, table))
         start += len(table.notes)
     return found
 
 
-def compare(section: Section, start: int = 1) -> ComparisonTable:
-    """The section's table. Notes are numbered from ``start``."""
-    notes, first = Notes(start), section.evaluation
+def compare(section: Section, notes: Notes | None = None) -> ComparisonTable:
+    """The section's table. ``notes`` may hold some already; what is said there too has their number."""
+    notes, first = Notes() if notes is None else notes, section.evaluation
     rows = [] if first is None else [_original(section, first, notes), _references(section, first, notes)]
     rows += [_run(section, at, notes) for at in range(len(section.runs))]
-    columns = columns_of(section)
-    for name, title in COLUMNS if MEMORY in columns else ():
-        if (reason := _why_empty(section, name)) is not None:
-            notes.number(f"{title} is left out: {reason}")
-    return ComparisonTable(headings(columns), tuple(rows), tuple(notes.texts), start)
+    for text in left_out(
+        (title.partition(",")[0], own_reason(reason))
+        for name, title in (() if first is None else _columns(section))
+        if (reason := _why_empty(section, name)) is not None
+    ):
+        notes.number(text)
+    return ComparisonTable(headings(columns_of(section)), tuple(rows), tuple(notes.texts), notes.start)
+
+
+def left_out(columns: Iterable[tuple[str, str]]) -> list[str]:
+    """Which columns would hold only dashes, and why: one text for each reason."""
+    found: dict[str, list[str]] = {}
+    for title, reason in columns:
+        found.setdefault(reason, []).append(title)
+    return [f"{listed(titles)} {'is' if len(titles) == 1 else 'are'} left out: {why}" for why, titles in found.items()]
 
 
 def columns_of(section: Section) -> tuple[tuple[str, str], ...]:
-    """Probes with their titles: accuracies, or where labels are numbers how far off the answers are."""
-    if section.first.told.recipe.get("classes") == []:
-        return COLUMNS_OF_NUMBERS
-    if all(evaluation.memory is None for _, evaluation in section.evaluations):
-        return COLUMNS
-    return (MEMORY, *(column for column in COLUMNS if _why_empty(section, column[0]) is None))
+    """Probes with their titles, without those that would hold only dashes."""
+    every = section.evaluation is None
+    return tuple(column for column in _columns(section) if every or _why_empty(section, column[0]) is None)
+
+
+def _columns(section: Section) -> tuple[tuple[str, str], ...]:
+    """Accuracies, or where labels are numbers how far off the answers are; memory first, where it was asked for."""
+    found = COLUMNS_OF_NUMBERS if section.first.told.recipe.get("classes") == [] else COLUMNS
+    asked = section.evaluation is None or any(one.probe(MEMORY[0]) for _, one in section.evaluations)
+    return (MEMORY, *found) if asked else found
 
 
 def _why_empty(section: Section, name: str) -> str | None:
@@ -181,6 +206,9 @@ def _original(section: Section, evaluation: Evaluation, notes: Notes) -> ModelRo
             cells.append(_cost(section, name, evaluation.original))
         elif probe is None or probe.original is None:
             cells.append(_dash("this probe was not applied to it", notes))
+        elif name == MEMORY[0] and isinstance(probe.original, Measurement):
+            bar = _bar(section, "original", probe.original.value, probe.original.value)
+            cells.append(TableCell(shown(probe.original.value, probe.scale), bar=bar))
         else:
             cells.append(_figure(probe.original, notes))
     return ModelRow("original", "Original", ("nothing forgotten",), TableCell(""), tuple(cells), TableCell(""))
@@ -214,6 +242,10 @@ def _reference_cell(section: Section, probe: Probed | None, name: str, notes: No
     if len(probe.references) == 1 and isinstance(first, Measurement):
         return TableCell(shown(mean, probe.scale), interval(first))
     values = [figure.value for figure in probe.references if isinstance(figure, Measurement)]
+    memory = section.memory
+    if name == MEMORY[0] and memory is not None:
+        spread = f"{bare(mean, probe.scale)}{SPACE}±{SPACE}{shown(memory.spread, probe.scale)}"
+        return TableCell(spread, bar=_bar(section, "reference", 0.0, 0.0))
     return TableCell(shown(mean, probe.scale), _range(values, probe.scale))
 
 
@@ -235,10 +267,34 @@ def _run(section: Section, at: int, notes: Notes) -> ModelRow:
             cells.append(_dash(NOT_EVALUATED, notes))
         elif probe is None:
             cells.append(_dash("this probe was not applied to it", notes))
+        elif name == MEMORY[0] and evaluation.memory is not None:
+            cells.append(_memory(section, run, evaluation.memory))
         else:
             cells.append(_figure(probe.unlearned, notes))
-    verdict = _verdict(evaluation, notes) if evaluation is not None else _dash(NOT_EVALUATED, notes)
-    return ModelRow("run", section.labels[at], (), _earned(section, run), tuple(cells), verdict, at + 1)
+    label, verdict = section.labels[at], _verdict(section, run, notes)
+    return ModelRow("run", label, (), _earned(section, run), tuple(cells), verdict, at + 1)
+
+
+def _memory(section: Section, run: Facts, told: MemoryEvidence) -> TableCell:
+    outcome = outcome_of(section, run)
+    kind = "bad" if outcome in RED else "same" if outcome == "same" else "run"
+    below = f"at most {shown(told.bound, 'memory')}"
+    return TableCell(shown(told.left, "memory"), below, bar=_bar(section, kind, told.left, told.bound))
+
+
+def _bar(section: Section, kind: str, value: float, bound: float) -> MemoryBar | None:
+    """On the one scale of a section, which holds every value and 0 and 100 %."""
+    told = [one.memory for _, one in section.evaluations if one.memory is not None]
+    if section.memory is None:
+        return None
+    spread = section.memory.spread
+    least = max(-1.0, min([-spread, *(one.left for one in told)]))
+    most = min(2.0, max([1.0, *(max(one.left, one.bound, one.original) for one in told)]))
+
+    def at(share: float) -> float:
+        return round(100 * (min(max(share, least), most) - least) / (most - least), 1)
+
+    return MemoryBar(kind, at(value), at(max(value, bound)), (at(-spread), at(spread)))
 
 
 def _earned(section: Section, run: Facts) -> TableCell:
@@ -287,19 +343,17 @@ def _cost(section: Section, name: str, model: Compared | Result) -> TableCell:
     return TableCell(percent(value / retraining), bare(value, name))
 
 
-def _verdict(evaluation: Evaluation, notes: Notes) -> TableCell:
-    word, tone = concluded(evaluation)
-    reason = "" if evaluation.same_as is not None else verdict_reason(evaluation.verdict)
-    return TableCell(word, note=notes.number(reason) if reason else None, tone=tone)
-
-
-def concluded(evaluation: Evaluation) -> tuple[str, str]:
-    """What an evaluation came to in a word, and its tone: none is green that leaves more than a tenth of the memory."""
-    if evaluation.same_as is not None:
-        return SAME, "good"
-    word, tone = verdict_words(evaluation.verdict)
-    much = evaluation.memory is not None and evaluation.memory.bound > MOST_GREEN
-    return word, "" if much and isinstance(evaluation.verdict, Supported) else tone
+def _verdict(section: Section, run: Facts, notes: Notes) -> TableCell:
+    """The outcome in words; a note says why where no column does."""
+    outcome, evaluation = outcome_of(section, run), run.evaluation
+    note = None
+    if evaluation is None and outcome == "unsaid":
+        return _dash(NOT_EVALUATED, notes)
+    if outcome == "recorded":
+        note = notes.number(f"{OUTCOMES[outcome].after} {OUTCOMES[outcome].command}")
+    elif evaluation is not None and outcome not in ("same", "remembers", "little left"):
+        note = notes.number(evaluation.reason)
+    return TableCell(badge_of(outcome, evaluation).capitalize(), note=note, tone=tone_of(outcome, evaluation))
 
 
 def verdict_words(verdict: ClaimVerdict) -> tuple[str, str]:

@@ -4,6 +4,7 @@ labels are numbers, with its answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,14 +22,16 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.records.evaluation import ShownExample
+from expunge.records.evaluation import Evaluation, ShownExample
 from expunge.records.form import from_plain
 from expunge.report.facts import Facts
 from expunge.report.load import Section
-from expunge.report.numerals import DASH, shown
+from expunge.report.numerals import DASH, listed, shown
 from expunge.report.picture import is_picture, picture
 
 MOST_EXAMPLES = 24
+FEW = 6  # that are shown at once, the rest is folded
+LEVEL = 0.05  # below it a row still stands out
 MOST_RUNS = 6
 LONGEST_ROW = 80
 ABSENT = "this row is no longer in the data"
@@ -36,34 +39,58 @@ ABSENT = "this row is no longer in the data"
 
 @dataclass(frozen=True)
 class Confidence:
-    """Who answers, how sure of the true label, and that as a bar's width; of a number the answer, without a bar."""
+    """Who answers, how sure of the true label, and that as a bar's width; of a number the answer, without a bar.
+
+    ``stands_out`` where no retrained model answers so.
+    """
 
     name: str
     kind: str
     value: str
     width: str
+    stands_out: bool = False
 
 
 @dataclass(frozen=True)
 class Example:
-    """One card of the grid."""
+    """One card of the grid; ``person`` is whom several rows belong to, where that is known."""
 
     title: str
     who: tuple[str, ...]
     picture: str | None
     text: str
     confidences: tuple[Confidence, ...]
+    person: str = ""
+
+
+PeopleShown = tuple[tuple[str, tuple[Example, ...]], ...]
 
 
 @dataclass(frozen=True)
 class ExampleGrid:
-    """The cards, and what must be said about them."""
+    """The cards in their order, and what must be said about them."""
 
     examples: tuple[Example, ...]
+    outstanding: str
     remarks: tuple[str, ...]
     holds_data: bool
     stretched: bool
     numbers: bool
+
+    def shown(self, most: int) -> PeopleShown:
+        """Those seen at once, person by person."""
+        return _people(self.examples[: min(FEW, most)])
+
+    def folded(self, most: int) -> PeopleShown:
+        """The rest of so many."""
+        return _people(self.examples[FEW:most])
+
+
+def _people(examples: tuple[Example, ...]) -> PeopleShown:
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.person, []).append(example)
+    return tuple((person, tuple(found)) for person, found in groups.items())
 
 
 def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXAMPLES) -> ExampleGrid | None:
@@ -75,7 +102,7 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
     ]
     if not answers or most < 1:
         return None
-    _, first, chosen = answers[0]
+    first, chosen = answers[0][1], answers[0][2]
     numbers = any(item.answers is not None for item in chosen)
     if numbers and not show:
         return None  # an answer comes close to the label
@@ -85,16 +112,50 @@ def grid(section: Section, *, data: str | None, show: bool, most: int = MOST_EXA
         remarks.append(problem)
     if len(answers) > MOST_RUNS:
         remarks.append(f"The first {MOST_RUNS} of {len(answers)} runs are shown.")
-    named = [(label, shown_examples) for label, _, shown_examples in answers[:MOST_RUNS]]
-    examples = tuple(_example(at, item, named, rows, show) for at, item in enumerate(chosen[:most], 1))
+    told: dict[int, dict[str, ShownExample]] = {}
+    for label, _, found in answers[:MOST_RUNS]:
+        for item in found:
+            told.setdefault(item.slot, {})[label] = item
+    ordered = sorted(told, key=lambda slot: (-_change(next(iter(told[slot].values()))), slot))[:most]
+    examples = tuple(_example(at, slot, told[slot], rows, show) for at, slot in enumerate(ordered, 1))
     drawn = [column for column in rows.columns if is_picture(column)] if rows is not None else []
     return ExampleGrid(
         examples=examples,
+        outstanding=_outstanding([(label, run.evaluation) for label, run, _ in answers]),
         remarks=tuple(remarks),
         holds_data=show,
         stretched=any(column.kind is ColumnKind.ARRAY for column in drawn),
         numbers=numbers,
     )
+
+
+def _change(item: ShownExample) -> float:
+    """How far the answer before lies from the retrained one."""
+    told = item if item.answers is None else item.answers
+    return 0.0 if told.before is None or told.retrained is None else abs(told.before - told.retrained)
+
+
+def _person(rows: Dataset, slot: int) -> str:
+    """Whose row it is; empty where rows are nobody's."""
+    return "" if rows.subjects[slot] == rows.ids[slot] else clean(str(rows.subjects[slot]), LONGEST_ROW)
+
+
+def _outstanding(evaluations: Sequence[tuple[str, Evaluation | None]]) -> str:
+    """How many rows are still known to each run; empty where no evaluation says so."""
+    counts: list[str] = []
+    for label, evaluation in evaluations:
+        if evaluation is None or all(item.stands_out is None for item in evaluation.examples):
+            continue
+        shown_out = sum(_stands_out(item) for item in evaluation.examples)
+        count = shown_out if evaluation.memory is None else evaluation.memory.stands_out
+        counts.append(f"{label} {count or 'none'}")
+    if not counts:
+        return ""
+    return f"Rows that still stand out, answered as by no retrained model: {listed(counts)}. None is no proof."
+
+
+def _stands_out(item: ShownExample) -> bool:
+    return item.stands_out is not None and item.stands_out <= LEVEL
 
 
 def training_rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
@@ -133,22 +194,21 @@ def training_rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | N
     return seated[Split.TRAIN], None
 
 
-def _example(
-    number: int, item: ShownExample, named: list[tuple[str, tuple[ShownExample, ...]]], rows: Dataset | None, show: bool
-) -> Example:
+def _example(number: int, slot: int, told: Mapping[str, ShownExample], rows: Dataset | None, show: bool) -> Example:
+    item = next(iter(told.values()))
     confidences = [_said("before", "original", item, "before")]
-    for label, answers in named:
-        own = next((other for other in answers if other.slot == item.slot), None)
-        confidences.append(_said(label, "run", own, "after"))
+    for label, own in told.items():
+        confidences.append(replace(_said(label, "run", own, "after"), stands_out=_stands_out(own)))
     confidences.append(_said("retrained", "reference", item, "retrained"))
     if not show:
         return Example(f"example {number}", (), None, "", tuple(confidences))
     title = f"label {item.label:g}" if isinstance(item.label, float) else f"label {item.label}"
-    if rows is None or item.slot >= len(rows):
-        return Example(title, (f"slot {item.slot}",), None, "", tuple(confidences))
-    if not bool(rows.present[item.slot]):
-        return Example(title, (f"slot {item.slot}",), None, ABSENT, tuple(confidences))
-    return card(rows, item.slot, title, tuple(confidences))
+    if rows is None or slot >= len(rows):
+        return Example(title, (f"slot {slot}",), None, "", tuple(confidences))
+    if not bool(rows.present[slot]):
+        return Example(title, (f"slot {slot}",), None, ABSENT, tuple(confidences))
+    found, person = card(rows, slot, title, tuple(confidences)), _person(rows, slot)
+    return replace(found, person=person, who=found.who[:1] if person else found.who)
 
 
 def card(rows: Dataset, slot: int, title: str, confidences: tuple[Confidence, ...] = ()) -> Example:

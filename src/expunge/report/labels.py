@@ -49,13 +49,24 @@ def around(x: float, y: float, radius: float) -> Box:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A mark that wants a label of this size."""
+    """A mark that wants a label of this size, between ``least`` and ``most`` where it may not lie anywhere."""
 
     x: float
     y: float
     radius: float
     width: float
     height: float
+    least: float = -math.inf
+    most: float = math.inf
+
+    def within(self, bounds: Box) -> Box:
+        """Where its label may lie: beyond the bounds too where that side of them is too narrow."""
+        left, right = max(bounds.left, self.least), min(bounds.right, self.most)
+        if math.isfinite(self.least):
+            right = max(right, left + self.width)
+        if math.isfinite(self.most):
+            left = min(left, right - self.width)
+        return Box(left, bounds.top, right, bounds.bottom)
 
     @property
     def box(self) -> Box:
@@ -80,11 +91,12 @@ def place(anchors: Sequence[Anchor], bounds: Box, marks: Sequence[Box] = (), lin
     found: list[Placed] = []
     few = len(anchors) <= FEW
     for anchor in anchors:
-        burden, box = math.inf, _pushed(anchor, bounds)
-        for away, candidate in itertools.chain(_around(anchor), _anywhere(anchor, bounds) if few else ()):
+        own_bounds = anchor.within(bounds)
+        burden, box = math.inf, _pushed(anchor, own_bounds)
+        for away, candidate in itertools.chain(_around(anchor), _anywhere(anchor, own_bounds) if few else ()):
             if burden <= away or (away == LAST and burden < LAST):
                 break
-            if not bounds.holds(candidate):
+            if not own_bounds.holds(candidate):
                 continue
             own = away + sum(LABEL * candidate.grown(1.5).overlap(other) for other in taken)
             own += sum(MARK * candidate.overlap(other) for other in solid)

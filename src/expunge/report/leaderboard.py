@@ -17,12 +17,13 @@ from expunge.core.files import write_bytes
 from expunge.core.wording import clean, counted
 from expunge.records.figures import Estimate, MeanFigure
 from expunge.records.results import Results
-from expunge.report.board import mark_words, overview, setting_board, verdict_words
+from expunge.report.board import mark_words, overview, setting_board, title_of, verdict_words
+from expunge.report.dots import SIZES, dots
 from expunge.report.method_page import method_view
 from expunge.report.numerals import DASH, listed, wrapped
 from expunge.report.scatter import Size
 from expunge.report.study_results import find_setting, read_results
-from expunge.report.study_text import STYLES, number, told
+from expunge.report.study_text import STYLES, told
 from expunge.report.study_wording import (
     allowance,
     asked,
@@ -33,11 +34,15 @@ from expunge.report.study_wording import (
     marks_of,
     provenance,
     reading,
+    result,
+    rules_of,
+    untuned,
 )
 from expunge.report.templates import environment, resource
-from expunge.report.tradeoff import COST, SIZES, UTILITY, Tradeoff, tradeoff
 from expunge.report.wording import LIMITS
 
+STYLES_OF_ALL = ("page.css", "tradeoff.css", "leaderboard.css")
+STYLES_OF = {"leaderboard.html": ("dots.css",)}
 PAGE, FOLDER = "leaderboard.html", "methods"
 LARGEST = 1_000_000
 LONGEST_SLUG = 60
@@ -49,15 +54,14 @@ RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d|index)\Z")  # names that 
 class _Extent:
     """How much is drawn; the first extent that stays below 1 MB is taken."""
 
-    against: tuple[str, ...]
     sizes: tuple[Size, ...]
     said: str
 
 
 EXTENTS = (
-    _Extent((UTILITY, COST), SIZES, ""),
-    _Extent((UTILITY,), SIZES[:1], "To keep this page below 1 MB, the drawings of cost are left out."),
-    _Extent((), (), "To keep this page below 1 MB, the drawings are left out."),
+    _Extent(SIZES, ""),
+    _Extent(SIZES[:1], "To keep this page below 1 MB, the drawings for narrow screens are left out."),
+    _Extent((), "To keep this page below 1 MB, the drawings are left out."),
 )
 
 
@@ -65,6 +69,7 @@ class Ranked(NamedTuple):
     """One method of one setting as plain texts, for tables outside the page."""
 
     method: str
+    memory_left: str
     forgetting_gap: str
     utility_gap: str
     average_gap: str
@@ -103,6 +108,7 @@ def ranking_table(results: Results | Path | str, setting_id: str) -> list[Ranked
     return [
         Ranked(
             row.label,
+            _text(row.figures["memory"], "memory"),
             _text(row.figures["forgetting-gap"], "forgetting-gap"),
             _text(row.figures["utility-gap"], "utility-gap"),
             _text(row.figures["average-gap"], "average-gap"),
@@ -134,6 +140,9 @@ def _front(study: Results, links: Mapping[str, str]) -> bytes:
     rows = [row for setting in study.settings for row in setting.rows]
     whole = {
         "title": study.title,
+        "result": result(study.settings[0]) if len(study.settings) == 1 else "",
+        "rules": rules_of(study),
+        "untuned": untuned(rows),
         "headline": headline(study),
         "incomplete": incomplete(study),
         "allowance": allowance(study),
@@ -160,28 +169,21 @@ def _sections(study: Results, links: Mapping[str, str], extent: _Extent) -> list
     for at, setting in enumerate(study.settings, 1):
         board = setting_board(study, setting, at, links, start)
         start += len(board.notes)
-        drawings = [tradeoff(setting, against, extent.sizes) for against in extent.against]
-        drawn = [drawing for drawing in drawings if drawing is not None]
         found.append(
             {
                 "number": at,
-                "title": setting.title,
+                "title": title_of(study, setting),
                 "where": f"{setting.data}, {setting.model or ''}, {setting.forgotten:,} of "
                 f"{setting.training_rows:,} rows",
                 "asked": asked(setting),
                 "rules": setting.rules,
                 "findings": findings(setting),
                 "board": board,
-                "noise": "" if setting.noise is None else number(setting.noise, "spreads"),
-                "drawings": drawn,
-                "numbers": _numbers(drawn),
+                "result": result(setting),
+                "plot": dots(setting, extent.sizes) if extent.sizes else None,
             }
         )
     return found
-
-
-def _numbers(drawings: list[Tradeoff]) -> list[tuple[int, str]]:
-    return sorted({pair for drawing in drawings for pair in drawing.numbers})
 
 
 def _problem_count(study: Results) -> str:
@@ -198,7 +200,7 @@ def _page(template: str, view: dict[str, Any]) -> bytes:
         .get_template(template)
         .render(
             **view,
-            style=Markup(resource("page.css") + resource("tradeoff.css") + resource("leaderboard.css")),
+            style=Markup("".join(map(resource, (*STYLES_OF_ALL, *STYLES_OF.get(template, ()))))),
             script=Markup(script),
             script_hash=f"sha256-{digest}",
         )

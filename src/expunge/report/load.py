@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from expunge.core.errors import InvalidArgument
-from expunge.records.evaluation import Compared, Evaluation
+from expunge.records.evaluation import Compared, Evaluation, MemoryEvidence
 from expunge.report.facts import Facts, Unlearning, read_facts
 
 MOST_RUNS = 400
@@ -50,6 +50,11 @@ class Section:
     def evaluation(self) -> Evaluation | None:
         """The first of them: what it says of the original and of the references holds for all."""
         return self.evaluations[0][1] if self.evaluations else None
+
+    @property
+    def memory(self) -> MemoryEvidence | None:
+        """What the first evaluation that can say so says of memory: of original and references it holds for all."""
+        return next((one.memory for _, one in self.evaluations if one.memory is not None), None)
 
     @property
     def references(self) -> tuple[Compared, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from expunge.core.values import Measurement
@@ -22,6 +23,11 @@ def _signed(text: str) -> str:
 def wrapped(text: str) -> str:
     """Ordinary spaces, which terminals wrap at."""
     return text.replace(SPACE, " ")
+
+
+def spaced(text: str) -> str:
+    """A sentence from elsewhere with its percent signs set as on a page."""
+    return re.sub(r"(?<=\d)%", f"{SPACE}%", text)
 
 
 def bare(value: float, scale: str) -> str:

@@ -15,15 +15,16 @@ from expunge.core.files import write_bytes
 from expunge.core.wording import counted
 from expunge.report.bars import cost_bars
 from expunge.report.chart import draw
-from expunge.report.comparison import compared_sections, disagreements
+from expunge.report.comparison import Notes, compare, disagreements
 from expunge.report.details import details
 from expunge.report.facts import Facts, plain
 from expunge.report.grid import MOST_EXAMPLES, ExampleGrid, grid
 from expunge.report.identity import identify
 from expunge.report.load import Loaded, load, without_names
 from expunge.report.numerals import few, listed, shown
+from expunge.report.outcome import answer_of
 from expunge.report.templates import environment, resource
-from expunge.report.wording import LIMITS, headline, meaning, outcomes, rules
+from expunge.report.wording import LIMITS, headline, meaning, rules, verdicts
 
 LARGEST = 1_000_000
 MOST_GRIDS = 4
@@ -99,14 +100,21 @@ def _grids(loaded: Loaded, examples: bool) -> list[ExampleGrid | None]:
 def _sections(loaded: Loaded, grids: list[ExampleGrid | None]) -> list[dict[str, Any]]:
     """What the page says of every section, in full; notes are numbered through the page."""
     found: list[dict[str, Any]] = []
-    tables = compared_sections(loaded.sections)
-    for number, ((section, table), cards) in enumerate(zip(tables, grids, strict=True), 1):
+    start = 1
+    for number, (section, cards) in enumerate(zip(loaded.sections, grids, strict=True), 1):
+        notes = Notes(start)
+        groups = verdicts(section, notes)
+        table = compare(section, notes)
+        start += len(table.notes)
         found.append(
             {
                 "number": number,
+                "answer": answer_of(section),
                 "headline": headline(section),
                 "rules": rules(section),
-                "outcomes": outcomes(section),
+                "groups": groups,
+                "sure": any(card.reason for group in groups for card in group.cards),
+                "bounded": section.memory is not None,
                 "table": table,
                 "disagreements": listed(list(disagreements(section))),
                 "retrained": len(section.retrained) if section.evaluation else 0,
@@ -124,8 +132,9 @@ def _page(loaded: Loaded, sections: list[dict[str, Any]], extent: _Extent, examp
     pictured = extent.examples > 0 and any(view["grid"] is not None and view["grid"].holds_data for view in sections)
     template = environment().get_template("page.html")
     text = template.render(
-        style=Markup(resource("page.css")),
+        style=Markup(resource("page.css") + (resource("report.css") if loaded.sections else "")),
         title=_title(loaded),
+        kicker=_kicker(loaded),
         sections=sections,
         trainings=[_training(run) for run in loaded.trainings],
         identity=identify(loaded, each=extent.digests),
@@ -151,7 +160,13 @@ def _training(run: Facts) -> dict[str, Any]:
 
 
 def _title(loaded: Loaded) -> str:
-    if not loaded.sections:
-        return "Training report"
+    """The answer, where there is one."""
+    sections = loaded.sections
+    if len(sections) == 1:
+        return answer_of(sections[0])
+    return f"Forgetting report of {len(sections)} forget sets" if sections else "Training report"
+
+
+def _kicker(loaded: Loaded) -> str:
     methods = list(dict.fromkeys(run.method for section in loaded.sections for run in section.runs))
-    return f"Forgetting report: {few(methods, 3)}" if methods else "Forgetting report"
+    return f"Forgetting report: {few(methods, 3)}" if methods else "Expunge"

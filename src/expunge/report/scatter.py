@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.report.axis import DrawnAxis, drawable
-from expunge.report.bent_axis import BentAxis
 from expunge.report.labels import Anchor, Box, around, place
 
 CHARACTER, LINE = 6.9, 15.0  # pixels: a letter's width, a line's height
 LARGEST_RADIUS, MOST_SHARE = 13.0, 1.5  # of a circle whose area is work: as much as the whole training, and beyond it
 BAND_LABEL = "retrained"
 
-Axes = tuple[DrawnAxis | BentAxis, DrawnAxis | BentAxis]
+Axes = tuple[DrawnAxis, DrawnAxis]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def span(value: float, low: float, high: float, *, least: float = -math.inf, whi
 class Point:
     """A model that can be drawn: both its figures, and ``words`` that tell them to those who do not see it.
 
-    ``share`` is its work as a share of the training's, ``number`` its place in the table; either may be absent.
+    ``share`` is its work as a share of the training's, where it is known; ``tone`` that of its outcome.
     """
 
     kind: str
@@ -50,7 +49,7 @@ class Point:
     up: Span
     words: str
     share: float | None = None
-    number: int | None = None
+    tone: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class Spot:
     across: tuple[float, float] | None
     up: tuple[float, float] | None
     words: str
+    tone: str = ""
 
     @property
     def whiskers(self) -> str:
@@ -99,7 +99,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Chart:
-    """One size of a drawing. ``zero`` and ``whole`` are heights of dashed lines: nothing lost, and a whole training."""
+    """One size of a drawing; ``shortened`` where a label had no room on its side and is a number."""
 
     name: str
     width: int
@@ -109,50 +109,47 @@ class Chart:
     up_ticks: tuple[tuple[float, str], ...] = ()
     band: tuple[float, float] | None = None
     band_label: Text | None = None
-    zero: float | None = None
-    whole: float | None = None
     spots: tuple[Spot, ...] = ()
     leaders: tuple[tuple[float, ...], ...] = ()
     labels: tuple[Text, ...] = ()
     boxes: tuple[Box, ...] = ()
+    shortened: bool = False
+
+
+@dataclass(frozen=True)
+class Label:
+    """Lines beside the largest of several marks that lie on each other; ``short`` where they do not fit on its side."""
+
+    spots: Sequence[Spot]
+    lines: Sequence[str]
+    short: Sequence[str]
 
 
 def scatter(
     size: Size,
     axes: Axes,
     spots: Sequence[Spot],
-    labels: Sequence[tuple[Sequence[Spot], list[str]]],
+    labels: Sequence[Label],
     *,
     ticks: tuple[int, int],
     band: tuple[float, float] | None,
     inset: float = 0.0,
-    drop: bool = False,
-    zero: float | None = None,
-    whole: float | None = None,
 ) -> Chart:
-    """``spots`` in the order of drawing; ``labels`` are lines beside marks, or beside the largest of several that lie
-    on each other; those first that should find room first.
+    """``spots`` in the order of drawing, ``labels`` in the order in which they find their places.
 
     ``ticks`` say how many each axis should have, about. ``band`` is its left edge and its width; its label stays
-    ``inset`` away from the plot's sides. ``drop`` leaves labels out where they would cover others.
+    ``inset`` away from the plot's sides, and no other label lies across it from its mark.
     """
-    plot = size.plot
-    anchors = [
-        Anchor(spot.x, spot.y, spot.radius, max(map(len, lines)) * CHARACTER, len(lines) * LINE)
-        for group, lines in labels
-        for spot in [max(group, key=lambda spot: spot.radius)]
-    ]
+    plot, anchors, written = size.plot, list[Anchor](), list[Sequence[str]]()
+    for label in labels:
+        lines, anchor = label.lines, _anchor(label.spots, label.lines, band)
+        room = anchor.within(plot)
+        if not plot.holds(room):
+            lines, anchor = label.short, _anchor(label.spots, label.short, band)
+        written.append(lines)
+        anchors.append(anchor)
     placed = place(anchors, plot, [around(spot.x, spot.y, spot.radius) for spot in spots], _thin(spots))
-    texts: list[Text] = []
-    boxes: list[Box] = []
-    leaders: list[tuple[float, ...]] = []
-    for found, anchor, (_, lines) in zip(placed, anchors, labels, strict=True):
-        if drop and any(found.box.overlap(box) > 0 for box in boxes):
-            continue  # no room anywhere: its number stands in the table, and pointing at the mark names it
-        boxes.append(found.box)
-        texts += _texts(found.box, anchor, lines)
-        if found.leader is not None:
-            leaders.append(tuple(round(value, 1) for value in found.leader))
+    told = zip(placed, anchors, written, strict=True)
     return Chart(
         name=size.name,
         width=size.width,
@@ -162,12 +159,26 @@ def scatter(
         up_ticks=tuple(axes[1].ticks(ticks[1])),
         band=band,
         band_label=None if band is None else _band_label(band, plot, inset),
-        zero=zero,
-        whole=whole,
         spots=tuple(spots),
-        leaders=tuple(leaders),
-        labels=tuple(texts),
-        boxes=tuple(boxes),
+        leaders=tuple(tuple(round(end, 1) for end in one.leader) for one in placed if one.leader is not None),
+        labels=tuple(text for found, anchor, lines in told for text in _texts(found.box, anchor, lines)),
+        boxes=tuple(one.box for one in placed),
+        shortened=any(lines is label.short for lines, label in zip(written, labels, strict=True)),
+    )
+
+
+def _anchor(spots: Sequence[Spot], lines: Sequence[str], band: tuple[float, float] | None) -> Anchor:
+    """The place of a label's mark, and the side of the band that the mark is on."""
+    spot = max(spots, key=lambda spot: spot.radius)
+    low, high = (-math.inf, math.inf) if band is None else (band[0], band[0] + band[1])
+    return Anchor(
+        spot.x,
+        spot.y,
+        spot.radius,
+        max(map(len, lines)) * CHARACTER,
+        len(lines) * LINE,
+        least=high if spot.x > high and band is not None else -math.inf,
+        most=low if spot.x < low and band is not None else math.inf,
     )
 
 
@@ -182,6 +193,7 @@ def spot_of(point: Point, axes: Axes, radius: float) -> Spot:
         across=(across.at(point.across.low), across.at(point.across.high)) if point.across.whisker else None,
         up=(up.at(point.up.low), up.at(point.up.high)) if point.up.whisker else None,
         words=point.words,
+        tone=point.tone,
     )
 
 
@@ -221,7 +233,7 @@ def _band_label(band: tuple[float, float], plot: Box, inset: float) -> Text:
     return Text(round(middle, 1), plot.top - 5, "middle", BAND_LABEL)
 
 
-def _texts(box: Box, anchor: Anchor, lines: list[str]) -> list[Text]:
+def _texts(box: Box, anchor: Anchor, lines: Sequence[str]) -> list[Text]:
     """Lines of a label, flush with the side that faces the mark."""
     if box.left >= anchor.x:
         x, side = box.left, "start"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from expunge.core.values import Undecided
 from expunge.records.figures import Estimate, MeanFigure
 from expunge.report.numerals import SPACE, bare
@@ -16,14 +18,17 @@ STYLES = {
     "average-gap": "points",
     "forgetting-gap": "spreads",
     "utility-gap": "points",
-    "cost": "percent",
+    "cost": "share",
+    "memory": "memory",
     "seconds": "seconds",
 }
+FEWEST = 3  # seeds for an interval
+SCALES = {"percent": (0.0, 1.0), "auc": (0.0, 1.0)}
 
 
 def number(value: float, style: str) -> str:
-    """A figure without its unit. ``percent`` and ``points`` are shares times a hundred."""
-    return bare(value, "fraction" if style in ("percent", "points") else style)
+    """A figure without its unit. ``percent``, ``share`` and ``points`` are shares times a hundred."""
+    return bare(value, "fraction" if style in ("percent", "points", "share") else style)
 
 
 def signed(value: float, style: str) -> str:
@@ -32,12 +37,24 @@ def signed(value: float, style: str) -> str:
     return text if text.startswith("−") or not any(digit in "123456789" for digit in text) else f"+{text}"
 
 
-def between(figure: Estimate, style: str) -> str:
-    """The interval over seeds in brackets, where its ends differ as printed; one seed has none, and that is said."""
-    if figure.n == 1:
-        return f"n{SPACE}={SPACE}1"
-    low, high = number(figure.low, style), number(figure.high, style)
+def between(figure: Estimate, style: str, *, clipped: bool = True) -> str:
+    """The interval over seeds in brackets, where its ends differ as printed.
+
+    It is cut to the figure's scale, and two seeds have none, unless ``clipped`` is false; one seed has none ever.
+    """
+    if figure.n == 1 or (clipped and figure.n < FEWEST):
+        return f"n{SPACE}={SPACE}{figure.n}"
+    ends = within(figure, style) if clipped else (figure.low, figure.high)
+    low, high = (number(end, style) for end in ends)
     return "" if low == high else f"[{low},{SPACE}{high}]"
+
+
+def within(figure: Estimate, style: str) -> tuple[float, float]:
+    """The interval as far as its scale goes."""
+    least, most = SCALES.get(style, (-math.inf, math.inf))
+    if not least <= figure.mean <= most:
+        return figure.low, figure.high
+    return max(figure.low, least), min(figure.high, most)
 
 
 def told(figure: MeanFigure, style: str) -> str:

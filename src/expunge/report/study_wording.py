@@ -9,9 +9,12 @@ from typing import Any
 from expunge.core.wording import clean, counted
 from expunge.records.results import MARKS, Problem, Results, Row, Setting, guarantee_rank
 from expunge.report.board import guarantee_words
-from expunge.report.numerals import SPACE, few, listed, percent, shown
+from expunge.report.comparison import own_reason
+from expunge.report.dots import row_outcome, worst_bound
+from expunge.report.numerals import SPACE, few, listed, percent, shown, spaced
+from expunge.report.outcome import answer
 from expunge.report.study_results import settled
-from expunge.report.study_text import number
+from expunge.report.study_text import STYLES, number
 
 MOST_LISTED = 5
 SEES = 2.0  # times the noise among retrained models: where the original lies nearer, the gap tells nobody apart
@@ -28,6 +31,16 @@ MEANINGS = {
 }
 
 
+VERDICTS_THEN = (
+    "Each seed is Supported (like retraining within the stated margins), Refuted (unlike it by more than chance "
+    "allows) or Undecided."
+)
+VERDICTS_NOW = (
+    "For each seed is said what came out: the same bits as never trained, at most so much left, still remembers, "
+    "forgot too much, broke, or cannot be said; the method’s page says why."
+)
+
+
 @dataclass(frozen=True)
 class Group:
     """Jobs that gave no result for the same reason."""
@@ -35,6 +48,41 @@ class Group:
     status: str
     reason: str
     jobs: tuple[str, ...]
+
+
+def result(setting: Setting) -> str:
+    """What came out, in a sentence or two; what could not be run is not told."""
+    rows = [row for row in setting.ranked if row.took_part]
+    found = [(row.label, row_outcome(row)) for row in rows]
+    told = [(row, outcome) for row, (_, outcome) in zip(rows, found, strict=True)]
+    bounds = [bound for row, outcome in told if outcome == "little left" and (bound := worst_bound(row)) is not None]
+    whys = {why for row, outcome in told if outcome == "unsaid" for why in row.reasons}
+    why = own_reason(next(iter(whys)), STYLES) if len(whys) == 1 else ""
+    return answer(found, max(bounds, default=None), spaced(why))
+
+
+def rules_of(study: Results) -> str:
+    """By which rules the verdicts are, where it is not those of today."""
+    if any(row.outcomes for setting in study.settings for row in setting.rows):
+        return ""
+    return (
+        "Verdicts are by the rules of an earlier release: Supported is like retraining within margins taken from the "
+        "references’ spread, and nobody asked how much of the memory is left."
+    )
+
+
+def untuned(rows: Sequence[Row]) -> str:
+    """Said once: which rows nobody searched fields for."""
+    ran = [row for row in rows if row.took_part and row.tuning.state in ("tuned", "untuned", "oracle-tuned")]
+    found = [row for row in ran if row.tuning.state == "untuned"]
+    if not found:
+        return ""
+    who = "All methods that could be tuned" if len(found) == len(ran) else few(_labels(found), MOST_LISTED)
+    return f"{who} ran on their defaults, untuned: nobody searched for better fields."
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.label for row in rows))
 
 
 def headline(study: Results) -> str:
@@ -74,7 +122,14 @@ def reading(study: Results) -> tuple[tuple[str, str], ...]:
     if noise:
         low, high = number(min(noise), "spreads"), number(max(noise), "spreads")
         apart = f" Retrained models themselves lie {low if low == high else f'{low} to {high}'} from each other."
+    left = (
+        "Memory left.",
+        f"How much of what the original remembers of the forgotten examples is still there: 0{SPACE}% as after "
+        f"retraining, 100{SPACE}% as in trainings with everybody, below 0 less than a stranger’s. Behind the marks "
+        "lies how far retrained models themselves lie from 0. The bound is the most that may be left with any seed.",
+    )
     return (
+        *((left,) if any("memory" in setting.further for setting in study.settings) else ()),
         (
             "Forgetting gap.",
             "How far the mean margin on the forgotten examples lies from that of models retrained without them, in "
@@ -89,15 +144,14 @@ def reading(study: Results) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Verdict and guarantee.",
-            "Each seed is Supported (like retraining within the stated margins), Refuted (unlike it by more than "
-            "chance allows) or Undecided. A guarantee is another thing: Exact and Certified hold by construction, "
-            "Empirical says that nothing is proved.",
+            f"{VERDICTS_THEN if rules_of(study) else VERDICTS_NOW} A guarantee is another thing: Exact and Certified "
+            "hold by construction, Empirical says that nothing is proved.",
         ),
         (
             "Small print.",
-            f"Brackets hold 95{SPACE}% intervals over seeds, in the bands on top over references or seeds. A dash is "
-            "undecided and its note says why; it is no number and is sorted last. Rows stand by the share of seeds "
-            "that are refuted, then by forgetting gap, collapsed models last.",
+            f"Brackets hold 95{SPACE}% intervals over three seeds or more, in the bands on top over references or "
+            "seeds. A dash is undecided and its note says why; it is no number and is sorted last. Rows stand by what "
+            "came out, then by how far they lie from retraining, collapsed models last.",
         ),
     )
 
@@ -125,6 +179,8 @@ def findings(setting: Setting) -> tuple[str, ...]:
     """What came out, in plain words."""
     ran = [row for row in setting.ranked if row.took_part]
     found = [f"{len(ran)} of {counted(len(setting.rows), 'method')} could be run."]
+    if any(row.outcomes for row in ran):
+        return tuple(found) if len(ran) < len(setting.rows) else ()  # the rest stands in the result
     supported = [row.label for row in ran if row.judged("Supported") == sum(row.verdicts.values()) > 0]
     found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
     blind = blindness(setting)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported
+from expunge.core.values import Certified, Exact, Guarantee, Refuted, Supported, Undecided
 from expunge.core.wording import counted
-from expunge.records.evaluation import RULES_VERSION, Evaluation
-from expunge.report.comparison import NOT_EVALUATED, concluded, verdict_reason
+from expunge.records.evaluation import Evaluation
+from expunge.report.comparison import NOT_EVALUATED, Notes, verdict_reason
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import SPACE, few, percent, short
+from expunge.report.numerals import SPACE, few, percent, probability, short, shown, spaced
+from expunge.report.outcome import (
+    JUDGED_THEN,
+    OUTCOMES,
+    RETRAIN,
+    THEN,
+    answer_of_one,
+    badge_of,
+    outcome_of,
+    sureness,
+    tone_of,
+)
 
-MOST_CARDS = 8
+MOST_CARDS = 12
 MOST_RULES = 6
+REFERENCES = "expunge references RUN --forget … --count 8; expunge witnesses RUN --count 4"
 ELSEWHERE = "The model was trained elsewhere: on which rows, and how, is its owner’s word."
-NOTED = "The table’s notes say why."
 LIMITS = (
     "“Forgotten” is not a property that weights can show: the same weights can come from different data. What can be "
     "audited is which algorithm ran on which data; these figures are measurements beside that, not a proof.",
@@ -30,17 +41,25 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class VerdictCard:
-    """One card of the verdict block: one run, or several with the same guarantee and verdict."""
+    """One run, or several of which the same is to be said; ``notes`` are numbers of footnotes."""
 
     title: str
-    guarantee: str
-    kind: str
-    meaning: str
+    badge: str
+    tone: str
+    sentence: str
+    reason: str
     replay: str
     replay_tone: str
-    verdict: str
-    tone: str
-    reason: str
+    notes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VerdictGroup:
+    """Runs that came out alike, and what to do next."""
+
+    title: str
+    after: tuple[tuple[str, str], ...]
+    cards: tuple[VerdictCard, ...]
 
 
 def headline(section: Section) -> str:
@@ -62,13 +81,32 @@ def rules(section: Section) -> tuple[str, ...]:
     return found if len(found) <= MOST_RULES else (*found[:MOST_RULES], f"and {len(found) - MOST_RULES} more")
 
 
-def outcomes(section: Section) -> tuple[VerdictCard, ...]:
-    """A card for runs of which the same is to be said; beyond eight cards, reasons are left to the table's notes."""
-    found = [_outcome(section, run, label) for label, run in section.named]
-    cards = _merged(found)
-    if len(cards) > MOST_CARDS:
-        cards = _merged([replace(card, replay=_shorter(card), reason=NOTED) for card in found])
-    return cards
+def verdicts(section: Section, notes: Notes) -> tuple[VerdictGroup, ...]:
+    """Cards grouped by outcome, the best first; beyond so many cards, reasons are left to the footnotes."""
+    found = [(outcome_of(section, run), _card(section, run, label, notes)) for label, run in section.named]
+    if len({replace(card, title="") for _, card in found}) > MOST_CARDS:
+        found = [(outcome, replace(card, replay=_shorter(card), reason="", sentence="")) for outcome, card in found]
+    groups: dict[str, list[tuple[str, VerdictCard]]] = {}
+    for outcome, meaning in OUTCOMES.items():
+        for own, card in found:
+            if own == outcome:
+                groups.setdefault(meaning.group, []).append((outcome, card))
+    found_groups: list[VerdictGroup] = []
+    for title, cards in groups.items():
+        meanings = dict.fromkeys(OUTCOMES[outcome] for outcome, _ in cards)
+        after = tuple((meaning.after, meaning.command) for meaning in meanings if meaning.after)
+        if "unsaid" in {outcome for outcome, _ in cards}:
+            after = _missing(section)
+        found_groups.append(VerdictGroup(title, after[:1], _merged([card for _, card in cards])))
+    return tuple(found_groups)
+
+
+def _missing(section: Section) -> tuple[tuple[str, str], ...]:
+    """What to train where only references or witnesses are missing; more rows nobody can buy."""
+    reasons = [evaluation.reason for _, evaluation in section.evaluations if evaluation.outcome == "unsaid"]
+    if any(reason.startswith("needs ") and ("reference" in reason or "witness" in reason) for reason in reasons):
+        return (("What is missing can be trained:", REFERENCES),)
+    return (("Where it must be certain:", RETRAIN),)
 
 
 def _merged(cards: list[VerdictCard]) -> tuple[VerdictCard, ...]:
@@ -81,24 +119,60 @@ def _merged(cards: list[VerdictCard]) -> tuple[VerdictCard, ...]:
 def _shorter(card: VerdictCard) -> str:
     """What comparing digests said, without the digest."""
     return {"good": "Weights equal the retrained run’s.", "bad": "Weights differ from the retrained run’s!"}.get(
-        card.replay_tone, card.replay
+        card.replay_tone, ""
     )
 
 
-def _outcome(section: Section, run: Facts, label: str) -> VerdictCard:
-    guarantee = run.earned
-    word = guarantee.word
+def _card(section: Section, run: Facts, label: str, notes: Notes) -> VerdictCard:
+    outcome, evaluation = outcome_of(section, run), run.evaluation
     replay, replay_tone = _replay(section, run)
-    if run.evaluation is None:
-        verdict, tone, reason = "Not evaluated", "open", NOT_EVALUATED.split(": ", 1)[1] + "."
+    if evaluation is not None and outcome in JUDGED_THEN:
+        sentence = sentence_then(evaluation)
     else:
-        verdict, tone = concluded(run.evaluation)
-        reason = sentence_of(run.evaluation)
-        if isinstance(guarantee, Exact) and run.evaluation.same_as is None:
-            reason += " For an exact run this judges the tests, not the run."
+        sentence = answer_of_one(label, run, outcome)
+    if outcome == "unsaid" and evaluation is None:
+        sentence = f"R{NOT_EVALUATED.partition(': r')[2]}."
     return VerdictCard(
-        label, word, word.lower().partition(" ")[0], meaning(guarantee), replay, replay_tone, verdict, tone, reason
+        title=label,
+        badge=badge_of(outcome, evaluation),
+        tone=tone_of(outcome, evaluation),
+        sentence=sentence,
+        reason="" if evaluation is None or outcome == "same" else sureness(evaluation),
+        replay=replay,
+        replay_tone=replay_tone,
+        notes=tuple(notes.number(text) for text in _footnotes(run, outcome)),
     )
+
+
+def _footnotes(run: Facts, outcome: str) -> list[str]:
+    """What the guarantee is worth, the figures behind the verdict, and what such a trial can show at all."""
+    found = [f"{run.earned.word}. {meaning(run.earned)}"]
+    if run.evaluation is None or outcome == "same":
+        return found
+    told, verdict = run.evaluation.memory, run.evaluation.verdict
+    p = None if isinstance(verdict, Undecided) else verdict.p
+    if told is not None:
+        out = f"; {counted(told.stands_out, 'row')} still {'stand' if told.stands_out != 1 else 'stands'} out"
+        chance = "" if p is None else f"; p{SPACE}{probability(p)}"
+        found.append(f"Memory left {shown(told.left, 'memory')}, at most {shown(told.bound, 'memory')}{out}{chance}.")
+        found.append(_power(run.evaluation))
+    return found
+
+
+def _asked(claim: str) -> str:
+    """A claim in the reader's words."""
+    share = "10%" if claim == "indistinguishable" else claim.removeprefix("at-most:")
+    return f"that at most {spaced(share)} of the memory is left"
+
+
+def _power(evaluation: Evaluation) -> str:
+    """What a trial can show at all: what is read against what, and the smallest share that it can bound."""
+    told = evaluation.memory
+    assert told is not None
+    beside = f"{counted(told.references, 'reference')} and {counted(told.witnesses, 'model')} that saw everybody"
+    least = "no bound can be shown" if told.smallest_claim is None else f"{percent(told.smallest_claim)} can be bounded"
+    asked = "" if evaluation.claim is None else f" Asked of it: {_asked(evaluation.claim)}."
+    return f"Read against {beside}: at best {least}.{asked}"
 
 
 def meaning(guarantee: Guarantee) -> str:
@@ -139,16 +213,14 @@ def _replay(section: Section, run: Facts) -> tuple[str, str]:
     )
 
 
-def sentence_of(evaluation: Evaluation) -> str:
-    """What a verdict means, and why it was given; one of an earlier release by the rules of then."""
-    if evaluation.tolerances_version >= RULES_VERSION:
-        return evaluation.answer
+def sentence_then(evaluation: Evaluation) -> str:
+    """What a verdict by the rules of an earlier release means, and why it was given."""
     verdict = evaluation.verdict
     if isinstance(verdict, Supported):
-        opening = "On every required test the model behaves like retrained ones, within the stated margins"
+        opening = "on every required test the model behaves like retrained ones, within the margins of then"
     elif isinstance(verdict, Refuted):
-        opening = "The model differs from retrained ones by more than chance and the stated margins allow"
+        opening = "the model differs from retrained ones by more than chance and the margins of then allow"
     else:
-        opening = "The tests could not decide"
+        opening = "the tests could not decide"
     reason = verdict_reason(verdict).rstrip(".")
-    return f"{opening}: {reason}." if reason else f"{opening}."
+    return f"{THEN.capitalize()}, {opening}{f': {reason}' if reason else ''}."

@@ -276,6 +276,8 @@ class Gathered:
             guarantee=str(evaluation.guarantee),
             stopped=run.forgetting.stopped,
             notices=(*(run.told.notices or ()), *evaluation.notices),
+            outcome=evaluation.outcome if verdict.lower() == evaluation.verdict.word else "unsaid",
+            at_most=None if evaluation.memory is None else evaluation.memory.bound,
         )
         return Seed(seed=one.seed, status="done", reason=reason, done=done)
 
