@@ -156,6 +156,22 @@ def test_none_is_green_that_may_leave_more_than_a_tenth(world, bound, tone):
     assert f"<h1>At most {bound:.0%} of the memory is left.</h1>".replace("%", "\u00a0%") in page
 
 
+@pytest.mark.parametrize(("after", "outcome"), [(0.99, "remembers"), (0.1, "too much")])
+def test_few_rows_that_stand_out_say_on_which_side(world, after, outcome):
+    folder = world.unlearned("a", "fine-tune", slots=(1, 2))
+    detail = "1 of 2 rows still stands out from what retrained models answer"
+    content = judged(world, folder, verdict="refuted", detail=detail, by=None, left=0.1)
+    for probe in content["probes"]:
+        if probe["role"] == "forgetting":
+            probe["unlearned"] = {"undecided": "2 rows, tests need 20"}
+    content["examples"][0].update(after=after, retrained=0.75, stands_out=0.003)
+    content["examples"][1].update(stands_out=1.0)
+    world.sign(folder, {**content, "memory": None})
+    section = load([folder]).sections[0]
+    assert outcome_of(section, section.runs[0]) == outcome
+    assert f"<h1>No: {detail}.</h1>" in render(load([folder])).decode()
+
+
 def test_an_exact_run_without_its_twin_is_exact_by_its_record(world, words):
     folder = world.unlearned("a", "exact-replay", lineage_seed="ab" * 32)
     judged(world, folder, verdict="undecided", detail="exact by its record, which verify checks", by=None, left=0.1)

@@ -228,22 +228,21 @@ class Evaluation(Sealed):
         """Too little, too much, or something else: by the probe that decided."""
         found = (probe for probe in self.probes if probe.required and isinstance(probe.verdict, Refuted))
         deciding = next((probe for probe in found if probe.verdict.detail == verdict.reason), None)
-        if deciding is None:
-            return "remembers" if verdict.reason.startswith("same weights") else "broke"
-        if deciding.role == "utility":
+        if verdict.reason.startswith("collapsed") or (deciding is not None and deciding.role == "utility"):
             return "broke"
         if verdict.reason.startswith(OVER_FORGOTTEN):
             return "too much"
-        if deciding.direction == "match":
-            return "remembers"
-        return "too much" if self._less_sure else "broke"
+        if self._less_sure and (deciding is None or deciding.direction != "match"):
+            return "too much"
+        return "remembers" if deciding is None or deciding.direction == "match" else "broke"
 
     @property
     def _less_sure(self) -> bool:
-        """Whether the run is less sure of the forgotten rows than any model that never saw them."""
+        """Whether the run is less sure of the forgotten rows than any model that never saw them; of few, row by row."""
         margin = self.probe("mean-margin")
         if margin is None or not isinstance(margin.unlearned, Measurement):
-            return False
+            out = [one for one in self.examples if one.stands_out is not None and one.stands_out <= STANDS_OUT]
+            return bool(out) and all((one.after or 0.0) < (one.retrained or 0.0) for one in out)
         others = [one.value for one in margin.references if isinstance(one, Measurement)]
         return bool(others) and margin.unlearned.value < min(others)
 

@@ -17,6 +17,7 @@ from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.outcome import OutcomeName
 from expunge.records.over_trainings import OverTrainings, table_over_trainings
+from expunge.records.row_tuning import RowTuning
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
@@ -33,12 +34,10 @@ MarkName = Literal[
     "over-forgotten",
     "oracle-tuned",
 ]
-TuningState = Literal["tuned", "nothing to tune", "takes no budget", "untuned", "oracle-tuned"]
-VERDICTS, MARKS, STATES = get_args(Word), get_args(MarkName), get_args(TuningState)
+VERDICTS, MARKS = get_args(Word), get_args(MarkName)
 
-WRITTEN = replace(
-    sized(1, LONGEST_WRITTEN), said=f"must be a text of 1 to {LONGEST_WRITTEN} characters: the file was altered"
-)
+ANY_TEXT = f"must be a text of 1 to {LONGEST_WRITTEN} characters: the file was altered"
+WRITTEN = replace(sized(1, LONGEST_WRITTEN), said=ANY_TEXT)
 WrittenName = Annotated[str, WRITTEN]  # tells things apart, however strange
 Shown = Annotated[str, WRITTEN, shown(LONGEST_NAME)]
 
@@ -58,46 +57,8 @@ class Mark(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure(Plain):
-    """A trial of a search that came to nothing."""
-
-    fields: Mapping[str, Any]
-    reason: Remark
-
-
-@dataclass(frozen=True, kw_only=True)
-class Searched:
-    """What a search for fields did. Scores are distances from a twin, 0 is best; work in example-steps."""
-
-    trials: int
-    score: float | None
-    default_score: float | None
-    transfer_score: float | None
-    transferred: bool | None
-    example_steps: Amount
-    digest: Remark | None
-    twins_example_steps: Amount | None = None
-    failures: tuple[Failure, ...] | None = None
-    kept_default: bool | None = None
-    admissible: bool | None = None
-    notices: tuple[Remark, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowTuning(Plain):
-    """Where a row's fields come from."""
-
-    state: TuningState
-    search: Searched | None = field(default=None, metadata=INLINE)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a run came to that was done: work in example-steps, time in seconds.
-
-    ``outcome`` is what its verdict means and ``at_most`` the share of the memory that may be left; files of the first
-    rules have neither.
-    """
+    """A run that was done: work in example-steps, time in seconds; ``at_most`` so much of the memory may be left."""
 
     verdict: Word | None
     weights_digest: Remark
@@ -181,8 +142,9 @@ class Row(Plain):
     @property
     def outcomes(self) -> tuple[OutcomeName, ...]:
         """What came out for each seed that is done; none by the rules of earlier releases."""
-        done = (seed.done for seed in self.seeds if seed.done is not None)
-        return tuple(one.outcome for one in done if one.outcome is not None)
+        return tuple(
+            seed.done.outcome for seed in self.seeds if seed.done is not None and seed.done.outcome is not None
+        )
 
     @property
     def took_part(self) -> bool:
@@ -258,10 +220,7 @@ class Setting(Plain):
 
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
-        """Rows by what came out, then by the memory left; last the collapsed and those that did not run.
-
-        By the rules of earlier releases: by the share of seeds refuted, then by forgetting gap.
-        """
+        """Rows by what came out, then by how much is left; last the collapsed and those that did not run."""
         return tuple(sorted(self.rows, key=_place))
 
     @property
@@ -319,8 +278,7 @@ class Setting(Plain):
 
 def _place(row: Row) -> tuple[bool, bool, float, bool, float, str]:
     gap = row.figures.mean("memory" if row.outcomes else "forgetting-gap")
-    judged = sum(row.verdicts.values())
-    worst = row.judged("Refuted") / judged if judged else 0.0
+    worst = row.judged("Refuted") / max(1, sum(row.verdicts.values()))  # by the rules of earlier releases
     if row.outcomes:
         worst = sum(map(get_args(OutcomeName).index, row.outcomes)) / len(row.outcomes)
     return not row.took_part, row.has("collapsed"), worst, gap is None, abs(gap or 0.0), row.label

@@ -10,7 +10,8 @@ from expunge.core.values import Undecided
 from expunge.core.wording import clean, counted
 from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure, Means
 from expunge.records.outcome import OutcomeName
-from expunge.records.results import STATES, VERDICTS, Mark, Results, Row, Setting, guarantee_rank
+from expunge.records.results import VERDICTS, Mark, Results, Row, Setting, guarantee_rank
+from expunge.records.row_tuning import STATES
 from expunge.report.comparison import TONES, Notes, TableCell, left_out, own_reason
 from expunge.report.numerals import DASH, SPACE
 from expunge.report.outcome import OUTCOMES

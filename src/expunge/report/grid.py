@@ -22,7 +22,7 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.records.evaluation import Evaluation, ShownExample
+from expunge.records.evaluation import STANDS_OUT, Evaluation, ShownExample
 from expunge.records.form import from_plain
 from expunge.report.facts import Facts
 from expunge.report.load import Section
@@ -31,7 +31,6 @@ from expunge.report.picture import is_picture, picture
 
 MOST_EXAMPLES = 24
 FEW = 6  # that are shown at once, the rest is folded
-LEVEL = 0.05  # below it a row still stands out
 MOST_RUNS = 6
 LONGEST_ROW = 80
 ABSENT = "this row is no longer in the data"
@@ -155,7 +154,7 @@ def _outstanding(evaluations: Sequence[tuple[str, Evaluation | None]]) -> str:
 
 
 def _stands_out(item: ShownExample) -> bool:
-    return item.stands_out is not None and item.stands_out <= LEVEL
+    return item.stands_out is not None and item.stands_out <= STANDS_OUT
 
 
 def training_rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from expunge.core.wording import clean, counted
-from expunge.records.results import Results, Row, RowTuning, Searched, Seed, Setting
+from expunge.records.results import Results, Row, Seed, Setting
+from expunge.records.row_tuning import RowTuning, Searched
 from expunge.report.board import guarantee_words, mark_words, method_board, why_not
 from expunge.report.comparison import TONES
 from expunge.report.numerals import DASH, bare, listed, short, shown

@@ -27,19 +27,17 @@ from expunge.records.figures import Figures, Means
 from expunge.records.results import (
     Conclusion,
     Done,
-    Failure,
     Mark,
     MarkName,
     ModelFigures,
     Noise,
     Problem,
     Row,
-    RowTuning,
-    Searched,
     Seed,
     Setting,
     Word,
 )
+from expunge.records.row_tuning import Failure, RowTuning, Searched
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry, JobOutcome
 from expunge.records.tuning import Tuning, score_of
