@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.datasets import load_diabetes
 
 from expunge.cli.demo import PEOPLE
 from expunge.core.errors import ExpungeError
@@ -35,7 +36,7 @@ from expunge.methods.contract import Method
 from expunge.methods.lookup import make_method
 from expunge.methods.unlearn import unlearn
 from studies.verdicts_found import Cell, Floor, Found, Table, Tally
-from studies.verdicts_pool import JUDGED, PRINTED, TWIN, WITNESSES, Case, Draw, Pool, named, narrowed
+from studies.verdicts_pool import PRINTED, WITNESSES, Case, Draw, Pool, named, narrowed
 from studies.verdicts_straw import (
     constant,
     flipped_to_accuracy,
@@ -99,11 +100,14 @@ class Place:
         witnesses: int = 8,
         norm: str = "none",
         forget: Sequence[str] = (),
+        kept: Mapping[int, int] | None = None,
+        methods: Mapping[str, Method | str] | None = None,
         **more: Any,
     ) -> Case:
         """A recipe on data; a random tenth must go unless said. A smaller try lies in a folder of its own."""
         epochs = self.size.epochs or epochs
-        fields = {"model": model, "epochs": epochs} | ({} if norm == "none" else {"model_options": {"norm": norm}})
+        fields = more | {"model": model, "epochs": epochs}
+        fields |= {} if norm == "none" else {"model_options": {"norm": norm}}
         return Case(
             folder=self.work / f"{model}-{norm}-{epochs}-{Path(data).stem}",
             data=data,
@@ -113,7 +117,8 @@ class Place:
             witnesses=min(witnesses, self.size.models),
             jobs=self.size.jobs,
             answered=self.answered,
-            **more,
+            kept=kept or {},
+            methods=methods or {},
         )
 
     def pilot(self, **more: Any) -> Case:
@@ -159,6 +164,27 @@ def digits(place: Place) -> Found:
         recipe=pool.told,
         tables=[Table.of(found.values()), ratios({"digits": pool}, count, place.draws(40))],
         floors=[Floor(row="C2", what="honest retrainings Refuted", found=found["retrained"].count("refuted"), most=3)],
+    )
+
+
+def numbers(place: Place) -> Found:
+    """C2 as well: a table whose labels are numbers."""
+    table: Any = load_diabetes()
+    path = place.work / "diabetes.csv"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = np.column_stack((table.data, table.target))
+        np.savetxt(path, rows, "%.17g", ",", header=",".join([*table.feature_names, "target"]), comments="")
+    pool = Pool.of(place.case(str(path), "mlp", 30, retrained=32, task="regression", label="target"))
+    count = min(16, len(pool.retrained) - 1)
+    found = [pool.tally(name, count, place.draws(40), None) for name in ("retrained", "original")]
+    judged = [one for tally in found for one in tally.judged]
+    told = all(one.memory is not None or one.verdict.word != "undecided" for one in judged)
+    return Found(
+        recipe=pool.told,
+        tables=[Table.of(found)],
+        floors=[Floor(row="C2", what="diabetes, every draw has a verdict or its power line", found=told)],
+        remarks=[f"Said of the first: {tally.name}: {tally.judged[0].verdict.detail}." for tally in found],
     )
 
 
@@ -285,7 +311,7 @@ def few(place: Place) -> Found:
         for draw in pool.draws(8, place.draws(400)):
             asked = draw.luck.choice(len(pool.forget), count, replace=False)
             trial = narrowed(pool.trial(draw, *(pool.made(name)(draw) for name in judged)), asked)
-            for found, one in zip(judged.values(), judge(trial, JUDGED), strict=True):
+            for found, one in zip(judged.values(), judge(trial, pool.probes), strict=True):
                 found.append(one)
         for name, found in judged.items():
             known = np.array([0 if one.outstanding is None else (one.outstanding <= LEVEL).sum() for one in found])
@@ -313,7 +339,7 @@ def networks(place: Place, side: int = 14) -> Found:
     count = min(12, *(len(pool.retrained) - 1 for pool in pools.values()))
     for name, pool in pools.items():
         fixed = Draw(pool.retrained[:count], pool.witnesses, pool.retrained[count], np.random.default_rng(0))
-        eight = Tally("", count, judge(pool.trial(fixed, *pool.retrained[count:]), JUDGED, Claim.of(QUARTER)))
+        eight = Tally("", count, judge(pool.trial(fixed, *pool.retrained[count:]), pool.probes, Claim.of(QUARTER)))
         of = f"{name}, n = {count}, of {len(eight.judged)} honest"
         floors += [
             Floor(row="C13", what=f"{of} Supported", found=eight.count("supported"), least=6),
@@ -321,7 +347,7 @@ def networks(place: Place, side: int = 14) -> Found:
         ]
         for references in sorted({min(5, count), min(8, count), count}):
             found = [pool.tally(one, references, draws, QUARTER) for one in ("retrained", *kinds)]
-            twin = pool.tally("retrained", references, draws, QUARTER, probes=TWIN)
+            twin = pool.tally("retrained", references, draws, QUARTER, plain=True)
             tallies += [replace(one, name=f"{name}: {one.name}") for one in found]
             tallies.append(replace(twin, name=f"{name}: retrained, by plain margins"))
             if references == count:
@@ -344,7 +370,8 @@ def large(place: Place) -> Found:
 
 
 PARTS: dict[str, Callable[[Place], Found]] = {
-    part.__name__: part for part in (honest, digits, methods, leaks, straw, identity, layers, few, networks, large)
+    part.__name__: part
+    for part in (honest, digits, numbers, methods, leaks, straw, identity, layers, few, networks, large)
 }
 
 

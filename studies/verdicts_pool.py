@@ -20,11 +20,12 @@ from expunge.core.statistics.memory import Memory
 from expunge.core.values import Figure, Undecided
 from expunge.data.forget_set import ForgetSet, choose
 from expunge.data.splits import Split
-from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
+from expunge.measure.accuracy import ForgetAccuracy
 from expunge.measure.claim import Claim
 from expunge.measure.contract import Judging, Probe
 from expunge.measure.evaluate import trial_of
 from expunge.measure.judgement import judge
+from expunge.measure.lookup import probes_for
 from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.memory import MemoryLeft, OfMemory, Typicality
@@ -37,13 +38,12 @@ from expunge.methods.unlearn import unlearn
 from expunge.study.references import references, witnesses
 from expunge.tasks.task import signals_of
 from expunge.train.answers import signals
+from expunge.train.call import train
 from expunge.train.examples import Examples
 from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run
-from expunge.train.training import train
 from studies.verdicts_found import Tally
 
-JUDGED: tuple[Probe, ...] = (MemoryLeft(), Typicality(), RetainAccuracy(), HoldoutAccuracy(), ForgetAccuracy())
 WITNESSES = 4  # of a draw, from all that a pool has
 LEAKY_SEEDS = 500_000  # of retrainings that kept a part: nobody else's
 
@@ -107,6 +107,7 @@ class Pool:
 
     run: Run
     forget: ForgetSet
+    probes: tuple[Probe, ...]
     told: str
     ground: Ground
     original: TrialModel
@@ -127,7 +128,7 @@ class Pool:
             kinds[name] = [unlearn(run, case.forget, method=method, out=case.out(name))]
         runs = [*retrained, *(one for each in kinds.values() for one in each)]
         print(f"asking {len(runs) + len(known) + 1} models")
-        probes = [type(probe) for probe in JUDGED]
+        probes = [probe for probe in probes_for(run.recipe.classes) if probe.judging is not None]
         with pinned(run.recipe):  # all of them as references: nobody is told what they are
             asked = trial_of(retrained[:1], run, runs, rows, probes, witnesses=known, kept=case.answered)
         each = iter(asked.references)
@@ -136,6 +137,7 @@ class Pool:
         return cls(
             run=run,
             forget=forget,
+            probes=tuple(probe() for probe in probes),
             told=f"{run.recipe.model}{options}, {run.recipe.epochs} epochs on {len(rows[Split.TRAIN])} rows, {gone}; "
             f"{len(retrained)} retrainings, {len(known)} witnesses",
             ground=asked.ground,
@@ -181,9 +183,10 @@ class Pool:
         claim: str | None,
         *,
         made: Callable[[Draw], TrialModel] | None = None,
-        probes: Sequence[Probe] = JUDGED,
+        plain: bool = False,
     ) -> Tally:
-        """Models of a kind, each judged beside references that are drawn."""
+        """Models of a kind, each judged beside references that are drawn; by ``plain`` margins as it was before."""
+        probes = tuple(PlainMemory() if plain and isinstance(one, MemoryLeft) else one for one in self.probes)
         make, asked = made or self.made(name), None if claim is None else Claim.of(claim)
         judged = [judge(self.trial(draw, make(draw)), probes, asked)[0] for draw in self.draws(references, draws)]
         found = Tally(name, references, judged)
@@ -270,7 +273,6 @@ class PlainMemory(OfMemory):
         return memory.left(own)
 
 
-TWIN = (PlainMemory(), *JUDGED[1:])
 PRINTED: dict[str, Probe] = {
     "ρ": MemoryLeft(),
     "τ": Typicality(),
