@@ -19,6 +19,7 @@ from studies.verdicts import PARTS
 from studies.verdicts_found import read as read_found
 
 from expunge.adversary.table.table import FIXTURES
+from expunge.core.statistics.prediction import power_factor
 from expunge.measure import ASKED, OF_NUMBERS, PROBES
 from expunge.methods import METHODS
 from expunge.methods.fields import Among, Search, searches
@@ -278,13 +279,24 @@ def verdicts_page() -> str:
         "witnesses from one pool of trained models: draws are not independent, and rates are good to some points. A",
         "*row* is a demand that was written down before; whether it was met is computed. A leak that is smaller than",
         "the claim allows is Supported until there are references enough to tell it: that is what the claim says.",
+        "",
+        "What a recipe can show hangs on how much its models remember beside how much they differ: the signal to noise",
+        "of ρ. To bound a quarter of the memory it must be",
+        f"{asks(0.25)} references; to bound a tenth,",
+        f"{asks(0.1)}. Where a row was not met, look there first.",
     ]
     for part, carried_out in PARTS.items():
         about = (carried_out.__doc__ or part).splitlines()[0].rstrip(".")
-        for path in sorted((*VERDICTS.glob(f"{part}.json"), *VERDICTS.glob(f"{part}-*.json"))):
+        for path in (*VERDICTS.glob(f"{part}.json"), *sorted(VERDICTS.glob(f"{part}-*.json"))):
             told, found = read_found(path.read_text(encoding="utf-8"))
             lines += ["", f"## {about}", "", f"`{told['command']}`, {told['date']}:", *found.lines]
     return "\n".join(lines) + "\n"
+
+
+def asks(share: float) -> str:
+    """The signal to noise that a claim asks for, by the number of references."""
+    *most, last = (f"{power_factor(count) / share:.3g} with {count}" for count in (5, 8, 12, 16))
+    return f"{', '.join(most)} and {last}"
 
 
 def _shown(value: Any) -> str:

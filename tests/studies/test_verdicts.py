@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from studies.verdicts import PARTS, Place, Size, main
+from studies.verdicts import PARTS, RESULTS, Place, Size, main
 from studies.verdicts_found import Floor, read
 from studies.verdicts_pool import PRINTED, PlainMemory, Pool, narrowed
 from studies.verdicts_straw import constant, flipped_to_accuracy, random_head, shifted_to_accuracy, shifted_to_mean
@@ -187,3 +187,15 @@ def test_every_part_runs_and_trains_nothing_twice(file: Path, work: Path, pool: 
     assert any("had never" in line or "bit for bit" in line for line in identity.lines)
     straw = read(written["straw"])[1]
     assert all(floor.met for floor in straw.floors if floor.most == 0)
+
+
+def test_plain_margins_lost_wherever_honest_retrainings_could_be_supported() -> None:
+    """What was measured, so that nobody brings them back."""
+    _, found = read((RESULTS / "networks.json").read_text(encoding="utf-8"))
+    table = found.tables[0]
+    kinds = [(str(row[0]), row[1], row[4]) for row in table.rows]
+    supported = {(name, count): share for name, count, share in kinds if isinstance(share, float)}
+    bounded = {key: share for key, share in supported.items() if key[0].endswith(": retrained") and share >= 0.5}
+    assert bounded
+    for (name, count), share in bounded.items():
+        assert supported[f"{name}, by plain margins", count] < share - 0.3
