@@ -15,8 +15,11 @@ from docs.house import house_page, house_svg
 from studies.pages.dots_picture import dots_svg
 from studies.pages.forging_pictures import forging_pictures
 from studies.pages.forging_study import forging_page
+from studies.verdicts import PARTS
+from studies.verdicts_found import read as read_found
 
 from expunge.adversary.table.table import FIXTURES
+from expunge.core.statistics.prediction import power_factor
 from expunge.measure import ASKED, OF_NUMBERS, PROBES
 from expunge.methods import METHODS
 from expunge.methods.fields import Among, Search, searches
@@ -33,6 +36,7 @@ SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
 SCHEDULING = SPEED.with_name("study.json")
 STUDIES = DOCS.parent / "studies" / "results"
 FORGING = STUDIES / "forging.json"
+VERDICTS = STUDIES / "verdicts"
 PROOFS = STUDIES / "proof_of_learning.json"
 PICTURES = "pictures"
 HEAD = "<!-- written by docs/generate.py: change the code, then say `make docs` -->\n"
@@ -263,6 +267,38 @@ def pictures() -> dict[str, str]:
     return {f"{PICTURES}/{name}": text for name, text in drawn.items()}
 
 
+def verdicts_page() -> str:
+    """Each part of the study of verdicts that was carried out; those of another forget set after it."""
+    lines = [
+        HEAD,
+        "# Verdicts, checked",
+        "",
+        "`python -m studies.verdicts FILE.npz` trains models whose truth is known and has [the rule](measuring.md)",
+        "judge them, many times. FILE.npz is Fashion-MNIST as `python -m studies.pictures` makes it of its publisher's",
+        "files; pictures are pooled to 14 × 14 where nothing else is said. Every draw takes other references and",
+        "witnesses from one pool of trained models: draws are not independent, and rates are good to some points. A",
+        "*row* is a demand that was written down before; whether it was met is computed. A leak that is smaller than",
+        "the claim allows is Supported until there are references enough to tell it: that is what the claim says.",
+        "",
+        "What a recipe can show hangs on how much its models remember beside how much they differ: the signal to noise",
+        "of ρ. To bound a quarter of the memory it must be",
+        f"{asks(0.25)} references; to bound a tenth,",
+        f"{asks(0.1)}. Where a row was not met, look there first.",
+    ]
+    for part, carried_out in PARTS.items():
+        about = (carried_out.__doc__ or part).splitlines()[0].rstrip(".")
+        for path in (*VERDICTS.glob(f"{part}.json"), *sorted(VERDICTS.glob(f"{part}-*.json"))):
+            told, found = read_found(path.read_text(encoding="utf-8"))
+            lines += ["", f"## {about}", "", f"`{told['command']}`, {told['date']}:", *found.lines]
+    return "\n".join(lines) + "\n"
+
+
+def asks(share: float) -> str:
+    """The signal to noise that a claim asks for, by the number of references."""
+    *most, last = (f"{power_factor(count) / share:.3g} with {count}" for count in (5, 8, 12, 16))
+    return f"{', '.join(most)} and {last}"
+
+
 def _shown(value: Any) -> str:
     return "not set" if value is None else str(value)
 
@@ -292,6 +328,7 @@ PAGES = {
     "attacks.md": attacks_page,
     "checks.md": checks_page,
     "format.md": format_page,
+    "verdicts.md": verdicts_page,
     "../src/expunge/records/methods.json": method_table,
     "house.md": lambda: house_page(HEAD, f"{PICTURES}/house.svg"),
 }

@@ -40,7 +40,7 @@ def kept(results: dict[str, Any]) -> dict[str, Any]:
 def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: rounded(inner) for name, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [rounded(inner) for inner in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
 

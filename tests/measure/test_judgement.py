@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from expunge.core.errors import InvalidArgument
+from expunge.core.statistics.prediction import Prediction
 from expunge.core.statistics.roc import area_under_curve
 from expunge.core.values import Measurement, Refuted, Supported, Undecided
 from expunge.measure import PROBES
@@ -104,6 +105,23 @@ def test_honest_retrainings_are_supported_and_hardly_ever_refuted() -> None:
     assert passed.memory is not None
     assert passed.verdict.detail == f"at most {passed.memory.bound:.0%} of the memory is left"
     assert str(passed.claim) == "indistinguishable"
+
+
+def test_a_probe_refutes_after_the_correction_or_not_at_all() -> None:
+    """One of five that lies off at .05 by itself is luck: it is then bounded as any other."""
+    probes = [probe() for probe in PROBES if probe.judging is not None]
+    lucky = 0
+    for found in judge(trial(*(model(500 + number) for number in range(40))), probes, Claim.of("at-most:50%")):
+        refuting = [one for one in found.probes if isinstance(one.verdict, Refuted)]
+        assert bool(refuting) == isinstance(found.verdict, Refuted)
+        assert all(one.verdict.p is not None and one.verdict.p <= 0.05 for one in refuting)
+        memory = found.probes[0]
+        assert isinstance(memory.unlearned, Measurement)
+        alone = Prediction.of(memory.unlearned.value, [getattr(one, "value", np.nan) for one in memory.references])
+        if alone.p() <= 0.05 and not refuting:
+            lucky += 1
+            assert isinstance(memory.verdict, Supported)
+    assert lucky
 
 
 def test_the_original_is_refuted_as_remembering() -> None:

@@ -7,7 +7,7 @@ Two questions, two tests. *Different?* by prediction: would one more retraining 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from expunge.measure.claim import Claim, strongest
 from expunge.measure.contract import NO_HOLDOUT, NO_MARGIN, Judging, Probe
 from expunge.measure.memory import margins_of, memory_of
 from expunge.measure.readings import SIGNALS
-from expunge.measure.row import MINIMUM, Judged, Weighed, row_of
+from expunge.measure.row import MINIMUM, Judged, Weighed, compared, decided, p_of
 from expunge.measure.trial import Beside, Trial, TrialModel, Whose
 from expunge.records.evaluation import Guard, MemoryEvidence
 
@@ -77,9 +77,7 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     collapse, same = _collapse(trial, run), _same_weights(trial, run)
     retrained = run.retrained or run.weights_digest in trial.retrained
     verdict: ClaimVerdict
-    rows = [row_of(one, trial, run, claim, collapsed=collapse.fired) for one in before]
-    judged = [found for found, _ in rows]
-    p_values = {found.probe.name: p for found, p in rows if p is not None}
+    judged = _rows(trial, run, before, claim, collapsed=collapse.fired)
     guards = [collapse, same, *_controls(before), _over_forgetting(judged)]
     weighed = next((one for one in before if one.of_memory), None)
     memory, outstanding = _evidence(trial, run, weighed)
@@ -91,7 +89,7 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
         verdict = Undecided(BY_RECORD)
     else:
         few = _of_few(trial, outstanding) if trial.ground.few else None
-        verdict = _conclude(run, judged, p_values, weighed, claim, memory, collapse, same, few)
+        verdict = _conclude(run, judged, weighed, claim, memory, collapse, same, few)
     return Judgement(
         probes=tuple(judged),
         guards=tuple(guards),
@@ -102,6 +100,13 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
         memory=memory,
         outstanding=outstanding,
     )
+
+
+def _rows(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Claim, *, collapsed: bool) -> list[Judged]:
+    """What each probe says of it. Of those that may refute, by Holm's correction over all of them."""
+    found = [(one, *compared(one, trial, run, collapsed=collapsed)) for one in before]
+    p_values = iter(holm([p_of(one, off) for one, _, off in found if off is not None]))
+    return [row if off is None else decided(one, row, off, next(p_values), claim) for one, row, off in found]
 
 
 def _has_margins(run: TrialModel) -> bool:
@@ -208,7 +213,6 @@ def power_line(memory: MemoryEvidence) -> str:
 def _conclude(
     run: TrialModel,
     found: Sequence[Judged],
-    p_values: dict[str, float],
     weighed: Weighed | None,
     claim: Claim,
     memory: MemoryEvidence | None,
@@ -221,7 +225,7 @@ def _conclude(
         return Refuted(f"collapsed: {collapse.detail}")
     if same.fired:
         return Refuted(f"same weights: {same.detail}")
-    refuted = _first_refuted(found, p_values)
+    refuted = _first_refuted(found)
     if refuted is not None:
         return refuted
     if few is not None:
@@ -257,17 +261,11 @@ def _of_few(trial: Trial, outstanding: np.ndarray | None) -> ClaimVerdict:
     return Refuted(f"{out} of {rows} still {stands} out from what retrained models answer", float(outstanding.min()))
 
 
-def _first_refuted(found: Sequence[Judged], p_values: dict[str, float]) -> Refuted | None:
-    """What is refuted after Holm's correction over all judged probes; the memory first, it says most."""
-    if not p_values:
-        return None
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+def _first_refuted(found: Sequence[Judged]) -> Refuted | None:
+    """What refutes the run: the memory first, it says most."""
     certain = [
-        (judged.probe.judging is not Judging.MEMORY, float(adjusted[judged.probe.name]), judged.verdict)
+        (judged.probe.judging is not Judging.MEMORY, judged.verdict.p or 0.0, judged.verdict)
         for judged in found
-        if isinstance(judged.verdict, Refuted) and adjusted.get(judged.probe.name, 1.0) <= LEVEL
+        if isinstance(judged.verdict, Refuted)
     ]
-    if not certain:
-        return None
-    _, p, verdict = min(certain, key=lambda one: one[:2])
-    return replace(verdict, p=p)
+    return min(certain, key=lambda one: one[:2])[2] if certain else None

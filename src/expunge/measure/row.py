@@ -121,10 +121,8 @@ def _blind(probe: Probe, references: Sequence[Figure]) -> str | None:
     return f"{probe.name}: {odd} of {len(values)} references are refuted by the others, so it is switched off"
 
 
-def row_of(
-    one: Weighed, trial: Trial, run: TrialModel, claim: Claim, *, collapsed: bool
-) -> tuple[Judged, float | None]:
-    """What one probe says of the run, with the p-value of a difference where it may refute."""
+def compared(one: Weighed, trial: Trial, run: TrialModel, *, collapsed: bool) -> tuple[Judged, Prediction | None]:
+    """Where the run lies. What a probe that may refute says of it is ``decided`` once all of them were asked."""
     probe, measured = one.probe, one.probe.measure(run, trial)
     found = Judged(probe, one.original, measured, one.references, NOT_JUDGED, required=False)
     if probe.judging is None:
@@ -136,13 +134,22 @@ def row_of(
     off = Undecided(one.blind) if one.blind is not None else one.against(measured)
     if isinstance(off, Undecided):
         return replace(found, verdict=off, required=True), None
-    beyond = NOTHING_LOST if probe.judging is Judging.UTILITY else 0.0
-    p = off.p(SIDES[probe.judging], beyond)
-    found, margin = _shifted(found, off), _margin(one, claim)
+    return _shifted(found, off), off
+
+
+def p_of(one: Weighed, off: Prediction) -> float:
+    """Of a difference as large as this, by retraining alone."""
+    assert one.probe.judging is not None
+    return off.p(SIDES[one.probe.judging], NOTHING_LOST if one.probe.judging is Judging.UTILITY else 0.0)
+
+
+def decided(one: Weighed, found: Judged, off: Prediction, p: float, claim: Claim) -> Judged:
+    """What one probe says of the run; ``p`` is corrected for all that were asked beside it."""
     if p <= LEVEL:
-        return replace(found, verdict=_refuted(one, off, measured, p), required=True), p
-    powerless = probe.judging is Judging.SHARE and margin < power_factor(off.references) * off.spread
-    return replace(found, verdict=_bounded(one, off, margin, p), required=not powerless), p
+        return replace(found, verdict=_refuted(one, off, found.unlearned, p), required=True)
+    margin = _margin(one, claim)
+    powerless = one.probe.judging is Judging.SHARE and margin < power_factor(off.references) * off.spread
+    return replace(found, verdict=_bounded(one, off, margin), required=not powerless)
 
 
 def _shifted(found: Judged, off: Prediction) -> Judged:
@@ -193,11 +200,11 @@ def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refut
     return Refuted(f"over-forgotten: {told}" if beyond else told, p, over_forgotten=beyond)
 
 
-def _bounded(one: Weighed, off: Prediction, margin: float, p: float) -> ClaimVerdict:
+def _bounded(one: Weighed, off: Prediction, margin: float) -> ClaimVerdict:
     """What is not refuted is Supported as far as its bound holds."""
     judging = one.probe.judging
     if judging is Judging.DISTANCE:
-        return Supported(1.0 - p, "no farther off than retrained models are")
+        return Supported(1.0 - p_of(one, off), "no farther off than retrained models are")
     if judging is Judging.UTILITY:
         lost = f"{max(0.0, -100 * off.least):.1f} points"
         if off.least >= -MOST_LOST:
