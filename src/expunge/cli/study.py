@@ -114,7 +114,10 @@ def drawn(standing: StudyStanding) -> Group:
 
 def _print(results: Results, page: Path) -> None:
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
-    for told in (table for setting in results.settings for table in (setting.table, setting.over_trainings)):
+    tables = (
+        table for setting in results.settings for table in (setting.table, setting.over_trainings, setting.published)
+    )
+    for told in tables:
         if not told.rows:
             continue
         console.print(f"\n{told.answer}", markup=False)

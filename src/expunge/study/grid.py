@@ -341,6 +341,7 @@ class _On:
                     claim=self.layout.study.claim,
                     probes=further_probes() or None,
                     asked=self.layout.study.probes or None,
+                    as_published=self.layout.study.as_published or None,
                 ),
                 inputs={
                     "run": (unlearn,),
