@@ -14,10 +14,10 @@ from expunge.core.statistics.proportions import clopper_pearson
 from expunge.core.values import Figure, Measurement, Undecided
 from expunge.measure import PROBES, relative_membership
 from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
-from expunge.measure.calibration import BrierScore, Calibration, HoldoutLoss
+from expunge.measure.calibration import BrierScore, CalibrationError, HoldoutLoss
 from expunge.measure.class_accuracy import ClassAccuracy
 from expunge.measure.contract import NO_MARGIN, ProbeRole
-from expunge.measure.difference import Difference
+from expunge.measure.difference import DifferenceOfVersions
 from expunge.measure.judgement import Judged, Judgement
 from expunge.measure.lookup import probes_for
 from expunge.measure.loss_threshold import LossThreshold
@@ -52,15 +52,15 @@ def test_the_difference_is_the_pair_count_of_what_was_lost() -> None:
     lost = {rows: before.of(rows)["margin"] - own.of(rows)["margin"] for rows in (Whose.FORGET, Whose.HOLDOUT)}
     members, others = lost[Whose.FORGET], lost[Whose.HOLDOUT][found.ground.scored]
     pairs = [(a > b) + 0.5 * (a == b) for a in members for b in others]
-    assert value(Difference().measure(found.unlearned[0], found)) == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert value(DifferenceOfVersions().measure(found.unlearned[0], found)) == pytest.approx(np.mean(pairs), abs=1e-12)
     assert np.mean(pairs) > 0.9, "a retraining shows beside the original"
-    reference = Difference().measure(found.references[0], found)
+    reference = DifferenceOfVersions().measure(found.references[0], found)
     assert value(reference) > 0.9, "and so do the references: that is the null"
 
 
 def test_the_original_beside_itself_is_a_half_and_said_to_be_nothing_new() -> None:
     found = trial(model(1000, forget=3.0))
-    told = Difference().measure(found.unlearned[0], found)
+    told = DifferenceOfVersions().measure(found.unlearned[0], found)
     assert isinstance(told, Measurement)
     assert (told.value, told.low, told.high) == (0.5, 0.5, 0.5)
     same = judged(model(1000, forget=3.0))
@@ -79,7 +79,7 @@ def test_a_figure_beside_the_original_is_kept_for_that_original_alone() -> None:
     figures: dict[object, Figure] = {}
     first = trial(model(500), figures=figures)
     other = trial(model(500), original=model(1003, forget=1.0), figures=figures)
-    values = [value(Difference().measure(one.unlearned[0], one)) for one in (first, other)]
+    values = [value(DifferenceOfVersions().measure(one.unlearned[0], one)) for one in (first, other)]
     assert values[0] != values[1]
 
 
@@ -108,13 +108,13 @@ def test_calibration_is_read_off_the_scored_half(monkeypatch: pytest.MonkeyPatch
     scored, own = found.ground.scored, found.unlearned[0].answers.of(Whose.HOLDOUT)
     p = np.exp(own["beliefs"]) / np.exp(own["beliefs"]).sum(axis=1, keepdims=True)
     hits = np.eye(p.shape[1])[LABELS[Whose.HOLDOUT]]
-    assert Calibration().measure(found.unlearned[0], found) == Undecided("needs 500 examples, has 200")
+    assert CalibrationError().measure(found.unlearned[0], found) == Undecided("needs 500 examples, has 200")
     monkeypatch.setattr("expunge.core.statistics.calibration.MINIMUM", 100)
     again = trial(model(500))
     sure, right = p[scored].max(axis=1), p[scored].argmax(axis=1) == LABELS[Whose.HOLDOUT][scored]
     bins = np.array_split(np.argsort(sure, kind="stable"), 15)
     gaps = [len(rows) / len(scored) * abs(right[rows].mean() - sure[rows].mean()) for rows in bins]
-    assert value(Calibration().measure(again.unlearned[0], again)) == pytest.approx(sum(gaps), abs=0.02)
+    assert value(CalibrationError().measure(again.unlearned[0], again)) == pytest.approx(sum(gaps), abs=0.02)
     brier = ((p - hits) ** 2).sum(axis=1)[scored].mean()
     assert value(BrierScore().measure(found.unlearned[0], found)) == pytest.approx(brier, abs=1e-12)
     loss = -np.log((p * hits).sum(axis=1))[scored].mean()
@@ -349,12 +349,14 @@ def test_numbers_have_margins_where_residuals_vary(missed: Any, decided: bool | 
     told = {probe: probe().measure(found.unlearned[0], found) for probe in probes_for(())}
     if decided:
         assert isinstance(told[MemoryLeft], Measurement)
-        assert isinstance(told[Difference], Measurement)
+        assert isinstance(told[DifferenceOfVersions], Measurement)
     else:
         reason = (
             NO_MARGIN if decided is False else "the model's outputs are not finite: needs finite weights and inputs"
         )
-        assert all(told[probe] == Undecided(reason) for probe in (MemoryLeft, Typicality, MeanMargin, Difference))
+        assert all(
+            told[probe] == Undecided(reason) for probe in (MemoryLeft, Typicality, MeanMargin, DifferenceOfVersions)
+        )
     for probe in (RetainShare, HoldoutShare):
         assert isinstance(told[probe], Undecided) == (decided is None)
 

@@ -29,6 +29,7 @@ from expunge.measure.contract import NO_CLASSES, Probe, ProbeRole
 from expunge.measure.evaluate import evaluate, trial_of
 from expunge.measure.judgement import ALIKE, SAME, judge, power_line
 from expunge.measure.lookup import probes_for
+from expunge.measure.published import require
 from expunge.measure.readings import SIGNALS, Reading
 from expunge.measure.trial import Answers, Ground, Whose, probe_seed, split_holdout
 from expunge.methods import METHODS
@@ -321,6 +322,18 @@ def test_numbers_are_judged_as_classes_are(
     (straw,) = judge(replace(trial, unlearned=(flat,)), [probe() for probe in probes_for(())])
     assert isinstance(straw.verdict, Refuted)
     assert straw.verdict.reason.startswith("collapsed: test R² -")
+
+
+def test_what_papers_print_needs_classes_and_a_holdout(
+    evaluated: tuple[Run, Evaluation], small_run: Run, pictures: Any, refused: Refused
+) -> None:
+    forgot, _ = evaluated
+    with refused(InvalidArgument, "`as_published` prints accuracies", "for lack of classes", "leave it out"):
+        evaluate(forgot, as_published=True)
+    rows = small_run.data(pictures)
+    nobody = rows[Split.HOLDOUT].take(np.zeros(0, dtype=np.int64))
+    with refused(InvalidArgument, "for lack of a holdout"):
+        require(small_run, {**rows, Split.HOLDOUT: nobody})
 
 
 def test_margins_before_there_are_references_are_read_off_calibration_rows(evaluated: tuple[Run, Evaluation]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from expunge.measure.accuracy import ForgetAccuracy, HoldoutAccuracy, RetainAccuracy
 from expunge.measure.average_gap import AverageGap
-from expunge.measure.calibration import BrierScore, Calibration, HoldoutLoss
+from expunge.measure.calibration import BrierScore, CalibrationError, HoldoutLoss
 from expunge.measure.class_accuracy import ClassAccuracy
 from expunge.measure.contract import Probe
 from expunge.measure.cost import ExampleSteps, Seconds
-from expunge.measure.difference import Difference
+from expunge.measure.difference import DifferenceOfVersions
 from expunge.measure.head_refit import HeadRefit, HeadRefitMargin
 from expunge.measure.likelihood_ratio import EpsilonLowerBound, LikelihoodRatio, OfflineLikelihoodRatio
 from expunge.measure.loss_threshold import LossThreshold
@@ -38,9 +38,9 @@ PROBES: tuple[type[Probe], ...] = (
     MembershipClassifier,
     AverageGap,
     TugOfWar,
-    Difference,
+    DifferenceOfVersions,
     ClassAccuracy,
-    Calibration,
+    CalibrationError,
     BrierScore,
     HoldoutLoss,
     ExampleSteps,
@@ -55,7 +55,7 @@ OF_CLASSES: tuple[type[Probe], ...] = (
     AverageGap,
     TugOfWar,
     ClassAccuracy,
-    Calibration,
+    CalibrationError,
     BrierScore,
 )
 

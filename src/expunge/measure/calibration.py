@@ -16,7 +16,7 @@ from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration(Probe):
+class CalibrationError(Probe):
     """Expected calibration error on the scored half of the holdout, in 15 bins of equally many rows (ECE).
 
     A perfect model reads about .03 of 1,000 rows: read it beside references.

@@ -13,7 +13,7 @@ from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference(Probe):
+class DifferenceOfVersions(Probe):
     """AUC of how much surer the original is of a row, forget set against the scored half of the holdout.
 
     Exact removal shows here too: the references' own value is the aim, and what it exceeds .5 by is exposure.

@@ -16,7 +16,7 @@ from expunge.measure.trial import Trial, TrialModel, Whose
 from expunge.records.published import GAP, PARTS, PublishedFigure
 from expunge.train.run import Run
 
-Told = Mapping[str, float | None]
+PublishedValues = Mapping[str, float | None]
 
 
 def require(run: Run, rows: Mapping[Split, Dataset]) -> None:
@@ -46,7 +46,7 @@ def as_published(trial: Trial, run: TrialModel) -> tuple[PublishedFigure, ...]:
     return (*parts, gap)
 
 
-def _told(model: TrialModel, trial: Trial) -> Told:
+def _told(model: TrialModel, trial: Trial) -> PublishedValues:
     """What papers print of one model; nothing where it answers nothing finite."""
     if SIGNALS not in model.answers.finite:
         return dict.fromkeys(PARTS)
@@ -73,7 +73,7 @@ def _attack(model: TrialModel, trial: Trial) -> float | None:
     return found.value if isinstance(found, Measurement) else None
 
 
-def _gap(own: Told, means: Told) -> float | None:
+def _gap(own: PublishedValues, means: PublishedValues) -> float | None:
     pairs = [(own[name], means[name]) for name in PARTS]
     return _mean([None if one is None or mean is None else abs(one - mean) for one, mean in pairs])
 
