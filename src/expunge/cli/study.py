@@ -113,11 +113,11 @@ def drawn(standing: StudyStanding) -> Group:
 
 
 def _print(results: Results, page: Path) -> None:
+    from expunge.records.published import published_of
+
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
-    tables = (
-        table for setting in results.settings for table in (setting.table, setting.over_trainings, setting.published)
-    )
-    for told in tables:
+    told_of = [(one.table, one.over_trainings, published_of(one)) for one in results.settings]
+    for told in (table for tables in told_of for table in tables):
         if not told.rows:
             continue
         console.print(f"\n{told.answer}", markup=False)

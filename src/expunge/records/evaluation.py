@@ -13,7 +13,7 @@ from expunge.records.document import Sealed
 from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
 from expunge.records.outcome import OutcomeName
-from expunge.records.published import LABELS, PublishedFigure, published_table
+from expunge.records.published import PublishedFigure, published_in
 from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
@@ -309,18 +309,11 @@ class Evaluation(Sealed):
         headers = ("probe", "original", "this run", "retrained", "gap left", "verdict", "why")
         return TextTable(self.answer, headers, rows, notes)
 
-    @property
-    def published(self) -> TextTable:
-        """Figures as papers print them; no row where they were not asked for."""
-        told = self.as_published or ()
-        rows = [(LABELS.get(one.name, one.name), one.original, one.unlearned, one.reference_mean) for one in told]
-        return published_table(("figure", "original", "this run", "retrained"), rows)
-
     def __repr__(self) -> str:
         return f"Evaluation({self.answer!r})"
 
     def _repr_html_(self) -> str:
-        return self.table.as_html() + (self.published.as_html() if self.as_published else "")
+        return self.table.as_html() + (published_in(self).as_html() if self.as_published else "")
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from expunge.core.text_table import TextTable
 from expunge.records.form import Plain
 from expunge.records.scalars import Name
+
+if TYPE_CHECKING:
+    from expunge.records.evaluation import Evaluation
+    from expunge.records.results import Setting
 
 HEADING = (
     "as papers print it; decides nothing. MIA-SVC is fitted on the first retain rows, as its authors do: the draw of "
@@ -34,10 +39,23 @@ class PublishedFigure(Plain):
     reference_mean: float | None
 
 
-def published_table(first: tuple[str, ...], rows: Iterable[tuple[str | float | None, ...]]) -> TextTable:
-    """Under headers of which the first name the rows."""
-    told = tuple(tuple(_shown(cell) for cell in row) for row in rows)
-    return TextTable(HEADING, first, told)
+def published_in(evaluation: Evaluation) -> TextTable:
+    """Of a run; no row where they were not asked for."""
+    told = evaluation.as_published or ()
+    rows = ((LABELS.get(one.name, one.name), one.original, one.unlearned, one.reference_mean) for one in told)
+    return _table(("figure", "original", "this run", "retrained"), rows)
+
+
+def published_of(setting: Setting) -> TextTable:
+    """Of a setting's rows, as means over seeds; none where the study did not ask for that."""
+    models = (("original", setting.originals), ("retrained", setting.references))
+    told = [(label, one.as_published) for label, one in (*models, *((row.label, row) for row in setting.ranked))]
+    rows = ((label, *map(means.mean, LABELS)) for label, means in told if means is not None)
+    return _table(("row", *LABELS.values()), rows)
+
+
+def _table(headers: tuple[str, ...], rows: Iterable[tuple[str | float | None, ...]]) -> TextTable:
+    return TextTable(HEADING, headers, tuple(tuple(map(_shown, row)) for row in rows))
 
 
 def _shown(cell: str | float | None) -> str:

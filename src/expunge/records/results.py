@@ -17,7 +17,6 @@ from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.outcome import OutcomeName
 from expunge.records.over_trainings import OverTrainings, table_over_trainings
-from expunge.records.published import LABELS, published_table
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
 LONGEST_WRITTEN = 4096  # characters of a method's or a setting's name as it is written; pages show fewer
@@ -290,14 +289,6 @@ class Setting(Plain):
         """What is said of methods and not of runs."""
         told = [(row.label, row.concluded, row.figures) for row in self.ranked if row.concluded is not None]
         return table_over_trainings(self.id, told)
-
-    @property
-    def published(self) -> TextTable:
-        """Its rows as papers print them; none where the study did not ask for that."""
-        told = (("original", self.originals.as_published), ("retrained", self.references.as_published))
-        rows = (*told, *((row.label, row.as_published) for row in self.ranked))
-        shown = [(label, *(means.mean(name) for name in LABELS)) for label, means in rows if means is not None]
-        return published_table(("row", *LABELS.values()), shown)
 
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""

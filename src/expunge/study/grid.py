@@ -346,8 +346,7 @@ class _On:
                 inputs={
                     "run": (unlearn,),
                     **inputs,
-                    "references": references,
-                    "witnesses": self.witnesses,
+                    **{"references": references, "witnesses": self.witnesses},
                     **self.claimed(seed),
                     **({"halves": self.halves} if self.halves else {}),
                 },
