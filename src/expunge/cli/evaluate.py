@@ -13,7 +13,7 @@ from expunge.cli.shared import Format, Shape, print_as, progress_bar, told_apart
 from expunge.core.values import Supported
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
-from expunge.records.published import published_in
+from expunge.records.published import of_a_run
 
 EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
 
@@ -90,7 +90,7 @@ def evaluate(
 def _print(evaluation: Evaluation) -> None:
     """The answer first, then what it rests on."""
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
-    for told in (evaluation.table, published_in(evaluation)):
+    for told in (evaluation.table, of_a_run(evaluation.as_published or ())):
         if not told.rows:
             continue
         console.print(with_flags(told.answer), markup=False, style="bold")

@@ -13,7 +13,7 @@ from expunge.records.document import Sealed
 from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
 from expunge.records.outcome import OutcomeName
-from expunge.records.published import PublishedFigure, published_in
+from expunge.records.published import PublishedFigure, of_a_run
 from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
@@ -313,7 +313,7 @@ class Evaluation(Sealed):
         return f"Evaluation({self.answer!r})"
 
     def _repr_html_(self) -> str:
-        return self.table.as_html() + (published_in(self).as_html() if self.as_published else "")
+        return self.table.as_html() + (of_a_run(self.as_published).as_html() if self.as_published else "")
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from expunge.core.text_table import TextTable
+from expunge.records.figures import Means
 from expunge.records.form import Plain
 from expunge.records.scalars import Name
-
-if TYPE_CHECKING:
-    from expunge.records.evaluation import Evaluation
-    from expunge.records.results import Setting
 
 HEADING = (
     "as papers print it; decides nothing. MIA-SVC is fitted on the first retain rows, as its authors do: the draw of "
@@ -39,17 +35,14 @@ class PublishedFigure(Plain):
     reference_mean: float | None
 
 
-def published_in(evaluation: Evaluation) -> TextTable:
-    """Of a run; no row where they were not asked for."""
-    told = evaluation.as_published or ()
+def of_a_run(told: Sequence[PublishedFigure]) -> TextTable:
+    """Of an evaluation; no row where they were not asked for."""
     rows = ((LABELS.get(one.name, one.name), one.original, one.unlearned, one.reference_mean) for one in told)
     return _table(("figure", "original", "this run", "retrained"), rows)
 
 
-def published_of(setting: Setting) -> TextTable:
-    """Of a setting's rows, as means over seeds; none where the study did not ask for that."""
-    models = (("original", setting.originals), ("retrained", setting.references))
-    told = [(label, one.as_published) for label, one in (*models, *((row.label, row) for row in setting.ranked))]
+def over_runs(told: Sequence[tuple[str, Means | None]]) -> TextTable:
+    """Of models and methods by name, as means over seeds; none where a study did not ask for them."""
     rows = ((label, *map(means.mean, LABELS)) for label, means in told if means is not None)
     return _table(("row", *LABELS.values()), rows)
 
