@@ -89,7 +89,7 @@ def probes_page() -> str:
         "",
         "A probe measures the original, the unlearned model and every reference alike; it does not know which method",
         "ran. Judged probes decide [the verdict](measuring.md), the others are printed beside. `match` means: like",
-        "retraining, two-sided. Where labels are numbers, errors and R² stand before the others.",
+        "retraining, two-sided. Where labels are numbers, errors and R² stand in the place of what needs classes.",
         "",
         "Those with a name to ask by [cost more than a forward pass](measuring.md#probes-asked-for-by-name): they are",
         "measured with `expunge evaluate RUN --probe NAME`, or `expunge.evaluate(…, probes=[NAME])`.",
@@ -98,7 +98,7 @@ def probes_page() -> str:
         "|---|---|---|---|---|---|",
     ]
     for probe in (*PROBES, *OF_NUMBERS, *ASKED):
-        summary = (probe.__doc__ or "").strip().splitlines()[0]
+        summary = (probe.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
         judged = "no" if probe.judging is None else "yes"
         asked = "" if probe.asked is None else f"`{probe.asked}`"
         about = f"{probe.role.value} | {probe.direction.value} | {judged} | {asked}"

@@ -467,9 +467,7 @@ def test_a_model_without_a_linear_head_or_with_another_that_is_broken() -> None:
     assert WeightDistance().measure(sound, trial) == Undecided(
         "another model's outputs are not finite: needs finite weights and inputs"
     )
-    assert WeightDistance().measure(sound, replace(trial, references=())) == Undecided(
-        "needs 1 other references, has 0"
-    )
+    assert WeightDistance().measure(sound, replace(trial, references=())) == Undecided("needs 1 other reference, has 0")
     alone = Trial(original=run, unlearned=(run,), references=(), ground=ground())
     assert Relearn().measure(run, alone) == Undecided("needs 4 other references, has 0")
 

@@ -27,6 +27,7 @@ from expunge.measure.evaluate import evaluate
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
+from expunge.records.published import PARTS
 from expunge.study.progress import StudyStanding
 from expunge.study.store import Store
 from expunge.study.training_job import REFERENCE_SEEDS
@@ -40,7 +41,8 @@ TUNED = SMALL.replace("epochs = 2", "epochs = 2\n[tuning]\ntrials = 3").replace(
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("small")
-    (folder / "small.toml").write_text(SMALL)
+    text = SMALL.replace("references = 2", "references = 2\nas_published = true")
+    (folder / "small.toml").write_text(text)
     return study(folder / "small.toml", out=folder / "out", jobs=2), folder
 
 
@@ -53,6 +55,7 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
     results, _ = small
     recipe: dict[str, Any] = {"model": "mlp", "model_options": {"width": 8}, "epochs": 2}
     values: dict[str, list[float]] = {"gap": [], "utility": [], "cost": [], "average": []}
+    printed: dict[str, list[float]] = {"original": [], "unlearned": [], "reference_mean": []}
     for seed in (0, 1):
         original = train("digits", out=tmp_path / f"original-{seed}", seed=seed, **recipe)
         references = [
@@ -65,7 +68,10 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
             for number in range(2)
         ]
         run = unlearn(original, "random:5%:1", method="fine-tune", seed=seed, out=tmp_path / f"run-{seed}")
-        told = to_plain(evaluate(run, references))
+        told = to_plain(evaluate(run, references, as_published=True))
+        (attack,) = (one for one in told["as_published"] if one["name"] == "membership-classifier")
+        for whose, found in printed.items():
+            found.append(attack[whose])
         done = row(results, "fine-tune")["seeds"][seed]
         assert done["weights_digest"] == run.weights_digest
         assert (done["verdict"].lower(), done["reason"]) == (told["verdict"]["verdict"], told["verdict"]["detail"])
@@ -81,6 +87,14 @@ def test_the_figures_are_those_of_the_single_commands(small: tuple[dict[str, Any
     assert figures["forgetting-gap"]["values"] == pytest.approx(values["gap"], rel=1e-9)
     assert figures["utility-gap"]["values"] == pytest.approx(values["utility"], abs=1e-12)
     assert figures["cost"]["values"] == pytest.approx(values["cost"], rel=1e-12)
+    setting = results["settings"][0]
+    for where, whose in (("original", "original"), ("retrained", "reference_mean")):
+        found = setting[where]["as_published"]["membership-classifier"]
+        assert found == {"mean": pytest.approx(np.mean(printed[whose]), abs=1e-9), "n": 1}
+    own = row(results, "fine-tune")["as_published"]
+    assert own["membership-classifier"]["mean"] == pytest.approx(np.mean(printed["unlearned"]), abs=1e-9)
+    assert set(own) == {"unlearning-accuracy", *PARTS, "average-gap"}
+    assert "as_published" not in row(results, "certified-logistic"), "nothing was done"
 
 
 def test_every_row_says_how_it_ended(small: tuple[dict[str, Any], Path]) -> None:

@@ -131,6 +131,7 @@ REFUSED = {
     "methods without names": ("method = [3]\n" + REST, 1, r"write \[\[method\]\] with double brackets"),
     "method of words": ('method = ["scrub"]\n' + REST, 1, r"write \[\[method\]\] with double brackets"),
     "device": (DATA + TRAINING + 'device = "tpu"\n' + FORGET, 5, "device 'tpu' must be cpu or cuda"),
+    "as published": ("as_published = 1\n" + REST, 1, "as_published 1 must be true or false"),
     "references": ("references = -1\n" + REST, 1, "references -1 must be a whole number from 0 to 1000"),
     "budget": ('budget = "ten"\n' + REST, 1, "budget 'ten' must be a share"),
     "budget twice": ('budget = ["10%", 0.1]\n' + REST, 1, "budget .* must be a share .* list of different ones"),

@@ -17,17 +17,21 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from tests.conftest import ORIGIN, Refused
 
+import expunge
 from expunge.attest.attest import attest
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
 from expunge.core.statistics.means import mean_interval
-from expunge.core.values import Exact, Measurement, Refuted, Undecided
+from expunge.core.values import Exact, Measurement, Refuted, Supported, Undecided
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split
-from expunge.measure import OF_NUMBERS, PROBES
-from expunge.measure.contract import NO_CLASSES, NO_MARGIN, Probe, ProbeRole
+from expunge.measure import OF_CLASSES, OF_NUMBERS, PROBES
+from expunge.measure.contract import NO_CLASSES, Probe, ProbeRole
 from expunge.measure.evaluate import evaluate, trial_of
-from expunge.measure.readings import Reading
-from expunge.measure.trial import Answers, Ground, Whose
+from expunge.measure.judgement import ALIKE, SAME, judge, power_line
+from expunge.measure.lookup import probes_for
+from expunge.measure.published import require
+from expunge.measure.readings import SIGNALS, Reading
+from expunge.measure.trial import Answers, Ground, Whose, probe_seed, split_holdout
 from expunge.methods import METHODS
 from expunge.methods.lookup import methods
 from expunge.methods.retrain import Retrain
@@ -103,9 +107,14 @@ def references(run: Run) -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def evaluated(run: Run, references: list[Run]) -> tuple[Run, Evaluation]:
+def witnesses(made: Callable[..., Run]) -> list[Run]:
+    return [made(f"knowing-{seed}", seed=seed) for seed in (21, 22)]
+
+
+@pytest.fixture(scope="module")
+def evaluated(run: Run, references: list[Run], witnesses: list[Run]) -> tuple[Run, Evaluation]:
     forgot = unlearn(run, RULE, method="neggrad-plus", out=run.path.parent / "negated")
-    return forgot, evaluate(forgot, references)
+    return forgot, evaluate(forgot, references, witnesses=witnesses)
 
 
 def ids_of(run: Run, count: int, folder: Path) -> str:
@@ -245,9 +254,13 @@ def test_a_class_cannot_be_forgotten(run: Run, tmp_path: Path, refused: Refused)
         unlearn(run, "class:3", out=tmp_path / "never")
 
 
-def test_figures_stand_in_the_labels_units_and_the_verdict_waits(evaluated: tuple[Run, Evaluation]) -> None:
+def test_figures_stand_in_the_labels_units_and_the_verdict_rests_on_margins(
+    evaluated: tuple[Run, Evaluation], references: list[Run], run: Run
+) -> None:
+    """On memory, τ and R²; 12 epochs remember nothing here."""
     forgot, found = evaluated
-    assert {probe.name for probe in found.probes} == {probe.name for probe in (*OF_NUMBERS, *PROBES)}
+    of_classes = {probe.name for probe in OF_CLASSES}
+    assert {one.name for one in found.probes} == {probe.name for probe in (*OF_NUMBERS, *PROBES)} - of_classes
     holdout, labels = answered(forgot, Split.HOLDOUT)
     train_answers, train_labels = answered(forgot, Split.TRAIN)
     gone = forgot.forget_set.slots
@@ -264,11 +277,18 @@ def test_figures_stand_in_the_labels_units_and_the_verdict_waits(evaluated: tupl
         assert share.value == pytest.approx(1 - ((answers - targets) ** 2).mean() / targets.var(), rel=1e-6)
         assert not found[f"{whose}-error"].required
     assert isinstance(found["loss-threshold"].unlearned, Measurement)
-    assert found["mean-margin"].unlearned == Undecided(NO_MARGIN)
-    for name in ("retain-accuracy", "test-accuracy", "forget-accuracy", "membership-classifier"):
-        assert found[name].unlearned == Undecided(NO_CLASSES)
-    assert found.verdict == Undecided(NO_MARGIN)
-    assert NO_MARGIN.startswith("no margin: ")
+    _, scored = split_holdout(probe_seed(run.root), len(labels))
+    spreads = [(told[0] - told[1])[scored].std(ddof=1) for told in (answered(r, Split.HOLDOUT) for r in references)]
+    margin = -np.abs(train_answers[gone] - train_labels[gone]) / np.mean(spreads)
+    assert isinstance(found["mean-margin"].unlearned, Measurement)
+    assert found["mean-margin"].unlearned.value == pytest.approx(margin.mean(), rel=1e-6)
+    trial = trial_of([forgot], run, references, forgot.data())
+    for probe in OF_CLASSES:
+        told = probe().measure(trial.unlearned[0], trial)
+        assert isinstance(told, Undecided)
+        assert told.reason.removeprefix("forget-accuracy: ") == NO_CLASSES
+    assert {one.name for one in found.probes if one.required} == {"memory", "typicality", "retain-r2", "test-r2"}
+    assert found.verdict == Undecided(ALIKE)
     assert found.guarantee.word == "Empirical"
     assert len(found.examples) == 24
     for example in found.examples:
@@ -278,19 +298,54 @@ def test_figures_stand_in_the_labels_units_and_the_verdict_waits(evaluated: tupl
         assert (example.before, example.after, example.retrained) == (None, None, None)
 
 
-def test_no_identity_and_no_probe_decides_without_a_margin(
-    run: Run, replayed: Run, references: list[Run], tmp_path: Path
+def test_numbers_are_judged_as_classes_are(
+    run: Run, replayed: Run, references: list[Run], witnesses: list[Run], tmp_path: Path
 ) -> None:
-    """Not even equal bits, nor a refuted probe; only a model that did not change at all is refuted as always."""
+    """Equal bits, few rows, a run that did not change at all, and one whose answers are all the same."""
     again = unlearn(run, RULE, method="retrain", out=tmp_path / "again")
     found = evaluate(replayed, [again, *references])
-    assert found.verdict == Undecided(NO_MARGIN)
+    assert found.verdict == Supported(0.0, SAME)
     assert found.guarantee == Exact()
-    assert any("bit for bit those of a retrained reference" in notice for notice in found.notices)
     few = unlearn(run, "ids:" + ids_of(run, 2, tmp_path), method="fine-tune", out=tmp_path / "few")
-    assert evaluate(few).verdict == Undecided(NO_MARGIN)
+    assert evaluate(few).verdict == Undecided("2 rows, tests need 20: more references would not help")
     still = unlearn(run, RULE, method="fine-tune", budget=0.0, out=tmp_path / "still")
-    assert isinstance(evaluate(still, references).verdict, Refuted)
+    assert evaluate(still, references).verdict == Refuted("same weights: the weights are the original's, bit for bit")
+    trial = trial_of([still], run, references, run.data(), witnesses=witnesses)
+    read = {
+        rows: {name: np.zeros_like(values) if name == "answer" else values for name, values in told.items()}
+        for rows, told in trial.unlearned[0].answers.read[SIGNALS].items()
+    }
+    for rows, told in read.items():
+        told["residual"] = -trial.ground.labels[rows]
+    flat = replace(trial.unlearned[0], weights_digest="f" * 64)
+    flat = replace(flat, answers=replace(flat.answers, read={SIGNALS: read}))
+    (straw,) = judge(replace(trial, unlearned=(flat,)), [probe() for probe in probes_for(())])
+    assert isinstance(straw.verdict, Refuted)
+    assert straw.verdict.reason.startswith("collapsed: test R² -")
+
+
+def test_what_papers_print_needs_classes_and_a_holdout(
+    evaluated: tuple[Run, Evaluation], small_run: Run, pictures: Any, refused: Refused
+) -> None:
+    forgot, _ = evaluated
+    with refused(InvalidArgument, "`as_published` prints accuracies", "for lack of classes", "leave it out"):
+        evaluate(forgot, as_published=True)
+    rows = small_run.data(pictures)
+    nobody = rows[Split.HOLDOUT].take(np.zeros(0, dtype=np.int64))
+    with refused(InvalidArgument, "for lack of a holdout"):
+        require(small_run, {**rows, Split.HOLDOUT: nobody})
+
+
+def test_margins_before_there_are_references_are_read_off_calibration_rows(evaluated: tuple[Run, Evaluation]) -> None:
+    forgot, _ = evaluated
+    original, rows = forgot.parent, forgot.data()
+    alone = trial_of([forgot], original, [], rows)
+    answers, labels = answered(original, Split.CALIBRATION)
+    unit = (answers - labels).std(ddof=1)
+    told = alone.unlearned[0].answers.of(Whose.FORGET)
+    assert told["margin"] == pytest.approx(-np.abs(told["residual"]) / unit, rel=1e-6)
+    other = trial_of([forgot], original, [forgot], rows)
+    assert alone.ground.digest != other.ground.digest, "figures of one unit are none of another"
 
 
 def test_tables_and_page_show_errors_where_accuracies_stand(evaluated: tuple[Run, Evaluation], tmp_path: Path) -> None:
@@ -302,7 +357,6 @@ def test_tables_and_page_show_errors_where_accuracies_stand(evaluated: tuple[Run
         "Mean absolute error, holdout",
         "R², forget set",
         "R² on the holdout",
-        "no margin",
         shown(error.value, "error"),
     ):
         assert part in page
@@ -403,11 +457,35 @@ def test_studies_and_tuning_say_that_numbers_have_no_margins(run: Run, refused: 
         check_rehearsable(run, run.data(), np.zeros(0, dtype=np.int64))
 
 
-def test_diabetes_is_answered_as_well_as_by_ridge(tmp_path: Path) -> None:
-    """By default options alone: the mean absolute error on the holdout within 5 % of ridge's on the same rows."""
-    frame = load_diabetes(as_frame=True).frame
-    frame.to_csv(tmp_path / "diabetes.csv", index=False)
-    run = train(str(tmp_path / "diabetes.csv"), out=tmp_path / "run", label="target", task="regression")
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """By default options alone."""
+    place = tmp_path_factory.mktemp("diabetes")
+    load_diabetes(as_frame=True).frame.to_csv(place / "diabetes.csv", index=False)
+    return train(str(place / "diabetes.csv"), out=place / "run", label="target", task="regression")
+
+
+def test_diabetes_is_judged_beside_references_of_the_store(diabetes: Run) -> None:
+    """It has a memory, and its trial says what it could support; what was read is not read again."""
+    place = diabetes.path.parent
+    forgot = unlearn(diabetes, "random:15%:1", method="fine-tune", out=place / "forgot")
+    expunge.references(forgot, count=5, jobs=1)
+    told: dict[str, Any] = {"data": str(place / "diabetes.csv"), "label": "target", "task": "regression"}
+    witnesses = [train(**told, out=place / f"knowing-{seed}", seed=seed) for seed in (8, 9)]
+    found = expunge.evaluate(forgot, witnesses=witnesses)
+    assert (len(found.references), len(found.witnesses or ())) == (5, 2)
+    assert found.memory is not None
+    assert found.memory.original > 0.8
+    assert found.memory.left > 0.3
+    assert power_line(found.memory) in found.notices
+    assert not isinstance(found.verdict, Supported)
+    assert len(list(place.glob("store/*/*/reading-signals-*.safetensors"))) == 5
+    assert expunge.evaluate(forgot, witnesses=witnesses).digest == found.digest
+
+
+def test_diabetes_is_answered_as_well_as_by_ridge(diabetes: Run) -> None:
+    """The mean absolute error on the holdout within 5 % of ridge's on the same rows."""
+    run = diabetes
     assert (run.recipe.model, run.recipe.epochs) == ("mlp", 32)
     told = run.data()
     inputs = {split: run.recipe.inputs.encode(told[split]) for split in SPLITS}
@@ -473,7 +551,7 @@ def test_a_model_from_elsewhere_that_answers_numbers(tmp_path: Path) -> None:
     assert told["loss"] == pytest.approx(0.5 * told["residual"] ** 2)
     forgot = unlearn(run, "random:24:1", method="gradient-ascent", out=tmp_path / "forgot", data=data)
     found = evaluate(forgot, [], data=data)
-    assert found.verdict == Undecided(NO_MARGIN)
+    assert found.verdict == Undecided("memory: needs 5 references, has 0")
     assert isinstance(found["test-error"].unlearned, Measurement)
 
 

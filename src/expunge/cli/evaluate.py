@@ -13,6 +13,7 @@ from expunge.cli.shared import Format, Shape, print_as, progress_bar, told_apart
 from expunge.core.values import Supported
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
+from expunge.records.published import of_a_run
 
 EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
 
@@ -47,6 +48,9 @@ def evaluate(
         typer.Option("--probe", help="Further probe that costs more, such as relearn (repeatable); docs/probes.md."),
     ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with status 1 unless the verdict is supported.")] = False,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Add MIA-SVC and Avg. Gap as papers print them; they decide nothing.")
+    ] = False,
     original: Annotated[Path | None, typer.Option(help="The run before forgetting; the parent unless said.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lie now, if they moved.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -69,6 +73,7 @@ def evaluate(
             claim=claim,
             pool=pool,
             probes=list(probes or []),
+            as_published=as_published,
             original=original,
             data=data,
             device=device,
@@ -84,14 +89,16 @@ def evaluate(
 
 def _print(evaluation: Evaluation) -> None:
     """The answer first, then what it rests on."""
-    told = evaluation.table
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
-    console.print(with_flags(told.answer), markup=False, style="bold")
-    table = Table(box=None)
-    for header in told.headers:
-        table.add_column(header, overflow="fold")
-    for row in told.rows:
-        table.add_row(*(with_flags(cell) for cell in row))
-    console.print(table)
-    for line in told.notes:
-        console.print(with_flags(line), markup=False)
+    for told in (evaluation.table, of_a_run(evaluation.as_published or ())):
+        if not told.rows:
+            continue
+        console.print(with_flags(told.answer), markup=False, style="bold")
+        table = Table(box=None)
+        for header in told.headers:
+            table.add_column(header, overflow="fold")
+        for row in told.rows:
+            table.add_row(*(with_flags(cell) for cell in row))
+        console.print(table)
+        for line in told.notes:
+            console.print(with_flags(line), markup=False)

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, final
 
+import numpy as np
+
 from expunge.core.errors import InvalidArgument
 from expunge.core.values import Direction, Figure, Measurement, Undecided
+from expunge.core.wording import counted
 from expunge.measure.readings import SIGNALS, AnyReading
-from expunge.measure.trial import Answers, Beside, Ground, Half, NoHoldout, Trial, TrialModel
+from expunge.measure.trial import Answers, Beside, Ground, Half, NoHoldout, Trial, TrialModel, Whose
 from expunge.tasks.task import NotTold
 
-NO_MARGIN = "no margin: needs how sure a model is of its answers, which is not measured so far where labels are numbers"
+NO_MARGIN = "no margin: needs how sure a model is of its answers, which of numbers is read off a holdout"
 NO_CLASSES = "no classes: needs answers that are right or wrong, and the labels are numbers"
 NO_HOLDOUT = "no holdout: needs rows that were never trained on, and the model was adopted without any"
 
@@ -43,7 +46,8 @@ class Probe(ABC):
     """Base of all probes.
 
     ``reads`` is all that it is given of a model, beside its figures of the probes that are its ``parts``. A probe that
-    needs no references (``references_needed`` 0) and no witnesses looks at the model and the trial's rows alone.
+    needs no references (``references_needed`` 0), no witnesses and not the original looks at the model and the trial's
+    rows alone.
 
     What costs more than a forward pass is measured where somebody asks for it: by the name in ``asked``.
     """
@@ -64,7 +68,15 @@ class Probe(ABC):
 
     @abstractmethod
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        """The figure of one model, beside the references without itself, and witnesses, where they are needed."""
+        """The figure of one model, beside the references without itself, witnesses and original, where needed."""
+
+    def unfit(self, own: Answers, ground: Ground) -> str | None:
+        """Why its rows cannot tell, whatever is trained; None where they can."""
+        return None
+
+    def remark(self, unlearned: Figure) -> str | None:
+        """What everybody must be told who reads this figure of an unlearned run, if anything."""
+        return None
 
     @final
     def measure(self, model: TrialModel, trial: Trial) -> Figure:
@@ -93,26 +105,24 @@ class Probe(ABC):
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
         if self.role is ProbeRole.FORGETTING and (reason := trial.ground.unfit()) is not None:
             return Undecided(reason)
-        if len(others) < self.references_needed:
-            return self.lacking(len(others))
-        if len(witnesses) < self.witnesses_needed:
-            return Undecided(f"needs {self.witnesses_needed} witness, has {len(witnesses)}")
-
-        original = (trial.original,) if self.original_needed else ()
-        if not all(one.answers.finite.issuperset(self.reads) for one in (*others, *witnesses, *halves, *original)):
-            return Undecided("another model's outputs are not finite: needs finite weights and inputs")
 
         def given(one: TrialModel) -> Answers:
             return one.answers.only(self.reads, {part: part.measure(one, trial) for part in self.parts})
 
-        beside = Beside(
-            tuple(map(given, others)),
-            tuple(map(given, witnesses)),
-            given(trial.original) if self.original_needed else None,
-            halves,
-        )
         try:
-            found = self.value(given(model), beside, trial.ground)
+            own = given(model)
+            if (reason := self.unfit(own, trial.ground)) is not None:
+                return Undecided(reason)
+            if len(others) < self.references_needed:
+                return self.lacking(len(others))
+            if len(witnesses) < self.witnesses_needed:
+                return Undecided(f"needs {self.witnesses_needed} witness, has {len(witnesses)}")
+            original = (trial.original,) if self.original_needed else ()
+            if not all(one.answers.finite.issuperset(self.reads) for one in (*others, *witnesses, *halves, *original)):
+                return Undecided("another model's outputs are not finite: needs finite weights and inputs")
+            before = given(trial.original) if self.original_needed else None
+            beside = Beside(tuple(map(given, others)), tuple(map(given, witnesses)), before, halves)
+            found = self.value(own, beside, trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)
         except NotTold as missing:
@@ -127,7 +137,7 @@ class Probe(ABC):
     @final
     def lacking(self, others: int) -> Undecided:
         """What is said where there are so few other references."""
-        return Undecided(f"needs {self.references_needed} other references, has {others}")
+        return Undecided(f"needs {counted(self.references_needed, 'other reference')}, has {others}")
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """What one unit means where it is not 1; None where it is."""
@@ -143,6 +153,15 @@ class Diagnostic(Probe):
     def __init_subclass__(cls) -> None:
         if cls.judging is not None or cls.role is not ProbeRole.DIAGNOSTIC:
             raise InvalidArgument(f"diagnostic {cls.__name__} has a role or a judging of its own: it decides nothing")
+
+
+def few_rows(ground: Ground, half: np.ndarray, needed: int) -> str | None:
+    """Why a half of the holdout has too few rows, if so."""
+    if not ground.count(Whose.HOLDOUT):
+        return NO_HOLDOUT
+    if len(half) < needed:
+        return f"needs {needed} rows in its half of the holdout, has {len(half)}"
+    return None
 
 
 def readings_of(probes: Sequence[type[Probe]]) -> tuple[AnyReading, ...]:

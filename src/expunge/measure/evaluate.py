@@ -18,6 +18,7 @@ from expunge.data.dataset import Dataset, content_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
+from expunge.measure import published
 from expunge.measure.claim import Claim
 from expunge.measure.company import listed, original_of, references_of, witnesses_of
 from expunge.measure.contract import Probe, readings_of
@@ -25,6 +26,7 @@ from expunge.measure.frozen_layers import with_guard
 from expunge.measure.judgement import Judged, Judgement, judge
 from expunge.measure.lookup import probes as all_probes
 from expunge.measure.lookup import probes_asked, probes_for
+from expunge.measure.numbers import residuals_of_calibration, with_margins
 from expunge.measure.readings import SIGNALS, AnyReading, Kept, RequestReading, RequestRows, answered, rows_digest
 from expunge.measure.trial import Answers, Ground, Half, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.records.document import seal, write_document
@@ -41,6 +43,7 @@ from expunge.records.evaluation import (
     ShownAnswers,
     ShownExample,
 )
+from expunge.records.published import PublishedFigure
 from expunge.records.run_file import TunedFields
 from expunge.train.profile import pinned
 from expunge.train.run import Run
@@ -57,6 +60,7 @@ def evaluate(
     claim: str | None = None,
     probes: Sequence[str] = (),
     halves: Sequence[Run] = (),
+    as_published: bool = False,
     original: Run | Path | str | None = None,
     data: GivenData = None,
     label: str | None = None,
@@ -71,7 +75,8 @@ def evaluate(
 
     ``references`` are runs retrained without the forget set, ``witnesses`` runs of the same recipe that were trained
     with it; both under seeds of their own. ``claim`` is ``indistinguishable`` or ``at-most:P%``, that so much of the
-    memory is left at most; unless said, the strongest that original and references can support.
+    memory is left at most; unless said, the strongest that original and references can support. ``as_published`` adds
+    figures as papers print them, which decide nothing.
 
     ``probes`` names further ones of ``ASKED``, which cost more than a forward pass; ``halves`` are models of the recipe
     that were each trained without half of the rows, for those that compare with such.
@@ -93,6 +98,8 @@ def evaluate(
     retrained, known, flags = references_of(unlearned, first, given)
     knowing = witnesses_of(unlearned, first, retrained, remembering)
     rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
+    if as_published:
+        published.require(unlearned, rows)
     with pinned(unlearned.recipe):
         measured = (*probes_for(unlearned.recipe.classes), *with_guard(further, unlearned, first))
         trial = trial_of(
@@ -110,7 +117,8 @@ def evaluate(
             kept=kept,
         )
         (judged,) = judge(trial, [probe() for probe in measured], asked)
-    evaluation = evaluation_of(unlearned, forget, trial, judged, rows[Split.TRAIN])
+        printed = published.as_published(trial, trial.unlearned[0]) if as_published else None
+    evaluation = evaluation_of(unlearned, forget, trial, judged, rows[Split.TRAIN], printed=printed)
     write_text(target, write_document(evaluation))
     return evaluation
 
@@ -211,7 +219,7 @@ def trial_of(
         knew = {where: trained[where] & ~np.isin(at, model.tombstones) for where, (_, at) in slots.items()}
         return Half(weights_digest=told.weights_digest, answers=told.answers, knew=knew)
 
-    return Trial(
+    trial = Trial(
         original=ask(original),
         unlearned=tuple(ask_unlearned(model) for model in unlearned),
         references=tuple(ask(reference) for reference in references),
@@ -228,9 +236,12 @@ def trial_of(
             duplicates=_duplicates(train, forgotten, retained),
             excluded_holdout=len(holdout) - len(held_out),
             dropped_classes=tuple(str(train.classes[index]) for index in dropped),
+            random=all(rule.startswith("random:") for rule in run.forget_set.rules),
         ),
         figures={} if kept is None else kept.figures,
     )
+    alone = [] if references else [residuals_of_calibration(original, rows, device or run.told.device)]
+    return with_margins(trial, alone)
 
 
 def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
@@ -278,6 +289,7 @@ def evaluation_of(
     judged: Judgement,
     train: Dataset,
     pool: tuple[Pooled, ...] | None = None,
+    printed: tuple[PublishedFigure, ...] | None = None,
 ) -> Evaluation:
     """As it is written. Of a ``pool`` no examples are shown, and no run earns a guarantee by it."""
     guarantee = Empirical() if pool is not None else run.guarantee
@@ -314,6 +326,7 @@ def evaluation_of(
             witnesses=tuple(_compared(witness, lineage=True) for witness in trial.witnesses) or None,
             same_as=run.weights_digest if judged.same and pool is None else None,
             pool=pool,
+            as_published=printed,
         )
     )
 
@@ -341,6 +354,7 @@ def _probed(judged: Judged, trial: Trial) -> Probed:
         references=judged.references,
         reference_mean=judged.reference_mean,
         verdict=judged.verdict,
+        gap_left=judged.gap_left,
     )
 
 

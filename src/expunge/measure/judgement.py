@@ -17,8 +17,9 @@ from expunge.core.values import ClaimVerdict, Measurement, Refuted, Supported, U
 from expunge.core.wording import counted
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.claim import Claim, strongest
-from expunge.measure.contract import NO_HOLDOUT, NO_MARGIN, Judging, Probe
+from expunge.measure.contract import NO_HOLDOUT, Judging, Probe
 from expunge.measure.memory import margins_of, memory_of
+from expunge.measure.numbers import HoldoutShare
 from expunge.measure.readings import SIGNALS
 from expunge.measure.row import MINIMUM, Judged, Weighed, compared, decided, p_of
 from expunge.measure.trial import Beside, Trial, TrialModel, Whose
@@ -81,9 +82,7 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     guards = [collapse, same, *_controls(before), _over_forgetting(judged)]
     weighed = next((one for one in before if one.of_memory), None)
     memory, outstanding = _evidence(trial, run, weighed)
-    if not _has_margins(run):
-        verdict = Refuted(f"same weights: {same.detail}") if same.fired else Undecided(NO_MARGIN)
-    elif retrained:
+    if retrained:
         verdict = Supported(0.0, SAME)
     elif run.exact:
         verdict = Undecided(BY_RECORD)
@@ -93,7 +92,7 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     return Judgement(
         probes=tuple(judged),
         guards=tuple(guards),
-        notices=_notices(trial, run, memory),
+        notices=(*_notices(trial, run, memory), *_remarks(judged)),
         verdict=verdict,
         claim=claim,
         same=retrained and isinstance(verdict, Supported),
@@ -107,11 +106,6 @@ def _rows(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Claim
     found = [(one, *compared(one, trial, run, collapsed=collapsed)) for one in before]
     p_values = iter(holm([p_of(one, off) for one, _, off in found if off is not None]))
     return [row if off is None else decided(one, row, off, next(p_values), claim) for one, row, off in found]
-
-
-def _has_margins(run: TrialModel) -> bool:
-    """Whether its task tells how sure it is of a label."""
-    return "margin" in run.answers.read[SIGNALS][Whose.FORGET]
 
 
 def _controls(before: Sequence[Weighed]) -> list[Guard]:
@@ -129,7 +123,8 @@ def _evidence(
     """The headline in numbers, and who still stands out; the latter at any number of rows."""
     beside = Beside(tuple(one.answers for one in trial.references), tuple(one.answers for one in trial.witnesses))
     models = (run, *trial.references, *trial.witnesses)
-    usable = _has_margins(run) and all(SIGNALS in one.answers.finite for one in models)
+    margins = "margin" in run.answers.read[SIGNALS][Whose.FORGET]
+    usable = margins and all(SIGNALS in one.answers.finite for one in models)
     if len(beside.references) < MINIMUM or not beside.witnesses or not usable:
         return None, None
     memory = memory_of(beside)
@@ -154,7 +149,8 @@ def _evidence(
 
 
 def _collapse(trial: Trial, run: TrialModel) -> Guard:
-    probe = HoldoutAccuracy()
+    numbers = "residual" in run.answers.read[SIGNALS][Whose.FORGET]
+    probe, what = (HoldoutShare(), "test R²") if numbers else (HoldoutAccuracy(), "test accuracy")
     own = probe.measure(run, trial)
     if isinstance(own, Undecided):
         return Guard(name="collapse", fired=SIGNALS not in run.answers.finite, detail=own.reason)
@@ -165,12 +161,15 @@ def _collapse(trial: Trial, run: TrialModel) -> Guard:
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     least = float(np.mean(values)) - max(0.05, 5 * spread)
     if own.value < least:
-        return Guard(name="collapse", fired=True, detail=f"test accuracy {own.value:.3f} lies below {least:.3f}")
+        return Guard(name="collapse", fired=True, detail=f"{what} {own.value:.3f} lies below {least:.3f}")
+    holds = Guard(name="collapse", fired=False, detail=f"{what} {own.value:.3f} is not below {least:.3f}")
+    if numbers:
+        return holds
     classes = float(np.mean([reference.answers.effective_classes for reference in trial.references]))
     if run.answers.effective_classes < classes / 2:
         detail = f"{run.answers.effective_classes:.1f} effective classes, the references have {classes:.1f}"
         return Guard(name="collapse", fired=True, detail=detail)
-    return Guard(name="collapse", fired=False, detail=f"test accuracy {own.value:.3f} is not below {least:.3f}")
+    return holds
 
 
 def _same_weights(trial: Trial, run: TrialModel) -> Guard:
@@ -200,6 +199,11 @@ def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None) -> tu
     if trial.ground.dropped_classes:
         notices.append(f"test accuracy leaves out the forgotten classes {', '.join(trial.ground.dropped_classes)}")
     return tuple(notices)
+
+
+def _remarks(judged: Sequence[Judged]) -> tuple[str, ...]:
+    told = (one.probe.remark(one.unlearned) for one in judged)
+    return tuple(remark for remark in told if remark is not None)
 
 
 def power_line(memory: MemoryEvidence) -> str:
@@ -238,7 +242,7 @@ def _conclude(
         return Undecided(f"{power_line(memory)}, the claim is {claim}")
     if undecided:
         missing = (one for one in undecided if one.verdict == Undecided(NO_HOLDOUT))  # no more references mend that
-        first = next(missing, undecided[0])
+        first = next(missing, min(undecided, key=lambda one: one.probe.judging is not Judging.MEMORY))
         return Undecided(f"{first.probe.name}: {first.verdict.detail}")
     if memory is None:
         return Undecided("memory: not measured, and every verdict rests on it")

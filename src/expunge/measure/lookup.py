@@ -8,7 +8,7 @@ from functools import cache
 from expunge.core.entry_points import with_offered
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import nearest
-from expunge.measure import ASKED, OF_NUMBERS, PROBES
+from expunge.measure import ASKED, OF_CLASSES, OF_NUMBERS, PROBES
 from expunge.measure.contract import Probe
 
 
@@ -17,7 +17,7 @@ def _all() -> tuple[type[Probe], ...]:
     """Those of others are printed beside and decide nothing: a verdict means the same wherever it was reached."""
     found = with_offered((*PROBES, *OF_NUMBERS, *ASKED), "expunge.probes", Probe)
     for name, probe in found.items():
-        if probe.judging is not None and probe not in PROBES:
+        if probe.judging is not None and probe not in (*PROBES, *OF_NUMBERS):
             raise InvalidArgument(
                 f"probe {name!r} of {probe.__module__} has a judging of its own, which those of the release alone may: "
                 "a verdict must mean the same wherever it was reached, so leave that out"
@@ -46,5 +46,5 @@ def probes_asked(names: Sequence[str]) -> tuple[type[Probe], ...]:
 
 
 def probes_for(classes: Sequence[int | str]) -> tuple[type[Probe], ...]:
-    """All that a model of these classes is measured by; where there are none, and labels are numbers, errors first."""
-    return probes() if classes else (*OF_NUMBERS, *probes())
+    """All that a model of these classes is measured by; where there are none, labels are numbers."""
+    return probes() if classes else (*OF_NUMBERS, *(probe for probe in probes() if probe not in OF_CLASSES))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.core.statistics.roc import delong_interval
-from expunge.core.values import Figure, Undecided
-from expunge.measure.contract import Probe, ProbeRole
+from expunge.core.values import Figure
+from expunge.measure.contract import Probe, ProbeRole, few_rows
 from expunge.measure.trial import Answers, Beside, Ground, Whose
 
 
@@ -21,8 +21,8 @@ class LossThreshold(Probe):
     role = ProbeRole.FORGETTING
     scale = "auc"
 
+    def unfit(self, own: Answers, ground: Ground) -> str | None:
+        return few_rows(ground, ground.scored, 2)
+
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        held_out = own.of(Whose.HOLDOUT)["loss"]
-        if len(ground.scored) < 2:
-            return Undecided(f"needs 2 holdout rows at least, has {len(ground.scored)}")
-        return delong_interval(-own.of(Whose.FORGET)["loss"], -held_out[ground.scored])
+        return delong_interval(-own.of(Whose.FORGET)["loss"], -own.of(Whose.HOLDOUT)["loss"][ground.scored])

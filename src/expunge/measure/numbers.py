@@ -1,14 +1,64 @@
-"""How far off answers are where labels are numbers: printed in the place of accuracies, judged by nothing so far."""
+"""Where labels are numbers: how far off answers are, in the place of accuracies, and how sure margins say they are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
-from expunge.core.statistics.residuals import mean_absolute_error, r_squared
+import numpy as np
+
+from expunge.core.hashing import sha256
+from expunge.core.statistics.residuals import margins_of_numbers, mean_absolute_error, r_squared, residual_unit
 from expunge.core.values import Direction, Figure
-from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.trial import Answers, Beside, Ground, Whose
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.measure.contract import Judging, Probe, ProbeRole
+from expunge.measure.readings import SIGNALS, read
+from expunge.measure.trial import Answers, Beside, Ground, Half, Trial, TrialModel, Whose
+from expunge.train.profile import find_device
+from expunge.train.run import Run
+
+Model = TypeVar("Model", TrialModel, Half)
+
+
+def residuals_of_calibration(run: Run, rows: Mapping[Split, Dataset], device: str) -> np.ndarray:
+    """What a run misses by on rows that nobody is trained on; none where there are no such rows, or no numbers."""
+    if not rows[Split.TRAIN].of_numbers or not rows[Split.CALIBRATION].present.any():
+        return np.zeros(0)
+    told = read(run, [SIGNALS], rows, find_device(device), splits=[Split.CALIBRATION])[SIGNALS][Split.CALIBRATION]
+    return told["residual"][rows[Split.CALIBRATION].present]
+
+
+def with_margins(trial: Trial, alone: Sequence[np.ndarray]) -> Trial:
+    """A trial whose models tell margins where labels are numbers: −|residual| ÷ the unit of ``residual_unit``.
+
+    That is of the references on the scored half of the holdout; where there is none, of the residuals that are given.
+    """
+    if "residual" not in trial.original.answers.read[SIGNALS][Whose.FORGET]:
+        return trial
+    told = [one.answers.read[SIGNALS][Whose.HOLDOUT]["residual"][trial.ground.scored] for one in trial.references]
+    unit = residual_unit(told or alone)
+    if unit is None:
+        return trial
+
+    def margined(one: Model) -> Model:
+        by_rows = one.answers.read[SIGNALS]
+        signals = {
+            rows: {**told, "margin": margins_of_numbers(told["residual"], unit)} for rows, told in by_rows.items()
+        }
+        return replace(one, answers=replace(one.answers, read={**one.answers.read, SIGNALS: signals}))
+
+    return replace(
+        trial,
+        original=margined(trial.original),
+        unlearned=tuple(map(margined, trial.unlearned)),
+        references=tuple(map(margined, trial.references)),
+        witnesses=tuple(map(margined, trial.witnesses)),
+        halves=tuple(map(margined, trial.halves)),
+        ground=replace(trial.ground, digest=sha256(trial.ground.digest, struct.pack("<d", unit))),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +101,7 @@ class RetainShare(VarianceShare):
     name = "retain-r2"
     role = ProbeRole.UTILITY
     direction = Direction.HIGH
+    judging = Judging.UTILITY
     rows = Whose.RETAIN
 
 
@@ -71,6 +122,7 @@ class HoldoutShare(VarianceShare):
     name = "test-r2"
     role = ProbeRole.UTILITY
     direction = Direction.HIGH
+    judging = Judging.UTILITY
     rows = Whose.HOLDOUT
 
 

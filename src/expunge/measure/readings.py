@@ -119,10 +119,11 @@ def read(
     rows: Mapping[Split, Dataset],
     device: torch.device,
     request: RequestRows | None = None,
+    splits: Sequence[Split] = READ,
 ) -> dict[AnyReading, Answered]:
     """Open a run's model and ask it about all rows, and what is read of a request about that. Call it pinned."""
     model = run.model(device)
-    examples = {split: Examples(run.recipe, rows[split], device) for split in READ}
+    examples = {split: Examples(run.recipe, rows[split], device) for split in splits}
     found: dict[AnyReading, Answered] = {}
     for reading in readings:
         if isinstance(reading, RequestReading):
@@ -131,9 +132,9 @@ def read(
             found[reading] = {Split.TRAIN: told, Split.HOLDOUT: {}}
             continue
         try:
-            told = {split: _of_those_there(run, model, reading, rows[split], examples[split]) for split in READ}
+            told = {split: _of_those_there(run, model, reading, rows[split], examples[split]) for split in splits}
         except NotTold:  # it needs a signal that this task does not have: of nobody there is anything to read
-            found[reading] = {split: {} for split in READ}
+            found[reading] = {split: {} for split in splits}
             continue
         some = next(arrays for arrays in told.values() if arrays)
         none = {name: values[:0] for name, values in some.items()}  # of a split of which nobody is there

@@ -23,6 +23,7 @@ NOTHING_LOST, MOST_LOST = 0.005, 0.02
 LEAST_SHARE = 0.02
 """Of the forget set answered rightly: no smaller difference is ever asked to be excluded."""
 NOT_JUDGED = Undecided("printed beside, not judged")
+NOT_CALIBRATED = Undecided("not calibrated: needs 1 reference, because the forget set is no random sample")
 SIDES = {
     Judging.MEMORY: Side.BOTH,
     Judging.SHARE: Side.BOTH,
@@ -42,6 +43,7 @@ class Judged:
     references: tuple[Figure, ...]
     verdict: ClaimVerdict
     required: bool
+    gap_left: float | None = None  # share of the original's distance from the references
 
     @property
     def reference_mean(self) -> float | None:
@@ -97,6 +99,13 @@ class Weighed:
         found = Prediction.of(model.value, values, spread_of_still=still)
         return found if found.spread else Undecided("the references do not vary: needs a recipe whose runs do")
 
+    def gap_left(self, model: Figure) -> float | None:
+        """(u − r̄) ÷ (o − r̄), where the original lies off retraining at all: 1 untouched, 0 as retrained."""
+        off, there = self.against(model), self.against(self.original)
+        if isinstance(off, Undecided) or isinstance(there, Undecided) or there.p() > LEVEL:
+            return None
+        return off.difference / there.difference
+
     @property
     def smallest(self) -> float:
         """The smallest share of the memory that retrained models could be shown to keep within."""
@@ -126,7 +135,7 @@ def compared(one: Weighed, trial: Trial, run: TrialModel, *, collapsed: bool) ->
     probe, measured = one.probe, one.probe.measure(run, trial)
     found = Judged(probe, one.original, measured, one.references, NOT_JUDGED, required=False)
     if probe.judging is None:
-        return replace(found, verdict=measured) if isinstance(measured, Undecided) else found, None
+        return _printed(found, one, trial, collapsed=collapsed), None
     if collapsed:
         lost = probe.role is ProbeRole.UTILITY
         verdict = Refuted("collapsed") if lost else Undecided("collapsed: utility is gone")
@@ -150,6 +159,16 @@ def decided(one: Weighed, found: Judged, off: Prediction, p: float, claim: Claim
     margin = _margin(one, claim)
     powerless = one.probe.judging is Judging.SHARE and margin < power_factor(off.references) * off.spread
     return replace(found, verdict=_bounded(one, off, margin), required=not powerless)
+
+
+def _printed(found: Judged, one: Weighed, trial: Trial, *, collapsed: bool) -> Judged:
+    """Of what decides nothing: why it has no value, what the value lacks, or how much of the original's gap is left."""
+    if isinstance(found.unlearned, Undecided):
+        return replace(found, verdict=found.unlearned)
+    if found.probe.scale == "auc" and not trial.references and not trial.ground.random:
+        return replace(found, verdict=NOT_CALIBRATED)
+    told = found.probe.role is ProbeRole.FORGETTING and not collapsed
+    return replace(found, gap_left=one.gap_left(found.unlearned)) if told else found
 
 
 def _shifted(found: Judged, off: Prediction) -> Judged:
@@ -190,7 +209,7 @@ def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refut
         return Refuted("it answers their rows as no retrained model does", p)
     if judging is Judging.UTILITY:
         whom = "people who stayed" if one.probe.name.startswith("retain") else "people it never saw"
-        return Refuted(f"it lost {-100 * difference:.1f} points on {whom}", p)
+        return Refuted(f"it lost {_points(one.probe, -difference)} on {whom}", p)
     if judging is Judging.MEMORY:
         told = f"{difference:.0%} of the memory is left"
         return Refuted(f"{'over-forgotten:' if beyond else 'about'} {told}", p, over_forgotten=beyond)
@@ -200,13 +219,17 @@ def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refut
     return Refuted(f"over-forgotten: {told}" if beyond else told, p, over_forgotten=beyond)
 
 
+def _points(probe: Probe, lost: float) -> str:
+    return f"{100 * lost:.1f} points{' of R²' if probe.scale == 'r2' else ''}"
+
+
 def _bounded(one: Weighed, off: Prediction, margin: float) -> ClaimVerdict:
     """What is not refuted is Supported as far as its bound holds."""
     judging = one.probe.judging
     if judging is Judging.DISTANCE:
         return Supported(1.0 - p_of(one, off), "no farther off than retrained models are")
     if judging is Judging.UTILITY:
-        lost = f"{max(0.0, -100 * off.least):.1f} points"
+        lost = _points(one.probe, max(0.0, -off.least))
         if off.least >= -MOST_LOST:
             return Supported(off.luck.tail(MOST_LOST + off.difference), f"at most {lost} lost")
         return Undecided(f"up to {lost} may be lost, {100 * MOST_LOST:g} may be at most")

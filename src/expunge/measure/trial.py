@@ -124,8 +124,8 @@ class Ground:
     """The rows that every model of a trial was asked about. The holdout is split once, by a stream.
 
     ``attack`` indexes the holdout rows that attacks and thresholds are fitted on, ``scored`` those that are scored,
-    ``tested`` those that test accuracy counts: forgotten classes are left out. ``digest`` tells these rows, in these
-    roles, from all others.
+    ``tested`` those that test accuracy counts: forgotten classes are left out. ``random``: the forget set is a random
+    sample. ``digest`` tells these rows, in these roles, from all others.
     """
 
     labels: Mapping[Whose, np.ndarray]
@@ -137,6 +137,7 @@ class Ground:
     duplicates: int = 0
     excluded_holdout: int = 0
     dropped_classes: tuple[str, ...] = ()
+    random: bool = True
 
     def count(self, rows: Whose) -> int:
         return len(self.labels[rows])

@@ -13,6 +13,7 @@ from expunge.records.document import Sealed
 from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
 from expunge.records.outcome import OutcomeName
+from expunge.records.published import PublishedFigure, of_a_run
 from expunge.records.scalars import Amount, Bound, Cleaned, Digest, Name, Remark, Share, Short, Words
 from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdict
 
@@ -71,7 +72,11 @@ class Compared(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Probed(Plain):
-    """One probe: what it said of the original, the run and every reference, and what follows."""
+    """One probe: what it said of the original, the run and every reference, and what follows.
+
+    ``gap_left`` is how much of the original's distance from the references is left, where it lies off them: 1 is
+    untouched, 0 as retrained.
+    """
 
     name: Name
     role: Literal["utility", "forgetting", "cost", "diagnostic"]
@@ -85,6 +90,7 @@ class Probed(Plain):
     references: tuple[WrittenFigure, ...]
     reference_mean: float | None
     verdict: WrittenVerdict
+    gap_left: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +172,7 @@ class Evaluation(Sealed):
     """The whole file, of one run or of a ``pool`` of several requests of one method.
 
     ``claim`` is what was asked of the run, ``same_as`` the weights digest of a retraining that it equals bit for bit.
-    Files of the first rules have neither, and say nothing of memory.
+    Files of the first rules have neither, and say nothing of memory. ``as_published`` stands where it was asked for.
     """
 
     FORMAT: ClassVar[str] = "expunge/evaluation/1"
@@ -194,6 +200,7 @@ class Evaluation(Sealed):
     witnesses: tuple[Compared, ...] | None = None
     same_as: Digest | None = None
     pool: tuple[Pooled, ...] | None = None
+    as_published: tuple[PublishedFigure, ...] | None = None
 
     def check(self, where: str) -> None:
         """A probe and a slot once, and a figure for each reference."""
@@ -286,6 +293,7 @@ class Evaluation(Sealed):
                 with_interval(probe.original),
                 with_interval(probe.unlearned),
                 "–" if probe.reference_mean is None else f"{probe.reference_mean:.4g}",
+                "–" if probe.gap_left is None else f"{probe.gap_left:.0%}",
                 probe.verdict.word if probe.required else "–",
                 probe.verdict.detail,
             )
@@ -297,13 +305,14 @@ class Evaluation(Sealed):
         more = (f"{len(out) - FIRST} more of the rows shown stand out",) if len(out) > FIRST else ()
         said = (*out[:FIRST], *more, *(f"note: {notice}" for notice in self.notices))
         notes = ("· printed beside, decides nothing", *said, verdict)
-        return TextTable(self.answer, ("probe", "original", "this run", "retrained", "verdict", "why"), rows, notes)
+        headers = ("probe", "original", "this run", "retrained", "gap left", "verdict", "why")
+        return TextTable(self.answer, headers, rows, notes)
 
     def __repr__(self) -> str:
         return f"Evaluation({self.answer!r})"
 
     def _repr_html_(self) -> str:
-        return self.table.as_html()
+        return self.table.as_html() + (of_a_run(self.as_published).as_html() if self.as_published else "")
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

@@ -128,6 +128,7 @@ class Row(Plain):
     marks: tuple[Mark, ...]
     seeds: tuple[Seed, ...]
     concluded: OverTrainings | None = None
+    as_published: Means | None = None  # as papers print them; no intervals
 
     def has(self, mark: str) -> bool:
         return any(found.mark == mark for found in self.marks)
@@ -175,6 +176,7 @@ class ModelFigures(Plain):
     """Figures of models that no method made: of the originals, or of the references."""
 
     figures: Means
+    as_published: Means | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

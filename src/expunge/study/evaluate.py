@@ -27,6 +27,7 @@ def evaluate(
     claim: str | None = None,
     pool: bool = False,
     probes: Sequence[str] = (),
+    as_published: bool = False,
     original: Run | Path | str | None = None,
     data: GivenData = None,
     label: str | None = None,
@@ -43,7 +44,8 @@ def evaluate(
     that ``expunge.references`` and ``expunge.witnesses`` made are found in ``store``, beside the original run unless
     said. ``claim`` is ``indistinguishable`` or ``at-most:P%``, that so much of the memory is left at most; unless said,
     the strongest that original and references can support. ``probes`` names further ones of ``ASKED``, which cost more
-    than a forward pass; half models that ``expunge.halves`` made are found in ``store``.
+    than a forward pass; half models that ``expunge.halves`` made are found in ``store``. ``as_published`` adds figures
+    as papers print them, which decide nothing.
 
     With ``pool`` several runs of one method, each of which answered a request of its own, are judged as one: what is
     found speaks of the method. It is written to ``pool.json`` in the first run's folder.
@@ -101,6 +103,7 @@ def evaluate(
         claim=claim,
         probes=probes,
         halves=halves,
+        as_published=as_published,
         original=first,
         data=rows,
         device=device,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 from expunge.core.values import Measurement, Undecided
-from expunge.records.evaluation import Probed
-from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure
+from expunge.records.evaluation import Evaluation, Probed
+from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure, Means
+from expunge.records.published import PublishedFigure
 
 LEVEL = 0.95
 
@@ -88,6 +89,18 @@ def widened(measured: Sequence[Measured]) -> SeedFigure:
         return found
     reaches = [(item.high - item.low) / 2 for item in measured if isinstance(item, Measurement)]
     return Mean(found.values, least=0.0, beside=float(np.mean(reaches)))
+
+
+def published(evaluations: Sequence[Evaluation], whose: Callable[[PublishedFigure], float | None]) -> Means | None:
+    """Figures as papers print them, each a mean over seeds without an interval; None where nobody asked for them."""
+    told = [one for evaluation in evaluations for one in evaluation.as_published or ()]
+    means: dict[str, MeanFigure] = {}
+    for name in dict.fromkeys(one.name for one in told):
+        values = [whose(one) for one in told if one.name == name]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            means[name] = Estimate(float(np.mean(known)))
+    return Means.of(means) if told else None
 
 
 def shared_references(probes: Sequence[Probed]) -> tuple[float, ...]:

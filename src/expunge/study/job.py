@@ -27,12 +27,16 @@ class Work(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedData:
-    """Where the data of a study lie, and what they must be; ``source`` is as their reader describes itself."""
+    """Where the data of a study lie, and what they must be; ``source`` is as their reader describes itself.
+
+    ``numbers``: labels are.
+    """
 
     source: Mapping[str, Any]
     roots: Roots
     split_seed: Large
     split_by: str
+    numbers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +195,7 @@ class Unlearn(AnyJob):
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSpec:
     """What verdicts depend on beside the runs; ``probes`` are those that are not ours, with what they read, ``asked``
-    the names by which further ones of ours are asked for.
+    the names by which further ones of ours are asked for. ``as_published`` adds figures as papers print them.
 
     Without a ``claim`` it is what the input ``claimed`` has the power for, an original, else the run's own.
     """
@@ -201,6 +205,7 @@ class EvaluateSpec:
     claim: str | None = None
     probes: tuple[tuple[str, ...], ...] | None = None
     asked: tuple[str, ...] | None = None
+    as_published: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

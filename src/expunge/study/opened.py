@@ -55,7 +55,8 @@ class OpenedData:
     def _found(self, described: PlannedData) -> Opened:
         name = _name(described)
         if name not in self._opened:
-            self.hand_over(described, read(Source.from_json(described.source)))
+            classes = () if described.numbers else None
+            self.hand_over(described, read(Source.from_json(described.source), classes=classes))
         opened = self._opened[name]
         if opened.roots != described.roots:
             del self._opened[name]
@@ -85,4 +86,5 @@ def source_name(source: Mapping[str, Any]) -> str:
 
 
 def _name(described: PlannedData) -> str:
-    return f"{source_name(described.source)}/{described.split_seed}/{described.split_by}"
+    read_as = "numbers" if described.numbers else "classes"
+    return f"{source_name(described.source)}/{read_as}/{described.split_seed}/{described.split_by}"

@@ -24,7 +24,7 @@ BELIEFS = "beliefs.safetensors"
 class StoredReadings:
     """What some runs' models answered to these rows, each in its run's folder.
 
-    Of a task's signals the beliefs are kept, from which the rest follows; of any other reading all arrays.
+    Of a task with classes the beliefs are kept, from which its signals follow; of any other reading all arrays.
     """
 
     def __init__(self, runs: Iterable[Run], rows: Mapping[Split, Dataset]) -> None:
@@ -34,7 +34,7 @@ class StoredReadings:
     def get(self, key: ReadingKey, /) -> Answered | None:
         reading, weights_digest, looked = key
         folder = self.folders[weights_digest]
-        if reading == SIGNALS:
+        if self._of_beliefs(reading):
             beliefs = stored_beliefs(folder, weights_digest)
             return {split: self._signals(split, beliefs[split.value]) for split in READ}
         path = folder / file_name(reading, looked)
@@ -49,13 +49,17 @@ class StoredReadings:
 
     def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
         reading, weights_digest, looked = key
-        if reading == SIGNALS:
-            arrays = {split.value: found["beliefs"] for split, found in answered.items()}
+        if self._of_beliefs(reading):
+            name, arrays = BELIEFS, {split.value: found["beliefs"] for split, found in answered.items()}
         else:
+            name = file_name(reading, looked)
             each = [(split, *item) for split, found in answered.items() for item in found.items()]
-            arrays = {f"{split.value}.{name}": values for split, name, values in each}
-        path = self.folders[weights_digest] / file_name(reading, looked)
+            arrays = {f"{split.value}.{inner}": values for split, inner, values in each}
+        path = self.folders[weights_digest] / name
         write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": weights_digest}))
+
+    def _of_beliefs(self, reading: AnyReading) -> bool:
+        return reading == SIGNALS and not self.rows[Split.TRAIN].of_numbers
 
     def _signals(self, split: Split, beliefs: np.ndarray) -> Arrays:
         """NaN where a row is no longer there, as are its beliefs."""
@@ -70,7 +74,7 @@ class StoredReadings:
 def file_name(reading: AnyReading, looked: bytes) -> str:
     """Where a reading of these rows, or this request, lies in a run's folder; with other settings it is another."""
     told = sha256(repr(reading).encode(), looked).hex()
-    return BELIEFS if reading == SIGNALS else f"reading-{reading.name}-{told[:16]}.safetensors"
+    return f"reading-{reading.name}-{told[:16]}.safetensors"
 
 
 def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:

@@ -276,7 +276,13 @@ class _Request:
         source = dict(told.source or {})
         if self.location is not None:
             source["location"] = self.location
-        return PlannedData(source=source, roots=told.roots, split_seed=told.split_seed, split_by=told.split_by)
+        return PlannedData(
+            source=source,
+            roots=told.roots,
+            split_seed=told.split_seed,
+            split_by=told.split_by,
+            numbers=not self.original.recipe.classes,
+        )
 
     def kept(self, make: Callable[[], Iterator[Train]]) -> tuple[Run, ...]:
         """Those that were trained before, from the first on."""

@@ -50,6 +50,7 @@ from expunge.study.figures import (
     figure,
     gap_of_margins,
     noise_of_margins,
+    published,
     shared_references,
     value_of,
     widened,
@@ -146,8 +147,14 @@ class Gathered:
             training_rows=laid.training_rows,
             training_example_steps=None if trained is None else trained.result.example_steps,
             budget=cell.budget,
-            originals=ModelFigures(figures=self.original(laid, evaluations, together)),
-            references=ModelFigures(figures=self.retrained(evaluations, together)),
+            originals=ModelFigures(
+                figures=self.original(laid, evaluations, together),
+                as_published=published(evaluations, lambda one: one.original),
+            ),
+            references=ModelFigures(
+                figures=self.retrained(evaluations, together),
+                as_published=published(evaluations, lambda one: one.reference_mean),
+            ),
             likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
             rows=held([self.row(laid, label, planned, together) for label, planned in laid.runs.items()]),
         )
@@ -234,6 +241,7 @@ class Gathered:
             marks=self.marks(planned, done, tuning),
             seeds=seeds,
             concluded=found.beside([evaluation for _, evaluation in done]),
+            as_published=published([evaluation for _, evaluation in done], lambda one: one.unlearned),
         )
 
     def figures(self, done: Sequence[Evaluated], more: Found) -> Figures:

@@ -36,6 +36,7 @@ TOP = (
     "witnesses",
     "claim",
     "probes",
+    "as_published",
     "budget",
     "methods",
     "data",
@@ -74,6 +75,7 @@ class Study:
     references: int
     witnesses: int
     claim: str | None
+    as_published: bool
     axes: tuple[Axis, ...]
     rows: tuple[Entrant, ...]
     tuning: Rehearsals | None
@@ -171,6 +173,7 @@ class _Reader:
             references=references,
             witnesses=self.whole(self.table, "witnesses", 0, MOST_REFERENCES, remembering),
             claim=self.claim(),
+            as_published=self.flag("as_published"),
             axes=self.axes(data, trainings, further),
             rows=rows,
             tuning=self.tuning(),
@@ -232,6 +235,12 @@ class _Reader:
         value = table.get(name, default)
         if type(value) is not int or not low <= value <= high:
             raise self.fail(f"{name} {value!r} must be a whole number from {low} to {high}", *path, name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.table.get(name, False)
+        if not isinstance(value, bool):
+            raise self.fail(f"{name} {value!r} must be true or false", name)
         return value
 
     def seeds(self) -> tuple[int, ...]:

@@ -276,6 +276,7 @@ def _evaluate(job: Evaluate, at: At) -> JobResult:
         claim=claim,
         probes=job.spec.asked or (),
         halves=halves,
+        as_published=bool(job.spec.as_published),
         original=original,
         data=rows,
         out=at.folder / "evaluation.json",

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.statistics.means import StudentEstimate, mean_interval, spread
+from expunge.core.statistics.means import StudentEstimate, difference_of_means, mean_interval, spread
 from expunge.core.statistics.proportions import clopper_pearson
 from expunge.core.values import Direction, Undecided
 
@@ -69,3 +69,28 @@ def test_what_cannot_be_computed_is_refused():
         mean_interval(A, 95)
     with pytest.raises(InvalidArgument, match="shape"):
         mean_interval([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_a_difference_of_means_is_welch_s(level):
+    generator = np.random.default_rng(3)
+    first, second = generator.normal(2, 1, 12), generator.normal(0, 4, 40)
+    found = difference_of_means(first, second, level, scale="margin")
+    theirs = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+    assert (found.value, found.n, found.unit) == (pytest.approx(first.mean() - second.mean()), 52, "example")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ([], [1.0, 2.0], "needs 2 examples, has 0"),
+        ([1.0, 2.0], [1.0], "needs 2 examples, has 1"),
+        ([1.0, np.nan], [1.0, 2.0], "1 of 2 examples are not finite"),
+        ([1.0, 1.0], [2.0, 2.0], "give the same"),
+    ],
+)
+def test_a_difference_of_what_is_missing_is_undecided(first, second, words):
+    found = difference_of_means(first, second)
+    assert isinstance(found, Undecided)
+    assert words in found.reason

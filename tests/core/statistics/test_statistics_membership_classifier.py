@@ -6,7 +6,7 @@ from sklearn.svm import SVC
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics import margins
-from expunge.core.statistics.membership_classifier import Feature, features, membership_classifier
+from expunge.core.statistics.membership_classifier import Feature, features, membership_classifier, published_share
 from expunge.core.statistics.proportions import clopper_pearson
 from expunge.core.values import Direction, Measurement, Undecided
 
@@ -139,3 +139,20 @@ def test_features_are_the_signals_they_are_named_after():
     assert set(expected) == set(Feature)
     for feature, values in expected.items():
         assert features(logits, labels, feature) == pytest.approx(values, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_published_form_is_scikit_learn_s_on_the_rows_as_they_come(seed):
+    """Any numbers of rows, no order of ours, no minimum, nothing undecided."""
+    generator = np.random.default_rng(seed)
+    members, others, forgotten = generator.beta(9, 1, 70), generator.beta(4, 1, 110), generator.beta(8, 1, 7)
+    assert published_share(members, others, forgotten) == pytest.approx(direct(members, others, forgotten), abs=1e-9)
+
+
+def test_the_draw_of_retained_rows_alone_moves_the_published_form():
+    """What its heading says; a model that is sure of a part of its rows more than of another."""
+    generator = np.random.default_rng(0)
+    sure, unsure, tested = generator.beta(60, 1, 300), generator.beta(6, 1, 300), generator.beta(7, 1, 300)
+    forgotten = generator.beta(9, 1, 200)
+    found = [published_share(members, tested, forgotten) for members in (sure, unsure)]
+    assert abs(found[0] - found[1]) > 0.2

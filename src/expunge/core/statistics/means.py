@@ -6,7 +6,7 @@ Student's t throughout. Values that do not vary have no interval here: zero vari
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,22 @@ def mean_interval(
         return Undecided(reason)
     estimate = StudentEstimate(float(runs.mean()), spread(runs) / math.sqrt(runs.size), float(runs.size - 1))
     return _measured(estimate, runs.size, level, scale, direction)
+
+
+def difference_of_means(
+    first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95, *, scale: str = "fraction"
+) -> Measurement | Undecided:
+    """Mean of some examples minus the mean of others, with Welch's interval over examples."""
+    groups = as_vector(first, "first"), as_vector(second, "second")
+    for group in groups:
+        if (reason := missing_runs(group, name="example")) is not None:
+            return Undecided(reason)
+    parts = [spread(group) ** 2 / group.size for group in groups]
+    weight = sum(part**2 / (group.size - 1) for part, group in zip(parts, groups, strict=True))
+    value, total = float(groups[0].mean() - groups[1].mean()), groups[0].size + groups[1].size
+    freedom = sum(parts) ** 2 / weight if weight > 0.0 else 1.0
+    found = _measured(StudentEstimate(value, math.sqrt(sum(parts)), freedom), total, level, scale)
+    return replace(found, unit="example") if isinstance(found, Measurement) else found
 
 
 def missing_runs(runs: Array, needed: int = 2, name: str = "run") -> str | None:

@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics import margins
-from expunge.core.statistics.arrays import Array
+from expunge.core.statistics.arrays import Array, as_vector
 from expunge.core.statistics.proportions import proportion
 from expunge.core.values import Measurement, Undecided
 
@@ -79,7 +79,7 @@ def membership_classifier(
         return Undecided(f"{name} of {missing} examples is not finite: needs a finite output for each")
     table = np.concatenate([_ordered(known), _ordered(unknown)])
     truth = np.repeat([1, 0], [len(known), len(unknown)])
-    classifier = SVC(C=3, gamma="auto", kernel="rbf").fit(table, truth)
+    classifier = _fitted(table, truth)
     accuracy = float((np.asarray(classifier.predict(table)) == truth).mean())
     chance = 0.5 + 1.0 / math.sqrt(len(table))
     if accuracy <= chance:
@@ -89,6 +89,20 @@ def membership_classifier(
             "or more attack data"
         )
     return proportion(np.asarray(classifier.predict(asked)) == 0, level)
+
+
+def published_share(members: npt.ArrayLike, others: npt.ArrayLike, forgotten: npt.ArrayLike) -> float:
+    """The same share by confidence, as papers compute it: any numbers of finite rows, in the order they come in.
+
+    Nothing says whether the attack works at all, and the draw of members alone moves it.
+    """
+    known, unknown, asked = (as_vector(rows, "confidences")[:, None] for rows in (members, others, forgotten))
+    fitted = _fitted(np.concatenate([known, unknown]), np.repeat([1, 0], [len(known), len(unknown)]))
+    return 1.0 - float(np.mean(fitted.predict(asked)))
+
+
+def _fitted(table: Array, truth: npt.NDArray[np.int64]) -> SVC:
+    return SVC(C=3, gamma="auto", kernel="rbf").fit(table, truth)
 
 
 def _rows(values: npt.ArrayLike, name: str, feature: Feature) -> Array:

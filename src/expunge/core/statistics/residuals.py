@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from expunge.core.statistics.arrays import as_vector
+from expunge.core.statistics.arrays import Array, as_vector
 from expunge.core.statistics.means import mean_interval, missing_runs
 from expunge.core.values import Direction, Figure, Measurement, Undecided
 
@@ -24,6 +25,21 @@ def fit_of_numbers(answers: npt.ArrayLike, residuals: npt.ArrayLike) -> dict[str
     found = {"mae": float(np.abs(missed).mean())}
     shares = _r_squared(given - missed, missed)
     return {**found, "r2": float(shares)} if np.isfinite(shares) else found
+
+
+def residual_unit(models: Sequence[npt.ArrayLike]) -> float | None:
+    """Standard deviation of some models' residuals on rows that they were not trained on, averaged over the models.
+
+    None where there is none: fewer than 2 rows, or nothing finite that varies.
+    """
+    spreads = [float(values.std(ddof=1)) for one in models if (values := as_vector(one, "residuals")).size > 1]
+    known = [found for found in spreads if np.isfinite(found)]
+    return float(np.mean(known)) if any(known) else None
+
+
+def margins_of_numbers(residuals: npt.ArrayLike, unit: float) -> Array:
+    """φ = −|residual| ÷ unit: 0 where the label is answered exactly; higher = more like a member."""
+    return -np.abs(as_vector(residuals, "residuals")) / unit
 
 
 def mean_absolute_error(residuals: npt.ArrayLike, *, direction: Direction = Direction.LOW) -> Figure:
