@@ -24,20 +24,23 @@ BELIEFS = "beliefs.safetensors"
 class StoredReadings:
     """What some runs' models answered to these rows, each in its run's folder.
 
-    Of a task's signals the beliefs are kept, from which the rest follows; of any other reading all arrays.
+    Of a task's signals the beliefs are kept, from which the rest follows; of any other reading all arrays. An
+    ``original`` may be asked about fewer rows one day than another: of it all arrays are kept, by these rows.
     """
 
-    def __init__(self, runs: Iterable[Run], rows: Mapping[Split, Dataset]) -> None:
-        self.folders = {run.weights_digest: run.path for run in runs}
+    def __init__(self, runs: Iterable[Run], rows: Mapping[Split, Dataset], original: Run | None = None) -> None:
         self.rows = rows
+        self.folders = {} if original is None else {original.weights_digest: original.path}
+        self.by_rows = frozenset(self.folders)
+        self.folders |= {run.weights_digest: run.path for run in runs}
 
     def get(self, key: ReadingKey, /) -> Answered | None:
-        reading, weights_digest, looked = key
+        reading, weights_digest, _ = key
         folder = self.folders[weights_digest]
-        if reading == SIGNALS:
+        if reading == SIGNALS and weights_digest not in self.by_rows:
             beliefs = stored_beliefs(folder, weights_digest)
             return {split: self._signals(split, beliefs[split.value]) for split in READ}
-        path = folder / file_name(reading, looked)
+        path = self._place(key)
         if not path.is_file():
             return None
         arrays = _stored(path, weights_digest)
@@ -48,14 +51,18 @@ class StoredReadings:
         return found
 
     def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
-        reading, weights_digest, looked = key
-        if reading == SIGNALS:
+        reading, weights_digest, _ = key
+        if reading == SIGNALS and weights_digest not in self.by_rows:
             arrays = {split.value: found["beliefs"] for split, found in answered.items()}
         else:
             each = [(split, *item) for split, found in answered.items() for item in found.items()]
             arrays = {f"{split.value}.{name}": values for split, name, values in each}
-        path = self.folders[weights_digest] / file_name(reading, looked)
-        write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": weights_digest}))
+        write_with(self._place(key), lambda temporary: save_file(arrays, temporary, {"weights_digest": weights_digest}))
+
+    def _place(self, key: ReadingKey) -> Path:
+        reading, weights_digest, looked = key
+        named = file_name(reading, looked) if weights_digest not in self.by_rows else _by_rows(reading, looked)
+        return self.folders[weights_digest] / named
 
     def _signals(self, split: Split, beliefs: np.ndarray) -> Arrays:
         """NaN where a row is no longer there, as are its beliefs."""
@@ -69,8 +76,11 @@ class StoredReadings:
 
 def file_name(reading: AnyReading, looked: bytes) -> str:
     """Where a reading of these rows, or this request, lies in a run's folder; with other settings it is another."""
-    told = sha256(repr(reading).encode(), looked).hex()
-    return BELIEFS if reading == SIGNALS else f"reading-{reading.name}-{told[:16]}.safetensors"
+    return BELIEFS if reading == SIGNALS else _by_rows(reading, looked)
+
+
+def _by_rows(reading: AnyReading, looked: bytes) -> str:
+    return f"reading-{reading.name}-{sha256(repr(reading).encode(), looked).hex()[:16]}.safetensors"
 
 
 def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:
