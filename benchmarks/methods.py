@@ -1,27 +1,28 @@
 """Epochs of a method against the same passes written out by hand, in turn.
 
-Forgetting 200 of 2,000 pictures of 28×28 with the two-layer ``cnn``. The bare loops do nothing but the passes that the
-method is billed for: gather, forward, backward, and a step of the same optimiser. They are plain on purpose; a
-method's overhead is what it takes beyond them.
+Forgetting 200 of 2,000 digits of 28×28 with the two-layer ``cnn``. The bare loops do nothing but the passes that the
+method is billed for: gather, forward, backward, and a step of the same optimiser, on a model that lies in memory as
+torch makes it. They are plain on purpose: a method may take less time than them, because of the recipe's layout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.loop import pictures
 from benchmarks.pairs import ratio_row, ratios, seconds
+from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
+from expunge.data.digits import bundled
 from expunge.methods.contract import Method, Parent
 from expunge.methods.lookup import find_method
 from expunge.models.resolver import build
 from expunge.schedule.placement import number_units
-from expunge.schedule.recipe import Optimiser, OptimiserName
+from expunge.schedule.recipe import MemoryLayout, Optimiser, OptimiserName
 from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.optimiser import make_optimiser
@@ -31,12 +32,29 @@ from expunge.train.training import make_recipe
 
 RETAIN, FORGET, SIZE = 1800, 200, 64
 TIMES = 3  # epochs, so that what a method does once is spread as in use
-BOUND, LONGEST = 1.10, 1.0
+BOUND, LONGEST = 0.95, 1.0
+
+
+def enlarged_digits(rows: int) -> Dataset:
+    """The built-in digits at 28×28, again from the first where more are wanted.
+
+    Not noise: pooling and rectifying take their time by what they see, and noise is kind to the plain layout alone.
+    """
+    images, labels = bundled()
+    which = np.arange(rows) % len(labels)
+    large = images[which].reshape(-1, 8, 8).repeat(3, axis=1).repeat(3, axis=2)
+    pixels = np.pad(15 * large, ((0, 0), (2, 2), (2, 2)))
+    return make_dataset(
+        labels=[int(label) for label in labels[which]],
+        columns=[Column("image", ColumnKind.IMAGE, (28, 28), "HW", 1 / 255)],
+        content={"image": pixels},
+        where="benchmark",
+    )
 
 
 def parent(threads: int) -> Parent:
     """An original run in memory; what it learnt does not matter to the clock."""
-    dataset = pictures(RETAIN + FORGET, 28, 1)
+    dataset = enlarged_digits(RETAIN + FORGET)
     recipe = make_recipe(dataset, model="cnn", epochs=100, batch_size=SIZE, threads=threads)
     schedule = Schedule.of(recipe, bytes(32), number_units(dataset.subjects))
     model = build(recipe, schedule.seed).eval()
@@ -192,7 +210,7 @@ def method_epochs(pairs: int) -> list[dict[str, object]]:
                     by_hand(made)
 
         found = ratios(_ours(original, method), bare, pairs)
-        rows.append(ratio_row(f"method epoch / bare loop, {name}", found, BOUND))
+        rows.append(ratio_row(f"method epoch / plain contiguous loop, {name}", found, BOUND))
     return rows
 
 
@@ -218,7 +236,8 @@ def _ours(original: Parent, method: Method) -> Callable[[], None]:
 
 
 def _bare(original: Parent, method: Method) -> Bare:
-    student, teacher = build(original.recipe, original.schedule.seed), build(original.recipe, original.schedule.seed)
+    recipe = replace(original.recipe, layout=MemoryLayout.CONTIGUOUS)
+    student, teacher = (build(recipe, original.schedule.seed) for _ in range(2))
     for model in (student, teacher):
         model.load_state_dict(original.model.state_dict())
     rate = float(getattr(method, "rate", 0.01))

@@ -33,7 +33,7 @@ from expunge.verify.levels.replay import Replay
 
 DOCS = Path(__file__).parent
 SPEED = DOCS.parent / "benchmarks" / "results" / "speed.json"
-SCHEDULING = SPEED.with_name("study.json")
+SCHEDULING, MANY = SPEED.with_name("study.json"), SPEED.with_name("many.json")
 STUDIES = DOCS.parent / "studies" / "results"
 FORGING = STUDIES / "forging.json"
 VERDICTS = STUDIES / "verdicts"
@@ -168,18 +168,21 @@ def speed_page() -> str:
         "|---|---|---|---|---|",
     ]
     lines += [_speed_row(row) for row in found["rows"]]
-    scheduling = json.loads(SCHEDULING.read_text(encoding="utf-8"))
-    lines += [
-        "",
-        "## Studies",
-        "",
-        f"Measured on {scheduling['date']} by `{scheduling['command']}` on {scheduling['cores']} cores, at a load of",
-        f"{scheduling['load_before'][0]:.1f} before and {scheduling['load_after'][0]:.1f} after.",
-        "",
-        "| what | value | lowest – highest | bound | kept |",
-        "|---|---|---|---|---|",
-        *[_speed_row(row) for row in scheduling["rows"]],
-    ]
+    for title, place in (("Studies", SCHEDULING), ("Many models", MANY)):
+        if not place.is_file():
+            continue
+        found = json.loads(place.read_text(encoding="utf-8"))
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"Measured on {found['date']} by `{found['command']}` on {found['cores']} cores, at a load of",
+            f"{found['load_before'][0]:.1f} before and {found['load_after'][0]:.1f} after.",
+            "",
+            "| what | value | lowest – highest | bound | kept |",
+            "|---|---|---|---|---|",
+            *[_speed_row(row) for row in found["rows"]],
+        ]
     return "\n".join(lines) + "\n"
 
 

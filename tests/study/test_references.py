@@ -116,6 +116,11 @@ def test_an_evaluation_finds_those_of_its_request(
     assert [one.weights_digest for one in evaluation.references] == [one.weights_digest for one in found[0]]
     assert [one.weights_digest for one in evaluation.witnesses or ()] == [one.weights_digest for one in found[1]]
     assert set(opened) == {run.path, base.path}, "what a store holds was read when it was trained"
+    again = unlearn(base, RULE, method="neggrad-plus", out=place / "again")
+    opened.clear()
+    beside = evaluate(again)
+    assert opened == [again.path], "one model is read, and none of those that stand beside it"
+    assert beside.original == evaluation.original
     assert references(run, count=2) == found[0]
     other = unlearn(base, "random:5%:2", method="fine-tune", out=place / "other")
     assert evaluate(other).references == ()

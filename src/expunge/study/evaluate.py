@@ -68,7 +68,8 @@ def evaluate(
     companies = [company_of(one, store=store, with_halves=halved) for one in runs]
     kept = [reference for company in companies for reference in company.references]
     remembering, halves = companies[0].witnesses, companies[0].halves
-    readings = readings_beside([*kept, *remembering, *halves], rows)
+    beside = [*kept, *remembering, *halves]
+    readings = readings_beside(beside, rows, unlearned.parent if beside and first is None else first)
     retrained, witnessing = [*given, *kept], [*knowing, *remembering]
     if pool:
         of_each = [sum(one.told.tombstones == run.told.tombstones for one in retrained) for run in runs]

@@ -24,20 +24,22 @@ BELIEFS = "beliefs.safetensors"
 class StoredReadings:
     """What some runs' models answered to these rows, each in its run's folder.
 
-    Of a task with classes the beliefs are kept, from which its signals follow; of any other reading all arrays.
+    Of a task with classes the beliefs are kept, from which its signals follow; of any other reading all arrays. An
+    ``original`` may be asked about fewer rows one day than another: of it all arrays are kept, by these rows.
     """
 
-    def __init__(self, runs: Iterable[Run], rows: Mapping[Split, Dataset]) -> None:
-        self.folders = {run.weights_digest: run.path for run in runs}
+    def __init__(self, runs: Iterable[Run], rows: Mapping[Split, Dataset], original: Run | None = None) -> None:
         self.rows = rows
+        self.folders = {} if original is None else {original.weights_digest: original.path}
+        self.by_rows = frozenset(self.folders)
+        self.folders |= {run.weights_digest: run.path for run in runs}
 
     def get(self, key: ReadingKey, /) -> Answered | None:
-        reading, weights_digest, looked = key
-        folder = self.folders[weights_digest]
-        if self._of_beliefs(reading):
-            beliefs = stored_beliefs(folder, weights_digest)
+        weights_digest = key[1]
+        if self._of_beliefs(key):
+            beliefs = stored_beliefs(self.folders[weights_digest], weights_digest)
             return {split: self._signals(split, beliefs[split.value]) for split in READ}
-        path = folder / file_name(reading, looked)
+        path = self._place(key)
         if not path.is_file():
             return None
         arrays = _stored(path, weights_digest)
@@ -48,18 +50,20 @@ class StoredReadings:
         return found
 
     def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
-        reading, weights_digest, looked = key
-        if self._of_beliefs(reading):
-            name, arrays = BELIEFS, {split.value: found["beliefs"] for split, found in answered.items()}
+        if self._of_beliefs(key):
+            arrays = {split.value: found["beliefs"] for split, found in answered.items()}
         else:
-            name = file_name(reading, looked)
             each = [(split, *item) for split, found in answered.items() for item in found.items()]
             arrays = {f"{split.value}.{inner}": values for split, inner, values in each}
-        path = self.folders[weights_digest] / name
-        write_with(path, lambda temporary: save_file(arrays, temporary, {"weights_digest": weights_digest}))
+        write_with(self._place(key), lambda temporary: save_file(arrays, temporary, {"weights_digest": key[1]}))
 
-    def _of_beliefs(self, reading: AnyReading) -> bool:
-        return reading == SIGNALS and not self.rows[Split.TRAIN].of_numbers
+    def _place(self, key: ReadingKey) -> Path:
+        reading, weights_digest, looked = key
+        return self.folders[weights_digest] / (BELIEFS if self._of_beliefs(key) else file_name(reading, looked))
+
+    def _of_beliefs(self, key: ReadingKey) -> bool:
+        reading, weights_digest, _ = key
+        return reading == SIGNALS and weights_digest not in self.by_rows and not self.rows[Split.TRAIN].of_numbers
 
     def _signals(self, split: Split, beliefs: np.ndarray) -> Arrays:
         """NaN where a row is no longer there, as are its beliefs."""

@@ -6,6 +6,7 @@ share the recipe of the run that is to forget; no two of them share a lineage se
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -169,9 +170,13 @@ def company_of(
     return Company(request.kept(request.references), request.kept(request.witnesses), halved)
 
 
-def readings_beside(runs: Sequence[Run], rows: Mapping[Split, Dataset]) -> Kept:
-    """What these runs of a store answered lies beside each; of all others it is kept in memory."""
-    return Kept(_InStore(StoredReadings(runs, rows), {}))
+def readings_beside(runs: Sequence[Run], rows: Mapping[Split, Dataset], original: Run | None) -> Kept:
+    """What these runs of a store and their original answered lies beside each; of all others it is kept in memory.
+
+    Where there is none of a store, or nothing can be written beside the original, it is one of the others.
+    """
+    shared = runs and original is not None and os.access(original.path, os.W_OK)
+    return Kept(_InStore(StoredReadings(runs, rows, original if shared else None), {}))
 
 
 def halves_kept(run: Run | Path | str, store: Path | str | None = None) -> tuple[Run, ...]:
