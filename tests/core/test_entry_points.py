@@ -31,10 +31,10 @@ def offers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """What is installed; the tables are looked up anew."""
     found: list[EntryPoint] = []
     monkeypatch.setattr(entry_points, "entry_points", lambda group: [entry for entry in found if entry.group == group])
-    of_probes.probes.cache_clear()
+    of_probes._all.cache_clear()
     of_methods.methods.cache_clear()
     yield found
-    of_probes.probes.cache_clear()
+    of_probes._all.cache_clear()
     of_methods.methods.cache_clear()
 
 

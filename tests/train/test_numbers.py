@@ -373,7 +373,7 @@ def test_tables_and_page_show_errors_where_accuracies_stand(evaluated: tuple[Run
         assert part in page
         assert part not in report([forgot.path], out=tmp_path / "bare.html", examples=False).read_text(encoding="utf-8")
     headings, rows = text.rows(load([forgot.path]))
-    assert headings[2] == "Mean absolute error, forget set"
+    assert list(headings[2:4]) == ["Memory left, with bound", "Mean absolute error, forget set"]
     assert all(len(row) == len(headings) for row in rows)
 
 
