@@ -28,7 +28,7 @@ from expunge.study.references import halves, halves_kept, references, witnesses
 from expunge.study.store import Store
 from expunge.study.study_file import read_study
 from expunge.study.training_job import HALF_SEEDS, REFERENCE_SEEDS, WITNESS_SEEDS
-from expunge.train.run import Run
+from expunge.train.run import Run, write_run_file
 
 RULE = "random:5%:1"
 STUDY = """
@@ -201,8 +201,9 @@ def test_what_cannot_be_trained_here_again_is_refused(
     ):
         witnesses(small_run)
     adopted = replace(small_run, told=replace(small_run.told, operation="adopt", adopted=object()))
-    with refused(InvalidArgument, "was trained elsewhere", "adopt that with `without`"):
-        witnesses(adopted)
+    for train in (witnesses, lambda run: references(run, RULE)):
+        with refused(InvalidArgument, "was trained elsewhere", "adopt that with `without`"):
+            train(adopted)
     secret = replace(base, told=replace(base.told, data=replace(base.told.data, salts="secret")))
     with refused(UnsupportedYet, "its salts are secret"):
         witnesses(secret)
@@ -219,6 +220,7 @@ def test_rows_that_are_gone_cannot_be_witnessed(tmp_path: Path, refused: Refused
     assert not list((tmp_path / "store").glob("??/*/run.json"))
 
 
+@pytest.mark.usefixtures("found")
 def test_a_worker_that_is_killed_continues_to_the_same_weights(base: Run, place: Path) -> None:
     """What was begun under a key is what a worker goes on with: its folder stays until its entry stands."""
     (job,) = [*made._Request.of(base, None, store=None, data=None, needs_forgotten=False).witnesses()][:1]
@@ -227,3 +229,10 @@ def test_a_worker_that_is_killed_continues_to_the_same_weights(base: Run, place:
     store.discard(job.key)
     (witness,) = witnesses(base, count=1, jobs=1)
     assert witness.weights_digest == before
+    store.discard(job.key)
+    half = store.place(job.key)
+    (half / "model.safetensors").unlink()
+    write_run_file(half, replace(witness.told, status="running", result=None))  # as a kill in its midst leaves it
+    (again,) = witnesses(base, count=1, jobs=1)
+    assert again.weights_digest == before
+    assert (half / "model.safetensors").is_file()
