@@ -25,6 +25,7 @@ from expunge.methods.fields import searches
 from expunge.models.resolver import factory_digest
 from expunge.records.evaluation import RULES_VERSION
 from expunge.records.scalars import Large
+from expunge.records.tuning import SCORE
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import (
@@ -376,9 +377,10 @@ class _On:
         )
         first, told = study.seeds[0], f"rehearsal:{kind.value}"
         named = f"train {self.title} for the rehearsal of {forget.name}"
+        without = [ForgetSet(slots, (told,), self.opened.roots.train) for slots in (sets[0], sets[0], sets[1], sets[1])]
         twins = tuple(
-            self.train(seed, f"{named}, twin {number}", ForgetSet(found, (told,), self.opened.roots.train))
-            for number, (found, seed) in enumerate(zip(sets, twin_seeds(asked.seed, first), strict=True), 1)
+            self.train(seed, f"{named}, twin {number}", chosen)
+            for number, (chosen, seed) in enumerate(zip(without, twin_seeds(asked.seed, first), strict=True), 1)
         )
         return self.layout.job(
             Tune(
@@ -387,6 +389,7 @@ class _On:
                     method=row.method.name,
                     source=source_of(type(row.method)),
                     optuna=optuna_version(),
+                    score=SCORE,
                     kind=kind.value,
                     size=size,
                     avoid=tombstones_digest(avoid).hex(),

@@ -128,11 +128,15 @@ class Train(AnyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSpec:
-    """Trials of a method on rehearsals of requests of this kind and size; ``avoid`` is the digest of what must go."""
+    """Trials of a method on rehearsals of requests of this kind and size; ``avoid`` is the digest of what must go.
+
+    ``score`` is the version of the score by which fields are chosen.
+    """
 
     method: str
     source: str
     optuna: str | None
+    score: int
     kind: str
     size: str
     avoid: Digest
