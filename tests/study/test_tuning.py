@@ -184,7 +184,8 @@ def test_where_nothing_is_to_forget_nothing_is_chosen(rehearsal: Rehearsal) -> N
     entry = tune_method(Stretched, bare, budget=0.1, trials=9, seed=0)
     assert (entry.state, len(entry.trials), entry.cost.example_steps) == ("default kept", 1, 1.0)  # on the second set
     assert (entry.better, entry.transferred) == (None, None)
-    assert "nothing to forget in this rehearsal" in entry.notices[0]
+    assert entry.notices[0].startswith("nothing to forget in this rehearsal: the original lies 0")
+    assert entry.notices[0].endswith("; the default is kept")
     told = tuning_of(bare, [entry], budget=0.1, trials=9, seed=0)
     assert told.conclusion is not None
     assert told.conclusion.startswith("nothing to forget in this rehearsal: the original lies 0")

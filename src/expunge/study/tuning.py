@@ -180,6 +180,8 @@ def _notices(
     states = [trial.state for trial in trials]
     if not trials:
         notices.append("nothing to tune: no field has a search range")
+    elif not admissible and (chosen.reason or "").startswith(NOTHING):
+        notices.append(f"{chosen.reason}; the default is kept")
     elif not admissible:
         notices.append(f"none of {len(trials)} trials is admissible, the default is kept: {chosen.reason}")
     elif "failed" in states:
