@@ -25,7 +25,6 @@ from expunge.methods.fields import searches
 from expunge.models.resolver import factory_digest
 from expunge.records.evaluation import RULES_VERSION
 from expunge.records.scalars import Large
-from expunge.records.tuning import SCORE
 from expunge.schedule.recipe import Recipe
 from expunge.study.axes import Cell, Forget, span
 from expunge.study.job import (
@@ -358,13 +357,12 @@ class _On:
 
     def tune(self, row: Entrant, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
         """The tuning of a row, if it is to be tuned: fields set by hand are not, nor is what has none to choose."""
-        study = self.layout.study
-        asked = study.tuning
+        study, asked = self.layout.study, self.layout.study.tuning
         searched = bool(searches(type(row.method)))
         if asked is None or row.by_hand or not row.method.takes_budget or not searched:
             return None
         kind, size = expected(forget, slots)
-        sets = self.layout.rehearsed(
+        one, other = self.layout.rehearsed(
             forget,
             partial(
                 pseudo_sets,
@@ -376,11 +374,11 @@ class _On:
             ),
         )
         first, told = study.seeds[0], f"rehearsal:{kind.value}"
+        seeds = twin_seeds(asked.seed, first)
         named = f"train {self.title} for the rehearsal of {forget.name}"
-        without = [ForgetSet(slots, (told,), self.opened.roots.train) for slots in (sets[0], sets[0], sets[1], sets[1])]
         twins = tuple(
-            self.train(seed, f"{named}, twin {number}", chosen)
-            for number, (chosen, seed) in enumerate(zip(without, twin_seeds(asked.seed, first), strict=True), 1)
+            self.train(seed, f"{named}, twin {number}", ForgetSet(slots, (told,), self.opened.roots.train))
+            for number, (slots, seed) in enumerate(zip((one, one, other, other), seeds, strict=True), 1)
         )
         return self.layout.job(
             Tune(
@@ -389,7 +387,6 @@ class _On:
                     method=row.method.name,
                     source=source_of(type(row.method)),
                     optuna=optuna_version(),
-                    score=SCORE,
                     kind=kind.value,
                     size=size,
                     avoid=tombstones_digest(avoid).hex(),

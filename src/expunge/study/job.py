@@ -12,6 +12,7 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.records.form import to_plain
 from expunge.records.run_file import MethodFile, Roots
 from expunge.records.scalars import Digest, Large, Slots
+from expunge.records.tuning import SCORE
 
 FORMAT = "expunge/job/1"
 
@@ -136,7 +137,7 @@ class TuneSpec:
     method: str
     source: str
     optuna: str | None
-    score: int
+    score: int = SCORE
     kind: str
     size: str
     avoid: Digest
