@@ -7,24 +7,30 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Expunge
+from tests.study.rehearsed import odd_digits
 
+from expunge.records.document import sealed
 from expunge.records.form import to_plain
+from expunge.records.tuning import Tuning
+from expunge.schedule.recipe import Optimiser
 from expunge.study.tuning import read_tuning
 from expunge.train.training import train
 
 
 def test_tune_unlearn_evaluate(expunge: Expunge, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "tuning"
-    train("digits", out=base, model="mlp", epochs=2)
-    command = ("tune", base, "--method", "scrub", "--method", "ntk", "--size", "9%", "--trials", 3, "--out", out)
+    odd_digits(tmp_path / "odd.npz")
+    memorising = Optimiser(name="adamw", rate=5e-3)
+    train(str(tmp_path / "odd.npz"), out=base, model="mlp", epochs=20, batch_size=40, optimiser=memorising)
+    command = ("tune", base, "--method", "scrub", "--method", "ntk", "--size", "15%", "--trials", 3, "--out", out)
     status, printed, _ = expunge(*command)
     assert status == 0
     for words in (
         "scrub",
         "neural-tangent-kernel",
-        "doing nothing scores",
-        "the 2 twins took",
-        "apart on rows",
+        "nothing here forgets within this budget (10 % of the training's work)",
+        "doing nothing scores 1, one honest retraining about 0.",
+        "the 4 twins took",
         "nothing to tune",
     ):
         assert words in printed
@@ -50,6 +56,13 @@ def test_tune_unlearn_evaluate(expunge: Expunge, tmp_path: Path) -> None:
     status, _, error = expunge(*request, "--tuned", base / "run.json", "--out", tmp_path / "x")
     assert status == 2
     assert "not a tuning" in error
+    old = json.loads((out / "tuning.json").read_text())
+    del old["score"]
+    (out / "tuning.json").write_text(json.dumps(sealed(Tuning, old)))
+    status, _, error = expunge(*request, "--tuned", out / "tuning.json", "--out", tmp_path / "x")
+    assert (status, (tmp_path / "x").exists()) == (2, False)
+    assert "the tuning chose by score 1, now it is 2" in " ".join(error.split())
+    assert "prepare again by `expunge tune` into another folder" in " ".join(error.split())
 
 
 @pytest.mark.parametrize(

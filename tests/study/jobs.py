@@ -50,6 +50,7 @@ TUNE = Tune(
         method="scrub",
         source="",
         optuna="4",
+        score=2,
         kind="random",
         size="3",
         avoid="7" * 64,
@@ -57,7 +58,7 @@ TUNE = Tune(
         trials=8,
         seed=Large(2**53 - 1),
     ),
-    inputs={"original": ("k",), "twins": ("l", "m")},
+    inputs={"original": ("k",), "twins": ("l", "m", "r", "s")},
     means=TuneMeans(data=DATA, avoid=Slots((1, 2))),
 )
 UNLEARN = Unlearn(

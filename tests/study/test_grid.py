@@ -105,7 +105,7 @@ def test_budgets_share_what_has_none(write_study: Write) -> None:
 
 def test_tuning_adds_twins_and_one_tuning_for_each_set_and_tuned_method(write_study: Write) -> None:
     grid = laid(write_study, more="[tuning]\ntrials = 3\n")
-    assert counts(grid) == {Work.TRAIN: 6 + 4, Work.TUNE: 2, Work.UNLEARN: 12, Work.EVALUATE: 12}
+    assert counts(grid) == {Work.TRAIN: 6 + 8, Work.TUNE: 2, Work.UNLEARN: 12, Work.EVALUATE: 12}
     tunes = [job for job in grid.jobs if job.work == Work.TUNE]
     assert {job.spec.kind for job in tunes} == {"random", "class"}
     for setting in grid.settings:

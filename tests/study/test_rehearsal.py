@@ -8,14 +8,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests.conftest import Refused, retold, run_json
-from tests.study.rehearsed import Pictures, Play, play
+from tests.study.rehearsed import Pictures, Play, mislabelled, play
 
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
+from expunge.core.statistics.twins import TwinScale
 from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
@@ -29,6 +31,7 @@ from expunge.records.tuning import Attempt
 from expunge.study.pseudo_sets import pseudo_sets, twin_seeds
 from expunge.study.rehearsal import prepare, prepare_oracle
 from expunge.study.score import TuningMode, TuningStage
+from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 from expunge.train.state import weights_digest
@@ -39,7 +42,7 @@ NOBODY = np.zeros(0, dtype=np.int64)
 
 @pytest.fixture(scope="module")
 def data(pictures_like: Pictures) -> Dataset:
-    return pictures_like(rows=500, people=50)
+    return mislabelled(pictures_like(rows=500, people=50))
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,10 @@ def played(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 
 @pytest.fixture(scope="module")
-def spared(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Play:
+def spared(data: Dataset, played: Play, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """Twins that were trained without the rows to avoid."""
-    return play(data, tmp_path_factory.mktemp("spared"), avoid=np.arange(30, 90), leave_out=True)
+    folder = tmp_path_factory.mktemp("spared")
+    return play(data, folder, run=played.run, avoid=np.arange(30, 90), leave_out=True)
 
 
 # Pseudo-forget sets.
@@ -126,64 +130,92 @@ def test_sets_that_cannot_be_drawn(data: Dataset, refused: Refused, asked: dict,
 
 
 def test_twin_seeds_are_others_than_the_run_has() -> None:
-    first, second = twin_seeds(3, 0)
-    assert first != second
-    assert twin_seeds(3, first)[0] == second
-    assert first not in twin_seeds(3, first)
-    assert twin_seeds(3, 0) != twin_seeds(4, 0)
+    seeds = twin_seeds(3, 0)
+    assert len(set(seeds)) == 4
+    assert twin_seeds(3, seeds[0])[:3] == seeds[1:]
+    assert seeds[2] not in twin_seeds(3, seeds[2])
+    assert set(seeds).isdisjoint(twin_seeds(4, 0))
 
 
 # The score.
 
 
-def slow_margin(model: torch.nn.Module, inputs: torch.Tensor, label: int) -> float:
-    """log(p / (1 − p)) of one row, from its softmax in Python's own floats."""
+def slow_answer(model: torch.nn.Module, inputs: torch.Tensor, label: int) -> tuple[float, bool]:
+    """log(p / (1 − p)) of one row, from its softmax in Python's own floats, and whether the label is the likeliest."""
     with torch.no_grad():
         logits = [float(value) for value in model(inputs[None])[0]]
     others = [value for index, value in enumerate(logits) if index != label]
     top = max(others)
-    return logits[label] - top - math.log(sum(math.exp(value - top) for value in others))
+    return logits[label] - top - math.log(sum(math.exp(value - top) for value in others)), logits[label] > top
 
 
 @pytest.mark.parametrize("stage", list(TuningStage))
-def test_the_score_is_what_the_slow_twin_says(played: Play, stage: TuningStage) -> None:
+def test_models_answer_what_the_slow_twin_says(played: Play, stage: TuningStage) -> None:
+    """Every twin of a set, those that never saw it first, and the original, in every part."""
     rehearsal, number = played.prepare(), list(TuningStage).index(stage)
-    train_rows = rehearsal.parent.examples
-    parts = {
+    train_rows, scale = rehearsal.parent.examples, rehearsal.scales[stage]
+    rows = {
         "forget": [(train_rows, slot) for slot in played.sets[number]],
         "retain": [(train_rows, slot) for slot in rehearsal.sample],
         "calibration": [(rehearsal.calibration, row) for row in range(len(played.rows[Split.CALIBRATION]))],
     }
-    twin = played.twins[number].model()
-    expected = {}
-    for part, rows in parts.items():
-        margins = []
-        for model in (played.run.model(), twin):
-            batches = [examples.batch(np.array([slot])) for examples, slot in rows]
-            margins.append([slow_margin(model, batch["inputs"][0], int(batch["labels"][0])) for batch in batches])
-        own, other = (sum(values) / len(values) for values in margins)
-        spread = math.sqrt(sum((value - other) ** 2 for value in margins[1]) / (len(margins[1]) - 1))
-        expected[part] = abs(own - other) / spread
-    found = rehearsal.untouched(stage)
-    assert found.parts == pytest.approx(expected, rel=1e-4)
-    assert found.value == max(found.parts.values())
-    assert found.reason is None
+    first, second, third, fourth = played.twins
+    twins = [(first, second), (third, fourth)]
+    for runs, found in (
+        (twins[number], scale.own),
+        (twins[1 - number], scale.others),
+        ((played.run,), (scale.original,)),
+    ):
+        for run, told in zip(runs, found, strict=True):
+            model = run.model()
+            for part, named in rows.items():
+                batches = [examples.batch(np.array([slot])) for examples, slot in named]
+                slow = [slow_answer(model, batch["inputs"][0], int(batch["labels"][0])) for batch in batches]
+                assert told.margins[part] == pytest.approx([4 * math.tanh(m / 4) for m, _ in slow], rel=1e-4, abs=1e-5)
+                assert told.right[part] == sum(right for _, right in slow) / len(slow)
 
 
-def test_a_twin_is_at_no_distance_from_itself(played: Play) -> None:
+def test_doing_nothing_scores_one(played: Play) -> None:
     rehearsal = played.prepare()
     with pinned(played.run.recipe):
-        assert rehearsal.score(played.twins[0].model()).value == 0
-        assert rehearsal.score(played.twins[1].model(), TuningStage.TRANSFER).value == 0
-        assert rehearsal.score(played.twins[0].model(), TuningStage.TRANSFER).value > 0
+        for stage in TuningStage:
+            assert not rehearsal.scales[stage].left_out
+            assert rehearsal.untouched(stage).value == 1.0
+            assert rehearsal.untouched(stage) == rehearsal.score(played.run.model(), stage)
+            assert rehearsal.untouched(stage).spread == 0.0
 
 
-def test_how_far_the_twins_lie_apart(played: Play) -> None:
+def test_a_twin_has_forgotten_its_own_set_and_not_the_other(played: Play) -> None:
     rehearsal = played.prepare()
     with pinned(played.run.recipe):
-        found = rehearsal.score(played.twins[1].model())
-    assert rehearsal.twins_apart == pytest.approx(found.parts["retain"])
-    assert rehearsal.told().twins_apart == rehearsal.twins_apart > 0
+        for at, twin in enumerate(played.twins):
+            own, other = (TuningStage.CHOICE, TuningStage.TRANSFER)[:: 1 if at < 2 else -1]
+            assert rehearsal.score(twin.model(), own).parts["forget"] < 0.1
+            assert rehearsal.score(twin.model(), other).value > 0.7
+
+
+def test_an_honest_retraining_lies_where_it_is_said_to(played: Play, data: Dataset, tmp_path: Path) -> None:
+    rehearsal = played.prepare()
+    scale = rehearsal.scales[TuningStage.CHOICE]
+    honest = train(
+        data, out=tmp_path / "honest", recipe=replace(played.run.recipe, seed=77), without=played.twins[0].forget_set
+    )
+    with pinned(played.run.recipe):
+        found = rehearsal.score(honest.model())
+    assert found.parts["forget"] == pytest.approx(scale.retrained, abs=0.15)
+    assert scale.retrained < 0.5 < found.value + 0.5
+
+
+def test_shifting_or_hammering_the_original_is_no_forgetting(played: Play) -> None:
+    """Margins of the rows to forget are moved until their mean is the twins', all of them alike or a tenth alone."""
+    scale = played.prepare().scales[TuningStage.CHOICE]
+    own = scale.original.margins["forget"]
+    surplus = own.mean() - np.mean([twin.margins["forget"] for twin in scale.own])
+    hammered = own.copy()
+    hammered[np.argsort(-own)[: len(own) // 10]] -= surplus * len(own) / (len(own) // 10)
+    for margins, least in ((own - surplus, 0.5), (hammered, 1.0)):
+        model = replace(scale.original, margins={**scale.original.margins, "forget": margins})
+        assert scale.score(model) > least
 
 
 def test_what_the_sample_holds(played: Play) -> None:
@@ -217,20 +249,42 @@ def test_a_spoilt_model_is_inadmissible_and_a_broken_one_has_no_score(played: Pl
 
 
 def test_one_point_of_accuracy_is_allowed(played: Play) -> None:
+    """Below the mean of the two twins."""
     rehearsal = played.prepare()
-    twin = rehearsal.twins[TuningStage.CHOICE]
-    own = rehearsal.untouched(TuningStage.CHOICE).accuracy
+    scale = rehearsal.scales[TuningStage.CHOICE]
+    right = scale.original.right["calibration"]
     for above, admissible in ((0.01, True), (0.011, False)):
-        bar = replace(rehearsal, twins={TuningStage.CHOICE: replace(twin, accuracy=own + above)})
+        own = [
+            replace(twin, right={**twin.right, "calibration": right + above + off})
+            for twin, off in zip(scale.own, (0.1, -0.1), strict=True)
+        ]
+        bar = replace(rehearsal, scales={TuningStage.CHOICE: replace(scale, own=tuple(own))})
         assert (bar.untouched(TuningStage.CHOICE).reason is None) == admissible
 
 
-def test_people_of_one_row_are_measured_in_the_samples_unit(pictures_like: Pictures, tmp_path: Path) -> None:
-    found = play(pictures_like(rows=300, people=300), tmp_path, kind="subject", size="1").prepare()
-    assert [len(forget) for forget in found.forget.values()] == [1, 1]
-    for twin in found.twins.values():
-        units = {part.value: unit for part, unit in twin.units.items()}
-        assert units["forget"] == units["retain"] != units["calibration"]
+def test_where_nothing_is_to_forget_nothing_is_attempted(played: Play) -> None:
+    """An original that is its own twin."""
+    found = played.prepare()
+    scale = found.scales[TuningStage.CHOICE]
+    own = TwinScale.of(scale.own[0], scale.own, scale.others)
+    found = replace(found, scales={**found.scales, TuningStage.CHOICE: own})
+    attempt = found.attempt(FineTune(), TuningStage.CHOICE, budget=0.1, seed=0)
+    assert (attempt.state, attempt.score, attempt.example_steps) == ("failed", None, 0.0)
+    assert attempt.reason is not None
+    assert attempt.reason.startswith("nothing to forget in this rehearsal: the original lies ")
+    told = found.told().scales
+    assert told is not None
+    assert [(scale.retrained is None, "forget" in scale.left_out) for scale in told] == [(True, True), (False, False)]
+
+
+def test_sets_of_one_row_may_be_rehearsed(played: Play) -> None:
+    rehearsal = played.prepare()
+    forget = {stage: replace(found, slots=found.slots[:1]) for stage, found in rehearsal.forget.items()}
+    bare = replace(rehearsal, forget=forget)
+    found = bare.beside(dict(zip(TuningStage, (played.twins[:2], played.twins[2:]), strict=True)))
+    for stage, scale in found.scales.items():
+        assert found.nothing(stage) is not None or found.untouched(stage).value == 1.0
+        assert [len(twin.margins["forget"]) for twin in (*scale.own, *scale.others)] == [1] * 4
 
 
 # What is read.
@@ -298,7 +352,7 @@ def test_calibration_rows_of_people_to_avoid_are_left_out(played: Play) -> None:
             out=played.run.path.parent / f"person-{seed}",
             data=played.rows,
         )
-        for seed, slots in zip((5, 6), sets, strict=True)
+        for seed, slots in zip((5, 6, 7, 8), (sets[0], sets[0], sets[1], sets[1]), strict=True)
     ]
     found = prepare(played.run, twins, data=played.rows, **asked)
     people = {calibration.subjects[row] for row in found.calibration_rows}
@@ -316,33 +370,39 @@ def test_no_calibration_rows_no_rehearsal(played: Play, refused: Refused) -> Non
 
 
 def test_what_is_no_twin(played: Play, data: Dataset, refused: Refused, tmp_path: Path) -> None:
-    first, second = played.twins
+    first, other, second, last = played.twins
 
     def given(*twins: Run, **change: object) -> None:
         prepare(played.run, twins, data=played.rows, **{**played.asked, **change})
 
-    with refused(InvalidArgument, "two twins", "1 were given"):
-        given(first)
+    with refused(InvalidArgument, "four twins", "2 were given"):
+        given(first, second)
     with refused(InvalidArgument, "not the 80 of its pseudo-forget set"):
-        given(second, first)
+        given(second, last, first, other)
     with refused(InvalidArgument, "not the 80 of its pseudo-forget set"):
-        given(first, second, seed=7)
+        given(first, other, second, last, seed=7)
     with refused(InvalidArgument, "training on everybody"):
-        given(train(data, out=tmp_path / "all", recipe=first.recipe), second)
+        given(train(data, out=tmp_path / "all", recipe=first.recipe), other, second, last)
+    asked = ForgetSet(np.arange(5), ("ids",), played.run.root.hex())  # a reference of a request
+    reference = train(data, out=tmp_path / "reference", recipe=replace(first.recipe, seed=9), without=asked)
+    with refused(InvalidArgument, "trained without 5 rows, which are not the 80"):
+        given(reference, other, second, last)
     approximate = unlearn(played.run, first.forget_set, method="fine-tune", out=tmp_path / "ft", data=played.rows)
-    with refused(InvalidArgument, "has the seed 0", "another seed"):
-        given(approximate, second)
-    other = unlearn(first, second.forget_set, method="fine-tune", out=tmp_path / "ft2", data=played.rows)
+    with refused(InvalidArgument, "has the seed 0", "a seed of its own"):
+        given(approximate, other, second, last)
+    with refused(InvalidArgument, f"has the seed {first.recipe.seed} of {first.path}", "a seed of its own"):
+        given(first, first, second, last)
+    tuned = unlearn(first, second.forget_set, method="fine-tune", out=tmp_path / "ft2", data=played.rows)
     with refused(InvalidArgument, "'fine-tune'", "exact retraining"):
-        given(other, second)
+        given(tuned, other, second, last)
     wider = train(data, out=tmp_path / "wide", recipe=replace(first.recipe, epochs=2), without=first.forget_set)
     with refused(InvalidArgument, "another recipe"):
-        given(wider, second)
+        given(wider, other, second, last)
 
 
 def test_twins_must_be_alike(played: Play, spared: Play, refused: Refused) -> None:
-    mixed = [spared.twins[0], retold(spared.twins[1], tombstones=[int(slot) for slot in spared.sets[1]])]
-    with refused(InvalidArgument, "treat both alike"):
+    mixed = [*spared.twins[:3], retold(spared.twins[3], tombstones=[int(slot) for slot in spared.sets[1]])]
+    with refused(InvalidArgument, "treat all of them alike"):
         prepare(spared.run, mixed, data=spared.rows, **spared.asked)
 
 
@@ -350,17 +410,20 @@ def test_several_shards_have_nothing_to_tune(data: Dataset, refused: Refused, tm
     run = train(data, out=tmp_path / "run", model="mlp", epochs=1, shards=2)
     forget = ForgetSet(np.arange(5), ("ids",), run.root.hex())
     with refused(UnsupportedYet, "2 shards"):
-        prepare_oracle(run, run, forget, data=run.data(data))
+        prepare_oracle(run, [run, run], forget, data=run.data(data))
 
 
-def test_the_oracle_has_one_stage_and_says_so(played: Play) -> None:
-    first = played.twins[0]
-    found = prepare_oracle(played.run, first, first.forget_set, data=played.rows)
+def test_the_oracle_has_one_stage_and_says_so(played: Play, refused: Refused) -> None:
+    first, other = played.twins[:2]
+    found = prepare_oracle(played.run, [first, other], first.forget_set, data=played.rows)
     assert found.mode is TuningMode.ORACLE
-    assert list(found.twins) == [TuningStage.CHOICE]
-    assert found.twins_apart is None
+    (scale,) = found.scales.values()
+    assert set(scale.left_out) == {"accuracy", "memory"}
+    assert found.untouched(TuningStage.CHOICE).value == 1.0
     with pinned(played.run.recipe):
-        assert found.score(first.model()).value == 0
+        assert found.score(first.model()).parts["forget"] < 0.1
+    with refused(InvalidArgument, "two references", "not 1"):
+        prepare_oracle(played.run, [first], first.forget_set, data=played.rows)
 
 
 # The parent.
@@ -379,10 +442,30 @@ def test_a_parent_forgets_as_the_run_does(played: Play, tmp_path: Path) -> None:
     assert parent_of(made, data=played.rows).emptied.tolist() == slots.slots.tolist()
 
 
+class Closed:
+    """A split that must not be opened."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"the holdout was opened: {name}")
+
+    def __len__(self) -> int:
+        raise AssertionError("the holdout was opened")
+
+
+def test_the_holdout_is_never_opened(played: Play) -> None:
+    rehearsal = played.prepare({**played.rows, Split.HOLDOUT: Closed()})
+    assert rehearsal.untouched(TuningStage.CHOICE) == played.prepare().untouched(TuningStage.CHOICE)
+    assert rehearsal.attempt(FineTune(), TuningStage.CHOICE, budget=0.1, seed=0).score is not None
+    with pytest.raises(AssertionError, match="the holdout was opened"):
+        Examples(played.run.recipe, Closed(), "cpu")  # pyright: ignore[reportArgumentType]
+
+
 def test_tuning_cannot_reach_probes_or_attacks() -> None:
     code = (
         "import sys, expunge.study.tuning_folder, expunge.study.tuning, expunge.study.search, expunge.study.rehearsal\n"
     )
-    code += "found = [name for name in sys.modules if name.startswith(('expunge.measure', 'expunge.attacks'))]\n"
+    closed = ("measure", "attacks", "study.references", "study.training_job", "study.readings", "study.store")
+    names = tuple(f"expunge.{name}" for name in closed)
+    code += f"found = [name for name in sys.modules if name.startswith({names!r})]\n"
     code += "assert not found, found\nassert 'optuna' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=280)

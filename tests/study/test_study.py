@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.study.conftest import SMALL, contents, pictures, study
+from tests.study.rehearsed import odd_digits
 
 from expunge.core.errors import InvalidArgument
 from expunge.measure.evaluate import evaluate
@@ -28,6 +29,8 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.form import to_plain
 from expunge.records.published import PARTS
+from expunge.report.leaderboard import leaderboard
+from expunge.report.study_results import read_results
 from expunge.study.progress import StudyStanding
 from expunge.study.store import Store
 from expunge.study.training_job import REFERENCE_SEEDS
@@ -35,6 +38,7 @@ from expunge.train.run import Run
 from expunge.train.training import train
 
 Write = Callable[..., Path]
+MEMORISING = 'epochs = 20\nbatch_size = 40\noptimiser = "adamw"\nrate = 5e-3'
 TUNED = SMALL.replace("epochs = 2", "epochs = 2\n[tuning]\ntrials = 3").replace('"certified-logistic"', '"scrub"')
 
 
@@ -384,7 +388,12 @@ def children(pid: int) -> list[int]:
 
 
 def test_tuned_fields_are_used_and_said(write_study: Write, tmp_path: Path) -> None:
-    results = study(write_study(TUNED), out=tmp_path / "out", engine="here")
+    odd_digits(tmp_path / "odd.npz")
+    told = TUNED.replace('location = "digits"', f'location = "{tmp_path / "odd.npz"}"').replace(
+        "random:5%", "random:15%"
+    )
+    told = told.replace("width = 8", "width = 128").replace("epochs = 2", MEMORISING)
+    results = study(write_study(told), out=tmp_path / "out", engine="here")
     scrub = row(results, "scrub")
     assert scrub["tuning"]["state"] == "tuned"
     assert scrub["tuning"]["trials"] == 3
@@ -395,6 +404,22 @@ def test_tuned_fields_are_used_and_said(write_study: Write, tmp_path: Path) -> N
     assert scrub["fields"] == chosen
     assert "untuned" not in [mark["mark"] for mark in scrub["marks"]]
     assert row(results, "retrain")["tuning"] == {"state": "takes no budget"}
+    (setting,) = results["settings"]
+    assert setting["nothing_forgets"].startswith(
+        "nothing here forgets within this budget (10 % of the training's work)"
+    )
+
+
+def test_where_nothing_is_to_forget_a_study_says_so(write_study: Write, tmp_path: Path) -> None:
+    """Hardly trained on digits: the defaults are kept, and no trial is made."""
+    results = study(write_study(TUNED), out=tmp_path / "out", engine="here")
+    scrub = row(results, "scrub")
+    assert (scrub["tuning"]["trials"], scrub["tuning"]["kept_default"]) == (1, True)
+    assert scrub["fields"] == scrub["defaults"]
+    (setting,) = results["settings"]
+    assert setting["nothing_forgets"].startswith("nothing to forget in this rehearsal: the original lies 0.")
+    page = (leaderboard(read_results(tmp_path / "out" / "results.json"), out=tmp_path / "page")).read_text()
+    assert "The search said beforehand: nothing to forget in this rehearsal" in page
 
 
 def test_an_interrupt_from_the_keyboard_can_be_continued(write_study: Write, tmp_path: Path) -> None:

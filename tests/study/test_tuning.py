@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import Refused, run_json
-from tests.study.rehearsed import Pictures, Play, play
+from tests.study.rehearsed import Pictures, Play, mislabelled, play
 
 from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
 from expunge.core.hashing import canonical_json, plain_json, sha256
+from expunge.core.statistics.twins import RowsAnswered, TwinScale
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.methods.contract import Given, Method, Need, Outcome
@@ -25,11 +27,13 @@ from expunge.methods.unlearn import unlearn
 from expunge.records.document import without, write_document
 from expunge.records.form import from_plain, to_plain
 from expunge.records.run_file import MethodFile
-from expunge.records.tuning import KeptTrial, Tuning
+from expunge.records.tuning import Attempt, KeptTrial, Score, Tuning, TuningTrial, attempted
 from expunge.study.rehearsal import Rehearsal
-from expunge.study.score import TuningPart, TuningStage
+from expunge.study.score import TuningStage
+from expunge.study.search import Tried
 from expunge.study.tuning import (
     NO_TRANSFER,
+    NOT_BETTER,
     chosen_entry,
     read_tuning,
     tune_method,
@@ -65,7 +69,7 @@ def stretch(model: torch.nn.Module, factor: float) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def data(pictures_like: Pictures) -> Dataset:
-    return pictures_like(rows=500, people=50)
+    return mislabelled(pictures_like(rows=500, people=50))
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +83,30 @@ def rehearsal(played: Play) -> Rehearsal:
 
 
 def towards(rehearsal: Rehearsal, first: float, second: float) -> Rehearsal:
-    """The same with the original, stretched, in the place of each twin."""
-    twins = {}
+    """The same with the original, stretched, a little to both sides, in the place of the twins of each set."""
+    scales = {}
     with pinned(rehearsal.parent.recipe):
         for stage, factor in zip(TuningStage, (first, second), strict=True):
-            model = stretch(unchanged(rehearsal), factor)
-            read = rehearsal._read(model, stage)  # pyright: ignore[reportPrivateUsage]
-            twins[stage] = replace(
-                rehearsal.twins[stage],
-                accuracy=float(read[TuningPart.CALIBRATION][1].mean()),
-                means={part: float(margins.mean()) for part, (margins, _) in read.items()},
-                units={part: float(margins.std(ddof=1)) for part, (margins, _) in read.items()},
-            )
-    return replace(rehearsal, twins=twins)
+            found = rehearsal._read(stretch(unchanged(rehearsal), factor), stage)  # pyright: ignore[reportPrivateUsage]
+            original = rehearsal.scales[stage].original
+            scales[stage] = TwinScale.of(original, beside(found), beside(original))
+    return replace(rehearsal, scales=scales)
+
+
+def with_accuracy(rehearsal: Rehearsal, accuracy: float) -> Rehearsal:
+    """The same with twins that are right on so many calibration rows."""
+    scales = {}
+    for stage, scale in rehearsal.scales.items():
+        own = [replace(twin, right={**twin.right, "calibration": accuracy}) for twin in scale.own]
+        scales[stage] = replace(scale, own=tuple(own))
+    return replace(rehearsal, scales=scales)
+
+
+def beside(found: RowsAnswered) -> list[RowsAnswered]:
+    return [
+        replace(found, margins={part: margins + side for part, margins in found.margins.items()})
+        for side in (-0.01, 0.01)
+    ]
 
 
 def entry_of(*told: Any, **more: Any) -> Any:
@@ -128,32 +143,102 @@ def test_it_says_when_it_did_not_transfer(rehearsal: Rehearsal) -> None:
     entry = entry_of(Stretched, towards(rehearsal, 3.0, 0.3), budget=0.1, trials=12, seed=0)
     assert entry["transferred"] is False
     assert NO_TRANSFER in entry["notices"]
-    first, second = (entry["chosen"][stage]["score"]["value"] for stage in ("choice", "transfer"))
-    assert second > 2 * first
+    first, second = (1 - entry["chosen"][stage]["score"]["value"] for stage in ("choice", "transfer"))
+    assert entry["better"] is True
+    assert second < first / 2
     carried = entry_of(Stretched, towards(rehearsal, 30.0, 28.0), budget=0.1, trials=12, seed=0)
-    assert carried["transferred"] is True  # the range ends far from both
+    assert (carried["better"], carried["transferred"]) == (True, True)  # the range ends short of both
     assert NO_TRANSFER not in carried["notices"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "spread", "transfer", "better", "transferred"),
+    [
+        (0.5, 0.1, 0.5, True, True),
+        (0.5, 0.1, 0.75, True, True),  # half of the gain
+        (0.5, 0.1, 0.76, True, False),
+        (0.5, 0.1, None, True, False),
+        (0.75, 0.125, 0.75, True, True),  # two spreads
+        (0.75, 0.126, 0.1, False, None),
+        (1.0, 0.0, 0.5, False, None),  # doing nothing
+        (1.2, 0.01, 0.5, False, None),
+    ],
+)
+def test_gains_are_those_of_more_than_luck(
+    rehearsal: Rehearsal, choice: float, spread: float, transfer: float | None, better: bool, transferred: bool | None
+) -> None:
+    def attempt(made: Method, stage: TuningStage, **_: Any) -> Attempt:
+        value = choice if stage is TuningStage.CHOICE else transfer
+        score = None if value is None else Score(value, {"forget": value}, 0.9, 0.0, spread)
+        return attempted(score, None if score else "broken", example_steps=1.0, scoring=1.0, seconds=0.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rehearsal, "attempt", lambda self, made, stage, **more: attempt(made, stage, **more))
+        entry = tune_method(Stretched, rehearsal, budget=0.1, trials=1)
+    assert (entry.better, entry.transferred) == (better, transferred)
+    assert (NOT_BETTER in entry.notices, NO_TRANSFER in entry.notices) == (not better, transferred is False)
+
+
+def test_where_nothing_is_to_forget_nothing_is_chosen(rehearsal: Rehearsal) -> None:
+    bare = towards(rehearsal, 1.0, 3.0)
+    entry = tune_method(Stretched, bare, budget=0.1, trials=9, seed=0)
+    assert (entry.state, len(entry.trials), entry.cost.example_steps) == ("default kept", 1, 1.0)  # on the second set
+    assert (entry.better, entry.transferred) == (None, None)
+    assert entry.notices[0].startswith("nothing to forget in this rehearsal: the original lies 0")
+    assert entry.notices[0].endswith("; the default is kept")
+    told = tuning_of(bare, [entry], budget=0.1, trials=9, seed=0)
+    assert told.conclusion is not None
+    assert told.conclusion.startswith("nothing to forget in this rehearsal: the original lies 0")
+    assert [score.value for score in told.original.untouched] == [1.0]
+    second = tune_method(Stretched, towards(rehearsal, 3.0, 1.0), budget=0.1, trials=9, seed=0)
+    assert (second.better, second.transferred) == (True, None)
+    assert any("on the second set: nothing to forget" in notice for notice in second.notices)
+
+
+def test_it_says_where_nothing_forgets(rehearsal: Rehearsal) -> None:
+    """Neither what gains nothing nor what gains little; what comes nearer to a retraining than to the original does."""
+
+    def told(first: float, second: float, factor: float) -> str | None:
+        aim = towards(rehearsal, first, second)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("expunge.study.tuning.search", partial(only, factor))
+            entry = tune_method(Stretched, aim, budget=0.1, trials=2)
+        return tuning_of(aim, [entry], budget=0.1, trials=2, seed=0).conclusion
+
+    def only(factor: float, kind: type[Method], attempt: Any, **_: Any) -> list[Tried]:
+        made = Stretched(factor=factor)
+        trial = TuningTrial(index=0, fields=made.told.fields, repeats=None, **vars(attempt(made)))
+        return [Tried(trial, made)]
+
+    assert told(3.0, 3.0, 2.9) is None
+    little = told(3.0, 3.0, 1.1)
+    assert little is not None
+    assert little.startswith("nothing here forgets within this budget (10 % of the training's work): of 1 method none ")
+    assert "; stretched comes nearest, with 0." in little
+    for nothing in (told(3.0, 3.0, 1.0), told(3.0, 0.3, 2.9)):
+        assert nothing is not None
+        assert nothing.endswith("than to doing nothing (1)")
 
 
 def test_where_nothing_is_admissible_the_default_is_kept(rehearsal: Rehearsal) -> None:
     aim = towards(rehearsal, 3.0, 3.0)
-    hard = replace(aim, twins={stage: replace(twin, accuracy=2.0) for stage, twin in aim.twins.items()})
-    entry = entry_of(Stretched, hard, budget=0.1, trials=5, seed=0)
+    entry = entry_of(Stretched, with_accuracy(aim, 2.0), budget=0.1, trials=5, seed=0)
     assert entry["state"] == "default kept"
     assert entry["chosen"]["trial"] == 0
     assert entry["chosen"]["fields"] == {"factor": 1.0}
+    assert (entry.get("better"), entry["transferred"]) == (None, None)
     assert any("none of 5 trials is admissible" in notice for notice in entry["notices"])
 
 
 def test_failures_are_recorded_with_their_reason(rehearsal: Rehearsal) -> None:
-    entry = entry_of("fine-tune-last-layers", rehearsal, budget=0.1, trials=25, seed=0)
+    entry = entry_of("fine-tune-last-layers", with_accuracy(rehearsal, 0.0), budget=0.1, trials=25, seed=0)
     failed = [trial for trial in entry["trials"] if trial["state"] == "failed"]
     assert failed
     assert all(trial["score"] is None and "of a model that has" in trial["reason"] for trial in failed)
     assert f"{len(failed)} of 25 trials failed" in entry["notices"]
     refused = entry_of("impair-repair", rehearsal, budget=0.1, trials=2, seed=0)  # forgets whole classes alone
     assert refused["state"] == "default kept"
-    assert refused["transferred"] is False
+    assert refused["transferred"] is None
     assert "whole class" in refused["notices"][0]
 
 
@@ -228,7 +313,7 @@ def test_it_is_read_back_as_written(tuning: Tuning, rehearsal: Rehearsal, tmp_pa
     assert entry.chosen.transfer.score is not None
     assert told.transfer_score == entry.chosen.transfer.score.value
     assert (told.trials, told.size, told.kind, told.mode) == (5, 80, "random", "rehearsal")
-    assert tuning.cost.twins == sum(twin.example_steps for twin in rehearsal.twins.values())
+    assert tuning.cost.twins == sum(twin.example_steps for twin in rehearsal.twins)
     assert str(tmp_path) not in write_document(tuning)
 
 
@@ -307,6 +392,19 @@ def test_chosen_fields_that_are_none_are_refused(tuning: Tuning, refused: Refuse
         chosen_entry(read_tuning(path), "saliency-unlearning")
 
 
+@pytest.mark.parametrize("told", [{}, {"score": 1}, {"score": 3}])
+def test_a_tuning_of_another_score_is_read_and_not_used(
+    tuning: Tuning, told: dict[str, int], refused: Refused, tmp_path: Path
+) -> None:
+    """Files of earlier releases name no score."""
+    content = json.loads(write_document(tuning))
+    assert content.pop("score") == 2
+    (tmp_path / "tuning.json").write_text(plain_json(resigned({**content, **told})))
+    old = read_tuning(tmp_path / "tuning.json")
+    with refused(InvalidArgument, f"by score {told.get('score', 1)}, now it is 2", "prepare again by `expunge tune`"):
+        chosen_entry(old, "salun")
+
+
 def test_a_method_that_was_not_tuned(tuning: Tuning, refused: Refused) -> None:
     with refused(InvalidArgument, "nothing of the method 'scrub'", "fine-tune"):
         chosen_entry(tuning, "scrub")
@@ -382,10 +480,10 @@ def killed(folder: Path, target: Path, size: int) -> Path:
     content = (target / "trials.jsonl").read_bytes()
     (target / "trials.jsonl").write_bytes(content[:size])
     if b"\n" not in content[:size]:
-        shutil.rmtree(target / "twin-1")
-        shutil.rmtree(target / "twin-2")
+        for number in (1, 2, 3, 4):
+            shutil.rmtree(target / f"twin-{number}")
     elif size % 2:
-        shutil.rmtree(target / "twin-2")
+        shutil.rmtree(target / "twin-3")
     return target
 
 
@@ -473,14 +571,15 @@ def test_nothing_is_trained_in_vain(data: Dataset, tmp_path: Path, refused: Refu
 
 def test_tuned_on_the_reference(played: Play, tmp_path: Path) -> None:
     rules = ["random:20:3"]
-    reference = unlearn(
-        played.run, rules, method=Retrain(training_seed=4), out=tmp_path / "reference", data=played.rows
-    )
+    references = [
+        unlearn(played.run, rules, method=Retrain(training_seed=seed), out=tmp_path / f"r{seed}", data=played.rows)
+        for seed in (4, 5)
+    ]
     found = tune(
-        played.run, "salun", out=tmp_path / "tuning", data=played.rows, trials=3, oracle=Oracle(reference, rules)
+        played.run, "salun", out=tmp_path / "tuning", data=played.rows, trials=3, oracle=Oracle(references, rules)
     )
     assert found.mode == "oracle"
-    assert len(found.twins) == 1
+    assert len(found.twins) == 2
     (entry,) = found.methods
     assert entry.transferred is None
     assert entry.chosen.transfer is None

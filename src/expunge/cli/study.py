@@ -134,6 +134,9 @@ def _print(results: Results, page: Path) -> None:
         for row in told.rows:
             table.add_row(*map(escape, row))
         console.print(table)
+    for setting in results.settings:
+        if setting.nothing_forgets is not None:
+            console.print(f"note: {setting.id}: {setting.nothing_forgets}", markup=False)
     cost = results.cost
     for problem in results.problems:
         if problem.status == "failed":

@@ -44,8 +44,8 @@ def tune(
     budget: Annotated[str, typer.Option(help="Share of the training's example-steps that requests will have.")] = "10%",
     trials: Annotated[int, typer.Option(help="Trials of each method, its default the first of them.")] = 30,
     oracle: Annotated[
-        Path | None,
-        typer.Option(help="Tune on this retrained reference of --forget instead: good for refuting a method only."),
+        list[Path] | None,
+        typer.Option(help="Tune on two retrained references of --forget instead: good for refuting a method only."),
     ] = None,
     forget: Annotated[list[str] | None, typer.Option(help="The request of --oracle (repeatable).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of pseudo-forget sets, twins, sampler and requests.")] = 0,
@@ -60,9 +60,9 @@ def tune(
     from expunge.study.tuning_folder import tune as tune_methods
     from expunge.train.run import Run
 
-    if (oracle is None) != (not forget):
-        raise InvalidArgument("--oracle and --forget go together: the reference, and the request that it was made for")
-    if oracle is not None and (kind or size is not None or avoid):
+    if (not oracle) != (not forget):
+        raise InvalidArgument("--oracle and --forget go together: the references, and the request they were made for")
+    if oracle and (kind or size is not None or avoid):
         raise InvalidArgument("--oracle rehearses nothing: leave out --kind, --size and --avoid")
     content = tune_methods(
         run,
@@ -76,7 +76,7 @@ def tune(
         seed=seed,
         data=data,
         device=device,
-        oracle=None if oracle is None else Oracle(Run.open(oracle), forget or ()),
+        oracle=Oracle([Run.open(path) for path in oracle], forget or ()) if oracle else None,
         bar=progress_bar,
     )
     if print_as(format, json, lambda: to_plain(content), "methods"):
@@ -96,24 +96,28 @@ def _print(tuning: Tuning, out: Path) -> None:
             _score(entry.default.choice),
             _score(chosen.choice),
             _score(chosen.transfer),
-            "–" if carried is None else "yes" if carried else "no",
+            "nothing gained" if entry.better is False else "–" if carried is None else "yes" if carried else "no",
             " ".join(fields) or "–",
             str(len(entry.trials)),
             f"{entry.cost.example_steps:g}",
         )
     console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
     console.print(table)
-    untouched = ", ".join(f"{score.value:.3g}" for score in tuning.original.untouched)
-    said = [
-        "a score is the distance from the twin in standard deviations of its margins: 0 is best, "
-        f"doing nothing scores {untouched}; * is not admissible"
-    ]
+    cost, scales = tuning.cost, tuning.rehearsal.scales or ()
+    retrained = " and ".join(f"{scale.retrained:.2f}" for scale in scales if scale.retrained is not None)
+    said = [] if tuning.conclusion is None else [tuning.conclusion]
+    if retrained:
+        said.append(
+            f"doing nothing scores 1, one honest retraining about {retrained}, above 1 is worse than doing nothing; "
+            "* is not admissible"
+        )
+    for name, scale in zip(("first", "second"), scales, strict=False):
+        said += [f"note: {term} has no part in scores of the {name} set: {why}" for term, why in scale.left_out.items()]
     said += [f"note: {entry.method}: {notice}" for entry in tuning.methods for notice in entry.notices]
-    cost, twins, apart = tuning.cost, len(tuning.twins), tuning.rehearsal.twins_apart
-    if apart is None:
-        said.append("note: tuned on the reference itself: such fields can refute a method, never support it")
+    if tuning.mode == "oracle":
+        said.append("note: tuned on references of the request: such fields can refute a method, never support it")
     else:
-        said.append(f"the twins lie {apart:.3g} apart on rows that both learnt: scores below that differ by luck")
+        twins = len(tuning.twins)
         said.append(f"the {twins} twins took {cost.twins:g} example-steps: made once for a recipe and kind of request")
     said.append(f"trials took {cost.trials:g} example-steps and {cost.scoring:g} for scoring, {cost.seconds:.1f} s")
     for line in said:

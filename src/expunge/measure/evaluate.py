@@ -255,8 +255,10 @@ def _tuning(run: Run) -> tuple[tuple[str, ...], str | None]:
         return ("oracle-tuned: the fields were chosen on the retrained reference",), (
             "oracle-tuned: fields chosen on the reference can be refuted, never supported"
         )
+    if tuning.better is False:
+        return ("tuning found nothing better than doing nothing within this budget",), None
     if tuning.transferred is False:
-        return ("tuning did not transfer: on a second set the chosen fields scored over twice as badly",), None
+        return ("tuning did not transfer: on a second set the chosen fields did not do as well",), None
     return (), None
 
 

@@ -28,6 +28,7 @@ MarkName = Literal[
     "untuned",
     "budget unused",
     "changed nothing",
+    "nothing better than doing nothing",
     "tuning did not transfer",
     "refused",
     "failed",
@@ -205,6 +206,7 @@ class Setting(Plain):
     originals: ModelFigures = field(metadata={"name": "original"})
     references: ModelFigures = field(metadata={"name": "retrained"})
     likeness: Noise | None = field(default=None, metadata={"name": "noise", **NULL})
+    nothing_forgets: Remark | None = None
     rows: tuple[Row, ...]
 
     @property

@@ -23,12 +23,15 @@ class Failure(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What a search for fields did. Scores are distances from a twin, 0 is best; work in example-steps."""
+    """What a search for fields did; work in example-steps. A score of 1 is doing nothing, below it is nearer to
+    retraining; where ``better`` is not told, scores are distances from a twin, 0 is best.
+    """
 
     trials: int
     score: float | None
     default_score: float | None
     transfer_score: float | None
+    better: bool | None = None
     transferred: bool | None
     example_steps: Amount
     digest: Remark | None

@@ -36,7 +36,9 @@ class MethodFile(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class TunedFields(Plain):
-    """What a tuning says of the fields that it chose for a method. Scores are distances from a twin; 0 is best."""
+    """What a tuning says of the fields that it chose for a method. Scores: 1 is doing nothing, below it is nearer to
+    retraining; where ``better`` is not told, distances from a twin by the score of an earlier release, 0 is best.
+    """
 
     digest: Digest
     mode: str
@@ -51,6 +53,7 @@ class TunedFields(Plain):
     score: float | None
     default_score: float | None
     transfer_score: float | None
+    better: bool | None = None
     transferred: bool | None
     notices: tuple[str, ...]
 

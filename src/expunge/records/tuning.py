@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from expunge.core.errors import DataError
+from expunge.core.wording import counted
 from expunge.records.document import Sealed
 from expunge.records.form import Many, Plain
 from expunge.records.holds import Holds, rows
 from expunge.records.scalars import Amount, Digest
 
 MOST_TRIALS = 10_000
+NOTHING = "nothing to forget in this rehearsal"
 REMEDY = "; tune again, or take the file as `expunge tune` wrote it"
 Found = TypeVar("Found")
 
-ModeName = Literal["rehearsal", "oracle"]  # at a twin, or at the reference of the very request, which can only refute
+ModeName = Literal["rehearsal", "oracle"]  # at twins, or at references of the very request, which can only refute
 StageName = Literal["choice", "transfer"]
-PartName = Literal["forget", "retain", "calibration"]
+TermName = Literal["forget", "accuracy", "memory", "retain", "calibration"]
+SCORE = 2  # version of the score; that of tunings which name none had two twins and compared means
 TRIALS = "trials.jsonl"  # what is known so far, beside the whole file
 TRIED = rows("tuning history: scores and the fields that they chose", "its rehearsals read these rows")
 
@@ -33,18 +36,20 @@ class Described(Plain):
 
 @dataclass(frozen=True)
 class Score(Plain):
-    """Largest distance from the twin over the parts, in standard deviations of the twin's margins; 0 is best.
+    """How far a model is from its twins, the largest of the terms in ``parts``: 1 is doing nothing, above it is worse.
 
     ``short`` is by how much accuracy on the calibration split misses what is admissible; 0 where it does not.
+    ``spread`` is the standard deviation of the score over pairings of single twins.
     """
 
     value: float
     parts: Mapping[str, float]
     accuracy: float
     short: float
+    spread: float | None = None
 
     def check(self, where: str) -> None:
-        odd = next((name for name in self.parts if name not in get_args(PartName)), None)
+        odd = next((name for name in self.parts if name not in get_args(TermName)), None)
         if odd is not None:
             raise DataError(f"{where} has the part {odd[:40]!r}: the file was altered")
 
@@ -140,17 +145,28 @@ class SearchCost(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned(Plain):
-    """One method: where its fields were looked for, what was chosen, and whether it carries over."""
+    """One method: where its fields were looked for, what was chosen, whether that is better than doing nothing, and
+    whether it carries over.
+    """
 
     method: str
     state: Literal["tuned", "default kept", "nothing to tune"]
     search: Mapping[str, Any]
     default: Settled
     chosen: Settled
+    better: bool | None = None
     transferred: bool | None
     notices: tuple[str, ...]
     trials: Annotated[tuple[TuningTrial, ...], Many(MOST_TRIALS)]
     cost: SearchCost
+
+    @property
+    def reached(self) -> float | None:
+        """The worse of its scores on both sets; None where it gains nothing, or nothing that carries over."""
+        scores = [
+            score for score in (score_of(self.chosen.choice), score_of(self.chosen.transfer)) if score is not None
+        ]
+        return max(scores) if self.better and self.transferred is not False else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +179,19 @@ class Sampler(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Original(Plain):
-    """The run that requests will be made to, and how near it is to each twin as it stands."""
+    """The run that requests will be made to, and its score on each set as it stands."""
 
     weights_digest: Digest
     forgotten: Described
     untouched: tuple[Score, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreScale(Plain):
+    """What one honest retraining scores on a set, None where nothing is to forget; why terms have no part in scores."""
+
+    retrained: float | None = None
+    left_out: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +206,7 @@ class Rehearsed(Plain):
     sets: tuple[Described, ...]
     sample: Described
     calibration: int
-    twins_apart: float | None
+    scales: tuple[ScoreScale, ...] | None = None
 
     def check(self, where: str) -> None:
         if not self.sets:
@@ -191,15 +215,13 @@ class Rehearsed(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class TwinRead(Plain):
-    """A twin, and its margins' mean and unit in each part."""
+    """A twin, and its accuracy on the calibration split."""
 
     weights_digest: Digest
     training_seed: int
     example_steps: Amount
     seconds: Amount
     accuracy: float
-    means: Mapping[str, float]
-    units: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +236,10 @@ class TuningCost(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning(Sealed):
-    """The whole file. Its digest is that of everything but what the clock said."""
+    """The whole file. Its digest is that of everything but what the clock said.
+
+    ``score`` is the version of the score by which fields were chosen; files of earlier releases name none.
+    """
 
     FORMAT: ClassVar[str] = "expunge/tuning/1"
     NAME: ClassVar[str] = "tuning.json"
@@ -224,6 +249,7 @@ class Tuning(Sealed):
     CLOCK: ClassVar[str] = "seconds"
 
     mode: str
+    score: int | None = None
     recipe_digest: Digest
     recipe_but_seed: Digest
     data_root: Digest
@@ -235,6 +261,7 @@ class Tuning(Sealed):
     rehearsal: Rehearsed
     twins: tuple[TwinRead, ...]
     methods: tuple[Tuned, ...]
+    conclusion: str | None = None
     cost: TuningCost
 
     def check(self, where: str) -> None:
@@ -244,6 +271,30 @@ class Tuning(Sealed):
     def of(self, method: str) -> Tuned | None:
         """What was found for a method."""
         return next((entry for entry in self.methods if entry.method == method), None)
+
+
+def nothing_forgets(tunings: Sequence[Tuning]) -> str | None:
+    """That nothing forgets within the budget, in words, if it is so: of tunings beside the same twins.
+
+    A method forgets if what it gains carries over and brings it nearer to an honest retraining than to doing nothing.
+    """
+    scales = tunings[0].rehearsal.scales if tunings else None
+    if not scales:
+        return None
+    if (why := scales[0].left_out.get("forget")) is not None:
+        return f"{NOTHING}: {why}"
+    reached = {entry.method: entry.reached for tuning in tunings for entry in tuning.methods}
+    scores = {name: score for name, score in reached.items() if score is not None}
+    retrained = max(scale.retrained or 0.0 for scale in scales)
+    best = min(scores, key=lambda name: scores[name], default=None)
+    if best is not None and scores[best] < (1.0 + retrained) / 2:
+        return None
+    return (
+        f"nothing here forgets within this budget ({100 * tunings[0].budget:.4g} % of the training's work): of "
+        f"{counted(len(reached), 'method')} none gains what carries over and comes nearer to a retrained model "
+        f"({retrained:.2f}) than to doing nothing (1)"
+        + ("" if best is None else f"; {best} comes nearest, with {scores[best]:.2f}")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +311,7 @@ class TuneAsked(Plain):
     weights_digest: Digest
     data_root: Digest
     forgotten: Described
+    score: int = SCORE
     budget: float
     trials: int
     seed: int
@@ -279,8 +331,8 @@ class RehearsalAsked(TuneAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class OracleAsked(TuneAsked):
-    """The request itself, beside its reference."""
+    """The request itself, beside its references."""
 
     mode: ModeName = "oracle"
-    reference: Digest
+    references: tuple[Digest, ...]
     forget: Described

@@ -122,6 +122,8 @@ def _tuning(tuning: RowTuning) -> str:
     }[tuning.state]
     if tuning.search is not None and tuning.search.kept_default:
         said += " Nothing better than the defaults was found, so they were kept."
+    if tuning.search is not None and tuning.search.better is False:
+        said += " It found nothing better than doing nothing."
     if tuning.search is not None and tuning.search.transferred is False:
         said += " What the search found good was not good here, so tuning did not transfer."
     return said

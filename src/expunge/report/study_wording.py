@@ -23,6 +23,7 @@ MEANINGS = {
     "untuned": "its fields are defaults or were set by hand, nobody searched for better ones",
     "budget unused": "it spent less than half of the work it was allowed",
     "changed nothing": "its weights are the original’s",
+    "nothing better than doing nothing": "its search found no fields that come nearer to retraining than the original",
     "tuning did not transfer": "what the search found good was not good here",
     "refused": "the method cannot be applied here, and says why",
     "failed": "the run broke off",
@@ -179,8 +180,10 @@ def findings(setting: Setting) -> tuple[str, ...]:
     """What came out, in plain words."""
     ran = [row for row in setting.ranked if row.took_part]
     found = [f"{len(ran)} of {counted(len(setting.rows), 'method')} could be run."]
+    said = () if setting.nothing_forgets is None else (f"The search said beforehand: {setting.nothing_forgets}.",)
     if any(row.outcomes for row in ran):
-        return tuple(found) if len(ran) < len(setting.rows) else ()  # the rest stands in the result
+        return (*found, *said) if len(ran) < len(setting.rows) else said  # the rest stands in the result
+    found += said
     supported = [row.label for row in ran if row.judged("Supported") == sum(row.verdicts.values()) > 0]
     found.append(f"Supported on every seed: {_some(supported)}." if supported else "None was Supported on every seed.")
     blind = blindness(setting)

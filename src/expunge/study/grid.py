@@ -357,13 +357,12 @@ class _On:
 
     def tune(self, row: Entrant, forget: Forget, slots: np.ndarray, budget: float, avoid: np.ndarray) -> str | None:
         """The tuning of a row, if it is to be tuned: fields set by hand are not, nor is what has none to choose."""
-        study = self.layout.study
-        asked = study.tuning
+        study, asked = self.layout.study, self.layout.study.tuning
         searched = bool(searches(type(row.method)))
         if asked is None or row.by_hand or not row.method.takes_budget or not searched:
             return None
         kind, size = expected(forget, slots)
-        sets = self.layout.rehearsed(
+        one, other = self.layout.rehearsed(
             forget,
             partial(
                 pseudo_sets,
@@ -375,10 +374,11 @@ class _On:
             ),
         )
         first, told = study.seeds[0], f"rehearsal:{kind.value}"
+        seeds = twin_seeds(asked.seed, first)
         named = f"train {self.title} for the rehearsal of {forget.name}"
         twins = tuple(
-            self.train(seed, f"{named}, twin {number}", ForgetSet(found, (told,), self.opened.roots.train))
-            for number, (found, seed) in enumerate(zip(sets, twin_seeds(asked.seed, first), strict=True), 1)
+            self.train(seed, f"{named}, twin {number}", ForgetSet(slots, (told,), self.opened.roots.train))
+            for number, (slots, seed) in enumerate(zip((one, one, other, other), seeds, strict=True), 1)
         )
         return self.layout.job(
             Tune(

@@ -12,6 +12,7 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.records.form import to_plain
 from expunge.records.run_file import MethodFile, Roots
 from expunge.records.scalars import Digest, Large, Slots
+from expunge.records.tuning import SCORE
 
 FORMAT = "expunge/job/1"
 
@@ -128,11 +129,15 @@ class Train(AnyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSpec:
-    """Trials of a method on rehearsals of requests of this kind and size; ``avoid`` is the digest of what must go."""
+    """Trials of a method on rehearsals of requests of this kind and size; ``avoid`` is the digest of what must go.
+
+    ``score`` is the version of the score by which fields are chosen.
+    """
 
     method: str
     source: str
     optuna: str | None
+    score: int = SCORE
     kind: str
     size: str
     avoid: Digest

@@ -14,6 +14,7 @@ from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
 
 SIZE = re.compile(r"(?P<amount>\d{1,15}(?:\.\d{1,15})?)(?P<percent>%?)\Z", re.ASCII)
+TWINS = 4  # two for each of two pseudo-forget sets
 LARGEST_SEED = 2**32 - 1  # of what the sampler takes
 
 
@@ -75,12 +76,11 @@ def find_kind(kind: RequestKind | str) -> RequestKind:
     raise InvalidArgument(f"kind {kind!r} is not one of {', '.join(known.value for known in RequestKind)}")
 
 
-def twin_seeds(seed: int, training_seed: int) -> tuple[int, int]:
-    """Training seeds of the two twins: neither that of the run, nor small, as those of references mostly are."""
+def twin_seeds(seed: int, training_seed: int) -> list[int]:
+    """Training seeds of the four twins: none that of the run, nor small, as those of references mostly are."""
     check_seed(seed)
-    words = rehearsal_stream(seed, "twin-seeds").words(3)
-    first, second = [int(word >> np.uint64(11)) for word in words if int(word >> np.uint64(11)) != training_seed][:2]
-    return first, second
+    words = rehearsal_stream(seed, "twin-seeds").words(TWINS + 1)
+    return [int(word >> np.uint64(11)) for word in words if int(word >> np.uint64(11)) != training_seed][:TWINS]
 
 
 def rehearsal_stream(seed: int, purpose: str) -> Stream:

@@ -1,13 +1,13 @@
-"""Rehearsals: forget sets that nobody asked for, twins trained without them, and how near a model comes to its twin.
+"""Rehearsals: forget sets that nobody asked for, twins trained without them, and how near a model comes to its twins.
 
 Tuning on the retrained reference of a real request reports a minimum over trials, and nobody who has that reference
-needs to unlearn. Here a method forgets another set of the same kind, and is compared with a retraining without that
-set. The comparison reads margins and nothing else: no attack, no probe and no holdout row can be reached from here.
+needs to unlearn. Here a method forgets another set of the same kind, and is compared with two retrainings without that
+set. Margins and accuracies are all that is read: no attack, no probe, no reference and no holdout row can be reached
+from here.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,8 @@ import numpy as np
 from torch import nn
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunError, UnsupportedYet
+from expunge.core.statistics.memory import bounded
+from expunge.core.statistics.twins import CALIBRATION, FORGET, RETAIN, RowsAnswered, TwinScale
 from expunge.core.streams import stable_order
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
@@ -24,41 +26,16 @@ from expunge.data.handed import GivenData
 from expunge.data.splits import Split
 from expunge.methods.contract import Method, Parent
 from expunge.methods.unlearn import parent_of
-from expunge.records.tuning import Attempt, Described, Rehearsed, Score, TwinRead, attempted
+from expunge.records.tuning import NOTHING, Attempt, Described, Rehearsed, Score, ScoreScale, TwinRead, attempted
 from expunge.study.pseudo_sets import RequestKind, pseudo_sets, rehearsal_stream
-from expunge.study.score import TuningMode, TuningPart, TuningStage
+from expunge.study.score import TuningMode, TuningStage
 from expunge.train.answers import signals
 from expunge.train.examples import Examples
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 
 SMALLEST_SAMPLE = 200
-LOST_ACCURACY = 0.01  # how far below its twin's a model's accuracy on the calibration split may lie
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A run trained without a pseudo-forget set, and its margins' mean and unit in each part, read once."""
-
-    weights_digest: str
-    training_seed: int
-    example_steps: float
-    seconds: float
-    accuracy: float
-    means: Mapping[TuningPart, float]
-    units: Mapping[TuningPart, float]
-
-    def told(self) -> TwinRead:
-        """As a tuning is stored."""
-        return TwinRead(
-            weights_digest=self.weights_digest,
-            training_seed=self.training_seed,
-            example_steps=self.example_steps,
-            seconds=self.seconds,
-            accuracy=self.accuracy,
-            means={part.value: mean for part, mean in self.means.items()},
-            units={part.value: unit for part, unit in self.units.items()},
-        )
+LOST_ACCURACY = 0.01  # how far below its twins' a model's accuracy on the calibration split may lie
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +44,8 @@ class Rehearsal:
 
     parent: Parent
     forget: Mapping[TuningStage, ForgetSet]
-    twins: Mapping[TuningStage, Twin]
+    twins: tuple[TwinRead, ...]
+    scales: Mapping[TuningStage, TwinScale]
     sample: np.ndarray  # slots that stay, in no pseudo-forget set
     calibration: Examples
     calibration_rows: np.ndarray
@@ -80,26 +58,56 @@ class Rehearsal:
     seed: int
     mode: TuningMode = TuningMode.REHEARSAL
 
+    def beside(self, twins: Mapping[TuningStage, Sequence[Run]]) -> Rehearsal:
+        """The same with its scales: every twin is asked what it answers, on the set that it never saw and the other."""
+        told: list[TwinRead] = []
+        answered = {stage: (list[RowsAnswered](), list[RowsAnswered]()) for stage in twins}
+        with pinned(self.parent.recipe):
+            for whose, runs in twins.items():
+                for run in runs:
+                    model = run.model(self.parent.examples.device)
+                    for stage, (own, others) in answered.items():
+                        (own if stage is whose else others).append(self._read(model, stage))
+                    told.append(
+                        TwinRead(
+                            weights_digest=run.weights_digest,
+                            training_seed=run.recipe.seed,
+                            example_steps=run.result.example_steps,
+                            seconds=run.result.seconds,
+                            accuracy=answered[whose][0][-1].right[CALIBRATION],
+                        )
+                    )
+            scales = {
+                stage: TwinScale.of(self._read(self.parent.model, stage), own, others)
+                for stage, (own, others) in answered.items()
+            }
+        return replace(self, twins=tuple(told), scales=scales)
+
     def score(self, model: nn.Module, stage: TuningStage = TuningStage.CHOICE) -> Score:
-        """Compare a model with the stage's twin; answers that are not finite are refused. Call it pinned."""
-        read, twin = self._read(model, stage), self.twins[stage]
-        parts = {
-            part.value: abs(float(found.mean()) - twin.means[part]) / twin.units[part]
-            for part, (found, _) in read.items()
-        }
-        accuracy = _accuracy(read)
-        short = twin.accuracy - LOST_ACCURACY - accuracy
-        return Score(max(parts.values()), parts, accuracy, short if short > 1e-9 else 0.0)
+        """Compare a model with the stage's twins; answers that are not finite are refused. Call it pinned."""
+        return self._scored(self._read(model, stage), stage)
 
     def untouched(self, stage: TuningStage) -> Score:
         """The score of doing nothing: of the original itself."""
-        with pinned(self.parent.recipe):
-            return self.score(self.parent.model, stage)
+        return self._scored(self.scales[stage].original, stage)
+
+    def _scored(self, found: RowsAnswered, stage: TuningStage) -> Score:
+        scale = self.scales[stage]
+        terms, accuracy = scale.terms(found), found.right[CALIBRATION]
+        short = float(np.mean([twin.right[CALIBRATION] for twin in scale.own])) - LOST_ACCURACY - accuracy
+        return Score(max(terms.values()), terms, accuracy, short if short > 1e-9 else 0.0, scale.spread(found))
+
+    def nothing(self, stage: TuningStage) -> str | None:
+        """Why a stage has nothing to forget, if so: no model has a score on it then."""
+        found = self.scales[stage].nothing
+        return None if found is None else f"{NOTHING}: {found}"
 
     def attempt(self, method: Method, stage: TuningStage, *, budget: float, seed: int) -> Attempt:
         """Forget the stage's pseudo-forget set by a method and score what comes out; a refusal is a failed attempt."""
         started = time.perf_counter()
-        score, failure, spent, scoring = None, None, 0.0, 0.0
+        score, failure, spent, scoring = None, self.nothing(stage), 0.0, 0.0
+        if failure is not None:
+            return attempted(None, failure, example_steps=0.0, scoring=0.0, seconds=0.0)
         with pinned(self.parent.recipe):
             try:
                 made = method(self.parent, self.forget[stage].slots, budget=budget * self.share, seed=seed)
@@ -125,39 +133,31 @@ class Rehearsal:
             sets=tuple(described_slots(self.forget[stage].slots) for stage in self.forget),
             sample=described_slots(self.sample),
             calibration=len(self.calibration_rows),
-            twins_apart=self.twins_apart,
+            scales=tuple(
+                ScoreScale(retrained=None if scale.nothing else scale.retrained, left_out=scale.left_out)
+                for scale in self.scales.values()
+            ),
         )
 
-    @property
-    def twins_apart(self) -> float | None:
-        """Distance of the twins from each other on the sample, which both were trained on; None for a single one.
-
-        In the unit of scores: what another training seed does. Scores below it tell fields apart by luck.
-        """
-        if len(self.twins) < 2:
-            return None
-        first, second = self.twins.values()
-        return abs(first.means[TuningPart.RETAIN] - second.means[TuningPart.RETAIN]) / first.units[TuningPart.RETAIN]
-
-    def _read(self, model: nn.Module, stage: TuningStage) -> dict[TuningPart, tuple[np.ndarray, np.ndarray]]:
-        """(margins, whether right) of every row in each part."""
-        slots, recipe = self.forget[stage].slots, self.parent.recipe
+    def _read(self, model: nn.Module, stage: TuningStage) -> RowsAnswered:
+        """What a model answers to the rows of every part."""
         rows = {
-            TuningPart.FORGET: (self.parent.examples, slots),
-            TuningPart.RETAIN: (self.parent.examples, self.sample),
-            TuningPart.CALIBRATION: (self.calibration, self.calibration_rows),
+            FORGET: (self.parent.examples, self.forget[stage].slots),
+            RETAIN: (self.parent.examples, self.sample),
+            CALIBRATION: (self.calibration, self.calibration_rows),
         }
-        found: dict[TuningPart, tuple[np.ndarray, np.ndarray]] = {}
-        for part, (examples, chosen) in rows.items():
-            read = signals(recipe, model, examples, chosen)
-            found[part] = read["margin"], read["correct"]
-            bad = int((~np.isfinite(found[part][0])).sum())
+        read = {part: signals(self.parent.recipe, model, *told) for part, told in rows.items()}
+        for part, found in read.items():
+            bad = int((~np.isfinite(found["margin"])).sum())
             if bad:
                 raise RunError(
-                    f"the model answers {bad} of {len(chosen)} rows of the {part.value} part with numbers that are not "
-                    "finite: it has no score"
+                    f"the model answers {bad} of {len(found['margin'])} rows of the {part} part with numbers that are "
+                    "not finite: it has no score"
                 )
-        return found
+        return RowsAnswered(
+            margins={part: bounded(found["margin"]) for part, found in read.items()},
+            right={part: float(found["correct"].mean()) for part, found in read.items()},
+        )
 
 
 def prepare(
@@ -171,7 +171,8 @@ def prepare(
     data: GivenData = None,
     device: str | None = None,
 ) -> Rehearsal:
-    """Two rehearsals with their twins: runs trained without ``pseudo_sets`` of the same arguments, by other seeds.
+    """Two rehearsals with their twins: two runs trained without the first of ``pseudo_sets`` of the same arguments, two
+    without the second, each by a seed of its own.
 
     ``avoid`` holds the forget sets that the tuning will serve. They are in no pseudo-forget set and nothing is scored
     on them. Where the twins were trained without them too, no row of them is read at all; where they were not, they
@@ -186,42 +187,42 @@ def prepare(
         avoid=spared,
         forgotten=run.tombstones,
     )
-    if len(twins) != 2:
-        raise InvalidArgument(f"a rehearsal needs two twins, one for each pseudo-forget set: {len(twins)} were given")
-    for twin in twins:
-        if twin.recipe.seed == run.recipe.seed:
-            raise InvalidArgument(
-                f"the twin {twin.path} has the seed {twin.recipe.seed} of {run.path}: a twin must be trained under "
-                "another seed, or it would be nearer than an honest retraining is"
-            )
+    if len(twins) != 4:
+        raise InvalidArgument(
+            f"a rehearsal needs four twins, two for each pseudo-forget set: {len(twins)} were given; prepare again"
+        )
     told = f"rehearsal:{RequestKind(kind).value}"
     forget = [ForgetSet(slots, (told,), run.root.hex()) for slots in sets]
-    acts = dict(zip(TuningStage, zip(forget, twins, strict=True), strict=True))
+    acts = dict(zip(TuningStage, zip(forget, (twins[:2], twins[2:]), strict=True), strict=True))
     return _rehearsal(run, acts, rows, spared, RequestKind(kind).value, size, seed, device)
 
 
 def prepare_oracle(
     run: Run,
-    reference: Run,
+    references: Sequence[Run],
     forget: ForgetSet,
     *,
     seed: int = 0,
     data: GivenData = None,
     device: str | None = None,
 ) -> Rehearsal:
-    """The request itself in the place of a rehearsal, its reference in the place of a twin: good for refuting only."""
+    """The request itself in the place of a rehearsal, two references in the place of twins: good for refuting only."""
+    if len(references) != 2:
+        raise InvalidArgument(
+            f"`oracle` needs two references of the request, by seeds of their own: not {len(references)}"
+        )
     nobody = np.zeros(0, dtype=np.int64)
     heads = {rule.partition(":")[0] for rule in forget.rules}
     kind = heads.pop() if len(heads) == 1 else "mixed"
     found = _rehearsal(
-        run, {TuningStage.CHOICE: (forget, reference)}, run.data(data), nobody, kind, str(len(forget)), seed, device
+        run, {TuningStage.CHOICE: (forget, references)}, run.data(data), nobody, kind, str(len(forget)), seed, device
     )
     return replace(found, mode=TuningMode.ORACLE)
 
 
 def _rehearsal(
     run: Run,
-    acts: Mapping[TuningStage, tuple[ForgetSet, Run]],
+    acts: Mapping[TuningStage, tuple[ForgetSet, Sequence[Run]]],
     rows: Mapping[Split, Dataset],
     avoid: np.ndarray,
     kind: str,
@@ -232,6 +233,7 @@ def _rehearsal(
     recipe, forgotten = run.recipe, run.tombstones
     calibration_rows = check_rehearsable(run, rows, avoid)
     emptied = np.union1d(forgotten, avoid)
+    _check_seeds(run, [twin for _, own in acts.values() for twin in own])
     left_out = _left_out(run, acts, forgotten, emptied)
     parent, share = parent_of(run, data=rows, device=device), 1.0
     if left_out and len(avoid):
@@ -246,7 +248,8 @@ def _rehearsal(
     bare = Rehearsal(
         parent=parent,
         forget={stage: forget for stage, (forget, _) in acts.items()},
-        twins={},
+        twins=(),
+        scales={},
         sample=np.sort(staying[stable_order(keys[staying])][:wanted]),
         calibration=Examples(recipe, rows[Split.CALIBRATION], parent.examples.device),
         calibration_rows=calibration_rows,
@@ -258,9 +261,7 @@ def _rehearsal(
         size=size,
         seed=seed,
     )
-    with pinned(recipe):
-        twins = {stage: _twin(bare, twin, stage) for stage, (_, twin) in acts.items()}
-    return replace(bare, twins=twins)
+    return bare.beside({stage: own for stage, (_, own) in acts.items()})
 
 
 def check_rehearsable(run: Run, rows: Mapping[Split, Dataset], avoid: np.ndarray) -> np.ndarray:
@@ -283,12 +284,24 @@ def check_rehearsable(run: Run, rows: Mapping[Split, Dataset], avoid: np.ndarray
     return _calibration_rows(run, rows, np.union1d(run.tombstones, avoid))
 
 
+def _check_seeds(run: Run, twins: Sequence[Run]) -> None:
+    """A twin that shares its luck with the run or another twin would be nearer than an honest retraining is."""
+    known = {run.recipe.seed: run.path}
+    for twin in twins:
+        if twin.recipe.seed in known:
+            raise InvalidArgument(
+                f"the twin {twin.path} has the seed {twin.recipe.seed} of {known[twin.recipe.seed]}: a twin must be "
+                "trained under a seed of its own, or it would be nearer than an honest retraining is"
+            )
+        known[twin.recipe.seed] = twin.path
+
+
 def _left_out(
-    run: Run, acts: Mapping[TuningStage, tuple[ForgetSet, Run]], forgotten: np.ndarray, emptied: np.ndarray
+    run: Run, acts: Mapping[TuningStage, tuple[ForgetSet, Sequence[Run]]], forgotten: np.ndarray, emptied: np.ndarray
 ) -> bool:
     """Whether the twins were trained without the rows to avoid; anything that is no twin of this run is refused."""
     found: set[bool] = set()
-    for forget, twin in acts.values():
+    for forget, twin in ((forget, twin) for forget, twins in acts.values() for twin in twins):
         if twin.root != run.root:
             raise InvalidArgument(f"the twin {twin.path} was trained on other data than {run.path}: its root differs")
         if not twin.has_recipe_of(run):
@@ -308,34 +321,9 @@ def _left_out(
         found.add(fits[0])
     if len(found) > 1:
         raise InvalidArgument(
-            "one twin was trained without the rows to avoid and the other with them: treat both alike"
+            "some twins were trained without the rows to avoid and some with them: treat all of them alike"
         )
     return found.pop()
-
-
-def _twin(rehearsal: Rehearsal, run: Run, stage: TuningStage) -> Twin:
-    """Read a twin once. A part in which its margins do not vary is measured in the unit of the retained sample."""
-    read = rehearsal._read(run.model(rehearsal.parent.examples.device), stage)  # pyright: ignore[reportPrivateUsage]
-    spreads = {part: float(found.std(ddof=1)) if len(found) > 1 else 0.0 for part, (found, _) in read.items()}
-    units = {part: spread or spreads[TuningPart.RETAIN] for part, spread in spreads.items()}
-    if not all(math.isfinite(unit) and unit > 0 for unit in units.values()):
-        raise RunError(
-            f"the twin {run.path} gives all retained rows of the sample the same margin: there is no unit to measure "
-            "distances in; rehearse with more rows, or with a model that learns"
-        )
-    return Twin(
-        weights_digest=run.weights_digest,
-        training_seed=run.recipe.seed,
-        example_steps=run.result.example_steps,
-        seconds=run.result.seconds,
-        accuracy=_accuracy(read),
-        means={part: float(found.mean()) for part, (found, _) in read.items()},
-        units=units,
-    )
-
-
-def _accuracy(read: Mapping[TuningPart, tuple[np.ndarray, np.ndarray]]) -> float:
-    return float(read[TuningPart.CALIBRATION][1].mean())
 
 
 def _calibration_rows(run: Run, rows: Mapping[Split, Dataset], emptied: np.ndarray) -> np.ndarray:

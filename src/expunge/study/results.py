@@ -40,7 +40,7 @@ from expunge.records.results import (
 from expunge.records.row_tuning import Failure, RowTuning, Searched
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry, JobOutcome
-from expunge.records.tuning import Tuning, score_of
+from expunge.records.tuning import Tuning, nothing_forgets, score_of
 from expunge.study.axes import Cell
 from expunge.study.cells import Damaged, Found, Together, among, attacked, held
 from expunge.study.digests import JobDocument, read_result
@@ -156,6 +156,7 @@ class Gathered:
                 as_published=published(evaluations, lambda one: one.reference_mean),
             ),
             likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
+            nothing_forgets=self.nothing_forgets(laid),
             rows=held([self.row(laid, label, planned, together) for label, planned in laid.runs.items()]),
         )
 
@@ -171,6 +172,11 @@ class Gathered:
         codes = split_rows(dataset, seed=data.split_seed, by=data.split_by)
         rows = {split: dataset.take(np.flatnonzero(codes == split.code)) for split in READ}
         return Together(rows, self.run(done[0]), [self.run(key) for key in beside])
+
+    def nothing_forgets(self, laid: Laid) -> str | None:
+        """In words, where all that was tuned on the setting's rehearsal gains nothing that carries over."""
+        tunings = [self.read(Tuning, key) for key in laid.tunings.values() if self.outcomes.done(key)]
+        return nothing_forgets(tunings) if len(tunings) == len(laid.tunings) else None
 
     def title(self, cell: Cell) -> str:
         """The forget set's, and what tells the cell from others on the same data."""
@@ -314,8 +320,12 @@ class Gathered:
         if tuning.state in ("untuned", "oracle-tuned") and done:
             found[tuning.state] = ["fields are the table's defaults or set by hand"] * len(done)
         search = tuning.search
+        if search is not None and search.better is False and done:
+            found["nothing better than doing nothing"] = [
+                "no fields score better than the original by more than luck"
+            ] * len(done)
         if search is not None and search.transferred is False and not search.kept_default and done:
-            worse = "on a second set the chosen fields score over twice as badly"
+            worse = "on a second set the chosen fields gain less than half as much"
             found["tuning did not transfer"] = [worse] * len(done)
         for one in planned:
             entry = self.outcomes.entries.get(one.unlearn)
@@ -347,6 +357,7 @@ def tuned_row(tuning: Tuning, method: str) -> RowTuning:
         score=score_of(chosen.choice),
         default_score=score_of(default.choice),
         transfer_score=score_of(chosen.transfer),
+        better=entry.better,
         transferred=entry.transferred,
         example_steps=entry.cost.example_steps + entry.cost.scoring,
         twins_example_steps=tuning.cost.twins,

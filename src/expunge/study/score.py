@@ -1,4 +1,4 @@
-"""What a rehearsal compares: at whom, on which set, and on which rows."""
+"""What a rehearsal compares: at whom, and on which set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class TuningMode(Enum):
-    """What is aimed at: a twin of a rehearsal, or the reference of the very request, which can only refute."""
+    """What is aimed at: twins of a rehearsal, or references of the very request, which can only refute."""
 
     REHEARSAL = "rehearsal"
     ORACLE = "oracle"
@@ -17,11 +17,3 @@ class TuningStage(Enum):
 
     CHOICE = "choice"
     TRANSFER = "transfer"
-
-
-class TuningPart(Enum):
-    """Where a model is compared with its twin."""
-
-    FORGET = "forget"
-    RETAIN = "retain"
-    CALIBRATION = "calibration"

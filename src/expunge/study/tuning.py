@@ -1,4 +1,4 @@
-"""Tuning by rehearsal: the fields of each method that come nearest to a twin, whether they carry over, and the record.
+"""Tuning by rehearsal: the fields of each method that come nearest to twins, whether they carry over, and the record.
 
 ``tune_method`` makes the entry of one method, ``tuning_of`` puts entries together, ``read_tuning`` reads what was kept
 in a file, and ``chosen_entry`` hands a method with its chosen fields to ``unlearn``.
@@ -7,6 +7,7 @@ in a file, and ``chosen_entry`` hands a method with its chosen fields to ``unlea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from expunge.core.errors import DataError, ExpungeError, InvalidArgument
@@ -20,6 +21,8 @@ from expunge.records.document import read_document, seal
 from expunge.records.form import to_plain
 from expunge.records.run_file import TunedFields
 from expunge.records.tuning import (
+    NOTHING,
+    SCORE,
     Attempt,
     KeptTrial,
     Original,
@@ -30,6 +33,7 @@ from expunge.records.tuning import (
     Tuning,
     TuningCost,
     TuningTrial,
+    nothing_forgets,
     part,
     score_of,
 )
@@ -38,7 +42,9 @@ from expunge.study.score import TuningStage
 from expunge.study.search import Tried, best, check_trials, optuna_version, search
 
 TRIALS = 30
-WORSE = 2.0  # times the score on the first set: beyond it the tuning did not transfer
+LUCK = 2.0  # spreads of the score: a gain below it may be that of single twins
+CARRIED = 0.5  # of the gain on the first set: with less on the second the tuning did not transfer
+NOT_BETTER = "nothing better than doing nothing"
 NO_TRANSFER = "tuning did not transfer"
 
 
@@ -78,7 +84,7 @@ def tune_method(
     done = search(
         kind,
         lambda made: attempt(made, TuningStage.CHOICE),
-        trials=trials if searched else 1,
+        trials=trials if searched and rehearsal.nothing(TuningStage.CHOICE) is None else 1,
         seed=seed,
         kept=[part(TuningTrial, record) for record in kept if record.stage == TuningStage.CHOICE.value],
         on_trial=lambda trial: tell(TuningStage.CHOICE, trial),
@@ -115,7 +121,8 @@ def _entry(
 ) -> Tuned:
     trials = tuple(one.trial for one in tried)
     carried = transfers.get(chosen.index)
-    transferred = None if carried is None else _transferred(chosen, carried)
+    better = is_better(chosen) if admissible else None
+    transferred = _transferred(chosen, carried) if better else None
     spent = [*(trials or (default,)), *transfers.values()]
     return Tuned(
         method=kind.name,
@@ -123,8 +130,9 @@ def _entry(
         search={name: to_plain(where) for name, where in searches(kind).items()},
         default=_settled(default, transfers),
         chosen=_settled(chosen, transfers),
+        better=better,
         transferred=transferred,
-        notices=tuple(_notices(trials, default, admissible, carried, transferred)),
+        notices=tuple(_notices(trials, chosen, admissible, better, carried, transferred)),
         trials=trials,
         cost=SearchCost(
             example_steps=sum(attempt.example_steps for attempt in spent),
@@ -144,17 +152,27 @@ def _settled(trial: TuningTrial, transfers: Mapping[int, TuningTrial]) -> Settle
     )
 
 
-def _transferred(first: Attempt, second: Attempt) -> bool:
-    """Whether the score on the second set is no more than twice that on the first."""
-    if first.score is None or second.score is None:
-        return False
-    return second.score.value <= WORSE * first.score.value
+def is_better(attempt: Attempt) -> bool | None:
+    """Whether a model is nearer to its twins than the original by more than luck; None where nothing was scored."""
+    score = attempt.score
+    if score is None or score.spread is None:
+        return None
+    gain = 1.0 - score.value
+    return gain > 0 and gain >= LUCK * score.spread
+
+
+def _transferred(first: Attempt, second: Attempt | None) -> bool | None:
+    """Whether half of the gain on the first set was made on the second too; None where nothing is to gain there."""
+    if second is None or first.score is None or (second.reason or "").startswith(NOTHING):
+        return None
+    return second.score is not None and 1.0 - second.score.value >= CARRIED * (1.0 - first.score.value)
 
 
 def _notices(
     trials: Sequence[TuningTrial],
-    default: TuningTrial,
+    chosen: TuningTrial,
     admissible: bool,
+    better: bool | None,
     carried: TuningTrial | None,
     transferred: bool | None,
 ) -> list[str]:
@@ -162,10 +180,14 @@ def _notices(
     states = [trial.state for trial in trials]
     if not trials:
         notices.append("nothing to tune: no field has a search range")
+    elif not admissible and (chosen.reason or "").startswith(NOTHING):
+        notices.append(f"{chosen.reason}; the default is kept")
     elif not admissible:
-        notices.append(f"none of {len(trials)} trials is admissible, the default is kept: {default.reason}")
+        notices.append(f"none of {len(trials)} trials is admissible, the default is kept: {chosen.reason}")
     elif "failed" in states:
         notices.append(f"{states.count('failed')} of {len(trials)} trials failed")
+    if better is False:
+        notices.append(NOT_BETTER)
     if transferred is False:
         notices.append(NO_TRANSFER)
     if carried is not None and carried.state != "admissible":
@@ -175,32 +197,34 @@ def _notices(
 
 def tuning_of(rehearsal: Rehearsal, entries: Sequence[Tuned], *, budget: float, trials: int, seed: int) -> Tuning:
     """All that is stored of a tuning, with its digest."""
-    return seal(
-        Tuning(
-            mode=rehearsal.mode.value,
-            recipe_digest=rehearsal.parent.recipe.digest.hex(),
-            recipe_but_seed=recipe_but_seed(rehearsal.parent.recipe),
-            data_root=rehearsal.parent.root.hex(),
-            budget=float(budget),
-            trials=trials,
-            seed=seed,
-            sampler=Sampler(name="tpe", optuna=optuna_version()),
-            original=Original(
-                weights_digest=rehearsal.parent.weights_digest,
-                forgotten=described_slots(rehearsal.forgotten),
-                untouched=tuple(rehearsal.untouched(stage) for stage in rehearsal.forget),
+    found = Tuning(
+        mode=rehearsal.mode.value,
+        score=SCORE,
+        recipe_digest=rehearsal.parent.recipe.digest.hex(),
+        recipe_but_seed=recipe_but_seed(rehearsal.parent.recipe),
+        data_root=rehearsal.parent.root.hex(),
+        budget=float(budget),
+        trials=trials,
+        seed=seed,
+        sampler=Sampler(name="tpe", optuna=optuna_version()),
+        original=Original(
+            weights_digest=rehearsal.parent.weights_digest,
+            forgotten=described_slots(rehearsal.forgotten),
+            untouched=tuple(
+                rehearsal.untouched(stage) for stage in rehearsal.forget if rehearsal.nothing(stage) is None
             ),
-            rehearsal=rehearsal.told(),
-            twins=tuple(twin.told() for twin in rehearsal.twins.values()),
-            methods=tuple(entries),
-            cost=TuningCost(
-                trials=sum(entry.cost.example_steps for entry in entries),
-                scoring=sum(entry.cost.scoring for entry in entries),
-                twins=sum(twin.example_steps for twin in rehearsal.twins.values()),
-                seconds=round(sum(entry.cost.seconds for entry in entries), 3),
-            ),
-        )
+        ),
+        rehearsal=rehearsal.told(),
+        twins=rehearsal.twins,
+        methods=tuple(entries),
+        cost=TuningCost(
+            trials=sum(entry.cost.example_steps for entry in entries),
+            scoring=sum(entry.cost.scoring for entry in entries),
+            twins=sum(twin.example_steps for twin in rehearsal.twins),
+            seconds=round(sum(entry.cost.seconds for entry in entries), 3),
+        ),
     )
+    return seal(replace(found, conclusion=nothing_forgets([found])))
 
 
 def read_tuning(path: Path | str) -> Tuning:
@@ -215,6 +239,11 @@ def chosen_entry(tuning: Tuning, name: str) -> tuple[Method, TunedFields]:
     if entry is None:
         others = ", ".join(sorted(found.method for found in tuning.methods)) or "none"
         raise InvalidArgument(f"the tuning holds nothing of the method {kind.name!r}, but of {others}: tune it too")
+    if tuning.score != SCORE:
+        raise InvalidArgument(
+            f"the tuning chose by score {tuning.score or 1}, now it is {SCORE}: the older one could be met by shifting "
+            "answers; prepare again by `expunge tune` into another folder"
+        )
     try:
         method = made_from(kind, entry.chosen.fields)
     except (ExpungeError, TypeError) as error:
@@ -233,6 +262,7 @@ def chosen_entry(tuning: Tuning, name: str) -> tuple[Method, TunedFields]:
         score=score_of(entry.chosen.choice),
         default_score=score_of(entry.default.choice),
         transfer_score=score_of(entry.chosen.transfer),
+        better=entry.better,
         transferred=entry.transferred,
         notices=entry.notices,
     )

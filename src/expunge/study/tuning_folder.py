@@ -1,4 +1,4 @@
-"""``tune``: two twins, the trials of some methods, and a tuning in one folder; killed at any time, it continues."""
+"""``tune``: four twins, the trials of some methods, and a tuning in one folder; killed at any time, it continues."""
 
 from __future__ import annotations
 
@@ -36,14 +36,13 @@ from expunge.train.trace import Trace
 
 ALL = "all"
 KIND, SIZE = "random", "10%"
-OWN = ("trials.jsonl", "tuning.json", "twin-1", "twin-2")
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """A retrained reference of the request itself, and the rules that name the request."""
+    """Two retrained references of the request itself, and the rules that name the request."""
 
-    reference: Run
+    references: Sequence[Run]
     forget: Sequence[str]
 
 
@@ -91,17 +90,19 @@ def tune(
     }
     if oracle is not None:
         forget = choose(oracle.forget, train, root=root, forgotten=found.tombstones)
-        wanted = OracleAsked(**asked, reference=oracle.reference.weights_digest, forget=described_slots(forget.slots))
+        digests = tuple(reference.weights_digest for reference in oracle.references)
+        wanted = OracleAsked(**asked, references=digests, forget=described_slots(forget.slots))
         with writing(folder):
             book = TrialBook(folder, wanted)
-            rehearsal = prepare_oracle(found, oracle.reference, forget, seed=seed, data=rows, device=device)
+            rehearsal = prepare_oracle(found, oracle.references, forget, seed=seed, data=rows, device=device)
             return _tuned(rehearsal, chosen, book, budget, trials, seed, bar)
     sets = pseudo_sets(train, kind=kind, size=size, seed=seed, avoid=spared, forgotten=found.tombstones)
     with writing(folder):
         book = TrialBook(folder, RehearsalAsked(**asked, kind=kind, size=size, avoid=described_slots(spared)))
         twins: list[Run] = []
+        without = (sets[0], sets[0], sets[1], sets[1])
         for number, (slots, training_seed) in enumerate(
-            zip(sets, twin_seeds(seed, found.recipe.seed), strict=True), start=1
+            zip(without, twin_seeds(seed, found.recipe.seed), strict=True), start=1
         ):
             with bar(f"twin {number}") as progress:
                 twin = unlearn(
