@@ -51,6 +51,8 @@ ATTESTED: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("certified", "certified", (), ("folder",)),
     ("ahead", "ahead", ("--without-model",), ("folder",)),
 )
+RESULTS = REPOSITORY / "tests" / "golden" / "results"
+"""Results of studies as 0.1.0 wrote them, where those of the repository were computed again since."""
 STUDIES = ("smoke", "digits", "fashion", "fashion-untuned")
 REPORTS: dict[str, tuple[str, ...]] = {
     "of one run": ("people/supported",),
@@ -70,7 +72,7 @@ def bundle_names() -> Iterator[str]:
 def copied(target: Path) -> Path:
     """A copy of all golden files, to work with, and of the results of studies beside them."""
     shutil.copytree(GOLDEN, target)
-    shutil.copytree(REPOSITORY / "studies" / "results", target / "results")
+    shutil.copytree(RESULTS, target / "results")
     (target / "keys" / "private.pem").chmod(0o600)  # git does not keep that nobody else may read it
     return target
 
@@ -275,7 +277,7 @@ def pages(root: Path, scratch: Path, package: str) -> dict[str, str]:
         drawn(f"certificate of {bundle}", "report", place, "--out", page)
         drawn(f"certificate of {bundle}, checked", "verify", place, *keys, "--certificate", page)
     for study in STUDIES:
-        for name, content in leaderboard_pages(REPOSITORY / "studies" / "results" / f"{study}.json").items():
+        for name, content in leaderboard_pages(RESULTS / f"{study}.json").items():
             found[f"leaderboard of {study}: {name}"] = digest(content)
     found["audit demonstration"] = digest(demonstration_page(root / "audit-demo.json"))
     return found

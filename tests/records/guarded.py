@@ -63,9 +63,9 @@ class Guarded:
     before: Opens | None = None
 
     def copied(self, folder: Path) -> Path:
-        """The file, with the run, the bundle or the pair of runs that it is of; results lie with the studies."""
+        """The file, with the run, the bundle or the pair of runs that it is of; results of studies lie beside."""
         part = Path(*Path(self.file).parts[:2])
-        source = REPOSITORY / "studies" / part if part.parts[0] == "results" else GOLDEN / part
+        source = (GOLDEN.parent if part.parts[0] == "results" else GOLDEN) / part
         (folder / part).parent.mkdir()
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / part)
         return folder / self.file
