@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from tests.golden.observed import altered
-from tests.golden.product import GOLDEN, REPOSITORY
+from tests.golden.product import GOLDEN
 
 from expunge.core.beacon import GIVEN, Beacon
 from expunge.core.errors import DataError, RecordError, RunError
