@@ -216,7 +216,8 @@ def test_one_job_at_a_time_gives_the_same(small: tuple[dict[str, Any], Path], tm
 def test_a_longer_study_reuses_a_shorter_one(small: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     _, folder = small
     shutil.copytree(folder / "out" / "store", tmp_path / "store")
-    longer = SMALL.replace("seeds = [0, 1]", "seeds = [1, 2]").replace('"fine-tune"', '"fine-tune", "scrub"')
+    shorter = (folder / "small.toml").read_text()
+    longer = shorter.replace("seeds = [0, 1]", "seeds = [1, 2]").replace('"fine-tune"', '"fine-tune", "scrub"')
     (tmp_path / "longer.toml").write_text(longer)
     results = study(tmp_path / "longer.toml", out=tmp_path / "out", store=tmp_path / "store", engine="here")
     # of seed 1: the original, three unlearnings (one refused) and two evaluations; and both references

@@ -429,8 +429,8 @@ class TestPacking:
         assert parts("train") == set()
         assert parts("unlearn exact-replay") == set(SentPart)
         assert parts("unlearn fine-tune") == {SentPart.RECORD, SentPart.WEIGHTS}
-        assert parts("evaluate") == {SentPart.RECORD}
-        assert {key for key, _ in needed(TUNE)} == {"k", "l", "m"}
+        assert parts("evaluate") == {SentPart.RECORD, SentPart.WEIGHTS}  # layers left as they were are looked for
+        assert {key for key, _ in needed(TUNE)} == {"k", "l", "m", "r", "s"}
         assert SentPart.CHECKPOINTS not in {part for _, part in needed(TUNE)}
 
 

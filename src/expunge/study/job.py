@@ -37,7 +37,7 @@ class PlannedData:
     roots: Roots
     split_seed: Large
     split_by: str
-    numbers: bool = False
+    numbers: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """An entry of the store as plain arrays of bytes and back: how results travel between machines.
 
 A result is cut in parts, so that a job is sent what it reads and no more: checkpoints are by far the largest part, and
-exact replays alone look at them; an evaluation reads what the models answered, and no weights.
+exact replays alone look at them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from expunge.core.files import write_text
 from expunge.records.document import read_document, write_document
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry
-from expunge.study.job import Evaluate, Job
+from expunge.study.job import Job
 from expunge.study.store import Store
 
 OWN = "entry.json"  # written by whoever keeps the entry, and last
@@ -54,20 +54,10 @@ def part_of(name: str) -> SentPart:
 
 def needed(job: Job) -> list[tuple[str, SentPart]]:
     """What a job reads of its inputs: key and part, in a fixed order."""
-    parts = [SentPart.RECORD]
-    if not isinstance(job, Evaluate) or _further_readings():
-        parts.append(SentPart.WEIGHTS)
+    parts = [SentPart.RECORD, SentPart.WEIGHTS]
     if job.method is not None and _replays(job.method):
         parts.append(SentPart.CHECKPOINTS)
     return [(key, part) for key in dict.fromkeys(job.needs) for part in parts]
-
-
-def _further_readings() -> bool:
-    """Whether the probes read more than every run keeps: one that was made before may not have answered it."""
-    from expunge.measure.contract import readings_of
-    from expunge.measure.lookup import probes
-
-    return len(readings_of(probes())) > 1
 
 
 def _replays(method: str) -> bool:

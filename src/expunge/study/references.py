@@ -286,7 +286,7 @@ class _Request:
             roots=told.roots,
             split_seed=told.split_seed,
             split_by=told.split_by,
-            numbers=not self.original.recipe.classes,
+            numbers=None if self.original.recipe.classes else True,
         )
 
     def kept(self, make: Callable[[], Iterator[Train]]) -> tuple[Run, ...]:
