@@ -66,7 +66,7 @@ def test_other_rules(more: tuple[str, ...], said: str, expunge: Expunge, digits:
         (("--size", "9", "--objective", "distant", "--proxy", "oracle"), "proxy 'oracle' is not one of ridge, lira"),
         (
             ("--size", "9", "--objective", "distant", "--proxy", "lira"),
-            "and --half names none: make them with `expunge halves`, or one with `expunge train … --without random:50%:SEED",
+            "and --half names none: make them with `expunge halves`, or one with `expunge train … --without",
         ),
         (("--size", "9", "--page", "page.txt"), "page.txt must end in .html"),
         (("--size", "9", "--cap-per-class", "some"), "--cap-per-class 'some' must be a share"),
