@@ -179,7 +179,10 @@ def numbers(place: Place) -> Found:
     count = min(16, len(pool.retrained) - 1)
     found = [pool.tally(name, count, place.draws(40), None) for name in ("retrained", "original")]
     judged = [one for tally in found for one in tally.judged]
-    told = all(one.memory is not None or one.verdict.word != "undecided" for one in judged)
+    told = all(
+        one.verdict.word != "undecided" or any("this trial can support" in said for said in one.notices)
+        for one in judged
+    )
     return Found(
         recipe=pool.told,
         tables=[Table.of(found)],

@@ -355,6 +355,8 @@ def test_a_memory_that_few_rows_carry_decides_nothing() -> None:
     told = r"\d\.\d rows carry the memory of the forget set, 10 are needed: more references would not help"
     assert re.fullmatch(told, verdict_of(found, "memory").reason)
     assert isinstance(found.verdict, Undecided)
+    (line,) = (notice for notice in found.notices if "this trial can support" in notice)
+    assert re.fullmatch(rf"with 8 references and 4 witnesses this trial can support no claim: {told}", line)
 
 
 def test_small_and_duplicated_forget_sets_are_undecided() -> None:

@@ -92,7 +92,7 @@ def _judge(trial: Trial, run: TrialModel, before: Sequence[Weighed], claim: Clai
     return Judgement(
         probes=tuple(judged),
         guards=tuple(guards),
-        notices=(*_notices(trial, run, memory), *_remarks(judged)),
+        notices=(*_notices(trial, run, weighed, memory), *_remarks(judged)),
         verdict=verdict,
         claim=claim,
         same=retrained and isinstance(verdict, Supported),
@@ -186,7 +186,7 @@ def _over_forgetting(found: Sequence[Judged]) -> Guard:
     return Guard(name="over-forgetting", fired=bool(over), detail=", ".join(over) or "no probe lies beyond retraining")
 
 
-def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None) -> tuple[str, ...]:
+def _notices(trial: Trial, run: TrialModel, weighed: Weighed | None, memory: MemoryEvidence | None) -> tuple[str, ...]:
     notices = list(run.flags)
     if len(trial.references) < MINIMUM and not trial.ground.few:
         notices.append(f"{len(trial.references)} references: a verdict needs {MINIMUM}, values are not calibrated")
@@ -194,6 +194,9 @@ def _notices(trial: Trial, run: TrialModel, memory: MemoryEvidence | None) -> tu
         notices.append("the weights are bit for bit those of a retrained reference")
     if memory is not None:
         notices.append(power_line(memory))
+    elif weighed is not None and weighed.blind is not None:
+        standing = _standing(len(trial.references), len(trial.witnesses))
+        notices.append(f"{standing} this trial can support no claim: {weighed.blind}")
     if trial.ground.excluded_holdout:
         notices.append(f"{trial.ground.excluded_holdout} holdout rows of forgotten subjects are left out")
     if trial.ground.dropped_classes:
@@ -206,9 +209,13 @@ def _remarks(judged: Sequence[Judged]) -> tuple[str, ...]:
     return tuple(remark for remark in told if remark is not None)
 
 
+def _standing(references: int, witnesses: int) -> str:
+    return f"with {references} references and {witnesses} witness{'es' * (witnesses > 1)}"
+
+
 def power_line(memory: MemoryEvidence) -> str:
     """What a trial can show at all, whatever the run."""
-    with_these = f"with {memory.references} references and {memory.witnesses} witness{'es' * (memory.witnesses > 1)}"
+    with_these = _standing(memory.references, memory.witnesses)
     if memory.smallest_claim is None:
         return f"{with_these} this trial can support no claim: models with these people and without them are too alike"
     return f"{with_these} this trial can support at-most:{100 * memory.smallest_claim:.0f}% or weaker"
