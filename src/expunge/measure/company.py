@@ -24,6 +24,12 @@ def original_of(unlearned: Run, original: Run) -> Run:
             f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
             f"were {len(before)}: name the run that was unlearned"
         )
+    parent = unlearned.told.parent
+    if parent is not None and parent.weights_digest != original.weights_digest:
+        raise InvalidArgument(
+            f"`original` {original.path} has other weights than the run that {unlearned.path} came from, "
+            f"{parent.weights_digest[:12]}…: beside another training what was left as it was is not seen; name that run"
+        )
     return original
 
 
