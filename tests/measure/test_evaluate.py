@@ -23,6 +23,8 @@ from expunge.measure.judgement import BY_RECORD, SAME, judge
 from expunge.measure.readings import Kept
 from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
+from expunge.records.document import read_document, seal, write_document
+from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
 from expunge.schedule.recipe import Optimiser
 from expunge.train.profile import pinned
@@ -76,7 +78,8 @@ def probe(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_the_exact_run_has_the_retrained_runs_every_value(runs: dict[str, Any], noisy: Dataset) -> None:
-    content = to_plain(evaluate(runs["exact"], runs["references"], data=noisy))
+    found = evaluate(runs["exact"], runs["references"], data=noisy)
+    content = to_plain(found)
     twin = to_plain(evaluate(runs["references"][0], runs["references"][1:], data=noisy))
     for item, other in zip(content["probes"], twin["probes"], strict=True):
         if item["role"] != "cost":
@@ -84,6 +87,9 @@ def test_the_exact_run_has_the_retrained_runs_every_value(runs: dict[str, Any], 
     assert content["guarantee"] == {"kind": "exact"}
     assert content["same_as"] == runs["exact"].weights_digest
     assert content["verdict"] == {"verdict": "supported", "p": 0.0, "detail": SAME}
+    for altered in ({"verdict": Undecided(BY_RECORD)}, {"weights_digest": "0" * 64}, {"same_as": "0" * 64}):
+        with pytest.raises(DataError, match="same_as is of other weights or not supported: it was altered"):
+            read_document(Evaluation, write_document(seal(replace(found, **altered))).encode(), "evaluation.json")
     assert len(content["references"]) == 6
     assert any("has the original's own seed: it serves to compare bits" in notice for notice in content["notices"])
 
@@ -156,6 +162,8 @@ def test_references_must_be_honest_retrainings_of_the_same_request(
         evaluate(runs["exact"], [runs["exact"]], data=noisy)
     with pytest.raises(InvalidArgument, match="has forgotten 64 rows, before this request it were 0"):
         evaluate(runs["exact"], [], original=runs["references"][1], data=noisy)
+    with pytest.raises(InvalidArgument, match=r"has other weights than the run that .* came from"):
+        evaluate(runs["fine-tune"], [], original=runs["witnesses"][0], data=noisy)
     with pytest.raises(InvalidArgument, match="was made by 'fine-tune'"):
         evaluate(runs["exact"], [runs["fine-tune"]], data=noisy)
     longer = train(noisy, out=tmp_path / "longer", model="mlp", epochs=2)

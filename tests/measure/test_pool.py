@@ -244,6 +244,21 @@ def test_real_runs_are_judged_as_one_and_nobody_is_shown(
     assert write_document(turned) == write_document(found)
 
 
+def test_layers_that_one_run_left_alone_are_asked_about_in_all(
+    base: Run, references: dict[str, list[Run]], witness: Run, pictures: Dataset, tmp_path: Path
+) -> None:
+    every = [one for found in references.values() for one in found]
+    frozen = [
+        unlearn(base, f"subject:{name}", method="retrain-last-layers", out=tmp_path / name, data=pictures)
+        for name in PEOPLE
+    ]
+    found = evaluate_pool(frozen, every, rows=frozen[0].data(pictures), witnesses=[witness])
+    judged = found["head-refit"]
+    assert judged.required
+    assert isinstance(judged.unlearned, Measurement)
+    assert judged.unlearned.n == found.forget.examples
+
+
 def test_references_pair_by_their_seed(
     base: Run,
     runs: list[Run],

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.conftest import run_json
+from safetensors.numpy import load_file, save_file
+from tests.conftest import retold, run_json
 
 import expunge
 from expunge.cli.app import commands
@@ -126,6 +127,52 @@ def test_an_evaluation_finds_those_of_its_request(
     assert evaluate(other).references == ()
     by_hand = evaluate(run, found[0][1], witnesses=found[1][0], store=place / "elsewhere")
     assert len(by_hand.references) == len(by_hand.witnesses or ()) == 1
+
+
+def test_a_run_that_says_it_has_the_weights_of_a_retraining_is_opened(
+    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path, refused: Refused
+) -> None:
+    """What models answered is kept by their digests: a model that remembers must not pass by naming another's."""
+    run = unlearn(base, RULE, method="fine-tune", out=place / "liar")
+    with refused(RunError, "it was altered"):
+        evaluate(retold(run, weights_digest=found[0][1].weights_digest), out=place / "lie.json")
+    copied = retold(found[0][1], weights_digest=run.weights_digest)
+    with refused(RunError, "it was altered"):
+        evaluate(run, copied, store=place / "elsewhere", out=place / "lie.json")
+    own = unlearn(base, RULE, method=Retrain(), out=place / "own")
+    with refused(RunError, "it was altered"):
+        evaluate(run, retold(own, weights_digest=run.weights_digest), store=place / "elsewhere")
+
+
+def test_answers_that_are_gone_are_asked_for_again_and_altered_ones_are_refused(
+    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path, refused: Refused
+) -> None:
+    run, beliefs = unlearn(base, RULE, method="fine-tune", out=place / "gone"), found[0][0].path / "beliefs.safetensors"
+    before, arrays = evaluate(run), load_file(beliefs)
+    beliefs.unlink()
+    assert evaluate(run) == before
+    digest = {"weights_digest": found[0][0].weights_digest}
+    assert {name: values.tolist() for name, values in load_file(beliefs).items()} == {
+        name: values.tolist() for name, values in arrays.items()
+    }
+    save_file({name: values[:-1].copy() for name, values in arrays.items()}, beliefs, digest)
+    with refused(RunError, "could not be read (beliefs of", "remove it, and it is made again"):
+        evaluate(run)
+    save_file(arrays, beliefs, digest)
+    (own,) = base.path.glob("reading-signals-*.safetensors")
+    kept = load_file(own)
+    for other, why in (
+        ({**kept, "elsewhere.loss": kept["train.loss"]}, "'elsewhere.loss' is of no split"),
+        ({**kept, "train.loss": kept["train.loss"][:-1].copy()}, "loss of"),
+    ):
+        save_file(other, own, {"weights_digest": base.weights_digest})
+        with refused(RunError, why, "remove it, and it is made again"):
+            evaluate(run)
+    save_file(kept, own, {"weights_digest": run.weights_digest})
+    with refused(RunError, "holds the answers of other weights"):
+        evaluate(run)
+    own.unlink()
+    assert evaluate(run) == before
 
 
 def test_half_models_are_found_where_somebody_asks_for_what_compares_with_them(

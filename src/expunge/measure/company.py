@@ -24,6 +24,12 @@ def original_of(unlearned: Run, original: Run) -> Run:
             f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
             f"were {len(before)}: name the run that was unlearned"
         )
+    parent = unlearned.told.parent
+    if parent is not None and parent.weights_digest != original.weights_digest:
+        raise InvalidArgument(
+            f"`original` {original.path} has other weights than the run that {unlearned.path} came from, "
+            f"{parent.weights_digest[:12]}…: beside another training what was left as it was is not seen; name that run"
+        )
     return original
 
 
@@ -107,10 +113,18 @@ def references_of(unlearned: Run, original: Run, found: list[Run]) -> tuple[list
         flags = (f"{len(found) - len(kept)} references share a lineage with another one and count once",)
     if original.told.adopted is not None:
         return list(kept.values()), frozenset(), flags
+    _hold_to_their_word(unlearned, found)
     weights = frozenset(one.weights_digest for one in kept.values())
     if kept.pop(original.lineage_seed, None) is not None:
         flags += ("one reference has the original's own seed: it serves to compare bits and is not counted",)
     return list(kept.values()), weights, flags
+
+
+def _hold_to_their_word(unlearned: Run, found: list[Run]) -> None:
+    """Where bits are said to be equal the weights themselves are opened, for what is kept by their digest is not."""
+    equal = [one for one in found if one.weights_digest == unlearned.weights_digest]
+    for run in (unlearned, *equal) if equal else ():
+        run.model()
 
 
 def _refuse_other_origin(unlearned: Run, reference: Run) -> None:

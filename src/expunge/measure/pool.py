@@ -25,6 +25,7 @@ from expunge.measure.claim import Claim
 from expunge.measure.company import original_of, references_of, witnesses_of
 from expunge.measure.contract import ProbeRole
 from expunge.measure.evaluate import evaluation_of, target_of, trial_of
+from expunge.measure.frozen_layers import with_guard
 from expunge.measure.judgement import judge
 from expunge.measure.lookup import probes_for
 from expunge.measure.readings import Kept
@@ -75,6 +76,7 @@ def evaluate_pool(
             for probe in probes_for(first.recipe.classes)
             if probe.judging is not None or probe.role is ProbeRole.COST
         ]
+        probes += dict.fromkeys(probe for run in ordered for probe in with_guard((), run, first))
         for number, (run, found) in enumerate(zip(ordered, company, strict=True)):
             asked_of = first if original is None else original_of(run, original)
             retrained, known, flags = references_of(run, asked_of, found)

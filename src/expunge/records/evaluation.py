@@ -212,6 +212,10 @@ class Evaluation(Sealed):
                 )
         if len({probe.name for probe in self.probes}) != len(self.probes):
             raise DataError(f"{where} names a probe twice: it was altered; {AGAIN}")
+        if self.same_as not in (None, self.weights_digest) or (
+            self.same_as and not isinstance(self.verdict, Supported)
+        ):
+            raise DataError(f"{where} same_as is of other weights or not supported: it was altered; {AGAIN}")
         slots = [shown.slot for shown in self.examples]
         for at, slot in enumerate(slots):
             if slot in slots[:at]:

@@ -14,11 +14,12 @@ from expunge.core.files import write_with
 from expunge.core.hashing import sha256
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
-from expunge.measure.readings import READ, SIGNALS, Answered, AnyReading, Arrays, ReadingKey
+from expunge.measure.readings import READ, SIGNALS, Answered, AnyReading, Arrays, Reading, ReadingKey
 from expunge.tasks.task import signals_of
 from expunge.train.run import Run
 
 BELIEFS = "beliefs.safetensors"
+REMOVE = "remove it, and it is made again"
 
 
 class StoredReadings:
@@ -36,18 +37,35 @@ class StoredReadings:
 
     def get(self, key: ReadingKey, /) -> Answered | None:
         weights_digest = key[1]
+        path = self._place(key)
         if self._of_beliefs(key):
             beliefs = stored_beliefs(self.folders[weights_digest], weights_digest)
+            self._refuse_others({(split, "beliefs"): beliefs[split.value] for split in READ}, path)
             return {split: self._signals(split, beliefs[split.value]) for split in READ}
-        path = self._place(key)
-        if not path.is_file():
+        if not self.lies(key):
             return None
         arrays = _stored(path, weights_digest)
+        named = {split.value: split for split in READ}
         found: dict[Split, dict[str, np.ndarray]] = {split: {} for split in READ}
         for name, values in arrays.items():
             split, _, inner = name.partition(".")
-            found[Split(split)][inner] = values
+            if split not in named:
+                raise RunError(f"{path} could not be read ({name!r:.40} is of no split): {REMOVE}")
+            found[named[split]][inner] = values
+        if isinstance(key[0], Reading):
+            self._refuse_others({(split, name): one for split in READ for name, one in found[split].items()}, path)
         return found
+
+    def lies(self, key: ReadingKey) -> bool:
+        """Whether it is kept."""
+        return self._place(key).is_file()
+
+    def _refuse_others(self, arrays: Mapping[tuple[Split, str], np.ndarray], path: Path) -> None:
+        """Of other rows than these."""
+        for (split, name), values in arrays.items():
+            if len(values) != len(self.rows[split]):
+                told = f"{name} of {len(values)} rows in a split of {len(self.rows[split])}"
+                raise RunError(f"{path} could not be read ({told}): {REMOVE}")
 
     def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
         if self._of_beliefs(key):
@@ -86,7 +104,7 @@ def stored_beliefs(folder: Path, weights_digest: str) -> Arrays:
     path = folder / BELIEFS
     found = _stored(path, weights_digest)
     if set(found) != {split.value for split in READ}:
-        raise RunError(f"{path} could not be read (it does not hold both splits): remove it, and it is made again")
+        raise RunError(f"{path} could not be read (it does not hold both splits): {REMOVE}")
     return found
 
 
@@ -97,7 +115,7 @@ def _stored(path: Path, weights_digest: str) -> Arrays:
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path} could not be read ({reason}): remove it, and it is made again") from None
+        raise RunError(f"{path} could not be read ({reason}): {REMOVE}") from None
     if told.get("weights_digest") != weights_digest:
         raise RunError(f"{path} holds the answers of other weights than {weights_digest[:12]}…: remove it")
     return arrays

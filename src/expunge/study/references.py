@@ -196,7 +196,9 @@ class _InStore:
     others: dict[ReadingKey, Answered]
 
     def get(self, key: ReadingKey, /) -> Answered | None:
-        return self.stored.get(key) if key[1] in self.stored.folders else self.others.get(key)
+        if key[1] not in self.stored.folders:
+            return self.others.get(key)
+        return self.stored.get(key) if self.stored.lies(key) else None
 
     def __setitem__(self, key: ReadingKey, answered: Answered, /) -> None:
         if key[1] in self.stored.folders:
