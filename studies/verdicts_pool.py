@@ -234,24 +234,14 @@ def named(rules: Sequence[str]) -> str:
 def narrowed(trial: Trial, rows: np.ndarray) -> Trial:
     """The same models, asked about some of the forgotten rows alone."""
 
-    def less(model: TrialModel) -> TrialModel:
-        read = model.answers.read[SIGNALS]
+    def less(own: Answers) -> Answers:
+        read = own.read[SIGNALS]
         some = {name: values[rows] for name, values in read[Whose.FORGET].items()}
-        return replace(model, answers=replace(model.answers, read={SIGNALS: {**read, Whose.FORGET: some}}))
+        return replace(own, read={SIGNALS: {**read, Whose.FORGET: some}})
 
-    labels = trial.ground.labels
-    return replace(
-        trial,
-        original=less(trial.original),
-        unlearned=tuple(map(less, trial.unlearned)),
-        references=tuple(map(less, trial.references)),
-        witnesses=tuple(map(less, trial.witnesses)),
-        ground=replace(
-            trial.ground,
-            labels={**labels, Whose.FORGET: labels[Whose.FORGET][rows]},
-            digest=sha256(trial.ground.digest, rows.tobytes()),
-        ),
-    )
+    labels = {**trial.ground.labels, Whose.FORGET: trial.ground.labels[Whose.FORGET][rows]}
+    digest = sha256(trial.ground.digest, rows.tobytes())
+    return trial.answering(less, replace(trial.ground, labels=labels, digest=digest))
 
 
 @dataclass(frozen=True, kw_only=True)

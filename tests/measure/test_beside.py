@@ -29,7 +29,7 @@ from expunge.measure.published import as_published
 from expunge.measure.readings import SIGNALS
 from expunge.measure.relative_membership import RelativeMembership
 from expunge.measure.row import NOT_CALIBRATED, NOT_JUDGED
-from expunge.measure.trial import Trial, TrialModel, Whose
+from expunge.measure.trial import Answers, Trial, TrialModel, Whose
 from expunge.measure.tug_of_war import TugOfWar
 
 
@@ -256,18 +256,10 @@ def one_class() -> Trial:
     labels = {rows: np.zeros(count, dtype=np.int64) for rows, count in COUNTS.items()}
     base = trial(model(500), count=6)
 
-    def told(one: TrialModel) -> TrialModel:
-        logits = {rows: logits_with(one.answers.of(rows)["margin"], labels[rows]) for rows in Whose}
-        return replace(one, answers=answered(logits, labels))
+    def told(own: Answers) -> Answers:
+        return answered({rows: logits_with(own.of(rows)["margin"], labels[rows]) for rows in Whose}, labels)
 
-    return replace(
-        base,
-        original=told(base.original),
-        unlearned=tuple(map(told, base.unlearned)),
-        references=tuple(map(told, base.references)),
-        witnesses=tuple(map(told, base.witnesses)),
-        ground=ground(labels),
-    )
+    return base.answering(told, ground(labels))
 
 
 FORGETTING = {probe.name for probe in EVERY if probe.role is ProbeRole.FORGETTING}

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from expunge.cli.shared import Format, Shape, print_as, progress_bar
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, table_of
 from expunge.cli.study import live_view
 from expunge.core.values import Measurement
 from expunge.records.evaluation import Evaluation
@@ -101,13 +100,9 @@ def demo(
     if print_as(format, json, lambda: told, [dict(zip(headers, row, strict=True)) for row in table_rows]):
         return
     shown = [index for index, header in enumerate(headers) if header in COLUMNS]
-    table = Table(box=None)
-    for index in shown:
-        table.add_column(headers[index], overflow="fold")
-    for row in table_rows:
-        table.add_row(*(re.sub(r"\[\d+\]$", "", row[index]) for index in shown))
     printed = Console(emoji=False, highlight=False, width=None if console.is_terminal else 120)
-    printed.print(table)
+    without_notes = ([re.sub(r"\[\d+\]$", "", row[index]) for index in shown] for row in table_rows)
+    printed.print(table_of([headers[index] for index in shown], without_notes))
     for name, evaluation in evaluations.items():
         printed.print(f"{name}: {evaluation.answer}", markup=False)
     printed.print(

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from expunge.cli.shared import Format, Shape, print_as, progress_bar, told_apart, with_flags
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, table_of, told_apart, wide_console, with_flags
 from expunge.core.values import Supported
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
@@ -89,16 +87,11 @@ def evaluate(
 
 def _print(evaluation: Evaluation) -> None:
     """The answer first, then what it rests on."""
-    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
+    console = wide_console()
     for told in (evaluation.table, of_a_run(evaluation.as_published or ())):
         if not told.rows:
             continue
         console.print(with_flags(told.answer), markup=False, style="bold")
-        table = Table(box=None)
-        for header in told.headers:
-            table.add_column(header, overflow="fold")
-        for row in told.rows:
-            table.add_row(*(with_flags(cell) for cell in row))
-        console.print(table)
+        console.print(table_of(told.headers, ([with_flags(cell) for cell in row] for row in told.rows)))
         for line in told.notes:
             console.print(with_flags(line), markup=False)

@@ -6,11 +6,10 @@ from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from expunge.cli import completion
-from expunge.cli.shared import Format, Shape, print_as, with_flags
+from expunge.cli.shared import Format, Shape, print_as, table_of, wide_console, with_flags
 from expunge.records.form import from_plain
 from expunge.records.method_table import Search, built_in, named
 
@@ -39,14 +38,12 @@ def methods(
         return
     if print_as(format, json, lambda: rows):
         return
-    table = Table(box=None)
-    for header in ("method", "guarantee", "needs", "idea"):
-        table.add_column(header, overflow="fold")
+    told: list[tuple[str, ...]] = []
     for row in rows:
         shown = row["name"] + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
-        table.add_row(shown, row["guarantee"], ", ".join(row["needs"]), row["summary"])
-    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
-    console.print(table)
+        told.append((shown, row["guarantee"], ", ".join(row["needs"]), row["summary"]))
+    console = wide_console()
+    console.print(table_of(("method", "guarantee", "needs", "idea"), told))
     console.print("\nFields of a method: expunge methods NAME")
 
 
@@ -60,7 +57,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _print_one(row: dict[str, Any]) -> None:
-    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
+    console = wide_console()
     facts = {
         "idea": row["summary"],
         "aliases": ", ".join(row["aliases"]) or "none",
@@ -75,12 +72,10 @@ def _print_one(row: dict[str, Any]) -> None:
     for fact, value in {"method": row["name"], **facts}.items():
         head.add_row(fact, value)
     console.print(head)
-    fields = Table(box=None)
-    for header in ("--set field", "default", "tuning looks at"):
-        fields.add_column(header, overflow="fold")
+    fields: list[tuple[str, ...]] = []
     for field, value in row["fields"].items():
         found = row["search"].get(field)
         looked = "" if found is None else str(from_plain(Search, found, field))
-        fields.add_row(field, "not set" if value is None else str(value), looked)
+        fields.append((field, "not set" if value is None else str(value), looked))
     console.print()
-    console.print(fields if row["fields"] else "no fields")
+    console.print(table_of(("--set field", "default", "tuning looks at"), fields) if fields else "no fields")

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from expunge.cli.shared import Format, Shape, as_csv, print_as
+from expunge.cli.shared import Format, Shape, as_csv, print_as, table_of, wide_console
 from expunge.core.errors import InvalidArgument
 from expunge.core.files import write_text
 
@@ -78,12 +75,11 @@ def _summed(told: Predictions) -> str:
 
 
 def _print(told: Predictions) -> None:
-    table = Table(box=None)
-    for header in ("id", "answer", *(() if told.numbers is not None else ("probability",))):
-        table.add_column(header, overflow="fold")
+    headers = ("id", "answer", *(() if told.numbers is not None else ("probability",)))
+    rows: list[tuple[str, ...]] = []
     for id, label, odds in list(zip(told.ids, told.labels, told.probabilities, strict=True))[:SHOWN]:
-        said = (f"{label:.6g}",) if isinstance(label, float) else (escape(str(label)), f"{odds.max():.3f}")
-        table.add_row(escape(id), *said)
-    Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160).print(table)
+        said = (f"{label:.6g}",) if isinstance(label, float) else (str(label), f"{odds.max():.3f}")
+        rows.append((id, *said))
+    wide_console().print(table_of(headers, rows))
     if len(told) > SHOWN:
         typer.echo(f"… and {len(told) - SHOWN} more: --out FILE.csv writes all")

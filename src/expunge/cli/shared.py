@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from expunge.cli.app import commands
 from expunge.core.errors import InvalidArgument
@@ -39,7 +41,9 @@ __all__ = [
     "share",
     "short",
     "sized",
+    "table_of",
     "told_apart",
+    "wide_console",
     "with_flags",
 ]
 
@@ -190,6 +194,21 @@ def _typed(given: str) -> str:
 def say(text: str) -> None:
     """A sentence of the library on standard output."""
     typer.echo(with_flags(text))
+
+
+def wide_console(columns: int = 160) -> Console:
+    """Where tables are printed: as wide as the terminal, or where there is none so wide."""
+    return Console(emoji=False, highlight=False, width=None if Console().is_terminal else columns)
+
+
+def table_of(headers: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Texts under their headers, as they are."""
+    table = Table(box=None)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def told_apart(for_programs: bool) -> Callable[[str], None]:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from expunge.cli.shared import Format, Shape, print_as, with_flags
+from expunge.cli.shared import Format, Shape, print_as, table_of, wide_console, with_flags
 
 if TYPE_CHECKING:
     from expunge.core.text_table import TextTable
@@ -123,17 +122,12 @@ def _tables(setting: Setting) -> tuple[TextTable, ...]:
 
 
 def _print(results: Results, page: Path) -> None:
-    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 150)
+    console = wide_console(150)
     for told in (table for setting in results.settings for table in _tables(setting)):
         if not told.rows:
             continue
         console.print(f"\n{told.answer}", markup=False)
-        table = Table(box=None)
-        for header in told.headers:
-            table.add_column(header, overflow="fold")
-        for row in told.rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
+        console.print(table_of(told.headers, told.rows))
     for setting in results.settings:
         if setting.nothing_forgets is not None:
             console.print(f"note: {setting.id}: {setting.nothing_forgets}", markup=False)

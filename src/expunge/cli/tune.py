@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from expunge.cli import completion
-from expunge.cli.shared import Format, Shape, print_as, progress_bar, share, short, with_flags
+from expunge.cli.shared import Format, Shape, print_as, progress_bar, share, short, table_of, wide_console, with_flags
 from expunge.records.form import to_plain
 from expunge.records.tuning import Attempt, Tuning
 
@@ -85,24 +83,16 @@ def tune(
 
 
 def _print(tuning: Tuning, out: Path) -> None:
-    table = Table(box=None)
-    for header in ("method", "default", "chosen", "second set", "transferred", "fields", "trials", "example-steps"):
-        table.add_column(header, overflow="fold")
+    headers = ("method", "default", "chosen", "second set", "transferred", "fields", "trials", "example-steps")
+    console, rows = wide_console(), list[tuple[str, ...]]()
     for entry in tuning.methods:
         chosen, carried = entry.chosen, entry.transferred
         fields = [f"{name}={_short(chosen.fields[name])}" for name in entry.search]
-        table.add_row(
-            entry.method,
-            _score(entry.default.choice),
-            _score(chosen.choice),
-            _score(chosen.transfer),
-            "nothing gained" if entry.better is False else "–" if carried is None else "yes" if carried else "no",
-            " ".join(fields) or "–",
-            str(len(entry.trials)),
-            f"{entry.cost.example_steps:g}",
-        )
-    console = Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160)
-    console.print(table)
+        told = "nothing gained" if entry.better is False else "–" if carried is None else "yes" if carried else "no"
+        scores = map(_score, (entry.default.choice, chosen.choice, chosen.transfer))
+        spent = str(len(entry.trials)), f"{entry.cost.example_steps:g}"
+        rows.append((entry.method, *scores, told, " ".join(fields) or "–", *spent))
+    console.print(table_of(headers, rows))
     cost, scales = tuning.cost, tuning.rehearsal.scales or ()
     retrained = " and ".join(f"{scale.retrained:.2f}" for scale in scales if scale.retrained is not None)
     said = [] if tuning.conclusion is None else [tuning.conclusion]

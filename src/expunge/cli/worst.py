@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from expunge.cli.shared import html_file, pairs, print_json, progress_bar, say, share
+from expunge.cli.shared import html_file, pairs, print_json, progress_bar, say, share, table_of, wide_console
 from expunge.core.wording import counted
 from expunge.records.form import to_plain
 from expunge.records.selection import Overlaps, Selection
@@ -142,9 +140,7 @@ def _said(found: Selection, rows: int) -> Iterator[str]:
 
 def _print(overlaps: Overlaps) -> None:
     """The share that each two sets have in common."""
-    table = Table(box=None, title="shared by each two sets", title_justify="left")
-    for header in ("", *overlaps.names):
-        table.add_column(header, overflow="fold")
-    for name, shares in zip(overlaps.names, overlaps.shares, strict=True):
-        table.add_row(name, *(f"{share:.2f}" for share in shares))
-    Console(emoji=False, highlight=False, width=None if Console().is_terminal else 160).print(table)
+    rows = zip(overlaps.names, overlaps.shares, strict=True)
+    table = table_of(("", *overlaps.names), ((name, *(f"{share:.2f}" for share in shares)) for name, shares in rows))
+    table.title, table.title_justify = "shared by each two sets", "left"
+    wide_console().print(table)

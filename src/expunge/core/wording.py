@@ -72,8 +72,8 @@ def choice(table: type[Choice], text: str, option: str) -> Choice:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    """``1 step``, ``2 steps``, ``2 witnesses``."""
+    return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def clean(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from expunge.core.statistics.calibration import calibration_error, squared_errors
 from expunge.core.statistics.margins import probabilities
 from expunge.core.statistics.means import mean_interval
-from expunge.core.values import Direction, Figure, Measurement
+from expunge.core.values import Direction, Figure
 from expunge.measure.contract import Probe, ProbeRole
 from expunge.measure.trial import Answers, Beside, Ground, Whose
 
@@ -41,8 +41,7 @@ class MeanOfScored(Probe):
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         rows = self.of(own, ground)[ground.scored]
-        found = mean_interval(rows, scale=self.scale, direction=self.direction)
-        return replace(found, unit="example") if isinstance(found, Measurement) else found
+        return mean_interval(rows, scale=self.scale, direction=self.direction, unit="example")
 
     @abstractmethod
     def of(self, own: Answers, ground: Ground) -> np.ndarray:

@@ -21,6 +21,8 @@ NO_MARGIN = "no margin: needs how sure a model is of its answers, which of numbe
 NO_CLASSES = "no classes: needs answers that are right or wrong, and the labels are numbers"
 NO_HOLDOUT = "no holdout: needs rows that were never trained on, and the model was adopted without any"
 
+Models = tuple[TrialModel, ...]
+
 
 class ProbeRole(Enum):
     """What a figure is about."""
@@ -81,26 +83,25 @@ class Probe(ABC):
     @final
     def measure(self, model: TrialModel, trial: Trial) -> Figure:
         """The sealed call: what cannot be measured is said before anything is computed, and nothing twice."""
-        others = tuple(one for one in trial.references if one is not model) if self.references_needed else ()
-        witnesses = trial.witnesses if self.witnesses_needed else ()
-        halves = trial.halves if self.halves_needed else ()
-        original = (trial.original,) if self.original_needed else ()
         if self.role is ProbeRole.COST:  # equal weights may have cost different
-            return self._measure(model, others, witnesses, halves, trial)
-        digests = tuple(tuple(one.weights_digest for one in models) for models in (others, witnesses, halves, original))
+            return self._measure(model, trial)
+        digests = tuple(tuple(one.weights_digest for one in models) for models in self._beside(model, trial))
         key = (self, trial.ground.digest, model.weights_digest, digests)
         if key not in trial.figures:
-            trial.figures[key] = self._measure(model, others, witnesses, halves, trial)
+            trial.figures[key] = self._measure(model, trial)
         return trial.figures[key]
 
-    def _measure(
-        self,
-        model: TrialModel,
-        others: tuple[TrialModel, ...],
-        witnesses: tuple[TrialModel, ...],
-        halves: tuple[Half, ...],
-        trial: Trial,
-    ) -> Figure:
+    def _beside(self, model: TrialModel, trial: Trial) -> tuple[Models, Models, tuple[Half, ...], Models]:
+        """Other references, witnesses, half models and the original, as far as they are needed."""
+        return (
+            tuple(one for one in trial.references if one is not model) if self.references_needed else (),
+            trial.witnesses if self.witnesses_needed else (),
+            trial.halves if self.halves_needed else (),
+            (trial.original,) if self.original_needed else (),
+        )
+
+    def _measure(self, model: TrialModel, trial: Trial) -> Figure:
+        others, witnesses, halves, original = self._beside(model, trial)
         if not model.answers.finite.issuperset((SIGNALS, *self.reads)):
             return Undecided("the model's outputs are not finite: needs finite weights and inputs")
         if self.role is ProbeRole.FORGETTING and (reason := trial.ground.unfit()) is not None:
@@ -117,11 +118,10 @@ class Probe(ABC):
                 return self.lacking(len(others))
             if len(witnesses) < self.witnesses_needed:
                 return Undecided(f"needs {self.witnesses_needed} witness, has {len(witnesses)}")
-            original = (trial.original,) if self.original_needed else ()
             if not all(one.answers.finite.issuperset(self.reads) for one in (*others, *witnesses, *halves, *original)):
                 return Undecided("another model's outputs are not finite: needs finite weights and inputs")
-            before = given(trial.original) if self.original_needed else None
-            beside = Beside(tuple(map(given, others)), tuple(map(given, witnesses)), before, halves)
+            before = [given(one) for one in original]
+            beside = Beside(tuple(map(given, others)), tuple(map(given, witnesses)), next(iter(before), None), halves)
             found = self.value(own, beside, trial.ground)
         except NoHoldout:
             return Undecided(NO_HOLDOUT)

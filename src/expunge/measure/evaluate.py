@@ -81,9 +81,8 @@ def evaluate(
     ``probes`` names further ones of ``ASKED``, which cost more than a forward pass; ``halves`` are models of the recipe
     that were each trained without half of the rows, for those that compare with such.
 
-    ``data`` are the rows where they are no longer where the
-    run found them: a path, or whatever ``train`` takes; ``label``, ``subject`` and ``id`` are those of the run unless
-    said.
+    ``data`` are the rows where they are no longer where the run found them: a path, or whatever ``train`` takes;
+    ``label``, ``subject`` and ``id`` are those of the run unless said.
 
     ``kept`` holds what models answered and what was found of them, from one evaluation to the next: references of many
     trials on the same rows are asked and measured once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
@@ -11,7 +11,7 @@ from expunge.core.selection.ridge import Ridge, class_codes, standardised
 from expunge.core.statistics.margins import correct, margins
 from expunge.core.statistics.means import mean_interval
 from expunge.core.statistics.proportions import proportion
-from expunge.core.values import Figure, Measurement
+from expunge.core.values import Figure
 from expunge.measure.contract import Judging, Probe, ProbeRole
 from expunge.measure.readings import Arrays, RequestReading, RequestRows
 from expunge.measure.trial import Answers, Beside, Ground, Whose
@@ -89,7 +89,7 @@ class HeadRefitMargin(_Refitted):
     scale = "margin"
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        return of_examples(own.of(Whose.FORGET, self.reads[0])["margin"], self.scale)
+        return mean_interval(own.of(Whose.FORGET, self.reads[0])["margin"], scale=self.scale, unit="example")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,3 @@ class RequiredHeadRefit(HeadRefit):
     """
 
     judging = Judging.FEATURES
-
-
-def of_examples(values: np.ndarray, scale: str) -> Figure:
-    """Mean over single examples, with Student's interval."""
-    found = mean_interval(values, scale=scale)
-    return replace(found, unit="example") if isinstance(found, Measurement) else found

@@ -18,11 +18,11 @@ from expunge.core.wording import counted
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.claim import Claim, strongest
 from expunge.measure.contract import NO_HOLDOUT, Judging, Probe
-from expunge.measure.memory import margins_of, memory_of
+from expunge.measure.memory import margins_of, memory_in
 from expunge.measure.numbers import HoldoutShare
 from expunge.measure.readings import SIGNALS
 from expunge.measure.row import MINIMUM, Judged, Weighed, compared, decided, p_of
-from expunge.measure.trial import Beside, Trial, TrialModel, Whose
+from expunge.measure.trial import Trial, TrialModel
 from expunge.records.evaluation import Guard, MemoryEvidence
 
 SAME = "same as never trained, bit for bit; nothing to estimate"
@@ -121,13 +121,9 @@ def _evidence(
     trial: Trial, run: TrialModel, weighed: Weighed | None
 ) -> tuple[MemoryEvidence | None, np.ndarray | None]:
     """The headline in numbers, and who still stands out; the latter at any number of rows."""
-    beside = Beside(tuple(one.answers for one in trial.references), tuple(one.answers for one in trial.witnesses))
-    models = (run, *trial.references, *trial.witnesses)
-    margins = "margin" in run.answers.read[SIGNALS][Whose.FORGET]
-    usable = margins and all(SIGNALS in one.answers.finite for one in models)
-    if len(beside.references) < MINIMUM or not beside.witnesses or not usable:
+    memory = memory_in(trial)
+    if memory is None or SIGNALS not in run.answers.finite:
         return None, None
-    memory = memory_of(beside)
     outstanding = memory.who_stands_out(margins_of(run.answers)) if memory.spread.all() else None
     if weighed is None or weighed.blind is not None:
         return None, outstanding
@@ -140,7 +136,7 @@ def _evidence(
         original=there.difference,
         spread=off.spread,
         references=off.references,
-        witnesses=len(beside.witnesses),
+        witnesses=len(trial.witnesses),
         effective_rows=memory.effective_rows,
         smallest_claim=weighed.smallest if weighed.smallest <= 1 else None,
         stands_out=0 if outstanding is None else int((outstanding <= LEVEL).sum()),
@@ -149,7 +145,7 @@ def _evidence(
 
 
 def _collapse(trial: Trial, run: TrialModel) -> Guard:
-    numbers = "residual" in run.answers.read[SIGNALS][Whose.FORGET]
+    numbers = run.answers.tell("residual")
     probe, what = (HoldoutShare(), "test R²") if numbers else (HoldoutAccuracy(), "test accuracy")
     own = probe.measure(run, trial)
     if isinstance(own, Undecided):
@@ -210,7 +206,7 @@ def _remarks(judged: Sequence[Judged]) -> tuple[str, ...]:
 
 
 def _standing(references: int, witnesses: int) -> str:
-    return f"with {references} references and {witnesses} witness{'es' * (witnesses > 1)}"
+    return f"with {references} references and {counted(witnesses, 'witness')}"
 
 
 def power_line(memory: MemoryEvidence) -> str:

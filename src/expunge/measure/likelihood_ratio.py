@@ -64,7 +64,7 @@ class LikelihoodRatio(LikelihoodProbe):
     def of(self, own: Answers, beside: Beside, inside: np.ndarray, ground: Ground) -> Figure:
         words = Stream(ground.seed, "probe/likelihood").words(inside.size).reshape(inside.shape)
         drawn = np.where(inside, np.uint64(2**64 - 1), words).argmin(axis=0)
-        told = margins_of(beside, Whose.FORGET)
+        told = _of_halves(beside, Whose.FORGET)
         members, others = against_non_members(told, inside, own.of(Whose.FORGET)["margin"], drawn)
         return ALIKE if np.isnan((members, others)).any() else delong_interval(members, others)
 
@@ -76,9 +76,8 @@ class OfflineLikelihoodRatio(LikelihoodProbe):
     name = "likelihood-ratio-offline"
 
     def of(self, own: Answers, beside: Beside, inside: np.ndarray, ground: Ground) -> Figure:
-        members, others = scores(own, beside, inside)
-        alike = np.isnan(members).any() or np.isnan(others).any()
-        return ALIKE if alike else delong_interval(members, others[ground.scored])
+        told = _offline(own, beside, inside)
+        return ALIKE if told is None else delong_interval(told[0], told[1][ground.scored])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +92,10 @@ class EpsilonLowerBound(LikelihoodProbe):
     scale = "epsilon"
 
     def of(self, own: Answers, beside: Beside, inside: np.ndarray, ground: Ground) -> Figure:
-        members, others = scores(own, beside, inside)
-        if np.isnan(members).any() or np.isnan(others).any():
+        told = _offline(own, beside, inside)
+        if told is None:
             return ALIKE
+        members, others = told
         known, asked = np.sort(others[ground.attack]), others[ground.scored]
         allowed = math.floor(FALSE_ALARMS * (len(known) + 1))
         if allowed < 1 or not len(asked):
@@ -115,15 +115,15 @@ class EpsilonLowerBound(LikelihoodProbe):
         )
 
 
-def margins_of(beside: Beside, rows: Whose) -> np.ndarray:
-    """Of half models, (models, rows)."""
+def _of_halves(beside: Beside, rows: Whose) -> np.ndarray:
+    """Margins, (models, rows)."""
     return np.array([half.answers.of(rows)["margin"] for half in beside.halves])
 
 
-def scores(own: Answers, beside: Beside, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offline scores of the forget set, and of the holdout."""
+def _offline(own: Answers, beside: Beside, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores of the forget set, and of the holdout; None where half models answer a row all alike."""
     held = own.of(Whose.HOLDOUT)["margin"]
-    told = margins_of(beside, Whose.HOLDOUT)
-    nobody = np.zeros(told.shape, dtype=bool)
-    members = against_outside(margins_of(beside, Whose.FORGET), inside, own.of(Whose.FORGET)["margin"])
-    return members, against_outside(told, nobody, held)
+    told = _of_halves(beside, Whose.HOLDOUT)
+    members = against_outside(_of_halves(beside, Whose.FORGET), inside, own.of(Whose.FORGET)["margin"])
+    others = against_outside(told, np.zeros(told.shape, dtype=bool), held)
+    return None if np.isnan(members).any() or np.isnan(others).any() else (members, others)

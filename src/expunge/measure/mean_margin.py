@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from expunge.core.statistics.means import difference_of_means, mean_interval
-from expunge.core.values import Figure, Measurement
+from expunge.core.values import Figure
 from expunge.measure.contract import Probe, ProbeRole, few_rows
 from expunge.measure.trial import Answers, Beside, Ground, Whose
 
@@ -24,12 +24,11 @@ class MeanMargin(Probe):
     scale = "margin"
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        found = mean_interval(own.of(Whose.FORGET)["margin"], scale=self.scale)
-        return replace(found, unit="example") if isinstance(found, Measurement) else found
+        return mean_interval(own.of(Whose.FORGET)["margin"], scale=self.scale, unit="example")
 
     def unit(self, references: tuple[Answers, ...]) -> float | None:
         """The references' standard deviation of φ over the forget examples, averaged over references."""
-        if not references or "margin" not in references[0].of(Whose.FORGET):
+        if not references or not references[0].tell("margin"):
             return None
         spread = float(np.mean([reference.of(Whose.FORGET)["margin"].std(ddof=1) for reference in references]))
         return spread if np.isfinite(spread) and spread > 0 else None

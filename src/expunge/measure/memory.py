@@ -24,18 +24,21 @@ def memory_of(beside: Beside) -> Memory:
     return Memory(references, witnesses)
 
 
+def memory_in(trial: Trial) -> Memory | None:
+    """What those of a trial answer; None where they are too few for a verdict, or answer nothing finite."""
+    references, witnesses = (tuple(one.answers for one in of) for of in (trial.references, trial.witnesses))
+    told = trial.original.answers.tell("margin") and all(SIGNALS in one.finite for one in (*references, *witnesses))
+    if len(references) <= FEWEST_OTHERS or not witnesses or not told:
+        return None
+    return memory_of(Beside(references, witnesses))
+
+
 def too_few_rows(trial: Trial) -> str | None:
     """Why a trial's memory is that of too few rows to speak for all, if it is."""
-    models = (*trial.references, *trial.witnesses)
-    told = trial.original.answers.read[SIGNALS][Whose.FORGET]
-    finite = "margin" in told and all(SIGNALS in one.answers.finite for one in models)
-    if len(trial.references) <= FEWEST_OTHERS or not trial.witnesses or not finite:
+    memory = memory_in(trial)
+    if memory is None or memory.effective_rows >= FEWEST_ROWS:
         return None
-    beside = Beside(tuple(one.answers for one in trial.references), tuple(one.answers for one in trial.witnesses))
-    rows = memory_of(beside).effective_rows
-    if rows >= FEWEST_ROWS:
-        return None
-    carry = f"{rows:.1f} rows carry the memory of the forget set, {FEWEST_ROWS} are needed"
+    carry = f"{memory.effective_rows:.1f} rows carry the memory of the forget set, {FEWEST_ROWS} are needed"
     return f"{carry}: more references would not help"
 
 

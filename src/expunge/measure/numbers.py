@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure.contract import Judging, Probe, ProbeRole
 from expunge.measure.readings import SIGNALS, read
-from expunge.measure.trial import Answers, Beside, Ground, Half, Trial, TrialModel, Whose
+from expunge.measure.trial import Answers, Beside, Ground, Trial, Whose
 from expunge.train.profile import find_device
 from expunge.train.run import Run
-
-Model = TypeVar("Model", TrialModel, Half)
 
 
 def residuals_of_calibration(run: Run, rows: Mapping[Split, Dataset], device: str) -> np.ndarray:
@@ -36,29 +34,22 @@ def with_margins(trial: Trial, alone: Sequence[np.ndarray]) -> Trial:
 
     That is of the references on the scored half of the holdout; where there is none, of the residuals that are given.
     """
-    if "residual" not in trial.original.answers.read[SIGNALS][Whose.FORGET]:
+    if not trial.original.answers.tell("residual"):
         return trial
     told = [one.answers.read[SIGNALS][Whose.HOLDOUT]["residual"][trial.ground.scored] for one in trial.references]
     unit = residual_unit(told or alone)
     if unit is None:
         return trial
 
-    def margined(one: Model) -> Model:
-        by_rows = one.answers.read[SIGNALS]
+    def margined(own: Answers) -> Answers:
+        by_rows = own.read[SIGNALS]
         signals = {
             rows: {**told, "margin": margins_of_numbers(told["residual"], unit)} for rows, told in by_rows.items()
         }
-        return replace(one, answers=replace(one.answers, read={**one.answers.read, SIGNALS: signals}))
+        return replace(own, read={**own.read, SIGNALS: signals})
 
-    return replace(
-        trial,
-        original=margined(trial.original),
-        unlearned=tuple(map(margined, trial.unlearned)),
-        references=tuple(map(margined, trial.references)),
-        witnesses=tuple(map(margined, trial.witnesses)),
-        halves=tuple(map(margined, trial.halves)),
-        ground=replace(trial.ground, digest=sha256(trial.ground.digest, struct.pack("<d", unit))),
-    )
+    digest = sha256(trial.ground.digest, struct.pack("<d", unit))
+    return trial.answering(margined, replace(trial.ground, digest=digest))
 
 
 @dataclass(frozen=True, kw_only=True)

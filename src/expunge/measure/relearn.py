@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ from expunge.core.statistics.survival import log_rank
 from expunge.core.streams import Stream, stable_order
 from expunge.core.values import Figure, Measurement, Undecided
 from expunge.measure.contract import Probe, ProbeRole
-from expunge.measure.head_refit import of_examples
 from expunge.measure.memory import FEWEST_OTHERS
 from expunge.measure.readings import Arrays, RequestReading, RequestRows
 from expunge.measure.trial import Answers, Beside, Ground, Whose
@@ -149,8 +149,7 @@ class RelearningTime(Probe):
     reads = (Relearning(),)
     untold = NOTHING
 
-    def times(self, own: Answers, beside: Beside) -> tuple[np.ndarray, np.ndarray]:
-        """(steps, whether it got there) of the model and then of every reference."""
+    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         assert beside.original is not None
         first, *others = (
             one.of(Whose.FORGET, self.reads[0])["margin"] for one in (beside.original, own, *beside.references)
@@ -158,7 +157,14 @@ class RelearningTime(Probe):
         goal = (first[0] + np.mean([one[0] for one in others[1:]])) / 2
         there = np.array([one >= goal for one in others])
         ended = np.asarray(there.any(axis=1))
-        return np.where(ended, there.argmax(axis=1), there.shape[1] - 1), ended
+        times = np.where(ended, there.argmax(axis=1), there.shape[1] - 1)
+        if not ended.any():
+            return Undecided(f"nobody relearnt the forget set in {int(times[0])} steps: needs a higher rate to tell")
+        return self.of(times, ended)
+
+    @abstractmethod
+    def of(self, times: np.ndarray, ended: np.ndarray) -> Figure:
+        """The figure, from steps and whether they led there: of the model first, then of every reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,10 +178,7 @@ class Relearn(RelearningTime):
     name = "relearn"
     scale = "log"
 
-    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        times, ended = self.times(own, beside)
-        if not ended.any():
-            return Undecided(f"nobody relearnt the forget set in {int(times[0])} steps: needs a higher rate to tell")
+    def of(self, times: np.ndarray, ended: np.ndarray) -> Figure:
         ratios = np.log((times[0] + 1) / (times[1:] + 1))
         found = over_references(ratios, self.scale)
         if isinstance(found, Undecided):
@@ -191,10 +194,7 @@ class RelearnLogRank(RelearningTime):
     name = "relearn-log-rank"
     scale = "z"
 
-    def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        times, ended = self.times(own, beside)
-        if not ended.any():
-            return Undecided(f"nobody relearnt the forget set in {int(times[0])} steps: needs a higher rate to tell")
+    def of(self, times: np.ndarray, ended: np.ndarray) -> Figure:
         z = log_rank(times[:1], ended[:1], times[1:], ended[1:])
         return Measurement(
             value=z,
@@ -219,7 +219,7 @@ class RelearnTransfer(Probe):
     untold = NOTHING
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
-        return of_examples(own.of(Whose.FORGET, self.reads[0])["rise"], self.scale)
+        return mean_interval(own.of(Whose.FORGET, self.reads[0])["rise"], scale=self.scale, unit="example")
 
 
 def over_references(values: np.ndarray, scale: str) -> Figure:

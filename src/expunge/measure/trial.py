@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -55,6 +56,10 @@ class Answers:
         if found and rows is Whose.HOLDOUT and not any(len(values) for values in found.values()):
             raise NoHoldout
         return found
+
+    def tell(self, signal: str) -> bool:
+        """Whether the task tells this of a row."""
+        return signal in self.read[SIGNALS][Whose.FORGET]
 
     @cached_property
     def finite(self) -> frozenset[AnyReading]:
@@ -117,6 +122,9 @@ class TrialModel:
     unsupportable: str | None = None
     retrained: bool = False
     members: tuple[str, ...] = ()
+
+
+Model = TypeVar("Model", TrialModel, Half)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +207,22 @@ class Trial:
         shapes.add(tuple(self.ground.count(rows) for rows in Whose))
         if len(shapes) > 1:
             raise InvalidArgument(f"the models of a trial were read on different rows: {sorted(shapes)}")
+
+    def answering(self, change: Callable[[Answers], Answers], ground: Ground) -> Trial:
+        """The same models, all of which answer otherwise, on other ground."""
+
+        def changed(one: Model) -> Model:
+            return replace(one, answers=change(one.answers))
+
+        return replace(
+            self,
+            original=changed(self.original),
+            unlearned=tuple(map(changed, self.unlearned)),
+            references=tuple(map(changed, self.references)),
+            witnesses=tuple(map(changed, self.witnesses)),
+            halves=tuple(map(changed, self.halves)),
+            ground=ground,
+        )
 
 
 def _first_told(arrays: Arrays) -> Collection[np.ndarray]:

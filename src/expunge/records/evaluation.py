@@ -146,6 +146,11 @@ class ShownExample(Plain):
     stands_out: Share | None = None
     answers: ShownAnswers | None = None
 
+    @property
+    def still_known(self) -> bool:
+        """Whether no retrained model would answer it so."""
+        return self.stands_out is not None and self.stands_out <= STANDS_OUT
+
 
 def _chance(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
@@ -252,7 +257,7 @@ class Evaluation(Sealed):
         """Whether the run is less sure of the forgotten rows than any model that never saw them; of few, row by row."""
         margin = self.probe("mean-margin")
         if margin is None or not isinstance(margin.unlearned, Measurement):
-            out = [one for one in self.examples if one.stands_out is not None and one.stands_out <= STANDS_OUT]
+            out = [one for one in self.examples if one.still_known]
             return bool(out) and all((one.after or 0.0) < (one.retrained or 0.0) for one in out)
         others = [one.value for one in margin.references if isinstance(one, Measurement)]
         return bool(others) and margin.unlearned.value < min(others)
@@ -285,7 +290,7 @@ class Evaluation(Sealed):
         return tuple(
             f"slot {one.slot}, labelled {one.label}, stands out ({_chance(one.stands_out)}){_told(one)}"
             for one in self.examples
-            if one.stands_out is not None and one.stands_out <= STANDS_OUT
+            if one.stands_out is not None and one.still_known
         )
 
     @property

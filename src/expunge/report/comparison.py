@@ -11,7 +11,7 @@ from expunge.records.run_file import Result
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
 from expunge.report.numerals import DASH, SPACE, bare, interval, listed, percent, shown
-from expunge.report.outcome import OUTCOMES, badge_of, outcome_of, tone_of
+from expunge.report.outcome import FAILED, OUTCOMES, badge_of, outcome_of, tone_of
 
 NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
 MEMORY = ("memory", "Memory left, with bound")
@@ -40,7 +40,6 @@ COLUMNS_OF_NUMBERS = (
 TONES = {"Supported": "good", "Refuted": "bad", "Undecided": "open"}
 PROBES = tuple(name for name, _ in (MEMORY, *COLUMNS, *COLUMNS_OF_NUMBERS))
 COSTS = ("example-steps", "seconds")
-RED = ("remembers", "too much", "broke")
 
 
 @dataclass(frozen=True)
@@ -277,7 +276,7 @@ def _run(section: Section, at: int, notes: Notes) -> ModelRow:
 
 def _memory(section: Section, run: Facts, told: MemoryEvidence) -> TableCell:
     outcome = outcome_of(section, run)
-    kind = "bad" if outcome in RED else "same" if outcome == "same" else "run"
+    kind = "bad" if outcome in FAILED else "same" if outcome == "same" else "run"
     below = f"at most {shown(told.bound, 'memory')}"
     return TableCell(shown(told.left, "memory"), below, bar=_bar(section, kind, told.left, told.bound))
 

@@ -22,7 +22,7 @@ from expunge.data.salts import salts_of
 from expunge.data.source import Source
 from expunge.data.splits import Split
 from expunge.data.stored import read_commitment
-from expunge.records.evaluation import STANDS_OUT, Evaluation, ShownExample
+from expunge.records.evaluation import Evaluation, ShownExample
 from expunge.records.form import from_plain
 from expunge.report.facts import Facts
 from expunge.report.load import Section
@@ -145,16 +145,12 @@ def _outstanding(evaluations: Sequence[tuple[str, Evaluation | None]]) -> str:
     for label, evaluation in evaluations:
         if evaluation is None or all(item.stands_out is None for item in evaluation.examples):
             continue
-        shown_out = sum(_stands_out(item) for item in evaluation.examples)
+        shown_out = sum(item.still_known for item in evaluation.examples)
         count = shown_out if evaluation.memory is None else evaluation.memory.stands_out
         counts.append(f"{label} {count or 'none'}")
     if not counts:
         return ""
     return f"Rows that still stand out, answered as by no retrained model: {listed(counts)}. None is no proof."
-
-
-def _stands_out(item: ShownExample) -> bool:
-    return item.stands_out is not None and item.stands_out <= STANDS_OUT
 
 
 def training_rows(run: Facts, data: str | None) -> tuple[Dataset | None, str | None]:
@@ -197,7 +193,7 @@ def _example(number: int, slot: int, told: Mapping[str, ShownExample], rows: Dat
     item = next(iter(told.values()))
     confidences = [_said("before", "original", item, "before")]
     for label, own in told.items():
-        confidences.append(replace(_said(label, "run", own, "after"), stands_out=_stands_out(own)))
+        confidences.append(replace(_said(label, "run", own, "after"), stands_out=own.still_known))
     confidences.append(_said("retrained", "reference", item, "retrained"))
     if not show:
         return Example(f"example {number}", (), None, "", tuple(confidences))

@@ -17,6 +17,7 @@ from expunge.train.run import Run
 
 WITNESSES = 1
 """Fewest for a verdict."""
+NEEDED = counted(WITNESSES, "witness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,14 @@ class Possible:
             cannot = f"no test can decide for {whom} ({SMALLEST_FORGET_SET} rows are needed)"
             ways = [*filter(None, [replay]), "forget several people in one run", "pool runs of one method"]
             return f"{rows}: {cannot}, and more references would not help; {', or '.join(ways)}"
-        needs = f"{rows}: a verdict needs {MINIMUM} references and, shared by later requests, {_witnesses(WITNESSES)}"
+        needs = f"{rows}: a verdict needs {MINIMUM} references and, shared by later requests, {NEEDED}"
         references, witnesses = self.lacking
         if not references and not witnesses:
-            return f"{needs}; {counted(self.references, 'reference')} and {_witnesses(self.witnesses)} are there"
+            there = f"{counted(self.references, 'reference')} and {counted(self.witnesses, 'witness')}"
+            return f"{needs}; {there} are there"
         if self.refused is not None:
             return f"{needs}; {self.refused}"
-        what = [counted(references, "reference")] * bool(references) + [_witnesses(witnesses)] * bool(witnesses)
+        what = [counted(lacks, name) for lacks, name in ((references, "reference"), (witnesses, "witness")) if lacks]
         return f"{needs}; {' and '.join(what)} to train: {self.cost}"
 
     @property
@@ -96,7 +98,7 @@ def possible_pool(runs: Sequence[Run], references: Sequence[int], witnesses: int
     lacking = sum(max(0, MINIMUM - found) for found in references) + max(0, WITNESSES - witnesses)
     needs = f"{rows} rows in {len(runs)} requests: a verdict on the method needs {MINIMUM} references of each and "
     there = f"{lacking} to train: {cost(runs[0], lacking)}" if lacking else "all are there"
-    return f"{needs}{_witnesses(WITNESSES)}; {there}"
+    return f"{needs}{NEEDED}; {there}"
 
 
 def cost(run: Run, trainings: int) -> str:
@@ -122,10 +124,6 @@ def _replayed(run: Run, forget: ForgetSet) -> float | None:
         return planned(run, forget.slots) / whole if whole else None
     except (DataError, RunError):  # whoever replays it is told what is wrong with it
         return None
-
-
-def _witnesses(count: int) -> str:
-    return f"{count} witness{'es' * (count != 1)}"
 
 
 def lasting(seconds: float) -> str:

@@ -6,7 +6,7 @@ Student's t throughout. Values that do not vary have no interval here: zero vari
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -48,14 +48,15 @@ def mean_interval(
     *,
     scale: str = "fraction",
     direction: Direction = Direction.MATCH,
+    unit: str = "run",
 ) -> Measurement | Undecided:
-    """Mean over runs, with Student's interval."""
+    """Mean over runs, or over what ``unit`` names, with Student's interval."""
     runs = as_vector(values, "values")
     reason = missing_runs(runs)
     if reason is not None:
         return Undecided(reason)
     estimate = StudentEstimate(float(runs.mean()), spread(runs) / math.sqrt(runs.size), float(runs.size - 1))
-    return _measured(estimate, runs.size, level, scale, direction)
+    return _measured(estimate, runs.size, level, scale, direction, unit)
 
 
 def difference_of_means(
@@ -70,8 +71,8 @@ def difference_of_means(
     weight = sum(part**2 / (group.size - 1) for part, group in zip(parts, groups, strict=True))
     value, total = float(groups[0].mean() - groups[1].mean()), groups[0].size + groups[1].size
     freedom = sum(parts) ** 2 / weight if weight > 0.0 else 1.0
-    found = _measured(StudentEstimate(value, math.sqrt(sum(parts)), freedom), total, level, scale)
-    return replace(found, unit="example") if isinstance(found, Measurement) else found
+    estimate = StudentEstimate(value, math.sqrt(sum(parts)), freedom)
+    return _measured(estimate, total, level, scale, Direction.MATCH, "example")
 
 
 def missing_runs(runs: Array, needed: int = 2, name: str = "run") -> str | None:
@@ -85,7 +86,7 @@ def missing_runs(runs: Array, needed: int = 2, name: str = "run") -> str | None:
 
 
 def _measured(
-    estimate: StudentEstimate, n: int, level: float, scale: str, direction: Direction = Direction.MATCH
+    estimate: StudentEstimate, n: int, level: float, scale: str, direction: Direction, unit: str
 ) -> Measurement | Undecided:
     reach = estimate.reach(level)
     if reach == 0.0:
@@ -95,7 +96,7 @@ def _measured(
         low=estimate.value - reach,
         high=estimate.value + reach,
         n=n,
-        unit="run",
+        unit=unit,
         direction=direction,
         level=level,
         scale=scale,

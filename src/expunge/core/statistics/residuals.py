@@ -45,8 +45,8 @@ def margins_of_numbers(residuals: npt.ArrayLike, unit: float) -> Array:
 def mean_absolute_error(residuals: npt.ArrayLike, *, direction: Direction = Direction.LOW) -> Figure:
     """Mean of |residual| in the targets' units, with Student's interval over examples."""
     missed = np.abs(as_vector(residuals, "residuals"))
-    found = mean_interval(missed, scale="error", direction=direction)
-    return replace(found, unit="example", low=max(0.0, found.low)) if isinstance(found, Measurement) else found
+    found = mean_interval(missed, scale="error", direction=direction, unit="example")
+    return replace(found, low=max(0.0, found.low)) if isinstance(found, Measurement) else found
 
 
 def r_squared(answers: npt.ArrayLike, residuals: npt.ArrayLike, *, direction: Direction = Direction.HIGH) -> Figure:
