@@ -169,6 +169,8 @@ class Gathered:
             return None
         data = laid.cell.data
         dataset = self.grid.datasets[source_name(data.source.as_json())]
+        if dataset.of_numbers:  # their margins hang on the references of a trial
+            return None
         codes = split_rows(dataset, seed=data.split_seed, by=data.split_by)
         rows = {split: dataset.take(np.flatnonzero(codes == split.code)) for split in READ}
         return Together(rows, self.run(done[0]), [self.run(key) for key in beside])
