@@ -19,7 +19,7 @@ from expunge.core.errors import DataError
 from expunge.data.source import Source
 from expunge.train.training import train
 
-TRAINING = ("train", "digits", "--rows", 300, "--model", "mlp", "--epochs", 400, "--checkpoint-interval", 20)
+TRAINING = ("train", "digits", "--rows", 300, "--model", "mlp", "--epochs", 4000, "--checkpoint-interval", 20)
 
 
 def process(*arguments: object, **named: Any) -> subprocess.Popen[bytes]:

@@ -24,6 +24,7 @@ from expunge.core.hashing import canonical_json, parse_json
 from expunge.records.document import Document, read_document, sealed
 from expunge.records.documents import DOCUMENTS
 from expunge.records.envelope import open_envelope
+from expunge.records.figures import FIGURES, Means
 from expunge.records.form import Through, to_plain
 from expunge.records.keys import load_trusted
 from expunge.records.log import read_consistency, read_inclusion, read_log
@@ -303,8 +304,15 @@ def hint_at(hint: Any, place: Sequence[str | int]) -> list[Any]:
 
 
 def is_free(kind: Any, place: Place) -> bool:
-    """Whether nothing is asked of a value: it is JSON of somebody else."""
-    return isinstance(kind, type) and any(found is Any for found in hint_at(kind, place))
+    """Whether nothing is asked of a value: it is JSON of somebody else, or a figure of a further probe, which is passed
+    over where it is none."""
+    if not isinstance(kind, type):
+        return False
+    return any(found is Any for found in hint_at(kind, place)) or any(
+        step not in FIGURES
+        and any(isinstance(one, type) and issubclass(one, Means) for one in hint_at(kind, place[:at]))
+        for at, step in enumerate(place)
+    )
 
 
 def may_be_text(kind: Any, place: Place) -> bool:

@@ -196,7 +196,7 @@ class ScoreScale(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed(Plain):
-    """What was rehearsed."""
+    """What was rehearsed; ``twins_apart`` is of the score before this one."""
 
     kind: str
     size: str | None
@@ -207,6 +207,7 @@ class Rehearsed(Plain):
     sample: Described
     calibration: int
     scales: tuple[ScoreScale, ...] | None = None
+    twins_apart: float | None = None
 
     def check(self, where: str) -> None:
         if not self.sets:
@@ -215,13 +216,15 @@ class Rehearsed(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class TwinRead(Plain):
-    """A twin, and its accuracy on the calibration split."""
+    """A twin, and its accuracy on the calibration split; ``means`` and ``units`` are of the score before this one."""
 
     weights_digest: Digest
     training_seed: int
     example_steps: Amount
     seconds: Amount
     accuracy: float
+    means: Mapping[str, float] | None = None
+    units: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
