@@ -21,8 +21,7 @@ from rich.text import Text
 from expunge.cli.shared import Format, Shape, print_as, table_of, wide_console, with_flags
 
 if TYPE_CHECKING:
-    from expunge.core.text_table import TextTable
-    from expunge.records.results import Results, Setting
+    from expunge.records.results import Results
     from expunge.study.progress import StudyStanding
 
 EXAMPLE = "Example: expunge study studies/smoke.toml --out study-out --jobs 2"
@@ -112,18 +111,9 @@ def drawn(standing: StudyStanding) -> Group:
     return Group(table, *running)
 
 
-def _tables(setting: Setting) -> tuple[TextTable, ...]:
-    """Of runs, of methods, and as papers print them."""
-    from expunge.records.published import over_runs
-
-    models = (("original", setting.originals), ("retrained", setting.references))
-    told = [(label, one.as_published) for label, one in (*models, *((row.label, row) for row in setting.ranked))]
-    return setting.table, setting.over_trainings, over_runs(told)
-
-
 def _print(results: Results, page: Path) -> None:
     console = wide_console(150)
-    for told in (table for setting in results.settings for table in _tables(setting)):
+    for told in (table for setting in results.settings for table in setting.tables):
         if not told.rows:
             continue
         console.print(f"\n{told.answer}", markup=False)

@@ -17,6 +17,7 @@ from expunge.records.form import INLINE, NULL, Plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.outcome import OutcomeName
 from expunge.records.over_trainings import OverTrainings, table_over_trainings
+from expunge.records.published import over_runs
 from expunge.records.row_tuning import RowTuning
 from expunge.records.scalars import Amount, Name, Remark, Share, Short, Words, shown, sized
 
@@ -251,6 +252,18 @@ class Setting(Plain):
         told = [(row.label, row.concluded, row.figures) for row in self.ranked if row.concluded is not None]
         return table_over_trainings(self.id, told)
 
+    @property
+    def published(self) -> TextTable:
+        """As papers print it; no row where a study did not ask for that."""
+        models = (("original", self.originals), ("retrained", self.references))
+        rows = ((row.label, row) for row in self.ranked)
+        return over_runs([(label, one.as_published) for label, one in (*models, *rows)])
+
+    @property
+    def tables(self) -> tuple[TextTable, ...]:
+        """Of runs, of methods, and as papers print them."""
+        return self.table, self.over_trainings, self.published
+
     def number(self, row: Row) -> int:
         """The row's number in table and drawing, from 1."""
         return self.ranked.index(row) + 1
@@ -342,7 +355,7 @@ class Results(Document):
         return tuple(dict.fromkeys(row.method for setting in self.settings for row in setting.rows))
 
     def _repr_html_(self) -> str:
-        tables = (table for setting in self.settings for table in (setting.table, setting.over_trainings))
+        tables = (table for setting in self.settings for table in setting.tables)
         return "".join(table.as_html() for table in tables if table.rows)
 
     def rows_of(self, method: str) -> tuple[tuple[Setting, Row], ...]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from expunge.core.values import Undecided
+from expunge.core.values import Refuted, Supported, Undecided
 from expunge.core.wording import clean, counted
 from expunge.records.figures import NOT_MEASURED, Estimate, MeanFigure, Means
 from expunge.records.outcome import OutcomeName
+from expunge.records.over_trainings import OverTrainings
 from expunge.records.results import VERDICTS, Mark, Results, Row, Setting, guarantee_rank
 from expunge.records.row_tuning import STATES
+from expunge.report.columns import FIGURE_KEYS, HEADINGS, JUDGED, MEMORY, METHOD, OLDER, Heading, heading_of
 from expunge.report.comparison import TONES, Notes, TableCell, left_out, own_reason
-from expunge.report.numerals import DASH, SPACE
+from expunge.report.numerals import DASH, SPACE, shown
 from expunge.report.outcome import OUTCOMES
 from expunge.report.study_text import STYLES, between, number, signed
 
@@ -22,32 +25,6 @@ BROKEN = ("collapsed", "failed", "changed nothing", "over-forgotten")
 LONGEST_SHOWN = 60
 
 
-@dataclass(frozen=True)
-class Heading:
-    """A column; ``first`` is the direction in which a first click sorts."""
-
-    key: str
-    title: str
-    unit: str
-    first: str
-
-
-HEADINGS = (
-    Heading("method", "Method", "", "ascending"),
-    Heading("guarantee", "Guarantee", "", "descending"),
-    Heading("verdict", "Verdict", "seeds", "descending"),
-    Heading("forgetting-gap", "Forgetting gap", "spreads", "ascending"),
-    Heading("utility-gap", "Utility gap", "points lost", "ascending"),
-    Heading("average-gap", "Avg. gap", "points", "ascending"),
-    Heading("forget-accuracy", "Forget accuracy", "%, against retrained", "descending"),
-    Heading("test-accuracy", "Test accuracy", "%", "descending"),
-    Heading("membership-classifier", "Membership", "% seen as strangers", "descending"),
-    Heading("cost", "Cost", "% of training", "ascending"),
-    Heading("seconds", "Time", "seconds", "ascending"),
-    Heading("tuning", "Tuning", "", "ascending"),
-)
-MEMORY = Heading("memory", "Memory left", "%", "ascending")
-FIGURE_KEYS = tuple(heading.key for heading in HEADINGS if heading.key in STYLES)
 PLAIN = "number"  # the style of a figure of which no more than its name is known
 
 
@@ -100,8 +77,8 @@ def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str,
     references = counted(study.references, "model")
     below = f"never saw them; mean of {references}"
     bands = (
-        _band("Retrained references", below, setting.retrained, keys, notes, _known(setting)),
-        _band("Original", "nothing forgotten", setting.original_figures, keys, notes),
+        band("Retrained references", below, setting.retrained, keys, notes, _known(setting)),
+        band("Original", "nothing forgotten", setting.original_figures, keys, notes),
     )
     lines = tuple(
         Line(
@@ -115,7 +92,7 @@ def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str,
         for row in setting.ranked
     )
     for text in left_out(
-        (_heading(key).title, _why_empty(setting, key)) for key in _keys(setting.further) if key not in keys
+        (heading_of(key).title, _why_empty(setting, key)) for key in _keys((setting,)) if key not in keys
     ):
         notes.number(text)
     caption = f"Methods in setting {at}: {clean(setting.title, LONGEST_SHOWN)}"
@@ -126,21 +103,35 @@ def setting_board(study: Results, setting: Setting, at: int, links: Mapping[str,
 
 def _measured(setting: Setting) -> tuple[str, ...]:
     """Figures that any row has: a column of dashes says nothing."""
-    rows = [row.figures for row in setting.rows if row.took_part]
-    return tuple(key for key in _keys(setting.further) if not rows or any(own.mean(key) is not None for own in rows))
+    rows = [row for row in setting.rows if row.took_part]
+    return tuple(key for key in _keys((setting,)) if not rows or any(_says(row, key) for row in rows))
+
+
+def _says(row: Row, key: str) -> bool:
+    """Whether a row has a figure, or a verdict on its method that is not that of every run alike."""
+    if key != METHOD.key:
+        return row.figures.mean(key) is not None
+    told = row.concluded
+    return told is not None and not isinstance(told.verdict, Undecided) and set(row.outcomes) != {"same"}
 
 
 def _why_empty(setting: Setting, key: str) -> str:
-    figures = (row.figures[key] for row in setting.ranked)
-    reasons = (figure.reason for figure in figures if isinstance(figure, Undecided))
+    if key == METHOD.key:
+        reasons = [_why_unsaid(row.concluded) for row in setting.ranked if row.concluded is not None]
+        return Counter(filter(None, reasons)).most_common(1)[0][0] if any(reasons) else "each is bit for bit"
+    return why_undecided((row.figures for row in setting.ranked), key)
+
+
+def why_undecided(figures: Iterable[Means], key: str) -> str:
+    """Why nobody has a figure: the first reason that is given."""
+    reasons = (one.reason for own in figures if isinstance(one := own[key], Undecided))
     return own_reason(next(reasons, NOT_MEASURED.reason), STYLES)
 
 
 def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int], name: str) -> Board:
     """One method in all its settings."""
     notes = Notes()
-    further = tuple(dict.fromkeys(name for setting, _ in found for name in setting.further))
-    keys = _keys(further)
+    keys = _keys([setting for setting, _ in found])
     several = len({row.label for _, row in found}) > 1
     lines = tuple(
         Line(
@@ -158,21 +149,18 @@ def method_board(found: Sequence[tuple[Setting, Row]], numbers: Mapping[str, int
     return Board("0", f"{name} in every setting", headings, (), lines, tuple(notes.texts), 1)
 
 
-def _heading(key: str) -> Heading:
-    """Of a figure's column."""
-    known = {heading.key: heading for heading in (*HEADINGS, MEMORY)}
-    return known.get(key) or Heading(key, key, "", "descending")
-
-
 def _headings(keys: Sequence[str]) -> tuple[Heading, ...]:
     """Of these figures, between what is said of a row and how it was tuned."""
-    return (*HEADINGS[:3], *map(_heading, keys), HEADINGS[-1])
+    return (*HEADINGS[:3], *map(heading_of, keys), HEADINGS[-1])
 
 
-def _keys(further: Sequence[str]) -> tuple[str, ...]:
-    """Figures in their order: memory first where it was measured, further probes last."""
-    first = tuple(name for name in further if name == MEMORY.key)
-    return (*first, *FIGURE_KEYS, *(name for name in further if name != MEMORY.key))
+def _keys(settings: Sequence[Setting]) -> tuple[str, ...]:
+    """Figures in their order: what is said of methods, where it is, then what is judged, as far as it was asked."""
+    asked = {name for setting in settings for name in setting.further}
+    concluded = any(row.concluded is not None for setting in settings for row in setting.rows)
+    judged = tuple(heading.key for heading in JUDGED if heading.key in asked)
+    figures = (key for key in FIGURE_KEYS if MEMORY.key not in asked or key not in OLDER)
+    return (*((METHOD.key,) if concluded else ()), *judged, *figures)
 
 
 def overview(study: Results, links: Mapping[str, str]) -> Board | None:
@@ -263,7 +251,7 @@ def guarantee_words(guarantee: str | None) -> tuple[str, str]:
     return kind.strip(), inside.removesuffix(")").strip()
 
 
-def _band(
+def band(
     name: str,
     below: str,
     figures: Means,
@@ -273,7 +261,7 @@ def _band(
 ) -> Line:
     """Figures that a study does not give for a band are left blank; what is undecided is a dash with its note."""
     cells = [
-        (known or {}).get(key, TableCell()) if key not in figures.found else _figure(figures[key], key, notes)
+        (known or {}).get(key, TableCell()) if key not in figures.found else figure_cell(figures[key], key, notes)
         for key in keys
     ]
     return Line(name, "", None, (), (TableCell(), TableCell(), *cells, TableCell()), below=below)
@@ -292,12 +280,16 @@ def _cells(
 ) -> tuple[TableCell, ...]:
     kind, inside = guarantee_words(row.guarantee)
     rank = guarantee_rank(row.guarantee) or 0
-    shown = inside if rank == 1 else ""
-    guarantee = TableCell(kind, below=shown, tone="accent" if rank else "", sort=str(rank))
+    guarantee = TableCell(kind, below=inside if rank == 1 else "", tone="accent" if rank else "", sort=str(rank))
     return (
         guarantee,
         _verdict(row, notes),
-        *(_figure(row.figures[key], key, notes, _beside(setting, row, key), clipped=clipped) for key in keys),
+        *(
+            _concluded(row.concluded, notes)
+            if key == METHOD.key
+            else figure_cell(row.figures[key], key, notes, _beside(setting, row, key), clipped=clipped)
+            for key in keys
+        ),
         _tuning(row),
     )
 
@@ -310,6 +302,27 @@ def _verdict(row: Row, notes: Notes) -> TableCell:
     return TableCell(lines=verdict_lines(row), sort=f"{worth:.6g}")
 
 
+def _concluded(told: OverTrainings | None, notes: Notes) -> TableCell:
+    """What is said of the method; of what is undecided or refuted a note says why."""
+    if told is None:
+        return TableCell()
+    unsaid, verdict = _why_unsaid(told), told.verdict
+    if unsaid:
+        return TableCell(DASH, note=notes.number(unsaid))
+    word = verdict.word.capitalize()
+    note = notes.number(own_reason(verdict.detail, STYLES)) if isinstance(verdict, Refuted) else None
+    within = told.memory is not None and isinstance(verdict, Supported) and verdict.p > 0.0
+    below = f"at most {shown(told.memory.bound, MEMORY.key)}" if within and told.memory is not None else ""
+    return TableCell(word, below, note, TONES[word], sort=f"{WORTH[word]:g}")
+
+
+def _why_unsaid(told: OverTrainings) -> str:
+    """Why nothing is said of a method; empty where something is. How its runs came out stands beside."""
+    if not isinstance(told.verdict, Undecided):
+        return ""
+    return own_reason(told.verdict.reason.partition("; of these")[0], STYLES)
+
+
 def _beside(setting: Setting, row: Row, key: str) -> str:
     if key != "forget-accuracy":
         return ""
@@ -317,7 +330,8 @@ def _beside(setting: Setting, row: Row, key: str) -> str:
     return signed(difference.mean, "points") if isinstance(difference, Estimate) else ""
 
 
-def _figure(figure: MeanFigure, key: str, notes: Notes, beside: str = "", *, clipped: bool = True) -> TableCell:
+def figure_cell(figure: MeanFigure, key: str, notes: Notes, beside: str = "", *, clipped: bool = True) -> TableCell:
+    """A figure with its interval; a dash with a note where it is undecided."""
     if isinstance(figure, Undecided):
         return TableCell(DASH, note=notes.number(own_reason(figure.reason, STYLES)))
     style = STYLES.get(key, PLAIN)

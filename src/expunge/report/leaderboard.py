@@ -17,6 +17,7 @@ from expunge.core.files import write_bytes
 from expunge.core.wording import clean, counted
 from expunge.records.figures import Estimate, MeanFigure
 from expunge.records.results import Results
+from expunge.report.beside_board import beside_setting
 from expunge.report.board import mark_words, overview, setting_board, title_of, verdict_words
 from expunge.report.dots import SIZES, dots
 from expunge.report.method_page import method_view
@@ -169,6 +170,8 @@ def _sections(study: Results, links: Mapping[str, str], extent: _Extent) -> list
     for at, setting in enumerate(study.settings, 1):
         board = setting_board(study, setting, at, links, start)
         start += len(board.notes)
+        beside = beside_setting(setting, at, links, start)
+        start += 0 if beside is None else len(beside.notes)
         found.append(
             {
                 "number": at,
@@ -179,6 +182,8 @@ def _sections(study: Results, links: Mapping[str, str], extent: _Extent) -> list
                 "rules": setting.rules,
                 "findings": findings(setting),
                 "board": board,
+                "beside": beside,
+                "published": setting.published,
                 "result": result(setting),
                 "plot": dots(setting, extent.sizes) if extent.sizes else None,
             }

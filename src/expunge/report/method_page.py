@@ -8,6 +8,7 @@ from typing import Any
 from expunge.core.wording import clean, counted
 from expunge.records.results import Results, Row, Seed, Setting
 from expunge.records.row_tuning import RowTuning, Searched
+from expunge.report.beside_board import beside_method
 from expunge.report.board import guarantee_words, mark_words, method_board, why_not
 from expunge.report.comparison import TONES
 from expunge.report.numerals import DASH, bare, listed, short, shown
@@ -24,12 +25,15 @@ def method_view(study: Results, method: str) -> dict[str, Any]:
     numbers = {setting.id: at for at, setting in enumerate(study.settings, 1)}
     first = found[0][1]
     name = clean(method, 80)
+    numbered = {setting.id: setting.number(row) for setting, row in found}
+    board = method_board(found, numbered, name)
     return {
         "title": study.title,
         "name": name,
         "summary": first.summary,
         "facts": _facts([row for _, row in found]),
-        "board": method_board(found, {setting.id: setting.number(row) for setting, row in found}, name),
+        "board": board,
+        "further": beside_method(found, numbered, board.start + len(board.notes)),
         "parts": [_part(setting, row, numbers[setting.id], name) for setting, row in found],
     }
 

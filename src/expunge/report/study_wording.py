@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.core.wording import clean, counted
+from expunge.records.over_trainings import FEWEST_TRAININGS
 from expunge.records.results import MARKS, Problem, Results, Row, Setting, guarantee_rank
 from expunge.report.board import guarantee_words
 from expunge.report.comparison import own_reason
@@ -39,6 +40,9 @@ VERDICTS_THEN = (
 VERDICTS_NOW = (
     "For each seed is said what came out: the same bits as never trained, at most so much left, still remembers, "
     "forgot too much, broke, or cannot be said; the method’s page says why."
+)
+OF_METHODS = (
+    f" The verdict on the method is over originals of at least {FEWEST_TRAININGS} training seeds, each unlearned once."
 )
 
 
@@ -145,8 +149,9 @@ def reading(study: Results) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Verdict and guarantee.",
-            f"{VERDICTS_THEN if rules_of(study) else VERDICTS_NOW} A guarantee is another thing: Exact and Certified "
-            "hold by construction, Empirical says that nothing is proved.",
+            f"{VERDICTS_THEN if rules_of(study) else VERDICTS_NOW}{OF_METHODS if _concluded(study) else ''} A "
+            "guarantee is another thing: Exact and Certified hold by construction, Empirical says that nothing is "
+            "proved.",
         ),
         (
             "Small print.",
@@ -155,6 +160,11 @@ def reading(study: Results) -> tuple[tuple[str, str], ...]:
             "came out, then by how far they lie from retraining, collapsed models last.",
         ),
     )
+
+
+def _concluded(study: Results) -> bool:
+    """Whether anything is said of methods."""
+    return any(row.concluded is not None for setting in study.settings for row in setting.rows)
 
 
 def marks_of(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
