@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.cli.conftest import Expunge
 from tests.train.visits import trained
 
 import expunge as face
 from expunge.cli.app import commands
-from expunge.cli.shared import as_csv
+from expunge.cli.shared import as_csv, table_of
+from expunge.core.text_table import four_digits
+from expunge.core.values import Measurement
+from expunge.core.wording import in_percent
 from expunge.report.study_results import read_results
 from expunge.train.run import Run
 
@@ -34,6 +38,26 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run, Run]:
         for method in ("fine-tune", "retrain")
     )
     return base, forgot, retrained
+
+
+def test_what_a_row_is_about_is_not_broken_on_a_narrow_terminal() -> None:
+    rows = [("margin-above-holdout", "-0.9871 [-1.69, -0.279]", "a reason that is much longer than its column " * 3)]
+    text = io.StringIO()
+    Console(file=text, width=60).print(table_of(("probe", "original", "why"), rows))
+    assert "margin-above-holdout" in text.getvalue()
+    assert max(map(len, text.getvalue().splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.41449, "41%"), (-0.4, "-40%"), (0.0151, "2%"), (0.0149, "1.5%"), (0.0004, "0.04%"), (0, "0%")],
+)
+def test_a_share_that_is_nearly_nothing_is_not_told_as_nothing(value: float, said: str) -> None:
+    assert in_percent(value) == said
+
+
+def test_what_rounding_leaves_of_nothing_is_nothing() -> None:
+    assert [four_digits(value) for value in (6.939e-18, -1e-17, 0.0, -0.5, 1e-6)] == ["0", "0", "0", "-0.5", "1e-06"]
 
 
 def test_every_command_with_a_table_has_it() -> None:
@@ -88,7 +112,12 @@ def test_a_notebook_shows_what_the_tables_say(runs: tuple[Run, Run, Run]) -> Non
     evaluation = face.evaluate(forgot, [retrained])
     page = evaluation._repr_html_()
     assert page.startswith("<div><p><strong>Cannot be said: ")
-    assert all(f"<td>{probe.name}" in page for probe in evaluation.probes)
+    assert all(probe.name in page for probe in evaluation.probes)
+    rows = {row[0] for table in evaluation.tables for row in table.rows}
+    measured = {probe.name for probe in evaluation.probes if isinstance(probe.unlearned, Measurement)}
+    assert measured < rows
+    assert all(f"<td>{name}</td>" in page for name in rows)
+    assert {row[0] for row in evaluation.table.rows} == {one.name for one in evaluation.probes if one.required}
     results = read_results(SMALL)
     page = results._repr_html_()
     for setting in results.settings:

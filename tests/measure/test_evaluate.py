@@ -160,7 +160,7 @@ def test_references_must_be_honest_retrainings_of_the_same_request(
         evaluate(runs["exact"], [other], data=noisy)
     with pytest.raises(InvalidArgument, match="is the run itself"):
         evaluate(runs["exact"], [runs["exact"]], data=noisy)
-    with pytest.raises(InvalidArgument, match="has forgotten 64 rows, before this request it were 0"):
+    with pytest.raises(InvalidArgument, match="has forgotten 64 rows, before this request 0 were gone"):
         evaluate(runs["exact"], [], original=runs["references"][1], data=noisy)
     with pytest.raises(InvalidArgument, match=r"has other weights than the run that .* came from"):
         evaluate(runs["fine-tune"], [], original=runs["witnesses"][0], data=noisy)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from expunge.core.errors import InvalidArgument
-from expunge.core.statistics.prediction import Prediction
+from expunge.core.statistics.prediction import Prediction, power_factor
 from expunge.core.statistics.roc import area_under_curve
 from expunge.core.values import Measurement, Refuted, Supported, Undecided
 from expunge.measure import PROBES
@@ -23,6 +23,7 @@ from expunge.measure.loss_threshold import LossThreshold
 from expunge.measure.mean_margin import MeanMargin
 from expunge.measure.memory import MemoryLeft, Typicality
 from expunge.measure.readings import SIGNALS
+from expunge.measure.row import NOT_JUDGED, Judged, Weighed, decided
 from expunge.measure.trial import Answers, Ground, Trial, TrialModel, Whose, probe_seed, split_holdout
 from expunge.tasks.task import signals_of
 
@@ -355,8 +356,42 @@ def test_a_memory_that_few_rows_carry_decides_nothing() -> None:
     told = r"\d\.\d rows carry the memory of the forget set, 10 are needed: more references would not help"
     assert re.fullmatch(told, verdict_of(found, "memory").reason)
     assert isinstance(found.verdict, Undecided)
+    memory = next(one for one in found.probes if one.probe.name == "memory")
+    assert memory.reference_mean == pytest.approx(0.0, abs=1e-12), "told from where retraining reads all the same"
     (line,) = (notice for notice in found.notices if "this trial can support" in notice)
     assert re.fullmatch(rf"with 8 references and 4 witnesses this trial can support no claim: {told}", line)
+
+
+def test_a_broken_run_is_read_from_where_retraining_reads_like_any_other() -> None:
+    broken = judged(model(500, everything=-20.0))
+    assert "collapse" in fired(broken)
+    told = [next(one for one in found.probes if one.probe.name == "memory") for found in (broken, judged(model(501)))]
+    assert told[0].references == told[1].references
+    assert told[0].original == told[1].original
+
+
+def test_what_would_decide_of_utility_is_said() -> None:
+    probe = next(probe() for probe in PROBES if probe.name == "test-accuracy")
+    own = Measurement(value=0.9, low=0.9, high=0.9, n=1, unit="example", direction=probe.direction)
+    one = Weighed(probe, own, (), None)
+    found = Judged(probe, own, own, (), NOT_JUDGED, required=True)
+
+    def said(difference: float, spread: float) -> str:
+        off = Prediction(difference, spread, 5)
+        return decided(one, found, off, 1.0, Claim.of("at-most:25%")).verdict.detail
+
+    for difference, spread, lost in ((-0.012, 0.0085, "2.1"), (-0.0165, 0.0085, "2.5"), (0.004, 0.03, "2.5")):
+        more = next((n for n in range(5, 400) if decides(n, difference, spread)), None)
+        helps = "more references would not help" if more is None else f"about {more} references would decide"
+        assert said(difference, spread) == f"up to {lost} points may be lost, 2 may be at most: {helps}"
+    assert said(-0.0123, 0.0081).startswith("up to 2.1 points"), "2.002, which is more than 2"
+    assert said(-0.012, 0.008) == "at most 2.0 points lost"
+
+
+def decides(references: int, difference: float, spread: float) -> bool:
+    """Whether so many references would support: the bound holds, and honest retrainings would pass it."""
+    held = Prediction(min(0.0, difference), spread, references)
+    return held.least >= -0.02 and power_factor(references) * spread <= 0.02
 
 
 def test_small_and_duplicated_forget_sets_are_undecided() -> None:

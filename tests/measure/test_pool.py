@@ -29,6 +29,7 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import read_document, write_document
 from expunge.records.evaluation import Evaluation
+from expunge.study.evaluate import evaluate
 from expunge.tasks.task import signals_of
 from expunge.train.run import Run
 from expunge.train.trace import Trace
@@ -281,6 +282,10 @@ def test_references_pair_by_their_seed(
     with refused(InvalidArgument, "forgot other examples than any run of the pool"):
         strange = unlearned(base, "subject:someone-12", tmp_path, pictures)
         evaluate_pool([*runs[:2], strange], [*of[0], *of[1], *of[2]], **told)
+    with refused(InvalidArgument, "`probes` relearn with `pool`: of a pool nothing further is measured"):
+        evaluate(runs, pool=True, probes=["relearn"])
+    with refused(InvalidArgument, "`as_published` with `pool`: papers print no pools, ask for it of each run"):
+        evaluate(runs, pool=True, as_published=True)
 
 
 def unlearned(base: Run, rule: str, place: Path, data: Dataset, **told: Any) -> Run:

@@ -285,4 +285,4 @@ def test_the_answer_in_one_sentence(found, said):
 def test_a_run_that_was_not_evaluated_says_what_to_run(world, words):
     text = words(render(load([world.unlearned("a", "fine-tune")])))
     assert "Cannot be said: it was not evaluated." in text
-    assert "Run expunge evaluate RUN --reference RETRAINED." in text
+    assert "Run expunge references RUN, then expunge evaluate RUN." in text

@@ -124,7 +124,7 @@ def test_a_run_without_evaluation_says_what_to_run(world):
     found = cells(loaded, "saliency-unlearning")
     assert found["Verdict"] == "—[1]"
     assert notes(loaded) == [NOT_EVALUATED]
-    assert "run expunge evaluate RUN --reference RETRAINED" in page_text(loaded)
+    assert "run expunge references RUN, then expunge evaluate RUN" in page_text(loaded)
     assert "Original" not in [row[0] for row in rows(loaded)[1]]
 
 
@@ -240,6 +240,10 @@ def test_evaluations_that_read_the_references_differently_are_named(world):
     world.evaluate(folders[0])
     content = world.evaluate(folders[1])
     assert "read the original or the references differently" not in page_text(load(folders))
+    *others, last = content["probes"]
+    world.sign(folders[1], {**content, "probes": others})
+    assert last["name"] not in {probe["name"] for probe in others}
+    assert "the references differently" not in page_text(load(folders)), "it was not asked there"
     content["probes"][3]["references"][1]["value"] += 0.001
     world.sign(folders[1], content)
     assert "read the original or the references differently on mean-margin" in page_text(load(folders))

@@ -107,7 +107,11 @@ def test_a_study_on_the_same_store_shares_them(
 
 
 def test_an_evaluation_finds_those_of_its_request(
-    base: Run, found: tuple[tuple[Run, ...], tuple[Run, ...]], place: Path, monkeypatch: pytest.MonkeyPatch
+    base: Run,
+    found: tuple[tuple[Run, ...], tuple[Run, ...]],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Refused,
 ) -> None:
     run = unlearn(base, RULE, method="fine-tune", out=place / "tuned")
     opened: list[Path] = []
@@ -125,6 +129,8 @@ def test_an_evaluation_finds_those_of_its_request(
     assert references(run, count=2) == found[0]
     other = unlearn(base, "random:5%:2", method="fine-tune", out=place / "other")
     assert evaluate(other).references == ()
+    with refused(InvalidArgument, "elsewhere keeps no runs: name the folder that `expunge references` was told"):
+        evaluate(run, store=place / "elsewhere")
     by_hand = evaluate(run, found[0][1], witnesses=found[1][0], store=place / "elsewhere")
     assert len(by_hand.references) == len(by_hand.witnesses or ()) == 1
 
@@ -201,6 +207,8 @@ def test_half_models_are_found_where_somebody_asks_for_what_compares_with_them(
     assert "rows lie in fewer than 2 of 2 half models" in str(invoked.exception)
     listed = CliRunner().invoke(commands(), ["halves", str(base.path), "--count", "2", "--json"])
     assert [one["weights_digest"] for one in json.loads(listed.stdout)] == [run.weights_digest for run in halved]
+    said = CliRunner().invoke(commands(), ["halves", str(base.path), "--count", "1"]).stdout
+    assert "1 half model; evaluate --probe likelihood-ratio, which needs 16, and worst" in said
     with refused(InvalidArgument, "`count` 0 must be a whole number from 1 to 1000"):
         halves(base, count=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -355,7 +356,7 @@ def test_tables_and_page_show_errors_where_accuracies_stand(evaluated: tuple[Run
     assert isinstance(error, Measurement)
     for part in (
         "Mean absolute error, holdout",
-        "R², forget set",
+        "R², retain set",
         "R² on the holdout",
         shown(error.value, "error"),
     ):
@@ -375,6 +376,13 @@ def test_tables_and_page_show_errors_where_accuracies_stand(evaluated: tuple[Run
     headings, rows = text.rows(load([forgot.path]))
     assert list(headings[2:4]) == ["Memory left, with bound", "Mean absolute error, forget set"]
     assert all(len(row) == len(headings) for row in rows)
+    assert len(headings) <= 11, "more do not fit on a page of 1280 pixels"
+    errors = found["forget-error"]
+    assert isinstance(errors.unlearned, Measurement)
+    assert re.search(
+        rf"their labels (?:as|than) [a-z ]+: off by {shown(errors.unlearned.value, 'error')}; models", page
+    )
+    assert "log-odds" not in page
 
 
 def test_the_record_is_accepted_with_the_rows_gone(

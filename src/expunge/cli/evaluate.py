@@ -11,9 +11,8 @@ from expunge.cli.shared import Format, Shape, print_as, progress_bar, table_of, 
 from expunge.core.values import Supported
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
-from expunge.records.published import of_a_run
 
-EXAMPLE = "Example: expunge evaluate runs/salun --reference runs/retrained --reference runs/retrained-2"
+EXAMPLE = "Example: expunge evaluate runs/salun --claim at-most:25% --gate"
 
 
 def register(app: typer.Typer) -> None:
@@ -88,9 +87,7 @@ def evaluate(
 def _print(evaluation: Evaluation) -> None:
     """The answer first, then what it rests on."""
     console = wide_console()
-    for told in (evaluation.table, of_a_run(evaluation.as_published or ())):
-        if not told.rows:
-            continue
+    for told in evaluation.tables:
         console.print(with_flags(told.answer), markup=False, style="bold")
         console.print(table_of(told.headers, ([with_flags(cell) for cell in row] for row in told.rows)))
         for line in told.notes:

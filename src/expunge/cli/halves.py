@@ -29,5 +29,5 @@ def halves(
 
     with live_view() as heard:
         found = train_halves(run, count=count, jobs=jobs, store=store, data=data, **heard)
-    more = "evaluate --probe likelihood-ratio and worst --proxy lira find them; they hold rows: remove them afterwards"
-    print_runs(found, "half models", more, json)
+    find = "evaluate --probe likelihood-ratio, which needs 16, and worst --proxy lira find them"
+    print_runs(found, "half model", f"{find}; they hold rows: remove them afterwards", json)

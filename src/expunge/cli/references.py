@@ -10,6 +10,7 @@ from rich.console import Console
 
 from expunge.cli.shared import print_json, told_apart
 from expunge.cli.study import live_view
+from expunge.core.wording import counted
 
 EXAMPLE = "Example: expunge references runs/base --forget subject:person-017 --count 8"
 RUN = Annotated[Path, typer.Argument(help="Folder of the run that is to forget, or of one that forgot.")]
@@ -41,7 +42,7 @@ def references(
         found = train_references(
             run, forget, count=count, jobs=jobs, store=store, data=data, tell=told_apart(json), **heard
         )
-    print_runs(found, "references", "evaluate finds them by itself: expunge evaluate RUN", json)
+    print_runs(found, "reference", "evaluate finds them by itself: expunge evaluate RUN", json)
 
 
 def print_runs(found: tuple[Any, ...], what: str, more: str, json: bool) -> None:
@@ -51,4 +52,4 @@ def print_runs(found: tuple[Any, ...], what: str, more: str, json: bool) -> None
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     for run in found:
         console.print(f"{run.weights_digest[:16]}  {run.path}", markup=False)
-    console.print(f"{len(found)} {what}; {more}", markup=False)
+    console.print(f"{counted(len(found), what)}; {more}", markup=False)

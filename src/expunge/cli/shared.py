@@ -202,10 +202,10 @@ def wide_console(columns: int = 160) -> Console:
 
 
 def table_of(headers: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Texts under their headers, as they are."""
+    """Texts under their headers, as they are; what a row is about is not broken while others can be."""
     table = Table(box=None)
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    for at, header in enumerate(headers):
+        table.add_column(header, overflow="fold", no_wrap=at == 0)
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -30,4 +30,4 @@ def witnesses(
 
     with live_view() as heard:
         found = train_witnesses(run, count=count, jobs=jobs, store=store, data=data, tell=told_apart(json), **heard)
-    print_runs(found, "witnesses", "they hold every row: remove them once the verdict is reached", json)
+    print_runs(found, "witness", "they hold every row: remove them once the verdict is reached", json)

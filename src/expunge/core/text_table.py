@@ -8,6 +8,8 @@ from html import escape
 
 from expunge.core.values import Figure, Measurement
 
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -28,11 +30,16 @@ class TextTable:
         return f"<div><p><strong>{escape(self.answer)}</strong></p>{table}{notes}</div>"
 
 
+def four_digits(value: float) -> str:
+    """A number without its unit; what rounding leaves of nothing is 0."""
+    return f"{value:.4g}" if abs(value) > ROUNDING else "0"
+
+
 def with_interval(figure: Figure | None) -> str:
     """A measurement with its interval; a dash where it is undecided."""
     if not isinstance(figure, Measurement):
         return "–"
     if figure.low == figure.high:
-        return f"{figure.value:.4g}"
+        return four_digits(figure.value)
     low, high = (f"{bound:.3g}" if math.isfinite(bound) else "∞" for bound in (figure.low, figure.high))
-    return f"{figure.value:.4g} [{low}, {high}]"
+    return f"{four_digits(figure.value)} [{low}, {high}]"

@@ -76,6 +76,11 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
+def in_percent(value: float) -> str:
+    """A share as people say it; what is nearly nothing in two digits."""
+    return f"{value:.0%}" if abs(value) >= 0.015 else f"{100 * value:.2g}%"
+
+
 def clean(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text that can stand on a page: no control or direction characters, not longer than it should be."""
     kept = "".join(_harmless(character) for character in text[: longest + 1])

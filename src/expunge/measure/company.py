@@ -21,8 +21,8 @@ def original_of(unlearned: Run, original: Run) -> Run:
         raise InvalidArgument(f"`original` {original.path} has another recipe than {unlearned.path}")
     if not np.array_equal(original.tombstones, before):
         raise InvalidArgument(
-            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request it "
-            f"were {len(before)}: name the run that was unlearned"
+            f"`original` {original.path} has forgotten {len(original.tombstones)} rows, before this request "
+            f"{len(before)} were gone: name the run that was unlearned"
         )
     parent = unlearned.told.parent
     if parent is not None and parent.weights_digest != original.weights_digest:

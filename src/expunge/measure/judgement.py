@@ -14,7 +14,7 @@ import numpy as np
 from expunge.core.statistics.multiplicity import holm
 from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.core.values import ClaimVerdict, Measurement, Refuted, Supported, Undecided
-from expunge.core.wording import counted
+from expunge.core.wording import counted, in_percent
 from expunge.measure.accuracy import HoldoutAccuracy
 from expunge.measure.claim import Claim, strongest
 from expunge.measure.contract import NO_HOLDOUT, Judging, Probe
@@ -253,7 +253,7 @@ def _conclude(
         return Undecided(run.unsupportable)
     bounded = [one for one in found if one.required and one.probe.judging is not Judging.DISTANCE]
     worst = max(one.verdict.p for one in bounded if one.verdict.p is not None)
-    return Supported(worst, f"at most {memory.bound:.0%} of the memory is left")
+    return Supported(worst, f"at most {in_percent(memory.bound)} of the memory is left")
 
 
 def _of_few(trial: Trial, outstanding: np.ndarray | None) -> ClaimVerdict:

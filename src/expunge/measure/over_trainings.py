@@ -14,6 +14,7 @@ from scipy.special import bdtrc
 from expunge.core.statistics.means import spread
 from expunge.core.statistics.prediction import LEVEL, Prediction
 from expunge.core.values import ClaimVerdict, Exact, Refuted, Supported, Undecided
+from expunge.core.wording import in_percent
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure.claim import Claim
@@ -99,7 +100,7 @@ def _of_enough(evaluations: Sequence[Evaluation], mean: Prediction, claim: Claim
     outside = mean.outside(claim.share)
     if outside <= LEVEL:
         over = mean.difference < 0
-        told = f"{'over-forgotten:' if over else 'about'} {mean.difference:.0%} of the memory is left"
+        told = f"{'over-forgotten:' if over else 'about'} {in_percent(mean.difference)} of the memory is left"
         return Refuted(f"{told}, over {runs} trainings", outside, over_forgotten=over)
     mostly = _mostly_refuted(evaluations)
     if mostly is not None:
@@ -114,7 +115,8 @@ def _of_enough(evaluations: Sequence[Evaluation], mean: Prediction, claim: Claim
         return Undecided(barred)
     if mean.bound <= claim.share:
         return Supported(
-            mean.luck.tail(claim.share - off), f"at most {mean.bound:.0%} of the memory is left, over {runs} trainings"
+            mean.luck.tail(claim.share - off),
+            f"at most {in_percent(mean.bound)} of the memory is left, over {runs} trainings",
         )
     more = _deciding(mean, claim)
     helps = "more would not help" if more is None else f"about {more} would decide"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from expunge.core.statistics.prediction import LEVEL, Prediction, Side, power_factor, smallest_claim
 from expunge.core.values import ClaimVerdict, Figure, Measurement, Refuted, Supported, Undecided
+from expunge.core.wording import in_percent
 from expunge.measure.claim import Claim
 from expunge.measure.contract import Judging, Probe, ProbeRole
 from expunge.measure.memory import OfMemory, too_few_rows
 from expunge.measure.trial import Trial, TrialModel
+from expunge.records.evaluation import BESIDE
 
 MINIMUM = 5
 """Fewest references for a verdict."""
@@ -22,7 +25,7 @@ NOTHING_LOST, MOST_LOST = 0.005, 0.02
 """Of accuracy on people who stay: up to the first is nothing, beyond the second nothing is Supported."""
 LEAST_SHARE = 0.02
 """Of the forget set answered rightly: no smaller difference is ever asked to be excluded."""
-NOT_JUDGED = Undecided("printed beside, not judged")
+NOT_JUDGED = Undecided(BESIDE)
 NOT_CALIBRATED = Undecided("not calibrated: needs 1 reference, because the forget set is no random sample")
 SIDES = {
     Judging.MEMORY: Side.BOTH,
@@ -136,14 +139,15 @@ def compared(one: Weighed, trial: Trial, run: TrialModel, *, collapsed: bool) ->
     found = Judged(probe, one.original, measured, one.references, NOT_JUDGED, required=False)
     if probe.judging is None:
         return _printed(found, one, trial, collapsed=collapsed), None
+    off = one.against(measured)
+    told = found if isinstance(off, Undecided) else _shifted(found, off)
     if collapsed:
         lost = probe.role is ProbeRole.UTILITY
         verdict = Refuted("collapsed") if lost else Undecided("collapsed: utility is gone")
-        return replace(found, verdict=verdict, required=True), None
-    off = Undecided(one.blind) if one.blind is not None else one.against(measured)
-    if isinstance(off, Undecided):
-        return replace(found, verdict=off, required=True), None
-    return _shifted(found, off), off
+        return replace(told, verdict=verdict, required=True), None
+    if one.blind is not None:
+        off = Undecided(one.blind)
+    return (replace(told, verdict=off, required=True), None) if isinstance(off, Undecided) else (told, off)
 
 
 def p_of(one: Weighed, off: Prediction) -> float:
@@ -211,7 +215,7 @@ def _refuted(one: Weighed, off: Prediction, measured: Figure, p: float) -> Refut
         whom = "people who stayed" if one.probe.name.startswith("retain") else "people it never saw"
         return Refuted(f"it lost {_points(one.probe, -difference)} on {whom}", p)
     if judging is Judging.MEMORY:
-        told = f"{difference:.0%} of the memory is left"
+        told = f"{in_percent(difference)} of the memory is left"
         return Refuted(f"{'over-forgotten:' if beyond else 'about'} {told}", p, over_forgotten=beyond)
     own = measured.value if isinstance(measured, Measurement) else np.nan
     where = "under a new last layer " if judging is Judging.FEATURES else ""
@@ -223,20 +227,29 @@ def _points(probe: Probe, lost: float) -> str:
     return f"{100 * lost:.1f} points{' of R²' if probe.scale == 'r2' else ''}"
 
 
+def _rounded_up(bound: float, digits: int) -> float:
+    """No bound is told as smaller than it is."""
+    return math.ceil(bound * 10**digits - 1e-9) / 10**digits
+
+
+def _helps(more: int | None) -> str:
+    return "more references would not help" if more is None else f"about {more} references would decide"
+
+
 def _bounded(one: Weighed, off: Prediction, margin: float) -> ClaimVerdict:
     """What is not refuted is Supported as far as its bound holds."""
     judging = one.probe.judging
     if judging is Judging.DISTANCE:
         return Supported(1.0 - p_of(one, off), "no farther off than retrained models are")
     if judging is Judging.UTILITY:
-        lost = _points(one.probe, max(0.0, -off.least))
+        lost = _points(one.probe, _rounded_up(max(0.0, -off.least), 3))
         if off.least >= -MOST_LOST:
             return Supported(off.luck.tail(MOST_LOST + off.difference), f"at most {lost} lost")
-        return Undecided(f"up to {lost} may be lost, {100 * MOST_LOST:g} may be at most")
+        helps = _helps(replace(off, difference=min(0.0, off.difference)).more(MOST_LOST))
+        return Undecided(f"up to {lost} may be lost, {100 * MOST_LOST:g} may be at most: {helps}")
     if off.bound <= margin:
         what = "of the memory is left" if judging is Judging.MEMORY else "of their rows are answered otherwise"
-        return Supported(off.luck.tail(margin - abs(off.difference)), f"at most {off.bound:.0%} {what}")
-    more = off.more(margin)
-    helps = "more references would not help" if more is None else f"about {more} references would decide"
+        return Supported(off.luck.tail(margin - abs(off.difference)), f"at most {in_percent(off.bound)} {what}")
     what = "of the memory may be left" if judging is Judging.MEMORY else "of their rows may be answered otherwise"
-    return Undecided(f"up to {off.bound:.0%} {what}, the claim allows {margin:.0%}: {helps}")
+    most = in_percent(_rounded_up(off.bound, 2))
+    return Undecided(f"up to {most} {what}, the claim allows {margin:.0%}: {_helps(off.more(margin))}")

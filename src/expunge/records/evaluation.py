@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from expunge.core.errors import DataError
-from expunge.core.text_table import TextTable, with_interval
-from expunge.core.values import Exact, Measurement, Refuted, Supported
+from expunge.core.text_table import TextTable, four_digits, with_interval
+from expunge.core.values import Exact, Measurement, Refuted, Supported, Undecided
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.records.document import Sealed
 from expunge.records.form import Plain
@@ -20,7 +20,9 @@ from expunge.records.values import WrittenFigure, WrittenGuarantee, WrittenVerdi
 AGAIN = "run expunge evaluate again"
 POOL = "pool.json"
 """What an evaluation of several requests is called in a run's folder; it shows no rows."""
+BESIDE = "printed beside, not judged"
 FIRST = 6  # rows that stand out, where a table is printed
+MODELS = ("probe", "original", "this run", "retrained")
 WHEN = ("before", "after", "retrained")
 OVER_FORGOTTEN = "over-forgotten"
 RULES_VERSION = 2
@@ -163,6 +165,16 @@ def _told(one: ShownExample) -> str:
     return f": {', '.join(told)}" if told else ""
 
 
+def _share(left: float | None) -> str:
+    return "–" if left is None else f"{left:.0%}"
+
+
+def _found(probe: Probed) -> tuple[str, ...]:
+    """Of the original, of the run, and the references' mean."""
+    mean = "–" if probe.reference_mean is None else four_digits(probe.reference_mean)
+    return probe.name, with_interval(probe.original), with_interval(probe.unlearned), mean
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pooled(Plain):
     """One request of a pool: the run that answered it, how many examples it forgot, and how they were named."""
@@ -281,8 +293,11 @@ class Evaluation(Sealed):
     @property
     def reason(self) -> str:
         """Why, without the name of the probe that says so."""
-        name, _, rest = self.verdict.detail.partition(": ")
-        return rest if rest and any(name == probe.name for probe in self.probes) else self.verdict.detail
+        return self._own(self.verdict.detail)
+
+    def _own(self, detail: str) -> str:
+        name, _, rest = detail.partition(": ")
+        return rest if rest and self.probe(name) is not None else detail
 
     @property
     def standing_out(self) -> tuple[str, ...]:
@@ -295,33 +310,43 @@ class Evaluation(Sealed):
 
     @property
     def table(self) -> TextTable:
-        """What each probe found; a dot marks those that decide nothing."""
-        rows = tuple(
-            (
-                probe.name + ("" if probe.required else " ·"),
-                with_interval(probe.original),
-                with_interval(probe.unlearned),
-                "–" if probe.reference_mean is None else f"{probe.reference_mean:.4g}",
-                "–" if probe.gap_left is None else f"{probe.gap_left:.0%}",
-                probe.verdict.word if probe.required else "–",
-                probe.verdict.detail,
-            )
-            for probe in self.probes
-        )
-        claim = "" if self.claim is None else f", claim {self.claim}"
-        verdict = f"verdict: {self.verdict.word}{claim} ({self.verdict.detail})"
+        """What decides: what each probe found, and which rows are still known."""
+        deciding = sorted((one for one in self.probes if one.required), key=lambda one: one.role == "utility")
+        rows = tuple((*_found(one), one.verdict.word, one.verdict.detail) for one in deciding)
         out = self.standing_out
         more = (f"{len(out) - FIRST} more of the rows shown stand out",) if len(out) > FIRST else ()
-        said = (*out[:FIRST], *more, *(f"note: {notice}" for notice in self.notices))
-        notes = ("· printed beside, decides nothing", *said, verdict)
-        headers = ("probe", "original", "this run", "retrained", "gap left", "verdict", "why")
-        return TextTable(self.answer, headers, rows, notes)
+        return TextTable(self.answer, (*MODELS, "verdict", "why"), rows, (*out[:FIRST], *more))
+
+    @property
+    def beside(self) -> TextTable:
+        """What decides nothing, why some of it was not measured, what else must be known, and the verdict."""
+        others = [one for one in self.probes if not one.required]
+        shown = [one for one in others if not isinstance(one.unlearned, Undecided)]
+        left = any(one.gap_left is not None for one in shown)
+        rows = tuple((*_found(one), *((_share(one.gap_left),) if left else ())) for one in shown)
+        why: dict[str, list[str]] = {}
+        for one in others:
+            if one.verdict.detail != BESIDE:
+                why.setdefault(self._own(one.verdict.detail), []).append(one.name)
+        claim = "" if self.claim is None else f", claim {self.claim}"
+        notes = (
+            *(f"{', '.join(names)}: {reason}" for reason, names in why.items()),
+            *(f"note: {notice}" for notice in self.notices),
+            f"verdict: {self.verdict.word}{claim} ({self.verdict.detail})",
+        )
+        headers = (*MODELS, "gap left") if left else MODELS
+        return TextTable("printed beside, decides nothing", headers, rows, notes)
+
+    @property
+    def tables(self) -> tuple[TextTable, ...]:
+        """All that is printed of it."""
+        return self.table, self.beside, *([of_a_run(self.as_published)] if self.as_published else [])
 
     def __repr__(self) -> str:
         return f"Evaluation({self.answer!r})"
 
     def _repr_html_(self) -> str:
-        return self.table.as_html() + (of_a_run(self.as_published).as_html() if self.as_published else "")
+        return "".join(table.as_html() for table in self.tables)
 
     def __getitem__(self, name: str) -> Probed:
         found = self.probe(name)

@@ -13,7 +13,7 @@ from expunge.report.load import Section, replayed
 from expunge.report.numerals import DASH, SPACE, bare, interval, listed, percent, shown
 from expunge.report.outcome import FAILED, OUTCOMES, badge_of, outcome_of, tone_of
 
-NOT_EVALUATED = "not evaluated: run expunge evaluate RUN --reference RETRAINED"
+NOT_EVALUATED = "not evaluated: run expunge references RUN, then expunge evaluate RUN"
 MEMORY = ("memory", "Memory left, with bound")
 AREA = ("loss-threshold", "Membership AUC (loss)")
 SPENT = (("example-steps", "Work (example-steps)"), ("seconds", "Time (seconds)"))
@@ -29,9 +29,7 @@ COLUMNS = (
 )
 COLUMNS_OF_NUMBERS = (
     ("forget-error", "Mean absolute error, forget set"),
-    ("retain-error", "Mean absolute error, retain set"),
     ("test-error", "Mean absolute error, holdout"),
-    ("forget-r2", "R², forget set"),
     ("retain-r2", "R², retain set"),
     ("test-r2", "R², holdout"),
     AREA,
@@ -155,7 +153,7 @@ def columns_of(section: Section) -> tuple[tuple[str, str], ...]:
 
 def _columns(section: Section) -> tuple[tuple[str, str], ...]:
     """Accuracies, or where labels are numbers how far off the answers are; memory first, where it was asked for."""
-    found = COLUMNS_OF_NUMBERS if section.first.told.recipe.get("classes") == [] else COLUMNS
+    found = COLUMNS_OF_NUMBERS if section.numbers else COLUMNS
     asked = section.evaluation is None or any(one.probe(MEMORY[0]) for _, one in section.evaluations)
     return (MEMORY, *found) if asked else found
 
@@ -306,14 +304,12 @@ def disagreements(section: Section) -> tuple[str, ...]:
     """Probes that read the original or the references differently in another evaluation of the section."""
     evaluations = [evaluation for _, evaluation in section.evaluations]
     names = [probe.name for evaluation in evaluations[:1] for probe in evaluation.probes]
-    return tuple(name for name in names if len({_beside(evaluation, name) for evaluation in evaluations}) > 1)
+    measured = {name: [(one, probe) for one in evaluations if (probe := one.probe(name)) is not None] for name in names}
+    return tuple(name for name, found in measured.items() if len({_beside(one, probe) for one, probe in found}) > 1)
 
 
-def _beside(evaluation: Evaluation, name: str) -> object:
+def _beside(evaluation: Evaluation, probe: Probed) -> object:
     """What a probe said of the original and of every reference."""
-    probe = evaluation.probe(name)
-    if probe is None:
-        return None
     digests = [model.weights_digest for model in evaluation.references]
     references = sorted((digest, repr(figure)) for digest, figure in zip(digests, probe.references, strict=True))
     return probe.original, tuple(references)

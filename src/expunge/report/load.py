@@ -31,6 +31,11 @@ class Section:
         return (self.runs or self.retrained)[0]
 
     @property
+    def numbers(self) -> bool:
+        """Whether labels are numbers and no classes."""
+        return self.first.told.recipe.get("classes") == []
+
+    @property
     def unlearning(self) -> Unlearning:
         found = self.first.unlearning
         assert found is not None

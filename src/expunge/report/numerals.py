@@ -52,7 +52,7 @@ def _digits(value: float, scale: str) -> int | None:
         return 3 if abs(value) < 0.0995 else 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     if scale == "error":  # four figures, in whatever unit
         return 3 if value == 0 else min(12, max(0, 3 - math.floor(math.log10(abs(value)))))
-    return {"fraction": 1, "memory": 0, "log": 2, "auc": 3, "margin": 2, "ratio": 2, "r2": 3}.get(scale)
+    return {"fraction": 1, "memory": 0, "sure": 1, "log": 2, "auc": 3, "margin": 2, "ratio": 2, "r2": 3}.get(scale)
 
 
 def _far(value: float) -> str:

@@ -9,7 +9,7 @@ from expunge.core.values import Measurement
 from expunge.records.evaluation import Evaluation
 from expunge.report.facts import Facts
 from expunge.report.load import Section, replayed
-from expunge.report.numerals import few, shown, spaced
+from expunge.report.numerals import bare, few, shown, spaced
 
 MOST_GREEN = 0.10
 MOST_NAMED = 3
@@ -180,8 +180,12 @@ def _number(count: int) -> str:
 
 
 def sureness(evaluation: Evaluation) -> str:
-    """How sure the run is of the forgotten rows, beside models that never saw them; empty where that is unknown."""
-    probe = evaluation.probe("mean-margin")
+    """How sure the run is of the forgotten rows, or how near to their labels; empty where that is unknown.
+
+    It is said beside models that never saw them.
+    """
+    errors = evaluation.probe("forget-error")
+    probe = errors or evaluation.probe("mean-margin")
     if probe is None or probe.original is None:
         return ""
     figures = (probe.unlearned, probe.original, *probe.references)
@@ -190,18 +194,21 @@ def sureness(evaluation: Evaluation) -> str:
         return ""
     own, before, *others = values
     low, high = min(others), max(others)
-    told = f"{_sure(own, before, low, high)}: {own:.1f}; models that never saw them {_range(low, high)}"
-    return told.replace("-", "−")
+    if errors is not None:
+        told = _likeness(-own, -before, -high, -low, "near to their labels", "Nearer to", "Farther from", "labels")
+        return f"{told}: off by {bare(own, 'error')}; models that never saw them {_range(low, high, 'error')}"
+    told = _likeness(own, before, low, high, "sure of their rows", "Surer of", "Less sure of", "rows")
+    return f"{told}: {bare(own, 'sure')}; models that never saw them {_range(low, high, 'sure')}"
 
 
-def _sure(own: float, before: float, low: float, high: float) -> str:
+def _likeness(own: float, before: float, low: float, high: float, alike: str, more: str, less: str, what: str) -> str:
     if low <= own <= high:
-        return "As sure of their rows as models that never saw them"
+        return f"As {alike} as models that never saw them"
     if abs(own - before) <= 0.1 * abs(before - (low + high) / 2):
-        return "Still as sure of their rows as before"
-    return "Surer of their rows than a stranger" if own > high else "Less sure of their rows than a stranger"
+        return f"Still as {alike} as before"
+    return f"{more if own > high else less} their {what} than a stranger"
 
 
-def _range(low: float, high: float) -> str:
-    ends = (f"{low:.1f}", f"{high:.1f}")
-    return ends[0] if ends[0] == ends[1] else "–".join(ends)
+def _range(low: float, high: float, scale: str) -> str:
+    ends = (bare(low, scale), bare(high, scale))
+    return ends[0] if ends[0] == ends[1] else f"{' to ' if low < 0 else '–'}".join(ends)

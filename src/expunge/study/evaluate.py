@@ -14,7 +14,7 @@ from expunge.measure.lookup import probes_asked
 from expunge.measure.pool import evaluate_pool
 from expunge.records.evaluation import Evaluation
 from expunge.study.possible import possible_of, possible_pool
-from expunge.study.references import company_of, readings_beside
+from expunge.study.references import check_store, company_of, readings_beside
 from expunge.train.run import Run
 
 
@@ -61,10 +61,14 @@ def evaluate(
     given = listed("references", references, "retrained without the forget set")
     knowing = listed("witnesses", witnesses, "trained with the forget set")
     first = None if original is None else Run.of(original, "original")
-    rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     if pool and len(probes):
         raise InvalidArgument(f"`probes` {', '.join(probes)} with `pool`: of a pool nothing further is measured")
+    if pool and as_published:
+        raise InvalidArgument("`as_published` with `pool`: papers print no pools, ask for it of each run")
+    rows = unlearned.data(said_of(data, label=label, subject=subject, id=id))
     halved = any(probe.halves_needed for probe in probes_asked(probes))
+    if not given and not knowing:
+        check_store(store)
     companies = [company_of(one, store=store, with_halves=halved) for one in runs]
     kept = [reference for company in companies for reference in company.references]
     remembering, halves = companies[0].witnesses, companies[0].halves

@@ -170,6 +170,18 @@ def company_of(
     return Company(request.kept(request.references), request.kept(request.witnesses), halved)
 
 
+def check_store(store: Path | str | None) -> None:
+    """A folder that is named must be one that keeps runs."""
+    if store is not None and not _is_store(Path(store)):
+        raise InvalidArgument(
+            f"`store` {store} keeps no runs: name the folder that `expunge references` was told, or leave it out"
+        )
+
+
+def _is_store(folder: Path) -> bool:
+    return (folder / "store.json").is_file()
+
+
 def readings_beside(runs: Sequence[Run], rows: Mapping[Split, Dataset], original: Run | None) -> Kept:
     """What these runs of a store and their original answered lies beside each; of all others it is kept in memory.
 
@@ -293,7 +305,7 @@ class _Request:
 
     def kept(self, make: Callable[[], Iterator[Train]]) -> tuple[Run, ...]:
         """Those that were trained before, from the first on."""
-        if not (self.folder / "store.json").is_file():
+        if not _is_store(self.folder):
             return ()
         store, found = Store(self.folder), list[Run]()
         for job in make():
