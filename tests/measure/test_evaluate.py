@@ -18,7 +18,7 @@ from expunge.core.values import Undecided
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.measure import PROBES
-from expunge.measure.evaluate import evaluate, trial_of
+from expunge.measure.evaluate import evaluate, holdout_rows, trial_of
 from expunge.measure.judgement import BY_RECORD, SAME, judge
 from expunge.measure.readings import Kept
 from expunge.methods.retrain import Retrain
@@ -222,6 +222,18 @@ def test_holdout_rows_of_forgotten_people_are_left_out(noisy: Dataset, tmp_path:
     expected = sum(subject in forgotten for subject in holdout.subjects)
     assert content["trial"]["excluded_holdout"] == expected > 0
     assert content["trial"]["holdout"] == len(holdout) - expected
+
+
+def test_holdout_rows_that_are_forgotten_rows_again_are_left_out(noisy: Dataset) -> None:
+    """Under another name and another label: nobody has to tell a row from itself."""
+    train_rows, others = noisy.take(np.arange(100)), noisy.take(np.arange(100, 140))
+    (pixels,) = noisy.content
+    again = others.content[pixels].copy()
+    again[[3, 8]], again[5] = train_rows.content[pixels][[11, 12]], train_rows.content[pixels][40]
+    holdout = replace(others, content={pixels: again}, subjects=tuple(f"stranger-{row}" for row in range(40)))
+    assert np.setdiff1d(np.arange(40), holdout_rows(train_rows, holdout, np.array([11, 12]))).tolist() == [3, 8]
+    gone = replace(train_rows, present=np.arange(100) != 11)
+    assert np.setdiff1d(np.arange(40), holdout_rows(gone, holdout, np.array([11, 12]))).tolist() == [8]
 
 
 def test_forgetting_a_class(noisy: Dataset, tmp_path: Path) -> None:

@@ -116,6 +116,17 @@ def test_accuracies_are_means_over_all_rows_and_work_is_added() -> None:
     assert pooled(trials).ground.count(Whose.FORGET) == 24
 
 
+def test_what_one_request_has_no_answer_to_is_told_of_none() -> None:
+    trials = [request(at) for at in range(3)]
+    answers = trials[2].unlearned[0].answers
+    less = {whose: {name: told[name] for name in ("beliefs", "loss")} for whose, told in answers.read[SIGNALS].items()}
+    mute = replace(trials[2].unlearned[0], answers=replace(answers, read={SIGNALS: less}))
+    whole = pooled([*trials[:2], replace(trials[2], unlearned=(mute,))])
+    found = MemoryLeft().measure(whole.unlearned[0], whole)
+    assert isinstance(found, Undecided)
+    assert "margin" in found.reason
+
+
 def test_the_order_of_requests_changes_nothing() -> None:
     trials = [request(at, forget=0.4) for at in range(4)]
     turned = [trials[at] for at in (2, 0, 3, 1)]

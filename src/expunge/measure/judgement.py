@@ -194,7 +194,9 @@ def _notices(trial: Trial, run: TrialModel, weighed: Weighed | None, memory: Mem
         standing = _standing(len(trial.references), len(trial.witnesses))
         notices.append(f"{standing} this trial can support no claim: {weighed.blind}")
     if trial.ground.excluded_holdout:
-        notices.append(f"{trial.ground.excluded_holdout} holdout rows of forgotten subjects are left out")
+        notices.append(
+            f"{trial.ground.excluded_holdout} holdout rows of forgotten subjects, or like a forgotten row, are left out"
+        )
     if trial.ground.dropped_classes:
         notices.append(f"test accuracy leaves out the forgotten classes {', '.join(trial.ground.dropped_classes)}")
     return tuple(notices)

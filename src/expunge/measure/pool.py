@@ -34,6 +34,7 @@ from expunge.measure.trial import SMALLEST_FORGET_SET, Answers, Ground, Trial, T
 from expunge.records.document import write_document
 from expunge.records.evaluation import POOL, Evaluation, Pooled
 from expunge.records.run_file import UnlearnRequest
+from expunge.tasks.task import Told
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 
@@ -145,7 +146,13 @@ def _side_by_side(models: Sequence[TrialModel]) -> TrialModel:
         answers=Answers(
             read={
                 reading: {
-                    whose: {name: np.concatenate([one.read[reading][whose][name] for one in answers]) for name in told}
+                    whose: Told(
+                        {
+                            name: np.concatenate([one.read[reading][whose][name] for one in answers])
+                            for name in told
+                            if all(name in one.read[reading][whose] for one in answers)
+                        }
+                    )
                     for whose, told in by_rows.items()
                 }
                 for reading, by_rows in answers[0].read.items()

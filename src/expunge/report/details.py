@@ -111,7 +111,7 @@ def _trial(evaluation: Evaluation) -> str:
         counted(len(evaluation.references), "retrained reference"),
     ]
     if counts.excluded_holdout:
-        parts.append(f"{counted(counts.excluded_holdout, 'holdout row')} of forgotten people left out")
+        parts.append(f"{counted(counts.excluded_holdout, 'holdout row')} of forgotten people, or like theirs, left out")
     if counts.duplicates:
         parts.append(f"{counted(counts.duplicates, 'forgotten example')} with an exact duplicate that stays")
     if counts.dropped_classes:
