@@ -111,7 +111,7 @@ def answer_of(section: Section) -> str:
         return answer_of_one(label, run, found[0][1])
     told = [(run.evaluation, outcome) for run, (_, outcome) in zip(section.runs, found, strict=True) if run.evaluation]
     bounds = [one.memory.bound for one, outcome in told if one.memory is not None and outcome == "little left"]
-    whys = {spaced(one.reason) for one, outcome in told if outcome == "unsaid"}
+    whys = {spaced(one.reason.partition("; ")[0]) for one, outcome in told if outcome == "unsaid"}
     return answer(found, max(bounds, default=None), next(iter(whys)) if len(whys) == 1 else "")
 
 
