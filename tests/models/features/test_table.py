@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.encoding import Encoding, bucket, words_of
 from expunge.models.features.contract import Constants, Ragged
@@ -136,12 +134,3 @@ def test_an_extreme_that_goes_moves_the_edges_and_is_named() -> None:
             assert np.array_equal(again, wide["bounds"][:, place])
     nobody = dataset.present & ~made.extremes(rows, wide).any(axis=1)
     assert made.columns(wide, made.derived(rows, ~nobody)) is not None
-
-
-def test_widths_that_hold_no_table_are_refused(refused: Callable[..., object]) -> None:
-    dataset = people()
-    for width in (1, 8193, 10.5, True):
-        with pytest.raises(InvalidArgument, match=r"width .* of model_options must be a whole number from 2 to 8,192"):
-            table_map(dataset, width)  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgument, match="width 100 of model_options does not hold 3 numbers a row"):
-        table_map(dataset, 100)

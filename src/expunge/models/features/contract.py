@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from expunge.core.errors import InvalidArgument
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding
 
@@ -55,19 +54,11 @@ class FeatureMap(ABC):
     """
 
     name: ClassVar[str]
-    penalty: ClassVar[str] = "plain"
-    shift: ClassVar[int]  # of the penalty: it is a mean or a spread times 2^-shift
     usual_width: ClassVar[int]
+    usual_penalty: ClassVar[tuple[str, int]]
 
     encoding: Encoding
     width: int
-
-    def __post_init__(self) -> None:
-        if not (type(self.width) is int and 2 <= self.width <= WIDEST):
-            raise InvalidArgument(
-                f"width {self.width!r} of model_options must be a whole number from 2 to {WIDEST:,}: wider sums cannot "
-                f"be solved exactly; the usual one is {self.usual_width:,}"
-            )
 
     @abstractmethod
     def encode(self, dataset: Dataset) -> Encoded:
@@ -80,6 +71,14 @@ class FeatureMap(ABC):
     def derived(self, rows: Encoded, present: np.ndarray, *, spares: bool = False) -> Constants:
         """What comes of the rows present, if anything does; with what is summed beyond it in reserve."""
         return {}
+
+    def penalty(self, classes: int) -> tuple[str, int]:
+        """Which penalty derived from the sums goes with the map, and its shift: 2^-shift is a factor of it."""
+        return self.usual_penalty
+
+    def views(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What of rows enters the sums, a term each: themselves, unless the map says more; answers read them alone."""
+        return (rows,)
 
     @abstractmethod
     def features(self, rows: Encoded, constants: Constants) -> np.ndarray:

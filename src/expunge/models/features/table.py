@@ -8,12 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream, below_from_words
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.encoding import bucket, words_of
-from expunge.models.features.contract import WIDEST, Constants, Encoded, FeatureMap, Ragged
-from expunge.models.features.edges import MOST_EDGES, bounds_of, table_of_edges
+from expunge.models.features.contract import Constants, Encoded, FeatureMap, Ragged
+from expunge.models.features.edges import bounds_of, table_of_edges
 
 CODES = 2**53  # a category is a whole number below: float64 holds it
 MOST_PAIRED = 25
@@ -29,18 +28,8 @@ class TableMap(FeatureMap):
     """
 
     name = "table"
-    shift = 10
     usual_width: ClassVar[int] = 1024
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        needed = self.numbers * MOST_EDGES + 2
-        if self.width < needed:
-            way = f"give it width {needed:,}" if needed <= WIDEST else "leave columns out"
-            raise InvalidArgument(
-                f"width {self.width:,} of model_options does not hold {self.numbers:,} numbers a row, which can have "
-                f"{MOST_EDGES} edges each: {way}"
-            )
+    usual_penalty: ClassVar[tuple[str, int]] = ("plain", 10)
 
     @property
     def entries(self) -> tuple[str, ...]:
