@@ -290,8 +290,11 @@ def test_best_has_no_more_than_a_rounding_to_spare() -> None:
 
 def test_simulated_costs_are_what_forgetting_costs(grower: Grower, present: np.ndarray, forest: Forest) -> None:
     slots = np.flatnonzero(present)
-    drawn = [slots[:1], slots[5:9]]
-    assert simulated(grower, forest, drawn).tolist() == [grower.without(forest, gone).row_sums for gone in drawn]
+    drawn = [slots[:1], slots[5:9], np.flatnonzero(present & (grower.rows[:, 1] == 0.0))]
+    costs = simulated(grower, forest, drawn).tolist()
+    assert costs[:2] == [grower.without(forest, gone).row_sums for gone in drawn[:2]]
+    other, still = left(grower, present, drawn[2])
+    assert costs[2] == other.grow(still).row_sums  # they hold the least value of a column
 
 
 Arrays = dict[str, np.ndarray]
@@ -361,6 +364,10 @@ def another_side(arrays: Arrays) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Arrays], Any], str]] = {
     "an array lacks": (lambda arrays: arrays.pop("seats"), "arrays of shapes"),
+    "arrays of nothing": (
+        lambda arrays: arrays.update({name: arrays[name][0] for name in ("tree", "path", "counts", "split", "sides")}),
+        "arrays of shapes",
+    ),
     "an array is flat": (lambda arrays: arrays.update(sides=arrays["sides"].ravel()), "arrays of shapes"),
     "reals": (lambda arrays: arrays.update(counts=arrays["counts"] + 0.0), "not whole numbers"),
     "a tree too many": (add("tree", -1, 1), "tree holds numbers"),

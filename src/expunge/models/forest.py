@@ -15,6 +15,7 @@ import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
 from expunge.data.dataset import Column, ColumnKind
+from expunge.models.features.edges import bounds_of, table_of_edges
 from expunge.models.splits import DEEPEST, FEWEST, SILENT, Offered, Questions, chosen, salts
 
 MOST_TREES = 100
@@ -64,7 +65,7 @@ def joined(parts: Sequence[Nodes], some: np.ndarray | None = None) -> Nodes:
         np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Nodes)
     )
     taken = np.arange(len(tree)) if some is None else np.flatnonzero(some)
-    taken = taken[np.argsort(tree[taken] * PLACES + path[taken])]
+    taken = taken[np.argsort(tree[taken] * PLACES + path[taken], kind="stable")]
     asks = split[:, 0] != SILENT
     entry = np.cumsum(asks) - 1
     return Nodes(tree[taken], path[taken], counts[taken], split[taken], sides[entry[taken[asks[taken]]]])
@@ -119,7 +120,7 @@ class Forest:
             node = np.full(len(rows), nodes.at[tree, 1])
             going = np.arange(len(rows))
             while len(going := going[nodes.divided[node[going]]]):
-                yes = questions.says_yes(cells[going], nodes.split[node[going]])
+                yes = questions.says_yes(cells, going, nodes.split[node[going]])
                 node[going] = nodes.at[tree, 2 * nodes.path[node[going]] + yes]
             found += shares[node]
         return found / len(self.salts)
@@ -137,15 +138,17 @@ class Pruned:
 
 @dataclass(frozen=True, eq=False)
 class Walkers:
-    """Rows on their way down: in which tree, whose, the cells of its entries, at which node of a level."""
+    """Rows in trees, and the cells of their entries; of ``who`` is still on its way, at which ``node`` of a level."""
 
     tree: np.ndarray
     slot: np.ndarray
     cells: np.ndarray
+    who: np.ndarray
     node: np.ndarray
 
     def take(self, some: np.ndarray) -> Walkers:
-        return Walkers(self.tree[some], self.slot[some], self.cells[some], self.node[some])
+        """These alone go on."""
+        return replace(self, who=self.who[some], node=self.node[some])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +188,7 @@ class Grower:
         slots = np.flatnonzero(present)
         parts: list[Nodes] = []
         for tree in range(self.trees) if only is None else only:
-            walkers = self._walkers(np.full(len(slots), tree), slots, np.zeros(len(slots), dtype=np.int64))
+            walkers = self._walkers(np.full(len(slots), tree), slots)
             root = self._level(np.array([tree]), np.array([1]), walkers)
             parts += [root, *self._below(root, walkers, seats)]
         return Forest(joined(parts), self.salts, self.edges, seats)
@@ -209,7 +212,7 @@ class Grower:
         who, step = np.nonzero(ways)
         touched, node = np.unique(nodes.at[tree[who], ways[who, step]], return_inverse=True)
         seats[tree, slot] = -1
-        level = self._less(nodes, touched, replace(self._walkers(tree, slot, slot).take(who), node=node))
+        level = self._less(nodes, touched, replace(self._walkers(tree, slot), who=who, node=node))
         changed = (level.split != nodes.split[touched]).any(axis=1)
         top = _topmost(level.tree[changed], level.path[changed], self.trees)
         own = top[level.tree, level.path]
@@ -220,7 +223,7 @@ class Grower:
         row, slot = np.nonzero(below)
         tree = trees[row]
         node = np.searchsorted(first.tree * PLACES + first.path, tree * PLACES + below[row, slot])
-        grown = list(self._below(first, self._walkers(tree, slot, node), seats))
+        grown = list(self._below(first, replace(self._walkers(tree, slot), node=node), seats))
         row_sums = len(who) + sum(int(one.counts.sum()) for one in grown)
         stands = np.append(stands, np.ones(sum(len(one.tree) for one in grown), dtype=bool))
         left = Forest(joined([nodes, level, *grown], stands), self.salts, self.edges, seats)
@@ -231,8 +234,9 @@ class Grower:
         enough = (counts.sum(axis=1) >= FEWEST) & ((counts > 0).sum(axis=1) > 1)
         return enough & (path < 2**self.depth) & bool(self.questions.splits.any())
 
-    def _walkers(self, tree: np.ndarray, slot: np.ndarray, node: np.ndarray) -> Walkers:
-        return Walkers(tree, slot, self.questions.cells(self.rows[slot], self.salts[tree]), node)
+    def _walkers(self, tree: np.ndarray, slot: np.ndarray) -> Walkers:
+        cells = self.questions.cells(self.rows[slot], self.salts[tree])
+        return Walkers(tree, slot, cells, np.arange(len(slot)), np.zeros(len(slot), dtype=np.int64))
 
     def _level(self, tree: np.ndarray, path: np.ndarray, walkers: Walkers) -> Nodes:
         """Nodes with these rows."""
@@ -251,14 +255,13 @@ class Grower:
         return self._decided(tree, path, counts, asks, offered, sides)
 
     def _counts(self, count: int, walkers: Walkers) -> np.ndarray:
-        index = walkers.node * self.classes + self.labels[walkers.slot]
+        index = walkers.node * self.classes + self.labels[walkers.slot[walkers.who]]
         return np.bincount(index, minlength=count * self.classes).reshape(count, self.classes)
 
     def _sides(self, asks: np.ndarray, offered: Offered, walkers: Walkers) -> np.ndarray:
-        asked = asks[walkers.node]
-        entry = np.cumsum(asks)[walkers.node[asked]] - 1
-        labels = self.labels[walkers.slot[asked]]
-        return self.questions.counted(walkers.cells[asked], labels, entry, offered, self.classes)
+        asked = walkers.take(asks[walkers.node])
+        entry = np.cumsum(asks)[asked.node] - 1
+        return self.questions.counted(asked.cells, self.labels[asked.slot], asked.who, entry, offered, self.classes)
 
     def _decided(
         self,
@@ -281,12 +284,12 @@ class Grower:
         while True:
             going = level.divided[walkers.node]
             seated = walkers.take(~going)
-            seats[seated.tree, seated.slot] = level.path[seated.node]
+            seats[seated.tree[seated.who], seated.slot[seated.who]] = level.path[seated.node]
             walkers = walkers.take(going)
             if not len(walkers.node):
                 return
             divided = level.divided
-            yes = self.questions.says_yes(walkers.cells, level.split[walkers.node])
+            yes = self.questions.says_yes(walkers.cells, walkers.who, level.split[walkers.node])
             walkers = replace(walkers, node=2 * (np.cumsum(divided)[walkers.node] - 1) + yes)
             paths = 2 * level.path[divided][:, None] + np.arange(2)
             level = self._level(np.repeat(level.tree[divided], 2), paths.ravel(), walkers)
@@ -306,7 +309,13 @@ def _topmost(tree: np.ndarray, path: np.ndarray, trees: int) -> np.ndarray:
 
 def simulated(grower: Grower, forest: Forest, drawn: Iterable[np.ndarray]) -> np.ndarray:
     """Row-sums of forgetting each of the drawn subjects' slots, alone, from these very trees."""
-    return np.array([grower.without(forest, gone).row_sums for gone in drawn], dtype=np.int64)
+    found: list[int] = []
+    for gone in drawn:
+        left = forest.seats[0] >= 0
+        left[gone] = False
+        edges = table_of_edges(bounds_of(grower.rows[left, : len(grower.edges)]))
+        found.append(replace(grower, edges=edges).without(forest, gone).row_sums)
+    return np.array(found, dtype=np.int64)
 
 
 def refuse_columns(columns: Iterable[Column]) -> None:

@@ -24,7 +24,7 @@ def fault(arrays: Mapping[str, np.ndarray], present: np.ndarray, grower: Grower)
 def _misshapen(arrays: Mapping[str, np.ndarray], slots: int, grower: Grower) -> Iterator[str]:
     """So that whatever follows finds numbers that it can count with."""
     shapes = {name: np.shape(values) for name, values in arrays.items()}
-    nodes, asking = shapes.get("tree", ())[:1], shapes.get("sides", ())[:1]
+    nodes, asking = ((shapes.get(name) or (0,))[:1] for name in ("tree", "sides"))
     needed = {
         "tree": nodes,
         "path": nodes,

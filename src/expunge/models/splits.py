@@ -71,16 +71,25 @@ class Questions:
         columns = asked[below_from_words(words[:, :CANDIDATES], len(asked))]
         return columns, below_from_words(words[:, CANDIDATES:], self.splits[columns])
 
-    def says_yes(self, cells: np.ndarray, split: np.ndarray) -> np.ndarray:
-        """The answer of each row to the question of its node."""
+    def says_yes(self, cells: np.ndarray, who: np.ndarray, split: np.ndarray) -> np.ndarray:
+        """The answer of each of these rows to the question of its node."""
         start, end = self.ranges(split[:, 1], split[:, 2])
-        cell = cells[np.arange(len(cells)), split[:, 1]]
+        cell = cells[who, split[:, 1]]
         return (start <= cell) & (cell < end)
 
     def counted(
-        self, cells: np.ndarray, labels: np.ndarray, nodes: np.ndarray, offered: Offered, classes: int
+        self,
+        cells: np.ndarray,
+        labels: np.ndarray,
+        who: np.ndarray,
+        nodes: np.ndarray,
+        offered: Offered,
+        classes: int,
     ) -> np.ndarray:
-        """(nodes, 60, classes): how many rows of each class say yes to what their node is offered."""
+        """(nodes, 60, classes): how many rows of each class say yes to what their node is offered.
+
+        ``who`` of the rows are counted, each at one of ``nodes``.
+        """
         columns, size = offered[0], int(self._firsts[-1])
         start, end = self.ranges(*offered)
         found = np.empty((*columns.shape, classes), dtype=np.int64)
@@ -88,15 +97,14 @@ class Questions:
         for first in range(0, len(columns), at_once):
             here = slice(first, first + at_once)
             mine = np.flatnonzero((nodes >= first) & (nodes < first + at_once))
-            count = len(columns[here])
-            sums = np.zeros((count, size + 1, classes), dtype=np.int64)
+            sums = np.zeros((len(columns[here]), size + 1, classes), dtype=np.int64)
+            cell = sums[:, 1:]
             for some in np.array_split(mine, 1 + cells.shape[1] * len(mine) // LARGEST_TABLE):
-                index = ((nodes[some, None] - first) * size + cells[some]) * classes + labels[some, None]
-                sums[:, 1:] += np.bincount(index.ravel(), minlength=count * size * classes).reshape(
-                    count, size, classes
-                )
+                index = (nodes[some, None] - first) * size + cells[who[some]]
+                index = index * classes + labels[who[some], None]
+                cell += np.bincount(index.ravel(), minlength=cell.size).reshape(cell.shape)
             sums = sums.cumsum(axis=1)
-            which = np.arange(count)[:, None]
+            which = np.arange(len(sums))[:, None]
             found[here] = sums[which, end[here]] - sums[which, start[here]]
         return found
 
