@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.hashing import array_bytes
 from expunge.core.streams import Stream
-from expunge.data.dataset import Column, ColumnKind
 from expunge.models import splits
 from expunge.models.features.edges import bounds_of, table_of_edges
-from expunge.models.forest import Forest, Grower, Nodes, refuse_columns, simulated
+from expunge.models.forest import Forest, Grower, Nodes, simulated
 from expunge.models.forest_faults import fault
 from expunge.models.splits import best
 
@@ -420,15 +419,6 @@ def test_no_alteration_of_the_structure_passes_or_crashes(grower: Grower, presen
             at = draws.integers(arrays[name].size)
             arrays[name].flat[at] ^= int(draws.choice([-1, 1, 2, 7, 2**40, 2**62]))
             assert fault(arrays, present, grower), (name, at)
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"), [(ColumnKind.TEXT, "'note' holds text"), (ColumnKind.IMAGE, "'note' holds images")]
-)
-def test_text_and_images_are_refused_by_name(kind: ColumnKind, words: str) -> None:
-    refuse_columns([Column("age", ColumnKind.NUMERIC), Column("city", ColumnKind.CATEGORY)])
-    with pytest.raises(UnsupportedEver, match=words):
-        refuse_columns([Column("age", ColumnKind.NUMERIC), Column("note", kind)])
 
 
 def test_options_and_rows_out_of_bounds_are_refused(

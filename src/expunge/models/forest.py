@@ -13,8 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
-from expunge.data.dataset import Column, ColumnKind
+from expunge.core.errors import DataError, InvalidArgument
 from expunge.models.features.edges import bounds_of, table_of_edges
 from expunge.models.splits import DEEPEST, FEWEST, SILENT, Offered, Questions, chosen, salts
 
@@ -316,17 +315,3 @@ def simulated(grower: Grower, forest: Forest, drawn: Iterable[np.ndarray]) -> np
         edges = table_of_edges(bounds_of(grower.rows[left, : len(grower.edges)]))
         found.append(replace(grower, edges=edges).without(forest, gone).row_sums)
     return np.array(found, dtype=np.int64)
-
-
-def refuse_columns(columns: Iterable[Column]) -> None:
-    """A tree asks about numbers and categories."""
-    for column in columns:
-        if column.kind is ColumnKind.TEXT:
-            raise UnsupportedEver(
-                f"column {column.name!r} holds text, about which a forest asks nothing: leave it out, say "
-                f"`categorical` {column.name}, or train ridge or naive-bayes"
-            )
-        if column.kind is ColumnKind.IMAGE:
-            raise UnsupportedEver(
-                f"column {column.name!r} holds images, about which a forest asks nothing: train ridge or patch-ridge"
-            )
