@@ -118,7 +118,8 @@ class Forest:
             cells = questions.cells(rows, self.salts[tree : tree + 1])
             node = np.full(len(rows), nodes.at[tree, 1])
             going = np.arange(len(rows))
-            while len(going := going[nodes.divided[node[going]]]):
+            for _ in range(DEEPEST):
+                going = going[nodes.divided[node[going]]]
                 yes = questions.says_yes(cells, going, nodes.split[node[going]])
                 node[going] = nodes.at[tree, 2 * nodes.path[node[going]] + yes]
             found += shares[node]
