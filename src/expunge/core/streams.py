@@ -66,10 +66,10 @@ def uniform_from_words(words: np.ndarray) -> np.ndarray:
     return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def below_from_words(words: np.ndarray, bound: int) -> np.ndarray:
-    """(word × bound) >> 64 without 128-bit integers, for bounds below 2³²."""
+def below_from_words(words: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
+    """(word × bound) >> 64 without 128-bit integers, for bounds below 2³²: one bound, or one for each word."""
     low, high = words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)
-    size = np.uint64(bound)
+    size = np.asarray(bound, dtype=np.uint64)
     return ((high * size + ((low * size) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
 

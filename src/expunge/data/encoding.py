@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -225,7 +224,7 @@ def _categories(name: str, values: np.ndarray, buckets: int) -> np.ndarray:
     return encoded
 
 
-def words_of(text: str) -> Iterable[str]:
+def words_of(text: str) -> list[str]:
     """Lower-cased runs of letters, digits and underscores."""
     return WORD.findall(text.lower())
 
