@@ -288,11 +288,11 @@ def test_a_boundary_nearer_than_two_limbs_takes_one_more() -> None:
 
 def test_the_residual_is_exact_to_the_last_bit() -> None:
     generator = np.random.default_rng(6)
-    for width, largest in ((3, 2**53 - 1), (66, 2**53 - 1), (20, 2**39), (20, 7)):
+    for width, largest, size in ((3, 2**53 - 1, 2**50), (66, 2**53 - 1, 2**50), (20, 2**39, 9), (20, 7, 2**50)):
         half = generator.integers(-largest, largest + 1, (width, width))
         sums = np.triu(half) + np.triu(half, 1).T
         sums[0, 0], sums[-1, -1] = largest, -largest
-        penalty, targets = generator.integers(1, 2**52, width), generator.integers(-(2**50), 2**50, (width, 2))
+        penalty, targets = generator.integers(1, 2**52, width), generator.integers(-size, size, (width, 2))
         system = rounded._System(sums, penalty, targets)
         limb = np.rint(generator.uniform(-(2.0**43), 2.0**43, (width, 2)))
         limb[0] = 2.0**43, -(2.0**43)
@@ -324,11 +324,51 @@ def test_a_residual_beyond_64_bits_is_seen() -> None:
     assert system.refined(system.begun(), np.array([[1.0 - 2.0**-52]])) is not None
 
 
+@pytest.mark.parametrize("value", [2**19 - 1, 2**19, 2**23 - 1, 2**39, 2**39 + 1, 2**43 - 1, 2**53 - 1])
+def test_products_are_exact_where_a_wider_digit_would_round(value: int) -> None:
+    width, limbs = 1101, [2**43, 2**43 - 1, 2**27 - 1, 2**21 - 1]
+    sums = np.broadcast_to(whole(value), (width, width))
+    system = rounded._System(sums, np.ones(width, dtype=np.int64), np.ones((width, 4), dtype=np.int64))
+    parts = _whole(system._products(np.tile(np.array(limbs, dtype=np.float64), (width, 1))))
+    assert (sum(part * 2**power for power, part in parts) == np.array([width * value * limb for limb in limbs])).all()
+
+
 def test_products_of_the_widest_sums_are_exact() -> None:
     """8,192 products of the largest digit and the largest half are 2⁵³, not a bit less."""
     digits, halves = np.full((4, rounded.WIDEST), -(2.0**19)), np.full((rounded.WIDEST, 20), 2.0**21)
     halves[0] -= 1
     assert (digits @ halves == -(2.0**53) + 2.0**19).all()
+
+
+def test_the_bound_holds_for_every_entry_of_every_iterate() -> None:
+    """Also where a row's own residual is 0 and its weight is wrong all the same."""
+    generator = np.random.default_rng(8)
+    pair = whole([[1, 1], [1, 1]]), whole([1, 1]), whole([[0], [3]])
+    tight = whole([[0]]), whole([3]), whole([[1]])
+    for sums, penalty, targets in (pair, tight, *(random_system(generator) for _ in range(40))):
+        system, solution = rounded._System(sums, penalty, targets), exactly(sums, penalty, targets)
+        factor = rounded._Factor(sums, penalty)
+        iterate = system.begun()
+        for _ in range(3):
+            error = system.error(iterate)
+            for (row, column), bound in np.ndenumerate(error):
+                assert abs(iterate.at(row, column) - solution[row][column]) <= bound
+            norm = np.linalg.norm(np.ldexp(iterate.residual.astype(np.float64), -iterate.places), axis=0)
+            assert (error <= norm / penalty.min() * (1 + 1e-8)).all()
+            iterate = system.refined(iterate, factor.solve(iterate.residual.astype(np.float64))) or iterate
+
+
+def test_an_entry_that_float64_cannot_place_is_placed_by_fractions() -> None:
+    """W lies half a step of float64 above a boundary: as a float64 it seems to lie a whole one."""
+    system = rounded._System(whole([[2**50, 2], [2, 2**50]]), whole([1, 1]), whole([[1], [1]]))
+    boundary, step = 1 + 2.0**-24, 2.0**-52
+    first, second = np.full((2, 1), boundary + step), np.full((2, 1), -step / 2 + step / 64)
+    iterate = rounded._Iterate((first, second), np.ones((2, 1), dtype=np.int64), 0)
+    assert system.settled(iterate, np.full((2, 1), step * 0.75))[0] is None
+    weights, margin = system.settled(iterate, np.full((2, 1), step * 0.25))
+    assert weights is not None
+    assert weights.tolist() == [[1 + 2.0**-23]] * 2
+    assert margin == 0
 
 
 GOOD: Sums = whole([[5, 2], [2, 4]]), whole([1, 1]), whole([[3], [-1]])
