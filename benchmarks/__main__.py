@@ -20,6 +20,7 @@ from benchmarks.commands import command_speed
 from benchmarks.forest import forest_speed
 from benchmarks.loop import loop_against_bare, recording_against_none
 from benchmarks.methods import method_epochs, method_seconds
+from benchmarks.rounded import rounded_speed
 from benchmarks.schedule import schedule_speed
 from benchmarks.verify import Size, verify_speed
 from expunge.train.trace import Trace
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs for each ratio")
     parser.add_argument(
         "--only",
-        choices=("loop", "recording", "schedule", "methods", "verify", "forest", "commands"),
+        choices=("loop", "recording", "schedule", "methods", "verify", "forest", "rounded", "commands"),
         help="one of the parts",
     )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/speed.json")
@@ -67,6 +68,8 @@ def main() -> int:
         found.append(verify_speed(Size()))
     if options.only in (None, "forest"):
         found += forest_speed(options.pairs)
+    if options.only in (None, "rounded"):
+        found += rounded_speed(options.pairs)
     if options.only in (None, "commands"):
         found += command_speed(options.pairs)
     for row in found:

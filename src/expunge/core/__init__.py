@@ -1,1 +1,1 @@
-"""Errors, frozen value types, hashing, random streams, files and statistics. No torch below this line."""
+"""Errors, value types, hashing, random streams, files, statistics and exact solutions. No torch below this line."""
