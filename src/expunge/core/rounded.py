@@ -30,8 +30,8 @@ _ROWS = 64  # of A at a time: its digits stay in the processor's cache
 
 @dataclass(frozen=True)
 class Rounded:
-    """Weights, and what proves them: how far the solution can be from what was rounded, at most, and the nearest
-    boundary to an entry that is not exact (0 where it is nearer than float64 tells: then fractions decided)."""
+    """Weights, and what proved the closest call among them: how far its solution can be from what was rounded, at most,
+    and how far the boundary is (0 where that is less than float64 tells, and fractions decided)."""
 
     weights: np.ndarray
     limbs: int
@@ -58,10 +58,9 @@ def solve(sums: np.ndarray, penalty: np.ndarray, targets: np.ndarray, *, start: 
         limbs = iterate.limbs()
         if limbs > LIMBS:
             break
-        error = system.error(iterate)
-        weights, margin = system.settled(iterate, error)
-        if weights is not None:
-            return Rounded(weights, limbs, refinements, float(error.max()), margin)
+        settled = system.settled(iterate, system.error(iterate))
+        if settled is not None:
+            return Rounded(settled[0], limbs, refinements, *settled[1:])
         refined = system.refined(iterate, factor.solve(iterate.residual.astype(np.float64)))
         if refined is None:
             break
@@ -179,8 +178,8 @@ class _System:
         bound = np.ldexp(size / np.sqrt(self.penalty), -iterate.places)
         return np.where(self.alone[:, None] & (iterate.residual == 0), 0.0, bound)
 
-    def settled(self, iterate: _Iterate, error: np.ndarray) -> tuple[np.ndarray | None, float]:
-        """The rounding of every entry, or None while one is open; and the distance to the nearest boundary."""
+    def settled(self, iterate: _Iterate, error: np.ndarray) -> tuple[np.ndarray, float, float] | None:
+        """The rounding of every entry with the closest call's bound and margin, or None while an entry is open."""
         near = sum(reversed(iterate.terms))
         assert isinstance(near, np.ndarray)
         slack = 2.0**-52 * len(iterate.terms) * sum(np.abs(term) for term in iterate.terms)
@@ -189,13 +188,15 @@ class _System:
         distance = np.minimum((weights + above) / 2 - near, near - (weights + below) / 2)
         open_still = error >= distance * (1 - 2.0**-50) - slack
         if (open_still & (error >= distance + slack)).any():
-            return None, 0.0
+            return None
         for row, column in np.argwhere(open_still):  # nearer to a boundary than float64 can tell
             told = self._told(iterate.at(row, column), Fraction(float(error[row, column])))
             if told is None:
-                return None, 0.0
+                return None
             weights[row, column] = told
-        return weights + np.float32(0), max(0.0, float((distance - slack)[error > 0].min(initial=math.inf)))
+        margin = np.maximum(distance - slack, 0.0)
+        closest = np.unravel_index(np.argmax(error / np.maximum(margin, 2.0**-900)), error.shape)
+        return weights + np.float32(0), float(error[closest]), float(margin[closest])
 
     def _told(self, value: Fraction, error: Fraction) -> np.float32 | None:
         """The rounding of a solution that lies within ``error`` of ``value``, where there is only one.
