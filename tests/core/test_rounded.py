@@ -81,6 +81,38 @@ def test_equals_fractions_on_random_systems() -> None:
         assert found.bound < found.margin
 
 
+def largest_everywhere(rows: int, penalty: int) -> Sums:
+    """Sums of rows whose every feature is 2047: one direction holds everything, the others hold the penalty alone."""
+    sums = np.full((12, 12), rows * 2047**2)
+    sums[-1], sums[:, -1], sums[-1, -1] = rows * 2047, rows * 2047, rows
+    return sums, whole([penalty] * 11 + [1]), np.stack([sums[:, -1], -sums[:, -1] // 3], axis=1)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10**6, 2**31 - 2**20])
+def test_features_that_are_the_largest_everywhere(rows: int) -> None:
+    """Up to n · 2047² just under 2⁵³, with a penalty of 4 and with the usual one; past float64's reach, a refusal."""
+    for penalty in (4, max(1, rows * 2047**2 >> 16)):
+        system = largest_everywhere(rows, penalty)
+        assert same(solve(*system).weights, twin(system))
+    if rows > 10**9:  # condition 2⁵⁶: no factor in float64 comes nearer
+        with pytest.raises(RunError, match="the sums are too ill-conditioned or too large, take a larger penalty"):
+            solve(*largest_everywhere(rows, 1))
+
+
+@pytest.mark.parametrize("largest", [40, 2047])
+def test_a_row_of_nearly_all_leverage(largest: int) -> None:
+    """A column that one row alone fills; without that row the column is empty."""
+    generator = np.random.default_rng(9)
+    features = generator.integers(-5, 6, (40, 5))
+    features[:, 2] = 0
+    features[7, 2] = largest
+    sides = generator.choice([-1, 1], (40, 2))
+    for kept in (np.arange(40), np.arange(40) != 7):
+        part = features[kept]
+        system = part.T @ part, whole([1] * 5), part.T @ sides[kept]
+        assert same(solve(*system).weights, twin(system))
+
+
 @given(
     st.integers(1, 4).flatmap(
         lambda width: st.tuples(
