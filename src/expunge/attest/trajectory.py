@@ -21,10 +21,10 @@ from expunge.records.states import StateDigests, state_digests
 from expunge.records.tensors import TensorFile
 from expunge.records.trace_file import RunningDigest, TraceMode, step_records
 from expunge.schedule.digests import epoch_digest, executed_digest
+from expunge.schedule.keeping import default_interval
 from expunge.schedule.plan import Role, TrainingPlan
 from expunge.schedule.schedule import Schedule
 from expunge.train.names import buffer_names
-from expunge.train.recorder import default_interval
 from expunge.train.run import Run
 from expunge.train.trace import Trace, epochs_path, steps_path
 

@@ -233,8 +233,17 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Predicted(Plain):
+    """What a request was expected to cost before it was carried out; seconds where somebody measured them."""
+
+    example_steps: Amount
+    row_sums: Amount = 0
+    seconds: Amount | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forgetting:
-    """What only a finished unlearning says of how it went."""
+    """What only a finished unlearning says of how it went; ``predicted`` where it was planned."""
 
     allowed: Amount | None
     stopped: str | None
@@ -242,6 +251,7 @@ class Forgetting:
     seen: tuple[str, ...]
     reused_steps: Mapping[str, int]
     untuned: bool
+    predicted: Predicted | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from expunge.schedule.recipe import Recipe
+from expunge.schedule.rewinds import Rewinds
 from expunge.schedule.schedule import Schedule
-from expunge.schedule.seats import first_steps
+
+
+def default_interval(total: int) -> int:
+    """Checkpoints fall every max(100, steps/64) steps, never by the clock."""
+    return max(100, -(-total // 64))
 
 
 def kept_steps(schedule: Schedule, shard: int, interval: int, keep: int | None) -> frozenset[int]:
@@ -26,19 +31,10 @@ def replay_share(schedule: Schedule, units: np.ndarray, present: np.ndarray, int
     """Work of forgetting one person by going on from the last kept state before any of their rows sat, as a share of
     the whole training's; the mean over everybody who is present. ``units`` number the person of each slot.
     """
-    shares = np.zeros(int(units.max()) + 1)
-    total = 0
-    for shard in range(schedule.shards):
-        left = np.concatenate([[0], np.cumsum(_chairs(schedule, shard)[::-1])])[::-1]  # from each step on
-        total += int(left[0])
-        slots = np.intersect1d(schedule.shard_slots(shard), present)
-        first = np.full(len(shares), len(left))
-        np.minimum.at(first, units[slots], first_steps(schedule, shard, slots))
-        kept = np.array(sorted({0, *kept_steps(schedule, shard, interval, keep)}))
-        seated = first < len(left)
-        starts = kept[np.searchsorted(kept, first[seated], side="right") - 1]
-        shares[seated] += left[starts]
-    return float(shares[np.unique(units[present])].mean()) / total
+    kept = [kept_steps(schedule, shard, interval, keep) for shard in range(schedule.shards)]
+    rewinds = Rewinds.of(schedule, kept)
+    _, person = np.unique(units[present], return_inverse=True)
+    return float(rewinds.begun(person, present).mean()) / rewinds.whole
 
 
 def said_of_kept(
@@ -56,12 +52,3 @@ def said_of_kept(
         f"{few} of {every} checkpoints are kept: to forget one person exactly costs {now:.1%} of a retraining on "
         f"average, {before:.1%} with all of them"
     )
-
-
-def _chairs(schedule: Schedule, shard: int) -> np.ndarray:
-    """How many chairs each step of a shard has."""
-    found: list[np.ndarray] = []
-    for stage in schedule.stages[shard]:
-        starts = np.arange(stage.steps_per_epoch) * schedule.batch_size
-        found += [np.minimum(schedule.batch_size, len(stage.slots) - starts)] * stage.epochs
-    return np.concatenate(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapreplace
 
 import numpy as np
 
@@ -30,11 +31,11 @@ def place(seed: bytes, units: np.ndarray, *, shards: int, slices: int, placement
         cells[:, 1] = (position // shards) % slices
         return cells
     sizes = np.bincount(units)
-    filled = np.zeros(shards * slices, dtype=np.int64)
+    filled = [(0, cell) for cell in range(shards * slices)]  # the emptiest comes first, of two the lower
     cell_of = np.empty(len(sizes), dtype=np.int64)
     for unit in stable_order(stream.words(len(sizes))):
-        cell = int(np.argmin(filled))
+        rows, cell = filled[0]
         cell_of[unit] = cell
-        filled[cell] += sizes[unit]
+        heapreplace(filled, (rows + int(sizes[unit]), cell))
     cells[:, 0], cells[:, 1] = np.divmod(cell_of[units], slices)
     return cells

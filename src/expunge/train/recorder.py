@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from expunge.records.run_log import Checkpointed
+from expunge.schedule.keeping import default_interval
 from expunge.schedule.plan import Role, Step
 from expunge.schedule.schedule import Schedule
 from expunge.train.checkpoint import read_checkpoint
@@ -30,11 +31,6 @@ from expunge.train.state import (
 from expunge.train.trace import ShardTrace, Trace, UnwrittenStep, adopt_trace
 
 GRADIENTS_HELD = 4  # gradients that wait for their digest before the loop waits too
-
-
-def default_interval(total: int) -> int:
-    """Checkpoints fall every max(100, steps/64) steps, never by the clock."""
-    return max(100, -(-total // 64))
 
 
 class FolderRecorder(Recorder):

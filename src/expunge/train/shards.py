@@ -13,7 +13,7 @@ from expunge.core.errors import RunError
 from expunge.core.values import Progress
 from expunge.models.resolver import build
 from expunge.records.run_log import Checkpointed
-from expunge.schedule.keeping import kept_steps
+from expunge.schedule.keeping import default_interval, kept_steps
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -22,7 +22,7 @@ from expunge.train.examples import Examples
 from expunge.train.log import RunLog
 from expunge.train.objective import Objective, training_objective
 from expunge.train.perturbation import perturbed_objective
-from expunge.train.recorder import FolderRecorder, default_interval
+from expunge.train.recorder import FolderRecorder
 from expunge.train.segment import StepRunner
 from expunge.train.state import Tensors
 from expunge.train.trace import ShardTrace, Trace
