@@ -16,9 +16,14 @@ from expunge.core.hashing import canonical_json, sha256, slot_bytes
 from expunge.records.bundle import checkpoint_name
 from expunge.records.record import BeaconPart, GuaranteeKind, GuaranteePart, Operation, ProfileName, State
 from expunge.records.trace_file import RunningDigest, TraceMode
+from expunge.schedule.placement import dealt_by
 from expunge.schedule.recipe import Optimiser, Profile
 
 SHARDED = Lineage(recipe=small_recipe(shards=3, slices=2, epochs=3), count=40, mode=TraceMode.GRADIENTS)
+TIERS = (0, 1, 0, 0, 1, 0, 0, 0, 1, 0)
+TIERED = Lineage(
+    recipe=dealt_by(small_recipe(shards=2, slices=2, stages=(3, 1), epochs=4), np.array(TIERS)), tiers=TIERS
+)
 DATED = Lineage(
     beacon=BeaconPart(source="drand", value=sha256(b"beacon"), round=7, not_before=Time("2026-01-02T00:00:00Z")),
     afterwards=False,
@@ -44,6 +49,7 @@ HONEST: dict[str, Callable[[], MadeUpStory]] = {
     "reused": lambda: forgot(trained(Lineage(interval=1)), (int(Lineage().schedule.chairs(0, 7)[0]),)),
     "gradients": lambda: base(Lineage(mode=TraceMode.GRADIENTS)),
     "shards and slices": lambda: forgot(trained(SHARDED), (1, 2)),
+    "tiers": lambda: forgot(trained(TIERED), (1, 2)),
     "a shard with nobody left": lambda: forgot(trained(SHARDED), shard_slots(1)),
     "skipped steps": lambda: forgot(trained(Lineage(recipe=small_recipe(least_present=3))), (1, 2, 3, 4, 5, 6, 7)),
     "approximate": lambda: approximated(trained(), (3,)),
@@ -233,6 +239,9 @@ BY_CODE: dict[str, dict[str, Callable[[], MadeUpStory]]] = {
             .changed(0, data__units=sha256(slot_bytes(2 * np.arange(30))))
             .with_files({"units.bin": slot_bytes(2 * np.arange(30))})
         ),
+        "another tier of two": lambda: base(TIERED).with_files({"tiers.bin": slot_bytes(np.array(TIERS[::-1]))}),
+        "a tier missing": lambda: base(TIERED).with_files({"tiers.bin": slot_bytes(np.array(TIERS[1:]))}),
+        "tiers that no recipe names": lambda: base().with_files({"tiers.bin": slot_bytes(np.array(TIERS))}),
         "other shards": lambda: base().changed(schedule__shards=2),
     },
     "SCHEDULE_ROOT_MISMATCH": {

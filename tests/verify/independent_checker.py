@@ -58,27 +58,25 @@ def stream(seed, purpose, shard, index, count):
     return words[:count]
 
 
-def cells(seed, units, recipe):
+def cells(seed, units, recipe, tiers=()):
     shards, slices, by_slot = recipe["shards"], recipe["slices"], recipe["placement"] == "slot"
     count, filled, at = len(units) if by_slot else max(units) + 1, [0] * (shards * slices), {}
-    if shards == slices == 1:
-        return [(0, 0)] * len(units)
     for place, one in enumerate(sorted(range(count), key=stream(seed, "shard", 0, 0, count).__getitem__)):
-        cell = filled.index(min(filled))
+        cell = min((c for c in range(shards * slices) if not tiers or c % slices == tiers[one]), key=filled.__getitem__)
         filled[cell] += units.count(one)
         at[one] = (place % shards, place // shards % slices) if by_slot else divmod(cell, slices)
     return [at[slot if by_slot else unit] for slot, unit in enumerate(units)]
 
 
-def epochs(seed, units, recipe):
+def epochs(seed, units, recipe, tiers=()):
     """Every epoch: its shard, its number, its first step, and the chairs of its steps."""
-    placed, slices, size = cells(seed, units, recipe), recipe["slices"], recipe["batch_size"]
+    placed, slices, size = cells(seed, units, recipe, tiers), recipe["slices"], recipe["batch_size"]
     until = [(4 * recipe["epochs"] * stage + slices + 1) // (2 * slices + 2) for stage in range(slices + 1)]
     for shard in range(recipe["shards"]):
         epoch = step = 0
         for stage in range(slices):
             slots = [slot for slot, (own, part) in enumerate(placed) if own == shard and part <= stage]
-            for _ in range(recipe["epochs"] if slices == 1 else max(1, until[stage + 1] - until[stage])):
+            for _ in range(recipe["stages"][stage] if "stages" in recipe else max(1, until[stage + 1] - until[stage])):
                 order = sorted(slots, key=stream(seed, "order", shard, epoch, len(units)).__getitem__)
                 yield shard, epoch, step, [order[first : first + size] for first in range(0, len(order), size)]
                 epoch, step = epoch + 1, step - (-len(order) // size)
@@ -121,7 +119,9 @@ def check(files):
         found = led_to(H(b"\0", bytes.fromhex(name)), proof["index"], proof["size"], proof["path"])
         said.append(("log", [found, proof["size"], proof["digest"]], [b64decode(top), int(size), name]))
     seed = H(b"expunge/seed/1", digest, bytes.fromhex(roots[0] + beacon["value"]))
-    schedule = list(epochs(seed, unpack(f"<{data['count']}Q", files["units.bin"]), recipe))
+    said.append(("tiers", H(files.get("tiers.bin", b"")).hex(), recipe.get("tiers", H().hex())))
+    units, tiers = (unpack(f"<{len(text) // 8}Q", text) for text in (files["units.bin"], files.get("tiers.bin", b"")))
+    schedule = list(epochs(seed, units, recipe, tiers))
     steps = [(shard, step, seats) for shard, _, first, batches in schedule for step, seats in enumerate(batches, first)]
     every = tree([H(b"\0expunge/step/1", pack("<IQI", s, t, len(seats)), u64s(seats)) for s, t, seats in steps])
     lengths = [sum(own == shard for own, _, _ in steps) for shard in range(recipe["shards"])]

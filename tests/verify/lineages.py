@@ -82,6 +82,7 @@ class Lineage:
     interval: int = 5
     afterwards: bool = True
     noise: bytes | None = None
+    tiers: tuple[int, ...] | None = None  # of subjects, where the recipe deals by them
 
     def _leaves(self, what: str, rows: int) -> tuple[bytes, ...]:
         found: list[bytes] = []
@@ -109,7 +110,8 @@ class Lineage:
 
     @cached_property
     def schedule(self) -> Schedule:
-        return Schedule.of(self.recipe, self.root, self.units, self.beacon.value)
+        tiers = None if self.tiers is None else np.array(self.tiers)
+        return Schedule.of(self.recipe, self.root, self.units, self.beacon.value, tiers)
 
     @cached_property
     def origins(self) -> tuple[Origin, ...]:
@@ -150,7 +152,8 @@ class Lineage:
     @property
     def files(self) -> dict[str, bytes]:
         """The files of a bundle that all runs of the lineage share."""
-        return {
+        tiers = {} if self.tiers is None else {"tiers.bin": slot_bytes(np.array(self.tiers))}
+        return tiers | {
             "recipe.json": canonical_json(self.recipe.as_json()),
             "leaves.bin": b"".join(self.leaves[0]),
             "leaves-calibration.bin": b"".join(self.leaves[1]),

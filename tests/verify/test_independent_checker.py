@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.verify import independent_checker as checker
+from tests.verify.departures import HONEST
+from tests.verify.records import bundle
 
+from expunge.core.hashing import sha256, slot_bytes
 from expunge.core.merkle import inclusion_proof, leaf_hash, tree_hash
 from expunge.core.streams import Stream
 from expunge.records.bundle import RECIPE, TRACE, UNITS
@@ -67,11 +70,22 @@ def test_it_seats_as_we_do_in_any_shape(placement: Placement) -> None:
     for shards, slices, count, size in ((1, 1, 3, 4), (3, 1, 2, 2), (1, 4, 5, 7), (2, 3, 1, 3), (3, 3, 7, 50)):
         recipe = read_recipe(HELD["plain"][RECIPE])
         told = recipe.as_json() | {"shards": shards, "slices": slices, "epochs": count, "batch_size": size}
-        told["placement"] = placement.value
-        schedule = Schedule.of(recipe.from_json(told), bytes(32), units)
-        found = list(checker.epochs(schedule.seed, units.tolist(), told))
+        told["placement"], tiers = placement.value, np.zeros(0, dtype=np.int64)
+        if placement is Placement.TIERS:
+            tiers = np.arange(10) % slices
+            told |= {"tiers": sha256(slot_bytes(tiers)).hex(), "epochs": 4 + slices, "stages": [5] + [1] * (slices - 1)}
+        schedule = Schedule.of(recipe.from_json(told), bytes(32), units, tiers=tiers if len(tiers) else None)
+        found = list(checker.epochs(schedule.seed, units.tolist(), told, tiers.tolist()))
         ours = [(shard, seats.tolist()) for shard in range(shards) for _, seats in schedule.batches(shard)]
         assert [(shard, seats) for shard, _, _, batches in found for seats in batches] == ours
+
+
+def test_it_agrees_with_us_about_tiers(tmp_path: Path) -> None:
+    folder = bundle(HONEST["tiers"](), tmp_path)
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert checker.check(files)[1] == []
+    files["tiers.bin"] = files["tiers.bin"][8:] + files["tiers.bin"][:8]
+    assert "tiers" in checker.check(files)[1]
 
 
 def test_skipped_steps_and_shards_without_anybody_are_traced_as_we_do() -> None:

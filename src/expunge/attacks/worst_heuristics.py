@@ -12,7 +12,6 @@ from expunge.core.errors import UnsupportedEver
 from expunge.core.statistics.margins import probabilities
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
-from expunge.schedule.schedule import Schedule
 from expunge.train.answers import signals
 from expunge.train.run import Run
 from expunge.train.segment import StepRunner
@@ -85,7 +84,7 @@ class EarlyError(Heuristic):
         run = candidates.run
         seed = candidates.stream("early", number).word() >> 11
         recipe = replace(run.recipe, seed=seed, slices=1, perturbation=0.0)
-        schedule = Schedule.of(recipe, run.root, run.units, run.beacon)
+        schedule = run.schedule_of(recipe)
         runner = StepRunner(recipe, candidates.examples, build(recipe, schedule.seed))
         plan = TrainingPlan(recipe, schedule, 0, run.tombstones)
         runner.run(plan, 0, max(1, round(self.share * plan.total)), progress=candidates.progress)

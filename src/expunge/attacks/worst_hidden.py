@@ -16,7 +16,6 @@ from expunge.core.selection.projection import project, project_capped
 from expunge.core.selection.ranking import overlap
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Calendar, Optimiser, OptimiserName
-from expunge.schedule.schedule import Schedule
 from expunge.train.objective import Extras
 from expunge.train.segment import StepRunner
 from expunge.train.state import copied
@@ -103,7 +102,7 @@ class TwoLevelSearch:
             slices=1,
             perturbation=0.0,
         )
-        self._schedule = Schedule.of(self.recipe, run.root, run.units, run.beacon)
+        self._schedule = run.schedule_of(self.recipe)
         self.runner = StepRunner(self.recipe, candidates.examples, deepcopy(candidates.model))
         self._original = copied(self.runner.state)
 

@@ -22,7 +22,7 @@ from expunge.core.hashing import canonical_json
 from expunge.core.streams import ZERO_BEACON
 from expunge.core.values import Progress
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, COMMIT, MODEL, PACKED, RECIPE, TRACE, UNITS, laid_out
+from expunge.records.bundle import ASSIGNMENT, COMMIT, MODEL, PACKED, RECIPE, TIERS, TRACE, UNITS, laid_out
 from expunge.records.declaration import read_declaration
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
@@ -239,9 +239,10 @@ def _check_committed(first: Run, chain: Chain) -> None:
 
 
 def lineage_files(run: Run) -> dict[str, bytes | Path]:
-    """What all bundles of a lineage hold: recipe, leaves, splits and units."""
+    """What all bundles of a lineage hold: recipe, leaves, splits, units and their tiers."""
     found: dict[str, bytes | Path] = {RECIPE: canonical_json(run.recipe.as_json())}
-    return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS)}
+    tiers = () if run.recipe.tiers is None else (TIERS,)
+    return found | {name: run.path / name for name in (*LEAVES.values(), ASSIGNMENT, UNITS, *tiers)}
 
 
 def files_of(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[str, bytes | Path]:

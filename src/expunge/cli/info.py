@@ -17,6 +17,7 @@ from expunge.records.form import to_plain
 from expunge.records.run_file import DataFile, OwnersWord
 
 if TYPE_CHECKING:
+    from expunge.schedule.recipe import Recipe
     from expunge.train.run import Run
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
@@ -78,8 +79,9 @@ def _facts(opened: Run) -> Iterator[tuple[str, object]]:
             if adopted is None
             else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
-        ("shards × slices", f"{recipe['shards']} × {recipe['slices']}"),
+        ("shards × slices", f"{recipe['shards']} × {recipe['slices']}{_staged(opened.recipe)}"),
         ("answers", told.answers),
+        ("of tiers", told.by_tier),
         ("example-steps", None if result is None or elsewhere else result.example_steps),
         ("seconds", None if result is None or elsewhere else result.seconds),
         ("parent", None if told.parent is None else told.parent.path),
@@ -118,6 +120,12 @@ def _bundle(path: Path, json: bool, format: Shape) -> None:
         "record": told.chain[-1].envelope.hex(),
     }
     _print(facts.items(), format, json, told.as_json)
+
+
+def _staged(recipe: Recipe) -> str:
+    """How long each slice's stage takes, where it is said; and that slices are tiers."""
+    epochs = "" if recipe.stages is None else f", stages of {', '.join(map(str, recipe.stages))} epochs"
+    return f" tiers{epochs}" if recipe.tiers else epochs
 
 
 def _told(word: OwnersWord) -> str:

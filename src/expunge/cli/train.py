@@ -82,7 +82,16 @@ def train(
     crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,
     shards: Annotated[int, typer.Option(help="Isolated models whose answers are averaged.")] = 1,
     slices: Annotated[int, typer.Option(help="Stages of each shard's training.")] = 1,
-    placement: Annotated[str, typer.Option(help="What is dealt to shards and slices: subject or slot.")] = "subject",
+    placement: Annotated[
+        str,
+        typer.Option(
+            help="What is dealt to shards and slices: subject, slot, or tiers:FILE (CSV of subject and tier: a higher "
+            "tier is trained on later and costs less to forget)."
+        ),
+    ] = "subject",
+    stages: Annotated[
+        str | None, typer.Option(help="Epochs of each slice's or tier's stage, such as 9,1; by --epochs unless said.")
+    ] = None,
     voting: Annotated[str, typer.Option(help="How shards answer as one: mean or majority.")] = "mean",
     seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
     without: Annotated[
@@ -187,6 +196,7 @@ def train(
             shards=shards,
             slices=slices,
             placement=placement,
+            stages=stages,
             voting=voting,
             seed=seed,
             least_present=least_present,
@@ -227,6 +237,8 @@ def train(
     )
     if (answers := run.told.answers) is not None:
         typer.echo(f"answers as rows are labelled: {answers}")
+    if (tiered := run.told.by_tier) is not None:
+        typer.echo(f"those trained on, tier by tier: {tiered}")
     for notice in run.told.notices or ():
         say(f"note: {notice}")
     if run.result.exact_refused:

@@ -19,7 +19,6 @@ from expunge.records.holds import Named, Remedy
 from expunge.records.record import RunRecord
 from expunge.records.statement import read_unchecked
 from expunge.schedule.recipe_file import read_recipe
-from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import first_steps
 from expunge.train.run import Run
 
@@ -88,7 +87,7 @@ def _first_steps(bundle: Bundle, record: RunRecord, run: Run, held: np.ndarray) 
         recipe = read_recipe(bundle.read(RECIPE), RECIPE, bundle.limits)
         if recipe.digest != record.recipe or recipe.perturbation:
             return {}
-        schedule = Schedule.of(recipe, run.root, run.units, record.randomness.beacon.value)
+        schedule = run.schedule_of(recipe, record.randomness.beacon.value)
     except ExpungeError:
         return {}
     steps = {shard: first_steps(schedule, shard, held) for shard in range(schedule.shards)}

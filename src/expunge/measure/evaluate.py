@@ -19,6 +19,7 @@ from expunge.data.forget_set import ForgetSet
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.splits import Split
 from expunge.measure import published
+from expunge.measure.by_tier import by_tier
 from expunge.measure.claim import Claim
 from expunge.measure.company import listed, original_of, references_of, witnesses_of
 from expunge.measure.contract import Probe, readings_of
@@ -334,6 +335,7 @@ def evaluation_of(
             same_as=run.weights_digest if judged.same and pool is None else None,
             pool=pool,
             as_published=printed,
+            by_tier=None if pool else by_tier(trial, run),
         )
     )
 

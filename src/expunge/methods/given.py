@@ -65,6 +65,7 @@ class Parent:
     initial: Callable[[], nn.Module] | None = None  # makes the initial weights; by the recipe unless said
     account: Mapping[str, Any] | None = None  # what certified removals have spent so far
     noise: np.ndarray | None = None  # the secret perturbation that the run was trained under
+    tiers: np.ndarray | None = None  # of the units, where the recipe deals by them
 
 
 def in_batches(examples: Examples, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
@@ -169,7 +170,8 @@ class Given:
 
     def schedule_of(self, recipe: Recipe) -> Schedule:
         """Who would sit where under another recipe on the same data."""
-        return Schedule.of(recipe, self._parent.root, self._parent.units, self._parent.beacon)
+        parent = self._parent
+        return Schedule.of(recipe, parent.root, parent.units, parent.beacon, parent.tiers)
 
     def student(self) -> nn.Module:
         """A copy of the original's weights to work on."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.streams import lineage_seed
 from expunge.core.values import Certified, Progress
 from expunge.core.wording import check_cases
 from expunge.data.commitment import tombstones_digest
@@ -29,7 +30,6 @@ from expunge.records.run_file import Forgetting, ParentFile, RunFile, TunedField
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.fields import require_interval, require_kind
 from expunge.schedule.recipe import Profile, Recipe
-from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
@@ -132,7 +132,7 @@ def unlearn(
         started = start_or_continue(folder, told).told
         reveal_key(folder)
         keep_base(folder, run.recipe)
-        write_commitment(folder, run.commitment, run.units)
+        write_commitment(folder, run.commitment, run.units, run.tiers)
         forget_set.write(folder)
         if started.environment is not None and run.recipe.profile is Profile.EXACT:
             require_same(found.environment, started.environment, f"{folder} was begun", "choose a new `out`")
@@ -222,7 +222,7 @@ def _looked_at(
     key: bytes | None,
 ) -> tuple[Parent, Exactness]:
     """Examine what the result may be called; ``made`` is the recipe it belongs to. Call it pinned."""
-    schedule = run.schedule if made == run.recipe else Schedule.of(made, run.commitment.root, run.units, run.beacon)
+    schedule = run.schedule if made == run.recipe else run.schedule_of(made)
     found = examine(made, schedule, examples, emptied)
     noise = None if key is None else draw_noise(made, key, schedule.seed)
     return _parent(run, ancestor, examples, found, device, noise, same_lineage=made == run.recipe), found
@@ -252,6 +252,7 @@ def _parent(
         root=run.root,
         beacon=run.beacon,
         units=run.units,
+        tiers=run.tiers,
         examples=examples,
         model=run.model(device),
         weights_digest=run.weights_digest,
@@ -322,7 +323,7 @@ def _begun(
         beacon=told.beacon,
         beacon_described=told.beacon_described,
         beacon_note=told.beacon_note,
-        lineage_seed=Schedule.of(recipe, run.commitment.root, run.units, run.beacon).seed.hex(),
+        lineage_seed=lineage_seed(recipe.digest, run.commitment.root, run.beacon).hex(),
         tombstones=Slots(tuple(np.union1d(run.tombstones, forget_set.slots).tolist())),
         released={},
         method=request.method,

@@ -36,7 +36,8 @@ MODEL = "model.safetensors"
 TRACE = "trace.bin"
 ASSIGNMENT = "assignment.bin"
 UNITS = "units.bin"
-UNIT_BYTES = 8  # of a slot in it
+TIERS = "tiers.bin"  # only where the recipe deals by tiers
+UNIT_BYTES = 8  # of a slot in the former, of a unit in the latter
 FOLDERS = ("checkpoints", "log", "parents")
 LONGEST_NAME = 120
 Found = TypeVar("Found")
@@ -55,7 +56,7 @@ TRAINED = "the run that it is of was trained on them"
 STATE_NAME = r"shard-(?P<shard>0|[1-9][0-9]{0,3})-step-(?P<step>[0-9]{8}|[1-9][0-9]{8,15})\.safetensors"
 PLACES: tuple[tuple[Layout, FileKind], ...] = (  # what holds rows in the order in which hygiene lists it
     (Layout(r"(?:envelope|commit|recipe)\.json", NOTHING), FileKind.JSON),
-    (Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING), FileKind.BYTES),
+    (Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units|tiers)\.bin", NOTHING), FileKind.BYTES),
     (Layout(r"model\.safetensors", states("model in a bundle: weights", TRAINED)), FileKind.TENSORS),
     (Layout(r"trace\.bin", states("trace in a bundle: digests of losses", TRAINED)), FileKind.BYTES),
     (Layout(STATE_NAME, states("state in a bundle: {name}", TRAINED), "checkpoints"), FileKind.TENSORS),
@@ -77,8 +78,8 @@ def kind_of(name: str) -> FileKind:
             return kind
     raise refused(
         Code.UNSAFE_FILE,
-        f"{name!r} is no file of a bundle (envelope, commit and recipe.json; leaves, assignment, units and trace.bin; "
-        "model.safetensors; checkpoints/, log/, parents/): take it out, nothing but the list is opened",
+        f"{name!r} is no file of a bundle (envelope, commit and recipe.json; leaves, assignment, units, tiers and "
+        "trace.bin; model.safetensors; checkpoints/, log/, parents/): take it out, nothing but the list is opened",
     )
 
 

@@ -52,7 +52,7 @@ LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends 
     Layout(r"trials\.jsonl", TRIED),
     Layout(rf"epochs-{SHARD}\.bin", NOTHING, TRACE),
     Layout(r"(?:envelope|commit)\.json|commit-checkpoint", NOTHING, SIGNED),
-    Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units)\.bin", NOTHING),
+    Layout(r"(?:leaves(?:-calibration|-holdout)?|assignment|units|tiers)\.bin", NOTHING),
     Layout(r"log\.jsonl|\.?noise\.key|\.lock", NOTHING),
     Layout(re.escape(POOL), NOTHING),
     Layout(r"base\.safetensors", NOTHING),  # what it saw before its training here is not covered

@@ -9,6 +9,7 @@ from expunge.core.errors import DataError
 from expunge.core.text_table import TextTable, four_digits, with_interval
 from expunge.core.values import Exact, Measurement, Refuted, Supported, Undecided
 from expunge.core.wording import LONGEST_NAME, clean
+from expunge.records.by_tier import TierFigure, of_tiers
 from expunge.records.document import Sealed
 from expunge.records.form import Plain
 from expunge.records.holds import Holds, listed
@@ -189,7 +190,8 @@ class Evaluation(Sealed):
     """The whole file, of one run or of a ``pool`` of several requests of one method.
 
     ``claim`` is what was asked of the run, ``same_as`` the weights digest of a retraining that it equals bit for bit.
-    Files of the first rules have neither, and say nothing of memory. ``as_published`` stands where it was asked for.
+    Files of the first rules have neither, and say nothing of memory. ``as_published`` stands where it was asked for,
+    ``by_tier`` where the training dealt subjects by tiers.
     """
 
     FORMAT: ClassVar[str] = "expunge/evaluation/1"
@@ -218,6 +220,7 @@ class Evaluation(Sealed):
     same_as: Digest | None = None
     pool: tuple[Pooled, ...] | None = None
     as_published: tuple[PublishedFigure, ...] | None = None
+    by_tier: tuple[TierFigure, ...] | None = None
 
     def check(self, where: str) -> None:
         """A probe and a slot once, and a figure for each reference."""
@@ -340,7 +343,8 @@ class Evaluation(Sealed):
     @property
     def tables(self) -> tuple[TextTable, ...]:
         """All that is printed of it."""
-        return self.table, self.beside, *([of_a_run(self.as_published)] if self.as_published else [])
+        tiers = [of_tiers(self.by_tier)] if self.by_tier else []
+        return self.table, self.beside, *tiers, *([of_a_run(self.as_published)] if self.as_published else [])
 
     def __repr__(self) -> str:
         return f"Evaluation({self.answer!r})"

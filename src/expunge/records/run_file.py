@@ -15,6 +15,7 @@ from expunge.records.catalogue import Execution, execution_of
 from expunge.records.document import Document
 from expunge.records.form import INLINE, Plain, Through, to_plain
 from expunge.records.holds import NOTHING, Holds
+from expunge.records.learnt import Learnt, told_of
 from expunge.records.scalars import Amount, Digest, Large, Second, Slots
 from expunge.records.values import WrittenGuarantee
 
@@ -255,15 +256,6 @@ class Forgetting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learnt(Plain):
-    """How well a finished model answers so many rows of a split as they are labelled: its task's figures by name."""
-
-    split: Literal["train", "calibration"]
-    rows: int
-    figures: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunFile(Document):
     """The whole file. What older versions did not write may be absent: the trace, the beacon's description."""
 
@@ -334,13 +326,12 @@ class RunFile(Document):
     @property
     def answers(self) -> str | None:
         """How well the model answers rows as they are labelled; older runs do not say."""
-        parts = [
-            f"{', '.join(f'{name} {value:.4g}' for name, value in found.figures.items())} on {found.rows:,} "
-            f"{'training' if found.split == 'train' else found.split} rows"
-            for found in self.learnt or ()
-            if found.figures
-        ]
-        return ", ".join(parts) or None
+        return told_of([found for found in self.learnt or () if found.tier is None])
+
+    @property
+    def by_tier(self) -> str | None:
+        """The same of the training rows of each tier; the last is trained on for the fewest epochs."""
+        return told_of([found for found in self.learnt or () if found.tier is not None])
 
     @property
     def table(self) -> TextTable:

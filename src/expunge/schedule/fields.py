@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import choice
@@ -25,6 +25,7 @@ from expunge.schedule.recipe import (
 
 LARGEST = 1e300
 REALS = ("rate", "momentum", "weight_decay", "perturbation")
+TIERED = "tiers:"
 OF_OPTIMISER = ("rate", "momentum", "weight_decay", "calendar")
 CHOICES: dict[str, type[Enum]] = {
     "placement": Placement,
@@ -55,6 +56,7 @@ OF_NUMBERS = Usual(epochs=32, rate=0.02, decay=0.01)  # tables of numbers are sm
 class RecipeFields:
     """What a recipe holds beside columns and classes. Unsaid are: a model that fits the data, epochs, a rate, a decay
     and a momentum that fit task and optimiser, and the fewest rows of a step and the layout that fit the model.
+    ``placement`` may be ``tiers:FILE``; ``stages`` are the epochs of each slice's stage, such as (9, 1) or ``9,1``.
     """
 
     model: str | Callable[..., Any] | None = None
@@ -72,6 +74,7 @@ class RecipeFields:
     shards: int = 1
     slices: int = 1
     placement: Placement | str = Placement.SUBJECT
+    stages: Sequence[int] | str | None = None
     voting: Voting | str = Voting.MEAN
     seed: int = 0
     least_present: int | None = None
@@ -103,11 +106,19 @@ class RecipeFields:
         found: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in (*OF_OPTIMISER, "flip", "crop"):
             del found[name]
+        if isinstance(self.placement, str) and self.placement.startswith(TIERED):
+            found |= {"placement": Placement.TIERS, "tiers": self.placement.removeprefix(TIERED)}
+            if self.slices != 1:
+                raise InvalidArgument(
+                    f"`slices` {self.slices} with `placement` {self.placement}: each tier is a slice; leave it out"
+                )
         for name, kind in CHOICES.items():
             if found[name] is not None or name not in MAYBE:
                 found[name] = chosen(kind, found[name], name)
         usual = OF_NUMBERS if self.task in NUMBER_TASKS else OF_CLASSES
-        found["epochs"] = usual.epochs if self.epochs is None else self.epochs
+        found["stages"] = stages = None if self.stages is None else _stages(self.stages)
+        in_all = usual.epochs if stages is None else sum(stages)
+        found["epochs"] = in_all if self.epochs is None else self.epochs
         found |= {"optimiser": self._optimiser(usual), "augmentation": Augmentation(flip=self.flip, crop=self.crop)}
         found["model_options"] = dict(self.model_options)
         return {name: value for name, value in found.items() if value is not None}
@@ -134,6 +145,14 @@ class RecipeFields:
 def chosen(kind: type[Chosen], value: Any, name: str) -> Chosen:
     """A member of an enum, given itself or by its word."""
     return value if isinstance(value, kind) else choice(kind, str(value), f"`{name}`")
+
+
+def _stages(said: Sequence[int] | str) -> tuple[int, ...]:
+    """Epochs one by one, as they are or in one word with commas."""
+    each = [int(one) if one.isdecimal() else one for one in said.split(",")] if isinstance(said, str) else said
+    plain = isinstance(each, list | tuple) and len(each) > 0 and all(type(one) is int and one > 0 for one in each)
+    require("stages", said, plain, "whole numbers of epochs from 1, such as 9,1")
+    return tuple(cast("Sequence[int]", each))
 
 
 def _is_real(value: Any) -> bool:

@@ -44,6 +44,7 @@ class Placement(Enum):
 
     SUBJECT = "subject"
     SLOT = "slot"
+    TIERS = "tiers"  # a tier of subjects is a slice; inside it they are dealt to shards
 
 
 class Voting(Enum):
@@ -76,6 +77,8 @@ ADDED_LATER: dict[str, Any] = {
     "perturbation": 0.0,
     "base": None,
     "layout": MemoryLayout.CONTIGUOUS,
+    "stages": None,
+    "tiers": None,
 }  # left out of the JSON at this value, so that older recipes keep their digest
 
 
@@ -157,7 +160,8 @@ class Recipe:
 
     ``perturbation`` is σ of a secret Gaussian b: training minimises the mean loss + b·w/n beside the weight decay, for
     certified removal (Guo et al., 2020). It is only for convex recipes. ``base`` is the SHA-256 of a file of weights
-    that training begins with; those that it does not name come from the seed, as all do without it.
+    that training begins with; those that it does not name come from the seed, as all do without it. ``stages`` are
+    epochs of each slice's stage, ``epochs`` in all; ``tiers`` is the SHA-256 of the tier of every subject, by unit.
     """
 
     inputs: Encoding
@@ -181,6 +185,8 @@ class Recipe:
     perturbation: float = 0.0
     base: str | None = None
     layout: MemoryLayout = MemoryLayout.CONTIGUOUS
+    stages: tuple[int, ...] | None = None
+    tiers: str | None = None
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -221,12 +227,42 @@ class Recipe:
             f"perturbation {self.perturbation} must be a finite number from 0",
         )
         object.__setattr__(self, "perturbation", float(self.perturbation))
-        _check(
-            self.base is None or (isinstance(self.base, str) and re.fullmatch("[0-9a-f]{64}", self.base) is not None),
-            f"base {str(self.base)[:80]!r} must be a SHA-256 in 64 hexadecimal digits: give its file to train",
-        )
+        for name in ("base", "tiers"):
+            value = getattr(self, name)
+            _check(
+                value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None),
+                f"{name} {str(value)[:80]!r} must be a SHA-256 in 64 hexadecimal digits: give its file to train",
+            )
+        self._check_stages()
         if self.perturbation:
             self._check_convex()
+
+    def _check_stages(self) -> None:
+        """Stages are as many as slices and take all epochs; tiers are known where rows are dealt by them."""
+        tiered, stages = self.placement is Placement.TIERS, self.stages
+        _check(
+            tiered == (self.tiers is not None),
+            f"placement {self.placement.value} with {'no tiers' if tiered else 'tiers'}: they come from a file of "
+            "subjects; name it in `placement` as tiers:FILE",
+        )
+        if stages is None:
+            return
+        plain = isinstance(stages, tuple) and all(type(one) is int and one >= 1 for one in stages)
+        _check(plain, f"stages {stages!r:.80} must be whole numbers of epochs from 1")
+        told = ", ".join(map(str, stages))
+        _check(
+            tiered or self.slices > 1,
+            f"stages {told} without slices: each is the epochs of a slice's stage; ask for `slices`, or for tiers with "
+            "`placement` tiers:FILE, or say `epochs`",
+        )
+        _check(
+            len(stages) == self.slices,
+            f"stages {told} are {len(stages)}, and there are {self.slices} slices: say the epochs of each",
+        )
+        _check(
+            sum(stages) == self.epochs,
+            f"stages {told} are {sum(stages)} epochs, and `epochs` says {self.epochs}: leave `epochs` out",
+        )
 
     def _check_convex(self) -> None:
         """Noise in the loss hides a removal only where the loss is convex and has one minimum."""
@@ -246,7 +282,11 @@ class Recipe:
 
     @property
     def stage_epochs(self) -> tuple[int, ...]:
-        """Epochs of each slice's stage, so that all stages together cost as much as ``epochs`` over everything."""
+        """Epochs of each slice's stage: as they are said, or so that all together cost as much as ``epochs`` over
+        everything.
+        """
+        if self.stages is not None:
+            return self.stages
         if self.slices == 1:
             return (self.epochs,)
 
@@ -321,6 +361,8 @@ class Recipe:
                 read[name] = kind(value[name])
             if "layout" in value:
                 read["layout"] = MemoryLayout(value["layout"])
+            if "stages" in value:
+                read["stages"] = tuple(value["stages"])
             return cls(**read)
         except (DataError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the recipe could not be read ({error}): it was altered or badly written") from None

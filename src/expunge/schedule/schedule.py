@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from expunge.core.errors import InvalidArgument
+from expunge.core.hashing import sha256, slot_bytes
 from expunge.core.merkle import leaf_hash, tree_hash
 from expunge.core.streams import ZERO_BEACON, Stream, lineage_seed, stable_order
+from expunge.core.wording import counted
 from expunge.schedule.digests import step_bytes
 from expunge.schedule.placement import place
 from expunge.schedule.recipe import Placement, Recipe
@@ -43,17 +45,27 @@ class Schedule:
         stage_epochs: tuple[int, ...],
         shards: int = 1,
         placement: Placement = Placement.SUBJECT,
+        tiers: np.ndarray | None = None,
     ) -> None:
         self.seed = seed
         self.count = len(units)
         self.batch_size = batch_size
-        self.cells = place(seed, units, shards=shards, slices=len(stage_epochs), placement=placement)
+        slices = len(stage_epochs)
+        self.tiers: np.ndarray | None = None if tiers is None else tiers[units]  # of each slot
+        self.cells = place(seed, units, shards=shards, slices=slices, placement=placement, tiers=tiers)
         self.stages = tuple(self._stages(shard, stage_epochs) for shard in range(shards))
         self._cached: tuple[int, int, np.ndarray] | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, root: bytes, units: np.ndarray, beacon: bytes = ZERO_BEACON) -> Schedule:
-        """The schedule of a recipe over committed data."""
+    def of(
+        cls,
+        recipe: Recipe,
+        root: bytes,
+        units: np.ndarray,
+        beacon: bytes = ZERO_BEACON,
+        tiers: np.ndarray | None = None,
+    ) -> Schedule:
+        """The schedule of a recipe over committed data; ``tiers`` are those of the units, where it deals by them."""
         cells = recipe.shards * recipe.slices
         places = len(units) if recipe.placement is Placement.SLOT else len(np.unique(units))
         if cells > places:
@@ -62,6 +74,8 @@ class Schedule:
                 f"{recipe.shards} shards × {recipe.slices} slices need {cells} {unit} at least, there are {places}: "
                 "ask for fewer"
             )
+        if recipe.placement is Placement.TIERS:
+            _check_tiers(recipe, units, tiers)
         return cls(
             seed=lineage_seed(recipe.digest, root, beacon),
             units=units,
@@ -69,6 +83,7 @@ class Schedule:
             stage_epochs=recipe.stage_epochs,
             shards=recipe.shards,
             placement=recipe.placement,
+            tiers=tiers,
         )
 
     def _stages(self, shard: int, stage_epochs: tuple[int, ...]) -> tuple[Stage, ...]:
@@ -174,4 +189,24 @@ class Schedule:
             leaf_hash(step_bytes(shard, step, chairs))
             for shard in range(self.shards)
             for step, chairs in self.batches(shard)
+        )
+
+
+def _check_tiers(recipe: Recipe, units: np.ndarray, tiers: np.ndarray | None) -> None:
+    """Every subject has a tier, and every tier somebody for each shard."""
+    if tiers is None or len(tiers) != units.max() + 1 or sha256(slot_bytes(tiers)).hex() != recipe.tiers:
+        what = "are not at hand" if tiers is None else "are others"
+        raise InvalidArgument(
+            f"the recipe deals subjects by tiers, which {what}: name their file in `placement` as tiers:FILE"
+        )
+    if not 0 <= tiers.min() <= tiers.max() < recipe.slices:
+        raise InvalidArgument(
+            f"tiers from {tiers.min()} to {tiers.max()} in {recipe.slices} slices: a tier is a slice, counted from 0"
+        )
+    there = np.bincount(tiers, minlength=recipe.slices)
+    scarce = int(there.argmin())
+    if there[scarce] < recipe.shards:
+        raise InvalidArgument(
+            f"tier {scarce} has {counted(int(there[scarce]), 'subject')} in training, and {recipe.shards} shards need "
+            "one each in every tier: ask for fewer `shards`, or join tiers"
         )

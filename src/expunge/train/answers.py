@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from expunge.core.errors import Diverged
 from expunge.data.dataset import Dataset
-from expunge.records.run_file import Learnt
+from expunge.records.learnt import Learnt
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
@@ -45,9 +46,16 @@ def signals(recipe: Recipe, model: nn.Module, examples: Examples, slots: np.ndar
 
 
 def learnt(
-    recipe: Recipe, model: nn.Module, examples: Examples, present: np.ndarray, calibration: Dataset
+    recipe: Recipe,
+    model: nn.Module,
+    examples: Examples,
+    present: np.ndarray,
+    calibration: Dataset,
+    tiers: np.ndarray | None = None,
 ) -> tuple[Learnt, ...]:
     """How well a finished model answers its training rows and those for calibration; of many some that lie evenly.
+
+    Where slots have ``tiers``, the training rows of each once more.
 
     A copy is asked: it is a look at the result, which changes nothing of it, and no part of anybody's work.
     """
@@ -55,6 +63,9 @@ def learnt(
     if len(calibration):
         others = Examples(recipe, calibration, examples.device)
         found.append(_learnt(recipe, model, "calibration", others, np.arange(len(calibration))))
+    if tiers is not None:
+        by_tier = [(tier, present[tiers[present] == tier]) for tier in np.unique(tiers[present]).tolist()]
+        found += [replace(_learnt(recipe, model, "train", examples, slots), tier=tier) for tier, slots in by_tier]
     return tuple(found)
 
 

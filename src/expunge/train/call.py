@@ -71,6 +71,7 @@ def train(
     shards: int = 1,
     slices: int = 1,
     placement: Placement | str = "subject",
+    stages: Sequence[int] | str | None = None,
     voting: Voting | str = "mean",
     seed: int = 0,
     least_present: int | None = None,
@@ -106,6 +107,9 @@ def train(
 
     ``model`` is a name or a function ``(inputs, classes)`` that builds a ``torch.nn.Module`` and can be imported;
     unless said, one that fits the data. All recipe fields are as `expunge train` has them; ``recipe`` replaces them.
+
+    ``placement="tiers:FILE"`` names a CSV with the columns subject and tier, whole numbers from 0: the rows of a higher
+    tier are trained on later, and cost less to forget. ``stages`` are the epochs of each tier, or slice.
 
     ``without`` names training rows as ``unlearn`` does; their chairs stay empty from the first step. The weights are
     those of retraining without these rows, and the run is a reference wherever a retraining is.
@@ -157,6 +161,7 @@ def train(
         shards=shards,
         slices=slices,
         placement=placement,
+        stages=stages,
         voting=voting,
         seed=seed,
         least_present=least_present,

@@ -78,7 +78,14 @@ def _check_kind(folder: Path, given: Path | str | None) -> None:
         )
 
 
-def hold(folder: Path, told: RunFile, commitment: Commitment, units: np.ndarray, key: bytes | None) -> Run:
+def hold(
+    folder: Path,
+    told: RunFile,
+    commitment: Commitment,
+    units: np.ndarray,
+    key: bytes | None,
+    tiers: np.ndarray | None,
+) -> Run:
     """Write the commitment and train nothing; the same command gives the same folder, where the training goes on."""
     with writing(folder):
         finished_or_other(folder, told)
@@ -87,7 +94,7 @@ def hold(folder: Path, told: RunFile, commitment: Commitment, units: np.ndarray,
         if not (folder / RunFile.NAME).exists():
             write_run_file(folder, told)
         reveal_key(folder)
-        write_commitment(folder, commitment, units)
+        write_commitment(folder, commitment, units, tiers)
         there = Run.open_any(folder).told
         committed = replace(there, status=COMMITTED, committed_at=there.committed_at or utc_now())
         write_run_file(folder, committed)

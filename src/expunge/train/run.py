@@ -27,7 +27,7 @@ from expunge.data.handed import AnyData, GivenData, HandedData, Names, hand_over
 from expunge.data.parts import parts_of
 from expunge.data.salts import Salts, salts_of
 from expunge.data.splits import Split
-from expunge.data.stored import read_commitment, read_units
+from expunge.data.stored import read_commitment, read_tiers, read_units
 from expunge.records.declaration import RetiredFile
 from expunge.records.document import read_document, write_document
 from expunge.records.documents import BASE, TRACE
@@ -186,8 +186,17 @@ class Run:
         return read_units(self.path)
 
     @cached_property
+    def tiers(self) -> np.ndarray | None:
+        """Tier of every unit; None where the recipe deals by nothing of the kind."""
+        return None if self.recipe.tiers is None else read_tiers(self.path, self.recipe.tiers)
+
+    @cached_property
     def schedule(self) -> Schedule:
-        return Schedule.of(self.recipe, self.commitment.root, self.units, self.beacon)
+        return self.schedule_of(self.recipe)
+
+    def schedule_of(self, recipe: Recipe, beacon: bytes | None = None) -> Schedule:
+        """Who would sit where under another recipe, and perhaps another beacon, on the same data."""
+        return Schedule.of(recipe, self.commitment.root, self.units, beacon or self.beacon, self.tiers)
 
     @cached_property
     def tombstones(self) -> np.ndarray:

@@ -22,29 +22,28 @@ from expunge.data.source import Source
 from expunge.data.spellings import spelt_alike
 from expunge.data.splits import Split, SplitBy, split_rows
 from expunge.data.stored import write_commitment
+from expunge.data.tiers import TierFile
 from expunge.data.told import tell_of
 from expunge.models.base import offer
 from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, convolves, holds_batch_norm
 from expunge.models.zoo import ZOO
 from expunge.records.catalogue import NUMBER_TASKS
-from expunge.records.run_file import CommitRequest, DataFile, Result, RunFile, TrainRequest
-from expunge.records.scalars import Slots
+from expunge.records.run_file import Result, RunFile
 from expunge.schedule.fields import require_interval
 from expunge.schedule.keeping import said_of_kept
-from expunge.schedule.placement import number_units
-from expunge.schedule.recipe import MemoryLayout, Profile, Recipe
+from expunge.schedule.placement import dealt_by, number_units
+from expunge.schedule.recipe import MemoryLayout, Placement, Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers, learnt
+from expunge.train.begun import begun, fixed
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.described import described_data
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
 from expunge.train.folder import as_begun, continued, finished_or_other, start_or_continue, writing
 from expunge.train.initial_weights import opened_beside
-from expunge.train.origins import TRAINED, origins
 from expunge.train.perturbation import (
-    commitment_of,
     draw_noise,
     keep_key,
     key_of,
@@ -57,7 +56,7 @@ from expunge.train.run import Run, assemble, keep_base, write_run_file
 from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 from expunge.train.trace import Trace
-from expunge.train.without import LeftOut, Without, answered, leave_out
+from expunge.train.without import Without, answered, leave_out
 
 FEW_STEPS = 100
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
@@ -136,9 +135,13 @@ def train(
     commit_only: bool = False,
     tell: Callable[[str], object] | None = None,
     base: Path | str | None = None,
+    tiers: TierFile | np.ndarray | Path | str | None = None,
     **fields: Any,
 ) -> Run:
-    """Train and record, as ``train.call`` says it argument by argument; ``fields`` are those of a recipe."""
+    """Train and record, as ``train.call`` says it argument by argument; ``fields`` are those of a recipe.
+
+    ``tiers`` are a file of subjects, for fields that deal by tiers; or, of a recipe that does, those of the units.
+    """
     handed = data if isinstance(data, HandedData) else hand_over(data)
     if recipe is not None and fields:
         raise InvalidArgument(f"give a recipe or the fields {sorted(fields)}, not both")
@@ -147,13 +150,17 @@ def train(
     if base is not None:
         fields["base"] = offer(base)
         recipe = recipe if recipe is None else replace(recipe, base=fields.pop("base"))
+    if isinstance(tiers, str | Path):
+        tiers = TierFile.read(tiers)
+    if isinstance(tiers, TierFile):
+        fields = {**fields, "slices": tiers.count, "placement": Placement.SUBJECT}  # until the subjects are known
     if commit_only and (without is not None or beacon is not None):
         raise InvalidArgument(
             "a commitment is over all rows and before any beacon: give `without` and `beacon` to the training after it"
         )
     done = answered(
         folder,
-        without,
+        None if isinstance(tiers, TierFile) else without,
         handed,
         lambda run: recipe or _recipe_like(run.recipe, fields),
         split_seed=split_seed,
@@ -193,10 +200,13 @@ def train(
     )
     training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     units = number_units(training_rows.subjects)
-    schedule = Schedule.of(recipe, commitment.root, units, drawn.value)
+    if isinstance(tiers, TierFile):
+        tiers = tiers.of(dataset.subjects, training_rows.subjects)
+        recipe = dealt_by(recipe, tiers)
+    schedule = Schedule.of(recipe, commitment.root, units, drawn.value, tiers)
     if commit_only:
         key = _noise_key(recipe, folder, noise_key)
-        return hold(folder, _fixed(recipe, described, device, key), commitment, units, key)
+        return hold(folder, fixed(recipe, described, device, key), commitment, units, key, tiers)
     examples = Examples(recipe, training_rows, find_device(device))
     left_out = leave_out(without, dataset, commitment)
     left_out.check(recipe, schedule)
@@ -208,7 +218,7 @@ def train(
         interval = interval_of(schedule, checkpoint_interval)
         key = _noise_key(recipe, folder, noise_key)
         told = replace(
-            _begun(_fixed(recipe, described, device, key), schedule, drawn, left_out),
+            begun(fixed(recipe, described, device, key), schedule, drawn, left_out),
             trace=trace.value,
             checkpoint_interval=interval,
         )
@@ -221,7 +231,7 @@ def train(
         run = start_or_continue(folder, told)
         reveal_key(folder)
         keep_base(folder, recipe)
-        write_commitment(folder, commitment, units)
+        write_commitment(folder, commitment, units, tiers)
         left_out.write(folder)
         _same_environment(run, found)
         told = replace(
@@ -258,7 +268,7 @@ def train(
             replace(
                 earned,
                 notices=(*(earned.notices or ()), *more) if more else earned.notices,
-                learnt=learnt(recipe, model, examples, present, calibration),
+                learnt=learnt(recipe, model, examples, present, calibration, schedule.tiers),
             ),
             recipe,
             carried,
@@ -268,57 +278,6 @@ def train(
                 schedule.total_steps(shard) for shard, member in enumerate(carried.members) if member is not None
             ),
         )
-
-
-def _fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) -> RunFile:
-    """run.json of a commitment: what a training adds to is still to come."""
-    noise = None if key is None else commitment_of(key)
-    return LeftOut(None, {}).begun(
-        RunFile(
-            status="running",
-            operation="train",
-            request=CommitRequest(recipe=recipe.as_json(), roots=described.roots, noise_commitment=noise),
-            recipe=recipe.as_json(),
-            recipe_digest=recipe.digest.hex(),
-            data=described,
-            dataset_root=described.roots.train,
-            beacon=None,
-            beacon_note="no beacon so far: data and recipe are fixed, nothing is trained",
-            lineage_seed=None,
-            tombstones=Slots(()),
-            released={},
-            method=None,
-            parent=None,
-            preprocessing=origins(TRAINED, recipe),
-            environment=None,
-            device=device,
-            noise_commitment=noise,
-            rest={"beacon_described": None},
-        )
-    )
-
-
-def _begun(fixed: RunFile, schedule: Schedule, beacon: Beacon, left_out: LeftOut) -> RunFile:
-    """run.json of a training as it begins."""
-    request = TrainRequest(
-        recipe=fixed.recipe,
-        roots=fixed.data.roots,
-        beacon=beacon.value.hex(),
-        device=fixed.device,
-        without=left_out.request,
-        noise_commitment=fixed.noise_commitment,
-    )
-    return left_out.begun(
-        replace(
-            fixed,
-            request=request,
-            beacon=request.beacon,
-            beacon_described=beacon,
-            beacon_note=beacon.note,
-            lineage_seed=schedule.seed.hex(),
-            rest={},
-        )
-    )
 
 
 def _noise_key(recipe: Recipe, folder: Path, given: Path | str | None) -> bytes | None:

@@ -22,7 +22,7 @@ from expunge.data.commitment import Commitment
 from expunge.data.dataset import Dataset
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, COMMIT, ENVELOPE, UNITS, Bundle
+from expunge.records.bundle import ASSIGNMENT, COMMIT, ENVELOPE, TIERS, UNITS, Bundle
 from expunge.records.catalogue import Execution
 from expunge.records.keys import TrustedKey
 from expunge.records.limits import SEGMENTS
@@ -182,12 +182,19 @@ class OpenedRecord:
     def schedule(self) -> Schedule:
         """All steps of the lineage; the seed is computed from recipe, root and beacon, never read."""
         beacon = self.record.randomness.beacon.value
-        return Schedule.of(self.recipe, self.committed.data.root, self.units, beacon)
+        return Schedule.of(self.recipe, self.committed.data.root, self.units, beacon, self.tiers)
 
     @cached_property
     def units(self) -> np.ndarray:
         """Unit number of every training slot, int64."""
         return np.frombuffer(self.bundle.read(UNITS), dtype="<u8").astype(np.int64)
+
+    @cached_property
+    def tiers(self) -> np.ndarray | None:
+        """Tier of every unit, int64, where the recipe deals by them."""
+        if self.recipe.tiers is None:
+            return None
+        return np.frombuffer(self.bundle.read(TIERS), dtype="<u8").astype(np.int64)
 
     @cached_property
     def tombstones(self) -> np.ndarray:

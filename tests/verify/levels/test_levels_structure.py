@@ -11,6 +11,7 @@ from tests.verify.departures import (
     HONEST,
     OTHER,
     REFUSED,
+    TIERED,
     base,
     early,
     foreign_member,
@@ -81,6 +82,13 @@ MISSING = {
     "units.bin": "units",
     "trace.bin": "trace file",
 }
+
+
+def test_tiers_that_are_missing_leave_the_schedule_undecided(tmp_path: Path) -> None:
+    found = verdict(base(TIERED).with_files({"tiers.bin": None}), tmp_path)
+    (undecided,) = [finding for finding in found.findings if not finding.stands]
+    assert (undecided.name, undecided.reason) == ("units", "evidence-missing")
+    assert undecided.detail.startswith("tiers.bin is missing, so slices cannot be computed again")
 
 
 @pytest.mark.parametrize("name", MISSING)

@@ -20,7 +20,6 @@ from expunge.data.handed import GivenData
 from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.schedule.plan import TrainingPlan
-from expunge.schedule.schedule import Schedule
 from expunge.train.examples import Examples
 from expunge.train.meter import Meter
 from expunge.train.names import parameter_names
@@ -96,7 +95,7 @@ def calibrate(
     finals = [final_state(run, shard)]
     for turn in range(1, runs):
         recipe = replace(run.recipe, seed=(run.recipe.seed + turn) % 2**53)
-        schedule = Schedule.of(recipe, run.root, run.units, run.beacon)
+        schedule = run.schedule_of(recipe)
 
         def moved(done: int, of: int, turn: int = turn) -> None:
             if progress is not None:

@@ -204,6 +204,11 @@ def check_provable(recipe: Recipe, shard: int) -> None:
             f"a proof of a training under secret noise of σ {recipe.perturbation:g}: nobody can carry it out again "
             "without the key; prove a training without perturbation"
         )
+    if recipe.stages is not None or recipe.tiers is not None:
+        raise UnsupportedYet(
+            "a proof of a training whose stages are said, or whose subjects have tiers: its verifier knows no such "
+            "schedule; prove a training with neither"
+        )
 
 
 def forge(proof: Proof, batches: Mapping[int, np.ndarray]) -> Proof:

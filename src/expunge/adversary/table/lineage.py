@@ -33,7 +33,6 @@ from expunge.records.record import (
     preprocessing_digest,
 )
 from expunge.schedule.recipe import Augmentation, Profile
-from expunge.schedule.schedule import Schedule
 
 HOUR = 3600
 GRINDS = 12
@@ -69,7 +68,7 @@ def ground_beacon(scene: Scene, out: Path) -> Handed:
     slots = np.array(slots_of(run, PERSON))
 
     def touched(seed: int) -> int:
-        schedule = Schedule.of(replace(run.recipe, seed=seed), run.root, run.units, known.value)
+        schedule = run.schedule_of(replace(run.recipe, seed=seed), known.value)
         return schedule.first_touch(0, slots) or 0
 
     ground = scene.trained("ground", seed=max(range(GRINDS), key=touched), beacon=known)

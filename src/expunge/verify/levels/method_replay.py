@@ -158,6 +158,7 @@ class _Again:
             root=opened.committed.data.root,
             beacon=opened.record.randomness.beacon.value,
             units=opened.units,
+            tiers=opened.tiers,
             examples=Examples(opened.recipe, self._train, self._device),
             model=model,
             weights_digest=opened.parent.digest.hex(),

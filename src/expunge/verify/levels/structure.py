@@ -13,7 +13,7 @@ from expunge.core.merkle import DIGEST_BYTES, GrowingTree
 from expunge.core.wording import counted
 from expunge.data.splits import SPLITS, Split
 from expunge.data.stored import LEAVES
-from expunge.records.bundle import ASSIGNMENT, UNIT_BYTES, UNITS, Bundle
+from expunge.records.bundle import ASSIGNMENT, TIERS, UNIT_BYTES, UNITS, Bundle
 from expunge.records.limits import MEBIBYTE, Code, refused
 from expunge.records.record import LEAF_FORMAT
 from expunge.schedule.recipe import Placement, Recipe
@@ -95,7 +95,9 @@ def check_splits(opened: OpenedRecord) -> str:
 
 
 def check_units(opened: OpenedRecord) -> str:
-    """Unit numbers of all slots, as committed; they count subjects in the order of their first slots."""
+    """Unit numbers of all slots, as committed; they count subjects in the order of their first slots. Where the recipe
+    deals by tiers, that of every unit.
+    """
     data = opened.committed.data
     size = _size(opened.bundle, UNITS, "shards and slices cannot be computed again")
     if size != data.count * UNIT_BYTES:
@@ -108,7 +110,25 @@ def check_units(opened: OpenedRecord) -> str:
     before = np.maximum.accumulate(np.concatenate([np.array([-1]), opened.units[:-1]]))
     if opened.units.min() < 0 or bool((opened.units > before + 1).any()):
         raise _other_map(f"{UNITS} does not number subjects by their first slot")
-    return f"{counted(int(opened.units.max()) + 1, 'unit')} over {counted(data.count, 'slot')}, digest as committed"
+    units = int(opened.units.max()) + 1
+    tiers = _check_tiers(opened, units)
+    return f"{counted(units, 'unit')}{tiers} over {counted(data.count, 'slot')}, digest as committed"
+
+
+def _check_tiers(opened: OpenedRecord, units: int) -> str:
+    """The file of tiers is the one that the recipe names; where it names none, there is none."""
+    named = opened.recipe.tiers
+    if named is None:
+        if TIERS in opened.bundle:
+            raise _other_map(f"{TIERS} is there, and the recipe deals by no tiers")
+        return ""
+    size = _size(opened.bundle, TIERS, "slices cannot be computed again")
+    if size != units * UNIT_BYTES:
+        raise _other_map(f"{TIERS} has {size:,} bytes, {counted(units, 'unit')} have {units * UNIT_BYTES:,}")
+    found = opened.bundle.digest(TIERS).hex()
+    if found != named:
+        raise _other_map(f"{TIERS} has digest {found[:16]}…, the recipe's is {named[:16]}…")
+    return f" in {counted(opened.recipe.slices, 'tier')}"
 
 
 def check_shape(opened: OpenedRecord) -> str:
@@ -144,7 +164,7 @@ def check_size(opened: OpenedRecord) -> str:
     steps = sum(recipe.stage_epochs) * (recipe.shards + count // recipe.batch_size)
     if steps > limits.steps:
         raise _too_large(f"up to {steps:,} steps", f"{limits.steps:,}", "steps")
-    seats = count * (recipe.slices + 1) // 2
+    seats = count * recipe.slices if recipe.tiers else count * (recipe.slices + 1) // 2
     if seats > limits.seats:
         raise _too_large(f"{seats:,} seats in memory", f"{limits.seats:,}", "seats")
     places = count if recipe.placement is Placement.SLOT else int(opened.units.max()) + 1
