@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 
 from expunge.core.errors import InvalidArgument
 from expunge.schedule.costs import fewest_shards, least_asked, share_of_slices, share_of_stages, share_of_tiers
-from expunge.schedule.placement import Placement
+from expunge.schedule.recipe import Placement
+from expunge.schedule.rewinds import Rewinds
 from expunge.schedule.schedule import Schedule
-from expunge.schedule.seats import first_steps
 
 ROWS = 1200
-BATCH = 8
+BATCH = 4
 
 
 def every_draw(shards: int, rows: list[Fraction], epochs: list[int], asked: list[Fraction], requests: int) -> Fraction:
@@ -73,6 +74,23 @@ def test_the_table_of_slices(shards: int, slices: int, times: tuple[float, ...])
         assert 1 / share_of_slices(shards, slices, requests) == pytest.approx(expected, rel=0.005)
 
 
+@pytest.mark.parametrize(
+    ("shards", "epochs", "times"),
+    [
+        (1, (19, 1), (1.9, 6.7, 2.6, 1.2, 15.5, 10.8, 5.1)),
+        (2, (9, 1), (3.6, 10.1, 3.7, 1.6, 16.8, 8.3, 5.6)),
+        (4, (9, 1), (7.2, 20.1, 6.2, 2.5, 33.7, 11.9, 7.0)),
+        (8, (8, 2), (13.1, 27.1, 7.8, 3.0, 35.5, 10.7, 4.8)),
+    ],
+)
+def test_the_table_of_tiers(shards: int, epochs: tuple[int, int], times: tuple[float, ...]) -> None:
+    """As it is printed, to one place behind the point."""
+    asked = ((0.5, 1), (0.9, 1), (0.9, 4), (0.9, 16), (0.99, 1), (0.99, 4), (0.99, 16))
+    for (late, requests), expected in zip(asked, times, strict=True):
+        share = share_of_stages(shards, [0.9, 0.1], epochs, [1 - late, late], requests)
+        assert 1 / share == pytest.approx(expected, abs=0.05)
+
+
 def test_the_fewest_shards() -> None:
     assert [fewest_shards(slices, 1, 15) for slices in (1, 2, 4, 8, 4096)] == [15, 13, 12, 11, 11]
     assert [fewest_shards(4, requests, 15) for requests in (4, 16, 64)] == [44, 174, 694]
@@ -93,39 +111,58 @@ def test_the_law_of_tiers() -> None:
         least_asked(4, 1, 15)
 
 
-@pytest.mark.parametrize("rewind", [False, True])
+TIERS = (np.arange(ROWS) % 10 == 0).astype(np.int64)
+
+
+@cache
+def schedules(shards: int, epochs: tuple[int, ...], tiered: bool) -> tuple[Schedule, ...]:
+    placed = {"placement": Placement.TIERS, "tiers": TIERS} if tiered else {"placement": Placement.SLOT}
+    return tuple(
+        Schedule(
+            seed=bytes([seed]) * 32,
+            units=np.arange(ROWS),
+            batch_size=BATCH,
+            stage_epochs=epochs,
+            shards=shards,
+            **placed,
+        )
+        for seed in range(16)
+    )
+
+
 @pytest.mark.parametrize(("shards", "epochs"), [(4, (8,)), (1, (4, 4, 4)), (4, (2, 2, 2, 2))])
 @pytest.mark.parametrize("requests", [1, 4, 16])
-def test_formulas_are_what_the_schedule_gives(
-    shards: int, epochs: tuple[int, ...], requests: int, rewind: bool
-) -> None:
-    schedule = Schedule(
-        seed=bytes(32), units=np.arange(ROWS), batch_size=BATCH, stage_epochs=epochs, shards=shards,
-        placement=Placement.SLOT,
-    )  # fmt: skip
+def test_formulas_are_what_schedules_give(shards: int, epochs: tuple[int, ...], requests: int) -> None:
     alike = [1 / len(epochs)] * len(epochs)
-    close_to_drawn(share_of_stages(shards, alike, epochs, alike, requests, rewind=rewind), schedule,
-                   np.ones(ROWS) / ROWS, requests, rewind)  # fmt: skip
+    drawn = schedules(shards, epochs, tiered=False)
+    for rewind in (False, True):
+        formula = share_of_stages(shards, alike, epochs, alike, requests, rewind=rewind)
+        close_to_drawn(formula, drawn, np.ones(ROWS) / ROWS, requests, rewind)
 
 
-def close_to_drawn(formula: float, schedule: Schedule, asked: np.ndarray, requests: int, rewind: bool) -> None:
-    """Within three standard errors of 400 drawn batches, or .5 %."""
-    again, whole = np.zeros(schedule.count), 0.0
-    for shard in range(schedule.shards):
-        slots = schedule.shard_slots(shard)
-        chairs = np.array([len(seats) for _, seats in schedule.batches(shard)])
-        left = np.concatenate([np.cumsum(chairs[::-1])[::-1], [0]])
-        starts = first_steps(schedule, shard, slots)
-        if not rewind:
-            begins = np.array([0, *schedule.stage_ends(shard)])
-            starts = begins[np.searchsorted(begins, starts, side="right") - 1]
-        again[slots] = left[starts]
-        whole += left[0]
-    draws, shares = np.random.default_rng(0), []
-    for _ in range(400):
-        slots = draws.choice(schedule.count, size=requests, replace=False, p=asked)
-        most = np.zeros(schedule.shards)
-        np.maximum.at(most, schedule.cells[slots, 0], again[slots])
-        shares.append(most.sum() / whole)
-    error = np.std(shares, ddof=1) / np.sqrt(len(shares))
-    assert abs(np.mean(shares) - formula) <= max(3 * error, 0.005 * formula)
+@pytest.mark.parametrize(("shards", "epochs"), [(1, (19, 1)), (2, (9, 1)), (4, (9, 1)), (8, (8, 2))])
+@pytest.mark.parametrize(("late", "requests"), [(0.5, 1), (0.9, 1), (0.9, 4), (0.9, 16), (0.99, 4)])
+def test_tiers_are_what_schedules_give(shards: int, epochs: tuple[int, int], late: float, requests: int) -> None:
+    asked = np.where(TIERS == 1, late / TIERS.sum(), (1 - late) / (ROWS - TIERS.sum()))
+    drawn = schedules(shards, epochs, tiered=True)
+    for rewind in (False, True):
+        formula = share_of_stages(shards, [0.9, 0.1], epochs, [1 - late, late], requests, rewind=rewind)
+        close_to_drawn(formula, drawn, asked, requests, rewind)
+
+
+def close_to_drawn(formula: float, drawn: tuple[Schedule, ...], asked: np.ndarray, requests: int, rewind: bool) -> None:
+    """Within three standard errors over schedules, each of which answers 40 drawn batches, or .5 %.
+
+    With ``rewind`` half a step more in every shard that is touched: the step that a row sits in is done again whole.
+    """
+    draws, means = np.random.default_rng(0), []
+    for schedule in drawn:
+        shards = range(schedule.shards)
+        kept = [range(schedule.total_steps(at)) if rewind else schedule.stage_ends(at) for at in shards]
+        rewinds = Rewinds.of(schedule, kept)
+        slots = draws.choice(ROWS, size=(40, requests), p=asked)
+        means.append(rewinds.begun(np.repeat(np.arange(40), requests), slots.ravel()).mean() / rewinds.whole)
+    whole = sum(stage.epochs * len(stage.slots) for shard in drawn[0].stages for stage in shard)
+    expected = formula + rewind * (1 - (1 - 1 / drawn[0].shards) ** requests) * drawn[0].shards * BATCH / 2 / whole
+    error = np.std(means, ddof=1) / np.sqrt(len(means))
+    assert abs(np.mean(means) - expected) <= max(3 * error, 0.005 * expected)

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.core.errors import DataError, InvalidArgument
+from expunge.core.hashing import canonical_json
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
-from expunge.schedule.recipe import Augmentation, Calendar, Optimiser, OptimiserName, Recipe, Voting
+from expunge.schedule.recipe import Augmentation, Calendar, Optimiser, OptimiserName, Placement, Recipe, Voting
+from expunge.schedule.recipe_file import read_recipe
 
 INPUTS = Encoding((Column("image", ColumnKind.IMAGE, (8, 8), "HW", 1 / 255),))
 RECIPE = Recipe(inputs=INPUTS, classes=("a", "b"))
@@ -62,6 +64,9 @@ def test_recipes_read_back_and_keep_their_digest(
         {"augmentation": Augmentation(flip=True)},
         {"task": "logistic"},
         {"task": "squared", "model": "linear", "perturbation": 1.0},
+        {"slices": 2, "epochs": 8, "stages": (7, 1)},
+        {"slices": 2, "epochs": 8, "stages": (6, 2)},
+        {"placement": Placement.TIERS, "tiers": "0" * 64},
     ],
 )
 def test_every_field_moves_the_digest(change: dict[str, Any]) -> None:
@@ -80,6 +85,14 @@ def test_every_field_moves_the_digest(change: dict[str, Any]) -> None:
         ({"perturbation": -0.5}, "perturbation -0.5 must be a finite number from 0"),
         ({"perturbation": 1.0}, "perturbation 1 with task classification: noise in the loss is for convex training"),
         ({"least_present": 65}, "every step would be skipped"),
+        ({"stages": (7, 1)}, "stages 7, 1 without slices: each is the epochs of a slice's stage; ask for `slices`"),
+        ({"slices": 3, "stages": (7, 1)}, "stages 7, 1 are 2, and there are 3 slices: say the epochs of each"),
+        ({"slices": 2, "stages": (9, 1)}, "stages 9, 1 are 10 epochs, and `epochs` says 8: leave `epochs` out"),
+        ({"slices": 2, "stages": (8, 0)}, r"stages \(8, 0\) must be whole numbers of epochs from 1"),
+        ({"slices": 2, "stages": [7, 1]}, r"stages \[7, 1\] must be whole numbers of epochs from 1"),
+        ({"placement": Placement.TIERS}, "placement tiers with no tiers: they come from a file of subjects"),
+        ({"tiers": "0" * 64}, "placement subject with tiers: they come from a file of subjects"),
+        ({"placement": Placement.TIERS, "tiers": "0"}, "tiers '0' must be a SHA-256 in 64 hexadecimal digits"),
     ],
 )
 def test_broken_rules_are_refused(change: dict[str, Any], words: str) -> None:
@@ -118,6 +131,11 @@ def test_a_field_that_came_later_leaves_older_digests_alone() -> None:
     assert noisy.as_json()["perturbation"] == 2.0
     assert Recipe.from_json(json.loads(json.dumps(noisy.as_json()))) == noisy
     assert noisy.digest != replace(noisy, perturbation=0.0).digest
+    assert not {"stages", "tiers"} & RECIPE.as_json().keys()
+    tiered = replace(RECIPE, slices=2, stages=(7, 1), placement=Placement.TIERS, tiers="ab" * 32)
+    assert (tiered.as_json()["stages"], tiered.stage_epochs) == ([7, 1], (7, 1))
+    assert Recipe.from_json(json.loads(json.dumps(tiered.as_json()))) == tiered
+    assert read_recipe(canonical_json(tiered.as_json())) == tiered
 
 
 def test_calendars_by_hand() -> None:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
 from expunge.core.merkle import leaf_hash
-from expunge.core.streams import Stream, lineage_seed
+from expunge.core.streams import Stream, lineage_seed, stable_order
+from expunge.data.dataset import Column, ColumnKind
+from expunge.data.encoding import Encoding
 from expunge.schedule.digests import executed_digest, step_bytes
-from expunge.schedule.placement import number_units, place
-from expunge.schedule.recipe import Placement
+from expunge.schedule.placement import dealt_by, number_units, place
+from expunge.schedule.recipe import Placement, Recipe
 from expunge.schedule.schedule import Schedule
 
 SEED = lineage_seed(sha256(b"recipe"), sha256(b"dataset"))
@@ -112,12 +114,48 @@ def test_subjects_stay_together_and_cells_are_balanced() -> None:
     assert sizes.tolist() == [25] * 8
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_tier_is_a_slice_and_its_people_go_to_the_emptiest_shard(shards: int) -> None:
+    units = np.sort(Stream(SEED, "people").below(40, 300))
+    units = number_units([str(unit) for unit in units])
+    tiers = (np.arange(units.max() + 1) % 7 == 0).astype(np.int64) + (np.arange(units.max() + 1) % 5 == 0)
+    cells = place(SEED, units, shards=shards, slices=3, placement=Placement.TIERS, tiers=tiers)
+    filled, slow = {(shard, tier): 0 for shard in range(shards) for tier in range(3)}, {}
+    for unit in stable_order(Stream(SEED, "shard").words(len(tiers))).tolist():
+        sizes = [filled[shard, int(tiers[unit])] for shard in range(shards)]
+        slow[unit] = sizes.index(min(sizes)), int(tiers[unit])
+        filled[slow[unit]] += int((units == unit).sum())
+    assert [tuple(cell) for cell in cells.tolist()] == [slow[unit] for unit in units.tolist()]
+
+
+def test_tiers_that_seat_nobody_or_are_others_are_refused() -> None:
+    units, inputs = np.repeat(np.arange(10), 2), Encoding((Column("x", ColumnKind.NUMERIC),))
+    recipe = Recipe(inputs=inputs, classes=(0, 1), slices=2, shards=2)
+
+    def seated(tiers: list[int], told: list[int] | None = None) -> Schedule:
+        tiered = dealt_by(recipe, np.array(tiers))
+        return Schedule.of(tiered, bytes(32), units, tiers=None if told is None else np.array(told))
+
+    good = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert seated(good, good).cells[:, 1].tolist() == np.repeat(good, 2).tolist()
+    for tiers, told, words in (
+        (good, None, "deals subjects by tiers, which are not at hand: name their file in `placement` as tiers:FILE"),
+        (good, [*good[:-1], 0], "deals subjects by tiers, which are others: name their file"),
+        (good[:-1], good[:-1], "deals subjects by tiers, which are others"),
+        ([0] * 9 + [1], [0] * 9 + [1], "tier 1 has 1 subject in training, and 2 shards need one each in every tier"),
+        ([0] * 10, [0] * 10, "tier 1 has 0 subjects in training"),
+        ([0] * 9 + [2**40], [0] * 9 + [2**40], "tiers from 0 to 1099511627776 in 2 slices: a tier is a slice"),
+        ([0] * 9 + [-1], [0] * 9 + [-1], "tiers from -1 to 0 in 2 slices"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            seated(tiers, told)
+
+
 def test_units_are_numbered_by_their_first_slot() -> None:
     assert number_units(["b", "a", "b", "c", "a"]).tolist() == [0, 1, 0, 2, 1]
 
 
 def test_more_cells_than_people_are_refused(pictures_like: object) -> None:
-    from expunge.schedule.recipe import Recipe
     from expunge.train.training import make_recipe
 
     dataset = pictures_like(rows=30, people=3)  # type: ignore[operator]

@@ -42,6 +42,7 @@ class TierFile:
             tiers[subject], lines[subject] = int(tier), number
         if not tiers:
             raise DataError(f"{place} names no subject: a tiers file has a line for each")
+        found._check_held(tiers.values(), "nobody")
         return found
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -79,12 +80,15 @@ class TierFile:
                 f"row {missing[0]} of the data belongs to a subject whom {self.place} does not name: every subject "
                 f"needs a tier; {counted(len({subjects[row] for row in missing}), 'subject')} without one"
             )
-        found = np.array([self.tiers[subject] for subject in dict.fromkeys(trained)], dtype=np.int64)
-        held = set(found.tolist())
+        found = [self.tiers[subject] for subject in dict.fromkeys(trained)]
+        self._check_held(found, "nobody in training")
+        return np.array(found, dtype=np.int64)
+
+    def _check_held(self, tiers: Iterable[int], nobody: str) -> None:
+        held = set(tiers)
         empty = next((tier for tier in range(self.count) if tier not in held), None)
         if empty is not None:
             raise InvalidArgument(
-                f"tier {empty} of {self.place} has nobody in training: number tiers 0, 1, 2 … so that each has "
-                "somebody who is trained on"
+                f"tier {empty} of {self.place} has {nobody}: number tiers 0, 1, 2 … so that each has somebody who is "
+                "trained on"
             )
-        return found
