@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import run_json
 
 import expunge
-from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.adversary.pol.proof import prove
+from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.data.tiers import TierFile
@@ -272,3 +273,8 @@ def test_a_recipe_alone_does_not_know_the_tiers(run: Run, pictures: Dataset, tmp
         expunge.train(pictures, out=tmp_path / "run", recipe=run.recipe)
     again = train(pictures, out=tmp_path / "run", recipe=run.recipe, tiers=run.tiers)
     assert again.weights_digest == run.weights_digest
+
+
+def test_no_proof_of_learning_is_made_of_a_tiered_training(run: Run, pictures: Dataset) -> None:
+    with pytest.raises(UnsupportedYet, match="a proof of a training whose stages are said, or whose subjects have"):
+        prove(run, data=pictures)

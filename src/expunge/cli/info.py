@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from expunge.records.form import to_plain
 from expunge.records.run_file import DataFile, OwnersWord
 
 if TYPE_CHECKING:
-    from expunge.schedule.recipe import Recipe
     from expunge.train.run import Run
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
@@ -79,7 +78,7 @@ def _facts(opened: Run) -> Iterator[tuple[str, object]]:
             if adopted is None
             else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
-        ("shards × slices", f"{recipe['shards']} × {recipe['slices']}{_staged(opened.recipe)}"),
+        ("shards × slices", f"{recipe['shards']} × {recipe['slices']}{_staged(recipe)}"),
         ("answers", told.answers),
         ("of tiers", told.by_tier),
         ("example-steps", None if result is None or elsewhere else result.example_steps),
@@ -122,10 +121,10 @@ def _bundle(path: Path, json: bool, format: Shape) -> None:
     _print(facts.items(), format, json, told.as_json)
 
 
-def _staged(recipe: Recipe) -> str:
-    """How long each slice's stage takes, where it is said; and that slices are tiers."""
-    epochs = "" if recipe.stages is None else f", stages of {', '.join(map(str, recipe.stages))} epochs"
-    return f" tiers{epochs}" if recipe.tiers else epochs
+def _staged(recipe: Mapping[str, Any]) -> str:
+    """That slices are tiers, and how long the stage of each takes, where that is said."""
+    epochs = f", stages of {', '.join(map(str, recipe['stages']))} epochs" if "stages" in recipe else ""
+    return f" tiers{epochs}" if "tiers" in recipe else epochs
 
 
 def _told(word: OwnersWord) -> str:

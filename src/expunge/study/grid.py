@@ -205,7 +205,7 @@ class _On:
 
     def __init__(self, layout: _Layout, cell: Cell, opened: Opened) -> None:
         study, data = layout.study, cell.data
-        self.layout, self.data, self.opened, self.title = layout, data, opened, cell.name
+        self.layout, self.opened, self.title = layout, opened, cell.name
         self.training = layout.said(lambda: cell.training, "training", cell.values["training"].name)
         self.described = PlannedData(
             source=data.source.as_json(),
@@ -213,36 +213,34 @@ class _On:
             split_seed=Large(data.split_seed),
             split_by=data.split_by.value,
         )
-        self._factory: str | None = None
+        self.tiers = layout.said(partial(self.training.tiers, opened), "training", self.training.name)
         self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in study.seeds}
         if study.tuning is not None:
             layout.said(partial(check_tunable, self.recipe(study.seeds[0]), study.budgets), "tuning")
 
     def train(self, seed: int, title: str, without: ForgetSet | None = None, *, replayed: bool | None = None) -> str:
-        recipe = self.recipe(seed)
         return self.layout.job(
             training_job(
-                recipe,
+                self.recipe(seed),
                 self.described,
                 title,
                 without=without,
-                factory=self.factory(recipe),
+                factory=self.factory,
                 device=self.training.device,
                 checkpoint_interval=self.training.checkpoint_interval if without is None and replayed is None else None,
                 replayed=replayed,
+                tiers=self.tiers,
             )
         )
 
     def recipe(self, seed: int) -> Recipe:
-        return self.layout.said(
-            partial(self.training.recipe, self.opened.dataset, seed), "training", self.training.name
-        )
+        make = partial(self.training.recipe, self.opened.dataset, seed, self.tiers)
+        return self.layout.said(make, "training", self.training.name)
 
-    def factory(self, recipe: Recipe) -> str:
+    @cached_property
+    def factory(self) -> str:
         """Digest of the source that makes the model: a model that was edited is another model."""
-        if self._factory is None:
-            self._factory = factory_digest(recipe.model)
-        return self._factory
+        return factory_digest(self.recipe(self.layout.study.seeds[0]).model)
 
     def add(self, cell: Cell, sets: Mapping[int, ForgetSet]) -> None:
         study, forget, budget = self.layout.study, cell.forget, cell.budget

@@ -110,12 +110,13 @@ class TrainSpec:
 @dataclass(frozen=True, kw_only=True)
 class TrainMeans(JobMeans):
     """The recipe itself, the slots to do without, and whether anything is ever replayed from its checkpoints:
-    from those of an original unless said.
+    from those of an original unless said. ``tiers`` are those of the subjects, where the recipe deals by them.
     """
 
     recipe: Mapping[str, Any]
     without: Slots | None = None
     replayed: bool | None = None
+    tiers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

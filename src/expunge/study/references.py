@@ -287,6 +287,7 @@ class _Request:
                 factory=factory,
                 device=self.original.told.device,
                 replayed=False,
+                tiers=self.original.tiers,
             )
 
     @cached_property

@@ -34,6 +34,7 @@ def training_job(
     device: str,
     checkpoint_interval: int | None = None,
     replayed: bool | None = None,
+    tiers: np.ndarray | None = None,
 ) -> Train:
     """``factory`` is the digest of the model's source. What is never replayed keeps no checkpoints."""
     spec = TrainSpec(
@@ -48,7 +49,8 @@ def training_job(
         software=software(),
     )
     left_out = None if without is None else listed(without.slots)
-    means = TrainMeans(data=data, recipe=recipe.as_json(), without=left_out, replayed=replayed)
+    tiered = None if tiers is None else tuple(tiers.tolist())
+    means = TrainMeans(data=data, recipe=recipe.as_json(), without=left_out, replayed=replayed, tiers=tiered)
     return Train(title=title, spec=spec, means=means)
 
 

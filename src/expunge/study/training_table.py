@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from expunge.core.errors import InvalidArgument, UnsupportedYet
 from expunge.core.wording import choice, nearest
 from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
+from expunge.data.tiers import TierFile
 from expunge.records.catalogue import NUMBER_TASKS
-from expunge.schedule.fields import CHOICES, LARGEST, RecipeFields
+from expunge.schedule.fields import CHOICES, LARGEST, TIERED, RecipeFields
 from expunge.schedule.recipe import Calendar, OptimiserName, Recipe
+from expunge.study.opened import Opened
 from expunge.train.training import make_recipe
 
 OPTIMISER = {"optimiser": str, "rate": float, "momentum": float, "weight_decay": float, "calendar": str}
@@ -29,9 +34,17 @@ KINDS: dict[str, type] = {
     **AUGMENTATION,
     **dict.fromkeys(WHOLE, int),
     **dict.fromkeys(CHOICES, str),
+    "stages": list,
     **MEANS,
 }
-WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+WORDS: dict[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+    list: "a list",
+}
 
 
 @dataclass(frozen=True)
@@ -45,9 +58,15 @@ class TrainingFields:
     checkpoint_interval: int | None
     data: tuple[str, ...]
 
-    def recipe(self, dataset: Dataset, seed: int) -> Recipe:
-        """The recipe for a data set and a seed."""
-        return make_recipe(dataset, **{**self.fields, "seed": seed})
+    def recipe(self, dataset: Dataset, seed: int, tiers: np.ndarray | None = None) -> Recipe:
+        """The recipe for a data set and a seed, and for the ``tiers`` of its subjects."""
+        fields = {name: value for name, value in self.fields.items() if name != "tiers"}
+        return make_recipe(dataset, tiers=tiers, **{**fields, "seed": seed})
+
+    def tiers(self, opened: Opened) -> np.ndarray | None:
+        """Those of the subjects that are trained on, where a file says them."""
+        file, trained = self.fields.get("tiers"), opened.rows[Split.TRAIN].subjects
+        return None if file is None else TierFile.read(file).of(opened.dataset.subjects, trained)
 
     def changed(self, fields: Mapping[str, Any]) -> TrainingFields:
         """The same but for these fields."""
@@ -61,7 +80,7 @@ def read_training(name: str, table: Mapping[str, Any]) -> TrainingFields:
             _check(key, value)
     said = {key: value for key, value in table.items() if key not in (*MEANS, "data")}
     for key, choices in WORDED.items():
-        if key in said:
+        if key in said and not str(said[key]).startswith(TIERED):
             said[key] = choice(choices, said[key], key)
     made = RecipeFields(**said).said()
     data = table.get("data", [])

@@ -214,6 +214,7 @@ def _train(job: Train, at: At) -> JobResult:
         split_seed=spec.split_seed,
         split_by=SplitBy(spec.split_by),
         device=spec.device,
+        tiers=None if means.tiers is None else np.array(means.tiers, dtype=np.int64),
         checkpoint_interval=spec.checkpoint_interval,
         trace=Trace.OFF,
         progress=at.progress,

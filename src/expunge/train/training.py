@@ -62,8 +62,9 @@ FEW_STEPS = 100
 BUCKETS = ("category_buckets", "text_buckets", "preparation")  # fields of a recipe that are its encoding's
 
 
-def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
-    """A recipe for a data set: how its columns come in, its classes, and whatever fields are given.
+def make_recipe(dataset: Dataset, *, tiers: np.ndarray | None = None, **fields: Any) -> Recipe:
+    """A recipe for a data set: how its columns come in, its classes, and whatever fields are given; ``tiers`` are those
+    of the subjects that are trained on, where it deals by them.
 
     Where the model holds a batch norm and ``least_present`` is not given, 2 is written into the recipe: a batch norm
     over one row is undefined. Where ``layout`` is not given, convolutions of ours lie with channels last, and those of
@@ -73,10 +74,13 @@ def make_recipe(dataset: Dataset, **fields: Any) -> Recipe:
         raise DataError(
             f"every label is {dataset.labels[0]:g}: there is nothing to learn; name another column as label"
         )
+    if tiers is not None:
+        fields |= {"placement": Placement.SUBJECT, "slices": int(tiers.max()) + 1}
     buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
     encoding = make_encoding(dataset, **buckets)
     fields = with_model(encoding, fields)
-    return _completed(Recipe(inputs=encoding, classes=dataset.classes, **fields), fields)
+    recipe = _completed(Recipe(inputs=encoding, classes=dataset.classes, **fields), fields)
+    return recipe if tiers is None else dealt_by(recipe, tiers)
 
 
 def _said_of_labels(recipe: Recipe | None, task: str | None) -> LabelKind:
@@ -135,7 +139,7 @@ def train(
     commit_only: bool = False,
     tell: Callable[[str], object] | None = None,
     base: Path | str | None = None,
-    tiers: TierFile | np.ndarray | Path | str | None = None,
+    tiers: np.ndarray | Path | str | None = None,
     **fields: Any,
 ) -> Run:
     """Train and record, as ``train.call`` says it argument by argument; ``fields`` are those of a recipe.
@@ -150,17 +154,13 @@ def train(
     if base is not None:
         fields["base"] = offer(base)
         recipe = recipe if recipe is None else replace(recipe, base=fields.pop("base"))
-    if isinstance(tiers, str | Path):
-        tiers = TierFile.read(tiers)
-    if isinstance(tiers, TierFile):
-        fields = {**fields, "slices": tiers.count, "placement": Placement.SUBJECT}  # until the subjects are known
     if commit_only and (without is not None or beacon is not None):
         raise InvalidArgument(
             "a commitment is over all rows and before any beacon: give `without` and `beacon` to the training after it"
         )
     done = answered(
         folder,
-        None if isinstance(tiers, TierFile) else without,
+        None if isinstance(tiers, str | Path) else without,
         handed,
         lambda run: recipe or _recipe_like(run.recipe, fields),
         split_seed=split_seed,
@@ -173,8 +173,12 @@ def train(
     if done is not None:
         return done
     handed, dataset = handed.find(kind=_said_of_labels(recipe, fields.get("task")))
+    assignment = split_rows(dataset, seed=split_seed, by=split_by)
+    training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
+    if isinstance(tiers, str | Path):
+        tiers = TierFile.read(tiers).of(dataset.subjects, training_rows.subjects)
     if recipe is None:
-        recipe = make_recipe(dataset, **fields)
+        recipe = make_recipe(dataset, tiers=tiers, **fields)
     if recipe.classes != dataset.classes:
         raise InvalidArgument(
             f"the recipe was made for the classes {list(recipe.classes)[:20]}, the data have "
@@ -187,7 +191,6 @@ def train(
         )
     require_interval(checkpoint_interval)
     require_interval(keep_checkpoints, "keep_checkpoints")
-    assignment = split_rows(dataset, seed=split_seed, by=split_by)
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
     commitment = commit(dataset, assignment, salted)
     described = described_data(
@@ -198,11 +201,7 @@ def train(
         split_by=split_by.value,
         held=handed.held,
     )
-    training_rows = dataset.take(np.flatnonzero(assignment == Split.TRAIN.code))
     units = number_units(training_rows.subjects)
-    if isinstance(tiers, TierFile):
-        tiers = tiers.of(dataset.subjects, training_rows.subjects)
-        recipe = dealt_by(recipe, tiers)
     schedule = Schedule.of(recipe, commitment.root, units, drawn.value, tiers)
     if commit_only:
         key = _noise_key(recipe, folder, noise_key)
