@@ -18,7 +18,7 @@ from expunge.core.hashing import sha256
 from expunge.models.features.contract import Constants
 from expunge.models.features.pixels import PixelMap
 
-LEAST_SIDE = 12
+LEAST_SIDE, LARGEST_SIDE = 12, 512  # a cell of the largest ones has so many places that its sum is exact yet
 SIDE = 6
 FLAT = 10.0  # added to the variance of a patch, in squares of a pixel's step: where nothing is, nothing is amplified
 LEVELS = 64  # to a standard deviation over the photographs

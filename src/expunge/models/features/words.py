@@ -32,6 +32,7 @@ class WordMap(FeatureMap):
         return self.usual_penalty if classes == 2 else ("plain", 0)
 
     def encode(self, dataset: Dataset) -> Ragged:
+        self.encoding.check_columns(dataset)
         (column,) = self.encoding.columns
         places: dict[str, int] = {}
         said = [
