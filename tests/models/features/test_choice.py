@@ -82,6 +82,11 @@ def test_tables_of_many_numbers_are_looked_at_wider() -> None:
             "model 'forest' takes numbers and categories, column 'review' holds text: leave it out or use `model` "
             "ridge",
         ),
+        (
+            "ridge",
+            (Column("x", ColumnKind.ARRAY, (20, 500)),),
+            "model 'ridge' takes arrays of up to 8,192 entries, column 'x' has 10,000 a row: use `model` mlp",
+        ),
         ("patch-ridge", (NUMBER, WORD), "model 'patch-ridge' takes images, the data has none: use `model` ridge"),
         (
             "patch-ridge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from expunge.core.errors import InvalidArgument
@@ -87,6 +88,11 @@ def _of_columns(model: str, columns: tuple[Column, ...]) -> type[FeatureMap]:
     if len(columns) == 1 and texts:
         return WordMap
     if len(columns) == 1 and columns[0].kind is ColumnKind.ARRAY and model == "ridge":
+        if (entries := math.prod(columns[0].shape)) > WIDEST:
+            raise InvalidArgument(
+                f"model 'ridge' takes arrays of up to {WIDEST:,} entries, column {columns[0].name!r} has {entries:,} a "
+                "row: use `model` mlp"
+            )
         return CosineMap
     return TableMap
 
