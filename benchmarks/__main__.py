@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.commands import command_speed
+from benchmarks.features import feature_speed
 from benchmarks.forest import forest_speed
 from benchmarks.loop import loop_against_bare, recording_against_none
 from benchmarks.methods import method_epochs, method_seconds
@@ -41,7 +42,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=9, help="pairs of runs for each ratio")
     parser.add_argument(
         "--only",
-        choices=("loop", "recording", "schedule", "methods", "verify", "forest", "rounded", "commands"),
+        choices=("loop", "recording", "schedule", "methods", "verify", "features", "forest", "rounded", "commands"),
         help="one of the parts",
     )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/speed.json")
@@ -66,6 +67,8 @@ def main() -> int:
         found.append(schedule_speed())
     if options.only in (None, "verify"):
         found.append(verify_speed(Size()))
+    if options.only in (None, "features"):
+        found += feature_speed()
     if options.only in (None, "forest"):
         found += forest_speed(options.pairs)
     if options.only in (None, "rounded"):

@@ -125,11 +125,7 @@ class Encoding:
 
     def encode(self, dataset: Dataset) -> np.ndarray:
         """(n, *shape): uint8 for images of 8 bits, float32 otherwise. Rows that are gone are zeros."""
-        if dataset.columns != self.columns:
-            raise DataError(
-                f"the data has columns {[c.name for c in dataset.columns]}, the recipe was made for "
-                f"{[c.name for c in self.columns]}: give the data that the run was trained on"
-            )
+        self.check_columns(dataset)
         if self.is_image:
             column = self.columns[0]
             encoded = np.ascontiguousarray(_channels_first(dataset.content[column.name], column))
@@ -139,6 +135,14 @@ class Encoding:
         if not dataset.present.all():  # the filler of a row that is gone must not be hashed like a missing value
             encoded = np.where(dataset.present.reshape(-1, *[1] * (encoded.ndim - 1)), encoded, encoded.dtype.type(0))
         return encoded
+
+    def check_columns(self, dataset: Dataset) -> None:
+        """Data of other columns is refused."""
+        if dataset.columns != self.columns:
+            raise DataError(
+                f"the data has columns {[c.name for c in dataset.columns]}, the recipe was made for "
+                f"{[c.name for c in self.columns]}: give the data that the run was trained on"
+            )
 
     def _flat(self, column: Column, values: np.ndarray) -> np.ndarray:
         if column.kind is ColumnKind.CATEGORY:

@@ -8,7 +8,8 @@ from expunge.core.errors import ExpungeError, InvalidArgument
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.models.features import MAPS
-from expunge.models.features.choice import feature_map, map_of
+from expunge.models.features.choice import feature_map, map_of, stated
+from expunge.models.features.patches import FILTERS_DIGEST
 from expunge.schedule.recipe import Recipe
 
 NUMBER = Column("age", ColumnKind.NUMERIC)
@@ -81,16 +82,26 @@ def test_tables_of_many_numbers_are_looked_at_wider() -> None:
             "model 'forest' takes numbers and categories, column 'review' holds text: leave it out or use `model` "
             "ridge",
         ),
+        (
+            "ridge",
+            (Column("x", ColumnKind.ARRAY, (20, 500)),),
+            "model 'ridge' takes arrays of up to 8,192 entries, column 'x' has 10,000 a row: use `model` mlp",
+        ),
         ("patch-ridge", (NUMBER, WORD), "model 'patch-ridge' takes images, the data has none: use `model` ridge"),
         (
             "patch-ridge",
             (image(28, 11),),
-            "model 'patch-ridge' needs images of 12×12 at least, the data has images of 28×11: use `model` cnn",
+            "model 'patch-ridge' takes images from 12×12 to 512×512, the data has images of 28×11: use `model` cnn",
         ),
         (
             "patch-ridge",
             (image(8, 8),),
-            "model 'patch-ridge' needs images of 12×12 at least, the data has images of 8×8: use `model` ridge",
+            "model 'patch-ridge' takes images from 12×12 to 512×512, the data has images of 8×8: use `model` ridge",
+        ),
+        (
+            "patch-ridge",
+            (image(20, 513),),
+            "model 'patch-ridge' takes images from 12×12 to 512×512, the data has images of 20×513: use `model` cnn",
         ),
         (
             "patch-ridge",
@@ -123,6 +134,19 @@ def test_widths_that_cannot_be_solved_are_refused(width: int | float | str | boo
     assert str(caught.value) == (
         f"width {width!r} of `model_options` must be a whole number from 32 to 8,192: wider sums are not solved "
         "exactly; the usual one is 2,048"
+    )
+
+
+def test_a_recipe_states_its_filters_and_others_are_refused() -> None:
+    assert stated("ridge", {"width": 64}) == {"width": 64}
+    options = stated("patch-ridge", {"width": 64})
+    assert options == {"width": 64, "filters": FILTERS_DIGEST}
+    assert chosen("patch-ridge", image(28, 28), **options) == ("patches", 64)
+    with pytest.raises(InvalidArgument) as caught:
+        chosen("patch-ridge", image(28, 28), filters="ab" * 32)
+    assert str(caught.value) == (
+        f"the recipe looks through the filters abababababababab…, those of this release are {FILTERS_DIGEST[:16]}…: "
+        "use the release that it was made with"
     )
 
 

@@ -38,14 +38,14 @@ def patch_map(name: str, width: int = 64) -> PatchMap:
 def slowly(row: np.ndarray, name: str, width: int) -> list[int]:
     """One picture, patch by patch in whole numbers."""
     weights, unit = filters(name)
-    stride, cells = (2, 2) if name == "colour" else (1, 3)
-    down, across = ((size - 6) // stride + 1 for size in row.shape[1:])
+    cells = 2 if name == "colour" else 3
+    down, across = (size - 5 for size in row.shape[1:])
     count = (width - 1) // (2 * cells**2)
     found = np.zeros((count, 2, cells**2), dtype=int)
     places = np.zeros(cells**2, dtype=int)
     for y in range(down):
         for x in range(across):
-            patch = [int(value) for value in row[:, y * stride : y * stride + 6, x * stride : x * stride + 6].ravel()]
+            patch = [int(value) for value in row[:, y : y + 6, x : x + 6].ravel()]
             spread = len(patch) * sum(value**2 for value in patch) - sum(patch) ** 2
             contrast = np.float32(math.sqrt(spread / len(patch) ** 2 + FLAT)) * np.float32(unit / LEVELS)
             cell = y * cells // down * cells + x * cells // across

@@ -8,11 +8,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from expunge.core.errors import DataError
 from expunge.data.dataset import Column, ColumnKind, Dataset, make_dataset
 from expunge.data.encoding import Encoding, bucket, words_of
 from expunge.models.features.contract import Constants, Ragged
 from expunge.models.features.edges import bounds_of, edges_of
 from expunge.models.features.table import TableMap
+from expunge.models.features.words import WordMap
 
 SEED = bytes(range(32))
 KINDS = {
@@ -134,3 +136,9 @@ def test_an_extreme_that_goes_moves_the_edges_and_is_named() -> None:
             assert np.array_equal(again, wide["bounds"][:, place])
     nobody = dataset.present & ~made.extremes(rows, wide).any(axis=1)
     assert made.columns(wide, made.derived(rows, ~nobody)) is not None
+
+
+def test_data_of_other_columns_is_refused() -> None:
+    for made in (table_map(people()), WordMap(Encoding(people(names=("notes",)).columns), 64)):
+        with pytest.raises(DataError, match=r"the data has columns \['age'\], the recipe was made for"):
+            made.encode(people(names=("age",)))

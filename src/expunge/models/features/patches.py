@@ -18,12 +18,12 @@ from expunge.core.hashing import sha256
 from expunge.models.features.contract import Constants
 from expunge.models.features.pixels import PixelMap
 
-LEAST_SIDE = 12
+LEAST_SIDE, LARGEST_SIDE = 12, 512  # a cell of the largest ones has so many places that its sum is exact yet
 SIDE = 6
 FLAT = 10.0  # added to the variance of a patch, in squares of a pixel's step: where nothing is, nothing is amplified
 LEVELS = 64  # to a standard deviation over the photographs
 FLOOR = 32  # levels that a patch must have of a filter to count
-AT_ONCE = 8  # rows: what is computed of them stays near the processor
+AT_ONCE = 2  # rows: what is computed of them stays near the processor
 
 FILTERS = Path(__file__).with_name("filters.npz")
 FILTERS_DIGEST = "db39b7774a04abf1bb3ef21f33782507754230f8dd83ab5468bd92336c9e6cf6"
@@ -43,13 +43,13 @@ def filters(name: str) -> tuple[np.ndarray, int]:
 class PatchMap(PixelMap):
     """Of each filter, either sign and cell √ of what the patches there have of it beyond a floor, in 8 bits.
 
-    What a patch has is its product with the filter over its contrast. Grey images are read at every place and summed
-    over 3 × 3 cells; coloured ones at every second, over 2 × 2 cells, and they enter the sums mirrored as well.
+    What a patch has is its product with the filter over its contrast. Grey images are summed over 3 × 3 cells, coloured
+    ones over 2 × 2, and they enter the sums mirrored as well.
     """
 
     name = "patches"
     usual_width: ClassVar[int] = 2048
-    usual_penalty: ClassVar[tuple[str, int]] = ("spread", 10)
+    usual_penalty: ClassVar[tuple[str, int]] = ("spread", 6)
 
     @property
     def _coloured(self) -> bool:
@@ -73,8 +73,7 @@ class PatchMap(PixelMap):
         return found
 
     def _summed(self, pixels: np.ndarray, weights: np.ndarray, unit: int) -> np.ndarray:
-        stride = 2 if self._coloured else 1
-        windows = np.lib.stride_tricks.sliding_window_view(pixels, (SIDE, SIDE), axis=(2, 3))[:, :, ::stride, ::stride]
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (SIDE, SIDE), axis=(2, 3))
         rows, _, down, across = windows.shape[:4]
         patches = windows.transpose(1, 4, 5, 0, 2, 3).reshape(weights.shape[1], -1)
         held = weights @ patches

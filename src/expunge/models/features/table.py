@@ -51,6 +51,7 @@ class TableMap(FeatureMap):
         return [one for one in self.encoding.columns if one.kind is ColumnKind.TEXT]
 
     def encode(self, dataset: Dataset) -> Encoded:
+        self.encoding.check_columns(dataset)
         kinds = {column.name: column.kind for column in self.encoding.columns}
         numbers = [
             np.asarray(dataset.content[name], dtype=np.float64).reshape(len(dataset), -1) + 0.0

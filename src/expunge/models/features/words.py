@@ -32,20 +32,16 @@ class WordMap(FeatureMap):
         return self.usual_penalty if classes == 2 else ("plain", 0)
 
     def encode(self, dataset: Dataset) -> Ragged:
+        self.encoding.check_columns(dataset)
         (column,) = self.encoding.columns
-        known: dict[str, int] = {}
-        rows = [words_of(text) for text in dataset.content[column.name]]
-        for words in rows:
-            known |= {word: bucket(column.name, word, 2**64) for word in words if word not in known}
-        lengths = [len(words) for words in rows]
-        row = np.repeat(np.arange(len(rows)), lengths)
-        hashes = np.array([known[word] for words in rows for word in words], dtype=np.uint64)
-        pairs = mixed(hashes[:-1] * np.uint64(3) + hashes[1:])[row[:-1] == row[1:]]
-        where = np.concatenate([row, row[:-1][row[:-1] == row[1:]]])
-        found = np.unique((where << BITS) | (np.concatenate([hashes, pairs]) >> np.uint64(64 - BITS)).astype(np.int64))
-        return Ragged(
-            (found & (BUCKETS - 1)).astype(np.int32), np.searchsorted(found, np.arange(len(rows) + 1) << BITS)
-        )
+        places: dict[str, int] = {}
+        said = [
+            np.array([places.setdefault(word, len(places)) for word in words_of(text)], dtype=np.int64)
+            for text in dataset.content[column.name]
+        ]
+        hashes = np.array([bucket(column.name, word, 2**64) for word in places], dtype=np.uint64)
+        rows = [_buckets(hashes[words]) for words in said]
+        return Ragged(np.concatenate(rows), np.cumsum([0, *map(len, rows)]))
 
     def derived(self, rows: Encoded, present: np.ndarray, *, spares: bool = False) -> Constants:
         row, tokens = _held(rows)
@@ -77,6 +73,13 @@ class WordMap(FeatureMap):
     def moved(self, wide: Constants, constants: Constants) -> str:
         entered = np.setdiff1d(constants["buckets"], wide["buckets"])
         return f"{len(entered)} words that were not summed are among the {self.width - 1:,} most frequent now"
+
+
+def _buckets(words: np.ndarray) -> np.ndarray:
+    """Those of a text's hashed words, and of each with the next, ascending."""
+    pairs = mixed(words[:-1] * np.uint64(3) + words[1:])
+    found = np.sort(np.concatenate([words, pairs]) >> np.uint64(64 - BITS)).astype(np.int32)
+    return found[np.diff(found, prepend=-1) > 0]
 
 
 def _held(rows: Encoded) -> tuple[np.ndarray, np.ndarray]:
