@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from expunge.core.errors import ExpungeError, InvalidArgument
+from expunge.core.penalties import PENALTIES
 from expunge.data.dataset import Column, ColumnKind
 from expunge.data.encoding import Encoding
 from expunge.models.features import MAPS
 from expunge.models.features.choice import feature_map, map_of, stated
+from expunge.models.features.contract import FeatureMap
 from expunge.models.features.patches import FILTERS_DIGEST
 from expunge.schedule.recipe import Recipe
 
@@ -53,6 +55,15 @@ def chosen(model: str, *columns: Column, **options: int | float | str | bool) ->
 def test_the_map_follows_model_and_columns(model: str, columns: tuple[Column, ...], name: str, width: int) -> None:
     assert chosen(model, *columns) == (name, width)
     assert chosen(model, *columns, width=4096) == (name, 4096)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("kind", MAPS.values(), ids=MAPS)
+def test_every_map_has_a_penalty_and_only_two_classes_have_that_of_bayes(kind: type[FeatureMap], classes: int) -> None:
+    penalty, shift = kind(Encoding((TEXT,)), 64).penalty(classes)
+    assert penalty in PENALTIES
+    assert shift >= 0
+    assert (penalty == "bayes") is (kind is MAPS["words"] and classes == 2)
 
 
 def test_tables_of_many_numbers_are_looked_at_wider() -> None:

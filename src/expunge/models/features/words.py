@@ -29,7 +29,7 @@ class WordMap(FeatureMap):
     usual_penalty: ClassVar[tuple[str, int]] = ("bayes", 0)
 
     def penalty(self, classes: int) -> tuple[str, int]:
-        return self.usual_penalty if classes == 2 else ("plain", 0)
+        return self.usual_penalty if classes == 2 else ("spread", 1)
 
     def encode(self, dataset: Dataset) -> Ragged:
         self.encoding.check_columns(dataset)
