@@ -154,7 +154,7 @@ def test_a_recipe_states_its_filters_and_others_are_refused() -> None:
     assert options == {"width": 64, "filters": FILTERS_DIGEST}
     assert chosen("patch-ridge", image(28, 28), **options) == ("patches", 64)
     with pytest.raises(InvalidArgument) as caught:
-        chosen("patch-ridge", image(28, 28), filters="ab" * 32)
+        chosen("patch-ridge", image(28, 28), **stated("patch-ridge", {"filters": "ab" * 32}))
     assert str(caught.value) == (
         f"the recipe looks through the filters abababababababab…, those of this release are {FILTERS_DIGEST[:16]}…: "
         "use the release that it was made with"

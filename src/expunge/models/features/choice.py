@@ -27,7 +27,7 @@ def map_of(recipe: Recipe) -> FeatureMap:
 
 def stated(model: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Options as a recipe states them: with the digest of the filters, where a map takes them from the package."""
-    return {**options, **({"filters": FILTERS_DIGEST} if model == "patch-ridge" else {})}
+    return {**({"filters": FILTERS_DIGEST} if model == "patch-ridge" else {}), **options}
 
 
 def feature_map(model: str, encoding: Encoding, options: Mapping[str, Scalar]) -> FeatureMap:
