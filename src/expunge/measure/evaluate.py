@@ -267,15 +267,12 @@ def holdout_rows(train: Dataset, holdout: Dataset, tombstones: np.ndarray) -> np
 
     Nobody has to tell a row from itself.
     """
-    gone = np.zeros(len(train), dtype=bool)
-    gone[tombstones] = True
-    staying = {train.subjects[slot] for slot in np.flatnonzero(~gone)}
+    staying = {train.subjects[slot] for slot in np.setdiff1d(np.arange(len(train)), tombstones)}
     forgotten = {train.subjects[slot] for slot in tombstones} - staying
     there = tombstones[train.present[tombstones]]
     known = {content_digest(train, int(slot), labelled=False) for slot in there}
     kept = [row for row, subject in enumerate(holdout.subjects) if subject not in forgotten and holdout.present[row]]
-    strange = [row for row in kept if not known or content_digest(holdout, row, labelled=False) not in known]
-    return np.array(strange, dtype=np.int64)
+    return np.array([row for row in kept if content_digest(holdout, row, labelled=False) not in known], dtype=np.int64)
 
 
 def _dropped_classes(train: Dataset, retained: np.ndarray, forgotten: np.ndarray) -> np.ndarray:
