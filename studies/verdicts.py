@@ -109,7 +109,7 @@ class Place:
         fields = more | {"model": model, "epochs": epochs}
         fields |= {} if norm == "none" else {"model_options": {"norm": norm}}
         return Case(
-            folder=self.work / f"{model}-{norm}-{epochs}-{Path(data).stem}",
+            folder=self.work / "-".join(map(str, (model, norm, epochs, Path(data).stem, *more.values()))),
             data=data,
             forget=tuple(forget) or (f"random:10%:{self.size.forget_seed}",),
             fields=fields,
@@ -328,15 +328,19 @@ def few(place: Place) -> Found:
     return Found(recipe=recipe, tables=[Table(heads, rows)], floors=floors)
 
 
-def networks(place: Place, side: int = 14) -> Found:
-    """C13: networks as people train them, with and without batch norm."""
+def networks(place: Place, side: int = 14, *, faster: bool = True) -> Found:
+    """C13: networks as people train them, with and without batch norm; without it at twice the usual rate as well."""
     kinds = ("original", "kept 30 %", "fine-tune", "random-labels")
     case = partial(
         place.case, place.pictures(side), "cnn", 20, retrained=20, witnesses=WITNESSES, kept={30: place.some(6)}
     )
     pools = {
-        name: Pool.of(case(norm=norm, methods={one: one for one in kinds[2:]}))
-        for name, norm in (("cnn", "none"), ("cnn, batch norm", "batch"))
+        name: Pool.of(case(methods={one: one for one in kinds[2:]}, **more))
+        for name, more in (
+            ("cnn", {}),
+            ("cnn, batch norm", {"norm": "batch"}),
+            *([("cnn at rate .1", {"rate": 0.1})] if faster else []),
+        )
     }
     tallies, floors, draws = list[Tally](), list[Floor](), place.draws(40)
     count = min(12, *(len(pool.retrained) - 1 for pool in pools.values()))
@@ -369,7 +373,7 @@ def networks(place: Place, side: int = 14) -> Found:
 
 def large(place: Place) -> Found:
     """C14: the same once at 28 × 28. Its table is published; no floor stands."""
-    return replace(networks(place, 28), floors=())
+    return replace(networks(place, 28, faster=False), floors=())
 
 
 PARTS: dict[str, Callable[[Place], Found]] = {

@@ -138,8 +138,8 @@ class Pool:
             run=run,
             forget=forget,
             probes=tuple(probe() for probe in probes),
-            told=f"{run.recipe.model}{options}, {run.recipe.epochs} epochs on {len(rows[Split.TRAIN])} rows, {gone}; "
-            f"{len(retrained)} retrainings, {len(known)} witnesses",
+            told=f"{run.recipe.model}{options}, {run.recipe.epochs} epochs at rate {run.recipe.optimiser.rate:g} on "
+            f"{len(rows[Split.TRAIN])} rows, {gone}; {len(retrained)} retrainings, {len(known)} witnesses",
             ground=asked.ground,
             original=asked.original,
             retrained=tuple(next(each) for _ in retrained),
