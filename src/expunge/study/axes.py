@@ -36,6 +36,7 @@ class Forget:
     title: str
     rules: tuple[str, ...]
     data: tuple[str, ...]
+    references: int | None = None  # as many as the study's unless said
 
     def rules_of(self, seed: int) -> tuple[str, ...]:
         return tuple(rule.replace(SEED, str(seed)) for rule in self.rules)

@@ -293,7 +293,7 @@ class _On:
         named = f"retrain {self.title} without {forget.name}"
         return tuple(
             self.train(REFERENCE_SEEDS + number, f"{named}, reference {number + 1}", without)
-            for number in range(self.layout.study.references)
+            for number in range(forget.references if forget.references is not None else self.layout.study.references)
         )
 
     def planned(

@@ -298,13 +298,15 @@ class _Reader:
     def forget(self, data: tuple[str, ...]) -> tuple[Forget, ...]:
         found: list[Forget] = []
         for name, table in self.tables("forget").items():
-            self.known(table, ("rules", "title", "data"), f"forget {name!r}", "forget", name)
+            self.known(table, ("rules", "title", "data", "references"), f"forget {name!r}", "forget", name)
             rules = self.texts(table, "rules", "forget", name)
             if not rules:
                 raise self.fail(f'forget {name!r} names nobody: give rules such as "random:10%:1"', "forget", name)
             wanted = self.texts(table, "data", "forget", name)
             self.belongs(wanted, data, "forget", name)
-            found.append(Forget(name, self.text(table, "title", name, "forget", name), rules, wanted))
+            own = "references" in table
+            references = self.whole(table, "references", 0, MOST_REFERENCES, 0, "forget", name) if own else None
+            found.append(Forget(name, self.text(table, "title", name, "forget", name), rules, wanted, references))
         return tuple(found)
 
     def belongs(self, wanted: tuple[str, ...], data: tuple[str, ...], *path: str) -> None:
