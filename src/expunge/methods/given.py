@@ -61,6 +61,7 @@ class Parent:
     weights_digest: str
     emptied: np.ndarray
     exact_refused: str | None = "the environment was not examined"  # why nothing computed here may be called exact
+    calibration: Examples | None = None  # rows never trained on, and of nobody forgotten by name; never the holdout
     continues: bool = True  # whether a checkpoint holds all of the model's state
     replay_refused: str | None = None  # why the ancestor's checkpoints may not be continued here
     folder: Path | None = None  # of the nearest trained or exact ancestor: its checkpoints may be reused
@@ -69,7 +70,6 @@ class Parent:
     account: Mapping[str, Any] | None = None  # what certified removals have spent so far
     noise: np.ndarray | None = None  # the secret perturbation that the run was trained under
     tiers: np.ndarray | None = None  # of the units, where the recipe deals by them
-    calibration: Examples | None = None  # rows never trained on, and of nobody forgotten by name; never the holdout
 
 
 def calibration_of(
@@ -140,6 +140,13 @@ class Given:
         return np.setdiff1d(np.arange(self.count), np.union1d(self._forget, self._parent.emptied))
 
     @property
+    def calibration(self) -> Examples:
+        """Rows that were never trained on and that no probe reads; ``readable`` names those that may be read."""
+        self._use(Need.CALIBRATION)
+        assert self._parent.calibration is not None, "the sealed call lets no method pass that lacks what it needs"
+        return self._parent.calibration
+
+    @property
     def emptied(self) -> np.ndarray:
         """Every chair that is empty once F is gone. Positions tell nothing of anybody's content."""
         return np.union1d(self._forget, self._parent.emptied)
@@ -179,13 +186,6 @@ class Given:
         joined = np.concatenate(slots) if slots else np.zeros(0, dtype=np.int64)
         self._examples = self._parent.examples.only(joined)
         return self._examples
-
-    @property
-    def calibration(self) -> Examples:
-        """Rows that were never trained on and that no probe reads; ``readable`` names those that may be read."""
-        self._use(Need.CALIBRATION)
-        assert self._parent.calibration is not None, "the sealed call lets no method pass that lacks what it needs"
-        return self._parent.calibration
 
     def schedule_of(self, recipe: Recipe) -> Schedule:
         """Who would sit where under another recipe on the same data."""

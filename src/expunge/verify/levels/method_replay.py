@@ -172,11 +172,11 @@ class _Again:
             units=opened.units,
             tiers=opened.tiers,
             examples=Examples(opened.recipe, self._rows[Split.TRAIN], self._device),
+            calibration=calibration_of(opened.recipe, self._rows, released, self._device),
             model=model,
             weights_digest=opened.parent.digest.hex(),
             emptied=np.array(record.data.tombstones, dtype=np.int64),
             noise=self._noise,
-            calibration=calibration_of(opened.recipe, self._rows, released, self._device),
         )
         try:
             with pinned(opened.recipe):
