@@ -131,13 +131,12 @@ class LightPerturbation(ObjectiveMethod):
         freeze_batch_norm(student)
         if self.rate == 0 or self.epochs == 0:
             return Prepared()
-        ground, aligned = self.ground(given), self.variant is Variant.ALIGN
-        asked = ground.judges or aligned
-        spent = LOOKS * ground.thirds or len(ground.matched) * aligned
-        spent += 3 * len(self.members(given)[0]) * (self.variant is Variant.NOISE)
-        if not self.step_follows(given, student, spent=spent):
+        ground, aligned, shaken = self.ground(given), self.variant is Variant.ALIGN, self.variant is Variant.NOISE
+        looks = LOOKS * ground.thirds if ground.judges else len(ground.matched) if aligned else 0
+        squares = 3 * len(self.members(given)[0]) if shaken else 0
+        if not self.step_follows(given, student, spent=looks + squares):
             return Prepared(still="nothing done: the budget covers no step beside the looks; a larger `budget` would")
-        told = ground.ask(student, given.calibration, ground.matched) if asked else None
+        told = ground.ask(student, given.calibration, ground.matched) if looks else None
         teacher = Expected(told["beliefs"], ground.classes, given.device) if told is not None and aligned else None
         first = ground.look(student, told) if ground.judges else None
         if first is not None and (first.alike or first.harder):
@@ -145,7 +144,7 @@ class LightPerturbation(ObjectiveMethod):
             return Prepared(still=undecided(why, first))
         given.meter.kept = (LOOKS - 1) * ground.thirds
         region = Region(student, self.radius)
-        if self.variant is Variant.NOISE:
+        if shaken:
             self.shake(given, student, region)
         total = self.plan(given, student, teacher, still=False).total
 
