@@ -262,7 +262,7 @@ def seen(low: float, high: float, **right: float) -> StopLook:
 
 
 KNOWN, PASSES, WORSE = seen(0.7, 0.9), seen(0.45, 0.55), seen(0.3, 0.5, forgotten=0.7)
-BROKEN = seen(0.45, 0.55, retained=0.9)
+BROKEN, NEARER = seen(0.45, 0.55, retained=0.9), seen(0.6, 0.8)
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ BROKEN = seen(0.45, 0.55, retained=0.9)
     [
         ([KNOWN, KNOWN, PASSES], 3 / 9, "the stop rule passed: AUC 0.500 [0.450, 0.550] of 800 rows a side"),
         ([KNOWN] * 9, 1.0, "Undecided(no look passed): AUC 0.800"),
-        ([KNOWN, KNOWN, WORSE], 2 / 9, "Undecided(no look passed): AUC 0.400"),
-        ([KNOWN, BROKEN], 1 / 9, "Undecided(no look passed): AUC 0.500"),
-        ([BROKEN], 0.0, "Undecided(no look passed): AUC 0.500"),
+        ([KNOWN, NEARER, WORSE], 2 / 9, "Undecided(no look passed): AUC 0.700"),
+        ([NEARER, BROKEN], 1 / 9, "Undecided(no look passed): AUC 0.700"),
+        ([BROKEN], 0.0, "Undecided(no look passed): AUC 0.800"),
     ],
 )
 def test_a_line_search_goes_on_until_a_look_passes(
@@ -311,9 +311,13 @@ def test_looks_to_come_are_held_back_from_the_budget(parent: Parent, few: None, 
 @pytest.mark.parametrize(
     ("looks", "far", "says"),
     [
-        ([WORSE, WORSE, KNOWN], 0.25, "Undecided(forgotten rows came to be answered worse"),
+        (
+            [WORSE, WORSE, NEARER],
+            0.25,
+            "Undecided(forgotten rows came to be answered worse than matched ones): AUC 0.700",
+        ),
         ([WORSE, PASSES], 0.5, "the stop rule passed"),
-        ([WORSE] * 9, 0.0, "Undecided(forgotten rows came to be answered worse"),
+        ([WORSE] * 9, 0.0, "Undecided(forgotten rows came to be answered worse than matched ones): AUC 0.800"),
     ],
 )
 def test_rows_are_never_left_answered_worse(

@@ -127,7 +127,7 @@ class Steering:
         if look.passes(self.first):
             return passed(look)
         if look.harder:
-            return self.back(look, left)
+            return self.back(left)
         return None if left else undecided("no look passed", look)
 
     def search(self) -> str:
@@ -137,27 +137,27 @@ class Steering:
         for number in range(1, LOOKS) if far else ():
             share = number / (LOOKS - 1) * self.region.reach / far
             self.region.place(change, share)
-            look = self.ground.look(self.student)
-            if look.passes(self.first):
-                return passed(look)
-            if look.harder or not look.keeps(self.first):
+            found = self.ground.look(self.student)
+            if found.passes(self.first):
+                return passed(found)
+            if found.harder or not found.keeps(self.first):
                 break
-            best = share
+            best, look = share, found
         self.region.place(change, best)
         return undecided("no look passed", look)
 
-    def back(self, look: StopLook, left: int) -> str:
+    def back(self, left: int) -> str:
         """Half the way back, and again, until forgotten rows are not answered worse than matched ones."""
-        change = self.region.gone()
+        change, why = self.region.gone(), "forgotten rows came to be answered worse than matched ones"
         for halving in range(1, left + 1):
             self.region.place(change, 0.5**halving)
             found = self.ground.look(self.student)
             if found.passes(self.first):
                 return passed(found)
             if not found.harder:
-                return undecided("forgotten rows came to be answered worse than matched ones", look)
+                return undecided(why, found)
         self.region.place(change, 0.0)
-        return undecided("forgotten rows came to be answered worse than matched ones", look)
+        return undecided(why, self.first)
 
 
 def passed(look: StopLook) -> str:
@@ -166,7 +166,7 @@ def passed(look: StopLook) -> str:
 
 
 def undecided(reason: str, look: StopLook) -> str:
-    """Why it ended, where nothing is decided."""
+    """Why it ended, where nothing is decided, and what the model that is left looks like."""
     right = (
         f"{look.forgotten:.3f} of forgotten, {look.matched:.3f} of matched, {look.retained:.3f} of retained rows right"
     )
