@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import make_pictures
 from tests.methods.shared import MakeParent
 from torch import nn
 
@@ -31,7 +32,12 @@ from expunge.train.training import make_recipe
 
 
 def make_parent(
-    dataset: Dataset, *, double: bool = False, model: nn.Module | str | None = None, **fields: Any
+    dataset: Dataset,
+    *,
+    double: bool = False,
+    model: nn.Module | str | None = None,
+    calibration: Dataset | None = None,
+    **fields: Any,
 ) -> Parent:
     """A trained model, of the zoo or one's own, with what a method may come to know of it."""
     fields = {"model": model if isinstance(model, str) else "mlp", "epochs": 4, "batch_size": 16, **fields}
@@ -67,6 +73,7 @@ def make_parent(
         weights_digest=weights_digest(trained),
         emptied=nobody,
         exact_refused=None,
+        calibration=None if calibration is None else Examples(recipe, calibration, torch.device("cpu")),
     )
 
 
@@ -92,19 +99,24 @@ def make_double(dataset: Dataset) -> Parent:
         nn.functional.cross_entropy(model(examples.inputs), examples.labels).backward()
         descent.step()
     model.zero_grad()
-    parent = make_parent(dataset, model=model)
+    parent = make_parent(dataset, model=model, calibration=make_pictures(61, seed=1))
+    assert parent.calibration is not None
+    parent.calibration.inputs = parent.calibration.inputs.double() / 255
     return replace(parent, examples=examples, initial=initial)
 
 
+def parent_like(**fields: Any) -> Callable[[Dataset], Parent]:
+    """A parent on the pictures with others, never trained on, for calibration."""
+    return lambda data: make_parent(data, calibration=make_pictures(61, seed=1), **fields)
+
+
 PROBLEMS: dict[str, Callable[[Dataset], Parent]] = {
-    "plain": make_parent,
-    "normed": lambda data: make_parent(data, model_options={"norm": "batch", "dropout": 0.2, "width": 16}),
+    "plain": parent_like(),
+    "normed": parent_like(model_options={"norm": "batch", "dropout": 0.2, "width": 16}),
     "double": make_double,
-    "convolved": lambda data: make_parent(data, model="cnn", model_options={"width": 4}),
-    "convolved-normed": lambda data: make_parent(
-        data, model="cnn", model_options={"norm": "batch", "dropout": 0.2, "width": 4}
-    ),
-    "residual": lambda data: make_parent(data, model="resnet18", model_options={"width": 2}, epochs=2),
+    "convolved": parent_like(model="cnn", model_options={"width": 4}),
+    "convolved-normed": parent_like(model="cnn", model_options={"norm": "batch", "dropout": 0.2, "width": 4}),
+    "residual": parent_like(model="resnet18", model_options={"width": 2}, epochs=2),
 }
 
 

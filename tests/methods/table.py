@@ -20,6 +20,7 @@ class Row:
     raises_forget_loss: bool = False
     problems: tuple[str, ...] = ("plain", "normed", "double")
     whole_class: bool = False  # whether it forgets whole classes only
+    idle: tuple[str, ...] = ()  # needs that these settings make no use of
     counted: bool = True  # whether every pass goes through the task's outputs, one row at a time or in batches
 
 
@@ -100,6 +101,13 @@ ROWS: list[Row] = [
         settings={"samples": 60},
         counted=False,
         problems=("plain", "normed", "double", "residual"),
+    ),
+    Row(
+        "light-perturbation",
+        still=({"rate": 0.0}, {"epochs": 0}),
+        settings={"batch_size": 5},
+        raises_forget_loss=True,
+        idle=("gradients",),
     ),
     Row(
         "masked-small-gradients",

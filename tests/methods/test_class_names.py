@@ -45,11 +45,18 @@ def test_renaming_the_classes_renames_the_result(
     """Labels that are drawn are renamed alike."""
     parent = problem("double")
     forget = np.arange(12) * 7
-    examples = deepcopy(parent.examples)
-    examples.labels = ORDER[examples.labels]
+    examples, calibration = deepcopy(parent.examples), deepcopy(parent.calibration)
+    assert calibration is not None
+    examples.labels, calibration.labels = ORDER[examples.labels], ORDER[calibration.labels]
     initial = parent.initial
     assert initial is not None
-    other = replace(parent, model=renamed(parent.model), examples=examples, initial=lambda: renamed(initial()))
+    other = replace(
+        parent,
+        model=renamed(parent.model),
+        examples=examples,
+        calibration=calibration,
+        initial=lambda: renamed(initial()),
+    )
     method = find_method(row.name)(**row.settings)
     plain = method(parent, forget, budget=0.5).model
     monkeypatch.setattr(random_labels, "draw_labels", lambda *words: ORDER.numpy()[DRAW(*words)])

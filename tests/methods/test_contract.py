@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import make_pictures
 from tests.methods.shared import FORGET, Problem
 from tests.methods.table import ELSEWHERE, ROWS, Row
 from torch import nn
@@ -110,6 +111,7 @@ def test_only_declared_data_are_seen_and_all_declared_are_used(
     forget = forgotten(row, parent)
     used: list[Given] = []
     read: list[np.ndarray] = []
+    beside: list[Examples] = []
     real_init = Given.__init__
 
     def remember(self: Given, *arguments: Any, **named: Any) -> None:
@@ -119,14 +121,17 @@ def test_only_declared_data_are_seen_and_all_declared_are_used(
     real_plain = Examples.batch
 
     def plain(self: Examples, slots: np.ndarray) -> Any:
-        read.append(slots)
+        if len(self) == len(parent.examples):
+            read.append(slots)
+        else:
+            beside.append(self)
         return real_plain(self, slots)
 
     monkeypatch.setattr(Given, "__init__", remember)
     monkeypatch.setattr(Examples, "batch", plain)
     method = method_of(row)
     method(parent, forget, budget=budget_of(row))
-    assert used[0].used == method.needs
+    assert used[0].used == method.needs - {Need(one) for one in row.idle}
     touched = np.unique(np.concatenate(read))
     retain = np.setdiff1d(np.arange(150), forget)
     if Need.FORGET not in method.needs:
@@ -134,6 +139,7 @@ def test_only_declared_data_are_seen_and_all_declared_are_used(
     else:
         assert np.isin(forget, touched).all()
     assert bool(np.isin(retain, touched).any()) == (Need.RETAIN in method.needs)
+    assert bool(beside) == (Need.CALIBRATION in method.needs)
 
 
 @pytest.mark.parametrize("need", list(Need))
@@ -364,7 +370,7 @@ class Detour(nn.Module):
 
 @pytest.mark.parametrize("name", [row.name for row in ROWS if row.name not in ("retrain", "impair-repair")])
 def test_layers_without_a_part_in_the_answer(name: str, pictures: Dataset, parent_of: Callable[..., Parent]) -> None:
-    parent = parent_of(pictures, model=Detour())
+    parent = parent_of(pictures, model=Detour(), calibration=make_pictures(61, seed=1))
     parent = replace(parent, initial=lambda: Detour())
     method = find_method(name)()
     if "last-layers" in name:

@@ -355,7 +355,7 @@ def test_calibration_rows_of_people_to_avoid_are_left_out(played: Play) -> None:
         for seed, slots in zip((5, 6, 7, 8), (sets[0], sets[0], sets[1], sets[1]), strict=True)
     ]
     found = prepare(played.run, twins, data=played.rows, **asked)
-    people = {calibration.subjects[row] for row in found.calibration_rows}
+    people = {calibration.subjects[row] for row in found.calibration.readable}
     assert people == set(calibration.subjects) - {person}
 
 

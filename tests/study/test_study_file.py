@@ -238,3 +238,14 @@ def test_the_place_of_the_data_can_be_given(write_study: Write) -> None:
     two = write_study('[data.b]\nlocation = "digits"\n' + REST)
     with pytest.raises(InvalidArgument, match=r"`data` digits is for a study with one data set, .* has 2"):
         read_study(two, location="digits")
+
+
+def test_a_forget_set_may_have_references_of_its_own_number(write_study: Write) -> None:
+    further = '\n[forget.few]\nrules = "random:1:1"\nreferences = 0\n'
+    (many, few) = lay_out(
+        read_study(write_study("references = 2\nmethods = ['fine-tune']\n" + REST + further))
+    ).settings
+    assert [len(found) for found in many.references.values()] == [2]
+    assert [len(found) for found in few.references.values()] == [0]
+    with pytest.raises(InvalidArgument, match="references -1 must be a whole number from 0 to 1000"):
+        read_study(write_study(REST + further.replace("= 0", "= -1")))

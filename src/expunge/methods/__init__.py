@@ -18,6 +18,7 @@ from expunge.methods.impair_repair import ImpairRepair
 from expunge.methods.influence import Influence
 from expunge.methods.l1_sparse import L1Sparse
 from expunge.methods.last_layers import FineTuneLastLayers, RetrainLastLayers
+from expunge.methods.light_perturbation import LightPerturbation
 from expunge.methods.masked_small_gradients import MaskedSmallGradients
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.neural_tangent_kernel import NeuralTangentKernel
@@ -57,6 +58,7 @@ METHODS: tuple[type[Method], ...] = (
     FisherNoise,
     Influence,
     NeuralTangentKernel,
+    LightPerturbation,
     MaskedSmallGradients,
     ConvolutionTranspose,
     ContrastAndStrengthen,

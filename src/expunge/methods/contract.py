@@ -17,7 +17,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from torch import nn
 
-from expunge.core.errors import InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
+from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedEver, UnsupportedYet
 from expunge.core.values import Certified, Cost, Empirical, Exact, Guarantee, Progress
 from expunge.methods.batch_norm import batch_norms
 from expunge.methods.given import Given, Need, Parent
@@ -198,6 +198,11 @@ class Method(ABC):
             raise RunError(
                 f"method {self.name!r} cannot redo a part of this run, because {parent.replay_refused}: use `method` "
                 "retrain, which needs no checkpoint"
+            )
+        if Need.CALIBRATION in self.needs and (parent.calibration is None or not len(parent.calibration.readable)):
+            raise DataError(
+                f"method {self.name!r} needs calibration rows, and this run has none: train on more rows, of which one "
+                "in twenty is kept for that, or use another method"
             )
         self.refuse(parent, slots)
         return slots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream, lineage_seed, stable_order, unlearning_digest
 from expunge.core.values import Progress
+from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
 from expunge.models.resolver import build
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
@@ -58,6 +61,7 @@ class Parent:
     weights_digest: str
     emptied: np.ndarray
     exact_refused: str | None = "the environment was not examined"  # why nothing computed here may be called exact
+    calibration: Examples | None = None  # rows never trained on, and of nobody forgotten by name; never the holdout
     continues: bool = True  # whether a checkpoint holds all of the model's state
     replay_refused: str | None = None  # why the ancestor's checkpoints may not be continued here
     folder: Path | None = None  # of the nearest trained or exact ancestor: its checkpoints may be reused
@@ -66,6 +70,14 @@ class Parent:
     account: Mapping[str, Any] | None = None  # what certified removals have spent so far
     noise: np.ndarray | None = None  # the secret perturbation that the run was trained under
     tiers: np.ndarray | None = None  # of the units, where the recipe deals by them
+
+
+def calibration_of(
+    recipe: Recipe, rows: Mapping[Split, Dataset], released: Mapping[str, Sequence[int]], device: torch.device
+) -> Examples:
+    """The calibration rows, without those of people forgotten by name: these may be gone when it is done again."""
+    found = Examples(recipe, rows[Split.CALIBRATION], device)
+    return found.only(np.setdiff1d(found.readable, released.get(Split.CALIBRATION.value, ())))
 
 
 def in_batches(examples: Examples, slots: np.ndarray, size: int = CHUNK) -> Iterator[Batch]:
@@ -126,6 +138,13 @@ class Given:
         """Slots that stay, ascending; those forgotten earlier are in neither set."""
         self._use(Need.RETAIN)
         return np.setdiff1d(np.arange(self.count), np.union1d(self._forget, self._parent.emptied))
+
+    @property
+    def calibration(self) -> Examples:
+        """Rows that were never trained on and that no probe reads; ``readable`` names those that may be read."""
+        self._use(Need.CALIBRATION)
+        assert self._parent.calibration is not None, "the sealed call lets no method pass that lacks what it needs"
+        return self._parent.calibration
 
     @property
     def emptied(self) -> np.ndarray:

@@ -22,6 +22,7 @@ from expunge.data.splits import Split
 from expunge.data.stored import write_commitment
 from expunge.methods.adopted import budget_of, refuse_adopted
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent, Unlearned
+from expunge.methods.given import calibration_of
 from expunge.methods.lookup import make_method
 from expunge.methods.retrain import Retrain
 from expunge.methods.tuned_fields import check_kind, check_tuning, said_of_fields
@@ -123,6 +124,7 @@ def unlearn(
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
         if Need.CHECKPOINTS in chosen.needs:
             known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
+        known = replace(known, calibration=calibration_of(run.recipe, rows, told.released, examples.device))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         if before is not None:
             before(run, forget_set)
@@ -199,11 +201,12 @@ def parent_of(run: Run | Path | str, *, data: GivenData = None, device: str | No
     Whatever is done with it belongs inside ``pinned(parent.recipe)``.
     """
     found = Run.of(run)
-    named = device or found.told.device
-    examples = Examples(found.recipe, found.data(data)[Split.TRAIN], find_device(named))
+    named, rows = device or found.told.device, found.data(data)
+    examples = Examples(found.recipe, rows[Split.TRAIN], find_device(named))
     with pinned(found.recipe):
         key = key_of(found.path, found.told)
-        return _looked_at(found, found.exact_ancestor, examples, found.recipe, found.tombstones, named, key)[0]
+        known, _ = _looked_at(found, found.exact_ancestor, examples, found.recipe, found.tombstones, named, key)
+    return replace(known, calibration=calibration_of(found.recipe, rows, found.told.released, examples.device))
 
 
 def _before(ancestor: Run) -> str | None:
@@ -291,7 +294,7 @@ def _request(
         parent_tombstones=tombstones_digest(run.tombstones).hex(),
         forget=forget,
         method=method.told,
-        budget=_budget(method, budget),
+        budget=(DEFAULT_BUDGET if budget is None else budget) if method.takes_budget else None,
         seed=Large(seed),
         device=device or run.told.device,
         tuning=None if tuning is None else tuning.digest,
@@ -341,10 +344,6 @@ def _begun(
         adopted=told.adopted,
         asked=UnlearnTerms(budget=request.budget, seed=request.seed),
     )
-
-
-def _budget(method: Method, budget: float | None) -> float | None:
-    return (DEFAULT_BUDGET if budget is None else budget) if method.takes_budget else None
 
 
 def _recipe(run: Run, method: Method) -> Recipe:

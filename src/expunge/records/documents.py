@@ -18,7 +18,7 @@ from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, r
 from expunge.records.model_file import ModelFile
 from expunge.records.results import Results
 from expunge.records.run_file import RunFile
-from expunge.records.study_store import Entry, StoreFile, StudyFile
+from expunge.records.study_store import Entry, ScoreFile, StoreFile, StudyFile
 from expunge.records.tensors import TENSORS
 from expunge.records.tuning import TRIED, Tuning
 
@@ -26,7 +26,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     *(RunFile, ForgetFile, Evaluation),
     *(Declaration, Intent, RetiredFile),
     ModelFile,
-    *(Tuning, StoreFile, StudyFile, Entry, Results),
+    *(Tuning, StoreFile, StudyFile, Entry, ScoreFile, Results),
 )
 
 STATES, TRACE, SIGNED = "checkpoints", "trace", "record"  # folders inside a run's

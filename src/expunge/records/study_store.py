@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
+from expunge.core.hashing import canonical_json, sha256
 from expunge.records.document import Document
 from expunge.records.holds import NOTHING, Holds
+from expunge.records.scalars import Digest, Name
 
 
 class JobOutcome(Enum):
@@ -55,3 +58,22 @@ class Entry(Document):
     digest: str = ""
     example_steps: float = 0.0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFile(Document):
+    """score.json: how well a model answers rows from outside, named by their root; the figures are its task's."""
+
+    FORMAT: ClassVar[str] = "expunge/score/1"
+    NAME: ClassVar[str] = "score.json"
+    HOLDS: ClassVar[Holds] = NOTHING
+
+    weights_digest: Digest
+    test: Digest
+    rows: int
+    figures: Mapping[Name, float]
+
+    @property
+    def digest(self) -> str:
+        """Over all of it: the clock has no part in it."""
+        return sha256(canonical_json([self.weights_digest, self.test, self.rows, dict(self.figures)])).hex()

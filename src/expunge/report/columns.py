@@ -43,6 +43,9 @@ JUDGED = (
 """What may be judged and is measured in some studies only."""
 METHOD = Heading("concluded", "Verdict on the method", "over trainings", "descending")
 BESIDE = (
+    Heading("test-file-accuracy", "Test file", "% right", "descending"),
+    Heading("test-file-mae", "Test file", "mean absolute error", "ascending"),
+    Heading("test-file-r2", "Test file", "R²", "descending"),
     Heading("mean-margin", "Mean margin", "forget set", "ascending"),
     Heading("margin-above-holdout", "Margin", "above the holdout’s", "ascending"),
     Heading("loss-threshold", "Loss attack", "AUC", "ascending"),

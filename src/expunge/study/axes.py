@@ -19,12 +19,13 @@ SEED = "{seed}"
 
 @dataclass(frozen=True)
 class Data:
-    """A data set and how it is split."""
+    """A data set, how it is split, and beside it rows that every model is scored on."""
 
     name: str
     source: Source
     split_seed: int
     split_by: SplitBy
+    test: str | None = None  # where rows lie that are scored, never split
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Forget:
     title: str
     rules: tuple[str, ...]
     data: tuple[str, ...]
+    references: int | None = None  # as many as the study's unless said
 
     def rules_of(self, seed: int) -> tuple[str, ...]:
         return tuple(rule.replace(SEED, str(seed)) for rule in self.rules)

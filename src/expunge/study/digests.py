@@ -12,22 +12,24 @@ from expunge.records.document import read_document, without
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
 from expunge.records.run_file import RunFile
+from expunge.records.study_store import ScoreFile
 from expunge.records.tuning import Tuning
 from expunge.study.job import Work
 
-JobDocument = RunFile | Evaluation | Tuning
+JobDocument = RunFile | Evaluation | Tuning | ScoreFile
 FILES: dict[Work, tuple[str, type[JobDocument]]] = {
     Work.TRAIN: ("run.json", RunFile),
     Work.UNLEARN: ("run.json", RunFile),
     Work.EVALUATE: ("evaluation.json", Evaluation),
     Work.TUNE: ("tuning.json", Tuning),
+    Work.SCORE: (ScoreFile.NAME, ScoreFile),
 }
 OF_A_RUN = ("weights_digest", "guarantee", "example_steps", "allowed", "stopped", "notices", "seen", "method", "steps")
 
 
 def digest_of(document: JobDocument) -> str:
     """Of what a job wrote: without what the clock said, which is never the same twice."""
-    if isinstance(document, Tuning):
+    if isinstance(document, Tuning | ScoreFile):
         return document.digest
     content = to_plain(document)
     if isinstance(document, RunFile):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
 import scipy
 import sklearn
 
-from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import ExpungeError, InvalidArgument
 from expunge.core.statistics.likelihood_ratio import FEWEST
 from expunge.core.values import Exact
 from expunge.data.commitment import tombstones_digest
@@ -26,7 +26,7 @@ from expunge.models.resolver import factory_digest
 from expunge.records.evaluation import RULES_VERSION
 from expunge.records.scalars import Large
 from expunge.schedule.recipe import Recipe
-from expunge.study.axes import Cell, Forget, span
+from expunge.study.axes import Cell, Data, Forget, span
 from expunge.study.job import (
     Evaluate,
     EvaluateSpec,
@@ -42,9 +42,10 @@ from expunge.study.job import (
 )
 from expunge.study.opened import Opened, deal, source_name
 from expunge.study.others import further_probes, source_of
-from expunge.study.pseudo_sets import RequestKind, pseudo_sets, twin_seeds
-from expunge.study.search import check_optuna, optuna_version
+from expunge.study.pseudo_sets import RequestKind, expected, pseudo_sets, twin_seeds
+from expunge.study.search import check_tunable, optuna_version
 from expunge.study.study_file import Entrant, Study
+from expunge.study.test_file import rows_to_score, score_jobs
 from expunge.study.training_job import (
     HALF_SEEDS,
     REFERENCE_SEEDS,
@@ -79,6 +80,7 @@ class Laid:
     witnesses: tuple[str, ...]
     runs: Mapping[str, tuple[Planned, ...]]  # by label
     tunings: Mapping[str, str]  # by label
+    scores: Mapping[str, str]  # by the key of the run that is scored on rows from outside
 
     @property
     def name(self) -> str:
@@ -114,26 +116,6 @@ def lay_out(study: Study) -> Grid:
             InvalidArgument(f"two settings would be called {twice!r}: rename data, trainings or forget sets"), "forget"
         )
     return Grid(tuple(laid.jobs.values()), tuple(laid.settings), laid.datasets)
-
-
-def expected(forget: Forget, slots: np.ndarray) -> tuple[RequestKind, str]:
-    """Kind and size of requests like this one; a saved set, or one of several kinds, is rehearsed at random."""
-    heads = {rule.partition(":")[0] for rule in forget.rules}
-    names = {kind.value: kind for kind in RequestKind}
-    kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else RequestKind.RANDOM
-    return kind, "whole" if kind is RequestKind.CLASS else str(len(slots))
-
-
-def check_tunable(recipe: Recipe, budgets: tuple[float, ...]) -> None:
-    """Refuse before anything is trained what no rehearsal can be made for."""
-    check_optuna()
-    if recipe.shards > 1:
-        raise UnsupportedYet(
-            f"tuning on {recipe.shards} shards: approximate methods have no rule for several shards so far; leave "
-            "[tuning] out, or train in one shard"
-        )
-    if 0 in budgets:
-        raise InvalidArgument("tuning with a budget of 0: no method may do anything; leave [tuning] out")
 
 
 class _Layout:
@@ -215,6 +197,7 @@ class _On:
         )
         self.tiers = layout.said(partial(self.training.tiers, opened), "training", self.training.name)
         self.originals = {seed: self.train(seed, f"train {self.title}, seed {seed}") for seed in study.seeds}
+        self.test = None if data.test is None else self.scored(data)
         if study.tuning is not None:
             layout.said(partial(check_tunable, self.recipe(study.seeds[0]), study.budgets), "tuning")
 
@@ -232,6 +215,13 @@ class _On:
                 tiers=self.tiers,
             )
         )
+
+    def scored(self, data: Data) -> PlannedData:
+        """The rows that its models are scored on."""
+        make = partial(rows_to_score, data, self.recipe(self.layout.study.seeds[0]))
+        planned, rows = self.layout.said(make, "data", data.name, "test")
+        self.layout.datasets[source_name(planned.source)] = rows
+        return planned
 
     def recipe(self, seed: int) -> Recipe:
         make = partial(self.training.recipe, self.opened.dataset, seed, self.tiers)
@@ -255,6 +245,7 @@ class _On:
             runs[row.label] = tuple(
                 self.planned(row, forget, seed, sets[seed], budget, references[seed], tuned) for seed in study.seeds
             )
+        keys = *self.originals.values(), *chain(*references.values()), *(one.unlearn for one in chain(*runs.values()))
         self.layout.settings.append(
             Laid(
                 cell=cell,
@@ -265,6 +256,10 @@ class _On:
                 witnesses=self.witnesses,
                 runs=runs,
                 tunings=tunings,
+                scores={
+                    run: self.layout.job(job)
+                    for run, job in score_jobs(self.test, [self.layout.jobs[key] for key in keys]).items()
+                },
             )
         )
 
@@ -298,7 +293,7 @@ class _On:
         named = f"retrain {self.title} without {forget.name}"
         return tuple(
             self.train(REFERENCE_SEEDS + number, f"{named}, reference {number + 1}", without)
-            for number in range(self.layout.study.references)
+            for number in range(forget.references if forget.references is not None else self.layout.study.references)
         )
 
     def planned(

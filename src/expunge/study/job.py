@@ -15,6 +15,7 @@ from expunge.records.scalars import Digest, Large, Slots
 from expunge.records.tuning import SCORE
 
 FORMAT = "expunge/job/1"
+WHOLE = "whole"
 
 
 class Work(StrEnum):
@@ -24,13 +25,14 @@ class Work(StrEnum):
     TUNE = "tune"
     UNLEARN = "unlearn"
     EVALUATE = "evaluate"
+    SCORE = "score"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedData:
     """Where the data of a study lie, and what they must be; ``source`` is as their reader describes itself.
 
-    ``numbers``: labels are.
+    ``numbers``: labels are. Rows that models are scored on are split by ``WHOLE``: all of them stay together.
     """
 
     source: Mapping[str, Any]
@@ -222,4 +224,21 @@ class Evaluate(AnyJob):
     spec: EvaluateSpec
 
 
-Job = Train | Tune | Unlearn | Evaluate  # each plain JSON, so that it reads the same in another process or elsewhere
+@dataclass(frozen=True, kw_only=True)
+class ScoreSpec:
+    """The root of rows that a model is scored on."""
+
+    test: Digest
+    software: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRun(AnyJob):
+    """How well a run answers rows from outside, which ``means`` name as its data."""
+
+    work: Literal["score"] = "score"
+    spec: ScoreSpec
+
+
+# Each plain JSON, so that it reads the same in another process or elsewhere.
+Job = Train | Tune | Unlearn | Evaluate | ScoreRun

@@ -13,12 +13,13 @@ from expunge.core.hashing import canonical_json, sha256
 from expunge.core.values import Figure
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
-from expunge.data.forms import read
+from expunge.data.forms import read, read_raw
 from expunge.data.source import Source
 from expunge.data.splits import SPLITS, Split, SplitBy, split_rows
 from expunge.data.stored import roots_of
 from expunge.records.run_file import Roots
-from expunge.study.job import PlannedData
+from expunge.schedule.recipe import Recipe
+from expunge.study.job import WHOLE, PlannedData
 
 Value = TypeVar("Value")
 
@@ -42,7 +43,8 @@ class OpenedData:
 
     def hand_over(self, described: PlannedData, dataset: Dataset) -> None:
         """Rows that somebody else has read: a worker on another machine may not see the file."""
-        self._opened[_name(described)] = deal(dataset, described.split_seed, SplitBy(described.split_by))
+        by = None if described.split_by == WHOLE else SplitBy(described.split_by)
+        self._opened[_name(described)] = deal(dataset, described.split_seed, by)
 
     def rows(self, described: PlannedData) -> Mapping[Split, Dataset]:
         """The rows in their splits, which must be those that the study was planned with."""
@@ -52,11 +54,16 @@ class OpenedData:
         """All rows as they were read, under the same rule."""
         return self._found(described).dataset
 
-    def _found(self, described: PlannedData) -> Opened:
+    def scored(self, described: PlannedData, recipe: Recipe) -> Dataset:
+        """Rows that a model is scored on, read as it reads its own."""
+        return self._found(described, recipe).dataset
+
+    def _found(self, described: PlannedData, recipe: Recipe | None = None) -> Opened:
         name = _name(described)
         if name not in self._opened:
-            classes = () if described.numbers else None
-            self.hand_over(described, read(Source.from_json(described.source), classes=classes))
+            source, classes = Source.from_json(described.source), () if described.numbers else None
+            found = read(source, classes=classes) if recipe is None else read_scored(source, recipe)
+            self.hand_over(described, found)
         opened = self._opened[name]
         if opened.roots != described.roots:
             del self._opened[name]
@@ -73,9 +80,15 @@ class OpenedData:
         return self._last[1]
 
 
-def deal(dataset: Dataset, split_seed: int, split_by: SplitBy) -> Opened:
-    """Split a data set and commit to it."""
-    assignment = split_rows(dataset, seed=split_seed, by=split_by)
+def read_scored(source: Source, recipe: Recipe) -> Dataset:
+    """Rows with labels, by the columns and classes of a recipe."""
+    return read_raw(source, recipe.inputs.columns, recipe.classes, labelled=True)
+
+
+def deal(dataset: Dataset, split_seed: int, split_by: SplitBy | None) -> Opened:
+    """Split a data set and commit to it; by nothing, all rows are of one split."""
+    whole = np.zeros(len(dataset), dtype=np.uint8)
+    assignment = whole if split_by is None else split_rows(dataset, seed=split_seed, by=split_by)
     rows = {split: dataset.take(np.flatnonzero(assignment == split.code)) for split in SPLITS}
     return Opened(dataset, rows, roots_of(commit(dataset, assignment)))
 

@@ -12,6 +12,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
+from expunge.study.axes import Forget
 
 SIZE = re.compile(r"(?P<amount>\d{1,15}(?:\.\d{1,15})?)(?P<percent>%?)\Z", re.ASCII)
 TWINS = 4  # two for each of two pseudo-forget sets
@@ -150,3 +151,11 @@ def _people(
     order = people[np.lexsort((keys[people], np.abs(sizes[people] - wanted)))]
     one, other = (there[group[there] == person] for person in order[:2])
     return one, other
+
+
+def expected(forget: Forget, slots: np.ndarray) -> tuple[RequestKind, str]:
+    """Kind and size of requests like this one; a saved set, or one of several kinds, is rehearsed at random."""
+    heads = {rule.partition(":")[0] for rule in forget.rules}
+    names = {kind.value: kind for kind in RequestKind}
+    kind = names[heads.pop()] if len(heads) == 1 and heads <= set(names) else RequestKind.RANDOM
+    return kind, "whole" if kind is RequestKind.CLASS else str(len(slots))

@@ -18,7 +18,7 @@ from expunge.data.dataset import Dataset
 from expunge.records.study_store import Entry, JobOutcome
 from expunge.schedule.recipe import Recipe
 from expunge.study.engine import Ended, Engine, Moved, check_jobs
-from expunge.study.job import Evaluate, Job, Train
+from expunge.study.job import Evaluate, Job, ScoreRun, Train
 from expunge.study.opened import source_name
 from expunge.study.packing import Files, SentPart, file_entry, needed, pack
 from expunge.study.ray_cluster import join
@@ -139,7 +139,8 @@ class RayEngine(Engine):
             return job.spec.device
         if isinstance(job, Evaluate):
             return "cpu"
-        return Run.open_any(self.store.place(job.one("original"))).told.device
+        start = job.one("run" if isinstance(job, ScoreRun) else "original")
+        return Run.open_any(self.store.place(start)).told.device
 
     def _data(self, job: Job) -> list[Any]:
         """The rows, within a list so that a task fetches them only if its process has not got them."""

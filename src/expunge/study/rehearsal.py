@@ -48,7 +48,6 @@ class Rehearsal:
     scales: Mapping[TuningStage, TwinScale]
     sample: np.ndarray  # slots that stay, in no pseudo-forget set
     calibration: Examples
-    calibration_rows: np.ndarray
     forgotten: np.ndarray
     avoid: np.ndarray
     left_out: bool  # whether the twins were trained without ``avoid``: then nothing here reads those rows either
@@ -120,7 +119,7 @@ class Rehearsal:
 
     def forwards(self, stage: TuningStage) -> float:
         """Example-steps of reading a model once."""
-        return (len(self.forget[stage]) + len(self.sample) + len(self.calibration_rows)) / 3
+        return (len(self.forget[stage]) + len(self.sample) + len(self.calibration.readable)) / 3
 
     def told(self) -> Rehearsed:
         """What was rehearsed, as a tuning is stored."""
@@ -132,7 +131,7 @@ class Rehearsal:
             avoid_left_out=self.left_out,
             sets=tuple(described_slots(self.forget[stage].slots) for stage in self.forget),
             sample=described_slots(self.sample),
-            calibration=len(self.calibration_rows),
+            calibration=len(self.calibration.readable),
             scales=tuple(
                 ScoreScale(retrained=None if scale.nothing else scale.retrained, left_out=scale.left_out)
                 for scale in self.scales.values()
@@ -144,7 +143,7 @@ class Rehearsal:
         rows = {
             FORGET: (self.parent.examples, self.forget[stage].slots),
             RETAIN: (self.parent.examples, self.sample),
-            CALIBRATION: (self.calibration, self.calibration_rows),
+            CALIBRATION: (self.calibration, self.calibration.readable),
         }
         read = {part: signals(self.parent.recipe, model, *told) for part, told in rows.items()}
         for part, found in read.items():
@@ -236,6 +235,8 @@ def _rehearsal(
     _check_seeds(run, [twin for _, own in acts.values() for twin in own])
     left_out = _left_out(run, acts, forgotten, emptied)
     parent, share = parent_of(run, data=rows, device=device), 1.0
+    calibration = Examples(recipe, rows[Split.CALIBRATION], parent.examples.device).only(calibration_rows)
+    parent = replace(parent, calibration=calibration)
     if left_out and len(avoid):
         work = [run.schedule.work(gone, least_present=recipe.least_present) for gone in (forgotten, emptied)]
         readable = np.setdiff1d(np.arange(len(parent.examples)), avoid)
@@ -251,8 +252,7 @@ def _rehearsal(
         twins=(),
         scales={},
         sample=np.sort(staying[stable_order(keys[staying])][:wanted]),
-        calibration=Examples(recipe, rows[Split.CALIBRATION], parent.examples.device),
-        calibration_rows=calibration_rows,
+        calibration=calibration,
         forgotten=forgotten,
         avoid=avoid,
         left_out=left_out,

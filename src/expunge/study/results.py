@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -37,14 +38,15 @@ from expunge.records.results import (
     Setting,
     Word,
 )
-from expunge.records.row_tuning import Failure, RowTuning, Searched
+from expunge.records.row_tuning import RowTuning
 from expunge.records.run_file import RunFile
-from expunge.records.study_store import Entry, JobOutcome
-from expunge.records.tuning import Tuning, nothing_forgets, score_of
+from expunge.records.study_store import Entry, JobOutcome, ScoreFile
+from expunge.records.tuning import Tuning, nothing_forgets
 from expunge.study.axes import Cell
 from expunge.study.cells import Damaged, Found, Together, among, attacked, held
 from expunge.study.digests import JobDocument, read_result
 from expunge.study.figures import (
+    SeedFigure,
     as_figure,
     difference,
     figure,
@@ -62,11 +64,13 @@ from expunge.study.opened import source_name
 from expunge.study.scheduler import Outcomes
 from expunge.study.store import Store
 from expunge.study.study_file import Entrant, Study
+from expunge.study.test_file import scored
+from expunge.study.tuned_row import tuned_row
 from expunge.train.run import Run
 
 MARGIN = "mean-margin"
 LITTLE_USED = 0.5  # of the budget: less is marked
-Kind = TypeVar("Kind", RunFile, Evaluation, Tuning)
+Kind = TypeVar("Kind", RunFile, Evaluation, Tuning, ScoreFile)
 Evaluated = tuple[Run, Evaluation]
 WORDS: dict[str, Word] = {"supported": "Supported", "refuted": "Refuted", "undecided": "Undecided"}
 
@@ -152,7 +156,7 @@ class Gathered:
                 as_published=published(evaluations, lambda one: one.original),
             ),
             references=ModelFigures(
-                figures=self.retrained(evaluations, together),
+                figures=self.retrained(laid, evaluations, together),
                 as_published=published(evaluations, lambda one: one.reference_mean),
             ),
             likeness=Noise(forgetting_gap=float(np.mean(known)) if known and len(known) == len(noises) else None),
@@ -205,9 +209,15 @@ class Gathered:
         gaps = [gap_of_margins(probe, probe.original) for probe in margins]
         found["forgetting-gap"] = figure(gaps, shared_references(margins), least=0.0)
         originals = [self.run(key) for key in laid.originals.values() if self.outcomes.done(key)]
-        return Means.of({**written(found), **attacked(together, originals).figures})
+        outside = self.scored(laid, laid.originals.values())
+        return Means.of({**written({**found, **outside}), **attacked(together, originals).figures})
 
-    def retrained(self, evaluations: Sequence[Evaluation], together: Together | None) -> Means:
+    def scored(self, laid: Laid, runs: Iterable[str]) -> dict[str, SeedFigure]:
+        """How well runs answer the rows of a test file, where the data have one."""
+        keys = [laid.scores[run] for run in dict.fromkeys(runs) if run in laid.scores]
+        return scored([self.read(ScoreFile, key) for key in keys if self.outcomes.done(key)])
+
+    def retrained(self, laid: Laid, evaluations: Sequence[Evaluation], together: Together | None) -> Means:
         """Over references: those of every seed are the same where the forget set is."""
         lineages: dict[str, dict[str, float | Undecided]] = {}
         for one in evaluations:
@@ -215,7 +225,8 @@ class Gathered:
                 known = {name: value_of(one[name].references[index]) for name in (*self.probed, "average-gap")}
                 lineages.setdefault(reference.weights_digest, known)
         found = {name: figure([known[name] for known in lineages.values()]) for name in (*self.probed, "average-gap")}
-        return Means.of({**written(found), **({} if together is None else together.null)})
+        outside = self.scored(laid, chain.from_iterable(laid.references.values()))
+        return Means.of({**written({**found, **outside}), **({} if together is None else together.null)})
 
     def row(self, laid: Laid, label: str, planned: Sequence[Planned], together: Together | None) -> Row:
         entrant = self.rows[label]
@@ -243,7 +254,7 @@ class Gathered:
             fields=used.told.fields,
             defaults=_defaults(method),
             tuning=tuning,
-            figures=self.figures(done, found),
+            figures=self.figures(done, self.scored(laid, [one.unlearn for one in planned]), found),
             verdicts=counted.verdicts,
             reasons=counted.reasons,
             marks=self.marks(planned, done, tuning),
@@ -252,7 +263,7 @@ class Gathered:
             as_published=published([evaluation for _, evaluation in done], lambda one: one.unlearned),
         )
 
-    def figures(self, done: Sequence[Evaluated], more: Found) -> Figures:
+    def figures(self, done: Sequence[Evaluated], outside: Mapping[str, SeedFigure], more: Found) -> Figures:
         evaluations = [evaluation for _, evaluation in done]
         shared = {name: shared_references([one[name] for one in evaluations]) for name in self.probed}
         gaps = [gap_of_margins(one[MARGIN], one[MARGIN].unlearned) for one in evaluations]
@@ -268,7 +279,7 @@ class Gathered:
             for name in self.probed
             if name != MARGIN  # its unit is that of the forgetting gap
         }
-        own = Figures.of({**written(found), **more.figures})
+        own = Figures.of({**written({**found, **outside}), **more.figures})
         return replace(own, differences=Means.of(written(differences)) if done else None)
 
     def seed(self, laid: Laid, one: Planned) -> Seed:
@@ -347,31 +358,6 @@ class Gathered:
         if not self.outcomes.done(key):
             return RowTuning(state="untuned")
         return tuned_row(self.read(Tuning, key), entrant.method.name)
-
-
-def tuned_row(tuning: Tuning, method: str) -> RowTuning:
-    """What the leaderboard shows of a method's tuning."""
-    entry = tuning.of(method)
-    assert entry is not None, method
-    chosen, default = entry.chosen, entry.default
-    searched = Searched(
-        trials=len(entry.trials),
-        score=score_of(chosen.choice),
-        default_score=score_of(default.choice),
-        transfer_score=score_of(chosen.transfer),
-        better=entry.better,
-        transferred=entry.transferred,
-        example_steps=entry.cost.example_steps + entry.cost.scoring,
-        twins_example_steps=tuning.cost.twins,
-        digest=tuning.digest,
-        failures=tuple(
-            Failure(fields=trial.fields, reason=trial.reason or "") for trial in entry.trials if trial.score is None
-        ),
-        kept_default=chosen.fields == default.fields,
-        admissible=entry.state == "tuned",
-        notices=entry.notices,
-    )
-    return RowTuning(state="oracle-tuned" if tuning.mode == "oracle" else "tuned", search=searched)
 
 
 def _status(entry: Entry) -> Literal["refused", "failed"]:

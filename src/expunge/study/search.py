@@ -16,12 +16,13 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from expunge.core.errors import DataError, InvalidArgument, RunError
+from expunge.core.errors import DataError, InvalidArgument, RunError, UnsupportedYet
 from expunge.core.hashing import canonical_json
 from expunge.core.installed import needed_by
 from expunge.methods.contract import Method
 from expunge.methods.fields import Among, Between, searches
 from expunge.records.tuning import MOST_TRIALS, Attempt, TuningTrial
+from expunge.schedule.recipe import Recipe
 from expunge.study.pseudo_sets import check_seed
 
 if TYPE_CHECKING:
@@ -209,3 +210,15 @@ def _sampler(space: Space, seed: int) -> Generator[tuple[_Ask, _Tell]]:
 
 def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
+
+
+def check_tunable(recipe: Recipe, budgets: tuple[float, ...]) -> None:
+    """Refuse before anything is trained what no rehearsal can be made for."""
+    check_optuna()
+    if recipe.shards > 1:
+        raise UnsupportedYet(
+            f"tuning on {recipe.shards} shards: approximate methods have no rule for several shards so far; leave "
+            "[tuning] out, or train in one shard"
+        )
+    if 0 in budgets:
+        raise InvalidArgument("tuning with a budget of 0: no method may do anything; leave [tuning] out")

@@ -278,7 +278,7 @@ class _Reader:
 
     def one_data(self, name: str, table: Mapping[str, Any], location: str | None) -> Data:
         options = tuple(item.name for item in fields(Source))
-        self.known(table, (*options, "split_seed", "split_by"), f"data {name!r}", "data", name)
+        self.known(table, (*options, "split_seed", "split_by", "test"), f"data {name!r}", "data", name)
         told = {key: value for key, value in table.items() if key in options}
         for key in LISTS:
             if key in told:
@@ -292,18 +292,21 @@ class _Reader:
         if type(told.get("rows", 1)) is not int or told.get("rows") is True:
             raise self.fail(f"rows {told['rows']!r} must be a whole number from 1", "data", name, "rows")
         source = self.checked(lambda: Source.from_json(told), "data", name)
-        return Data(name, source, self.whole(table, "split_seed", 0, 2**53, 0, "data", name), SplitBy(split_by))
+        test = self.text(table, "test", None, "data", name) if "test" in table else None
+        return Data(name, source, self.whole(table, "split_seed", 0, 2**53, 0, "data", name), SplitBy(split_by), test)
 
     def forget(self, data: tuple[str, ...]) -> tuple[Forget, ...]:
         found: list[Forget] = []
         for name, table in self.tables("forget").items():
-            self.known(table, ("rules", "title", "data"), f"forget {name!r}", "forget", name)
+            self.known(table, ("rules", "title", "data", "references"), f"forget {name!r}", "forget", name)
             rules = self.texts(table, "rules", "forget", name)
             if not rules:
                 raise self.fail(f'forget {name!r} names nobody: give rules such as "random:10%:1"', "forget", name)
             wanted = self.texts(table, "data", "forget", name)
             self.belongs(wanted, data, "forget", name)
-            found.append(Forget(name, self.text(table, "title", name, "forget", name), rules, wanted))
+            own = "references" in table
+            references = self.whole(table, "references", 0, MOST_REFERENCES, 0, "forget", name) if own else None
+            found.append(Forget(name, self.text(table, "title", name, "forget", name), rules, wanted, references))
         return tuple(found)
 
     def belongs(self, wanted: tuple[str, ...], data: tuple[str, ...], *path: str) -> None:

@@ -34,11 +34,11 @@ from expunge.methods.lookup import read_method
 from expunge.methods.unlearn import unlearn
 from expunge.records.document import write_document
 from expunge.records.run_file import TunedFields
-from expunge.records.study_store import Entry, JobOutcome
+from expunge.records.study_store import Entry, JobOutcome, ScoreFile
 from expunge.records.tuning import JobAsked, KeptTrial
 from expunge.schedule.recipe import Recipe
 from expunge.study.digests import digest_of
-from expunge.study.job import Evaluate, Job, Train, Tune, Unlearn
+from expunge.study.job import Evaluate, Job, ScoreRun, Train, Tune, Unlearn
 from expunge.study.opened import OpenedData
 from expunge.study.readings import StoredReadings, stored_beliefs
 from expunge.study.rehearsal import Rehearsal, prepare
@@ -131,7 +131,10 @@ class _NotHere(RunError):
 def _ready(job: Job, at: At) -> None:
     """Data, device and packages must be there; where they are not, the job may well go another time."""
     try:
-        at.data.rows(job.means.data)
+        if isinstance(job, ScoreRun):
+            at.data.scored(job.means.data, Run.open(at.input(job.one("run"))).recipe)
+        else:
+            at.data.rows(job.means.data)
         devices = {job.spec.device} if isinstance(job, Train) else set[str]()
         for key in job.needs:
             if (at.input(key) / "run.json").is_file():
@@ -198,6 +201,8 @@ def _done(job: Job, at: At) -> JobResult:
             return _unlearn(job, at)
         case Evaluate():
             return _evaluate(job, at)
+        case ScoreRun():
+            return _score(job, at)
 
 
 def _train(job: Train, at: At) -> JobResult:
@@ -285,6 +290,16 @@ def _evaluate(job: Evaluate, at: At) -> JobResult:
         kept=kept,
     )
     return JobResult(digest_of(evaluation), 0.0)
+
+
+def _score(job: ScoreRun, at: At) -> JobResult:
+    run = Run.open(at.input(job.one("run")))
+    rows = at.data.scored(job.means.data, run.recipe)
+    figures = run.score(rows)
+    found = ScoreFile(weights_digest=run.weights_digest, test=job.spec.test, rows=len(rows), figures=figures)
+    at.folder.mkdir(parents=True, exist_ok=True)
+    write_text(at.folder / ScoreFile.NAME, write_document(found))
+    return JobResult(found.digest, 0.0)
 
 
 def _tune(job: Tune, at: At) -> JobResult:

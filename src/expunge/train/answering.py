@@ -14,7 +14,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.margins import probabilities
 from expunge.data.dataset import Dataset
 from expunge.data.forms import look
-from expunge.data.handed import AnyData, Names, hand_over
+from expunge.data.handed import AnyData, HandedData, Names, hand_over
 from expunge.data.tables import is_text
 from expunge.schedule.recipe import Recipe
 from expunge.tasks import TASKS
@@ -74,9 +74,7 @@ class Answering:
         return TASKS[self.recipe.task].fit(self._signals(self._read(data, None, label, labelled=True)))
 
     def _read(self, data: AnyData, id: str | Names | None, label: str | None, *, labelled: bool) -> Dataset:
-        handed = hand_over(data, id=id, label=label).filled({**self.reading, "rows": None})
-        if handed.data is None and is_text(handed.said.location):  # another file may be written in another way
-            handed = replace(handed, said=look(replace(handed.said, separator=None, decimal=None)))
+        handed = looked_at(hand_over(data, id=id, label=label).filled({**self.reading, "rows": None}))
         rows = handed.read_raw(self.recipe.inputs.columns, self.recipe.classes, labelled=labelled)
         if isinstance(id, str) and rows.positional:
             raise InvalidArgument(f"the rows to answer have no column {id!r} to use as id: leave `id` out")
@@ -86,6 +84,13 @@ class Answering:
         with pinned(self.recipe):
             examples = Examples(self.recipe, rows, find_device(self.device))
             return signals(self.recipe, self.opened(examples.device), examples, np.arange(len(rows)))
+
+
+def looked_at(handed: HandedData) -> HandedData:
+    """Rows from outside of which it is known how a model's own are read: another file may be written in another way."""
+    if handed.data is None and is_text(handed.said.location):
+        return replace(handed, said=look(replace(handed.said, separator=None, decimal=None)))
+    return handed
 
 
 def _paired(data: Any) -> Any:

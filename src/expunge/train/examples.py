@@ -54,6 +54,11 @@ class Examples(Rows):
         if not self._everybody:
             raise InvalidArgument("some of these rows may not be read here: ask for rows by their slots")
 
+    @property
+    def readable(self) -> np.ndarray:
+        """The slots that may be read, ascending."""
+        return np.flatnonzero(self.allowed)
+
     def only(self, slots: np.ndarray) -> Examples:
         """The same rows behind a narrower guard."""
         narrow = object.__new__(Examples)

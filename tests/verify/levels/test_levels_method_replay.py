@@ -17,6 +17,7 @@ from expunge.core.streams import lineage_seed, unlearning_digest
 from expunge.core.values import Empirical
 from expunge.data.dataset import Dataset
 from expunge.data.source import Source
+from expunge.data.splits import Split
 from expunge.methods.unlearn import unlearn
 from expunge.records.keys import SigningKey
 from expunge.records.verdict import Level, Status
@@ -49,6 +50,26 @@ def test_an_approximate_method_is_carried_out_again_from_its_parents_model(
         assert verdict.status is Status.ACCEPTED, verdict.as_json()
     twin = verified(bundle, trusted, "V4", data=pictures, checkpoints=base.path)
     assert (twin.status, twin.reached) == (Status.UNDECIDED, Level.V3)
+
+
+def test_a_method_that_reads_calibration_rows_is_handed_the_same_ones(
+    base: Run, pictures: Dataset, tmp_path: Path, owner: SigningKey, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without those of a person forgotten by name: the owner left them out, and here they may be gone."""
+    person = base.data(pictures)[Split.CALIBRATION].subjects[0]
+    run = unlearn(
+        base, f"subject:{person}", method="light-perturbation", out=tmp_path / "run", data=pictures, budget=2.0
+    )
+    assert run.released[Split.CALIBRATION]
+    bundle = sealed(story_of(run, owner), owner, tmp_path)
+    verdict = verified(bundle, trusted, "V3", data=pictures, checkpoints=base.path)
+    assert verdict.status is Status.ACCEPTED, verdict.as_json()
+    real = method_replay.calibration_of
+    monkeypatch.setattr(
+        method_replay, "calibration_of", lambda recipe, rows, *others: real(recipe, rows, {}, others[1])
+    )
+    verdict = verified(bundle, trusted, "V3", data=pictures, checkpoints=base.path)
+    assert [code.value for code in verdict.codes] == ["REPLAY_STATE_MISMATCH"]
 
 
 @pytest.mark.parametrize("field", ["budget", "seed", "field"])

@@ -14,8 +14,10 @@ from torch import nn
 from expunge.core.errors import RunError
 from expunge.core.values import Certified, Empirical, Exact, Progress
 from expunge.data.dataset import Dataset
+from expunge.data.splits import Split
 from expunge.methods import METHODS
 from expunge.methods.contract import Method, Need, Parent
+from expunge.methods.given import calibration_of
 from expunge.methods.lookup import made_from, offered_method
 from expunge.models.resolver import build_empty
 from expunge.records.catalogue import CERTIFIED_METHODS
@@ -35,10 +37,14 @@ REAL = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-][0-9]+\Z")
 
 
 def check_method(
-    opened: OpenedRecord, train: Dataset, files: StateFiles, device: torch.device, noise: np.ndarray | None
+    opened: OpenedRecord,
+    rows: Mapping[Split, Dataset],
+    files: StateFiles,
+    device: torch.device,
+    noise: np.ndarray | None,
 ) -> str:
     """Carry the method out with the fields, seed and budget of the record; the weights must be those it names."""
-    return _Again(opened, train, files, device, noise).check()
+    return _Again(opened, rows, files, device, noise).check()
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,14 @@ class _Again:
     """One method, one parent, one forget set."""
 
     def __init__(
-        self, opened: OpenedRecord, train: Dataset, files: StateFiles, device: torch.device, noise: np.ndarray | None
+        self,
+        opened: OpenedRecord,
+        rows: Mapping[Split, Dataset],
+        files: StateFiles,
+        device: torch.device,
+        noise: np.ndarray | None,
     ) -> None:
-        self._opened, self._train, self._files, self._device = opened, train, files, device
+        self._opened, self._rows, self._files, self._device = opened, rows, files, device
         self._noise = noise
 
     def check(self) -> str:
@@ -117,7 +128,7 @@ class _Again:
 
     def _check_evidence(self, method: Method, record: RunRecord, forget: np.ndarray) -> None:
         """What the method reads must be at hand."""
-        gone = forget[~self._train.present[forget]]
+        gone = forget[~self._rows[Split.TRAIN].present[forget]]
         if Need.FORGET in method.needs and len(gone):
             raise EvidenceMissing(
                 f"{method.name} reads the forgotten rows, and {len(gone)} of {len(forget)} are gone from the data: "
@@ -152,6 +163,7 @@ class _Again:
         opened, seed = self._opened, self._opened.record.randomness.request_seed
         assert opened.parent is not None
         assert seed is not None
+        released = {split.value: slots for split, slots in opened.released.items()}
         parent = Parent(
             recipe=opened.recipe,
             schedule=opened.schedule,
@@ -159,7 +171,8 @@ class _Again:
             beacon=opened.record.randomness.beacon.value,
             units=opened.units,
             tiers=opened.tiers,
-            examples=Examples(opened.recipe, self._train, self._device),
+            examples=Examples(opened.recipe, self._rows[Split.TRAIN], self._device),
+            calibration=calibration_of(opened.recipe, self._rows, released, self._device),
             model=model,
             weights_digest=opened.parent.digest.hex(),
             emptied=np.array(record.data.tombstones, dtype=np.int64),

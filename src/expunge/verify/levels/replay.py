@@ -117,7 +117,7 @@ class Replay:
 
     def check_method(self) -> str:
         """A method with steps of its own, from its parent's model, comes to the weights of the record."""
-        return check_method(self._opened, self._rows.train, self._files, self._device, self._noise)
+        return check_method(self._opened, self._rows.rows, self._files, self._device, self._noise)
 
     def check_method_whole(self) -> str:
         """The whole execution of a method with steps of its own was carried out again."""
