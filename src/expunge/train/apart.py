@@ -20,7 +20,7 @@ from expunge.train.recorder import adopt
 from expunge.train.run import Run
 from expunge.train.shards import Recording, anybody
 
-Apart = Callable[[Run, Sequence[int], ForgetSet | None, Progress | None], Iterable[Path]]
+TrainsApart = Callable[[Run, Sequence[int], ForgetSet | None, Progress | None], Iterable[Path]]
 """Trains some shards of a run that was begun, without those who are left out, and says in which folders they lie."""
 
 

@@ -29,7 +29,7 @@ from expunge.schedule.recipe import (
     Voting,
 )
 from expunge.train import training
-from expunge.train.apart import Apart
+from expunge.train.apart import TrainsApart
 from expunge.train.run import Run
 from expunge.train.trace import Trace
 
@@ -95,7 +95,7 @@ def train(
     salts: Path | str | None = None,
     beacon: Beacon | Path | str | None = None,
     base: Path | str | None = None,
-    apart: Apart | None = None,
+    apart: TrainsApart | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Run:

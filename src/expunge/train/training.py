@@ -36,7 +36,7 @@ from expunge.schedule.placement import dealt_by, number_units
 from expunge.schedule.recipe import MemoryLayout, Placement, Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers, learnt
-from expunge.train.apart import Apart, lacking, take_over
+from expunge.train.apart import TrainsApart, lacking, take_over
 from expunge.train.begun import begun, fixed
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.described import described_data
@@ -141,7 +141,7 @@ def train(
     tell: Callable[[str], object] | None = None,
     base: Path | str | None = None,
     tiers: np.ndarray | Path | str | None = None,
-    apart: Apart | None = None,
+    apart: TrainsApart | None = None,
     only: int | None = None,
     **fields: Any,
 ) -> Run:
