@@ -24,6 +24,7 @@ from tests.conftest import run_json
 from tests.golden.product import GOLDEN
 from tests.study.jobs import TUNE
 
+import expunge
 from expunge.core.errors import InvalidArgument, NotInstalled, RunError
 from expunge.core.hashing import plain_json
 from expunge.data.dataset import Dataset
@@ -39,6 +40,7 @@ from expunge.study.progress import Watch
 from expunge.study.ray_engine import RayEngine
 from expunge.study.ray_task import TaskOrder, carry_out_order, held_folder, sweep, variables
 from expunge.study.scheduler import Outcomes, carry_out_jobs
+from expunge.study.side_by_side import SideBySide
 from expunge.study.store import Entry, JobOutcome, Store
 from expunge.study.study_file import read_study
 from expunge.study.training_job import software
@@ -220,6 +222,24 @@ class TestOnTwoNodes:
         assert submitted.count(lacking[0].title) == 2
         assert outcomes.reused == len(planted.grid.jobs) - len(lacking)
         assert digests(store) == digests(local)
+
+    def test_shards_of_one_training_side_by_side_have_the_same_digests(
+        self, planted: Planted, nodes: Nodes, tmp_path: Path
+    ) -> None:
+        def on_nodes(store: Store) -> RayEngine:
+            return RayEngine(store, planted.grid.datasets, address=nodes.address)
+
+        fields: dict[str, Any] = {"model": "mlp", "epochs": 2, "shards": 2, "checkpoint_interval": 2}
+        alone = expunge.train(str(planted.data), out=tmp_path / "alone", **fields)
+        apart = expunge.train(str(planted.data), out=tmp_path / "apart", apart=SideBySide(2, on_nodes), **fields)
+        assert apart.weights_digest == alone.weights_digest
+        assert apart.result.example_steps == alone.result.example_steps
+        for shard in range(2):
+            ours, theirs = ([state.digest for state in run.log.checkpoints(shard)] for run in (alone, apart))
+            assert ours == theirs
+            assert (alone.path / f"trace/shard-{shard}.bin").read_bytes() == (
+                apart.path / f"trace/shard-{shard}.bin"
+            ).read_bytes()
 
     def test_a_cluster_that_is_gone_or_lacks_something_is_said(
         self, planted: Planted, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Any

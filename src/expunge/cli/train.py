@@ -139,6 +139,9 @@ def train(
     base: Annotated[
         Path | None, typer.Option(help="File of weights (safetensors) to begin with; the run is exact relative to it.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(help="Shards that are trained at once, each by a process of its own, to the same bytes.")
+    ] = 1,
     key: Annotated[Path | None, typer.Option(help="Key that signs the commitment.")] = None,
     log: Annotated[
         Path | None,
@@ -153,6 +156,7 @@ def train(
     """Train with a record that can be replayed."""
     from expunge.core.errors import InvalidArgument
     from expunge.models import resolver
+    from expunge.study.side_by_side import SideBySide
     from expunge.train.call import train as train_run
 
     if (key or log or origin) and not commit_only:
@@ -219,6 +223,7 @@ def train(
             salts=salts,
             beacon=beacon,
             base=base,
+            apart=None if jobs == 1 else SideBySide(jobs),
             progress=progress,
             tell=None if json else say,
         )

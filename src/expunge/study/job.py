@@ -95,6 +95,15 @@ class ForgetKey:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardSpec:
+    """One shard of a run alone, with all that its states and trace hang on beside the recipe."""
+
+    number: int
+    trace: str
+    beacon: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSpec:
     """A recipe on data, without a forget set for a reference or a twin; ``factory`` is the source of the model."""
 
@@ -107,6 +116,7 @@ class TrainSpec:
     checkpoint_interval: int | None
     device: str
     software: Mapping[str, str]
+    shard: ShardSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from expunge.data.commitment import tombstones_digest
 from expunge.data.forget_set import ForgetSet
 from expunge.records.scalars import Slots
 from expunge.schedule.recipe import Recipe
-from expunge.study.job import ForgetKey, PlannedData, Train, TrainMeans, TrainSpec
+from expunge.study.job import ForgetKey, PlannedData, ShardSpec, Train, TrainMeans, TrainSpec
 from expunge.study.study_file import LARGEST_SEED
 from expunge.train.profile import LOOP_ARITHMETIC
 
@@ -35,6 +35,7 @@ def training_job(
     checkpoint_interval: int | None = None,
     replayed: bool | None = None,
     tiers: np.ndarray | None = None,
+    shard: ShardSpec | None = None,
 ) -> Train:
     """``factory`` is the digest of the model's source. What is never replayed keeps no checkpoints."""
     spec = TrainSpec(
@@ -47,6 +48,7 @@ def training_job(
         checkpoint_interval=checkpoint_interval,
         device=device,
         software=software(),
+        shard=shard,
     )
     left_out = None if without is None else listed(without.slots)
     tiered = None if tiers is None else tuple(tiers.tolist())

@@ -29,6 +29,7 @@ from expunge.schedule.recipe import (
     Voting,
 )
 from expunge.train import training
+from expunge.train.apart import TrainsApart
 from expunge.train.run import Run
 from expunge.train.trace import Trace
 
@@ -94,6 +95,7 @@ def train(
     salts: Path | str | None = None,
     beacon: Beacon | Path | str | None = None,
     base: Path | str | None = None,
+    apart: TrainsApart | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Run:
@@ -127,6 +129,9 @@ def train(
     ``base`` is a safetensors file of weights that training begins with; its digest is part of the recipe, and the
     result is exact relative to it at most.
 
+    ``apart=SideBySide(2)`` of ``expunge.study.side_by_side`` trains two shards at once, each in a process of its own,
+    to the same bytes.
+
     ``progress`` is called with the steps done and their number, ``tell`` with what was found of the data.
     """
     for name, value, kinds, what in (
@@ -143,7 +148,7 @@ def train(
     ):
         require_kind(name, value, kinds, what)
     require_interval(checkpoint_interval)
-    for name, function in (("progress", progress), ("tell", tell)):
+    for name, function in (("progress", progress), ("tell", tell), ("apart", apart)):
         require(name, function, function is None or callable(function), "a function")
     fields = RecipeFields(
         model=model,
@@ -213,6 +218,7 @@ def train(
         beacon=beacon,
         commit_only=commit_only,
         base=base,
+        apart=apart,
         tell=tell,
         **({} if recipe is not None else fields.said()),
     )

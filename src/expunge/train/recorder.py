@@ -178,8 +178,11 @@ def adopt(
     link: Callable[[Path, Path], None],
     schedule: Schedule,
     trace: Trace,
+    paid: bool = False,
 ) -> None:
-    """Take over another run's checkpoints and the trace up to the last of them, as states that cost nothing here."""
+    """Take over another run's checkpoints and the trace up to the last of them, as states that cost nothing here,
+    unless they were ``paid`` for this very run.
+    """
     known = {
         (checkpoint.shard, checkpoint.step)
         for shard in {c.shard for c in kept}
@@ -192,4 +195,4 @@ def adopt(
         adopt_trace(folder, source, schedule, trace, last)
     for checkpoint in sorted(kept, key=lambda item: (item.shard, item.step)):
         if (checkpoint.shard, checkpoint.step) not in known:
-            log.add(replace(checkpoint, thirds=0, seconds=0.0))
+            log.add(checkpoint if paid else replace(checkpoint, thirds=0, seconds=0.0))

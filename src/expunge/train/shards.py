@@ -73,8 +73,9 @@ def carry_out_shards(
     starts: Mapping[int, StartingPoint] | None = None,
     progress: Progress | None = None,
     noise: np.ndarray | None = None,
+    only: int | None = None,
 ) -> Carried:
-    """Train every shard on those present. What a folder already holds is taken up, not done again.
+    """Train every shard on those present, or ``only`` one. What a folder already holds is taken up, not done again.
 
     ``noise`` is the secret b of a recipe with a perturbation.
     """
@@ -84,7 +85,7 @@ def carry_out_shards(
     thirds = passed = 0
     seconds = 0.0
     for shard, total in enumerate(totals):
-        if not anybody(recipe, schedule, shard, emptied):
+        if only not in (None, shard) or not anybody(recipe, schedule, shard, emptied):
             members.append(None)
             passed += total
             continue

@@ -36,6 +36,7 @@ from expunge.schedule.placement import dealt_by, number_units
 from expunge.schedule.recipe import MemoryLayout, Placement, Profile, Recipe
 from expunge.schedule.schedule import Schedule
 from expunge.train.answers import check_answers, learnt
+from expunge.train.apart import TrainsApart, lacking, take_over
 from expunge.train.begun import begun, fixed
 from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.described import described_data
@@ -140,11 +141,14 @@ def train(
     tell: Callable[[str], object] | None = None,
     base: Path | str | None = None,
     tiers: np.ndarray | Path | str | None = None,
+    apart: TrainsApart | None = None,
+    only: int | None = None,
     **fields: Any,
 ) -> Run:
     """Train and record, as ``train.call`` says it argument by argument; ``fields`` are those of a recipe.
 
     ``tiers`` are a file of subjects, for fields that deal by tiers; or, of a recipe that does, those of the units.
+    ``apart`` trains the shards side by side; ``only`` one shard is trained, and the run left unfinished.
     """
     handed = data if isinstance(data, HandedData) else hand_over(data)
     if recipe is not None and fields:
@@ -246,6 +250,9 @@ def train(
         if tell is not None and steps < FEW_STEPS:
             tell(f"{steps} steps in all, in which a model may learn little: more `epochs` take more")
         recording = Recording(folder, interval, trace, found.lossy is None, keep_checkpoints)
+        if apart is not None:
+            for place in apart(run, lacking(recording, recipe, schedule, emptied), left_out.forget, progress):
+                take_over(recording, place, schedule, found.environment)
         carried = carry_out_shards(
             recipe,
             schedule,
@@ -254,7 +261,10 @@ def train(
             recording=recording,
             progress=progress,
             noise=None if key is None else draw_noise(recipe, key, schedule.seed),
+            only=only,
         )
+        if only is not None:
+            return Run(folder, told)
         model = assemble(recipe, carried.members)
         check_answers(recipe, model, examples, present)
         earned, alike = left_out.earned(told, recipe, schedule, noise_key is not None), spelt_alike(training_rows)
