@@ -168,6 +168,14 @@ class Given:
         self._examples = self._parent.examples.only(joined)
         return self._examples
 
+    @property
+    def subtracted(self) -> Examples:
+        """Rows that stay and rows that go, for whoever takes these out of sums."""
+        self._trust("the rows that go")
+        before = self._parent.ancestor_emptied
+        gone = self._parent.emptied if before is None else before
+        return self._parent.examples.only(np.setdiff1d(np.arange(self.count), gone))
+
     def schedule_of(self, recipe: Recipe) -> Schedule:
         """Who would sit where under another recipe on the same data."""
         parent = self._parent

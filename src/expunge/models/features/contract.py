@@ -89,6 +89,13 @@ class FeatureMap(ABC):
         alike = all(np.array_equal(wide[name], value) for name, value in constants.items())
         return np.arange(self.width) if alike else None
 
+    def lighter(self, wide: Constants, held: np.ndarray) -> tuple[Constants, np.ndarray]:
+        """``wide`` without what only rows that are gone held, and where its columns stood before.
+
+        ``held`` says of each column whether a row that is left holds it.
+        """
+        return wide, np.arange(len(held))
+
     def moved(self, wide: Constants, constants: Constants) -> str:
         """Why ``columns`` is None, for people."""
         return "what was derived from the rows is another now"

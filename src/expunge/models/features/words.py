@@ -70,6 +70,11 @@ class WordMap(FeatureMap):
         others = np.setdiff1d(np.arange(len(summed)), at)  # nobody holds them where fewer words are held than answer
         return np.concatenate([at, others[: self.width - 1 - len(at)], [len(summed)]])
 
+    def lighter(self, wide: Constants, held: np.ndarray) -> tuple[Constants, np.ndarray]:
+        buckets = np.where(held[:-1], wide["buckets"], BUCKETS)
+        order = np.argsort(buckets, kind="stable")
+        return {"buckets": buckets[order]}, np.append(order, len(order))
+
     def moved(self, wide: Constants, constants: Constants) -> str:
         entered = np.setdiff1d(constants["buckets"], wide["buckets"])
         return f"{len(entered)} words that were not summed are among the {self.width - 1:,} most frequent now"
