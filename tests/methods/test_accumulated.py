@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import run_json
-from tests.train.summed_rows import table
+from tests.conftest import make_pictures, run_json
+from tests.train.summed_rows import table, texts
 
 import expunge
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError, UnsupportedEver
 from expunge.core.values import Exact, Undecided
+from expunge.data.dataset import Dataset
 from expunge.data.forget_set import ForgetSet
 from expunge.data.splits import Split
 from expunge.hygiene.survey import survey
@@ -304,3 +305,23 @@ def test_references_are_other_models_where_anything_is_drawn(file: Path, tmp_pat
     found = expunge.references(base, "subject:someone-07", count=2, jobs=1)
     assert len({base.weights_digest, *(one.weights_digest for one in found)}) == 3
     assert all(len(one.tombstones) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fields"),
+    [
+        (texts(), {"model": "ridge", "model_options": {"width": 32}}),
+        (make_pictures(side=12), {"model": "patch-ridge", "model_options": {"width": 32}}),
+    ],
+    ids=["texts", "pictures"],
+)
+def test_texts_and_pictures_are_forgotten_and_answered(rows: Dataset, fields: dict[str, Any], tmp_path: Path) -> None:
+    base = train(rows, out=tmp_path / "base", **fields)
+    forgot = unlearn(base, "random:5:1", out=tmp_path / "forgot", data=rows)
+    again = unlearn(base, "random:5:1", method="retrain", out=tmp_path / "again", data=rows)
+    assert forgot.weights_digest == again.weights_digest != base.weights_digest
+    told = forgot.predict(rows).probabilities
+    assert told.shape == (len(rows), len(rows.classes))
+    assert np.allclose(told.sum(axis=1), 1)
+    assert np.array_equal(forgot.export(tmp_path / "exported").predict(rows).probabilities, told)
+    assert evaluate(forgot, references=[again], data=rows).verdict.word == "supported"
