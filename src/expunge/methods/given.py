@@ -21,11 +21,11 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
+from expunge.train.loading import assemble
 from expunge.train.log import RunLog
 from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
-from expunge.train.run import assemble
 from expunge.train.shards import Recording
 
 CHUNK = 256  # rows at once where nothing depends on their number

@@ -11,7 +11,8 @@ from expunge.core.values import Cost, Guarantee
 from expunge.records.run_file import Result, RunFile
 from expunge.schedule.recipe import Recipe
 from expunge.train.carried import Carried
-from expunge.train.run import Run, assemble, write_run_file
+from expunge.train.loading import assemble
+from expunge.train.run import Run, write_run_file
 from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
 
 

@@ -364,18 +364,6 @@ class Run:
         return path
 
 
-def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
-    """One model of the shards' models; a shard with nobody left is not asked for an answer."""
-    from expunge.models.ensemble import Ensemble, MeanAnswer
-
-    if recipe.shards == 1 and members[0] is not None:
-        return members[0]
-    if not any(members):
-        raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
-    alive = [member for member in members if member is not None]
-    return Ensemble(alive, recipe.voting) if recipe.classes else MeanAnswer(alive)
-
-
 def keep_base(folder: Path, recipe: Recipe) -> None:
     """Keep the weights that a recipe begins with beside the run, so that the folder stands alone."""
     from expunge.models.base import place_of_base

@@ -44,6 +44,7 @@ from expunge.train.examples import Examples
 from expunge.train.finish import finish
 from expunge.train.folder import as_begun, continued, finished_or_other, start_or_continue, writing
 from expunge.train.initial_weights import opened_beside
+from expunge.train.loading import assemble
 from expunge.train.perturbation import (
     draw_noise,
     keep_key,
@@ -53,7 +54,7 @@ from expunge.train.perturbation import (
     reveal_key,
 )
 from expunge.train.profile import find_device, pinned
-from expunge.train.run import Run, assemble, keep_base, write_run_file
+from expunge.train.run import Run, keep_base, write_run_file
 from expunge.train.shards import Recording, carry_out_shards, interval_of
 from expunge.train.trace import Trace
 from expunge.train.without import Without, answered, leave_out
