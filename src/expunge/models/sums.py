@@ -19,12 +19,17 @@ from expunge.core.penalties import bayes, plain, spread
 from expunge.core.rounded import solve
 from expunge.models.features.choice import map_of
 from expunge.models.features.contract import LARGEST, MOST_ROWS, Constants, Encoded
+from expunge.models.features.edges import MOST_EDGES
+from expunge.models.features.table import TableMap
 from expunge.models.forest import Forest, Grower
 from expunge.schedule.recipe import Recipe
 
+ARITHMETIC = 1  # raised whenever sums, or what is derived of them, come to other bits
 BLOCK = 4096  # slots between two states that an interrupted accumulation goes on from
 LEAST_BELIEF = 2.0**-10
 OF_MAP, OF_SUMS = "map_", "sums_"  # before the names of arrays
+PENALTY = "penalty"  # under which name its digest is taken
+BOUNDS = "map_bounds"  # of a forest, whose edges are of them
 
 SumArrays = dict[str, np.ndarray]
 
@@ -54,6 +59,7 @@ class Accumulation(ABC):
     """The model of a recipe, of the lineage ``seed``. ``rows`` are encoded ones, by their slots."""
 
     options: ClassVar[tuple[str, ...]] = ("width",)
+    in_parts: ClassVar[bool] = False  # whether a part of it can be made again on its own
 
     def __init__(self, recipe: Recipe, seed: bytes = bytes(32)) -> None:
         odd = sorted(recipe.model_options.keys() - set(self.options))
@@ -77,6 +83,18 @@ class Accumulation(ABC):
         """Take rows out of what was summed; the same arrays as ``anew`` over those that are left."""
 
     @abstractmethod
+    def constants(self, state: SumArrays) -> SumArrays:
+        """What of the state is no sum, but what rows were summed by."""
+
+    @abstractmethod
+    def weights(self, state: SumArrays) -> SumArrays:
+        """What answers, by the state alone."""
+
+    def penalty(self, state: SumArrays) -> np.ndarray | None:
+        """What the weights of the state are solved under, if they are solved for."""
+        return None
+
+    @abstractmethod
     def answers(self, weights: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
         """(rows, classes) logarithms of probabilities, float64."""
 
@@ -94,7 +112,7 @@ class LinearSums(Accumulation):
 
     @abstractmethod
     def held(self, sums: SumArrays) -> np.ndarray:
-        """Of each column, whether a row holds it."""
+        """How much the rows hold of each column."""
 
     @abstractmethod
     def derived(self, sums: SumArrays) -> SumArrays:
@@ -145,6 +163,20 @@ class LinearSums(Accumulation):
             found = {name: found.get(name, 0) + value for name, value in self.terms(features, labels[slots]).items()}
         return found
 
+    def constants(self, state: SumArrays) -> SumArrays:
+        return {name: value for name, value in state.items() if name.startswith(OF_MAP)}
+
+    def weights(self, state: SumArrays) -> SumArrays:
+        wide, sums = part(OF_MAP, state), part(OF_SUMS, state)
+        return self._made(wide, sums, self.map.answering(wide, self.held(sums)), 0).weights
+
+    def _answering(self, state: SumArrays) -> SumArrays:
+        """Sums over the columns that answer."""
+        wide, sums = part(OF_MAP, state), part(OF_SUMS, state)
+        columns = self.map.columns(wide, self.map.answering(wide, self.held(sums)))
+        assert columns is not None, "what answers is among what was summed"
+        return self.taken(sums, columns)
+
     def _made(self, wide: Constants, sums: SumArrays, constants: Constants, summed: int) -> Summed:
         columns = self.map.columns(wide, constants)
         assert columns is not None, "what answers is among what was summed"
@@ -164,16 +196,20 @@ class RidgeSums(LinearSums):
         return {"products": product(features, features), "targets": product(features, signs)}
 
     def held(self, sums: SumArrays) -> np.ndarray:
-        return sums["products"].diagonal() > 0
+        return sums["products"].diagonal()
 
     def taken(self, sums: SumArrays, columns: np.ndarray) -> SumArrays:
         return {"products": sums["products"][np.ix_(columns, columns)], "targets": sums["targets"][columns]}
 
     def derived(self, sums: SumArrays) -> SumArrays:
-        penalty = self.penalty(sums["products"], sums["targets"])
+        penalty = self._penalty(sums["products"], sums["targets"])
         return {"weights": solve(sums["products"], penalty, sums["targets"]).weights}
 
-    def penalty(self, products: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def penalty(self, state: SumArrays) -> np.ndarray:
+        sums = self._answering(state)
+        return self._penalty(sums["products"], sums["targets"])
+
+    def _penalty(self, products: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """What the sums' diagonal is raised by, as the map says it."""
         kind, shift = self.map.penalty(self.classes)
         if kind == "bayes":
@@ -201,7 +237,7 @@ class BayesSums(LinearSums):
         return {"counts": product(features != 0, labels[:, None] == np.arange(self.classes))}
 
     def held(self, sums: SumArrays) -> np.ndarray:
-        return sums["counts"].max(axis=1) > 0
+        return sums["counts"].sum(axis=1)
 
     def derived(self, sums: SumArrays) -> SumArrays:
         return {"weights": sums["counts"]}
@@ -219,38 +255,53 @@ class ForestSums(Accumulation):
     """A forest: its counts are sums, and where the best split of a node changes, what lies below grows again."""
 
     options = ("trees", "depth")
+    in_parts = True
 
     def __init__(self, recipe: Recipe, seed: bytes = bytes(32)) -> None:
         super().__init__(recipe, seed)
-        self._grower(np.zeros((0, 0)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        self.grower()
 
     def anew(self, rows: Encoded, labels: np.ndarray, present: np.ndarray, begun: Begun | None, offer: Offer) -> Summed:
-        grown = self._grower(rows, labels, present).grow(among(present, labels))
+        there = among(present, labels)
+        constants = self.map.derived(rows, there)
+        grown = self.grower(constants, rows, labels).grow(there)
         offer(Begun({}, len(labels)))
-        return self._made(grown, grown.row_sums)
+        return self._made(grown, constants, grown.row_sums)
 
     def without(
         self, state: SumArrays, rows: Encoded, labels: np.ndarray, gone: np.ndarray, left: np.ndarray
     ) -> Summed:
-        pruned = self._grower(rows, labels, left).without(Forest.of(state), gone)
+        constants = self.map.derived(rows, among(left, labels))
+        pruned = self.grower(constants, rows, labels).without(Forest.of(state), gone)
         again = "the least or greatest value of a column is another now: every tree grew again"
         below = f"{pruned.rebuilt} subtrees grew again, because the best split of a node is another now"
-        return self._made(pruned.forest, pruned.row_sums, again if pruned.anew else below if pruned.rebuilt else None)
+        why = again if pruned.anew else below if pruned.rebuilt else None
+        return self._made(pruned.forest, constants, pruned.row_sums, why)
+
+    def constants(self, state: SumArrays) -> SumArrays:
+        return {name: state[name] for name in (BOUNDS, "edges", "salts")}
+
+    def weights(self, state: SumArrays) -> SumArrays:
+        return {name: value for name, value in state.items() if name not in (BOUNDS, "sides", "seats")}
 
     def answers(self, weights: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
         return np.log(Forest.of(weights).probabilities(rows))
 
-    def _grower(self, rows: Encoded, labels: np.ndarray, present: np.ndarray) -> Grower:
-        assert isinstance(rows, np.ndarray), "a forest asks about no words"
-        edges = self.map.derived(rows, among(present, labels))["edges"] if len(present) else np.zeros((0, 0))
+    def grower(
+        self, constants: Constants | None = None, rows: Encoded | None = None, labels: np.ndarray | None = None
+    ) -> Grower:
+        """What grows the trees by edges that are derived; without rows it knows what may be asked of them."""
+        assert isinstance(self.map, TableMap), "a forest takes tables"
+        seen = np.zeros((0, len(self.map.entries))) if rows is None else rows
+        assert isinstance(seen, np.ndarray), "a forest asks about no words"
+        edges = np.zeros((self.map.numbers, MOST_EDGES)) if constants is None else constants["edges"]
         options = cast("dict[str, int]", dict(self.recipe.model_options))
-        return Grower(self.seed, rows, labels, edges, self.classes, **options)
+        known = np.zeros(0, dtype=np.int64) if labels is None else labels
+        return Grower(self.seed, seen, known, edges, self.classes, **options)
 
-    @staticmethod
-    def _made(forest: Forest, row_sums: int, notice: str | None = None) -> Summed:
-        arrays = forest.arrays()
-        weights = {name: value for name, value in arrays.items() if name not in ("sides", "seats")}
-        return Summed(arrays, weights, row_sums, () if notice is None else (notice,))
+    def _made(self, forest: Forest, constants: Constants, row_sums: int, notice: str | None = None) -> Summed:
+        state = {**forest.arrays(), BOUNDS: constants["bounds"]}
+        return Summed(state, self.weights(state), row_sums, () if notice is None else (notice,))
 
 
 ACCUMULATIONS: Mapping[str, type[Accumulation]] = {

@@ -18,8 +18,6 @@ from expunge.train.examples import Examples
 from expunge.train.meter import Meter
 from expunge.train.state import Tensors, read_tensors, tensors_digest, write_tensors
 
-ARITHMETIC = 1  # raised whenever sums, or what is derived of them, come to other bits
-
 
 def accumulate(
     recipe: Recipe,

@@ -16,10 +16,10 @@ from expunge.core.errors import RunError
 from expunge.core.hashing import sha256
 from expunge.models.front import Fronted
 from expunge.models.resolver import build, factory_digest
+from expunge.models.sums import ARITHMETIC
 from expunge.schedule.plan import Role, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import SMALLEST_RATE, Profile, Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.accumulate import ARITHMETIC
 from expunge.train.examples import Examples
 from expunge.train.initial_weights import not_of_the_seed
 from expunge.train.profile import fingerprint, self_test

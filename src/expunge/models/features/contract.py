@@ -92,9 +92,22 @@ class FeatureMap(ABC):
     def lighter(self, wide: Constants, held: np.ndarray) -> tuple[Constants, np.ndarray]:
         """``wide`` without what only rows that are gone held, and where its columns stood before.
 
-        ``held`` says of each column whether a row that is left holds it.
+        ``held`` is how much the rows that are left hold of each column.
         """
         return wide, np.arange(len(held))
+
+    @property
+    def summed(self) -> int:
+        """How many columns are summed."""
+        return self.width
+
+    def answering(self, wide: Constants, held: np.ndarray) -> Constants:
+        """What ``derived`` comes to without spares, told by the sums alone."""
+        return wide
+
+    def can_be_derived(self, wide: Constants) -> bool:
+        """Whether rows could have these constants, those that are drawn apart."""
+        return not wide
 
     def moved(self, wide: Constants, constants: Constants) -> str:
         """Why ``columns`` is None, for people."""
