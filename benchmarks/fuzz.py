@@ -1,6 +1,6 @@
 """Ten thousand bundles with one thing changed: how many are accepted, and how many end in anything but a verdict.
 
-python -m benchmarks.fuzz [--mutations 10000] [--seed 0] [--write]
+python -m benchmarks.fuzz [--mutations 10000] [--seed 0] [--sums] [--write]
 """
 
 from __future__ import annotations
@@ -11,36 +11,40 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.verify.fuzz_targets import targets
+from tests.verify.fuzz_targets import summed_targets, targets
 from tests.verify.lineages import TRUSTED
-from tests.verify.mutations import Workbench, mutation
+from tests.verify.mutations import Target, Workbench, mutation
 
 from expunge.records.verdict import Level, Status
 from expunge.verify.verify import verify
 
-RESULTS = Path(__file__).parent / "results" / "fuzz.json"
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sums", action="store_true", help="of models that follow from sums alone")
     parser.add_argument("--write", action="store_true", help="keep the result")
     options = parser.parse_args()
-    found = fuzz(options.mutations, options.seed)
+    chosen, sums = (summed_targets(), " --sums") if options.sums else (targets(), "")
+    found = fuzz(chosen, options.mutations, options.seed)
     result = {
-        "command": f"python -m benchmarks.fuzz --mutations {options.mutations} --seed {options.seed} --write",
+        "command": f"python -m benchmarks.fuzz --mutations {options.mutations} --seed {options.seed}{sums} --write",
         "date": datetime.date.today().isoformat(),
         **found,
     }
     print(json.dumps(result, indent=1))
     if options.write:
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        place = RESULTS / ("fuzz-sums.json" if options.sums else "fuzz.json")
+        place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def fuzz(mutations: int, seed: int) -> dict[str, object]:
+def fuzz(chosen: Sequence[Target], mutations: int, seed: int) -> dict[str, object]:
     """Verify that many mutations at V1; those that are accepted or raise are named."""
     codes, kinds = Counter[str](), Counter[str]()
     accepted: list[str] = []
@@ -50,10 +54,11 @@ def fuzz(mutations: int, seed: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as temporary:
         bench = Workbench(Path(temporary) / "bench")
         for number in range(mutations):
-            one = mutation(targets(), seed, number)
+            one = mutation(chosen, seed, number)
             kinds[one.kind] += 1
             try:
-                verdict = verify(bench.lay_out(one), keys=TRUSTED, level=Level.V1, witnesses=one.target.witnesses)
+                made, asked = bench.lay_out(one), one.target.witnesses
+                verdict = verify(made, keys=TRUSTED, level=Level.V1, witnesses=asked, checkpoints=bench.checkpoints)
             except Exception as error:  # noqa: BLE001  whatever it is, it is a defect
                 raised.append(f"{one}: {error!r}")
                 continue
@@ -63,7 +68,7 @@ def fuzz(mutations: int, seed: int) -> dict[str, object]:
                 accepted.append(str(one))
     return {
         "mutations": mutations,
-        "bundles": [target.name for target in targets()],
+        "bundles": [target.name for target in chosen],
         "kinds": dict(sorted(kinds.items())),
         "accepted": len(accepted),
         "accepted_named": accepted,

@@ -17,6 +17,7 @@ from expunge.adversary.table.retelling import tale_of
 from expunge.adversary.table.scene import Scene
 from expunge.adversary.table.state import moved_by_one_ulp
 from expunge.adversary.table.story import Handed, RunStory, record_of
+from expunge.adversary.table.sums import honest_sums
 from expunge.adversary.table.table import FIXTURES
 from expunge.adversary.table.telling import rows_in
 from expunge.data.splits import Split
@@ -61,8 +62,8 @@ def test_the_table_holds_every_numbered_attack_and_every_variant_once() -> None:
     numbers = [fixture.number for fixture in FIXTURES]
     assert len(set(numbers)) == len(numbers)
     plain = {number.partition("-")[0] for number in numbers}
-    assert {str(number) for number in range(1, 36)} <= plain
-    assert {"6b", "14b", "15b", "23b", "28b"} <= plain
+    assert {str(number) for number in range(1, 44)} <= plain
+    assert {"6b", "14b", "15b", "23b", "28b", "37b"} <= plain
     assert {fixture.code for fixture in FIXTURES} >= {
         code
         for code in Code
@@ -94,6 +95,20 @@ def test_the_honest_bundle_is_accepted_at_every_level(scene: Scene, level: Level
     verdict = shown(Handed(bundle=scene.bundle, keys=scene.trusted, data=story.data, salts=story.salts), level)
     assert (verdict.status, verdict.reached, verdict.codes) == (Status.ACCEPTED, level, ())
     assert (verdict.standing is Standing.VERIFIED) == (level >= Level.V3)
+
+
+@pytest.mark.parametrize("level", [Level.V1, Level.V2, Level.V3, Level.V4])
+@pytest.mark.parametrize("name", ["summed", "grown"])
+def test_honest_sums_told_through_the_same_tools_are_accepted_at_every_level(
+    scene: Scene, name: str, level: Level, tmp_path: Path
+) -> None:
+    story: RunStory = getattr(scene, name)
+    handed = honest_sums(lambda scene: getattr(scene, name))(scene, tmp_path / "honest")
+    assert story.changed(sums=story.record.sums).link() == story.link()
+    verdict = shown(handed, level)
+    assert verdict.status is Status.ACCEPTED, verdict.as_json()
+    alone = shown(replace(handed, checkpoints=None), level)
+    assert (alone.status is Status.ACCEPTED) is (level in (Level.V1, Level.V4)), "sums are compared at V2 and V3"
 
 
 @pytest.mark.parametrize("name", ["story", "base", "plain", "once", "saturated", "normed", "sharded"])

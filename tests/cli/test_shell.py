@@ -13,7 +13,7 @@ from tests.cli.conftest import Expunge
 from expunge.cli.shared import LONG_SECONDS, progress_bar
 from expunge.methods import METHODS
 from expunge.models.zoo import ZOO
-from expunge.records.catalogue import MODEL_NAMES
+from expunge.records.catalogue import ACCUMULATED_MODELS, MODEL_NAMES
 
 COMPLETED = """
 import io, json, os, sys
@@ -41,7 +41,7 @@ def test_completion_knows_verbs_flags_and_names_and_brings_no_torch() -> None:
         "expunge unlearn run --method sal": ["saliency-unlearning", "salun"],
         "expunge tune run --method scr": ["scrub"],
         "expunge methods gradient": ["gradient-ascent"],
-        "expunge train digits --model r": ["resnet18"],
+        "expunge train digits --model r": ["resnet18", "ridge"],
         "expunge adopt weights digits --task ": ["classification", "logistic", "squared", "regression"],
         "expunge train dig": [],  # the shell goes on with files
     }
@@ -55,7 +55,7 @@ def test_every_method_and_model_is_completed() -> None:
 
     names = [name for name, _ in completion.methods()]
     assert names == [name for method in METHODS for name in (method.name, *method.aliases)]
-    assert tuple(completion.models()) == MODEL_NAMES == tuple(ZOO)
+    assert tuple(completion.models()) == MODEL_NAMES == (*ZOO, *ACCUMULATED_MODELS)
 
 
 def test_the_command_installs_and_shows_what_a_shell_needs(expunge: Expunge) -> None:

@@ -428,7 +428,7 @@ def test_options_and_rows_out_of_bounds_are_refused(
         replace(grower, trees=0)
     with pytest.raises(InvalidArgument, match="depth 15 of model_options must be a whole number from 1 to 14"):
         replace(grower, depth=15)
-    with pytest.raises(InvalidArgument, match="`gone` names an empty chair"):
+    with pytest.raises(InvalidArgument, match="an empty chair is named"):
         grower.without(forest, np.flatnonzero(~present)[:1])
     monkeypatch.setattr("expunge.models.forest.MOST_ROWS", 599)
     with pytest.raises(DataError, match="600 rows are more than 599"):

@@ -15,8 +15,9 @@ from random import Random
 from typing import Any
 
 from tests.verify.lineages import ORIGIN, OWNER, RECORDED_AT
-from tests.verify.records import MadeUpStory, files_of
+from tests.verify.records import files_of
 
+from expunge.adversary.table.story import Story
 from expunge.core.clock import Time
 from expunge.core.hashing import canonical_json
 from expunge.records.archive import write_archive
@@ -25,6 +26,7 @@ from expunge.records.canonical import read_base64, write_base64
 from expunge.records.draft import sign
 from expunge.records.statement import Statement
 
+SUMS = "../sums.safetensors"
 OPTIONAL = ("model.safetensors", "checkpoints/")  # left out below V2, and the verdict says what was not compared
 BEFORE_BEACON, AFTER_RUN = Time("2026-01-01T12:00:00Z").seconds, RECORDED_AT.seconds
 
@@ -34,16 +36,17 @@ class Target:
     """An honest bundle that is to be mutated."""
 
     name: str
-    story: MadeUpStory
+    story: Story
     files: Mapping[str, bytes]
     witnesses: int = 0  # how many the auditor asks for
+    sums: bytes | None = None  # what the auditor is handed beside the bundle
 
     @classmethod
-    def of(cls, name: str, story: MadeUpStory, *, witnessed: bool = False) -> Target:
+    def of(cls, name: str, story: Story, *, witnessed: bool = False, sums: bytes | None = None) -> Target:
         """Signed and logged: the commitment first, whose head is kept, then the runs."""
         before, after = (BEFORE_BEACON, AFTER_RUN) if witnessed else (None, None)
         files = files_of(story, commit_first=True, witnessed_at=before, cosigned_at=after)
-        return cls(name, story, files, int(witnessed))
+        return cls(name, story, files, int(witnessed), sums)
 
     @cached_property
     def envelopes(self) -> tuple[bytes, ...]:
@@ -66,7 +69,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Mutation:
-    """A bundle with one thing changed: ``files`` in place of the target's, or ``archive`` in place of its zip."""
+    """A bundle with one thing changed: ``files`` in place of the target's, or ``archive`` in place of its zip.
+
+    A file named SUMS is no part of the bundle: it lies beside it.
+    """
 
     target: Target
     kind: str
@@ -175,6 +181,15 @@ def _of_archive(change: Callable[[bytes, Random], tuple[str, bytes]]) -> Callabl
         return what, new
 
     return mutate
+
+
+def _sums(target: Target, draws: Random) -> Changed | None:
+    """A change of the sums that are handed over beside the bundle; every number of them is under a digest."""
+    if target.sums is None:
+        return None
+    kind = draws.choice(sorted(BYTES))
+    what, new = BYTES[kind](target.sums, draws)
+    return None if new == target.sums else (f"sums: {kind}: {what}", {**target.files, SUMS: new})
 
 
 # Fields that nobody signs again
@@ -298,6 +313,7 @@ KINDS: dict[str, Callable[[Target, Random], Changed | None]] = {
     "field once more": _field,
     "note": _note,
     "file": _file,
+    "sums": _sums,
     **{f"zip {kind}": _of_archive(change) for kind, change in BYTES.items()},
 }
 
@@ -313,10 +329,11 @@ class Workbench:
     def lay_out(self, found: Mutation | Target) -> Path:
         """Where the mutated bundle lies now."""
         archive = found.archive if isinstance(found, Mutation) else None
+        target = found.target if isinstance(found, Mutation) else found
         if archive is not None:
             self._archive.write_bytes(archive)
-            return self._archive
-        files = found.files or {}
+        sums = {} if target.sums is None else {SUMS: target.sums}
+        files = {**sums, **((found.files if archive is None else target.files) or {})}
         for name in set(self._there) - set(files):
             (self._folder / name).unlink()
         for name, content in files.items():
@@ -324,4 +341,9 @@ class Workbench:
                 (self._folder / name).parent.mkdir(exist_ok=True)
                 (self._folder / name).write_bytes(content)
         self._there = dict(files)
-        return self._folder
+        return self._folder if archive is None else self._archive
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """The folder of sums, if there are any beside what lies here."""
+        return self._folder.parent if SUMS in self._there else None

@@ -1,4 +1,4 @@
-"""How a run says that it came about: as its method works, or it is refused; a solve is compared with nothing so far."""
+"""How a run says that it came about: as its method works, or it is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from expunge.core.hashing import sha256
 from expunge.records.bundle import open_bundle
 from expunge.records.limits import Code
 from expunge.records.record import Execution, GuaranteeKind, GuaranteePart
-from expunge.records.verdict import FindingOutcome, Level, Status, Verdict
+from expunge.records.verdict import Level, Status, Verdict
 from expunge.verify.certificate import certificate
 from expunge.verify.verdict_text import verdict_lines
 from expunge.verify.verify import verify
@@ -81,15 +81,16 @@ def test_an_ancestor_that_disagrees_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("level", Level)
-def test_a_solve_is_undecided_and_never_a_crash(name: str, level: Level, tmp_path: Path) -> None:
+def test_a_solve_of_a_model_that_takes_steps_is_refused_and_never_a_crash(
+    name: str, level: Level, tmp_path: Path
+) -> None:
     path = bundle(STORIES[name]().changed(execution=Execution.SOLVE), tmp_path)
-    verdict = verify(path, keys=TRUSTED, level=level, data="digits", checkpoints=tmp_path)
-    assert verdict.status is (Status.ACCEPTED if level is Level.V0 else Status.UNDECIDED), verdict.as_json()
-    open_ = [finding for finding in verdict.findings if not finding.stands]
-    assert [finding.name for finding in open_] == ([] if level is Level.V0 else ["execution named"])
-    assert all(
-        (finding.outcome, finding.reason) == (FindingOutcome.UNDECIDED, "execution-not-comparable") for finding in open_
-    )
+    sums = tmp_path if level > Level.V1 else None
+    verdict = verify(path, keys=TRUSTED, level=level, data="digits", checkpoints=sums)
+    assert verdict.status is (Status.ACCEPTED if level is Level.V0 else Status.REFUSED), verdict.as_json()
+    if level > Level.V0:
+        assert verdict.codes[0] is Code.EXECUTION_MISMATCH
+        assert "said to have come about by solve" in verdict.refusals[0].detail
     assert "solved" in {remark.word for remark in verdict.remarks}
     assert list(verdict_lines(verdict))
 

@@ -72,6 +72,10 @@ ALSO_OF_PARENTS = {  # their files are not in the bundle, so their own words are
     "parent.checkpoints.states[].step mended",
     "parent.checkpoints.states[].trace mended",
     "parent.checkpoints.states[].weights mended",
+    "parent.environment.fingerprint.accumulation_arithmetic",
+    "parent.sums.constants",
+    "parent.sums.digest",
+    "parent.sums.penalty",
     "parent.trace",
     "parent.trace.digest",
     "parent.trace.mode",
@@ -81,10 +85,9 @@ ALSO_OF_PARENTS = {  # their files are not in the bundle, so their own words are
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 def test_the_targets_are_accepted_as_they_are(target: Target, tmp_path: Path) -> None:
     bench = Workbench(tmp_path / "bench")
-    assert (
-        verify(bench.lay_out(target), keys=TRUSTED, level=Level.V1, witnesses=target.witnesses).status
-        is Status.ACCEPTED
-    )
+    made, sums = bench.lay_out(target), bench.checkpoints
+    accepted = verify(made, keys=TRUSTED, level=Level.V1, witnesses=target.witnesses, checkpoints=sums)
+    assert accepted.status is Status.ACCEPTED, accepted.as_json()
     archived = Mutation(target, "none", "its zip", archive=target.archive)
     assert verify(bench.lay_out(archived), keys=TRUSTED, level=Level.V1).status is Status.ACCEPTED
 
@@ -94,7 +97,8 @@ def test_no_mutated_bundle_is_accepted(kind: int, tmp_path: Path) -> None:
     bench = Workbench(tmp_path / "bench")
     for turn in range(EACH):
         found = mutation(targets(), SEED, turn * len(KINDS) + kind)
-        verdict = verify(bench.lay_out(found), keys=TRUSTED, level=Level.V1, witnesses=found.target.witnesses)
+        made, asked = bench.lay_out(found), found.target.witnesses
+        verdict = verify(made, keys=TRUSTED, level=Level.V1, witnesses=asked, checkpoints=bench.checkpoints)
         assert verdict.status is not Status.ACCEPTED, str(found)
         assert set(verdict.codes) <= set(Code)
         assert all("\n" not in finding.detail for finding in verdict.findings), str(found)
@@ -144,14 +148,19 @@ def test_mutations_are_made_again_from_their_number_and_differ_from_each_other()
         assert (one.archive or dict(one.files or {})) not in (one.target.archive, dict(one.target.files))
 
 
-@pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
+@pytest.mark.parametrize(
+    "target",
+    [target for target in targets() if target.name not in ("naive-bayes", "forest")],  # their fields are ridge's
+    ids=lambda target: target.name,
+)
 def test_of_what_an_owner_signs_again_only_their_own_word_is_accepted(target: Target, tmp_path: Path) -> None:
     bench, accepted = Workbench(tmp_path / "bench"), dict[str, str]()
     tried = 0
     for one in alterations(target):
         tried += 1
         altered = Mutation(target, "signed again", str(one), files=one.files())
-        if verify(bench.lay_out(altered), keys=TRUSTED, level=Level.V1).status is Status.ACCEPTED:
+        made, sums = bench.lay_out(altered), bench.checkpoints
+        if verify(made, keys=TRUSTED, level=Level.V1, checkpoints=sums).status is Status.ACCEPTED:
             accepted[one.place] = str(one)
     assert tried > 500
     unexpected = {place: told for place, told in accepted.items() if not is_owners_word(place)}

@@ -24,6 +24,7 @@ from expunge.core.values import Progress
 from expunge.data.stored import LEAVES
 from expunge.records.bundle import ASSIGNMENT, COMMIT, MODEL, PACKED, RECIPE, TIERS, TRACE, UNITS, laid_out
 from expunge.records.declaration import read_declaration
+from expunge.records.documents import SUMS
 from expunge.records.draft import Draft, Signed, bundle_files, enter, sign
 from expunge.records.envelope import envelope_digest, seal
 from expunge.records.form import UNWRITTEN, Through, from_json, to_json
@@ -253,6 +254,11 @@ def files_of(run: Run, chain: Chain, *, model: bool, checkpoints: bool) -> dict[
     if model:
         found[MODEL] = run.path / MODEL
     if checkpoints:
+        if chain.record.sums is not None:
+            raise InvalidArgument(
+                f"`checkpoints` of a run of model {run.recipe.model!r}: rows can be read out of sums, so they are in "
+                f"no bundle; leave it out, and give {run.path / SUMS} to whoever audits the run"
+            )
         if states is None:
             raise InvalidArgument(
                 f"{run.path} recorded no states ({run.method} takes steps of its own): leave `checkpoints` out"
@@ -292,7 +298,12 @@ def _notices(run: Run, chain: Chain) -> Sequence[str]:
             "same weights as before: V1 refuses them where a forgotten row had sat in a step, and a full replay, V3, "
             "shows the coincidence"
         )
-    if record.checkpoints is None:
+    if record.sums is not None:
+        found.append(
+            f"sums are personal data and in no bundle: {run.path / SUMS} is for auditors alone, who verify with its "
+            "folder as `checkpoints`"
+        )
+    elif record.checkpoints is None:
         found.append("no trajectory: a replay of the method needs the model that it started from")
     if chain.links[-1].envelope is not None and declared(run, record.recorded_at) != (
         record.retired,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expunge.attest.asked import Requests, asked_of
-from expunge.attest.described import Before, Lineage, commit_statement, run_statement
+from expunge.attest.described import Before, Lineage, commit_statement, run_statement, sums_of
 from expunge.attest.kept import ANEW, KeptEnvelope, kept_commit, kept_record, place_of
 from expunge.attest.trajectory import Trajectory, check_weights, states_on_disk, trajectory_of
 from expunge.core.clock import Time
@@ -205,6 +205,11 @@ def _check_files(run: Run, kept: KeptEnvelope, trajectory: Trajectory | None) ->
         raise RunError(
             f"{run.path} no longer holds the states or the trace that {place_of(run, ENVELOPE)} was signed for: "
             "restore them from a copy"
+        )
+    if record.sums is not None and sums_of(run, record.randomness.lineage_seed) != record.sums:
+        raise RunError(
+            f"{run.path} no longer holds the sums that {place_of(run, ENVELOPE)} was signed for: restore them from a "
+            "copy"
         )
 
 

@@ -24,9 +24,12 @@ from expunge.core.streams import DERIVATION, lineage_seed, unlearning_digest
 from expunge.core.version import __version__
 from expunge.data.splits import Split
 from expunge.methods.sources import method_source
+from expunge.models.sums import PENALTY, accumulation_of
+from expunge.records.arrays import arrays_digest, arrays_in
 from expunge.records.catalogue import CERTIFIED_METHODS, Execution
 from expunge.records.claims import claims_of, not_claimed
 from expunge.records.declaration import read_declaration
+from expunge.records.documents import SUMS
 from expunge.records.limits import Code, refused
 from expunge.records.record import (
     LEAF_FORMAT,
@@ -48,11 +51,13 @@ from expunge.records.record import (
     RunRecord,
     SchedulePart,
     SplitRoot,
+    SumsPart,
     preprocessing_digest,
 )
 from expunge.records.run_file import MethodFile, UnlearnRequest
 from expunge.records.scalars import Large
 from expunge.records.statement import LONGEST_NAME, Statement
+from expunge.records.tensors import TensorFile
 from expunge.schedule.recipe import Profile
 from expunge.schedule.schedule import Schedule
 from expunge.schedule.seats import sat_anywhere
@@ -139,7 +144,8 @@ def run_statement(
     recipe, alive = run.recipe, alive_shards(run)
     _check_tombstones(run, before, asked)
     _check_moved(run, lineage, before)
-    guarantee = guarantee_of(run, recorded=trajectory is not None)
+    solved = run.told.execution is Execution.SOLVE
+    guarantee = guarantee_of(run, recorded=solved or trajectory is not None)
     operation = operation_of(run)
     retired, window = declared(run, at)
     record = RunRecord(
@@ -159,7 +165,7 @@ def run_statement(
             released_holdout=tuple(run.released.get(Split.HOLDOUT, ())),
         ),
         requests=asked.requests,
-        randomness=_randomness(run, lineage, own_steps=trajectory is None and operation is not Operation.ADOPT),
+        randomness=_randomness(run, lineage, own_steps=_takes_own_steps(run)),
         schedule=SchedulePart(
             root=lineage.root,
             steps=tuple(lineage.schedule.total_steps(shard) for shard in range(lineage.schedule.shards)),
@@ -172,7 +178,11 @@ def run_statement(
         alive=alive,
         reuse=() if trajectory is None else _reuse(run, lineage.schedule, before, trajectory),
         retired=retired,
-        cost=CostPart(thirds=round(3 * run.result.example_steps), seconds=float(run.result.seconds)),
+        cost=CostPart(
+            thirds=round(3 * run.result.example_steps),
+            seconds=float(run.result.seconds),
+            row_sums=run.result.row_sums,
+        ),
         commit=NOT_LINKED,
         parent=NOT_LINKED,
         claim=claims_of(
@@ -181,6 +191,7 @@ def run_statement(
             emptied=len(run.tombstones) > 0,
             recorded=trajectory is not None,
             base=guarantee.base is not None,
+            solved=solved,
         ),
         not_claimed=not_claimed(),
         checkpoints=None if trajectory is None else trajectory.checkpoints,
@@ -188,8 +199,31 @@ def run_statement(
         audit_window=window,
         noise_commitment=_noise(run),
         execution=run.told.execution,
+        sums=sums_of(run, lineage.schedule.seed) if solved else None,
     )
     return Statement(name=recipe.model[:LONGEST_NAME], digest=bytes.fromhex(run.weights_digest), predicate=record)
+
+
+def sums_of(run: Run, seed: bytes) -> SumsPart:
+    """What is signed of the sums of a run: they must be those of run.json, and its weights follow from them."""
+    path, summed = run.path / SUMS, accumulation_of(run.recipe, seed)
+    if not path.is_file():
+        raise RunError(f"{path} is missing: a record names these sums, and the weights follow from them; restore it")
+    with path.open("rb") as stream:
+        file = TensorFile(stream, path.stat().st_size, str(path))
+        digest, state = file.digest(), arrays_in(file)
+    if digest.hex() != run.result.sums:
+        raise RunError(f"{path} does not hold the sums of run.json: {ALTERED}")
+    penalty = summed.penalty(state)
+    return SumsPart(
+        digest=digest,
+        constants=arrays_digest(summed.constants(state)),
+        penalty=None if penalty is None else arrays_digest({PENALTY: penalty}),
+    )
+
+
+def _takes_own_steps(run: Run) -> bool:
+    return run.told.execution is Execution.OWN_STEPS and run.told.operation != ADOPTING
 
 
 def operation_of(run: Run) -> Operation:
@@ -265,11 +299,15 @@ def _environment(run: Run) -> Environment:
     return Environment(
         profile=profile,
         fingerprint={name: value for name, value in found.items() if name not in SPECIAL},
-        self_test=bytes.fromhex(found["self_test"]),
-        factory=str(found["factory"]),
-        initial_weights=bytes.fromhex(found["initial_weights"]),
+        self_test=_digest(found.get("self_test")),
+        factory=str(found.get("factory", "zoo")),
+        initial_weights=_digest(found.get("initial_weights")),
         not_exact=lowered(run) or run.result.exact_refused,
     )
+
+
+def _digest(told: str | None) -> bytes | None:
+    return None if told is None else bytes.fromhex(told)
 
 
 def _randomness(run: Run, lineage: Lineage, *, own_steps: bool) -> Randomness:
@@ -339,8 +377,7 @@ def declared(run: Run, at: Time) -> tuple[tuple[Retired, ...], AuditWindow | Non
 
 
 def _noise(run: Run) -> bytes | None:
-    announced = run.told.noise_commitment
-    return None if announced is None else bytes.fromhex(announced)
+    return _digest(run.told.noise_commitment)
 
 
 def _origins(run: Run) -> tuple[Origin, ...]:

@@ -17,6 +17,7 @@ from expunge.records.form import to_plain
 from expunge.records.run_file import DataFile, OwnersWord
 
 if TYPE_CHECKING:
+    from expunge.schedule.recipe import Recipe
     from expunge.train.run import Run
 
 RETIRED = "its model is gone: it held rows that were forgotten since, and was destroyed; what follows is what it was"
@@ -55,6 +56,7 @@ def _facts(opened: Run) -> Iterator[tuple[str, object]]:
     told, result = opened.told, opened.told.result
     recipe, counts, adopted = told.recipe, told.data.counts, told.adopted
     elsewhere = told.operation == "adopt"  # nobody counted its work
+    accumulated = opened.recipe.accumulated
     yield from (
         ("status", told.status),
         ("retired", RETIRED if opened.retired else None),
@@ -74,22 +76,34 @@ def _facts(opened: Run) -> Iterator[tuple[str, object]]:
         ("forgotten so far", len(told.tombstones)),
         (
             "recipe",
-            f"{recipe['model']}, {recipe['epochs']} epochs, batch {recipe['batch_size']}, seed {recipe['seed']}"
+            _steps(opened.recipe)
             if adopted is None
             else f"{recipe['model']}{_prepared(opened.recipe.inputs.preparation)}",
         ),
-        ("shards × slices", f"{recipe['shards']} × {recipe['slices']}{_staged(recipe)}"),
+        (
+            "shards × slices",
+            None if accumulated else f"{recipe['shards']} × {recipe['slices']}{_staged(recipe)}",
+        ),
         ("answers", told.answers),
         ("of tiers", told.by_tier),
         ("example-steps", None if result is None or elsewhere else result.example_steps),
+        ("row-sums", None if result is None else result.row_sums),
         ("seconds", None if result is None or elsewhere else result.seconds),
         ("parent", None if told.parent is None else told.parent.path),
         ("schedule", told.beacon_note),
-        ("trace", told.trace),
+        ("trace", None if accumulated else told.trace),
         ("checkpoints", _interval(told.checkpoint_interval, told.keep_checkpoints)),
         ("size", _size(opened.path)),
         *(("note", notice) for notice in (told.notices or () if elsewhere else ())),
     )
+
+
+def _steps(recipe: Recipe) -> str:
+    """The model, and how it is trained."""
+    if recipe.accumulated:
+        options = "".join(f", {name} {value}" for name, value in sorted(recipe.model_options.items()))
+        return f"{recipe.model}{options}, a function of sums over the rows, seed {recipe.seed}"
+    return f"{recipe.model}, {recipe.epochs} epochs, batch {recipe.batch_size}, seed {recipe.seed}"
 
 
 def _size(folder: Path) -> str:

@@ -51,7 +51,8 @@ def train(
     model: Annotated[
         str | None,
         typer.Option(
-            help="mlp, cnn, resnet18, linear, or package.module:factory; one that fits the data unless said.",
+            help="mlp, cnn, resnet18, linear, or package.module:factory; ridge, patch-ridge, naive-bayes or forest, "
+            "which take no steps and forget exactly at little cost; one that fits the data unless said.",
             autocompletion=completion.models,
         ),
     ] = None,
@@ -66,8 +67,8 @@ def train(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows; 8, for regression 32.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Chairs in a batch.")] = 64,
-    optimiser: Annotated[str, typer.Option(help="sgd, adam, adamw or sign.")] = "sgd",
+    batch_size: Annotated[int | None, typer.Option(help="Chairs in a batch; 64.")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="sgd (unless said), adam, adamw or sign.")] = None,
     rate: Annotated[
         float | None, typer.Option(help="Learning rate; 0.05 for sgd (regression 0.02), else 0.001.")
     ] = None,
@@ -77,23 +78,27 @@ def train(
     weight_decay: Annotated[
         float | None, typer.Option(help="Weight decay; 0.0005, for regression 0.01, for sign 0.")
     ] = None,
-    calendar: Annotated[str, typer.Option(help="How the rate moves: constant, cosine, step or warm-up.")] = "cosine",
-    flip: Annotated[bool, typer.Option("--flip", help="Flip images at random.")] = False,
-    crop: Annotated[int, typer.Option(help="Crop images at random after padding by so many pixels.")] = 0,
-    shards: Annotated[int, typer.Option(help="Isolated models whose answers are averaged.")] = 1,
-    slices: Annotated[int, typer.Option(help="Stages of each shard's training.")] = 1,
+    calendar: Annotated[
+        str | None, typer.Option(help="How the rate moves: constant, cosine (unless said), step or warm-up.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option("--flip", help="Flip images at random.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Crop images at random after padding by so many pixels.")] = None,
+    shards: Annotated[int | None, typer.Option(help="Isolated models whose answers are averaged; 1.")] = None,
+    slices: Annotated[int | None, typer.Option(help="Stages of each shard's training; 1.")] = None,
     placement: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What is dealt to shards and slices: subject, slot, or tiers:FILE (CSV of subject and tier: a higher "
-            "tier is trained on later and costs less to forget)."
+            help="What is dealt to shards and slices: subject (unless said), slot, or tiers:FILE (CSV of subject and "
+            "tier: a higher tier is trained on later and costs less to forget)."
         ),
-    ] = "subject",
+    ] = None,
     stages: Annotated[
         str | None, typer.Option(help="Epochs of each slice's or tier's stage, such as 9,1; by --epochs unless said.")
     ] = None,
-    voting: Annotated[str, typer.Option(help="How shards answer as one: mean or majority.")] = "mean",
-    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    voting: Annotated[
+        str | None, typer.Option(help="How shards answer as one: mean (unless said) or majority.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training; 0.")] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,17 +109,17 @@ def train(
     split_seed: Annotated[int, typer.Option(help="Seed of the 80/5/15 split.")] = 0,
     split_by: Annotated[str, typer.Option(help="What the split deals out: rows or subject.")] = "rows",
     least_present: Annotated[int | None, typer.Option(help="Fewest rows for a step; 2 with a batch norm.")] = None,
-    category_buckets: Annotated[int, typer.Option(help="Buckets that a category is hashed into.")] = 32,
-    text_buckets: Annotated[int, typer.Option(help="Buckets that words are hashed into.")] = 1024,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    category_buckets: Annotated[int | None, typer.Option(help="Buckets that a category is hashed into; 32.")] = None,
+    text_buckets: Annotated[int | None, typer.Option(help="Buckets that words are hashed into; 1024.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 (unless said) or bfloat16.")] = None,
     perturbation: Annotated[
-        float, typer.Option(help="σ of secret noise in a convex loss, for certified removal; 0 is none.")
-    ] = 0.0,
+        float | None, typer.Option(help="σ of secret noise in a convex loss, for certified removal; none unless said.")
+    ] = None,
     noise_key: Annotated[
         Path | None, typer.Option(help="Key that the noise is drawn under; a new one is made unless given.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="exact (bits are pinned) or speed.")] = "exact",
-    threads: Annotated[int, typer.Option(help="Threads; any number but 1 earns no Exact.")] = 1,
+    profile: Annotated[str | None, typer.Option(help="exact (unless said: bits are pinned) or speed.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; 1: any other number earns no Exact.")] = None,
     layout: Annotated[
         str | None,
         typer.Option(help="contiguous or channels-last, the latter for convolutions of ours unless said: faster."),
@@ -125,8 +130,9 @@ def train(
         int | None, typer.Option(help="Keep so many checkpoints of each shard, evenly spaced; all unless said.")
     ] = None,
     trace: Annotated[
-        str, typer.Option(help="What is kept of every step: digests of losses, of gradients too, or off.")
-    ] = "losses",
+        str | None,
+        typer.Option(help="What is kept of every step: losses (digests, unless said), gradients too, or off."),
+    ] = None,
     commit_only: Annotated[
         bool, typer.Option("--commit-only", help="Fix data and recipe in the folder, train nothing.")
     ] = False,
@@ -235,7 +241,7 @@ def train(
         return
     counts, left_out = run.told.data.counts, len(run.tombstones)
     apart = f"{left_out} left out, " if left_out else ""
-    work = f"{run.result.example_steps:g} example-steps in {run.result.seconds:.1f} s"
+    work = f"{run.result.work} in {run.result.seconds:.1f} s"
     typer.echo(
         f"trained {run.recipe.model} on {counts.train - left_out} rows ({apart}{counts.calibration} calibration, "
         f"{counts.holdout} holdout) with {work}"

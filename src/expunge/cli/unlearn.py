@@ -45,8 +45,9 @@ def unlearn(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the run's own unless said.")] = None,
     checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     trace: Annotated[
-        str, typer.Option(help="What is kept of an exact method's steps: digests of losses, of gradients too, or off.")
-    ] = "losses",
+        str | None,
+        typer.Option(help="Kept of an exact method's steps: losses (digests, unless said), gradients too, or off."),
+    ] = None,
     salts: Annotated[Path | None, typer.Option(help="Where the run's salt file lies now, if it moved.")] = None,
     cases: Annotated[
         list[str] | None,
@@ -83,7 +84,7 @@ def unlearn(
             data=data,
             device=device,
             checkpoint_interval=checkpoint_interval,
-            trace=choice(Trace, trace, "--trace"),
+            trace=None if trace is None else choice(Trace, trace, "--trace"),
             salts=salts,
             progress=progress,
             tuning=tuning,
@@ -96,10 +97,11 @@ def unlearn(
     told, result, forgetting = made.told, made.result, made.forgetting
     whole = told.training_example_steps or math.nan
     share_of = f"{result.example_steps / whole:.1%} of the training"
+    if result.row_sums is not None:
+        share_of = f"{result.row_sums / (told.training_row_sums or math.nan):.1%} of the training"
     if told.adopted is not None:
         share_of = _of_adopted(result.example_steps / whole, told.adopted)
-    work = f"{result.example_steps:g} example-steps ({share_of})"
-    done = f"{work} in {result.seconds:.1f} s"
+    done = f"{result.work} ({share_of}) in {result.seconds:.1f} s"
     if told.parent is not None and result.weights_digest == told.parent.weights_digest:
         typer.echo(f"{chosen.name} changed nothing: the weights are the original's; {done}")
     else:

@@ -22,7 +22,7 @@ def verify(
     keys: Annotated[Path, typer.Option(help="Your own list of trusted keys; a key from the bundle proves nothing.")],
     level: Annotated[str, typer.Option(help="V0 form, V1 structure, V2 spot replay, V3 full replay, V4 twin.")] = "V1",
     data: Annotated[str | None, typer.Option(help="From V2: where the data are, without the forgotten rows.")] = None,
-    checkpoints: Annotated[Path | None, typer.Option(help="From V2: folder of states that the bundle lacks.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="From V2: folder of states; from V1: of sums.")] = None,
     salts: Annotated[Path | None, typer.Option(help="From V2: the salt file, where leaves are secret.")] = None,
     segments: Annotated[
         int, typer.Option(help="At V2: segments drawn at random beside those always replayed.")
@@ -55,8 +55,7 @@ def verify(
     from expunge.verify.verify import level_of
     from expunge.verify.verify import verify as verify_bundle
 
-    given = {"--data": data, "--salts": salts, "--checkpoints": checkpoints, "--noise-key": noise_key, "--trust": trust}
-    given["--base"] = base
+    given = {"--data": data, "--salts": salts, "--noise-key": noise_key, "--trust": trust, "--base": base}
     idle = [f"{name} {value}" for name, value in given.items() if value]
     if idle and level_of(level) < Level.V2:
         raise InvalidArgument(

@@ -165,9 +165,10 @@ Figure = Measurement | Undecided
 
 @dataclass(frozen=True)
 class Cost:
-    """Work in example-steps (forward and backward of one example = 1, forward alone = 1/3), and seconds."""
+    """Work in example-steps (forward and backward of one example = 1, forward alone = 1/3) or row-sums, and seconds."""
 
     example_steps: float
     seconds: float
     allowed: float | None = None
     prepaid: tuple[str, ...] = ()
+    row_sums: int | None = None

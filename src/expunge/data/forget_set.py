@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.core.files import write_text
+from expunge.core.files import read_bytes, write_text
 from expunge.core.hashing import parse_json, sha256, u64
 from expunge.core.streams import Stream, stable_order
 from expunge.data.dataset import Dataset
@@ -78,6 +78,14 @@ def choose(rules: Sequence[str], train: Dataset, *, root: str, forgotten: np.nda
             f"{' '.join(rules)} leaves none of the {len(train)} training rows: delete the model instead of unlearning"
         )
     return ForgetSet(slots, tuple(_stored(rule) for rule in rules), root)
+
+
+def saved_slots(rules: ForgetSet | Sequence[str]) -> list[int]:
+    """Slots of sets that were saved: whoever has them needs no row to know who is meant, so these may be gone."""
+    if isinstance(rules, ForgetSet):
+        return rules.slots.tolist()
+    saved = [rule for rule in rules if isinstance(rule, str) and os.path.isfile(rule)]
+    return [slot for rule in saved for slot in read_forget_set(read_bytes(Path(rule), "the forget set")).slots.tolist()]
 
 
 def released(

@@ -11,6 +11,7 @@ import numpy as np
 from expunge.core.errors import ExpungeError
 from expunge.core.files import read_bytes, unfinished_name
 from expunge.core.hashing import sha256
+from expunge.records.catalogue import Execution
 from expunge.records.documents import LOG, declared, lying, shown_rows
 from expunge.records.holds import Held, Named, Remedy
 from expunge.records.tensors import TensorFile
@@ -78,6 +79,9 @@ def holdings_of(run: Run, forgotten: np.ndarray) -> Iterator[Holding]:
                 yield unfinished(path, seen.count)
         elif named.holds.held is Held.ROWS:
             yield from _read_off(path, named, forgotten)
+        elif named.holds.held is Held.SUMS:
+            if len(held := held_by(run, forgotten)):
+                yield whole(path, named, len(held), inside_of(path)[1])
         elif seen is not None and named.holds.remedy is Remedy.CUT:
             yield from _cut(run, path, named, seen)
         elif seen is not None and named.shard is not None and named.step is not None:
@@ -103,6 +107,8 @@ def digests_of(run: Run, forgotten: np.ndarray) -> dict[str, str]:
     digest = run.told.weights_digest
     if digest is not None and seen.members != ():
         found[digest] = f"the model of {run.path}"
+    if run.told.result is not None and run.told.result.sums is not None:
+        found[run.told.result.sums] = f"the sums of {run.path}"
     return found
 
 
@@ -110,7 +116,9 @@ def _seen(run: Run, forgotten: np.ndarray) -> _Seen | None:
     held = held_by(run, forgotten)
     if not len(held):
         looked = "the method looked at them while it forgot them"
-        return None if run.told.replayable else _Seen(looked, len(forgotten), model=False)
+        return None if run.told.tells_seen else _Seen(looked, len(forgotten), model=False)
+    if run.told.execution is Execution.SOLVE:
+        return _Seen("its weights are of sums that hold them", len(held))
     if not run.told.replayable:
         return _Seen("its weights came from a model that was trained on them", len(held))
     schedule = run.schedule

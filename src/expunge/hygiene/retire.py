@@ -43,6 +43,7 @@ from expunge.records.holds import Held, Remedy
 from expunge.records.run_file import RunFile
 from expunge.records.scalars import Slots
 from expunge.records.tensors import TENSORS
+from expunge.train.accumulate import sound_sums
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.folder import sound, writing
 from expunge.train.run import Run
@@ -165,6 +166,8 @@ def _without_needed(step: IntentStep, found: Survey) -> IntentStep:
 def _check_sound(run: Run) -> None:
     """The new run must stand alone: its weights, and every state that it says it recorded."""
     sound(run)
+    if run.result.sums is not None:
+        sound_sums(run.path, run.result.sums)
     if not run.told.replayable:
         return
     for shard in range(run.recipe.shards):
@@ -244,7 +247,7 @@ def _may_end(step: IntentStep, run: Run) -> bool:
         return False
     inner = step.path.relative_to(step.folder).as_posix()
     if step.folder == run.path:  # the new run itself must stay sound
-        own = not run.told.replayable and inner.startswith(f"{STATES}/")
+        own = not run.told.tells_seen and inner.startswith(f"{STATES}/")
         return own or is_read_off(inner) or may_stray(run, inner)
     return _may_hold(inner) and _of_same_data(step, step.folder, run)
 

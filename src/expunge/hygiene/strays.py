@@ -14,7 +14,7 @@ import numpy as np
 from expunge.core.files import unfinished_name
 from expunge.hygiene.holdings import Holding, held_by, inside_of, is_note, logged_states, unfinished
 from expunge.records.bundle import MODEL
-from expunge.records.documents import BASE, declared, state_name
+from expunge.records.documents import BASE, SUMS, declared, state_name
 from expunge.records.holds import Held, Remedy
 from expunge.records.tensors import TENSORS
 from expunge.train.run import Run
@@ -66,14 +66,16 @@ def is_read_off(name: str) -> bool:
 def _announced(run: Run) -> dict[str, str]:
     """Files of tensors that the run needs, by name, with the digests that it gives them."""
     found = {state_name(shard, step): digest for (shard, step), digest in logged_states(run).items()}
-    digest = run.told.weights_digest
-    return found if digest is None else {**found, MODEL: digest}
+    result = run.told.result
+    if result is not None and result.sums is not None:
+        found[SUMS] = result.sums
+    return found if result is None else {**found, MODEL: result.weights_digest}
 
 
 def _is_own(name: str, run: Run) -> bool:
     """A file that is declared, and was looked into or has nothing to look for. Weights and states are compared."""
     named = declared(name)
-    if named is None or name == BASE or (named.shard or 0) >= run.recipe.shards:
+    if named is None or name in (BASE, SUMS) or (named.shard or 0) >= run.recipe.shards:
         return False
     return named.holds.held is not Held.STATES or named.holds.remedy is Remedy.CUT
 
@@ -82,7 +84,7 @@ def _compared(run: Run, path: Path, named: str, tainted: Mapping[str, str], forg
     """A file that stays must be what the run says, and that must not be what holds the rows."""
     inside, digest = inside_of(path)
     kind = "model" if path.name == MODEL else "state"
-    if digest == named and (digest not in tainted or len(held_by(run, forgotten)) or run.told.replayable):
+    if digest == named and (digest not in tainted or len(held_by(run, forgotten)) or run.told.tells_seen):
         return  # a training without the rows may come to the same bits as the one with them
     if digest == named:
         why = f"the method changed nothing: it is {tainted[named]}; forget with exact-replay, or another method"

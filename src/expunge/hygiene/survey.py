@@ -302,7 +302,7 @@ def _notes(found: Surroundings, places: Sequence[Place]) -> Iterator[str]:
         if (
             one.path not in holding
             and method is not None
-            and one.told.execution is not Execution.SCHEDULE
+            and one.told.execution is Execution.OWN_STEPS
             and not len(held_by(one, found.run.tombstones))
         ):
             yield (

@@ -34,6 +34,7 @@ from expunge.train.optimiser import make_optimiser
 WATCHED = 500
 """Rows whose margins are read after every step, at most."""
 NOTHING = "nothing to relearn by: needs classes, and a model of one shard, which is trained as one"
+NO_STEPS = "takes no steps: its weights are a function of sums over rows, and nothing is learnt again"
 
 
 def both_losses(student: nn.Module, batch: StepBatch, teacher: nn.Module | None) -> Loss:
@@ -83,8 +84,11 @@ def relearn(
     )
 
 
-def _can(recipe: Recipe) -> bool:
-    return recipe.shards == 1 and isinstance(TASKS[recipe.task], ClassTask)
+def _cannot(recipe: Recipe) -> Arrays | None:
+    """What is read of a model that cannot be trained as one; None where it can."""
+    if recipe.accumulated:
+        return {NO_STEPS: np.zeros(1)}
+    return None if recipe.shards == 1 and isinstance(TASKS[recipe.task], ClassTask) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +99,8 @@ class Relearning(RequestReading):
     share: float = 0.1  # of the training's steps
 
     def __call__(self, model: nn.Module, recipe: Recipe, examples: Examples, rows: RequestRows) -> Arrays:
-        if not _can(recipe):
-            return {}
+        if (nothing := _cannot(recipe)) is not None:
+            return nothing
         order = stable_order(Stream(rows.seed, "probe/relearn").words(len(rows.forget)))
         asked = np.sort(rows.forget[order[:WATCHED]])
         steps = max(1, round(self.share * recipe.epochs * -(-len(examples) // recipe.batch_size)))
@@ -118,8 +122,8 @@ class Transfer(RequestReading):
     steps: int = 50
 
     def __call__(self, model: nn.Module, recipe: Recipe, examples: Examples, rows: RequestRows) -> Arrays:
-        if not _can(recipe) or len(rows.forget) < 2:
-            return {}
+        if (nothing := _cannot(recipe)) is not None or len(rows.forget) < 2:
+            return nothing or {}
         order = stable_order(Stream(rows.seed, "probe/relearn-half").words(len(rows.forget)))
         taught, asked = (np.sort(rows.forget[half]) for half in np.array_split(order, 2))
         found: dict[int, np.ndarray] = {}
@@ -136,18 +140,27 @@ class Transfer(RequestReading):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelearningTime(Probe):
+class RelearningProbe(Probe):
+    """Base of what is said of a copy that is trained on forgotten rows; a model that takes no steps has none."""
+
+    role = ProbeRole.FORGETTING
+    untold = NOTHING
+
+    def unfit(self, own: Answers, ground: Ground) -> str | None:
+        return NO_STEPS if NO_STEPS in own.of(Whose.FORGET, self.reads[0]) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelearningTime(RelearningProbe):
     """Base of what is said of the steps until F is answered half way between retrained models and the original.
 
     Who was not seen to get there within a tenth of the training took longer than that: it is *censored*.
     """
 
-    role = ProbeRole.FORGETTING
     asked = "relearn"
     references_needed = FEWEST_OTHERS
     original_needed = True
     reads = (Relearning(),)
-    untold = NOTHING
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         assert beside.original is not None
@@ -208,15 +221,13 @@ class RelearnLogRank(RelearningTime):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelearnTransfer(Probe):
+class RelearnTransfer(RelearningProbe):
     """By how much the margin of half of the forget set rises over 50 steps on its other half."""
 
     name = "relearn-transfer"
-    role = ProbeRole.FORGETTING
     scale = "margin"
     asked = "relearn-transfer"
     reads = (Transfer(),)
-    untold = NOTHING
 
     def value(self, own: Answers, beside: Beside, ground: Ground) -> Figure:
         return mean_interval(own.of(Whose.FORGET, self.reads[0])["rise"], scale=self.scale, unit="example")

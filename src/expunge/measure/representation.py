@@ -29,6 +29,8 @@ class AllWeights(RequestReading):
     name = "weights"
 
     def __call__(self, model: nn.Module, recipe: Recipe, examples: Examples, rows: RequestRows) -> Arrays:
+        if recipe.accumulated:  # what a column of its features stands for may differ from model to model
+            return {}
         return {"weights": np.concatenate([one.detach().cpu().flatten().numpy() for one in model.parameters()])}
 
 

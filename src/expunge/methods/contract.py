@@ -50,6 +50,7 @@ class Upshot:
     reused: Mapping[int, int] = field(default_factory=dict[int, int])
     account: Mapping[str, Any] | None = None  # plain JSON for run.json: what certified removals have spent
     seen: tuple[str, ...] = ()  # what it depends on that was computed from the forget set
+    sums: str | None = None  # digest of what was summed, of an accumulated model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,7 @@ class Method(ABC):
     task: ClassVar[type[Task]] = Task  # the kind of task that it works on
     takes_budget: ClassVar[bool] = True
     takes_shards: ClassVar[bool] = False
+    takes_sums: ClassVar[bool] = False  # whether it knows accumulated models, whose weights nothing moves
     citation: ClassVar[str] = ""
     work: ClassVar[str] = ""  # what it costs in example-steps, in words
 
@@ -131,7 +133,8 @@ class Method(ABC):
             trusted=self.reach is not Empirical,
         )
         outcome = self.unlearn(given)
-        check_finite(weights_of(outcome.model))
+        if outcome.sums is None:
+            check_finite(weights_of(outcome.model))
         refused = parent.exact_refused or outcome.exact_refused or opened_beside(recipe)
         guarantee: Guarantee = Empirical()
         if outcome.exact and self.reach is Exact and refused is None:
@@ -143,6 +146,7 @@ class Method(ABC):
             seconds=round(meter.seconds if outcome.seconds is None else outcome.seconds, 3),
             allowed=allowed,
             prepaid=("checkpoints",) if Need.CHECKPOINTS in self.needs else (),
+            row_sums=meter.row_sums if recipe.accumulated else None,
         )
         told: dict[str, Any] = {one.name: getattr(outcome, one.name) for one in fields(Upshot)}
         told |= {
@@ -175,6 +179,11 @@ class Method(ABC):
             raise InvalidArgument(f"slot {twice[0]} is already forgotten by this run: leave it out of the forget set")
         if len(slots) + len(parent.emptied) >= count:
             raise InvalidArgument("the forget set leaves nobody: delete the model instead of unlearning")
+        if parent.recipe.accumulated and not self.takes_sums:
+            raise UnsupportedEver(
+                f"method {self.name!r} on a run of model {parent.recipe.model!r}: its weights are a function of sums "
+                "over rows, and moved ones are of no rows at all; use exact-replay, which takes rows out of the sums"
+            )
         if parent.recipe.shards > 1 and not self.takes_shards:
             raise UnsupportedYet(
                 f"method {self.name!r} on a run with {parent.recipe.shards} shards: approximate methods have no rule "

@@ -18,6 +18,7 @@ from expunge.records.run_log import Checkpointed
 from expunge.schedule.keeping import kept_steps
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.train.accumulate import subtract
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.log import RunLog
 from expunge.train.recorder import adopt
@@ -38,7 +39,8 @@ class ExactReplay(Method):
     """In each shard that holds F, load the last checkpoint before the first step that touches F and redo the rest.
 
     The result is bit-identical to ``retrain``. Shards without F keep their bytes (SISA; Bourtoule et al., 2021, is
-    the case of shards and slices; rewinding the case of one shard and one slice).
+    the case of shards and slices; rewinding the case of one shard and one slice). Of an accumulated model F's rows are
+    taken out of the sums.
     """
 
     name = "exact-replay"
@@ -47,6 +49,7 @@ class ExactReplay(Method):
     ceiling = Exact
     takes_budget = False
     takes_shards = True
+    takes_sums = True
     citation = "Bourtoule et al., S&P 2021"
     work = "the steps from the last checkpoint before the first touched one"
 
@@ -56,6 +59,8 @@ class ExactReplay(Method):
         folder = given.ancestor
         if folder is None:
             raise RunError(f"exact-replay needs the recorded run's checkpoints, this parent has no folder: {WAY_OUT}")
+        if given.recipe.accumulated:
+            return self._subtracted(given, folder)
         log, told = RunLog(folder / "log.jsonl", writer=False), Run.open_any(folder).told
         kept: list[Checkpointed] = []
         starts: dict[int, StartingPoint] = {}
@@ -99,11 +104,33 @@ class ExactReplay(Method):
         reused = {shard: start.checkpoint.step for shard, start in starts.items()}
         return exact_outcome(given, carried, given.schedule, reused, tuple(notices))
 
+    def _subtracted(self, given: Given, folder: Path) -> Outcome:
+        """Of an accumulated model: take the rows out of its sums, and derive its weights again."""
+        result = Run.open_any(folder).result
+        carried = subtract(
+            given.recipe,
+            given.schedule.seed,
+            given.subtracted,
+            given.emptied,
+            given.newly_emptied,
+            folder,
+            result.sums,
+            None if given.recording is None else given.recording.folder,
+        )
+        return exact_outcome(given, carried, given.schedule, {})
+
     def traces(self, parent: Parent, asked: Trace) -> Trace:
+        if parent.recipe.accumulated:
+            return Trace.OFF
         return Trace.OFF if parent.folder is None else continued(_trace_of(parent.folder), asked)
 
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         refuse_nobody(parent, forget)
+        if parent.recipe.accumulated and not parent.examples.allowed[forget].all():
+            raise RunError(
+                "rows of the forget set are no longer in the data, and only rows at hand can be taken out of sums: use "
+                "`method` retrain, which sums those that stay"
+            )
 
     def seen(self, parent: Parent) -> tuple[str, ...]:
         return ()

@@ -24,11 +24,11 @@ from expunge.schedule.schedule import Schedule
 from expunge.tasks import TASKS
 from expunge.tasks.task import Batch, Task
 from expunge.train.examples import Examples
+from expunge.train.loading import assemble
 from expunge.train.log import RunLog
 from expunge.train.loop import Recorder
 from expunge.train.meter import Meter
 from expunge.train.recorder import FolderRecorder
-from expunge.train.run import assemble
 from expunge.train.shards import Recording
 
 CHUNK = 256  # rows at once where nothing depends on their number
@@ -186,6 +186,14 @@ class Given:
         joined = np.concatenate(slots) if slots else np.zeros(0, dtype=np.int64)
         self._examples = self._parent.examples.only(joined)
         return self._examples
+
+    @property
+    def subtracted(self) -> Examples:
+        """Rows that stay and rows that go, for whoever takes these out of sums."""
+        self._trust("the rows that go")
+        before = self._parent.ancestor_emptied
+        gone = self._parent.emptied if before is None else before
+        return self._parent.examples.only(np.setdiff1d(np.arange(self.count), gone))
 
     def schedule_of(self, recipe: Recipe) -> Schedule:
         """Who would sit where under another recipe on the same data."""

@@ -34,6 +34,7 @@ class Retrain(Method):
     ceiling = Exact
     takes_budget = False
     takes_shards = True
+    takes_sums = True
     training_seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Retrain(Method):
         return exact_outcome(given, carried, schedule, {})
 
     def traces(self, parent: Parent, asked: Trace) -> Trace:
-        return asked
+        return Trace.OFF if parent.recipe.accumulated else asked
 
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         refuse_nobody(parent, forget)
@@ -83,18 +84,21 @@ def exact_outcome(
 ) -> Outcome:
     """The shards' models as one, with the work that was done for them; a run that was continued tells the same."""
     given.meter.thirds += carried.thirds
+    given.meter.row_sums += carried.row_sums or 0
     if given.recipe.perturbation and schedule.seed == given.schedule.seed:
         notices += (SAME_NOISE,)
     alive = [shard for shard, member in enumerate(carried.members) if member is not None]
+    asked = None if given.recording is None else given.recording.interval
     return Outcome(
         model=given.assemble(carried.members),
         steps=sum(schedule.total_steps(shard) - reused.get(shard, 0) for shard in alive),
         alive=tuple(member is not None for member in carried.members),
         recorded=given.recording is not None,
-        interval=interval_of(schedule, given.recording.interval if given.recording else None),
-        notices=notices,
+        interval=None if given.recipe.accumulated else interval_of(schedule, asked),
+        notices=(*notices, *carried.notices),
         exact=given.exact_refused is None,
         exact_refused=given.exact_refused,
         reused={shard: reused.get(shard, 0) for shard in alive},
         seconds=carried.seconds,
+        sums=carried.sums,
     )

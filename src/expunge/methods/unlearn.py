@@ -15,7 +15,7 @@ from expunge.core.streams import lineage_seed
 from expunge.core.values import Certified, Progress
 from expunge.core.wording import check_cases
 from expunge.data.commitment import tombstones_digest
-from expunge.data.forget_set import ForgetSet, choose, released
+from expunge.data.forget_set import ForgetSet, choose, released, saved_slots
 from expunge.data.handed import GivenData, Names, said_of
 from expunge.data.spellings import left_alike
 from expunge.data.splits import Split
@@ -31,16 +31,17 @@ from expunge.records.run_file import Forgetting, ParentFile, RunFile, TunedField
 from expunge.records.scalars import Large, Slots
 from expunge.schedule.fields import require_interval, require_kind
 from expunge.schedule.recipe import Profile, Recipe
+from expunge.schedule.stepless import refuse_steps
 from expunge.train.answers import check_answers
 from expunge.train.exactness import Exactness, differing, examine, require_same
 from expunge.train.examples import Examples
+from expunge.train.finish import finish_model
 from expunge.train.folder import continued, finished_or_other, sound, start_or_continue, writing
 from expunge.train.log import RunLog
 from expunge.train.perturbation import draw_noise, keep_key, key_of, reveal_key
 from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, keep_base, slots_by_split, write_run_file
 from expunge.train.trace import Trace
-from expunge.train.training import finish_model
 
 
 def unlearn(
@@ -57,7 +58,7 @@ def unlearn(
     id: str | Names | None = None,
     device: str | None = None,
     checkpoint_interval: int | None = None,
-    trace: Trace = Trace.LOSSES,
+    trace: Trace | None = None,
     progress: Progress | None = None,
     cases: Sequence[str] = (),
     tuning: TunedFields | None = None,
@@ -85,6 +86,7 @@ def unlearn(
         require_kind(name, value, kinds, what)
     require_interval(checkpoint_interval)
     run = Run.of(parent, "parent")
+    refuse_steps(run.recipe.model, {"checkpoint_interval": checkpoint_interval, "trace": trace and trace.kept})
     chosen = make_method(method) if isinstance(method, str) else method
     refuse_adopted(run, chosen)
     budget = budget_of(run, chosen, budget)
@@ -94,7 +96,7 @@ def unlearn(
     folder = Path(out)
     if (answered := _answered(run, chosen, rules, folder, budget, seed, device, tuning)) is not None:
         return _of_cases(answered, cases)
-    rows = run.data(said_of(data, label=label, subject=subject, id=id), salts=salts)
+    rows = run.data(said_of(data, label=label, subject=subject, id=id), salts=salts, gone=saved_slots(rules))
     train = rows[Split.TRAIN]
     forget_set = (
         rules if isinstance(rules, ForgetSet) else choose(rules, train, root=run.root.hex(), forgotten=run.tombstones)
@@ -128,7 +130,7 @@ def unlearn(
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         if before is not None:
             before(run, forget_set)
-        told = replace(told, trace=chosen.traces(known, trace).value)
+        told = replace(told, trace=chosen.traces(known, trace or Trace.LOSSES).value)
         if key is not None:
             keep_key(folder, key)
         started = start_or_continue(folder, told).told
@@ -151,7 +153,7 @@ def unlearn(
             workspace=folder,
             progress=progress,
             checkpoint_interval=checkpoint_interval,
-            trace=trace,
+            trace=trace or Trace.LOSSES,
         )
         check_answers(made, result.model, examples, np.setdiff1d(np.arange(len(train)), empty))
         return _finish(folder, told, run, chosen, result, tuning, left_alike(train, forget_set.slots, empty))
@@ -245,8 +247,7 @@ def _parent(
     environment = ancestor.told.environment or {}
     changed = differing(found.environment, environment)
     replay = f"it was trained in another environment ({'; '.join(changed)})" if changed else found.lossy
-    here, there = found.environment["initial_weights"], environment["initial_weights"]
-    refused = found.refused
+    refused, here, there = found.refused, found.environment.get("initial_weights"), environment.get("initial_weights")
     if refused is None and same_lineage and here != there:
         refused = f"model {run.recipe.model!r} came out of its factory with other initial weights than in the training"
     return Parent(
@@ -312,8 +313,7 @@ def _begun(
     tuning: TunedFields | None,
 ) -> RunFile:
     """run.json of an unlearning as it begins: data, beacon and preprocessing are the parent's."""
-    forget = tombstones_digest(forget_set.slots).hex()
-    request = _request(run, method, forget, budget, seed, device, tuning)
+    request = _request(run, method, tombstones_digest(forget_set.slots).hex(), budget, seed, device, tuning)
     recipe, told = _recipe(run, method), run.told
     return RunFile(
         status="running",
@@ -362,8 +362,7 @@ def _finish(
     tuning: TunedFields | None,
     alike: str | None,
 ) -> Run:
-    recorded = result.recorded
-    if not recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
+    if not result.recorded:  # the optimiser's moments hold the forget set: they go before the run is called finished
         for left in (folder / "checkpoints").glob("*"):  # also what a killed process was writing
             left.unlink()
     untuned, fields = said_of_fields(method, tuning)
@@ -371,10 +370,11 @@ def _finish(
     complete = replace(
         told,
         training_example_steps=run.schedule.work(run.tombstones, least_present=run.recipe.least_present),
+        training_row_sums=run.told.training_row_sums or run.result.row_sums,
         notices=result.notices if alike is None else (*result.notices, alike),
         account=result.account,
-        trajectory="recorded" if recorded else "none",
-        checkpoint_interval=result.interval if recorded else None,
+        trajectory="recorded" if result.recorded else "none",
+        checkpoint_interval=result.interval if result.recorded else None,
         tuning=fields,
         forgetting=Forgetting(
             allowed=result.cost.allowed,
@@ -384,7 +384,7 @@ def _finish(
             reused_steps=reused,
             untuned=untuned,
         ),
-        rest={**told.rest, **({} if recorded else {"checkpoint_interval": None})},
+        rest={**told.rest, **({} if result.recorded else {"checkpoint_interval": None})},
     )
     return finish_model(
         folder,
@@ -393,7 +393,7 @@ def _finish(
         alive=result.alive,
         guarantee=result.guarantee,
         exact_refused=result.exact_refused,
-        example_steps=result.cost.example_steps,
-        seconds=result.cost.seconds,
+        cost=result.cost,
         steps=result.steps,
+        sums=result.sums,
     )

@@ -200,7 +200,7 @@ class Grower:
         others than the forest's, and everything grows anew.
         """
         if (forest.seats[:, gone] < 0).any():
-            raise InvalidArgument("`gone` names an empty chair: a row is taken out of a forest once")
+            raise InvalidArgument("an empty chair is named: a row is taken out of a forest once")
         if not np.array_equal(self.edges, forest.edges):
             present = forest.seats[0] >= 0
             present[gone] = False

@@ -10,12 +10,17 @@ from torch import nn
 
 from expunge.core.errors import InvalidArgument
 from expunge.data.encoding import Encoding
+from expunge.models.features.choice import stated
 from expunge.models.zoo import ZOO
-from expunge.records.catalogue import LINEAR_TASKS
+from expunge.records.catalogue import ACCUMULATED_MODELS, LINEAR_TASKS
+from expunge.schedule.recipe import HowTrained
 
 
 def with_model(encoding: Encoding, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's fields with a model: cnn for images, mlp for everything else, linear for a linear task on it."""
+    if fields.get("model") in ACCUMULATED_MODELS:
+        options = stated(fields["model"], fields.get("model_options", {}))
+        return {**fields, "training": HowTrained.ACCUMULATE, "model_options": options}
     if fields.get("model") is not None:
         return {**fields, "model": name_of_model(fields["model"])}
     otherwise = "linear" if fields.get("task") in LINEAR_TASKS else "mlp"

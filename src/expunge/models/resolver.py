@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedYet, ran_out_of_memory
+from expunge.core.errors import ExpungeError, InvalidArgument, UnsupportedEver, UnsupportedYet, ran_out_of_memory
 from expunge.core.streams import Stream
 from expunge.models.base import begin_with
 from expunge.models.dropout import seeded_generators
@@ -22,6 +22,7 @@ from expunge.models.front import Fronted
 from expunge.models.sight import CodeName, forget_seen, in_sight, seen_of
 from expunge.models.sources import is_empty, is_file_of_a_library, is_own, reach_here, sources_of
 from expunge.models.zoo import ZOO, draw_weights
+from expunge.records.catalogue import ACCUMULATED_MODELS, MODEL_NAMES
 from expunge.schedule.recipe import MemoryLayout, Recipe
 
 _factories: dict[int, Callable[..., Any]] = {}  # kept, so that no other gets the number of one that was seen
@@ -125,11 +126,16 @@ def resolve(name: str) -> tuple[Callable[..., Any], bool]:
     """The factory of a name, and whether it is one of ours."""
     if name in ZOO:
         return ZOO[name], True
+    if name in ACCUMULATED_MODELS:
+        raise UnsupportedEver(
+            f"model {name!r} is a function of sums over rows, and no weights of it are drawn or trained: this is for "
+            f"models that take steps, such as {', '.join(ZOO)}"
+        )
     if name.startswith("hf:"):
         raise UnsupportedYet(f"model {name!r}: Hugging Face models come with the language task, not built so far")
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise InvalidArgument(f"model {name!r} is neither one of {', '.join(ZOO)} nor a package.module:factory")
+        raise InvalidArgument(f"model {name!r} is neither one of {', '.join(MODEL_NAMES)} nor a package.module:factory")
     reach_here()
     if module not in sys.modules:
         forget_seen(_import_of(name))
@@ -153,7 +159,7 @@ def factory_digest(name: str) -> str:
     Nothing of a model that is not ours is imported for it. Counted are the factory's module and whatever of its own
     that imports, so that a changed helper is seen; torch itself is named by its version.
     """
-    if name in ZOO:
+    if name in MODEL_NAMES:
         return "zoo"
     found = sources_of(name.partition(":")[0])
     return "" if found is None else found.digest

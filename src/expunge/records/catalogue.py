@@ -53,14 +53,18 @@ EXACT_FIELDS: Mapping[str, frozenset[str]] = {row.name: row.fields for row in ME
 EXACT_METHODS = frozenset(EXACT_FIELDS)
 CERTIFIED_METHODS = frozenset(row.name for row in METHOD_ROWS if row.ceiling is Certified)
 TASK_NAMES = tuple(row.name for row in TASK_ROWS)
-MODEL_NAMES = ("mlp", "cnn", "resnet18", "linear")
+ACCUMULATED_MODELS = ("ridge", "patch-ridge", "naive-bayes", "forest")  # functions of sums over rows, without steps
+MODEL_NAMES = ("mlp", "cnn", "resnet18", "linear", *ACCUMULATED_MODELS)
 LINEAR_TASKS = tuple(row.name for row in TASK_ROWS if row.linear)
 NUMBER_TASKS = tuple(row.name for row in TASK_ROWS if row.numbers)
 
 
-def execution_of(algorithm: str, *, foreign: bool) -> Execution:
+def execution_of(algorithm: str, *, foreign: bool, accumulated: bool = False) -> Execution:
     """How a method of this name works; one with sources of its own (``foreign``) takes steps that nobody else knows.
 
-    Records of the first form name no execution: this is what they are read as.
+    ``accumulated`` says that the recipe's model is a function of sums. Records of the first form name no execution:
+    this is what they are read as.
     """
-    return Execution.SCHEDULE if algorithm in EXACT_METHODS and not foreign else Execution.OWN_STEPS
+    if algorithm not in EXACT_METHODS or foreign:
+        return Execution.OWN_STEPS
+    return Execution.SOLVE if accumulated else Execution.SCHEDULE

@@ -34,6 +34,7 @@ PLAIN = (
     "profile",
     "perturbation",
     "base",
+    "training",
 )
 OPTIMISER = (("optimiser", "name"), ("rate", "rate"), ("momentum", "momentum"), ("weight_decay", "weight_decay"))
 

@@ -23,6 +23,8 @@ CLAIMS: Mapping[str, str] = {
     "base saw before is not covered.",
     "C8": "These weights were taken over as they were handed over; on which rows they were trained, and how, is the "
     "word of their owner.",
+    "C9": "The weights follow from sums over the committed rows, as recipe, data and beacon determine them.",
+    "C10": "The rows of the requested examples are in none of these sums.",
 }
 
 NOT_CLAIMED: Mapping[str, str] = {
@@ -47,20 +49,26 @@ def highest(algorithm: str) -> GuaranteeKind:
 
 
 def claims_of(
-    operation: Operation, kind: GuaranteeKind | None, *, emptied: bool, recorded: bool, base: bool = False
+    operation: Operation,
+    kind: GuaranteeKind | None,
+    *,
+    emptied: bool,
+    recorded: bool,
+    base: bool = False,
+    solved: bool = False,
 ) -> tuple[str, ...]:
     """The ids that a record of this kind holds: no more, no fewer.
 
     ``emptied`` says whether any chair is empty, ``recorded`` whether a trajectory of training was recorded, ``base``
-    whether that began with weights from elsewhere.
+    whether that began with weights from elsewhere, ``solved`` whether there are sums in the place of a trajectory.
     """
     if operation is Operation.COMMIT:
         return ("C1",)
     if operation is Operation.ADOPT:
         return ("C8",)
-    found = ["C2" if recorded else "C6"]
-    if recorded and emptied:
-        found.append("C3")
+    found = ["C9" if solved else "C2" if recorded else "C6"]
+    if (solved or recorded) and emptied:
+        found.append("C10" if solved else "C3")
     if kind is GuaranteeKind.EXACT and emptied:
         found.append("C7" if base else "C4")
     if kind is GuaranteeKind.CERTIFIED:

@@ -14,7 +14,7 @@ from expunge.records.declaration import Declaration, Intent, RetiredFile
 from expunge.records.document import Document, sealed
 from expunge.records.evaluation import POOL, Evaluation
 from expunge.records.forget_file import ForgetFile
-from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states
+from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states, sums
 from expunge.records.model_file import ModelFile
 from expunge.records.results import Results
 from expunge.records.run_file import RunFile
@@ -36,6 +36,7 @@ STORES = (StoreFile.NAME, f"store/{StoreFile.NAME}")  # what marks a store, or a
 ENTRIES = "??/*"  # of a store
 RECORD = f"{SIGNED}/{ENVELOPE}"
 SHARD = r"(?P<shard>0|[1-9][0-9]*)"
+SUMS, PARTIAL = f"{STATES}/sums{TENSORS}", f"{STATES}/partial{TENSORS}"  # of an accumulated model
 STATE = Layout(
     rf"shard-{SHARD}-step-(?P<step>[0-9]{{8,16}})\.safetensors",
     states("state of shard {shard} after step {step}"),
@@ -43,6 +44,7 @@ STATE = Layout(
 )
 LAYOUTS: tuple[Layout, ...] = (  # in the order in which hygiene lists and ends them
     STATE,
+    Layout(r"(?:sums|partial)\.safetensors", sums("what was summed over rows"), STATES),
     Layout(r"model\.safetensors", states("model")),
     Layout(rf"shard-{SHARD}\.bin", states("trace of shard {shard}", remedy=Remedy.CUT), TRACE),
     Layout(
@@ -73,7 +75,7 @@ def lying(folder: Path) -> Iterator[tuple[Path, Named | None]]:
         for path, name in names:
             if (named := layout.named(name)) is not None:
                 yield path, named
-            elif layout is STATE and name.rpartition("/")[0] == layout.folder:
+            elif layout is STATE and name.rpartition("/")[0] == layout.folder and declared(name) is None:
                 yield path, None
     for document in (document for document in DOCUMENTS if document.HOLDS.held is not Held.NOTHING):
         if (folder / document.NAME).is_file():

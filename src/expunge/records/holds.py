@@ -28,6 +28,7 @@ class Held(Enum):
     NOTHING = "nothing"
     ROWS = "rows"  # what was read off rows themselves
     STATES = "states"  # what came of the steps that rows sat in, from the first of them on
+    SUMS = "sums"  # what rows were added to, and are subtracted from by the run that forgets them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,11 @@ def listed(what: str, why: str, shown: str) -> Holds:
 def states(what: str, why: str = "", *, remedy: Remedy = Remedy.REMOVE) -> Holds:
     """A file that holds rows from the first step that they sat in."""
     return Holds(held=Held.STATES, what=what, why=why, remedy=remedy)
+
+
+def sums(what: str) -> Holds:
+    """A file of sums over the rows that its run holds."""
+    return Holds(held=Held.SUMS, what=what, why="they are summed in it")
 
 
 @dataclass(frozen=True)

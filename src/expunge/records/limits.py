@@ -52,10 +52,14 @@ class Code(StrEnum):
     SCHEDULE_BATCH_MISMATCH = "SCHEDULE_BATCH_MISMATCH", "a step was carried out with other members"
     SCHEDULE_ORDER_MISMATCH = "SCHEDULE_ORDER_MISMATCH", "an epoch's members are right, their order is not"
     TRACE_DIGEST_MISMATCH = "TRACE_DIGEST_MISMATCH", "the trace is not the one that was signed"
-    CHECKPOINT_LEAF_MISMATCH = "CHECKPOINT_LEAF_MISMATCH", "a state is not the one in the signed tree"
+    CHECKPOINT_LEAF_MISMATCH = "CHECKPOINT_LEAF_MISMATCH", "a state, or sums, are not those that were signed"
     REUSE_AFTER_TOUCH = "REUSE_AFTER_TOUCH", "a state that had seen forgotten rows was used again"
     ENSEMBLE_MEMBER_MISMATCH = "ENSEMBLE_MEMBER_MISMATCH", "the model's shards are not the last states"
-    WEIGHTS_UNCHANGED = "WEIGHTS_UNCHANGED", "rows were forgotten that sat in steps, and nothing moved"
+    WEIGHTS_UNCHANGED = "WEIGHTS_UNCHANGED", "rows were forgotten that sat in steps or sums, and nothing moved"
+    SUMS_IMPOSSIBLE = "SUMS_IMPOSSIBLE", "no rows that are present have such sums"
+    FORGOTTEN_ROW_SEATED = "FORGOTTEN_ROW_SEATED", "a leaf seats a row that was forgotten"
+    PENALTY_MISMATCH = "PENALTY_MISMATCH", "the penalty is not the one that follows from the sums"
+    WEIGHTS_NOT_OF_SUMS = "WEIGHTS_NOT_OF_SUMS", "the weights do not follow from the recorded sums"
     TOMBSTONE_REVIVED = "TOMBSTONE_REVIVED", "a chair that was emptied is taken again"
     TOMBSTONE_UNREQUESTED = "TOMBSTONE_UNREQUESTED", "a chair was emptied that nobody asked for"
     REQUEST_MISSING = "REQUEST_MISSING", "a request on record is not honoured"
@@ -65,6 +69,7 @@ class Code(StrEnum):
     CONTENT_LEAF_MISMATCH = "CONTENT_LEAF_MISMATCH", "a row, or its secret salt, is not what was committed"
     INIT_MISMATCH = "INIT_MISMATCH", "the initial weights are not those that the seed gives"
     REPLAY_STATE_MISMATCH = "REPLAY_STATE_MISMATCH", "the same steps, carried out again, give other bits"
+    SUMS_MISMATCH = "SUMS_MISMATCH", "the rows that are present, summed again, give other sums"
 
 
 def refused(code: Code, sentence: str) -> RecordError:

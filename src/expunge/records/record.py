@@ -163,13 +163,16 @@ class Algorithm:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Where bits belong to. ``factory`` is "zoo" or the digest of the model's sources in hexadecimal."""
+    """Where bits belong to. ``factory`` is "zoo" or the digest of the model's sources in hexadecimal.
+
+    Sums of whole numbers belong to no machine: there is no self-test, and no weights to begin with.
+    """
 
     profile: ProfileName
     fingerprint: Mapping[str, Any]
-    self_test: bytes
+    self_test: bytes | None = None
     factory: str
-    initial_weights: bytes
+    initial_weights: bytes | None = None
     not_exact: str | None = None  # why the run may not be called exact, if so
 
 
@@ -321,10 +324,23 @@ class AuditWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class CostPart:
-    """Work in thirds of an example-step (a forward pass is one third), and seconds."""
+    """Work in thirds of an example-step (a forward pass is one third), or in rows added or subtracted; and seconds."""
 
     thirds: int
     seconds: float
+    row_sums: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumsPart:
+    """What a run was solved from: digests of its sums, of the constants of its map, and of its penalty if it has one.
+
+    Each is the digest of tensors, in the form of the weights'.
+    """
+
+    digest: bytes
+    constants: bytes
+    penalty: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,6 +371,7 @@ class RunRecord:
     audit_window: AuditWindow | None = None
     noise_commitment: bytes | None = None
     execution: Execution | None = None  # none in records of the first form, which read as ``came_about`` says
+    sums: SumsPart | None = None  # where the weights were solved for
 
     @property
     def came_about(self) -> Execution:

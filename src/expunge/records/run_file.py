@@ -11,11 +11,12 @@ from expunge.core.errors import DataError, InvalidArgument
 from expunge.core.text_table import TextTable
 from expunge.core.values import Empirical
 from expunge.core.wording import LONGEST_NAME, clean
-from expunge.records.catalogue import Execution, execution_of
+from expunge.records.catalogue import ACCUMULATED_MODELS, Execution, execution_of
 from expunge.records.document import Document
 from expunge.records.form import INLINE, Plain, Through, to_plain
 from expunge.records.holds import NOTHING, Holds
 from expunge.records.learnt import Learnt, told_of
+from expunge.records.method_file import MethodFile, NothingToTune, TunedFields
 from expunge.records.scalars import Amount, Digest, Large, Second, Slots
 from expunge.records.values import WrittenGuarantee
 
@@ -25,45 +26,6 @@ def _beacon(told: Any) -> Beacon:
         return Beacon.from_json(told)
     except InvalidArgument as error:
         raise DataError(str(error)) from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodFile(Plain):
-    """A method by name, and its hyper-parameters."""
-
-    name: str
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TunedFields(Plain):
-    """What a tuning says of the fields that it chose for a method. Scores: 1 is doing nothing, below it is nearer to
-    retraining; where ``better`` is not told, distances from a twin by the score of an earlier release, 0 is best.
-    """
-
-    digest: Digest
-    mode: str
-    state: str
-    method: MethodFile
-    recipe_but_seed: Digest
-    data_root: Digest
-    budget: float
-    kind: str
-    size: int
-    trials: int
-    score: float | None
-    default_score: float | None
-    transfer_score: float | None
-    better: bool | None = None
-    transferred: bool | None
-    notices: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NothingToTune(Plain):
-    """A method without search ranges, on its defaults."""
-
-    state: str = "nothing to tune"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +183,10 @@ class UnlearnTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a finished run holds, and what it took: work in example-steps, time in seconds."""
+    """What a finished run holds, and what it took: work in example-steps or row-sums, time in seconds.
+
+    Of an accumulated model ``sums`` is the digest of what was summed.
+    """
 
     weights_digest: Digest
     parameters: int
@@ -231,6 +196,13 @@ class Result:
     example_steps: Amount
     seconds: Amount
     steps: int
+    row_sums: int | None = None
+    sums: Digest | None = None
+
+    @property
+    def work(self) -> str:
+        """What it took, in its own unit: sums take no steps, and steps are no sums."""
+        return f"{self.example_steps:g} example-steps" if self.row_sums is None else f"{self.row_sums:,} row-sums"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +262,7 @@ class RunFile(Document):
     rules: tuple[str, ...] | None = None
     trajectory: Literal["recorded", "none"] | None = None
     training_example_steps: Amount | None = None
+    training_row_sums: int | None = None
     notices: tuple[str, ...] | None = None
     account: Mapping[str, Any] | None = None
     adopted: OwnersWord | None = None  # of the run, or of the one that it descends from
@@ -368,7 +341,13 @@ class RunFile(Document):
     @property
     def execution(self) -> Execution:
         """How it came about, by its method; none but ours goes by the schedule."""
-        return execution_of(self.operation if self.method is None else self.method.name, foreign=False)
+        name = self.operation if self.method is None else self.method.name
+        return execution_of(name, foreign=False, accumulated=self.recipe.get("model") in ACCUMULATED_MODELS)
+
+    @property
+    def tells_seen(self) -> bool:
+        """Whether it says of what it keeps which rows had a part in it: states of the schedule do, and sums."""
+        return self.recorded and self.execution is not Execution.OWN_STEPS
 
     @property
     def replayable(self) -> bool:

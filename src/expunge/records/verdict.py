@@ -127,7 +127,7 @@ class Verdict:
         outcomes = {finding.outcome for finding in self.findings}
         if FindingOutcome.REFUSED in outcomes:
             return Status.REFUSED
-        if FindingOutcome.UNDECIDED in outcomes or self.reached != self.asked:
+        if FindingOutcome.UNDECIDED in outcomes or self.reached is None or self.reached < self.asked:
             return Status.UNDECIDED
         return Status.ACCEPTED
 

@@ -61,7 +61,9 @@ def record_facts(told: Certificate) -> Iterator[CertificateFact]:
 
 
 def _algorithm(found: Algorithm, cost: CostPart, *, adopted: bool) -> str:
-    work = f"{shown(cost.thirds / 3, 'example-steps')} in {shown(cost.seconds, 'seconds')}"
+    steps = shown(cost.thirds / 3, "example-steps")
+    done = steps if cost.row_sums is None else counted(cost.row_sums, "row-sum")
+    work = f"{done} in {shown(cost.seconds, 'seconds')}"
     fields = _whole([f"{name} {_value(value)}" for name, value in readable(found.fields).items()], LONGEST_FIELDS)
     whole = "passes over the training rows" if adopted else "of the training’s work"
     budget = "" if found.budget is None else f", allowed {found.budget:.3g} {whole}"
@@ -77,6 +79,8 @@ def _recipe(fields: Mapping[str, Any] | None, *, adopted: bool) -> str:
     if adopted:  # what its recipe says of a training is a place-holder where its owner told nothing
         how = "trained elsewhere: by what, for how long and on how many rows at once is its owner’s word, and not here"
         return clean(f"{told.get('model', '?')}, {told.get('task', '?')}; {how}", 2 * LONGEST_LIST)
+    if fields.get("training") == "accumulate":  # what says how steps are taken has no meaning here
+        return clean(f"{told.get('model', '?')}; sums over rows, seed {told.get('seed', '?')}", LONGEST_LIST)
     parts = [
         f"{told.get('model', '?')}, {told.get('task', '?')}",
         f"{told.get('optimiser', '?')} at rate {told.get('rate', '?')}",
@@ -97,6 +101,8 @@ def _schedule(run: RunRecord) -> str:
     kept = [item for item in run.reuse if item.step > 0]
     if run.operation is Operation.ADOPT:
         return "not known: the model was trained elsewhere"
+    if run.sums is not None:
+        return "no steps: the weights follow from sums over the rows that are left"
     if run.checkpoints is None:
         return f"{text} of the training that it starts from; the method's own steps are not on record"
     if not kept:

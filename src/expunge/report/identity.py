@@ -10,7 +10,7 @@ from typing import Any
 from expunge.core.wording import LONGEST_NAME, clean, counted, without_places
 from expunge.report.facts import Facts, plain
 from expunge.report.load import Loaded
-from expunge.report.numerals import few, listed, shown
+from expunge.report.numerals import few, listed, shown, worked
 
 MOST_FACTS = 80
 KINDS = {"numeric": "numeric", "category": "categorical", "text": "text", "array": "array", "image": "image"}
@@ -103,9 +103,8 @@ def _digests(run: Facts) -> tuple[Fact, ...]:
         found.append(Fact("settings", ", ".join(f"{name} {value}" for name, value in run.unlearning.settings)))
         if run.unlearning.untuned:
             found.append(Fact("tuning", "none: the table’s defaults or fields set by hand"))
-    work, seconds = shown(run.result.example_steps, "example-steps"), shown(run.result.seconds, "seconds")
     if run.told.operation != "adopt":
-        found.append(Fact("work", f"{work} in {seconds}"))
+        found.append(Fact("work", f"{worked(run.result)} in {shown(run.result.seconds, 'seconds')}"))
     found.append(Fact("as made", str(run.guarantee)))
     found += [Fact(name, remark) for name, remark in run.remarks]
     return tuple(found)

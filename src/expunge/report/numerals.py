@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from expunge.core.values import Measurement
+from expunge.records.run_file import Result
 
 DASH = "—"
 SPACE = "\u00a0"
@@ -44,7 +45,7 @@ def bare(value: float, scale: str) -> str:
 
 def _digits(value: float, scale: str) -> int | None:
     """How many decimals; none where the scale is not known here."""
-    if scale == "example-steps":
+    if scale in ("example-steps", "row-sums"):
         return 0 if value == math.floor(value) else 1
     if scale == "seconds":
         return 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
@@ -66,7 +67,15 @@ def unit(scale: str) -> str:
         "memory": f"{SPACE}%",
         "seconds": f"{SPACE}s",
         "example-steps": f"{SPACE}example-steps",
+        "row-sums": f"{SPACE}row-sums",
     }.get(scale, "")
+
+
+def worked(result: Result) -> str:
+    """What a run took, in its own unit: sums take no steps, and steps are no sums."""
+    if result.row_sums is not None:
+        return shown(result.row_sums, "row-sums")
+    return shown(result.example_steps, "example-steps")
 
 
 def shown(value: float, scale: str) -> str:

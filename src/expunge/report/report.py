@@ -21,7 +21,7 @@ from expunge.report.facts import Facts, plain
 from expunge.report.grid import MOST_EXAMPLES, ExampleGrid, grid
 from expunge.report.identity import identify
 from expunge.report.load import Loaded, load, without_names
-from expunge.report.numerals import few, listed, shown
+from expunge.report.numerals import few, listed, shown, worked
 from expunge.report.outcome import answer_of
 from expunge.report.templates import environment, resource
 from expunge.report.wording import LIMITS, headline, meaning, rules, verdicts
@@ -151,7 +151,7 @@ def _training(run: Facts) -> dict[str, Any]:
         "rows": counted(run.told.data.counts.train - len(run.tombstones), "training row"),
         "left_out": counted(len(run.tombstones), "row") if run.tombstones else "",
         "model": plain(run.told.recipe.get("model")),
-        "work": shown(run.result.example_steps, "example-steps"),
+        "work": worked(run.result),
         "seconds": shown(run.result.seconds, "seconds"),
         "adopted": run.told.adopted is not None,
         "guarantee": str(run.guarantee),

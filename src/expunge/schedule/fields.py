@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import choice
-from expunge.records.catalogue import NUMBER_TASKS
+from expunge.records.catalogue import ACCUMULATED_MODELS, NUMBER_TASKS
 from expunge.schedule.recipe import (
     Augmentation,
     Calendar,
@@ -22,6 +22,7 @@ from expunge.schedule.recipe import (
     Scalar,
     Voting,
 )
+from expunge.schedule.stepless import refuse_steps
 
 LARGEST = 1e300
 REALS = ("rate", "momentum", "weight_decay", "perturbation")
@@ -35,7 +36,6 @@ CHOICES: dict[str, type[Enum]] = {
     "layout": MemoryLayout,
 }
 WHOLE = ("crop", "category_buckets", "text_buckets", "least_present")
-MAYBE = ("task", "least_present", "layout", *OF_OPTIMISER)
 Chosen = TypeVar("Chosen", bound=Enum)
 
 
@@ -54,8 +54,9 @@ OF_NUMBERS = Usual(epochs=32, rate=0.02, decay=0.01)  # tables of numbers are sm
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeFields:
-    """What a recipe holds beside columns and classes. Unsaid are: a model that fits the data, epochs, a rate, a decay
-    and a momentum that fit task and optimiser, and the fewest rows of a step and the layout that fit the model.
+    """What a recipe holds beside columns and classes, as far as it is said. Unsaid are: a model that fits the data,
+    epochs, a rate, a decay and a momentum that fit task and optimiser, the fewest rows of a step and the layout that
+    fit the model, and for the rest what a recipe has unless told.
     ``placement`` may be ``tiers:FILE``; ``stages`` are the epochs of each slice's stage, such as (9, 1) or ``9,1``.
     """
 
@@ -63,65 +64,69 @@ class RecipeFields:
     model_options: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     task: str | None = None
     epochs: int | None = None
-    batch_size: int = 64
-    optimiser: OptimiserName | Optimiser | str = OptimiserName.SGD
+    batch_size: int | None = None
+    optimiser: OptimiserName | Optimiser | str | None = None
     rate: float | None = None
     momentum: float | None = None
     weight_decay: float | None = None
     calendar: Calendar | str | None = None
-    flip: bool = False
-    crop: int = 0
-    shards: int = 1
-    slices: int = 1
-    placement: Placement | str = Placement.SUBJECT
+    flip: bool | None = None
+    crop: int | None = None
+    shards: int | None = None
+    slices: int | None = None
+    placement: Placement | str | None = None
     stages: Sequence[int] | str | None = None
-    voting: Voting | str = Voting.MEAN
-    seed: int = 0
+    voting: Voting | str | None = None
+    seed: int | None = None
     least_present: int | None = None
-    category_buckets: int = 32
-    text_buckets: int = 1024
-    precision: Precision | str = Precision.FLOAT32
-    profile: Profile | str = Profile.EXACT
-    threads: int = 1
+    category_buckets: int | None = None
+    text_buckets: int | None = None
+    precision: Precision | str | None = None
+    profile: Profile | str | None = None
+    threads: int | None = None
     layout: MemoryLayout | str | None = None
-    perturbation: float = 0.0
+    perturbation: float | None = None
 
     def __post_init__(self) -> None:
         for name in REALS:
             value = getattr(self, name)
-            if value is not None or name not in MAYBE:
-                require(name, value, _is_real(value), "a number")
+            require(name, value, value is None or _is_real(value), "a number")
         for name in WHOLE:
             value = getattr(self, name)
-            if value is not None or name not in MAYBE:
-                require(name, value, type(value) is int, "a whole number")
-        require("flip", self.flip, type(self.flip) is bool, "true or false")
+            require(name, value, value is None or type(value) is int, "a whole number")
+        require("flip", self.flip, self.flip is None or type(self.flip) is bool, "true or false")
         require("task", self.task, self.task is None or isinstance(self.task, str), "a word such as classification")
         options = self.model_options
         plain = isinstance(options, Mapping) and all(isinstance(value, Scalar) for value in options.values())
         require("model_options", options, plain, "names with a number, a word, or true or false each")
 
     def said(self) -> dict[str, Any]:
-        """The fields as a recipe takes them, without those that fit the data where nothing is said."""
+        """The fields as a recipe takes them, without those that nothing is said of and that the recipe knows itself."""
         found: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        found = {name: value for name, value in found.items() if value is not None}
+        found["model_options"] = dict(self.model_options)
+        refuse_steps(self.model, found)
+        if self.model in ACCUMULATED_MODELS:
+            return found
         for name in (*OF_OPTIMISER, "flip", "crop"):
-            del found[name]
+            found.pop(name, None)
         if isinstance(self.placement, str) and self.placement.startswith(TIERED):
             found |= {"placement": Placement.TIERS, "tiers": self.placement.removeprefix(TIERED)}
-            if self.slices != 1:
+            if self.slices not in (None, 1):
                 raise InvalidArgument(
                     f"`slices` {self.slices} with `placement` {self.placement}: each tier is a slice; leave it out"
                 )
         for name, kind in CHOICES.items():
-            if found[name] is not None or name not in MAYBE:
+            if name in found:
                 found[name] = chosen(kind, found[name], name)
         usual = OF_NUMBERS if self.task in NUMBER_TASKS else OF_CLASSES
-        found["stages"] = stages = None if self.stages is None else _stages(self.stages)
-        in_all = usual.epochs if stages is None else sum(stages)
-        found["epochs"] = in_all if self.epochs is None else self.epochs
-        found |= {"optimiser": self._optimiser(usual), "augmentation": Augmentation(flip=self.flip, crop=self.crop)}
-        found["model_options"] = dict(self.model_options)
-        return {name: value for name, value in found.items() if value is not None}
+        in_all = usual.epochs
+        if self.stages is not None:
+            found["stages"] = stages = _stages(self.stages)
+            in_all = sum(stages)
+        found.setdefault("epochs", in_all)
+        augmentation = Augmentation(flip=self.flip or False, crop=self.crop or 0)
+        return {**found, "optimiser": self._optimiser(usual), "augmentation": augmentation}
 
     def _optimiser(self, usual: Usual) -> Optimiser:
         if isinstance(self.optimiser, Optimiser):
@@ -129,7 +134,7 @@ class RecipeFields:
             if said is not None:
                 raise InvalidArgument(f"`{said}` is said beside a whole Optimiser, which has one: say it there")
             return self.optimiser
-        name = chosen(OptimiserName, self.optimiser, "optimiser")
+        name = chosen(OptimiserName, self.optimiser or OptimiserName.SGD, "optimiser")
         signs = name is OptimiserName.SIGN
         momentum = (0.0 if signs else 0.9) if self.momentum is None else self.momentum
         return Optimiser(

@@ -5,38 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from expunge.core.errors import DataError, InvalidArgument, UnsupportedYet
+from expunge.core.errors import DataError, UnsupportedYet
 from expunge.core.hashing import canonical_json, sha256
 from expunge.data.encoding import Encoding
-from expunge.records.catalogue import LINEAR_TASKS, NUMBER_TASKS, TASK_NAMES
+from expunge.records.catalogue import ACCUMULATED_MODELS, LINEAR_TASKS, NUMBER_TASKS, TASK_NAMES
 from expunge.records.form import from_plain, to_plain
+from expunge.schedule.descent import Augmentation, Calendar, Optimiser, OptimiserName, check
+from expunge.schedule.stepless import refuse_steps
 
 Scalar = int | float | str | bool
 
 SMALLEST_RATE = 2.0**-24  # below it, a step of size 1 moves no float32 weight of size 1
-MOST_SAMPLES = 10_000
-MOST_WORK = 10_000_000  # milestones looked at for all samples together
 MOST_IN_OPTIONS = 64  # characters of all values: enough for settings, too few for weights
-
-
-class OptimiserName(Enum):
-    SGD = "sgd"
-    ADAM = "adam"  # decay is part of the gradient
-    ADAMW = "adamw"  # decay shrinks the weights by itself
-    SIGN = "sign"  # the sign of the gradient, nothing else
-
-
-class Calendar(Enum):
-    """How the rate moves over the planned steps: a function of the calendar step alone."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
-    STEP = "step"
-    WARM_UP = "warm-up"  # rises along a line over the first half, falls along one over the second
 
 
 class Placement(Enum):
@@ -66,6 +50,13 @@ class MemoryLayout(Enum):
     CHANNELS_LAST = "channels-last"  # on one core convolutions are trained in two thirds of the time
 
 
+class HowTrained(Enum):
+    """How weights come about: by steps downhill, or as a function of sums over the rows."""
+
+    DESCEND = "descend"
+    ACCUMULATE = "accumulate"
+
+
 class Profile(Enum):
     """What is pinned: exact runs are bit-reproducible, speed runs are not claimed to be."""
 
@@ -79,79 +70,8 @@ ADDED_LATER: dict[str, Any] = {
     "layout": MemoryLayout.CONTIGUOUS,
     "stages": None,
     "tiers": None,
+    "training": HowTrained.DESCEND,
 }  # left out of the JSON at this value, so that older recipes keep their digest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimiser:
-    """SGD with momentum, or AdamW, and the rate's calendar. Weight decay is the optimiser's own."""
-
-    name: OptimiserName = OptimiserName.SGD
-    rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    calendar: Calendar = Calendar.COSINE
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    decay: float = 0.1
-
-    def __post_init__(self) -> None:
-        _check(math.isfinite(self.rate) and self.rate >= 0, f"rate {self.rate} must be a finite number from 0")
-        for name in ("momentum", "beta1", "beta2"):
-            value = getattr(self, name)
-            _check(0 <= value < 1, f"{name} {value} must lie in [0, 1)")
-        _check(
-            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
-            f"weight decay {self.weight_decay} must be a finite number from 0",
-        )
-        _check(
-            self.name is not OptimiserName.SIGN or self.momentum == self.weight_decay == 0,
-            f"momentum {self.momentum} and weight decay {self.weight_decay} have no part in signs: set both to 0",
-        )
-        _check(self.epsilon > 0, f"epsilon {self.epsilon} must be above 0")
-        _check(0 <= self.decay <= 1, f"decay {self.decay} must lie in [0, 1]")
-        for item in fields(self):  # 1 and 1.0 are one rate, and one digest
-            if item.type == "float":
-                object.__setattr__(self, item.name, float(getattr(self, item.name)))
-        _check(
-            all(0 < share < 1 for share in self.milestones) and list(self.milestones) == sorted(self.milestones),
-            f"milestones {self.milestones} must be ascending shares of the training between 0 and 1",
-        )
-
-    def rate_at(self, step: int, total: int) -> float:
-        """The rate of one calendar step; skipped steps consume theirs."""
-        if self.calendar is Calendar.CONSTANT:
-            return self.rate
-        if self.calendar is Calendar.COSINE:
-            return self.rate * 0.5 * (1.0 + math.cos(math.pi * step / total))
-        if self.calendar is Calendar.WARM_UP:
-            return self.rate * (1.0 - abs(2 * (step + 1) / (total + 1) - 1.0))
-        passed = sum(step >= share * total for share in self.milestones)
-        return self.rate * self.decay**passed
-
-    def mean_rate(self, total: int) -> float:
-        """Mean of the rate over a calendar of ``total`` steps; long ones are looked at in 10,000 places or fewer."""
-        if self.calendar is Calendar.CONSTANT or total < 1:
-            return self.rate
-        count = min(total, MOST_SAMPLES, max(1, MOST_WORK // (1 + len(self.milestones))))
-        return sum(self.rate_at((2 * at + 1) * total // (2 * count), total) for at in range(count)) / count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Random horizontal flips, and crops after padding by ``crop`` pixels; drawn per slot and epoch."""
-
-    flip: bool = False
-    crop: int = 0
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.crop <= 64, f"crop padding {self.crop} must lie between 0 and 64 pixels")
-
-    @property
-    def active(self) -> bool:
-        return self.flip or self.crop > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +107,10 @@ class Recipe:
     layout: MemoryLayout = MemoryLayout.CONTIGUOUS
     stages: tuple[int, ...] | None = None
     tiers: str | None = None
+    training: HowTrained = HowTrained.DESCEND
 
     def __post_init__(self) -> None:
+        self._check_training()
         for name, lowest, highest in (
             ("epochs", 1, 100_000),
             ("batch_size", 1, 1_000_000),
@@ -199,17 +121,17 @@ class Recipe:
             ("threads", 1, 1024),
         ):
             value = getattr(self, name)
-            _check(
+            check(
                 type(value) is int and lowest <= value <= highest,
                 f"{name.replace('_', ' ')} {value!r} must be a whole number from {lowest} to {highest}",
             )
-        _check(self.task in TASK_NAMES, f"task {self.task!r} is not known: choose one of {', '.join(TASK_NAMES)}")
-        _check(
+        check(self.task in TASK_NAMES, f"task {self.task!r} is not known: choose one of {', '.join(TASK_NAMES)}")
+        check(
             (self.task in NUMBER_TASKS) == (not self.classes),
             f"task {self.task!r} with {len(self.classes)} classes: labels are numbers under {', '.join(NUMBER_TASKS)}, "
             "and classes under every other task; read the data for this one",
         )
-        _check(
+        check(
             bool(self.classes) or self.voting is Voting.MEAN,
             f"voting {self.voting.value} with task {self.task!r}: numbers have no majority; use mean",
         )
@@ -218,18 +140,18 @@ class Recipe:
                 f"task {self.task!r} with {self.shards} shards: shards answer as one by the mean of softmax "
                 "probabilities, which these scores are not; use one shard, or `task` classification"
             )
-        _check(
+        check(
             self.least_present <= self.batch_size,
             f"least present {self.least_present} exceeds the batch size {self.batch_size}: every step would be skipped",
         )
-        _check(
+        check(
             math.isfinite(self.perturbation) and self.perturbation >= 0,
             f"perturbation {self.perturbation} must be a finite number from 0",
         )
         object.__setattr__(self, "perturbation", float(self.perturbation))
         for name in ("base", "tiers"):
             value = getattr(self, name)
-            _check(
+            check(
                 value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None),
                 f"{name} {str(value)[:80]!r} must be a SHA-256 in 64 hexadecimal digits: give its file to train",
             )
@@ -240,7 +162,7 @@ class Recipe:
     def _check_stages(self) -> None:
         """Stages are as many as slices and take all epochs; tiers are known where rows are dealt by them."""
         tiered, stages = self.placement is Placement.TIERS, self.stages
-        _check(
+        check(
             tiered == (self.tiers is not None),
             f"placement {self.placement.value} with {'no tiers' if tiered else 'tiers'}: they come from a file of "
             "subjects; name it in `placement` as tiers:FILE",
@@ -248,21 +170,42 @@ class Recipe:
         if stages is None:
             return
         plain = isinstance(stages, tuple) and all(type(one) is int and one >= 1 for one in stages)
-        _check(plain, f"stages {stages!r:.80} must be whole numbers of epochs from 1")
+        check(plain, f"stages {stages!r:.80} must be whole numbers of epochs from 1")
         told = ", ".join(map(str, stages))
-        _check(
+        check(
             tiered or self.slices > 1,
             f"stages {told} without slices: each is the epochs of a slice's stage; ask for `slices`, or for tiers with "
             "`placement` tiers:FILE, or say `epochs`",
         )
-        _check(
+        check(
             len(stages) == self.slices,
             f"stages {told} are {len(stages)}, and there are {self.slices} slices: say the epochs of each",
         )
-        _check(
+        check(
             sum(stages) == self.epochs,
             f"stages {told} are {sum(stages)} epochs, and `epochs` says {self.epochs}: leave `epochs` out",
         )
+
+    def _check_training(self) -> None:
+        """A model is a function of sums or takes steps; what says how steps are taken has no part in sums."""
+        asked = HowTrained.ACCUMULATE if self.accumulated else HowTrained.DESCEND
+        check(
+            self.training is asked,
+            f"training {self.training.value} with model {self.model!r}: the model decides, and it is {asked.value}",
+        )
+        if not self.accumulated:
+            return
+        check(
+            bool(self.classes),
+            f"model {self.model!r} with labels that are numbers: it counts classes, and numbers have none; name "
+            "another label, or use `model` mlp",
+        )
+        check(
+            self.task == "classification",
+            f"task {self.task!r} with model {self.model!r}: it answers classes, as `task` classification does",
+        )
+        odd = {item.name: True for item in fields(self) if _differs(item, getattr(self, item.name))}
+        refuse_steps(self.model, odd)
 
     def _check_convex(self) -> None:
         """Noise in the loss hides a removal only where the loss is convex and has one minimum."""
@@ -274,7 +217,7 @@ class Recipe:
             "a base": self.base is not None,
         }
         odd = next((name for name, holds in found.items() if holds), None)
-        _check(
+        check(
             odd is None,
             f"perturbation {self.perturbation:g} with {odd}: noise in the loss is for convex training alone, which is "
             f"`task` {' or '.join(LINEAR_TASKS)} with `model` linear, `optimiser` sgd and a weight decay above 0",
@@ -285,6 +228,8 @@ class Recipe:
         """Epochs of each slice's stage: as they are said, or so that all together cost as much as ``epochs`` over
         everything.
         """
+        if self.accumulated:
+            return (0,)
         if self.stages is not None:
             return self.stages
         if self.slices == 1:
@@ -294,6 +239,11 @@ class Recipe:
             return math.floor(2 * self.epochs * stage / (self.slices + 1) + 0.5)
 
         return tuple(max(1, rounded(stage) - rounded(stage - 1)) for stage in range(1, self.slices + 1))
+
+    @property
+    def accumulated(self) -> bool:
+        """Whether the model is a function of sums over the rows."""
+        return self.model in ACCUMULATED_MODELS
 
     @property
     def outputs(self) -> int:
@@ -359,8 +309,9 @@ class Recipe:
                 ("profile", Profile),
             ):
                 read[name] = kind(value[name])
-            if "layout" in value:
-                read["layout"] = MemoryLayout(value["layout"])
+            for name, kind in (("layout", MemoryLayout), ("training", HowTrained)):
+                if name in value:
+                    read[name] = kind(value[name])
             if "stages" in value:
                 read["stages"] = tuple(value["stages"])
             return cls(**read)
@@ -385,6 +336,7 @@ def _simple(value: Any) -> Any:
     return value
 
 
-def _check(holds: bool, rule: str) -> None:
-    if not holds:
-        raise InvalidArgument(rule)
+def _differs(item: Field[Any], value: Any) -> bool:
+    """Whether a field that must be given, or has a default, has another value."""
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    return default is not MISSING and value != default

@@ -111,7 +111,8 @@ def cost(run: Run, trainings: int) -> str:
     if run.told.adopted is not None:
         return f"{trainings} × a training that nobody here counted"
     lasts = f"about {lasting(trainings * run.result.seconds)}{' one after another' if trainings > 1 else ''}"
-    return f"{trainings} × {run.result.example_steps:,.0f} example-steps, {lasts}"
+    steps = f"{run.result.example_steps:,.0f} example-steps"
+    return f"{trainings} × {steps if run.result.row_sums is None else run.result.work}, {lasts}"
 
 
 def _replayed(run: Run, forget: ForgetSet) -> float | None:

@@ -14,7 +14,7 @@ from torch import nn
 from expunge.core.beacon import ZERO
 from expunge.core.errors import InvalidArgument, UnsupportedEver, UnsupportedYet
 from expunge.core.hashing import sha256
-from expunge.core.values import Empirical
+from expunge.core.values import Cost, Empirical
 from expunge.data.commitment import Commitment, commit
 from expunge.data.dataset import ColumnKind, Dataset
 from expunge.data.encoding import Preparation
@@ -38,6 +38,7 @@ from expunge.train.answers import check_answers, learnt
 from expunge.train.described import described_data
 from expunge.train.exactness import examine
 from expunge.train.examples import Examples
+from expunge.train.finish import finish_model
 from expunge.train.folder import as_begun, finished_or_other, start_or_continue, writing
 from expunge.train.handed_over import HandedOver, handed_over, take_up
 from expunge.train.origins import ADOPTED, origins
@@ -45,7 +46,7 @@ from expunge.train.profile import find_device, pinned
 from expunge.train.run import Run, write_run_file
 from expunge.train.state import Tensors, check_finite, tensors_digest
 from expunge.train.trace import Trace
-from expunge.train.training import finish_model, make_recipe
+from expunge.train.training import make_recipe
 from expunge.train.without import LeftOut, Without, leave_out
 
 NO_SCHEDULE = "the model was trained elsewhere: who sat in which of its steps is not known"
@@ -161,8 +162,7 @@ def adopt(
             alive=(True,),
             guarantee=Empirical(),
             exact_refused=None,
-            example_steps=0.0,
-            seconds=0.0,
+            cost=Cost(0.0, 0.0),
             steps=0,
         )
 

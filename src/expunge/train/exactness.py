@@ -16,6 +16,7 @@ from expunge.core.errors import RunError
 from expunge.core.hashing import sha256
 from expunge.models.front import Fronted
 from expunge.models.resolver import build, factory_digest
+from expunge.models.sums import ARITHMETIC
 from expunge.schedule.plan import Role, StatedPlan, TrainingPlan
 from expunge.schedule.recipe import SMALLEST_RATE, Profile, Recipe
 from expunge.schedule.schedule import Schedule
@@ -39,7 +40,12 @@ class Exactness:
 
 
 def examine(recipe: Recipe, schedule: Schedule, examples: Examples, emptied: np.ndarray) -> Exactness:
-    """Describe the environment and run the self-tests. Call it with the recipe's profile pinned."""
+    """Describe the environment and run the self-tests. Call it with the recipe's profile pinned.
+
+    Sums of whole numbers, and weights that are rounded once, are the same everywhere: no machine has a part in them.
+    """
+    if recipe.accumulated:
+        return Exactness({"accumulation_arithmetic": ARITHMETIC}, None)
     digest, repeats = self_test(examples.device, recipe.precision, recipe.layout)
     first = build(recipe, schedule.seed)
     environment = fingerprint(recipe, examples.device)

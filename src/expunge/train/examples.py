@@ -8,6 +8,8 @@ import torch
 from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
+from expunge.models.features.choice import map_of
+from expunge.models.features.contract import Encoded, Ragged
 from expunge.schedule.plan import Part
 from expunge.schedule.recipe import Augmentation, Recipe
 from expunge.tasks.task import INPUTS, Batch, Rows, labelled
@@ -19,7 +21,8 @@ class Examples(Rows):
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device) -> None:
         if recipe.augmentation.active and not recipe.inputs.is_image:
             raise InvalidArgument("flips and crops need images: leave the augmentation out for this data")
-        self._inputs = torch.from_numpy(recipe.inputs.encode(dataset)).to(device)
+        encoded = map_of(recipe).encode(dataset) if recipe.accumulated else recipe.inputs.encode(dataset)
+        self._inputs = encoded if isinstance(encoded, Ragged) else torch.from_numpy(encoded).to(device)
         self._labels = torch.from_numpy(dataset.labels).to(device)
         self.allowed = dataset.present.copy()
         self._everybody = bool(self.allowed.all())
@@ -34,6 +37,8 @@ class Examples(Rows):
     def inputs(self) -> torch.Tensor:
         """All rows at once; refused where some of them may not be read."""
         self._whole()
+        if isinstance(self._inputs, Ragged):
+            raise InvalidArgument("rows of words are of different lengths: ask for rows by their slots")
         return self._inputs
 
     @inputs.setter
@@ -72,7 +77,18 @@ class Examples(Rows):
     def batch(self, slots: np.ndarray) -> Batch:
         self._guard(slots)
         index = torch.from_numpy(slots).to(self.device)
-        return labelled(self._inputs[index], self._labels[index], index)
+        return labelled(self._gathered(slots, index), self._labels[index], index)
+
+    def _gathered(self, slots: np.ndarray, index: torch.Tensor) -> torch.Tensor:
+        if isinstance(self._inputs, Ragged):
+            return torch.from_numpy(self._inputs[slots]).to(self.device)
+        return self._inputs[index]
+
+    def encoded(self, slots: np.ndarray) -> tuple[Encoded, np.ndarray]:
+        """All rows as a feature map encoded them, and their labels, for who reads these slots alone."""
+        self._guard(slots)
+        rows = self._inputs if isinstance(self._inputs, Ragged) else self._inputs.cpu().numpy()
+        return rows, self._labels.cpu().numpy()
 
     def augmented(self, part: Part, *, seed: bytes, purpose: str, shard: int) -> Batch:
         """Rows of a step's part, changed by the words of their slots and the epoch where the recipe says so."""

@@ -16,6 +16,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.version import __version__
 from expunge.data.handed import AnyData, Names
+from expunge.models.accumulated import Accumulated
 from expunge.models.ensemble import Ensemble, MeanAnswer
 from expunge.models.front import Front, Fronted
 from expunge.models.resolver import build_empty, given_to, resolve
@@ -23,6 +24,7 @@ from expunge.records.document import read_document, seal, write_document
 from expunge.records.model_file import Behind, InFront, ModelFile
 from expunge.records.run_file import RunFile
 from expunge.schedule.recipe import Recipe
+from expunge.train.accumulate import accumulated_model
 from expunge.train.answering import Answering, Predictions
 from expunge.train.handed_over import take_up
 from expunge.train.state import Tensors, copied, read_tensors, tensors_digest, write_tensors
@@ -35,6 +37,10 @@ runs of letters, digits and underscores) that it has n times. The bucket is the 
 SHA-256("expunge/bucket/1" + named(column) + named(word)) modulo the column's buckets, where named(text) is its length
 in UTF-8 as 8 bytes, little-endian, and the text. Numbers and dates (days since 1970) come first, then the buckets of
 each hashed column, both in the order of the recipe's columns.
+"""
+MAPPED = """
+Rows go through a map to whole numbers, whose constants are the tensors that begin with "map_". Some were derived from
+rows of people: of a table they are the least and the greatest value of each number.
 """
 OF_CLASSES = 'Class number k of its answers is entry k of "classes" in the recipe.'
 OF_NUMBERS = (
@@ -104,6 +110,8 @@ class ExportedModel:
                 "with options that stand there: give it as `model` if it is the one that you trust"
             )
         tensors, members = self._tensors(), []
+        if self.recipe.accumulated:
+            return accumulated_model(self.recipe, self.path / WEIGHTS, self.told.weights)
         if len(self.told.front) > self.recipe.shards:
             raise self._altered()
         for place, told in enumerate(self.told.front):
@@ -178,6 +186,8 @@ def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> 
     tensors: Tensors = {}
     fronts: list[InFront] = []
     backs: list[Behind] = []
+    if isinstance(model, Accumulated):
+        tensors, fronts, members = copied(model.state_dict()), [InFront(scale=1.0, mean=(0.0,), std=(1.0,))], []
     for at, member in enumerate(members):
         assert isinstance(member, Fronted)
         fronts.append(in_front(member.front))
@@ -188,7 +198,7 @@ def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> 
     assert told.result is not None
     file = seal(
         ModelFile(
-            how=_how(recipe, len(members)),
+            how=_how(recipe, len(fronts)),
             recipe=recipe.as_json(),
             reading=_reading(told),
             front=tuple(fronts),
@@ -202,7 +212,7 @@ def export(recipe: Recipe, model: nn.Module, told: RunFile, out: Path | str) -> 
     )
     _check_place(folder, file)
     write_tensors(folder / WEIGHTS, tensors)
-    buckets = BUCKETS if recipe.inputs.hashed else ""
+    buckets = MAPPED if recipe.accumulated else BUCKETS if recipe.inputs.hashed else ""
     answers = OF_CLASSES if recipe.classes else OF_NUMBERS
     page = PAGE.format(version=__version__, how=file.how, answers=answers, buckets=buckets, says=file.says)
     write_text(folder / README, page)

@@ -10,6 +10,7 @@ from typing import Any
 
 from expunge.core.errors import RunError
 from expunge.core.files import PART, unfinished_name
+from expunge.records.catalogue import ACCUMULATED_MODELS
 from expunge.records.documents import declared
 from expunge.records.run_file import CommitRequest, RunFile, TrainRequest
 from expunge.schedule.recipe import MemoryLayout
@@ -107,7 +108,8 @@ def clear_left(path: Path) -> None:
 
 def as_begun(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's fields for a folder; a run that was begun in it before there were layouts goes on as contiguous."""
-    older = (path / RunFile.NAME).is_file() and "layout" not in Run.open_any(path).told.recipe
+    steps = fields.get("model") not in ACCUMULATED_MODELS
+    older = steps and (path / RunFile.NAME).is_file() and "layout" not in Run.open_any(path).told.recipe
     return {"layout": MemoryLayout.CONTIGUOUS, **fields} if older else dict(fields)
 
 

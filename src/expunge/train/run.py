@@ -278,8 +278,11 @@ class Run:
         override: GivenData = None,
         *,
         salts: Path | str | None = None,
+        gone: Sequence[int] = (),
     ) -> Mapping[Split, Dataset]:
         """Read the data again and check each row against its leaf; ``salts`` is where a salt file lies now.
+
+        Rows that were forgotten may be missing, and so may those of the training slots that are named as ``gone``.
 
         Splits that were opened before are returned as they are: whoever hands them over vouches that they are what an
         earlier call with this commitment and these tombstones gave.
@@ -297,7 +300,8 @@ class Run:
         handed = override if isinstance(override, HandedData) else hand_over(override)
         handed = handed.filled(described or self.told.data.held)
         found = handed.read(self.recipe.inputs.columns, self.recipe.classes)
-        return open_again(found, self.commitment, self.tombstones, self.released, cut=handed.cut, salts=salted)
+        missing = np.union1d(self.tombstones, np.array(gone, dtype=np.int64))
+        return open_again(found, self.commitment, missing, self.released, cut=handed.cut, salts=salted)
 
     def _from_parts(self, moved: str | None, salts: Salts) -> Mapping[Split, Dataset]:
         """Rows of an adopted run, from both their places; ``moved`` is where those that it was trained on lie now."""
@@ -339,6 +343,8 @@ class Run:
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The stored weights in a model of their recipe, in eval mode; their digest is checked."""
+        from expunge.train.loading import load_model
+
         return load_model(self.recipe, self.model_file, self.weights_digest, self.result.alive, device)
 
     @property
@@ -356,30 +362,6 @@ class Run:
                 "the run that forgot them"
             )
         return path
-
-
-def load_model(recipe: Recipe, path: Path, digest: str, alive: Sequence[bool], device: torch.device | str) -> nn.Module:
-    """Read model.safetensors; the digest must be the one that was announced."""
-    from expunge.models.resolver import build_empty
-    from expunge.train.state import load_weights, read_tensors, weights_digest
-
-    model = assemble(recipe, [build_empty(recipe) if lives else None for lives in alive])
-    load_weights(model, read_tensors(path), path)
-    if weights_digest(model) != digest:
-        raise RunError(f"{path} does not hold the weights {digest[:12]}… of its run.json: it was altered")
-    return model.to(device).eval()
-
-
-def assemble(recipe: Recipe, members: list[nn.Module | None]) -> nn.Module:
-    """One model of the shards' models; a shard with nobody left is not asked for an answer."""
-    from expunge.models.ensemble import Ensemble, MeanAnswer
-
-    if recipe.shards == 1 and members[0] is not None:
-        return members[0]
-    if not any(members):
-        raise RunError("fewer rows remain than a step needs: nothing can be trained on them; forget fewer, or add rows")
-    alive = [member for member in members if member is not None]
-    return Ensemble(alive, recipe.voting) if recipe.classes else MeanAnswer(alive)
 
 
 def keep_base(folder: Path, recipe: Recipe) -> None:

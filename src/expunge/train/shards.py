@@ -17,6 +17,8 @@ from expunge.schedule.keeping import default_interval, kept_steps
 from expunge.schedule.plan import TrainingPlan
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.train.accumulate import accumulate
+from expunge.train.carried import Carried
 from expunge.train.checkpoint import read_checkpoint
 from expunge.train.examples import Examples
 from expunge.train.log import RunLog
@@ -54,15 +56,6 @@ class StartingPoint:
         return found
 
 
-@dataclass(frozen=True)
-class Carried:
-    """Models by shard (None where nobody is left) and the work that was done for them here."""
-
-    members: list[nn.Module | None]
-    thirds: int
-    seconds: float
-
-
 def carry_out_shards(
     recipe: Recipe,
     schedule: Schedule,
@@ -79,6 +72,9 @@ def carry_out_shards(
 
     ``noise`` is the secret b of a recipe with a perturbation.
     """
+    if recipe.accumulated:
+        folder = None if recording is None else recording.folder
+        return accumulate(recipe, schedule.seed, examples, emptied, folder, progress)
     objective = _objective(recipe, noise, schedule.count - len(emptied))
     totals = [schedule.total_steps(shard) for shard in range(schedule.shards)]
     members: list[nn.Module | None] = []

@@ -38,6 +38,11 @@ class Trace(Enum):
     OFF = "off"
 
     @property
+    def kept(self) -> Trace | None:
+        """What there is, if anything."""
+        return None if self is Trace.OFF else self
+
+    @property
     def width(self) -> int:
         """Bytes of a step's record."""
         return 0 if self is Trace.OFF else TraceMode(self.value).width

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from expunge.core.beacon import Beacon
 from expunge.core.errors import DataError, InvalidArgument, UnsupportedEver
-from expunge.core.values import Empirical, Exact, Guarantee, Progress
+from expunge.core.values import Empirical, Exact, Progress
 from expunge.data.commitment import commit
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import Encoding, make_encoding
@@ -27,14 +26,15 @@ from expunge.data.told import tell_of
 from expunge.models.base import offer
 from expunge.models.named import with_model
 from expunge.models.resolver import build_empty, convolves, holds_batch_norm
+from expunge.models.sums import accumulation_of
 from expunge.models.zoo import ZOO
 from expunge.records.catalogue import NUMBER_TASKS
-from expunge.records.run_file import Result, RunFile
 from expunge.schedule.fields import require_interval
 from expunge.schedule.keeping import said_of_kept
 from expunge.schedule.placement import dealt_by, number_units
 from expunge.schedule.recipe import MemoryLayout, Placement, Profile, Recipe
 from expunge.schedule.schedule import Schedule
+from expunge.schedule.stepless import refuse_steps
 from expunge.train.answers import check_answers, learnt
 from expunge.train.apart import TrainsApart, lacking, take_over
 from expunge.train.begun import begun, fixed
@@ -42,8 +42,10 @@ from expunge.train.committed import chosen_beacon, chosen_salts, hold
 from expunge.train.described import described_data
 from expunge.train.exactness import Exactness, examine, require_same
 from expunge.train.examples import Examples
+from expunge.train.finish import finish
 from expunge.train.folder import as_begun, continued, finished_or_other, start_or_continue, writing
 from expunge.train.initial_weights import opened_beside
+from expunge.train.loading import assemble
 from expunge.train.perturbation import (
     draw_noise,
     keep_key,
@@ -53,9 +55,8 @@ from expunge.train.perturbation import (
     reveal_key,
 )
 from expunge.train.profile import find_device, pinned
-from expunge.train.run import Run, assemble, keep_base, write_run_file
-from expunge.train.shards import Carried, Recording, carry_out_shards, interval_of
-from expunge.train.state import check_finite, copied, weights_digest, weights_of, write_tensors
+from expunge.train.run import Run, keep_base, write_run_file
+from expunge.train.shards import Recording, carry_out_shards, interval_of
 from expunge.train.trace import Trace
 from expunge.train.without import Without, answered, leave_out
 
@@ -75,6 +76,7 @@ def make_recipe(dataset: Dataset, *, tiers: np.ndarray | None = None, **fields: 
         raise DataError(
             f"every label is {dataset.labels[0]:g}: there is nothing to learn; name another column as label"
         )
+    refuse_steps(fields.get("model"), fields)
     if tiers is not None:
         fields |= {"placement": Placement.SUBJECT, "slices": int(tiers.max()) + 1}
     buckets = {name: fields.pop(name) for name in BUCKETS if name in fields}
@@ -93,6 +95,9 @@ def _said_of_labels(recipe: Recipe | None, task: str | None) -> LabelKind:
 
 def _completed(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """The recipe with what its model asks for where it is not given."""
+    if recipe.accumulated:
+        accumulation_of(recipe)  # refuses what cannot be summed
+        return recipe
     model = build_empty(recipe)
     if "layout" not in fields and convolves(model) and (recipe.model in ZOO or recipe.profile is Profile.SPEED):
         recipe = replace(recipe, layout=MemoryLayout.CHANNELS_LAST)
@@ -130,7 +135,7 @@ def train(
     device: str = "cpu",
     checkpoint_interval: int | None = None,
     keep_checkpoints: int | None = None,
-    trace: Trace = Trace.LOSSES,
+    trace: Trace | None = None,
     progress: Progress | None = None,
     noise_key: Path | str | None = None,
     without: Without = None,
@@ -193,6 +198,10 @@ def train(
             "a preparation is of models that were trained elsewhere: rows that are forgotten later may have had a part "
             "in its mean and deviation; leave it out, here nothing is fitted before the training"
         )
+    said = {"checkpoint_interval": checkpoint_interval, "keep_checkpoints": keep_checkpoints, "base": base}
+    said |= {"noise_key": noise_key, "device": None if device == "cpu" else device}
+    refuse_steps(recipe.model, {**said, "trace": trace and trace.kept})
+    trace = (Trace.OFF if recipe.accumulated else Trace.LOSSES) if trace is None else trace
     require_interval(checkpoint_interval)
     require_interval(keep_checkpoints, "keep_checkpoints")
     salted = chosen_salts(folder, salts, len(dataset), draw=commit_only)
@@ -223,7 +232,7 @@ def train(
         told = replace(
             begun(fixed(recipe, described, device, key), schedule, drawn, left_out),
             trace=trace.value,
-            checkpoint_interval=interval,
+            checkpoint_interval=None if recipe.accumulated else interval,
         )
         run = finished_or_other(folder, told)
         if run is not None:
@@ -239,7 +248,7 @@ def train(
         _same_environment(run, found)
         told = replace(
             continued(told, run.told),
-            checkpoint_interval=interval,
+            checkpoint_interval=told.checkpoint_interval,
             keep_checkpoints=keep_checkpoints,
             environment=found.environment,
         )
@@ -247,7 +256,7 @@ def train(
         left_out.ask(folder, commitment)
         tell_of(tell, dataset, handed.said, recipe.inputs)
         steps = sum(schedule.total_steps(shard) for shard in range(recipe.shards))
-        if tell is not None and steps < FEW_STEPS:
+        if tell is not None and steps < FEW_STEPS and not recipe.accumulated:
             tell(f"{steps} steps in all, in which a model may learn little: more `epochs` take more")
         recording = Recording(folder, interval, trace, found.lossy is None, keep_checkpoints)
         if apart is not None:
@@ -308,58 +317,3 @@ def _same_environment(run: Run, found: Exactness) -> None:
     before = run.told.environment
     if before is not None and run.recipe.profile is Profile.EXACT:
         require_same(found.environment, before, f"{run.path} was begun", "choose a new `out` to start afresh")
-
-
-def finish(
-    folder: Path,
-    told: RunFile,
-    recipe: Recipe,
-    carried: Carried,
-    *,
-    guarantee: Guarantee,
-    exact_refused: str | None,
-    steps: int,
-) -> Run:
-    """Write the weights and complete run.json."""
-    return finish_model(
-        folder,
-        told,
-        assemble(recipe, carried.members),
-        alive=tuple(member is not None for member in carried.members),
-        guarantee=guarantee,
-        exact_refused=exact_refused,
-        example_steps=carried.thirds / 3,
-        seconds=round(carried.seconds, 3),
-        steps=steps,
-    )
-
-
-def finish_model(
-    folder: Path,
-    told: RunFile,
-    model: torch.nn.Module,
-    *,
-    alive: tuple[bool, ...],
-    guarantee: Guarantee,
-    exact_refused: str | None,
-    example_steps: float,
-    seconds: float,
-    steps: int,
-) -> Run:
-    """Write a model's weights, then run.json with status finished."""
-    weights = copied(weights_of(model))
-    check_finite(weights)
-    write_tensors(folder / "model.safetensors", weights)
-    result = Result(
-        weights_digest=weights_digest(model),
-        parameters=sum(value.numel() for value in model.parameters()),
-        alive=alive,
-        guarantee=guarantee,
-        exact_refused=exact_refused,
-        example_steps=example_steps,
-        seconds=seconds,
-        steps=steps,
-    )
-    complete = replace(told, status="finished", result=result)
-    write_run_file(folder, complete)
-    return Run(folder, complete)

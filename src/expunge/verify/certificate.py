@@ -188,6 +188,16 @@ def _verification(
     foreign = [] if run.algorithm.source is None else [of_method(run)]
     foreign += [] if run.environment.factory == "zoo" else [of_model(model, run)]
     given += "".join(f" --trust {shlex.quote(digest)}" for digest in foreign)
+    if run.sums is not None:
+        weights = f"{verify} V1 --checkpoints CHECKPOINTS"
+        return (
+            Command(level="V1", command=f"{verify} V1", does="form and structure; nothing of the owner's is needed"),
+            Command(level="V1", command=weights, does="the weights derived again from the sums, no row needed"),
+            Command(
+                level="V3", command=f"{verify} V3 {given} --checkpoints CHECKPOINTS", does="the rows added up again"
+            ),
+            Command(level="V4", command=f"{verify} V4 {given}", does="the rows added up from nothing, on any machine"),
+        )
     own = any(item.startswith("checkpoints/") for item in bundle.names)
     states = given if own else f"{given} --checkpoints CHECKPOINTS"
     steps = [("V1", f"{verify} V1", "form and structure, in seconds; nothing of the owner's is needed")]

@@ -68,6 +68,7 @@ from expunge.verify.levels.structure import (
     check_units,
     leaf_files,
 )
+from expunge.verify.levels.sums import check_derived, check_file, check_named, check_penalty, check_possible, has_sums
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import LeftUndecided, NotChecked, without_code
 
@@ -119,8 +120,8 @@ def knows_records(opened: OpenedRecord) -> bool:
 
 
 def later_in_chain(opened: OpenedRecord) -> bool:
-    """Whether a run before this one has one before it to be compared with."""
-    return len(opened.runs) > 2
+    """Whether a run before this one has one before it to be compared with, and took steps."""
+    return len(opened.runs) > 2 and not opened.solved
 
 
 def has_states(opened: OpenedRecord) -> bool:
@@ -137,6 +138,21 @@ def adopted(opened: OpenedRecord) -> bool:
 
 def own_steps(opened: OpenedRecord) -> bool:
     return opened.record.came_about is Execution.OWN_STEPS
+
+
+def solved(opened: OpenedRecord) -> bool:
+    return opened.solved
+
+
+def takes_steps(opened: OpenedRecord) -> bool:
+    return not opened.solved
+
+
+def asked_of_sums(*levels: Level, in_parts: bool | None = None) -> Callable[[OpenedRecord], bool]:
+    """Whether rows are to be added up again as one of these levels does it; parts may be made again on their own."""
+    return lambda opened: (
+        opened.solved and opened.supplied.level in levels and in_parts in (None, opened.accumulation.in_parts)
+    )
 
 
 def asked(*levels: Level) -> Callable[[OpenedRecord], bool]:
@@ -194,11 +210,16 @@ CHECKS: tuple[Check, ...] = (
     Check("last states", V1, check_ends, needs=("shard map", "checkpoint tree")),
     Check("reuse", V1, check_reuse, needs=("shard map", "checkpoint tree")),
     Check("model members", V1, check_members, needs=("last states", "alive shards"), when=has_states),
-    Check("weights moved", V1, check_moved, needs=("shard map",), until_replayed=True),
-    Check("states moved", V1, check_states_moved, needs=STATES, until_replayed=True),
+    Check("weights moved", V1, check_moved, needs=("shard map",), when=takes_steps, until_replayed=True),
+    Check("states moved", V1, check_states_moved, needs=STATES, when=takes_steps, until_replayed=True),
     Check("weights moved before", V1, check_moved_before, ("shard map",), later_in_chain, until_replayed=True),
     Check("states moved before", V1, check_states_moved_before, STATES, later_in_chain, until_replayed=True),
     Check("cost", V1, check_cost, needs=("executed steps", V1)),
+    Check("row-sums", V1, check_named, needs=("alive shards", "guarantee", "execution named"), when=solved),
+    Check("sums file", V1, check_file, needs=("row-sums", "lineage seed"), when=solved),
+    Check("sums", V1, check_possible, needs=("sums file",), when=has_sums),
+    Check("penalty", V1, check_penalty, needs=("sums",), when=has_sums),
+    Check("weights of sums", V1, check_derived, needs=("penalty",), when=has_sums),
     # V2 to V4: replay, once the above holds; first the grounds, each looked at whatever became of others
     Check("training", V2, check_adopted, when=adopted),
     Check("exactness", V2, Replayed("check_exactness")),
@@ -209,7 +230,7 @@ CHECKS: tuple[Check, ...] = (
     Check("content", V2, Replayed("check_content"), needs=("constants",)),
     Check("preprocessing", V2, Replayed("check_preprocessing"), needs=("content",)),
     Check("environment", V2, Replayed("check_environment")),
-    Check("initial weights", V2, Replayed("check_initial"), needs=("exactness", "code", "environment")),
+    Check("initial weights", V2, Replayed("check_initial"), ("exactness", "code", "environment"), takes_steps),
     # a method that takes steps of its own, from its parent's model
     Check("method", V2, Replayed("check_method"), needs=(V2,), when=own_steps),
     Check("execution", V3, Replayed("check_method_whole"), needs=("method",)),
@@ -219,6 +240,12 @@ CHECKS: tuple[Check, ...] = (
     Check("model", V2, Replayed("check_model"), needs=("states",)),
     Check("execution", V2, Replayed("check_some"), needs=("model",), when=asked(V2)),
     Check("execution", V3, Replayed("check_all"), needs=("model",)),
+    # weights that follow from sums; a spot of them would take as long as the whole, but for a forest's trees
+    Check("sums again", V2, Replayed("check_sums"), needs=(V2,), when=asked_of_sums(V2, V3, in_parts=False)),
+    Check("execution", V3, Replayed("check_sums_whole"), needs=("sums again",)),
+    Check("sums again", V2, Replayed("check_tree"), needs=(V2,), when=asked_of_sums(V2, in_parts=True)),
+    Check("execution", V3, Replayed("check_sums"), needs=(V2,), when=asked_of_sums(V3, in_parts=True)),
+    Check("twin run", V4, Replayed("check_sums_anew"), needs=(V2,), when=asked_of_sums(V4)),
     # the whole training from nothing; what it passes on its way is said before it
     Check("twin run", V4, Replayed("check_twin"), needs=(V2,), when=asked(V4)),
     Check("execution", V3, Replayed("check_passed"), needs=("twin run",)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from expunge.core.wording import clean
 from expunge.records.catalogue import Execution
@@ -26,6 +27,13 @@ SHOWS_OF_A_METHOD = {
     V2: "the method ran as told: carried out again from the weights that it began with, it gives the same bits",
     V3: "this holds for the whole of the method",
 }
+SHOWS_OF_SUMS = {
+    V1: "the records agree with each other: seed, requests and tombstones; and, where the sums were given, that the "
+    "weights follow from them",
+    V2: "a part of the model, drawn by the verifier's computer, comes out of the rows that are left",
+    V3: "the recorded sums are those of the rows that are left, which were added up again, and the weights follow",
+    V4: "the model comes of the rows that are left alone: added up from nothing, on any machine, to the same bits",
+}
 SAID = {  # before what a level shows, by how far it was climbed
     Climb.CLIMBED: "It is shown that",
     Climb.REFUSED: "It was to show that",
@@ -45,6 +53,11 @@ OPEN_OF_A_METHOD = {
     V2: "that this holds for the whole of the method",
     V3: "how the weights came about that the method began with: the record of that run is verified by itself",
 }
+OPEN_OF_SUMS = {
+    V1: "that the sums are those of the rows that are left: no row was looked at",
+    V2: "the parts that were not drawn",
+    V3: "that the model can be had from the rows alone: they were added up by the recorded constants",
+}
 NEXT = {
     V0: "compare signatures, log and files with a list of trusted keys",
     V1: "compute the whole schedule again and compare",
@@ -53,6 +66,12 @@ NEXT = {
     V4: "train again from nothing and compare every bit",
 }
 NEXT_OF_A_METHOD = {V2: "carry the method out again", V3: "carry the whole method out again"}
+NEXT_OF_SUMS = {
+    V1: "compare requests, tombstones and seed, and derive the weights from sums that are given",
+    V2: "make a part of the model again",
+    V3: "add the rows up again and compare",
+    V4: "add the rows up from nothing and compare every bit",
+}
 ELSEWHERE = "the model was trained elsewhere, and nothing of that training is on record"
 UNPINNED = "nothing pinned the bits of this run, so that a repetition gives other ones"
 UNRECORDED = "nothing was recorded that could be carried out again"
@@ -70,6 +89,13 @@ IN_SHORT_OF_A_METHOD = {
     V1: "The records are consistent. That is NOT proof that the method ran as told: it was not carried out again.",
     V2: "The method was carried out again and gave the same bits: it ran as told.",
     V3: "The whole method was carried out again and gave the same bits: it ran as told.",
+}
+IN_SHORT_OF_SUMS = {
+    V1: "The records are consistent. That is NOT proof that the weights are of the rows that are left: no row was "
+    "looked at.",
+    V2: "A drawn part of the model was made again from the rows and gave the same bits; the others were not.",
+    V3: "All rows that are left were added up again and gave the same bits: the weights are of them alone.",
+    V4: "All rows that are left were added up from nothing and gave the same bits: the weights are of them alone.",
 }
 NO_PROOF = " That is NOT proof that it forgot."
 DOUBTS = {  # reasons of undecided findings; where one lacks here, what was found says it
@@ -90,20 +116,37 @@ def ceiling(record: RunRecord, *, adopted: bool) -> tuple[Level, str]:
         return V1, ELSEWHERE
     if environment.profile is ProfileName.TOLERANT or environment.not_exact is not None:
         return V1, UNPINNED
-    if record.checkpoints is None:
+    if record.checkpoints is None and record.sums is None:
         return (V3, FROM_A_MODEL) if record.came_about is Execution.OWN_STEPS else (V1, UNRECORDED)
     return V4, ""
 
 
-def _by_method(record: RunRecord) -> bool:
-    """Whether what could be carried out again are a method's own steps, and not a training's."""
-    return record.came_about is Execution.OWN_STEPS and record.operation is not Operation.ADOPT
+@dataclass(frozen=True)
+class _Words:
+    """What is said of the levels, by how a run came about."""
+
+    shows: Mapping[Level, str]
+    open: Mapping[Level | None, str]
+    next: Mapping[Level, str]
+    in_short: Mapping[Level | None, str]
+
+
+STEPS = _Words(SHOWS, OPEN, NEXT, IN_SHORT)
+METHOD = _Words(
+    SHOWS | SHOWS_OF_A_METHOD, OPEN | OPEN_OF_A_METHOD, NEXT | NEXT_OF_A_METHOD, IN_SHORT | IN_SHORT_OF_A_METHOD
+)
+SUMS = _Words(SHOWS | SHOWS_OF_SUMS, OPEN | OPEN_OF_SUMS, NEXT | NEXT_OF_SUMS, IN_SHORT | IN_SHORT_OF_SUMS)
+WORDS = {Execution.SCHEDULE: STEPS, Execution.OWN_STEPS: METHOD, Execution.SOLVE: SUMS}
+
+
+def _words(record: RunRecord) -> _Words:
+    return STEPS if record.operation is Operation.ADOPT else WORDS[record.came_about]
 
 
 def rungs(record: RunRecord, verdict: Verdict | None, *, adopted: bool) -> tuple[Rung, ...]:
     """The five levels from the lowest, each with how far it was climbed and what that shows."""
     top, why = ceiling(record, adopted=adopted)
-    shows = SHOWS | (SHOWS_OF_A_METHOD if _by_method(record) else {})
+    shows = dict(_words(record).shows)
     if emptied_throughout(record):
         shows[V1] += ", the places of forgotten rows empty in every step on record"
         shows[V4] = shows[V4].replace("rows that sit in its steps", "rows that are left")
@@ -130,9 +173,9 @@ def _climb(level: Level, verdict: Verdict | None, top: Level) -> Climb:
 
 def left_open(record: RunRecord, ladder: Sequence[Rung]) -> str:
     """What the rungs that were climbed did not show, and what of it the next one could."""
-    own, above = _by_method(record), [rung for rung in ladder if rung.climb is not Climb.CLIMBED]
+    words, above = _words(record), [rung for rung in ladder if rung.climb is not Climb.CLIMBED]
     reached = None if len(above) == len(ladder) else ladder[-1 - len(above)].level
-    open_ = f"Not shown: {(OPEN | (OPEN_OF_A_METHOD if own else {}))[reached]}."
+    open_ = f"Not shown: {words.open[reached]}."
     if not above:
         return open_
     level, climb = above[0].level, above[0].climb
@@ -140,19 +183,19 @@ def left_open(record: RunRecord, ladder: Sequence[Rung]) -> str:
         case Climb.BEYOND:
             return f"{open_} {above[0].shows}"
         case Climb.UNTRIED:
-            return f"{open_} {level.name} would {(NEXT | (NEXT_OF_A_METHOD if own else {}))[level]}."
+            return f"{open_} {level.name} would {words.next[level]}."
         case _:
             return f"{open_} {level.name} was tried, and {'refused' if climb is Climb.REFUSED else 'left undecided'}."
 
 
 def in_short(verdict: Verdict, record: RunRecord) -> str:
     """What a verification came to, for somebody who reads no other sentence; a refusal's and a doubt's say why."""
-    reached, own = verdict.reached, _by_method(record)
+    reached = verdict.reached
     if verdict.status is Status.REFUSED:
         first, *more = verdict.refusals
         seen = "" if first.code is None else f"{first.code.seen}: "
         return _sentence(f"{seen}{first.detail}") + (f" And {len(more):,} more, below." if more else "")
-    stands = (IN_SHORT | (IN_SHORT_OF_A_METHOD if own else {}))[reached]
+    stands = _words(record).in_short[reached]
     if reached is not None and reached >= V2:
         stands += NO_PROOF if record.guarantee.kind is GuaranteeKind.EMPIRICAL else ""
         stands += BASE if record.guarantee.base is not None else ""

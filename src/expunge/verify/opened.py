@@ -34,6 +34,7 @@ from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
+    from expunge.models.sums import Accumulation
     from expunge.verify.levels.steps import Scan
 
 
@@ -103,6 +104,7 @@ class OpenedRecord:
     log: LoggedAt | None = None
     links: tuple[tuple[bytes, Statement], ...] = ()
     scanned: Scan | None = None
+    sums: dict[str, np.ndarray] | None = None  # those that were signed, where the verifier brought them
     replay: Any = None  # what checks from V2 on share; its type would bring torch
 
     @property
@@ -167,6 +169,25 @@ class OpenedRecord:
     def by_schedule(self) -> bool:
         """Whether the run took the schedule's steps, which a replay carries out one by one, and no steps of its own."""
         return self.record.came_about is Execution.SCHEDULE
+
+    @property
+    def solved(self) -> bool:
+        """Whether the run's weights follow from sums over its rows."""
+        return self.record.came_about is Execution.SOLVE
+
+    @cached_property
+    def accumulation(self) -> Accumulation:
+        """How the recipe's model is summed, in the lineage whose seed is computed and never read."""
+        from expunge.models.sums import accumulation_of
+
+        return accumulation_of(self.recipe, self.schedule.seed)
+
+    @property
+    def present(self) -> np.ndarray:
+        """Booleans over all slots: whose chair is taken in this run."""
+        found = np.ones(self.committed.data.count, dtype=bool)
+        found[self.tombstones] = False
+        return found
 
     @property
     def adopted(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expunge.core.clock import Time
 from expunge.core.wording import clean, counted
+from expunge.records.catalogue import Execution
 from expunge.records.certificate import Emptied
 from expunge.records.record import GuaranteeKind, Operation, RunRecord
 from expunge.records.statement import Statement
@@ -17,6 +18,10 @@ WORKS = {  # how a method that can earn more than passed tests does it
     "retrain": " trained the model again from the start without them",
     "exact-replay": " took the training up where no state had seen them, and carried it on without them",
     "certified-logistic": " took their part out of a linear model by a step that is computed from all other rows",
+}
+ON_SUMS = {  # the same of a model whose weights follow from sums
+    "retrain": " added up the other rows again, and derived the weights of these sums",
+    "exact-replay": " took them out of the sums over all rows, and derived the weights again",
 }
 APPROXIMATE = " changed the weights of the finished model, and is approximate"
 
@@ -44,6 +49,8 @@ def summary(record: RunRecord, gone: Emptied) -> str:
         on = f"without {some}{_belong(gone)}" if gone.newly else f"on {counted(gone.of, 'row')}; nothing was forgotten"
         return f"By this record the model was trained{where} {on}."
     name, works = clean(algorithm.name, LONGEST_METHOD), WORKS.get(algorithm.name, APPROXIMATE)
+    if record.came_about is Execution.SOLVE:
+        works = ON_SUMS.get(algorithm.name, works)
     if algorithm.source is not None:
         works = f", whose code is not built in,{APPROXIMATE}"
     are = "is" if gone.newly == 1 else "are"

@@ -28,6 +28,10 @@ OWN_SEED = (
     "the method's draws hang on a number that the owner named with the request, so they could have tried several and "
     "kept one"
 )
+SOLVED = (
+    "the weights follow from sums over rows, and no step was taken: that these rows and no others are in the sums only "
+    "V3 and V4 show, by adding the rows up again"
+)
 WITNESSED_UNCHECKED = (
     "its other signers are on nobody's list here: without a witness a log fork shown to one auditor only would not be "
     "seen"
@@ -80,8 +84,11 @@ def level_says(reached: Level | None, record: RunRecord | None, *, model: bool) 
         if record is not None and emptied_throughout(record)
         else ""
     )
+    solved = record is not None and record.came_about is Execution.SOLVE
     structure = (
-        "The record is consistent: seed, root, tombstones, requests, chain and reuse fit together, and the whole "
+        "The record is consistent: seed, root, tombstones, requests and chain fit together"
+        if solved
+        else "The record is consistent: seed, root, tombstones, requests, chain and reuse fit together, and the whole "
         f"schedule was computed again{empty}"
     )
     if reached is Level.V1:
@@ -91,6 +98,13 @@ def level_says(reached: Level | None, record: RunRecord | None, *, model: bool) 
             f"{structure}. The method was carried out again from the weights of its parent, which were handed over, "
             "and gave the same bits: its execution is verified. How those weights came about was not looked at; the "
             "record of that run is verified by itself."
+        )
+    if solved and reached is Level.V2:
+        return f"{structure}. A drawn part was made again from the rows that are left and gave the same bits."
+    if solved:
+        return (
+            f"{structure}. The rows that are left were added up again, which gave the same bits: the execution is "
+            "verified, on whichever machine."
         )
     if reached is Level.V2:
         return f"{structure}. A drawn share of the steps was carried out again and gave the same bits."

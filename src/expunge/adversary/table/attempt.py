@@ -87,6 +87,7 @@ def shown(handed: Handed, level: Level) -> Verdict:
             known_checkpoint=handed.known_checkpoint,
             known_records=handed.known_records,
             trust=handed.trust,
+            checkpoints=handed.checkpoints,
         )
 
 

@@ -21,7 +21,7 @@ from expunge.adversary.forging.forgery import Forgery, forge_log
 from expunge.adversary.pol.calibration import Calibration, calibrate
 from expunge.adversary.pol.spoof import Spoof
 from expunge.adversary.pol.spoof import spoof as make_spoof
-from expunge.adversary.table.rows import written_digits, written_rows
+from expunge.adversary.table.rows import written_digits, written_rows, written_table
 from expunge.adversary.table.story import Handed, RunStory
 from expunge.attest.attest import attest, commit_run
 from expunge.core.beacon import Beacon
@@ -148,6 +148,24 @@ class Scene:
         raise RunError("no step of the saturated training absorbs a swap here: train it at a larger rate")
 
     @cached_property
+    def summed(self) -> RunStory:
+        """A ridge on the pictures, from whose sums a person was taken out."""
+        source = Source(location=str(self.story.data))
+        made = self._accumulated("summed", source, "ridge", width=64)
+        return self.told(self.forgot(made, "summed-forgot", [PERSON]))
+
+    @cached_property
+    def grown(self) -> RunStory:
+        """A forest on a table of some of the pictures' rows, without one of the people."""
+        data = written_table(self.folder / "digits.csv")
+        source = Source(location=str(data), label="label", subject="subject", id="id")
+        made = self._accumulated("grown", source, "forest", trees=2)
+        return self.told(self.forgot(made, "grown-forgot", [PERSON]), data)
+
+    def _accumulated(self, name: str, data: Source, model: str, **options: int) -> Run:
+        return train(data, out=self.folder / "runs" / name, model=model, model_options=options)
+
+    @cached_property
     def plain(self) -> RunStory:
         """The same training under open salts and without a beacon: all that its owner would have to show afterwards."""
         return self.told(self.trained("plain"))
@@ -177,7 +195,7 @@ class Scene:
 
     def forgot(self, run: Run, name: str, people: Sequence[str], method: str = "exact-replay") -> Run:
         """A run that has forgotten people, with states at the steps at which its parent has them."""
-        every = run.told.checkpoint_interval or 0
+        every = run.told.checkpoint_interval
         return unlearn(run, people, method=method, out=self.folder / "runs" / name, checkpoint_interval=every)
 
     def told(self, run: Run, data: Path | None = None) -> RunStory:

@@ -41,7 +41,8 @@ STATES = "checkpoints/"
 class Handed:
     """What an auditor is given, and the list of keys that they hold themselves.
 
-    ``code`` is a folder of the owner's modules, ``trust`` the digests of those that the auditor read and lets run.
+    ``checkpoints`` is a folder with sums, which no bundle holds. ``code`` is a folder of the owner's modules, ``trust``
+    the digests of those that the auditor read and lets run.
     """
 
     bundle: Path
@@ -50,6 +51,7 @@ class Handed:
     salts: Path | None = None
     known_checkpoint: Path | None = None
     known_records: tuple[str, ...] = ()
+    checkpoints: Path | None = None
     code: Path | None = None
     trust: tuple[str, ...] = ()
 

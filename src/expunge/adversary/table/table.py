@@ -60,13 +60,24 @@ from expunge.adversary.table.state import (
     trained_as,
     with_optimiser,
 )
+from expunge.adversary.table.sums import (
+    forged_sums,
+    nothing_taken_out,
+    other_penalty,
+    other_weights,
+    out_of_range,
+    row_left_in,
+    seat_kept,
+    sums_of_others,
+    swapped_tombstones,
+)
 from expunge.records.limits import Code
 from expunge.records.verdict import Level
 
 BATCH, REPLAY, LEAF = Code.SCHEDULE_BATCH_MISMATCH, Code.REPLAY_STATE_MISMATCH, Code.CONTENT_LEAF_MISMATCH
 ROOT, MAP, LENGTH = Code.DATASET_ROOT_CHANGED, Code.SHARD_MAP_MISMATCH, Code.SCHEDULE_LENGTH_MISMATCH
 RECIPE, STATE, BOUND = Code.RECIPE_DIGEST_MISMATCH, Code.CHECKPOINT_LEAF_MISMATCH, Code.REQUEST_BINDING_MISMATCH
-HIGH = Code.GUARANTEE_TOO_HIGH
+HIGH, SUMS, NOT_OF_SUMS = Code.GUARANTEE_TOO_HIGH, Code.SUMS_MISMATCH, Code.WEIGHTS_NOT_OF_SUMS
 MEMBER, JSON, LOG = Code.ENSEMBLE_MEMBER_MISMATCH, Code.MALFORMED_JSON, Code.LOG_INCONSISTENT
 V0, V1, V2 = Level.V0, Level.V1, Level.V2
 
@@ -138,4 +149,13 @@ FIXTURES: tuple[Fixture, ...] = (
     _row("35-weights", "own model code that loads weights which knew the person", HIGH, V2, old_weights),
     _row("35-options", "forgotten rows in the options of own model code", HIGH, V1, rows_in_options),
     _row("35-answers", "forgotten rows read while own model code answers", HIGH, V2, rows_in_answers),
+    _row("36", "sums in which a row counts as of another class", SUMS, V2, forged_sums),
+    _row("37", "sums in which a row of the person was left", Code.SUMS_IMPOSSIBLE, V1, row_left_in),
+    _row("37b", "nothing taken out: same sums, new record", Code.WEIGHTS_UNCHANGED, V1, nothing_taken_out),
+    _row("38", "sums with a feature that no map makes", Code.SUMS_IMPOSSIBLE, V1, out_of_range),
+    _row("39", "another penalty than follows from the sums", Code.PENALTY_MISMATCH, V1, other_penalty),
+    _row("40", "the right sums, and weights that knew the person", NOT_OF_SUMS, V1, other_weights),
+    _row("41", "the right weights, and sums that do not make them", NOT_OF_SUMS, V1, sums_of_others),
+    _row("42", "other people taken out of the sums than asked for", SUMS, V2, swapped_tombstones),
+    _row("43", "leaf of a forest that seats a forgotten row", Code.FORGOTTEN_ROW_SEATED, V1, seat_kept),
 )

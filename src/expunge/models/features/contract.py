@@ -89,6 +89,26 @@ class FeatureMap(ABC):
         alike = all(np.array_equal(wide[name], value) for name, value in constants.items())
         return np.arange(self.width) if alike else None
 
+    def lighter(self, wide: Constants, held: np.ndarray) -> tuple[Constants, np.ndarray]:
+        """``wide`` without what only rows that are gone held, and where its columns stood before.
+
+        ``held`` is how much the rows that are left hold of each column.
+        """
+        return wide, np.arange(len(held))
+
+    @property
+    def summed(self) -> int:
+        """How many columns are summed."""
+        return self.width
+
+    def answering(self, wide: Constants, held: np.ndarray) -> Constants:
+        """What ``derived`` comes to without spares, told by the sums alone."""
+        return wide
+
+    def can_be_derived(self, wide: Constants) -> bool:
+        """Whether rows could have these constants, those that are drawn apart."""
+        return not wide
+
     def moved(self, wide: Constants, constants: Constants) -> str:
         """Why ``columns`` is None, for people."""
         return "what was derived from the rows is another now"

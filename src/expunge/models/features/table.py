@@ -12,7 +12,7 @@ from expunge.core.streams import Stream, below_from_words
 from expunge.data.dataset import Column, ColumnKind, Dataset
 from expunge.data.encoding import bucket, words_of
 from expunge.models.features.contract import Constants, Encoded, FeatureMap, Ragged
-from expunge.models.features.edges import bounds_of, table_of_edges
+from expunge.models.features.edges import MOST_EDGES, bounds_of, table_of_edges
 
 CODES = 2**53  # a category is a whole number below: float64 holds it
 MOST_PAIRED = 25
@@ -97,6 +97,16 @@ class TableMap(FeatureMap):
         words = mixed(tokens[there].astype(np.uint64) + key)
         found[there[0], first + below_from_words(words, self.width - 1 - first)] = 1
         return found
+
+    def can_be_derived(self, wide: Constants) -> bool:
+        shapes = {"bounds": (2, self.numbers), "edges": (self.numbers, MOST_EDGES)}
+        if {name: (value.shape, value.dtype.name) for name, value in wide.items()} != {
+            name: (shape, "float64") for name, shape in shapes.items()
+        }:
+            return False
+        bounds = wide["bounds"]
+        ranges = np.isfinite(bounds).all() and (bounds[0] <= bounds[1]).all()
+        return bool(ranges) and np.array_equal(wide["edges"], table_of_edges(bounds))
 
     def moved(self, wide: Constants, constants: Constants) -> str:
         changed = np.flatnonzero((wide["bounds"] != constants["bounds"]).any(axis=0))

@@ -46,7 +46,7 @@ class WordMap(FeatureMap):
     def derived(self, rows: Encoded, present: np.ndarray, *, spares: bool = False) -> Constants:
         row, tokens = _held(rows)
         counts = np.bincount(tokens[present[row]], minlength=BUCKETS)
-        kept = (self.width * SPARE[0] // SPARE[1] if spares else self.width) - 1
+        kept = (self.summed if spares else self.width) - 1
         most = np.argsort(-counts, kind="stable")[:kept]
         most = most[counts[most] > 0]
         return {"buckets": np.concatenate([np.sort(most), np.full(kept - len(most), BUCKETS)])}
@@ -69,6 +69,28 @@ class WordMap(FeatureMap):
         at = np.searchsorted(summed, buckets)
         others = np.setdiff1d(np.arange(len(summed)), at)  # nobody holds them where fewer words are held than answer
         return np.concatenate([at, others[: self.width - 1 - len(at)], [len(summed)]])
+
+    def lighter(self, wide: Constants, held: np.ndarray) -> tuple[Constants, np.ndarray]:
+        buckets = np.where(held[:-1] > 0, wide["buckets"], BUCKETS)
+        order = np.argsort(buckets, kind="stable")
+        return {"buckets": buckets[order]}, np.append(order, len(order))
+
+    @property
+    def summed(self) -> int:
+        return self.width * SPARE[0] // SPARE[1]
+
+    def answering(self, wide: Constants, held: np.ndarray) -> Constants:
+        most = np.argsort(-held[:-1], kind="stable")[: self.width - 1]
+        most = most[held[most] > 0]
+        return {"buckets": np.append(np.sort(wide["buckets"][most]), np.full(self.width - 1 - len(most), BUCKETS))}
+
+    def can_be_derived(self, wide: Constants) -> bool:
+        buckets = wide.get("buckets", np.zeros(0))
+        if set(wide) != {"buckets"} or buckets.dtype != np.int64 or buckets.shape != (self.summed - 1,):
+            return False
+        words = buckets[buckets != BUCKETS]
+        known = len(words) == 0 or bool(0 <= words.min() <= words.max() < BUCKETS)
+        return known and bool((np.diff(words) > 0).all() and (buckets[len(words) :] == BUCKETS).all())
 
     def moved(self, wide: Constants, constants: Constants) -> str:
         entered = np.setdiff1d(constants["buckets"], wide["buckets"])

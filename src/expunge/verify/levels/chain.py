@@ -92,7 +92,7 @@ def _check_operation(record: RunRecord, *, is_first: bool) -> None:
 
 def _check_origin(records: list[RunRecord]) -> None:
     """Behind a model that was trained elsewhere no step of a schedule can be redone."""
-    redone = [record.algorithm.name for record in records[1:] if record.came_about is Execution.SCHEDULE]
+    redone = [record.algorithm.name for record in records[1:] if record.came_about is not Execution.OWN_STEPS]
     if records[0].operation is Operation.ADOPT and redone:
         raise _broken(
             f"{redone[0][:60]!r} follows a model that was trained elsewhere, whose steps nobody knows: there are none "

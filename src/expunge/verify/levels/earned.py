@@ -10,38 +10,29 @@ from expunge.records.record import GuaranteeKind, Operation, ProfileName, RunRec
 from expunge.schedule.recipe import Profile, Recipe
 from expunge.verify.levels.chain import links
 from expunge.verify.opened import OpenedRecord, recorded_before
-from expunge.verify.outcomes import EvidenceMissing, LeftUndecided
+from expunge.verify.outcomes import EvidenceMissing
 
-NOT_COMPARABLE = "execution-not-comparable"
 RANK = {GuaranteeKind.EMPIRICAL: 0, GuaranteeKind.CERTIFIED: 1, GuaranteeKind.EXACT: 2}
 DEVICES = {ProfileName.EXACT_CPU: "cpu", ProfileName.EXACT_GPU_PINNED: "cuda"}
 
 
 def names_execution(opened: OpenedRecord) -> bool:
-    """Whether any run says how it came about; records of the first form leave it to the name of the method."""
-    return any(record.execution is not None for _, record, _ in links(opened))
+    """Whether any run says how it came about, or must: records of the first form leave it to the name of the method."""
+    return opened.recipe.accumulated or any(record.execution is not None for _, record, _ in links(opened))
 
 
 def check_execution(opened: OpenedRecord) -> str:
-    """Each run came about as its method works: by the schedule's steps, or by steps of the method's own."""
-    solved: list[str] = []
+    """Each run came about as its method works on its model: by steps of the schedule or its own, or by solving."""
     for name, record, _ in links(opened):
         algorithm, said = record.algorithm, record.came_about
-        works = execution_of(algorithm.name, foreign=algorithm.source is not None)
-        if said is Execution.SOLVE:
-            solved.append(name)
-        elif said is not works:
+        foreign = algorithm.source is not None
+        works = execution_of(algorithm.name, foreign=foreign, accumulated=opened.recipe.accumulated)
+        if said is not works:
             raise refused(
                 Code.EXECUTION_MISMATCH,
                 f"{name} is said to have come about by {said.value}, {algorithm.name[:60]!r} works by {works.value}: "
                 "it would be judged by the rules of another kind of method",
             )
-    if solved:
-        raise LeftUndecided(
-            NOT_COMPARABLE,
-            f"{solved[-1]} is said to be solved for ({Execution.SOLVE.value}), which is compared with nothing so far: "
-            "it is neither refused nor confirmed here; ask for a run by steps, or for a later version",
-        )
     return f"{opened.record.came_about.value}, as {opened.record.algorithm.name!r:.60} works"
 
 
@@ -89,9 +80,17 @@ def check_guarantee(opened: OpenedRecord) -> str:
 def _check_trajectory(name: str, record: RunRecord) -> None:
     """Who takes the schedule's steps records them, states and trace; who takes others has nothing there to show."""
     algorithm = record.algorithm
-    if record.came_about is Execution.OWN_STEPS and (record.checkpoints is not None or record.trace is not None):
-        raise _too_high(f"{name} has a trajectory on record, and {algorithm.name[:60]!r} takes steps of its own")
-    if record.checkpoints is not None:
+    solved = record.came_about is Execution.SOLVE
+    if record.came_about is not Execution.SCHEDULE and (record.checkpoints is not None or record.trace is not None):
+        works = "solves for its weights" if solved else "takes steps of its own"
+        raise _too_high(f"{name} has a trajectory on record, and {algorithm.name[:60]!r} {works}")
+    summed = [part is not None for part in (record.sums, record.cost.row_sums)]
+    if summed != [solved, solved]:
+        raise _too_high(
+            f"{name} came about by {record.came_about.value} and {'lacks' if solved else 'has'} sums on record, or the "
+            "work of summing"
+        )
+    if solved or record.checkpoints is not None:
         return
     if record.trace is not None:
         raise _too_high(f"{name} states steps and records no state that they led to")
@@ -129,9 +128,14 @@ def check_claims(opened: OpenedRecord) -> str:
     expected = claims_of(Operation.COMMIT, None, emptied=False, recorded=False)
     told = [("the commitment", committed.claim, committed.not_claimed, expected)]
     for name, record, _ in links(opened):
-        recorded, emptied = record.checkpoints is not None, bool(record.data.tombstones)
-        kind, based = record.guarantee.kind, record.guarantee.base is not None
-        expected = claims_of(record.operation, kind, emptied=emptied, recorded=recorded, base=based)
+        expected = claims_of(
+            record.operation,
+            record.guarantee.kind,
+            emptied=bool(record.data.tombstones),
+            recorded=record.checkpoints is not None,
+            base=record.guarantee.base is not None,
+            solved=record.came_about is Execution.SOLVE,
+        )
         told.append((name, record.claim, record.not_claimed, expected))
     for name, claim, never, expected in told:
         if claim != expected:
@@ -160,6 +164,13 @@ def check_profile(opened: OpenedRecord) -> str:
 
 def _check_pins(name: str, record: RunRecord, recipe: Recipe, *, exact: bool) -> None:
     found, profile = record.environment.fingerprint, record.environment.profile
+    tested = (record.environment.self_test, record.environment.initial_weights)
+    if record.came_about is Execution.SOLVE:
+        if profile is not ProfileName.EXACT_CPU or tested != (None, None):
+            raise _unpinned(f"{name} follows from sums, which belong to no machine, and names one")
+        return
+    if None in tested:
+        raise _unpinned(f"{name} does not say the self-test of its environment, or its initial weights")
     if (profile is ProfileName.TOLERANT) != (recipe.profile is Profile.SPEED):
         raise _unpinned(f"{name} has the profile {profile.value}, its recipe asks for {recipe.profile.value}")
     for field in ("threads", "device"):

@@ -75,7 +75,7 @@ def check_code(opened: OpenedRecord) -> str:
     seen: list[str] = []
     model, factory = opened.recipe.model, opened.record.environment.factory
     _check_base(opened)
-    if model not in ZOO:
+    if model not in ZOO and not opened.recipe.accumulated:
         _check_foreign_model(opened, trusted)
         seen.append(f"model {_short(model)} has the trusted sources {factory[:16]}…")
     algorithm = opened.record.algorithm
@@ -98,8 +98,9 @@ def check_environment(opened: OpenedRecord, device: torch.device) -> str:
         )
     there = {name: value for name, value in stated.fingerprint.items() if name not in APART}
     odd = differences(here, there)
-    if stated.self_test.hex() != digest:
-        odd.append(f"self test {stated.self_test.hex()[:16]}… there, {digest[:16]}… here")
+    told = "none" if stated.self_test is None else stated.self_test.hex()
+    if told != digest:
+        odd.append(f"self test {told[:16]}… there, {digest[:16]}… here")
     if recipe.model in ZOO and stated.factory != "zoo":
         odd.append(f"factory {_short(stated.factory)} there, 'zoo' here")
     if odd:
@@ -123,7 +124,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
 
 def check_initial(opened: OpenedRecord) -> str:
     """The initial weights of all shards come out of seed and factory as the record has them, bit for bit."""
-    stated, foreign = opened.record.environment.initial_weights, opened.recipe.is_foreign
+    stated, foreign = opened.record.environment.initial_weights or b"", opened.recipe.is_foreign
     try:
         first, second = (_initial_weights(opened) for _ in range(2))
         beside = _beside_the_seed(opened)

@@ -51,7 +51,7 @@ def _no_trace(opened: OpenedRecord) -> str:
     if opened.record.operation is Operation.ADOPT:
         return NotChecked("the model was trained elsewhere; no trajectory is on record")
     if opened.record.came_about is Execution.SOLVE:
-        return NotChecked("the method solves for its weights and takes no steps; no trajectory is on record")
+        return NotChecked("the weights follow from sums over the rows, and no step was taken")
     return NotChecked("the method takes steps of its own, not those of the schedule; no trajectory is on record")
 
 

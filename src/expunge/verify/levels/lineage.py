@@ -57,6 +57,8 @@ def check_rate(opened: OpenedRecord) -> str:
     """A training at a rate of nearly nothing leaves the initial weights, whatever its steps were."""
     if opened.adopted:
         return NotChecked("the model was trained elsewhere: at which rate is its owner's word")
+    if opened.recipe.accumulated:
+        return NotChecked("the weights follow from sums over the rows, and no step was taken at any rate")
     total = max(opened.record.schedule.steps, default=0)
     rate = opened.recipe.optimiser.mean_rate(total)
     if rate < SMALLEST_RATE:

@@ -24,8 +24,8 @@ from expunge.records.catalogue import CERTIFIED_METHODS
 from expunge.records.limits import Code, refused
 from expunge.records.record import Algorithm, GuaranteeKind, RunRecord
 from expunge.train.examples import Examples
+from expunge.train.loading import assemble
 from expunge.train.profile import pinned
-from expunge.train.run import assemble
 from expunge.train.state import load_weights, weights_digest
 from expunge.verify.levels.environment import NOT_DETERMINISTIC, NOT_EXACT
 from expunge.verify.levels.execution import CANNOT, why_not

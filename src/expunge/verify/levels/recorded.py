@@ -109,6 +109,8 @@ def check_reuse(opened: OpenedRecord) -> str:
                 told.append(f"shard {reuse.shard} up to step {reuse.step:,}")
     if opened.record.operation is Operation.ADOPT:
         return NotChecked("the model was trained elsewhere; no state of a training is on record")
+    if opened.solved:
+        return NotChecked("the weights follow from sums over the rows; no state of a training was reused")
     if opened.record.checkpoints is None:
         return NotChecked("the method started from its parent's weights; no state of a training was reused")
     return f"reused: {', '.join(told[:8])}{', …' if len(told) > 8 else ''}" if told else "no earlier state was reused"

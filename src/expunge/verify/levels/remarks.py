@@ -20,6 +20,7 @@ from expunge.verify.wording import (
     OPEN_LEAVES,
     OWN_LOG,
     OWN_SEED,
+    SOLVED,
     UNWITNESSED,
 )
 
@@ -120,7 +121,7 @@ def _of_run(record: RunRecord) -> list[Caveat]:
     if environment.not_exact is not None:
         found.append(Caveat("not-exact", f"the record says why it is not exact: {environment.not_exact[:200]}"))
     if record.came_about is Execution.SOLVE:
-        found.append(Caveat("solved", "the weights were solved for: there are no steps that could be computed again"))
+        found.append(Caveat("solved", SOLVED))
     elif record.checkpoints is None and record.operation is not Operation.ADOPT:
         found.append(
             Caveat("no-trajectory", "the method's own steps are not on record: V1 computes none of them again")

@@ -20,12 +20,13 @@ from expunge.train.examples import Examples
 from expunge.train.names import buffer_names
 from expunge.train.perturbation import commitment_of, draw_noise, read_key
 from expunge.train.segment import Training
-from expunge.verify.levels import environment
+from expunge.verify.levels import environment, resummed
 from expunge.verify.levels.contents import Contents
 from expunge.verify.levels.execution import Difference, SegmentReplay, changes, check_model, untraced
 from expunge.verify.levels.method_replay import check_method
 from expunge.verify.levels.preprocessing import check_constants, check_inferred
 from expunge.verify.levels.segments import Draw, Segment, always_replayed, draw, listed, missed, needed, segments_of
+from expunge.verify.levels.sums import check_arithmetic
 from expunge.verify.levels.twin import check_twin
 from expunge.verify.opened import OpenedRecord
 from expunge.verify.outcomes import EvidenceMissing
@@ -108,7 +109,9 @@ class Replay:
         return check_inferred(self._opened, self._rows)
 
     def check_environment(self) -> str:
-        """Fingerprint and self-test here are the record's, field by field."""
+        """Fingerprint and self-test here are the record's, field by field; sums are the same on every machine."""
+        if self._opened.solved:
+            return check_arithmetic(self._opened)
         return environment.check_environment(self._opened, self._device)
 
     def check_initial(self) -> str:
@@ -176,10 +179,28 @@ class Replay:
 
     def check_passed(self) -> str:
         """On its way from the initial weights the twin came through every recorded state."""
+        if self._opened.solved:
+            return self.check_sums_whole()
         return (
             "execution verified: trained again from the initial weights through all "
             f"{counted(len(self._files.states), 'state')} on record, bit for bit{untraced(self._opened)}"
         )
+
+    def check_tree(self) -> str:
+        """A tree of a forest that the verifier draws grows again as it is on record."""
+        return resummed.check_one_tree(self._opened, self._rows.train)
+
+    def check_sums(self) -> str:
+        """The rows that are present, added up again, give the recorded sums and the weights."""
+        return resummed.check_against(self._opened, self._rows.train)
+
+    def check_sums_whole(self) -> str:
+        """All rows were added up again, and not a part of them."""
+        return "execution verified: all rows that are present were added up again bit for bit"
+
+    def check_sums_anew(self) -> str:
+        """The rows alone, added up from nothing, give the weights."""
+        return resummed.check_anew(self._opened, self._rows.train)
 
     @property
     def _rows(self) -> Contents:
