@@ -30,6 +30,7 @@ _FACE = {
     "witnesses": "expunge.study.references",
     "possible": "expunge.study.references",
     "halves": "expunge.study.references",
+    "plan": "expunge.study.planner",
     "predict": "expunge.train.predict",
     "score": "expunge.train.predict",
     "worst": "expunge.attacks.worst",
@@ -42,8 +43,8 @@ _FACE = {
 # fmt: off
 __all__ = [
     "ATTACKS", "METHODS", "PROBES", "ExpungeError", "Run", "Source", "__version__", "adopt", "attest", "evaluate",
-    "export", "halves", "load", "make_recipe", "possible", "predict", "references", "report", "score", "study", "train",
-    "tune", "unlearn", "verify", "witnesses", "worst",
+    "export", "halves", "load", "make_recipe", "plan", "possible", "predict", "references", "report", "score", "study",
+    "train", "tune", "unlearn", "verify", "witnesses", "worst",
 ]
 # fmt: on
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from expunge.methods.unlearn import unlearn
     from expunge.report.report import report
     from expunge.study.evaluate import evaluate
+    from expunge.study.planner import plan
     from expunge.study.references import halves, possible, references, witnesses
     from expunge.study.study import study
     from expunge.study.tuning_folder import tune

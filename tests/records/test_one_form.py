@@ -29,6 +29,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "core/verbs": "Verb.__call__",
         "data/handed": "_in_memory _pair hand_over said_of",
         "methods/objective_method": "ObjectiveMethod.stretch",
+        "study/planner": "plan",
     },
     "labels of rows, of either kind": {"adversary/table/telling": "altered_rows"},
     "the fields of a row": {

@@ -35,11 +35,18 @@ def test_each_request_redoes_what_the_schedule_counts(
         assert steps == schedule.work(np.union1d(slots, emptied), starts=tuple(starts))
 
 
-def test_the_emptiest_cell_is_filled_next_and_of_two_the_lower() -> None:
-    filled, cell_of = np.zeros(6, dtype=int), {}
-    sizes = np.bincount(PEOPLE)
+@pytest.mark.parametrize("people", [PEOPLE, np.arange(40) // 2])
+@pytest.mark.parametrize("tiered", [False, True])
+def test_the_emptiest_cell_is_filled_next_and_of_two_the_lower(people: np.ndarray, tiered: bool) -> None:
+    sizes = np.bincount(people)
+    filled, cell_of = np.zeros((3, 2), dtype=int), {}
+    tiers = np.arange(len(sizes)) % 2 if tiered else None
     for person in stable_order(Stream(bytes(32), "shard").words(len(sizes))):
-        cell_of[int(person)] = int(np.argmin(filled))
-        filled[cell_of[int(person)]] += sizes[person]
-    cells = place(bytes(32), PEOPLE, shards=3, slices=2, placement=Placement.SUBJECT)
-    assert [2 * shard + part for shard, part in cells.tolist()] == [cell_of[int(person)] for person in PEOPLE]
+        cell = divmod(int(np.argmin(filled)), 2)
+        if tiers is not None:
+            cell = int(np.argmin(filled[:, tiers[person]])), int(tiers[person])
+        cell_of[int(person)] = cell
+        filled[cell] += sizes[person]
+    placement = Placement.TIERS if tiered else Placement.SUBJECT
+    cells = place(bytes(32), people, shards=3, slices=2, placement=placement, tiers=tiers)
+    assert [tuple(cell) for cell in cells.tolist()] == [cell_of[int(person)] for person in people]

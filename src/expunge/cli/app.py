@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 VERBS = (
     "demo",
     "audit-demo",
+    "plan",
     "train",
     "adopt",
     "info",

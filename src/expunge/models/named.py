@@ -12,7 +12,8 @@ from expunge.core.errors import InvalidArgument
 from expunge.data.encoding import Encoding
 from expunge.models.features.choice import stated
 from expunge.models.zoo import ZOO
-from expunge.records.catalogue import ACCUMULATED_MODELS, LINEAR_TASKS
+from expunge.records.catalogue import ACCUMULATED_MODELS
+from expunge.schedule.fields import usual_model
 from expunge.schedule.recipe import HowTrained
 
 
@@ -23,8 +24,7 @@ def with_model(encoding: Encoding, fields: Mapping[str, Any]) -> dict[str, Any]:
         return {**fields, "training": HowTrained.ACCUMULATE, "model_options": options}
     if fields.get("model") is not None:
         return {**fields, "model": name_of_model(fields["model"])}
-    otherwise = "linear" if fields.get("task") in LINEAR_TASKS else "mlp"
-    return {**fields, "model": "cnn" if encoding.is_image else otherwise}
+    return {**fields, "model": usual_model(encoding, fields.get("task"))}
 
 
 def name_of_model(model: Any) -> str:

@@ -16,6 +16,7 @@ from expunge.records.evaluation import POOL, Evaluation
 from expunge.records.forget_file import ForgetFile
 from expunge.records.holds import NOTHING, Held, Holds, Layout, Named, Remedy, rows, states, sums
 from expunge.records.model_file import ModelFile
+from expunge.records.plan import PlanFile
 from expunge.records.results import Results
 from expunge.records.run_file import RunFile
 from expunge.records.study_store import Entry, ScoreFile, StoreFile, StudyFile
@@ -27,6 +28,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     *(Declaration, Intent, RetiredFile),
     ModelFile,
     *(Tuning, StoreFile, StudyFile, Entry, ScoreFile, Results),
+    PlanFile,
 )
 
 STATES, TRACE, SIGNED = "checkpoints", "trace", "record"  # folders inside a run's

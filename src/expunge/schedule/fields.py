@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.wording import choice
-from expunge.records.catalogue import ACCUMULATED_MODELS, NUMBER_TASKS
+from expunge.data.encoding import Encoding
+from expunge.records.catalogue import ACCUMULATED_MODELS, LINEAR_TASKS, NUMBER_TASKS
 from expunge.schedule.recipe import (
     Augmentation,
     Calendar,
@@ -145,6 +146,12 @@ class RecipeFields:
             weight_decay=(0.0 if signs else usual.decay) if self.weight_decay is None else self.weight_decay,
             calendar=Calendar.COSINE if self.calendar is None else chosen(Calendar, self.calendar, "calendar"),
         )
+
+
+def usual_model(encoding: Encoding, task: str | None) -> str:
+    """cnn for images, mlp for everything else, linear for a linear task on it."""
+    otherwise = "linear" if task in LINEAR_TASKS else "mlp"
+    return "cnn" if encoding.is_image else otherwise
 
 
 def chosen(kind: type[Chosen], value: Any, name: str) -> Chosen:

@@ -39,14 +39,23 @@ def place(
         cells[:, 0] = position % shards
         cells[:, 1] = (position // shards) % slices
         return cells
-    sizes = np.bincount(units)
-    heaps = [[(0, shard, part) for shard in range(shards) for part in range(slices)]]  # the emptiest cell comes first
-    if tiers is not None:
-        heaps = [[(0, shard, tier) for shard in range(shards)] for tier in range(slices)]
+    sizes, order = np.bincount(units), stable_order(stream.words(int(units.max()) + 1))
+    parts = [order] if tiers is None else [order[tiers[order] == tier] for tier in range(slices)]
     cell_of = np.empty((len(sizes), 2), dtype=np.int64)
-    for unit in stable_order(stream.words(len(sizes))):
-        heap = heaps[0 if tiers is None else tiers[unit]]
-        rows, shard, part = heap[0]
-        cell_of[unit] = shard, part
-        heapreplace(heap, (rows + int(sizes[unit]), shard, part))
+    for tier, dealt in enumerate(parts):
+        found = _emptiest_first(sizes[dealt], shards * slices if tiers is None else shards)
+        cell_of[dealt] = np.stack(np.divmod(found, slices) if tiers is None else (found, np.full_like(found, tier)), 1)
     return cell_of[units]
+
+
+def _emptiest_first(sizes: np.ndarray, cells: int) -> np.ndarray:
+    """The cell that each of some units is put into, one after another: the emptiest by then, of several the first."""
+    if (sizes == sizes[:1]).all():
+        return np.arange(len(sizes)) % cells
+    filled = [(0, cell) for cell in range(cells)]
+    found: list[int] = []
+    for size in sizes.tolist():
+        rows, cell = filled[0]
+        found.append(cell)
+        heapreplace(filled, (rows + size, cell))
+    return np.array(found, dtype=np.int64)

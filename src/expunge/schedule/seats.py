@@ -41,9 +41,11 @@ def emptied_steps(schedule: Schedule, shard: int, tombstones: np.ndarray) -> np.
 
 def first_steps(schedule: Schedule, shard: int, slots: np.ndarray) -> np.ndarray:
     """For each of the slots that belong to a shard, ascending, the first step that it sits in."""
-    wanted = np.intersect1d(slots, schedule.shard_slots(shard))
     found = np.full(schedule.count, -1, dtype=np.int64)
     waiting = np.zeros(schedule.count, dtype=bool)
+    waiting[slots] = True
+    wanted = schedule.shard_slots(shard)[waiting[schedule.shard_slots(shard)]]
+    waiting[:] = False
     waiting[wanted] = True
     for stage in schedule.stages[shard]:
         if not waiting[stage.slots].any():
