@@ -181,7 +181,7 @@ def _row(route: Route, incoming: Incoming, found: PlanFile) -> tuple[str, ...]:
     return (
         mark + route.name,
         *costs,
-        f"{three_digits(route.retraining)} {route.unit}",
+        DASH if route.retraining is None else f"{three_digits(route.retraining)} {route.unit}",
         DASH if route.times is None else f"{three_digits(route.times)}×",
         DASH if month is None else three_digits(month) + stop,
         DASH if route.seconds is None else three_digits(route.seconds.mean),

@@ -57,7 +57,7 @@ class Route(Plain):
     kind: Literal["plain", "replay", "tiers", "accumulated", "run"]
     unit: Literal["example-steps", "operations", "row-sums"]
     cost: Outlay | None = None
-    retraining: Amount
+    retraining: Amount | None = None
     row_sums: Amount | None = None
     share: Share | None = None
     states: int | None = None
@@ -73,7 +73,9 @@ class Route(Plain):
     @property
     def times(self) -> float | None:
         """How many times cheaper than one retraining a batch is on average."""
-        return self.retraining / self.cost.mean if self.cost is not None and self.cost.mean else None
+        if self.cost is None or self.retraining is None or not self.cost.mean:
+            return None
+        return self.retraining / self.cost.mean
 
     def stop(self, incoming: Incoming) -> bool:
         """Whether a month of batches costs more than one retraining without all of them."""
@@ -86,7 +88,7 @@ class Route(Plain):
     def total(self, incoming: Incoming) -> float | None:
         """What all months cost: batch by batch, or one retraining a month where that is less."""
         month = self.month(incoming)
-        return None if month is None else incoming.horizon * min(month, self.retraining)
+        return None if month is None else incoming.horizon * min(month, self.retraining or month)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def _row(route: Route, plan: PlanFile) -> tuple[str, ...]:
     return (
         route.name,
         *(DASH if value is None else three_digits(value) for value in figures),
-        f"{three_digits(route.retraining)} {route.unit}",
+        DASH if route.retraining is None else f"{three_digits(route.retraining)} {route.unit}",
         DASH if route.times is None else f"{three_digits(route.times)}×",
         DASH if month is None else three_digits(month) + (", retrain once instead" if stop else ""),
         DASH if route.seconds is None else f"{three_digits(route.seconds.mean)} s",

@@ -33,11 +33,13 @@ from expunge.study.advice import advised
 from expunge.study.incoming import Asking, draw
 from expunge.study.routes import PlannedOn, grid, replayed
 from expunge.study.run_plan import plan_of_run
+from expunge.study.sums_routes import accumulated
 from expunge.train.run import Run
 
 DRAWN_BY = b"expunge/plan/requests/1"
 SAID = ("model", "task", "epochs", "batch_size", "shards", "slices")  # of a recipe, where they are not the usual ones
 USUAL = RecipeFields()
+SUMS = ("ridge", "patch-ridge", "naive-bayes", "forest")  # the one to take first, where nothing was measured
 CLOCKED = (1, 4, 12)  # numbers of shards that are trained to measure
 
 
@@ -111,6 +113,9 @@ def plan(
         if progress is not None:
             progress(done, len(recipes))
         routes.append(replayed(ground, recipe, call))
+    for name in SUMS if rows.classes else ():
+        call = _call(handed.said, USUAL, replace(ground.recipe, model=name), None)
+        routes += [found] if (found := accumulated(ground, name, call)) is not None else []
     if measure:
         routes = _measured(handed, ground, ordinary, recipes, routes)
     return PlanFile(

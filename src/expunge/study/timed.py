@@ -67,7 +67,7 @@ def with_clock(route: Route, pace: float, of_all: Clocked, own: Clocked | None) 
     return replace(
         route,
         seconds=cost,
-        retraining_seconds=route.retraining * pace if own is None else own.trained.seconds,
+        retraining_seconds=(route.retraining or 0.0) * pace if own is None else own.trained.seconds,
         service=service,
         hygiene=service + of_all.erasing,
         disk=None if route.states is None else route.states * of_all.state,

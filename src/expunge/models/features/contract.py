@@ -84,6 +84,10 @@ class FeatureMap(ABC):
     def features(self, rows: Encoded, constants: Constants) -> np.ndarray:
         """(rows, columns) int32 within ±2047 of rows as they go into the model, or of all encoded ones."""
 
+    @abstractmethod
+    def work(self, rows: Encoded) -> float:
+        """About how many additions and multiplications features take, a row on average over some encoded ones."""
+
     def columns(self, wide: Constants, constants: Constants) -> np.ndarray | None:
         """Where in sums that were taken by ``wide`` the columns of ``constants`` stand; None if they do not."""
         alike = all(np.array_equal(wide[name], value) for name, value in constants.items())

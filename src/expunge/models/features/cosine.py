@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from expunge.core.streams import Stream
-from expunge.models.features.contract import Constants
+from expunge.models.features.contract import Constants, Encoded
 from expunge.models.features.pixels import PixelMap
 
 TURN = 1024  # steps of a full turn
@@ -69,6 +69,9 @@ class CosineMap(PixelMap):
         found = words[drawn:].astype("<u8").view(np.uint8)[: drawn * size * BYTES].reshape(drawn, size, BYTES)
         weights = (found.sum(axis=2, dtype=np.int64) - BYTES * 255 // 2) >> 4
         return {"weights": weights.astype(np.int8), "phases": (words[:drawn] >> np.uint64(54)).astype(np.int64)}
+
+    def work(self, rows: Encoded) -> float:
+        return 2.0 * math.prod(self.encoding.shape) * self.width
 
     def _of_pixels(self, pixels: np.ndarray, constants: Constants) -> np.ndarray:
         flat = pixels.reshape(len(pixels), -1).astype(np.float64)

@@ -6,6 +6,7 @@ whitened by them, made once by ``studies/patch_filters.py``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from expunge.core.errors import RunError
 from expunge.core.hashing import sha256
-from expunge.models.features.contract import Constants
+from expunge.models.features.contract import Constants, Encoded
 from expunge.models.features.pixels import PixelMap
 
 LEAST_SIDE, LARGEST_SIDE = 12, 512  # a cell of the largest ones has so many places that its sum is exact yet
@@ -61,6 +62,11 @@ class PatchMap(PixelMap):
 
     def views(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         return (rows, rows[..., ::-1]) if self._coloured else (rows,)
+
+    def work(self, rows: Encoded) -> float:
+        channels, *sides = self.encoding.shape
+        places = math.prod(side - SIDE + 1 for side in sides)
+        return 2.0 * places * SIDE**2 * channels * ((self.width - 1) // (2 * self._cells**2))
 
     def _of_pixels(self, pixels: np.ndarray, constants: Constants) -> np.ndarray:
         found = np.zeros((len(pixels), self.width), dtype=np.int32)

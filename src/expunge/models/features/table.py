@@ -108,6 +108,9 @@ class TableMap(FeatureMap):
         ranges = np.isfinite(bounds).all() and (bounds[0] <= bounds[1]).all()
         return bool(ranges) and np.array_equal(wide["edges"], table_of_edges(bounds))
 
+    def work(self, rows: Encoded) -> float:
+        return float(self.width)
+
     def moved(self, wide: Constants, constants: Constants) -> str:
         changed = np.flatnonzero((wide["bounds"] != constants["bounds"]).any(axis=0))
         names = sorted({self.entries[column] for column in changed})

@@ -62,6 +62,9 @@ class WordMap(FeatureMap):
         found[:, -1] = 1
         return found
 
+    def work(self, rows: Encoded) -> float:
+        return len(_held(rows)[0]) / max(1, len(rows))
+
     def columns(self, wide: Constants, constants: Constants) -> np.ndarray | None:
         summed, buckets = wide["buckets"], constants["buckets"][constants["buckets"] < BUCKETS]
         if not np.isin(buckets, summed).all():
