@@ -32,6 +32,7 @@ HEADERS = (
     *("seconds", "to service", "to hygiene", "disk", "accuracy"),
 )
 DASH = "—"
+STOP = " *"
 DAY = 86_400
 
 
@@ -159,6 +160,8 @@ def _print(found: PlanFile) -> None:
         f"each of {together} on average"
     )
     wide_console().print(table_of(HEADERS, (_row(route, incoming, found) for route in found.routes)))
+    if any(route.stop(incoming) for route in found.routes):
+        say("* a month of batches costs more than one retraining: stop patching, collect a month and retrain once")
     for note in dict.fromkeys([*found.notices, *(note for route in found.routes for note in route.notes)]):
         say(f"note: {note}")
     lead = "take" if found.advice.meets else "none meets it; nearest is"
@@ -177,7 +180,7 @@ def _row(route: Route, incoming: Incoming, found: PlanFile) -> tuple[str, ...]:
     else:
         costs = tuple(map(three_digits, (route.cost.mean, route.cost.high, route.cost.worst)))
     month = route.month(incoming)
-    stop = " (retrain once)" if route.stop(incoming) else ""
+    stop = STOP if route.stop(incoming) else ""
     return (
         mark + route.name,
         *costs,

@@ -113,11 +113,11 @@ def plan(
         if progress is not None:
             progress(done, len(recipes))
         routes.append(replayed(ground, recipe, call))
+    if measure:
+        routes = _measured(handed, ground, ordinary, recipes, routes)
     for name in SUMS if rows.classes else ():
         call = _call(handed.said, USUAL, replace(ground.recipe, model=name), None)
         routes += [found] if (found := accumulated(ground, name, call)) is not None else []
-    if measure:
-        routes = _measured(handed, ground, ordinary, recipes, routes)
     return PlanFile(
         data=clean(Path(handed.said.location).name, LONGEST_NAME),
         rows=len(ground.units),
