@@ -91,10 +91,3 @@ def test_what_plan_refuses(more: tuple[str, ...], said: str, expunge: Expunge, t
     status, _, error = expunge("plan", table, "--label", "outcome", *more)
     assert status == 2
     assert said in " ".join(error.split())
-
-
-def test_a_floor_that_no_route_meets_names_the_nearest(expunge: Expunge, table: Path) -> None:
-    words = ("plan", table, "--label", "outcome", "--subject", "who", *MONTHLY, "--model", "mlp", "--epochs", 1)
-    status, printed, error = expunge(*words, "--measure", "--floor", "1.0")
-    assert (status, printed) == (2, "")
-    assert "--floor 1 is met by no route: the nearest is " in " ".join(error.split())

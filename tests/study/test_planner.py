@@ -18,14 +18,15 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.streams import Stream
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
+from expunge.methods.removal_account import KIND, allowance
 from expunge.methods.unlearn import unlearn
 from expunge.records.plan import Outlay, PlanFile, Route
 from expunge.records.run_file import Forgetting, Predicted
 from expunge.schedule.costs import share_of_slices
 from expunge.study.advice import advised
-from expunge.study.incoming import Asking, draw
+from expunge.study.incoming import Asking, Batches, draw
 from expunge.study.planner import plan
-from expunge.study.run_plan import checked, plan_of_run, predicted
+from expunge.study.run_plan import account_notices, checked, plan_of_run, predicted
 from expunge.train.run import Run, write_run_file
 from expunge.train.training import train
 
@@ -129,6 +130,26 @@ def test_a_run_is_planned_on_as_it_stands(sharded: Run, rows: Dataset, tmp_path:
     assert replay.retraining == child.schedule.work(child.tombstones)
 
 
+def test_an_account_that_ends_is_told(sharded: Run) -> None:
+    """3 rows spent .5 of what is allowed, and at a request of about 4 rows a month the other half lasts a month."""
+    allowed = allowance(2.0, 1.0, 1e-4, 3)
+    account = {
+        "kind": KIND,
+        "decay": sharded.recipe.optimiser.weight_decay,
+        "training": [0.0] * 3,
+        "spent": [allowed / 2] * 3,
+        "removals": [{"forgotten": 3, "retained": 100, "steps": 1, "bound": "worst-case", "added": [allowed / 2] * 3}],
+    }
+    convex = replace(sharded.recipe, task="logistic", model="linear", shards=1, perturbation=2.0, model_options={})
+    told = replace(sharded.told, recipe=convex.as_json(), recipe_digest=convex.digest.hex(), account=account)
+    batches = Batches(np.zeros(3, dtype=np.int64), np.arange(3), np.ones(1, dtype=np.int64))
+    (said,) = account_notices(Run(sharded.path, told), batches, Asking.read("1/month", None, 24))
+    assert said.startswith("the account of certified removals ends after some 3 more rows, about 1 months: retrain")
+    (said,) = account_notices(Run(sharded.path, replace(told, account=None)), batches, Asking.read("1/month", None, 24))
+    assert "once a first removal" in said
+    assert not list(account_notices(sharded, batches, Asking.read("1/month", None, 24)))
+
+
 def test_what_was_predicted_is_compared_with_what_was_spent(
     sharded: Run, rows: Dataset, tmp_path: Path, refused: Refused
 ) -> None:
@@ -177,7 +198,7 @@ def test_tiers_save_where_the_late_ones_ask(rows: Dataset, tmp_path: Path, refus
     tiered = next(route for route in asked.routes if route.name == "mlp, 4 × 2 by tiers")
     alike = next(route for route in asked.routes if route.name == "mlp, 4 × 2")
     assert (tiered.times or 0) > 1.5 * (alike.times or 0) > 0
-    assert tiered.train.endswith(f"placement=tiers:{file}, stages=9,1, model=mlp, shards=4, out=RUN)`")
+    assert tiered.train.endswith(f"model=mlp, stages=9,1, placement=tiers:{file}, shards=4, out=RUN)`")
     assert any("trained on in the last stage alone" in notice for notice in asked.notices)
     even = plan(rows, requests="20/month", tiers=file, stages="9,1", model="mlp")
     assert any("every tier asks as often as it has people" in notice for notice in even.notices)
@@ -208,16 +229,6 @@ def test_which_route_is_taken(refused: Refused) -> None:
     assert advised(timed, 0.899).route == "mlp"
     with refused(InvalidArgument, "`floor` 0.95 is met by no route: the nearest is mlp with 0.9"):
         advised(timed, 0.95)
-
-
-def test_measured_routes_have_seconds_and_accuracy(rows: Dataset) -> None:
-    found = plan(rows, requests="20/month", model="mlp", epochs=1, measure=True)
-    for route in found.routes:
-        assert route.seconds is not None
-        assert (route.hygiene or 0) > (route.service or 0) >= route.seconds.mean
-        assert route.disk
-        one = route.name == "mlp" or route.name in ("mlp, 4 × 1", "mlp, 12 × 1")
-        assert (route.accuracy is not None) == one
 
 
 def test_the_same_words_give_the_same_plan(rows: Dataset) -> None:

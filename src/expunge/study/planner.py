@@ -18,7 +18,7 @@ from expunge.core.values import Progress
 from expunge.core.wording import LONGEST_NAME, clean
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import make_encoding
-from expunge.data.handed import HANDED, AnyData, HandedData, Names, hand_over
+from expunge.data.handed import HANDED, AnyData, Names, hand_over
 from expunge.data.labels import LabelKind
 from expunge.data.source import UNSAID, Source
 from expunge.data.splits import Split, split_rows
@@ -33,14 +33,12 @@ from expunge.study.advice import advised
 from expunge.study.incoming import Asking, draw
 from expunge.study.routes import PlannedOn, grid, replayed
 from expunge.study.run_plan import plan_of_run
-from expunge.study.sums_routes import accumulated
+from expunge.study.sums_routes import summed, sums_of
 from expunge.train.run import Run
 
 DRAWN_BY = b"expunge/plan/requests/1"
-SAID = ("model", "task", "epochs", "batch_size", "shards", "slices")  # of a recipe, where they are not the usual ones
+SAID = ("model", "task", "epochs", "batch_size")  # of the ordinary training
 USUAL = RecipeFields()
-SUMS = ("ridge", "patch-ridge", "naive-bayes", "forest")  # the one to take first, where nothing was measured
-CLOCKED = (1, 4, 12)  # numbers of shards that are trained to measure
 
 
 def plan(
@@ -94,9 +92,7 @@ def plan(
     for name, value in (("stages", stages), ("tier_shares", tier_shares)):
         if tiers is None and value is not None:
             raise InvalidArgument(f"`{name}` is said of tiers, and there are none: name their file with `tiers`")
-    ordinary = RecipeFields(
-        model=model, task=task, epochs=epochs, batch_size=USUAL.batch_size if batch_size is None else batch_size
-    )
+    ordinary = RecipeFields(model=model, task=task, epochs=epochs, batch_size=batch_size)
     if isinstance(data, Run) or (isinstance(data, str | os.PathLike) and (Path(data) / RunFile.NAME).is_file()):
         if tiers is not None or measure or ordinary != USUAL:
             raise InvalidArgument(
@@ -106,18 +102,17 @@ def plan(
     handed = hand_over(data, label=label, subject=subject, id=id, **said)
     _, rows = handed.find(kind=_kind(task))
     ground = _ground(rows, asking, ordinary, None if tiers is None else TierFile.read(tiers), stages, tier_shares)
-    recipes = list(grid(ground))
-    calls = [_call(handed.said, ordinary, recipe, tiers) for recipe in recipes]
-    routes: list[Route] = []
-    for done, (recipe, call) in enumerate(zip(recipes, calls, strict=True)):
+    recipes, sums, routes = list(grid(ground)), list(sums_of(ground)), list[Route]()
+    for done, recipe in enumerate(recipes):
         if progress is not None:
             progress(done, len(recipes))
-        routes.append(replayed(ground, recipe, call))
+        routes.append(replayed(ground, recipe, _call(handed.said, _options(ordinary, recipe, tiers))))
+    for one in sums:
+        routes.append(summed(one, ground.batches, ground.units, _call(handed.said, [("model", one.model)])))
     if measure:
-        routes = _measured(handed, ground, ordinary, recipes, routes)
-    for name in SUMS if rows.classes else ():
-        call = _call(handed.said, USUAL, replace(ground.recipe, model=name), None)
-        routes += [found] if (found := accumulated(ground, name, call)) is not None else []
+        from expunge.study.timed import measured
+
+        routes = measured(handed, ground, ordinary, recipes, sums, routes)
     return PlanFile(
         data=clean(Path(handed.said.location).name, LONGEST_NAME),
         rows=len(ground.units),
@@ -130,28 +125,6 @@ def plan(
         advice=advised(routes, floor),
         notices=tuple(_notices(ground, asking)),
     )
-
-
-def _measured(
-    handed: HandedData,
-    ground: PlannedOn,
-    ordinary: RecipeFields,
-    recipes: Sequence[Recipe],
-    routes: Sequence[Route],
-) -> list[Route]:
-    """Routes with seconds: some are trained, and the others take as long for an example-step as the first of these."""
-    from expunge.study.timed import clock, with_clock
-
-    person = ground.rows.subjects[ground.trained[ground.batches.slots[0]]]
-    own = {
-        recipe.shards: clock(handed, person, replace(ordinary, model=recipe.model, shards=recipe.shards))
-        for recipe in recipes
-        if recipe.shards in CLOCKED and recipe.slices == 1
-    }
-    return [
-        with_clock(route, own[1].pace, own[1], own.get(recipe.shards) if recipe.slices == 1 else None)
-        for recipe, route in zip(recipes, routes, strict=True)
-    ]
 
 
 def _kind(task: str | None) -> LabelKind:
@@ -184,8 +157,7 @@ def _ground(
         asked = tuple((people / people.sum()).tolist()) if shares is None else _shares(shares, len(people))
         weights = np.array(asked)[of_units] / people[of_units]
     return PlannedOn(
-        rows=rows,
-        trained=trained,
+        rows=rows.take(trained),
         recipe=recipe,
         units=units,
         batches=draw(Stream(sha256(DRAWN_BY, recipe.digest), "plan"), units, weights, asking.mean),
@@ -204,17 +176,25 @@ def _shares(given: Sequence[float], count: int) -> tuple[float, ...]:
     return tuple(given)
 
 
-def _call(source: Source, ordinary: RecipeFields, recipe: Recipe, tiers: Path | str | None) -> str:
-    """The call that trains a route, which the command line shows as a command."""
-    route = replace(ordinary, model=recipe.model, shards=recipe.shards, slices=recipe.slices)
-    told = [(item.name, getattr(source, item.name)) for item in fields(source) if item.name != "location"]
-    told = [(name, value) for name, value in told if value not in UNSAID]
-    if recipe.placement is Placement.TIERS:
-        route = replace(route, slices=1, epochs=None if recipe.stages else route.epochs)
-        told.append(("placement", shlex.quote(f"tiers:{tiers}")))
+def _options(ordinary: RecipeFields, recipe: Recipe, tiers: Path | str | None) -> Sequence[tuple[str, object]]:
+    """What is said of a route by replay."""
+    told = [(name, getattr(ordinary, name)) for name in SAID if getattr(ordinary, name) != getattr(USUAL, name)]
+    told = [("model", recipe.model), *((name, value) for name, value in told if name != "model")]
     if recipe.stages is not None:
+        told = [(name, value) for name, value in told if name != "epochs"]
         told.append(("stages", ",".join(map(str, recipe.stages))))
-    told += [(name, value) for name in SAID if (value := getattr(route, name)) != getattr(USUAL, name)]
+    cells = [("shards", recipe.shards)]
+    if recipe.placement is Placement.TIERS:
+        told.append(("placement", shlex.quote(f"tiers:{tiers}")))
+    else:
+        cells.append(("slices", recipe.slices))
+    return [*told, *((name, count) for name, count in cells if count > 1)]
+
+
+def _call(source: Source, options: Sequence[tuple[str, object]]) -> str:
+    """The call that trains a route, which the command line shows as a command."""
+    told = [(item.name, getattr(source, item.name)) for item in fields(source) if item.name != "location"]
+    told = [*((name, value) for name, value in told if value not in UNSAID), *options]
     place = "DATA" if source.location == HANDED else shlex.quote(source.location)
     listed = [f"{name}={one}" for name, value in told for one in (value if isinstance(value, tuple) else (value,))]
     return f"`expunge.train({', '.join([place, *listed, 'out=RUN'])})`"

@@ -26,13 +26,12 @@ SEED = b"expunge/plan-schedule/1"  # of schedules: a training's own is not known
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedOn:
-    """What is planned on: rows, which of them would be trained on, by what recipe, whose they are, random requests.
+    """What is planned on: the rows that would be trained on, by what recipe, whose they are, and random requests.
 
     ``tiers`` are those of every unit, and ``asked`` is the share of the requests that each tier makes.
     """
 
     rows: Dataset
-    trained: np.ndarray
     recipe: Recipe
     units: np.ndarray
     batches: Batches

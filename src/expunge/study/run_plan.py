@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.core.wording import LONGEST_NAME, clean, three_digits
-from expunge.records.documents import STATES
-from expunge.records.plan import PlanAdvice, PlanCheck, PlanFile, PlanKept, Route
+from expunge.data.splits import Split
+from expunge.models.features.choice import map_of
+from expunge.records.documents import STATES, SUMS
+from expunge.records.plan import Outlay, PlanAdvice, PlanCheck, PlanFile, PlanKept, Route
 from expunge.records.run_file import Predicted
 from expunge.schedule.recipe import Placement
 from expunge.schedule.rewinds import Rewinds
 from expunge.study.incoming import Asking, Batches, draw
 from expunge.study.routes import outlay, timed
+from expunge.study.sums_routes import FOREST, SumsCost, grown, summed
 from expunge.train.run import Run
 
 DRAWN_BY = b"expunge/plan/run/1"
@@ -31,7 +37,7 @@ def plan_of_run(run: Run, asking: Asking) -> PlanFile:
     weights = np.ones(int(run.units.max()) + 1)
     seed = sha256(DRAWN_BY, bytes.fromhex(run.weights_digest))
     batches = draw(Stream(seed, "plan"), run.units, weights, asking.mean, present)
-    routes = _routes(run, batches)
+    routes = _of_sums(run, batches) if run.recipe.accumulated else _routes(run, batches)
     return PlanFile(
         data=clean(run.path.name, LONGEST_NAME),
         rows=len(present),
@@ -41,6 +47,7 @@ def plan_of_run(run: Run, asking: Asking) -> PlanFile:
         measured=False,
         routes=routes,
         advice=_advice(routes, asking),
+        notices=tuple(account_notices(run, batches, asking)),
     )
 
 
@@ -80,12 +87,58 @@ def _routes(run: Run, batches: Batches) -> tuple[Route, Route]:
             retraining_seconds=None if pace is None else rewinds.whole * pace,
             states=len(states) if method == "exact-replay" else None,
             disk=sum(states) if method == "exact-replay" else None,
-            train=f"`expunge.unlearn({run.path}, forget=subject:NAME, method={method}, out=CHILD)`",
+            train=_call(run, method),
             notes=() if refused is None else (f"not exact: {refused}",),
         )
 
     replay = route("exact-replay", rewinds.work(batches.request, batches.slots), rewinds.worst(reach))
     return replay, route("retrain", again, rewinds.whole)
+
+
+def _of_sums(run: Run, batches: Batches) -> tuple[Route, Route]:
+    """Taking rows out of the run's sums, and summing the others anew; seconds where the run itself was made so."""
+    rows, present = run.data()[Split.TRAIN], np.setdiff1d(np.arange(len(run.units)), run.tombstones)
+    told = SumsCost.of(run.recipe.model, map_of(run.recipe), rows, present)
+    replay = replace(summed(told, batches, run.units, _call(run, "exact-replay")), name="exact-replay", kind="run")
+    if told.model == FOREST:
+        replay = replace(grown(run, rows, batches).told(replay), disk=(run.path / SUMS).stat().st_size)
+    whole = replay.retraining or 0.0
+    again = replace(
+        replay,
+        name="retrain",
+        cost=Outlay(mean=whole, high=whole, worst=whole),
+        row_sums=len(present) - float(batches.rows.mean()),
+        train=_call(run, "retrain"),
+    )
+    return replay, again
+
+
+def _call(run: Run, method: str) -> str:
+    return f"`expunge.unlearn({run.path}, forget=subject:NAME, method={method}, out=CHILD)`"
+
+
+def account_notices(run: Run, batches: Batches, asking: Asking) -> Iterator[str]:
+    """How long the account of certified removals lasts, by what those so far have spent a row."""
+    if not run.recipe.perturbation:
+        return
+    if run.told.account is None:
+        yield "how long certificates last is known once a first removal has spent some of their account"
+        return
+    from expunge.methods.certified_logistic import CertifiedLogistic
+    from expunge.methods.removal_account import Account, allowance
+
+    usual, decay, classes = CertifiedLogistic(), run.recipe.optimiser.weight_decay, len(run.told.account["spent"])
+    account = Account.from_json(run.told.account, decay=decay, classes=classes)
+    allowed = allowance(run.recipe.perturbation, usual.epsilon, usual.delta, classes)
+    spent = sum(max(entry["added"]) for entry in account.removals)
+    rows = sum(entry["forgotten"] for entry in account.removals)
+    left = max(0.0, allowed - account.worst) / (spent / rows) if spent else float("inf")
+    months = left / float(batches.rows.mean()) / asking.batches
+    if months < asking.horizon:
+        yield (
+            f"the account of certified removals ends after some {left:,.0f} more rows, about {three_digits(months)} "
+            "months: retrain then, which opens a new one"
+        )
 
 
 def _pace(run: Run) -> float | None:
@@ -111,10 +164,33 @@ def predicted(run: Run, slots: np.ndarray, method: str) -> Predicted:
     from expunge.methods.exact_replay import planned
 
     emptied = np.union1d(slots, run.tombstones)
+    if run.recipe.accumulated:
+        return _predicted_sums(run, slots, method)
     whole = method != "exact-replay"
     steps = run.schedule.work(emptied, least_present=run.recipe.least_present) if whole else planned(run, slots)
     pace = _pace(run.exact_ancestor)
     return Predicted(example_steps=steps, seconds=None if pace is None else steps * pace)
+
+
+def _predicted_sums(run: Run, slots: np.ndarray, method: str) -> Predicted:
+    """Row-sums of these very slots: each is subtracted once, or everybody else added again where an end of a range
+    goes; in a forest they are taken out to see. Seconds by the last request of the same kind, if the run is one.
+    """
+    stay = len(run.units) - len(np.union1d(slots, run.tombstones))
+    if method != "exact-replay":
+        return Predicted(example_steps=0, row_sums=stay)
+    rows = run.data()[Split.TRAIN]
+    batch = Batches(np.zeros(len(slots), dtype=np.int64), slots, np.ones(1, dtype=np.int64))
+    if run.recipe.model == FOREST:
+        return Predicted(example_steps=0, row_sums=grown(run, rows, batch).cost.mean)
+    present = np.setdiff1d(np.arange(len(run.units)), run.tombstones)
+    told = SumsCost.of(run.recipe.model, map_of(run.recipe), rows, present)
+    again = bool(batch.exhaust(told.ends).any())
+    before = run.method == "exact-replay" and run.result.row_sums == run.told.forgotten and not again
+    seconds = None
+    if before:
+        seconds = run.result.seconds * float(told.operations(len(slots)) / told.operations(run.result.row_sums or 1))
+    return Predicted(example_steps=0, row_sums=stay if again else len(slots), seconds=seconds)
 
 
 def checked(run: Run) -> PlanCheck:
@@ -124,7 +200,8 @@ def checked(run: Run) -> PlanCheck:
     while at is not None:
         said = None if at.told.forgetting is None else at.told.forgetting.predicted
         if said is not None:
-            spent = Predicted(example_steps=at.result.example_steps, seconds=at.result.seconds)
+            took = at.result
+            spent = Predicted(example_steps=took.example_steps, row_sums=took.row_sums or 0, seconds=took.seconds)
             kept.append(
                 PlanKept(
                     run=clean(at.path.name, LONGEST_NAME),

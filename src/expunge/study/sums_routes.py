@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,10 +14,16 @@ from expunge.data.dataset import Dataset
 from expunge.models.features.choice import feature_map
 from expunge.models.features.contract import FeatureMap
 from expunge.models.features.words import SPARE, WordMap
+from expunge.models.forest import Forest
+from expunge.models.sums import accumulation_of
+from expunge.records.catalogue import ACCUMULATED_MODELS
 from expunge.records.plan import Outlay, Route
 from expunge.study.incoming import Batches
 from expunge.study.routes import PlannedOn, outlay
+from expunge.train.run import Run
 
+FOREST = "forest"
+FORESTED = 100  # drawn batches that are taken out of a forest
 REFINEMENTS = 5  # that a solution takes until its rounding is proven, about
 SAMPLE = 1000  # rows by which words are counted
 NUMBER = 8  # bytes
@@ -36,15 +44,15 @@ class SumsCost:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, model: str, made: FeatureMap, rows: Dataset, trained: np.ndarray) -> SumsCost:
-        """Of some rows, as far as their map tells before training."""
-        feature = made.work(made.encode(rows.take(trained[:SAMPLE])))
+    def of(cls, model: str, made: FeatureMap, rows: Dataset, present: np.ndarray) -> SumsCost:
+        """Of the slots ``present`` of some rows, as far as their map tells before training."""
+        feature = made.work(made.encode(rows.take(present[:SAMPLE])))
         ends = np.zeros((len(rows), 0), dtype=bool)
         if type(made).extremes is not FeatureMap.extremes:
-            encoded, present = made.encode(rows), np.zeros(len(rows), dtype=bool)
-            present[trained] = True
-            ends = made.extremes(encoded, made.derived(encoded, present))
-        return cls(model, made, len(rows.classes), len(trained), feature, ends[trained])
+            encoded, there = made.encode(rows), np.zeros(len(rows), dtype=bool)
+            there[present] = True
+            ends = made.extremes(encoded, made.derived(encoded, there)) & there[:, None]
+        return cls(model, made, len(rows.classes), len(present), feature, ends)
 
     @property
     def width(self) -> int:
@@ -87,13 +95,14 @@ class SumsCost:
         return outlay(self.operations(np.where(again, self.count, batches.rows)), worst)
 
 
-def accumulated(on: PlannedOn, model: str, train: str) -> Route | None:
-    """The route of a model of sums; None where the data do not admit it."""
-    try:
-        made = feature_map(model, on.recipe.inputs, {})
-    except InvalidArgument:
-        return None
-    return summed(SumsCost.of(model, made, on.rows, on.trained), on.batches, on.units, train)
+def sums_of(on: PlannedOn) -> Iterator[SumsCost]:
+    """Models of sums that the data admit."""
+    for model in ACCUMULATED_MODELS if on.rows.classes else ():
+        try:
+            made = feature_map(model, on.recipe.inputs, {})
+        except InvalidArgument:
+            continue
+        yield SumsCost.of(model, made, on.rows, np.arange(len(on.rows)))
 
 
 def summed(told: SumsCost, batches: Batches, units: np.ndarray, train: str) -> Route:
@@ -102,8 +111,8 @@ def summed(told: SumsCost, batches: Batches, units: np.ndarray, train: str) -> R
     if alone:
         people = counted(alone, "person") if alone == 1 else f"{alone:,} people"
         notes.append(f"{people} alone hold an end of a column's range: without them sums are accumulated again")
-    if told.model == "forest":
-        notes.append("what forgetting costs in a forest is known once it has grown: plan on the run")
+    if told.model == FOREST:
+        notes.append("what forgetting costs in a forest is known once it has grown: `measure`, or plan on the run")
         return Route(name=told.model, kind="accumulated", unit="row-sums", train=train, notes=tuple(notes))
     return Route(
         name=told.model,
@@ -116,3 +125,34 @@ def summed(told: SumsCost, batches: Batches, units: np.ndarray, train: str) -> R
         train=train,
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What drawn batches cost in a forest that has grown: row-sums and seconds; and the row-sums of growing it."""
+
+    cost: Outlay
+    seconds: Outlay
+    whole: float
+
+    def told(self, route: Route) -> Route:
+        """The route of a forest, with what nobody knew before it had grown."""
+        return replace(route, cost=self.cost, retraining=self.whole, row_sums=self.cost.mean, notes=route.notes[:-1])
+
+
+def grown(run: Run, rows: Dataset, batches: Batches) -> Grown:
+    """Take some of the drawn batches out of the run's own trees; the worst that can be is growing all of them again."""
+    from expunge.train.accumulate import kept_sums
+
+    state = kept_sums(run.path, run.result.sums)
+    sums, present = accumulation_of(run.recipe, bytes.fromhex(run.lineage_seed)), np.ones(len(rows), dtype=bool)
+    present[run.tombstones] = False
+    encoded, costs, seconds = sums.map.encode(rows), list[int](), list[float]()
+    for batch in range(min(FORESTED, len(batches.people))):
+        gone, left = np.unique(batches.slots[batches.request == batch]), present.copy()
+        left[gone] = False
+        begun = time.perf_counter()
+        costs.append(sums.without(state, encoded, rows.labels, gone, np.flatnonzero(left)).row_sums)
+        seconds.append(time.perf_counter() - begun)
+    whole = float(Forest.of(state).row_sums)
+    return Grown(outlay(np.array(costs), whole), outlay(np.array(seconds), 0.0), whole)

@@ -54,7 +54,7 @@ def subtract(
     folder: Path | None = None,
 ) -> Carried:
     """Take the rows that are ``gone`` out of the sums of the run in ``source``, whose ``digest`` it says."""
-    state = _arrays(sound_sums(source, digest))
+    state = kept_sums(source, digest)
     meter, left = Meter(), np.setdiff1d(np.arange(len(examples)), emptied)
     rows, labels = examples.encoded(np.union1d(left, gone))
     return _carried(recipe, accumulation_of(recipe, seed).without(state, rows, labels, gone, left), meter, folder)
@@ -74,6 +74,11 @@ def sound_sums(folder: Path, digest: str | None) -> Tensors:
     if tensors_digest(found).hex() != digest:
         raise RunError(f"{folder / SUMS} does not hold the sums that its run.json says: it was altered")
     return found
+
+
+def kept_sums(folder: Path, digest: str | None) -> SumArrays:
+    """The same as arrays."""
+    return _arrays(sound_sums(folder, digest))
 
 
 def _carried(recipe: Recipe, made: Summed, meter: Meter, folder: Path | None) -> Carried:
