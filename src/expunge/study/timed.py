@@ -51,7 +51,7 @@ def measured(
     sums: Sequence[SumsCost],
     routes: Sequence[Route],
 ) -> list[Route]:
-    """Routes with seconds: some are trained, and the other networks take as long for an example-step as the first.
+    """Routes with seconds: some are trained, and others take as long for an example-step as the one below.
 
     Whoever is forgotten to measure holds no end of a range, which costs more than others do.
     """
@@ -63,12 +63,13 @@ def measured(
         shards: _clock(data, on, slot, replace(ordinary, model=on.recipe.model, shards=shards))
         for shards in sorted({recipe.shards for recipe in recipes} & set(CLOCKED))
     }
-    first, found = clocked[1], list[Route]()
-    pace = first.trained.seconds / max(1.0, first.trained.example_steps)
+    found: list[Route] = []
     for recipe, route in zip(recipes, routes, strict=False):
         assert route.cost is not None, "what replays redo is known beforehand"
+        like = clocked[max(shards for shards in clocked if shards <= recipe.shards)]
+        pace = like.trained.seconds / max(1.0, like.trained.example_steps)
         own = clocked.get(recipe.shards) if recipe.slices == 1 else None
-        found.append(_with_clock(route, timed(route.cost, pace), first, own, pace))
+        found.append(_with_clock(route, timed(route.cost, pace), like, own, pace))
     rows = int(np.count_nonzero(on.units == on.units[slot]))
     for one, route in zip(sums, routes[len(recipes) :], strict=True):
         own = _clock(data, on, slot, RecipeFields(model=one.model))
