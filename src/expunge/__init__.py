@@ -24,6 +24,7 @@ _FACE = {
     "make_recipe": "expunge.train.training",
     "adopt": "expunge.train.adopt",
     "unlearn": "expunge.methods.unlearn",
+    "forget": "expunge.desk.forget",
     "tune": "expunge.study.tuning_folder",
     "evaluate": "expunge.study.evaluate",
     "references": "expunge.study.references",
@@ -43,8 +44,8 @@ _FACE = {
 # fmt: off
 __all__ = [
     "ATTACKS", "METHODS", "PROBES", "ExpungeError", "Run", "Source", "__version__", "adopt", "attest", "evaluate",
-    "export", "halves", "load", "make_recipe", "plan", "possible", "predict", "references", "report", "score", "study",
-    "train", "tune", "unlearn", "verify", "witnesses", "worst",
+    "export", "forget", "halves", "load", "make_recipe", "plan", "possible", "predict", "references", "report", "score",
+    "study", "train", "tune", "unlearn", "verify", "witnesses", "worst",
 ]
 # fmt: on
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from expunge.attest.attest import attest
     from expunge.core.errors import ExpungeError
     from expunge.data.source import Source
+    from expunge.desk.forget import forget
     from expunge.measure import PROBES
     from expunge.methods import METHODS
     from expunge.methods.unlearn import unlearn

@@ -86,6 +86,7 @@ def attest(
     origin: str | None = None,
     checkpoints: bool = False,
     model: bool = True,
+    bundle: bool = True,
     known_checkpoints: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> Attested:
@@ -93,7 +94,8 @@ def attest(
 
     ``log`` is the log's folder (``log`` beside the key unless said), ``origin`` the name of one that is begun. The
     bundle is ``<run>-bundle`` beside the run unless ``out`` says where; a name that ends in .zip makes a zip.
-    ``checkpoints`` adds every state, which replay needs; without ``model`` the weights stay at home.
+    ``checkpoints`` adds every state, which replay needs; without ``model`` the weights stay at home. Without ``bundle``
+    the records are signed and entered, and nothing is left for others.
     ``known_checkpoints`` are heads of the log that auditors kept: the bundle proves that it only grew since each.
 
     The bundle is verified at V1 before anything is kept or entered: what would be refused there is refused here.
@@ -101,7 +103,7 @@ def attest(
     found = Run.open(run.path if isinstance(run, Run) else run)
     place = found.path.resolve()
     target = place.with_name(f"{place.name}-bundle") if out is None else Path(out)
-    if target.exists():
+    if bundle and target.exists():
         raise RunError(f"{target} exists: choose another `out` for the bundle, or remove it")
     office = Office.of(key, log, origin)
     office.check()
@@ -124,7 +126,7 @@ def attest(
             entered = writer.log.grown(signed.digests)
             head = writer.signed(entered, office.key)
             files = bundle_files(signed, entered, head, (*kept, *(() if note is None else (note,))))
-            with laid_out(target, files, packed=target.suffix == PACKED) as made:
+            with laid_out(target, files, packed=target.suffix == PACKED, kept=bundle) as made:
                 beyond = _check_verified(made, target, office.key, entered.origin)
                 for link, envelope in zip(chain.links, signed.envelopes, strict=True):
                     keep(link.place, envelope)
@@ -308,6 +310,7 @@ def _notices(run: Run, chain: Chain) -> Sequence[str]:
     if chain.links[-1].envelope is not None and declared(run, record.recorded_at) != (
         record.retired,
         record.audit_window,
+        record.kept_state,
     ):
         found.append("signed before: what was retired or declared since is not in this record")
     elif record.audit_window is None and (said := read_declaration(run.path)) is not None and said.window is not None:

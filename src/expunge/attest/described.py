@@ -147,7 +147,7 @@ def run_statement(
     solved = run.told.execution is Execution.SOLVE
     guarantee = guarantee_of(run, recorded=solved or trajectory is not None)
     operation = operation_of(run)
-    retired, window = declared(run, at)
+    retired, window, kept_state = declared(run, at)
     record = RunRecord(
         operation=operation,
         recorded_at=at,
@@ -200,6 +200,7 @@ def run_statement(
         noise_commitment=_noise(run),
         execution=run.told.execution,
         sums=sums_of(run, lineage.schedule.seed) if solved else None,
+        kept_state=kept_state,
     )
     return Statement(name=recipe.model[:LONGEST_NAME], digest=bytes.fromhex(run.weights_digest), predicate=record)
 
@@ -362,18 +363,18 @@ def _reuse(run: Run, schedule: Schedule, before: Sequence[Before], trajectory: T
     return tuple(found)
 
 
-def declared(run: Run, at: Time) -> tuple[tuple[Retired, ...], AuditWindow | None]:
-    """What the run declares destroyed, and until when old state is kept for auditors; a window over ``at`` is none."""
+def declared(run: Run, at: Time) -> tuple[tuple[Retired, ...], AuditWindow | None, str | None]:
+    """What the run declares destroyed, and until when or why old state is kept; a window over ``at`` is none."""
     found = read_declaration(run.path)
     if found is None:
-        return (), None
+        return (), None, None
     retired = tuple(
         Retired(what=item.what, digest=None if item.digest is None else bytes.fromhex(item.digest))
         for item in found.retired
     )
     if found.window is None or found.window.until < at.text:
-        return retired, None
-    return retired, AuditWindow(days=found.window.days, until=Time(found.window.until))
+        return retired, None, found.kept_state
+    return retired, AuditWindow(days=found.window.days, until=Time(found.window.until)), found.kept_state
 
 
 def _noise(run: Run) -> bytes | None:

@@ -21,6 +21,7 @@ VERBS = (
     "tune",
     "worst",
     "unlearn",
+    "forget",
     "references",
     "witnesses",
     "halves",

@@ -82,11 +82,11 @@ def hygiene(
         found = look()
     if not print_as(format, json, lambda: parse_json(with_flags(plain_json(found.as_json())).encode()), "holds"):
         _show(found)
-    raise typer.Exit(_status(found) if status is None else status)
+    raise typer.Exit(status_of(found) if status is None else status)
 
 
-def _status(found: Survey) -> int:
-    """What was named and could not be looked at comes first: the list is not what was asked for."""
+def status_of(found: Survey) -> int:
+    """Exit status. What was named and could not be looked at comes first: the list is not what was asked for."""
     if found.misnamed:
         return UNSEEN
     if found.holdings or found.interrupted:
@@ -108,12 +108,12 @@ def _ask(found: Survey, yes: bool, json: bool, unrecorded: bool) -> None:
         return
     if json or not sys.stdin.isatty():
         raise InvalidArgument("--destroy asks before it destroys, and nobody can answer here: give --yes")
-    _list(found)
+    show_list(found)
     typer.confirm(f"destroy these {len(found.ours)} for good?", abort=True)
 
 
 def _show(found: Survey) -> None:
-    _list(found)
+    show_list(found)
     for note in found.notes:
         say(f"note: {note}")
     for place in found.unseen:
@@ -126,12 +126,12 @@ def _show(found: Survey) -> None:
     elif declared is not None:
         typer.echo(f"declared destroyed: {len(declared.retired)} ({declared.NAME})")
     if found.ours and found.unchanged is None and (declared is None or declared.window is None):
-        typer.echo(f"to end what can be ended: expunge hygiene {_near(found.run.path)} --destroy")
+        typer.echo(f"to end what can be ended: expunge hygiene {near(found.run.path)} --destroy")
 
 
-def _list(found: Survey) -> None:
+def show_list(found: Survey) -> None:
     forgotten, count = len(found.run.tombstones), len(found.holdings)
-    who = f"{_near(found.run.path)} has forgotten {forgotten} row" + ("" if forgotten == 1 else "s")
+    who = f"{near(found.run.path)} has forgotten {forgotten} row" + ("" if forgotten == 1 else "s")
     if not count:
         unclear = len(found.misnamed) + len(found.unclear)
         but = f", and {unclear} that may hold them could not be looked at" if unclear else ""
@@ -139,7 +139,7 @@ def _list(found: Survey) -> None:
         return
     typer.echo(f"{who}; {count} file{'' if count == 1 else 's'} still hold{'s' if count == 1 else ''} them:")
     for place in found.places:
-        typer.echo(f"{_near(place.path)} ({place.kinship.value})")
+        typer.echo(f"{near(place.path)} ({place.kinship.value})")
         for holding in place.holdings:
             inside = holding.path != place.path and holding.path.is_relative_to(place.path)
             inner = holding.path.relative_to(place.path) if inside else Path(holding.path.name)
@@ -150,7 +150,7 @@ def _list(found: Survey) -> None:
             say(f"    {holding.what}; {holding.why}")
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """A path as short as it can be said from here."""
     beside = os.path.relpath(path)
     return beside if len(beside) < len(str(path)) else str(path)

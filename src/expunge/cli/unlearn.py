@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from expunge.cli import completion
 from expunge.cli.shared import choice, pairs, print_json, progress_bar, say, share, short, told_apart
 from expunge.records.form import to_plain
 from expunge.records.run_file import NothingToTune, OwnersWord, TunedFields
+
+if TYPE_CHECKING:
+    from expunge.train.run import Run
 
 EXAMPLE = "Example: expunge unlearn runs/base --forget subject:person-017 --method exact-replay --out runs/forgot"
 
@@ -94,7 +97,13 @@ def unlearn(
     if json:
         print_json(to_plain(made.told))
         return
+    show_made(made)
+
+
+def show_made(made: Run) -> None:
+    """What a run forgot, by what, for how much, and what is to be known of that."""
     told, result, forgetting = made.told, made.result, made.forgetting
+    name = str(made.method)
     whole = told.training_example_steps or math.nan
     share_of = f"{result.example_steps / whole:.1%} of the training"
     if result.row_sums is not None:
@@ -103,9 +112,9 @@ def unlearn(
         share_of = _of_adopted(result.example_steps / whole, told.adopted)
     done = f"{result.work} ({share_of}) in {result.seconds:.1f} s"
     if told.parent is not None and result.weights_digest == told.parent.weights_digest:
-        typer.echo(f"{chosen.name} changed nothing: the weights are the original's; {done}")
+        typer.echo(f"{name} changed nothing: the weights are the original's; {done}")
     else:
-        typer.echo(f"forgot {told.forgotten} examples by {chosen.name}: {done}")
+        typer.echo(f"forgot {told.forgotten} examples by {name}: {done}")
     if forgetting.stopped:
         say(f"stopped: {forgetting.stopped}")
     for notice in told.notices or ():
@@ -114,7 +123,7 @@ def unlearn(
         say(f"note: {line}")
     if result.exact_refused:
         say(f"not exact: {result.exact_refused}")
-    typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {out}")
+    typer.echo(f"weights {short(made.weights_digest)}  guarantee {made.guarantee}  run {made.path}")
 
 
 def _of_adopted(part: float, word: OwnersWord) -> str:

@@ -30,6 +30,11 @@ def names_case(text: str) -> bool:
     return bool(text.strip()) and len(text) <= LONGEST_CASE and text.isprintable()
 
 
+def says_why(text: str) -> bool:
+    """Whether people can read it as a reason: printable, with a letter in it, not too long."""
+    return len(text) <= LONGEST_TEXT and text.isprintable() and any(letter.isalpha() for letter in text)
+
+
 def check_cases(cases: Iterable[str]) -> None:
     """Cases that people could not read by their names are refused."""
     if isinstance(cases, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from expunge.core.errors import ExpungeError, RunError
 from expunge.hygiene.places import Kinship, Place
@@ -28,6 +29,12 @@ def check_recorded(found: Survey) -> None:
             f"`expunge attest {one.path}`{' and so on' if several else ''} first, or leave it alone with `keep` "
             f"{one.path}, or give `unrecorded` if no record is needed"
         )
+
+
+def unsigned(found: Survey) -> list[Path]:
+    """Runs whose states would go although no record of them is signed: parents, and answers beside."""
+    parents = [place.path for place in found.places if place.kinship is Kinship.PARENT and _unsigned(place)]
+    return [*parents, *(run.path for run in _unsigned_beside(found))]
 
 
 def changed_nothing(run: Run) -> bool:

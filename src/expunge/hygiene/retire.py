@@ -17,6 +17,7 @@ from expunge.core.errors import DataError, ExpungeError, InvalidArgument, RunErr
 from expunge.core.files import read_bytes, unfinished_name, write_bytes, write_text
 from expunge.core.hashing import parse_json
 from expunge.core.values import Progress
+from expunge.core.wording import LONGEST_TEXT, says_why
 from expunge.data.salts import destroy_salts, read_salts, remove_leftover
 from expunge.hygiene.held_salts import check_salts, salts_of_rows
 from expunge.hygiene.places import Kinship, forgotten_rows
@@ -75,6 +76,24 @@ def declare_window(found: Survey, window: int, *, now: str | None = None) -> Dec
     declared = Declaration(() if before is None else before.retired, Window(window, until.strftime(FORM)))
     write_declaration(run.path, declared)
     return declared
+
+
+def declare_kept(found: Survey, reason: str) -> Declaration:
+    """Destroy nothing, and say why: the record repeats it."""
+    check_reason(reason)
+    before = found.declared or Declaration()
+    declared = replace(before, kept_state=reason)
+    write_declaration(found.run.path, declared)
+    return declared
+
+
+def check_reason(reason: str) -> None:
+    """A reason that nobody could read is refused."""
+    if not says_why(reason):
+        raise InvalidArgument(
+            f"`keep_state` {reason[:60]!r} must say why old state is left, in 1 to {LONGEST_TEXT} printable characters "
+            "with a letter among them: the record repeats it"
+        )
 
 
 def open_window(found: Survey, now: str | None = None) -> Window | None:

@@ -31,6 +31,7 @@ from expunge.records.documents import RECORD, lying
 from expunge.records.evaluation import Evaluation
 from expunge.records.form import to_plain
 from expunge.records.holds import Remedy
+from expunge.records.run_file import RunFile
 from expunge.train.run import Run
 
 KEPT = "kept as you asked"
@@ -120,28 +121,36 @@ def survey(
     *,
     folders: Sequence[Path] = (),
     keep: Sequence[Path] = (),
+    kept_why: str = KEPT,
     data: str | Dataset | None = None,
     salts: Path | None = None,
+    to_come: RunFile | None = None,
 ) -> Survey:
     """List every file that still holds a row which ``run`` has forgotten.
 
     ``folders`` are looked through for runs besides those where the run and its parents lie; runs in ``keep`` are not
-    touched by a destruction. ``data`` says where the rows lie now (or ``source``: where the run says), so that the
-    source is read and compared as well; ``salts`` where the salt file lies, if it moved.
+    touched by a destruction, and ``kept_why`` is said of what they hold. ``data`` says where the rows lie now (or
+    ``source``: where the run says), so that the source is read and compared as well; ``salts`` where the salt file
+    lies, if it moved.
+
+    ``to_come`` is what the run.json of a child will say that is not made so far: then the run itself is its parent, and
+    is listed among what holds the rows that the child will have forgotten.
     """
     run = Run.of(run)
-    run = Run(run.path.resolve(), run.told)
+    parent, run = run, Run(run.path.resolve(), run.told if to_come is None else to_come)
     forgotten = run.tombstones
     if not len(forgotten):
         raise InvalidArgument(f"{run.path} has forgotten nothing: name a run that `expunge unlearn` made")
     strange = [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK) or not folder.is_dir()]
     misnamed = [f"{folder} is no folder that can be read: check what `folders` names" for folder in strange]
     found = look_around(run, [folder for folder in folders if folder not in strange])
+    if to_come is not None:
+        found.parents.insert(0, Run(run.path, parent.told))
     unclear, caveats = list(found.unclear), list[str](ELSEWHERE)
     if run.told.adopted is not None:
         caveats.insert(0, OWNERS)
     kin = list(same_data(run, found.strangers, data, salts, unclear))
-    places = [*_runs(found, forgotten, unclear), *_of_kin(kin, unclear)]
+    places = [*_runs(found, forgotten, unclear, made=to_come is None), *_of_kin(kin, unclear)]
     places += [*_bundles(found, forgotten, {other.root: other for other, _ in kin}, unclear)]
     places += [*_tunings(found, forgotten), *_studies(found, forgotten)]
     if data is None:
@@ -151,13 +160,13 @@ def survey(
         places += _some(data_place(run, data, salts, unclear, misnamed))
     kept = frozenset(path.resolve() for path in keep)
     living = (*found.parents, *found.others, *found.committed, *found.stored, *found.strangers)
-    places = [place.left(KEPT) if place.path in kept else place for place in places]
+    places = [place.left(kept_why) if place.path in kept else place for place in places]
     needed = needed_salts(run, places, living, salts)
     try:
         held = salts_place(run, salts, needed)
         if held is not None and salts is not None:
             check_salts(run, held.path, data)
-        places += _some(held.left(KEPT) if held is not None and held.path in kept else held)
+        places += _some(held.left(kept_why) if held is not None and held.path in kept else held)
     except ExpungeError as error:
         if salts is None:
             unclear.append(f"the salts: {error}")
@@ -184,15 +193,17 @@ def _some(place: Place | None) -> list[Place]:
     return [] if place is None else [place]
 
 
-def _runs(found: Surroundings, forgotten: np.ndarray, unclear: list[str]) -> Iterator[Place]:
+def _runs(found: Surroundings, forgotten: np.ndarray, unclear: list[str], *, made: bool) -> Iterator[Place]:
+    """What runs hold; the run itself is one of them where it is ``made`` already."""
     parents = {one.path for one in found.parents}
+    runs = found.runs if made else found.runs[1:]
     tainted: dict[str, str] = {}
-    for one in found.runs:
+    for one in runs:
         try:
             tainted |= digests_of(one, forgotten)
         except ExpungeError:
             continue  # said below
-    for one in found.runs:
+    for one in runs:
         kinship = Kinship.PARENT if one.path in parents else Kinship.BESIDE
         holdings: list[Holding] = []
         try:
@@ -208,7 +219,7 @@ def _runs(found: Surroundings, forgotten: np.ndarray, unclear: list[str]) -> Ite
         yield Place(
             path=one.path,
             kinship=Kinship.ITSELF if one is found.run else kinship,
-            holdings=_not_our_own(found, holdings),
+            holdings=_not_our_own(found, holdings) if made else tuple(holdings),
         )
 
 

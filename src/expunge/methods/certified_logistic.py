@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from expunge.core.errors import UnsupportedEver
-from expunge.core.values import Certified
+from expunge.core.values import Certified, Empirical, Guarantee
 from expunge.methods.contract import Given, Method, Need, Outcome, Parent, check
 from expunge.methods.removal_account import Account, allowance
 from expunge.methods.removal_request import RETRAIN, RemovalRequest
 from expunge.models.linear import head_of
+from expunge.schedule.recipe import Recipe
 from expunge.tasks.linear import LinearTask
 from expunge.train.newton_removal import Removal, RemovalBound, gradient, newton_steps
 
@@ -72,6 +73,13 @@ class CertifiedLogistic(Method):
             f"decay {self.decay} must be a number above 0: it is the weight decay of the training",
         )
 
+    def earns(self, parent: Parent) -> Guarantee:
+        return Certified(self.epsilon, self.delta) if self._covered(parent.recipe) else Empirical()
+
+    def _covered(self, recipe: Recipe) -> bool:
+        """Whether the training put noise into this very objective."""
+        return recipe.perturbation > 0 and self.decay in (None, recipe.optimiser.weight_decay)
+
     def refuse(self, parent: Parent, forget: np.ndarray) -> None:
         retain = np.setdiff1d(np.arange(len(parent.examples)), np.union1d(forget, parent.emptied))
         found = parent.recipe, parent.model, parent.examples, forget, retain, parent.noise, parent.account
@@ -88,12 +96,12 @@ class CertifiedLogistic(Method):
             weight.copy_(solved.removal.weights)
         sigma, trained = given.recipe.perturbation, given.recipe.optimiser.weight_decay
         told, certified = WITHOUT_NOISE, None
-        if sigma and self.decay not in (None, trained):
-            told = f"removed under a weight decay of {self.decay:g}, trained under {trained:g}: no certificate"
-        elif sigma:
+        if self._covered(given.recipe):
             certified = Certified(self.epsilon, self.delta)
             allowed = allowance(sigma, self.epsilon, self.delta, len(weight))
             told = f"{solved.account.worst:.3g} of {allowed:.3g} is spent of the gradient that the worst class may keep"
+        elif sigma:
+            told = f"removed under a weight decay of {self.decay:g}, trained under {trained:g}: no certificate"
         return Outcome(
             model=student,
             steps=solved.removal.steps,

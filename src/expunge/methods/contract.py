@@ -101,6 +101,11 @@ class Method(ABC):
         """The highest guarantee that these fields allow; never above ``ceiling`` unless the class says why."""
         return self.ceiling
 
+    def earns(self, parent: Parent) -> Guarantee:
+        """What a result on this parent may be called, as far as that is known beforehand."""
+        exact = self.reach is Exact and parent.exact_refused is None
+        return Exact(parent.recipe.base) if exact else Empirical()
+
     @final
     def __call__(
         self,

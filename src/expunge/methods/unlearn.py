@@ -125,7 +125,7 @@ def unlearn(
         key = key_of(run.path, run.told)
         known, found = _looked_at(run, ancestor, examples, made, empty, named, key)
         if Need.CHECKPOINTS in chosen.needs:
-            known = replace(known, exact_refused=known.exact_refused or _before(ancestor))
+            known = replace(known, exact_refused=known.exact_refused or not_exact_before(ancestor))
         known = replace(known, calibration=calibration_of(run.recipe, rows, told.released, examples.device))
         chosen.validate(known, forget_set.slots, budget=budget, seed=seed)
         if before is not None:
@@ -211,7 +211,7 @@ def parent_of(run: Run | Path | str, *, data: GivenData = None, device: str | No
     return replace(known, calibration=calibration_of(found.recipe, rows, found.told.released, examples.device))
 
 
-def _before(ancestor: Run) -> str | None:
+def not_exact_before(ancestor: Run) -> str | None:
     """What goes on from states that are not exact is not exact either."""
     reason = ancestor.result.exact_refused
     return None if reason is None else f"it goes on from states of {ancestor.path.name}, which is not exact: {reason}"

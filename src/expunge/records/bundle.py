@@ -257,11 +257,14 @@ def write_zip(path: Path, files: Mapping[str, bytes | Path]) -> None:
 
 
 @contextmanager
-def laid_out(path: Path, files: Mapping[str, bytes | Path], *, packed: bool) -> Generator[Path]:
-    """A bundle under a name that nobody can foresee, to be looked at; at the end it is called ``path``, or is gone."""
+def laid_out(path: Path, files: Mapping[str, bytes | Path], *, packed: bool, kept: bool = True) -> Generator[Path]:
+    """A bundle under a name that nobody can foresee, to be looked at; at the end it is called ``path``, or is gone.
+
+    It is gone in any case where it is not ``kept``.
+    """
     for name in files:
         kind_of(name)
-    if path.exists():
+    if kept and path.exists():
         raise RunError(f"{path} exists: choose a new name for the bundle")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -269,7 +272,8 @@ def laid_out(path: Path, files: Mapping[str, bytes | Path], *, packed: bool) -> 
         with unfinished(path) as made:
             (_pack if packed else _lay)(made, files)
             yield made
-            made.rename(path)
+            if kept:
+                made.rename(path)
     except OSError as error:
         raise RunError(f"{path} could not be written ({error.strerror or error}): choose another place") from error
 

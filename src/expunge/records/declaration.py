@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from expunge.core.errors import DataError
 from expunge.core.files import read_bytes, write_text
 from expunge.core.hashing import parse_json
+from expunge.core.wording import says_why
 from expunge.records.document import Document, read_document, write_document
 from expunge.records.form import NEEDED, Many, Plain, Through
 from expunge.records.holds import NOTHING, Holds, Remedy
@@ -32,6 +33,7 @@ WrittenPath = Annotated[
         Path,
     ),
 ]
+KeptReason = Annotated[str, Bound("a reason in words", lambda value: value if says_why(value) else None)]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Declaration(Document):
-    """hygiene.json: what is gone, or until when the old state is kept for auditors."""
+    """hygiene.json: what is gone, or until when the old state is kept for auditors, or why it is kept."""
 
     FORMAT: ClassVar[str] = "expunge/hygiene/1"
     NAME: ClassVar[str] = "hygiene.json"
@@ -60,6 +62,7 @@ class Declaration(Document):
 
     retired: Annotated[tuple[Destroyed, ...], Many(MOST)] = ()
     window: Window | None = field(default=None, metadata=NEEDED)
+    kept_state: KeptReason | None = None  # why old state stays, where nobody is to end it
 
     def check(self, where: str) -> None:
         """A record repeats it: what is not known cannot be repeated."""

@@ -372,6 +372,7 @@ class RunRecord:
     noise_commitment: bytes | None = None
     execution: Execution | None = None  # none in records of the first form, which read as ``came_about`` says
     sums: SumsPart | None = None  # where the weights were solved for
+    kept_state: str | None = None  # why old state that holds forgotten rows was left, where its owner left it
 
     @property
     def came_about(self) -> Execution:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from expunge.core.errors import DataError, InvalidArgument, RecordError
-from expunge.core.wording import names_case
+from expunge.core.wording import names_case, says_why
 from expunge.data.source import BUILT_IN, Source
 from expunge.records.limits import Code, refused
 from expunge.records.record import Commit, RunRecord
@@ -97,6 +97,8 @@ def _check_declared(name: str, model: bytes, record: RunRecord) -> None:
         raise _odd(name, f"its audit window ended at {window.until}, before its date {signed}, and keeps nothing")
     if window is not None and window.until.seconds > signed.seconds + window.days * DAY:
         raise _odd(name, f"an audit window of {window.days} days until {window.until} begins after the record's date")
+    if record.kept_state is not None and not says_why(record.kept_state):
+        raise _odd(name, f"it says why old state is kept, and {record.kept_state[:40]!r} is no reason in words")
     states = () if record.checkpoints is None else record.checkpoints.states
     own = {model, *(digest for state in states for digest in (state.leaf, state.weights))}
     mine = [item for item in record.retired if item.digest in own]

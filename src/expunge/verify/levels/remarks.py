@@ -133,7 +133,9 @@ def _of_run(record: RunRecord) -> list[Caveat]:
         found.append(
             Caveat("erasure-pending", f"erasure pending: the old state is kept until {window.until} for auditors")
         )
-    elif record.data.tombstones and not record.retired:
+    if record.kept_state is not None:
+        found.append(Caveat("state-kept", f"old state that holds forgotten rows is kept: {record.kept_state}"))
+    elif record.audit_window is None and record.data.tombstones and not record.retired:
         found.append(Caveat("nothing-retired", NOTHING_RETIRED))
     if record.retired:
         found.append(

@@ -1,0 +1,1 @@
+"""Requests that are carried out from end to end: `forget` is plan, method, hygiene and attest in one."""
