@@ -40,6 +40,7 @@ OWNERS_WORD = {
     "run.cost.thirds": "work of a method that takes steps of its own",
     "run.data.released_calibration[] more": "rows of people forgotten by name, outside the training",
     "run.data.released_holdout[] more": "the same",
+    "run.kept_state": "why old states were left",
     "run.environment.factory": "name of the model's factory: V2 builds the model from it",
     "run.environment.fingerprint.torch": "the machine: V2 compares it",
     "run.environment.fingerprint{} more": "the machine",

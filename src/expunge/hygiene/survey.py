@@ -94,7 +94,7 @@ class Survey:
         """Not by the form: the fields hold runs and rows, and what is printed is concluded from the places."""
         return {
             "run": str(self.run.path),
-            "weights_digest": self.run.weights_digest,
+            "weights_digest": self.run.told.weights_digest,
             "forgotten": len(self.run.tombstones),
             "clean": self.clean,
             "interrupted": self.interrupted,

@@ -116,6 +116,8 @@ MALFORMED: dict[str, Callable[[], MadeUpStory]] = {
     "a window before the record": lambda: base().changed(
         audit_window=AuditWindow(days=30, until=Time.at(SIGNED.seconds - 1))
     ),
+    "old state kept for no reason": lambda: base().changed(kept_state=" "),
+    "old state kept for a reason without words": lambda: base().changed(kept_state="42"),
     "its own model destroyed": lambda: base().changed(
         retired=(Retired(what="the old model", digest=base().draft.run.digest),)  # type: ignore[union-attr]
     ),

@@ -51,6 +51,9 @@ def test_what_nobody_should_overlook_is_said(tmp_path: Path) -> None:
     )
     more = {"erasure-pending", "destruction-declared", "whose-rows"}
     assert remarks(told, tmp_path / "f") == always | afterwards | more
+    kept = story.changed(kept_state="the court has asked for it")
+    assert "state-kept" in remarks(kept, tmp_path / "k")
+    assert "nothing-retired" not in remarks(kept, tmp_path / "l")
     assert {"no-trajectory", "method-seed"} <= remarks(approximated(trained(), (3,)), tmp_path / "g")
     assert "method-seed" not in remarks(base(), tmp_path / "h")
 
