@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.desk.conftest import PEOPLE, SHAPE, write_table
 from tests.hygiene.worlds import files
 
 from expunge.train.call import train
+from expunge.train.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +35,33 @@ def forget(*more: object, run: Path, person: str = PEOPLE[3]) -> tuple[object, .
     return ("forget", run, "--subject", person, "--guarantee", "exact", *more)
 
 
-def test_from_a_table_to_a_page_in_six_commands(
+def test_the_commands_of_the_page_one_after_another(
     expunge: Expunge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As somebody would who has a table and requests: no option beyond label, subject, folders and key."""
-    write_table(tmp_path / "people.csv")
+    """As somebody would who has a table and requests: each line of docs/forget.md, and what it promises."""
+    page = (Path(__file__).parents[2] / "docs" / "forget.md").read_text(encoding="utf-8")
+    lines = [shlex.split(line) for line in page.splitlines() if line.startswith("expunge ")]
+    people = ("ada", "bea", "cyd", "dan", *PEOPLE)
+    rows = [f"{people[row % 16]},{row % 50},{row * 7 % 31},{'no' if row % 3 else 'yes'}" for row in range(160)]
+    (tmp_path / "customers.csv").write_text("\n".join(["customer,age,visits,left", *rows]), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    said = ("--label", "income", "--subject", "name")
-    asked = ("--guarantee", "exact", "--key", "keys/private.pem", "--yes")
-    for command in (
-        ("keygen", "--out", "keys"),
-        ("train", "people.csv", *said, "--model", "mlp", "--out", "runs/people"),
-        ("forget", "runs/people", "--subject", PEOPLE[3], *asked),
-        ("forget", "runs/people.1", "--subject", PEOPLE[5], *asked),
-        ("report", "runs/people.2-bundle", "--keys", "keys/trusted.json", "--out", "page.html"),
-    ):
-        done = expunge(*command)
-        assert done.status == 0, done.err
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "exact" in page
-    assert PEOPLE[3] not in page
-    assert "fully forgotten" in expunge("forget", "runs/people.1", "--subject", PEOPLE[5], *asked).out
-    assert expunge("hygiene", "runs/people.2").status == 0
+    said = [expunge(*line[1:]) for line in lines]
+    assert [done.status for done in said] == [0] * len(lines), [done.err for done in said]
+    forgot = [done.out for line, done in zip(lines, said, strict=True) if line[1] == "forget"]
+    assert ["fully forgotten" in out for out in forgot] == [False, True, True, False]
+    assert [path.name for path in sorted((tmp_path / "runs").iterdir())] == [
+        "churn",
+        "churn.1",
+        "churn.1-bundle",
+        "churn.2",
+        "churn.2-bundle",
+        "churn.3",
+        "churn.3-bundle",
+    ]
+    certificate = (tmp_path / "certificate.html").read_text(encoding="utf-8")
+    assert "xact" in certificate
+    assert expunge(*lines[3][1:]).status == 0  # answered, though its parent is gone
+    assert Run.open("runs/churn.3").tombstones.size == Run.open("runs/churn.2").tombstones.size + 8
 
 
 def test_a_dry_run_tells_all_and_writes_nothing(expunge: Expunge, base: Path) -> None:

@@ -17,7 +17,8 @@ from expunge.core.values import Certified, Empirical, Exact, Supported, Undecide
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.desk import forget as room
-from expunge.desk.forget import ForgetRequest, foresee, forget
+from expunge.desk.forget import foresee, forget
+from expunge.desk.request import ForgetRequest
 from expunge.hygiene.survey import Survey, survey
 from expunge.records.bundle import open_bundle
 from expunge.records.declaration import read_declaration
@@ -258,6 +259,10 @@ def test_a_certified_account_is_told_and_ends_with_retrain(linear: Run, pictures
     assert first.account.startswith("nothing, it was opened now before")
     second = forget(first.run, f"subject:{people[3]}", guarantee="empirical", data=pictures)
     assert second.run.guarantee == Certified(1.0, 1e-4)
+    ended = forget(first.run, f"subject:{people[3]}", guarantee="empirical", data=pictures, yes=True, unrecorded=True)
+    assert ended.run.path == second.run.path
+    assert ended.found.clean
+    assert not ended.fully  # the words are for what is exact
     spent = max((first.run.told.account or {})["spent"])
     assert second.account is not None
     assert second.account.startswith(f"{spent:.3g} before, ")

@@ -64,8 +64,9 @@ def forget(
     Exit status: 0 done, or --keep-state said why old state stays; 1 the new run stands and old state still holds the
     rows, since nobody agreed to destroy it, no record of it is signed, or it is not ours to destroy.
     """
-    from expunge.desk.forget import ForgetRequest, foresee
+    from expunge.desk.forget import foresee
     from expunge.desk.forget import forget as forget_from
+    from expunge.desk.request import ForgetRequest
 
     rules = [*(f"subject:{name}" for name in subjects or ()), *(forget or ())]
     if dry_run:

@@ -11,23 +11,23 @@ import numpy as np
 from expunge.core.errors import ExpungeError, InvalidArgument, RunError
 from expunge.core.values import Certified, Empirical, Exact, Guarantee
 from expunge.data.handed import GivenData
+from expunge.methods import METHODS
 from expunge.methods.adopted import budget_of, refuse_adopted
-from expunge.methods.certified_logistic import CertifiedLogistic
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent
-from expunge.methods.exact_replay import ExactReplay, planned
-from expunge.methods.retrain import Retrain
+from expunge.methods.exact_replay import planned
 from expunge.methods.unlearn import not_exact_before, parent_of
 from expunge.records.record import GuaranteeKind
 from expunge.records.run_file import Predicted
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 
-WAYS: tuple[type[Method], ...] = (ExactReplay, Retrain, CertifiedLogistic)
+WAYS = ("exact-replay", "retrain", "certified-logistic", "light-perturbation")
 KINDS: dict[GuaranteeKind, type[Exact] | type[Certified] | type[Empirical]] = {
     GuaranteeKind.EXACT: Exact,
     GuaranteeKind.CERTIFIED: Certified,
     GuaranteeKind.EMPIRICAL: Empirical,
 }
+NOTHING = Predicted(example_steps=0)
 WAY_OUT = re.compile(r"(?:;|:| or|,) (?:or )?(?:use|ask for|train) ")  # of a method's own refusal: it knows its flags
 
 
@@ -36,7 +36,7 @@ class Candidate:
     """A method that might answer a request: what it would cost and earn on this run, or why it is out."""
 
     method: Method
-    cost: Predicted
+    cost: Predicted = NOTHING
     earns: Guarantee | None = None
     why: str | None = None
 
@@ -57,21 +57,21 @@ def candidates_of(run: Run, slots: np.ndarray, data: GivenData, device: str | No
     """Every method that a guarantee may ask for, as this run takes it."""
     parent = parent_of(run, data=data, device=device)
     with pinned(parent.recipe):
-        return tuple(_candidate(run, parent, way(), slots) for way in WAYS)
+        return tuple(_candidate(run, parent, way(), slots) for way in METHODS if way.name in WAYS)
 
 
 def _candidate(run: Run, parent: Parent, method: Method, slots: np.ndarray) -> Candidate:
-    cost = predicted(run, slots, method)
     try:
         refuse_adopted(run, method)
         method.validate(parent, slots, budget=budget_of(run, method, None), seed=0)
     except ExpungeError as error:
-        return Candidate(method=method, cost=cost, why=WAY_OUT.split(str(error))[0])
+        return Candidate(method=method, why=WAY_OUT.split(str(error))[0])
     earns, why = method.earns(parent), parent.exact_refused
     if isinstance(earns, Exact) and Need.CHECKPOINTS in method.needs:
         why = not_exact_before(run.exact_ancestor)
         earns = earns if why is None else Empirical()
-    return Candidate(method=method, cost=cost, earns=earns, why=why if method.reach is Exact else None)
+    why = why if method.reach is Exact else None
+    return Candidate(method=method, cost=predicted(run, slots, method), earns=earns, why=why)
 
 
 def predicted(run: Run, slots: np.ndarray, method: Method) -> Predicted:
@@ -79,9 +79,9 @@ def predicted(run: Run, slots: np.ndarray, method: Method) -> Predicted:
     emptied = np.union1d(slots, run.tombstones)
     stay = len(run.units) - len(emptied)
     whole = run.schedule.work(emptied, least_present=run.recipe.least_present)
-    if isinstance(method, ExactReplay):
+    if method.name == "exact-replay":
         whole = planned(run, slots)
-    elif isinstance(method, CertifiedLogistic):
+    elif method.reach is Certified:
         whole = len(slots) + (1 if run.told.account else 2) * stay
     elif method.takes_budget:
         whole *= DEFAULT_BUDGET
@@ -99,18 +99,16 @@ def cheapest(run: Run, asked: GuaranteeKind, candidates: Sequence[Candidate]) ->
         fit = [one for one in fit if not isinstance(one.earns, Exact)]
     if fit:
         return min(fit, key=lambda one: (one.cost.example_steps, one.cost.row_sums))
-    missing = "; ".join(f"{one.method.name}: {one.left_out()}" for one in candidates)
+    less = [one for one in candidates if not one.reaches(asked)]
+    missing = "; ".join(f"{one.method.name}: {one.left_out()}" for one in less)
     said = f"no method earns `guarantee` {asked.value} on {run.path} ({missing})"
-    exact = next((one for one in candidates if isinstance(one.earns, Exact)), None)
-    if exact is not None:  # a certificate that is spent
+    if len(less) < len(candidates):  # a certificate that is spent
         raise InvalidArgument(
             f"{said}: retrain opens a new account, and `guarantee` exact takes it; publish no certified model of this "
             "lineage beside what that gives"
         )
-    below = [kind for kind in KINDS if KINDS[kind].rank < KINDS[asked].rank]
-    for kind in below:
-        found = next((one for one in candidates if one.reaches(kind)), None)
-        if found is not None:
+    for kind in (kind for kind in KINDS if KINDS[kind].rank < KINDS[asked].rank):
+        if (found := next((one for one in less if one.reaches(kind)), None)) is not None:
             raise InvalidArgument(f"{said}: the next one down is `guarantee` {kind.value}, by {found.method.name}")
     raise RunError(f"{said}: no lower one is earned either; name a method yourself with `expunge unlearn`")
 
