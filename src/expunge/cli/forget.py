@@ -73,7 +73,14 @@ def forget(
         if yes or unrecorded or keep_state is not None:
             raise InvalidArgument("--dry-run destroys nothing and keeps nothing: leave --yes and --keep-state out")
         request = ForgetRequest.of(run, rules, guarantee, out=out, data=data, salts=salts, device=device)
-        _show_foreseen(foresee(request), json)
+        if (there := request.finished) is None:
+            _show_foreseen(foresee(request), json)
+        elif json:
+            print_json({"run": str(there.path), "answered": True})
+        else:
+            typer.echo(
+                f"{near(there.path)} answers this already: without --dry-run, what is left of old state is settled"
+            )
         return
     asks = not json and sys.stdin.isatty()
     done = forget_from(

@@ -14,10 +14,10 @@ from expunge.data.handed import GivenData
 from expunge.methods import METHODS
 from expunge.methods.adopted import budget_of, refuse_adopted
 from expunge.methods.contract import DEFAULT_BUDGET, Method, Need, Parent
-from expunge.methods.exact_replay import planned
 from expunge.methods.unlearn import not_exact_before, parent_of
 from expunge.records.record import GuaranteeKind
 from expunge.records.run_file import Predicted
+from expunge.study.run_plan import predicted
 from expunge.train.profile import pinned
 from expunge.train.run import Run
 
@@ -71,21 +71,18 @@ def _candidate(run: Run, parent: Parent, method: Method, slots: np.ndarray) -> C
         why = not_exact_before(run.exact_ancestor)
         earns = earns if why is None else Empirical()
     why = why if method.reach is Exact else None
-    return Candidate(method=method, cost=predicted(run, slots, method), earns=earns, why=why)
+    return Candidate(method=method, cost=expected(run, slots, method), earns=earns, why=why)
 
 
-def predicted(run: Run, slots: np.ndarray, method: Method) -> Predicted:
-    """What a request should cost by a method, in the unit of the run's own training."""
-    emptied = np.union1d(slots, run.tombstones)
-    stay = len(run.units) - len(emptied)
-    whole = run.schedule.work(emptied, least_present=run.recipe.least_present)
-    if method.name == "exact-replay":
-        whole = planned(run, slots)
-    elif method.reach is Certified:
-        whole = len(slots) + (1 if run.told.account else 2) * stay
-    elif method.takes_budget:
-        whole *= DEFAULT_BUDGET
-    return Predicted(example_steps=whole)
+def expected(run: Run, slots: np.ndarray, method: Method) -> Predicted:
+    """What a request should cost by a method: as the planner says it of exact ones, by its own rule of any other."""
+    if method.reach is Exact:
+        return predicted(run, slots, method.name)
+    if method.takes_budget:
+        whole = run.schedule.work(run.tombstones, least_present=run.recipe.least_present)
+        return Predicted(example_steps=DEFAULT_BUDGET * whole)
+    stay = len(run.units) - len(np.union1d(slots, run.tombstones))
+    return Predicted(example_steps=len(slots) + (1 if run.told.account else 2) * stay)
 
 
 def cheapest(run: Run, asked: GuaranteeKind, candidates: Sequence[Candidate]) -> Candidate:

@@ -21,7 +21,7 @@ from expunge.core.files import clear_unfinished
 from expunge.core.values import Certified, ClaimVerdict, Empirical, Exact, OpenBar, Undecided
 from expunge.data.forget_set import released
 from expunge.data.handed import GivenData
-from expunge.desk.candidates import KINDS, Candidate, candidates_of, cheapest, predicted
+from expunge.desk.candidates import KINDS, Candidate, candidates_of, cheapest, expected
 from expunge.desk.request import ForgetRequest
 from expunge.hygiene.recordable import unsigned
 from expunge.hygiene.retire import check_destroyable, check_reason, declare_kept, destroy, open_window
@@ -178,13 +178,13 @@ def _carried_out(
 ) -> Run:
     """The run that answers the request, made, gone on with, or as it stands."""
     run, found = request.run, request.answer
-    if found is not None and found.told.status == "finished":
-        return found
+    if request.finished is not None:
+        return request.finished
     if found is None or found.told.method is None:
         chosen = cheapest(run, request.asked, candidates_of(run, request.forget.slots, request.rows, request.device))
     else:
         method = read_method(found.told.method)
-        chosen = Candidate(method=method, cost=predicted(run, request.forget.slots, method))
+        chosen = Candidate(method=method, cost=expected(run, request.forget.slots, method))
     if tell is not None:
         tell(chosen)
     with bar(chosen.method.name) as progress:

@@ -87,6 +87,11 @@ class ForgetRequest:
         """The run that answers this very request, finished or not."""
         return next((one for one in self._children if self._is_answer(one)), None)
 
+    @property
+    def finished(self) -> Run | None:
+        """The answer, where it is finished."""
+        return None if self.answer is None or self.answer.told.status != "finished" else self.answer
+
     @cached_property
     def folder(self) -> Path:
         """Where the answer lies, or is to lie."""
