@@ -82,7 +82,7 @@ def test_a_dry_run_tells_all_and_writes_nothing(expunge: Expunge, base: Path) ->
         assert words in done.out
     told = expunge(*forget("--dry-run", "--json", run=base)).json
     assert (told["method"], told["guarantee"], Path(told["run"]).name) == ("exact-replay", "Exact", "base.1")
-    assert set(told["others"]) == {"retrain", "certified-logistic"}
+    assert set(told["others"]) >= {"retrain", "certified-logistic"}
     assert {Path(one["path"]).name for one in told["holds"]} >= {"model.safetensors"}
     assert files(base.parent) == before
 
