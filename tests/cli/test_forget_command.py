@@ -103,6 +103,7 @@ def test_without_a_terminal_the_new_run_stands_and_nothing_is_destroyed(
     kept = expunge(*forget("--key", key, "--keep-state", "the court asked", run=base))
     assert kept.status == 0
     assert "old state is kept: the court asked" in kept.out
+    assert "old state is kept: the court asked" in expunge("hygiene", base.parent / "base.1").out
     assert "fully forgotten" not in kept.out
     told = expunge(*forget("--yes", "--key", key, "--json", run=base)).json
     assert told["fully_forgotten"] is True

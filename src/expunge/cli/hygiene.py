@@ -123,6 +123,8 @@ def _show(found: Survey) -> None:
     declared = found.declared
     if declared is not None and declared.window is not None:
         typer.echo(f"erasure pending: the old state is kept for auditors until {declared.window.until}")
+    elif declared is not None and declared.kept_state is not None:
+        typer.echo(f"old state is kept: {declared.kept_state}")
     elif declared is not None:
         typer.echo(f"declared destroyed: {len(declared.retired)} ({declared.NAME})")
     if found.ours and found.unchanged is None and (declared is None or declared.window is None):
