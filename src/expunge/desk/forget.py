@@ -239,9 +239,10 @@ def _cleared(
     if reason is not None:
         declare_kept(found, reason)
     elif found.ours or found.interrupted:
-        check_destroyable(found, unrecorded=unrecorded)
-        agreed = yes if isinstance(yes, bool) else open_window(found) is None and yes(found)
-        if not agreed:
+        if not isinstance(yes, bool):
+            check_destroyable(found, unrecorded=unrecorded)  # whatever refuses it does so before anybody is asked
+            yes = open_window(found) is None and yes(found)
+        if not yes:
             return found, left, found.declared is not None and found.declared.kept_state is not None
         with bar("destroy") as progress:
             destroy(found, unrecorded=unrecorded, progress=progress)
