@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.conftest import Refused, retold
 from tests.desk.conftest import PEOPLE, SHAPE
@@ -17,13 +18,17 @@ from expunge.core.values import Certified, Empirical, Exact, Supported, Undecide
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.desk import forget as room
+from expunge.desk.candidates import Candidate, cheapest, cost_of, expected
 from expunge.desk.forget import foresee, forget
 from expunge.desk.request import ForgetRequest
 from expunge.hygiene.survey import Survey, survey
+from expunge.methods.lookup import make_method
 from expunge.records.bundle import open_bundle
+from expunge.records.catalogue import Execution
 from expunge.records.declaration import read_declaration
 from expunge.records.keys import load_trusted
-from expunge.records.record import RunRecord
+from expunge.records.record import GuaranteeKind, RunRecord
+from expunge.records.run_file import RunFile
 from expunge.records.statement import read_unchecked
 from expunge.records.verdict import Status
 from expunge.schedule.recipe import Recipe
@@ -243,6 +248,17 @@ def test_a_result_that_earned_less_destroys_nothing(
     with refused(RunError, "came out as Empirical", "less than `guarantee` exact (a file was opened)"):
         forget(base, ONE, guarantee="exact", yes=True, unrecorded=True)
     assert files(base.path) == before
+
+
+def test_of_sums_the_cheaper_is_the_one_that_touches_fewer_rows(base: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunFile, "execution", property(lambda told: Execution.SOLVE))
+    rows = len(base.units)
+    ways = [Candidate(method=make_method(name), earns=Exact()) for name in ("retrain", "exact-replay")]
+    for gone, name, touched in ((5, "exact-replay", 5), (rows - 5, "retrain", 5)):
+        costs = [replace(way, cost=expected(base, np.arange(gone), way.method)) for way in ways]
+        chosen = cheapest(base, GuaranteeKind.EXACT, costs)
+        assert (chosen.method.name, chosen.cost.row_sums, chosen.cost.example_steps) == (name, touched, 0)
+        assert cost_of(chosen.cost) == "5 row-sums"
 
 
 @pytest.fixture(scope="module")
