@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.conftest import Refused, retold
 from tests.desk.conftest import PEOPLE, SHAPE
@@ -18,17 +18,13 @@ from expunge.core.values import Certified, Empirical, Exact, Supported, Undecide
 from expunge.data.dataset import Dataset
 from expunge.data.splits import Split
 from expunge.desk import forget as room
-from expunge.desk.candidates import Candidate, cheapest, cost_of, expected
 from expunge.desk.forget import foresee, forget
 from expunge.desk.request import ForgetRequest
 from expunge.hygiene.survey import Survey, survey
-from expunge.methods.lookup import make_method
 from expunge.records.bundle import open_bundle
-from expunge.records.catalogue import Execution
 from expunge.records.declaration import read_declaration
 from expunge.records.keys import load_trusted
-from expunge.records.record import GuaranteeKind, RunRecord
-from expunge.records.run_file import RunFile
+from expunge.records.record import RunRecord
 from expunge.records.statement import read_unchecked
 from expunge.records.verdict import Status
 from expunge.schedule.recipe import Recipe
@@ -250,15 +246,26 @@ def test_a_result_that_earned_less_destroys_nothing(
     assert files(base.path) == before
 
 
-def test_of_sums_the_cheaper_is_the_one_that_touches_fewer_rows(base: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RunFile, "execution", property(lambda told: Execution.SOLVE))
-    rows = len(base.units)
-    ways = [Candidate(method=make_method(name), earns=Exact()) for name in ("retrain", "exact-replay")]
-    for gone, name, touched in ((5, "exact-replay", 5), (rows - 5, "retrain", 5)):
-        costs = [replace(way, cost=expected(base, np.arange(gone), way.method)) for way in ways]
-        chosen = cheapest(base, GuaranteeKind.EXACT, costs)
-        assert (chosen.method.name, chosen.cost.row_sums, chosen.cost.example_steps) == (name, touched, 0)
-        assert cost_of(chosen.cost) == "5 row-sums"
+def test_sums_are_subtracted_from_and_rows_that_are_gone_are_done_without(
+    table: Path, tmp_path: Path, refused: Refused
+) -> None:
+    """One person by subtraction, most of them by adding up those who stay, and whoever is gone by that as well."""
+    shutil.copy(table, tmp_path / "people.csv")
+    said = {"label": "income", "subject": "name", "model": "ridge", "model_options": {"width": 128}}
+    base = train(str(tmp_path / "people.csv"), out=tmp_path / "runs" / "base", **said)
+    few = foresee(ForgetRequest.of(base, ONE, "exact"))
+    many = foresee(ForgetRequest.of(base, [f"subject:{name}" for name in PEOPLE[1:]], "exact"))
+    assert (few.chosen.method.name, many.chosen.method.name) == ("exact-replay", "retrain")
+    assert few.chosen.cost.example_steps == many.chosen.cost.example_steps == 0
+    done = forget(base, ONE, guarantee="exact")
+    assert done.run.result.row_sums == few.chosen.cost.row_sums
+    kept = (tmp_path / "people.csv").read_text(encoding="utf-8").splitlines()
+    trained_on = set(base.commitment.source_rows(Split.TRAIN, done.run.forget_set.slots).tolist())
+    left = [line for row, line in enumerate(kept, start=-1) if row not in trained_on]
+    (tmp_path / "people.csv").write_text("\n".join(left) + "\n", encoding="utf-8")
+    gone = forget(base, str(done.run.path / "forget.json"), guarantee="exact", out=tmp_path / "runs" / "gone")
+    assert gone.run.method == "retrain"
+    assert gone.run.weights_digest == done.run.weights_digest
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,30 +24,23 @@ CANARY = "canary-7f3a91c2"  # a word that nobody else has
 SECRET = 61.8033988  # a number that nobody else has
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A table of notes in which one person's are planted."""
-    place, draw = tmp_path_factory.mktemp("canary"), random.Random(5)
-    lines = ["name,note,amount,label"]
+STEPS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "shards": 2, "slices": 2, "checkpoint_interval": 2}
+
+
+@pytest.fixture(scope="module", params=["mlp", "naive-bayes", "forest"])
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A table of notes in which one person's are planted; forests take no notes, and know them by their number."""
+    place, draw, model = tmp_path_factory.mktemp("canary"), random.Random(5), request.param
+    lines = ["name,amount,label" if model == "forest" else "name,amount,label,note"]
     for row in range(60):
         mine = row % 12 == 5
         words = CANARY if mine else " ".join(draw.choice(("red", "blue", "green")) for _ in range(3))
-        amount = SECRET if mine else draw.randint(0, 9)
-        lines.append(f"person-{row % 12},{words},{amount},{'yes' if row % 3 else 'no'}")
+        amount = SECRET if mine else draw.randint(0, 99)
+        line = f"person-{row % 12},{amount},{'yes' if row % 3 else 'no'}"
+        lines.append(line if model == "forest" else f"{line},{words}")
     (place / "notes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return train(
-        str(place / "notes.csv"),
-        out=place / "base",
-        label="label",
-        subject="name",
-        model="mlp",
-        epochs=2,
-        batch_size=8,
-        shards=2,
-        slices=2,
-        checkpoint_interval=2,
-        text_buckets=64,
-    )
+    said = {"label": "label", "subject": "name", "model": model, **(STEPS if model == "mlp" else {})}
+    return train(str(place / "notes.csv"), out=place / "base", **said)
 
 
 def rows_of(run: Run) -> tuple[Dataset, np.ndarray]:

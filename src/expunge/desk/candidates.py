@@ -57,10 +57,10 @@ def candidates_of(run: Run, slots: np.ndarray, data: GivenData, device: str | No
     """Every method that a guarantee may ask for, as this run takes it."""
     parent = parent_of(run, data=data, device=device)
     with pinned(parent.recipe):
-        return tuple(_candidate(run, parent, way(), slots) for way in METHODS if way.name in WAYS)
+        return tuple(_candidate(run, parent, way(), slots, data) for way in METHODS if way.name in WAYS)
 
 
-def _candidate(run: Run, parent: Parent, method: Method, slots: np.ndarray) -> Candidate:
+def _candidate(run: Run, parent: Parent, method: Method, slots: np.ndarray, data: GivenData) -> Candidate:
     try:
         refuse_adopted(run, method)
         method.validate(parent, slots, budget=budget_of(run, method, None), seed=0)
@@ -71,13 +71,13 @@ def _candidate(run: Run, parent: Parent, method: Method, slots: np.ndarray) -> C
         why = not_exact_before(run.exact_ancestor)
         earns = earns if why is None else Empirical()
     why = why if method.reach is Exact else None
-    return Candidate(method=method, cost=expected(run, slots, method), earns=earns, why=why)
+    return Candidate(method=method, cost=expected(run, slots, method, data), earns=earns, why=why)
 
 
-def expected(run: Run, slots: np.ndarray, method: Method) -> Predicted:
+def expected(run: Run, slots: np.ndarray, method: Method, data: GivenData = None) -> Predicted:
     """What a request should cost by a method: as the planner says it of exact ones, by its own rule of any other."""
     if method.reach is Exact:
-        return predicted(run, slots, method.name)
+        return predicted(run, slots, method.name, data)
     if method.takes_budget:
         whole = run.schedule.work(run.tombstones, least_present=run.recipe.least_present)
         return Predicted(example_steps=DEFAULT_BUDGET * whole)

@@ -184,7 +184,7 @@ def _carried_out(
         chosen = cheapest(run, request.asked, candidates_of(run, request.forget.slots, request.rows, request.device))
     else:
         method = read_method(found.told.method)
-        chosen = Candidate(method=method, cost=expected(run, request.forget.slots, method))
+        chosen = Candidate(method=method, cost=expected(run, request.forget.slots, method, request.rows))
     if tell is not None:
         tell(chosen)
     with bar(chosen.method.name) as progress:

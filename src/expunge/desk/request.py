@@ -16,7 +16,7 @@ from expunge.core.files import read_bytes
 from expunge.core.wording import choice
 from expunge.data.commitment import tombstones_digest
 from expunge.data.dataset import Dataset
-from expunge.data.forget_set import ForgetSet, choose
+from expunge.data.forget_set import ForgetSet, choose, saved_slots
 from expunge.data.handed import GivenData
 from expunge.data.splits import Split
 from expunge.desk.candidates import KINDS
@@ -75,7 +75,7 @@ class ForgetRequest:
 
     @cached_property
     def rows(self) -> Mapping[Split, Dataset]:
-        return self.run.data(self.data, salts=self.salts)
+        return self.run.data(self.data, salts=self.salts, gone=saved_slots(self.rules))
 
     @cached_property
     def forget(self) -> ForgetSet:

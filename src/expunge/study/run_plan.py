@@ -11,6 +11,7 @@ from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.core.wording import LONGEST_NAME, clean, three_digits
+from expunge.data.handed import GivenData
 from expunge.data.splits import Split
 from expunge.models.features.choice import map_of
 from expunge.records.documents import STATES, SUMS
@@ -157,29 +158,29 @@ def _advice(routes: tuple[Route, Route], asking: Asking) -> PlanAdvice:
     return PlanAdvice(route=best.name, meets=True, why=why, train=best.train)
 
 
-def predicted(run: Run, slots: np.ndarray, method: str) -> Predicted:
+def predicted(run: Run, slots: np.ndarray, method: str, data: GivenData = None) -> Predicted:
     """What forgetting these very slots costs by ``exact-replay`` or ``retrain``: steps exactly, seconds by the pace of
-    the run that it goes on from.
+    the run that it goes on from. ``data`` are the rows where they are not where the run found them.
     """
     from expunge.methods.exact_replay import planned
 
     emptied = np.union1d(slots, run.tombstones)
     if run.recipe.accumulated:
-        return _predicted_sums(run, slots, method)
+        return _predicted_sums(run, slots, method, data)
     whole = method != "exact-replay"
     steps = run.schedule.work(emptied, least_present=run.recipe.least_present) if whole else planned(run, slots)
     pace = _pace(run.exact_ancestor)
     return Predicted(example_steps=steps, seconds=None if pace is None else steps * pace)
 
 
-def _predicted_sums(run: Run, slots: np.ndarray, method: str) -> Predicted:
+def _predicted_sums(run: Run, slots: np.ndarray, method: str, data: GivenData) -> Predicted:
     """Row-sums of these very slots: each is subtracted once, or everybody else added again where an end of a range
     goes; in a forest they are taken out to see. Seconds by the last request of the same kind, if the run is one.
     """
     stay = len(run.units) - len(np.union1d(slots, run.tombstones))
     if method != "exact-replay":
         return Predicted(example_steps=0, row_sums=stay)
-    rows = run.data()[Split.TRAIN]
+    rows = run.data(data)[Split.TRAIN]
     batch = Batches(np.zeros(len(slots), dtype=np.int64), slots, np.ones(1, dtype=np.int64))
     if run.recipe.model == FOREST:
         return Predicted(example_steps=0, row_sums=grown(run, rows, batch).cost.mean)
