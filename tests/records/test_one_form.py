@@ -73,6 +73,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     },
     "what --json and --format csv print": {
         "adversary/forging/told": "told_forging told_spoofing told_step told_proof _told_answers _told_verdicts",
+        "cli/forget": "_as_json",
         "cli/methods": "_print_one _rows",
         "cli/shared": "_cells as_csv print_as print_json",
         "hygiene/survey": "Survey.as_json",
