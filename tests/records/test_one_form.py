@@ -40,6 +40,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
     "any JSON, as its text is read": {"core/hashing": "parse_json.pairs"},
     "settings by name, which each method or recipe has of its own": {
         "attest/described": "_fields",
+        "cli/info": "_staged",
         "core/settings": "kinds_of read_settings",
         "methods/lookup": "made_from",
         "models/named": "with_model",
@@ -50,6 +51,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "report/study_results": "settled",
         "report/study_wording": "_told",
         "schedule/fields": "RecipeFields.said",
+        "schedule/stepless": "refuse_steps",
         "study/results": "_defaults",
         "study/search": "Space.drawn Space.make",
         "train/folder": "as_begun",
@@ -61,6 +63,7 @@ BUT = {  # what a table of anything is that is no document → functions that ta
         "study/training_table": "TrainingFields.changed read_training",
     },
     "an environment, whose names are its own": {
+        "train/apart": "take_over",
         "train/exactness": "differing require_same",
         "train/profile": "fingerprint",
         "verify/levels/environment": "_flat differences",

@@ -12,7 +12,7 @@ from expunge.models.features import MAPS
 from expunge.models.features.choice import feature_map, map_of, stated
 from expunge.models.features.contract import FeatureMap
 from expunge.models.features.patches import FILTERS_DIGEST
-from expunge.schedule.recipe import Recipe
+from expunge.schedule.recipe import HowTrained, Recipe
 
 NUMBER = Column("age", ColumnKind.NUMERIC)
 WORD = Column("city", ColumnKind.CATEGORY)
@@ -25,7 +25,10 @@ def image(*shape: int, layout: str = "HW", kind: ColumnKind = ColumnKind.IMAGE) 
 
 
 def chosen(model: str, *columns: Column, **options: int | float | str | bool) -> tuple[str, int]:
-    found = map_of(Recipe(inputs=Encoding(columns), classes=(0, 1), model=model, model_options=options))
+    recipe = Recipe(
+        inputs=Encoding(columns), classes=(0, 1), model=model, model_options=options, training=HowTrained.ACCUMULATE
+    )
+    found = map_of(recipe)
     assert type(found) is MAPS[found.name]
     assert found == feature_map(model, Encoding(columns), options)
     return found.name, found.width
