@@ -108,7 +108,11 @@ def test_twenty_requests_of_a_forest_lie_in_the_simulated_range(forest: Run, tmp
     assert replay.retraining == forest.result.row_sums
     assert replay.cost.worst >= max(took)
     assert retrain.cost is not None
+    assert retrain.row_sums == retrain.cost.mean
     assert (replay.times or 0) > 1
+    name, slots = next(iter(people_of(forest)))
+    again = unlearn(forest, f"subject:{name}", method="retrain", out=tmp_path / "again")
+    assert predicted(forest, slots, "retrain").row_sums == pytest.approx(again.result.row_sums, rel=0.05)
 
 
 def test_measured_sums_have_seconds_and_a_forest_its_cost(table: Path, refused: Refused) -> None:

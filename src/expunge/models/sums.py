@@ -17,6 +17,7 @@ import numpy as np
 from expunge.core.errors import InvalidArgument, RunError
 from expunge.core.penalties import bayes, plain, spread
 from expunge.core.rounded import solve
+from expunge.core.wording import counted
 from expunge.models.features.choice import map_of
 from expunge.models.features.contract import LARGEST, MOST_ROWS, Constants, Encoded
 from expunge.models.features.edges import MOST_EDGES
@@ -274,7 +275,7 @@ class ForestSums(Accumulation):
         constants = self.map.derived(rows, among(left, labels))
         pruned = self.grower(constants, rows, labels).without(Forest.of(state), gone)
         again = "the least or greatest value of a column is another now: every tree grew again"
-        below = f"{pruned.rebuilt} subtrees grew again, because the best split of a node is another now"
+        below = f"{counted(pruned.rebuilt, 'subtree')} grew again, because the best split of a node is another now"
         why = again if pruned.anew else below if pruned.rebuilt else None
         return self._made(pruned.forest, constants, pruned.row_sums, why)
 

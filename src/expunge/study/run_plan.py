@@ -108,7 +108,7 @@ def _of_sums(run: Run, batches: Batches) -> tuple[Route, Route]:
         replay,
         name="retrain",
         cost=Outlay(mean=whole, high=whole, worst=whole),
-        row_sums=len(present) - float(batches.rows.mean()),
+        row_sums=whole if told.model == FOREST else len(present) - float(batches.rows.mean()),
         train=_call(run, "retrain"),
     )
     return replay, again
@@ -179,7 +179,8 @@ def _predicted_sums(run: Run, slots: np.ndarray, method: str, data: GivenData) -
     """
     stay = len(run.units) - len(np.union1d(slots, run.tombstones))
     if method != "exact-replay":
-        return Predicted(example_steps=0, row_sums=stay)
+        trained = run.told.training_row_sums or run.result.row_sums or 0
+        return Predicted(example_steps=0, row_sums=trained * stay / len(run.units))
     rows = run.data(data)[Split.TRAIN]
     batch = Batches(np.zeros(len(slots), dtype=np.int64), slots, np.ones(1, dtype=np.int64))
     if run.recipe.model == FOREST:
