@@ -141,7 +141,7 @@ def test_ridge_is_least_squares_on_the_features() -> None:
     assert state["sums_products"].tolist() == squares
     signs = np.where(case.labels[:, None] == np.arange(3), 1, -1)
     assert state["sums_targets"].tolist() == (features.T.astype(object) @ signs.astype(object)).tolist()
-    penalty = case.accumulation.penalty(state["sums_products"], state["sums_targets"])
+    penalty = case.accumulation.penalty(state)
     assert penalty[-1] == 1
     assert set(penalty[:-1].tolist()) == {max(1, sum(squares[at][at] for at in range(128)) // (128 << 10))}
     close = np.linalg.solve(state["sums_products"] + np.diag(penalty), state["sums_targets"])

@@ -33,6 +33,7 @@ OWNERS_WORD = {
     "run.algorithm.budget": "of such a method",
     "run.algorithm.fields{} more": "fields: V3 carries the method out with them",
     "run.algorithm.package": "digest of the code: whether the bits agree is what counts, from V2 on",
+    "run.algorithm.tree": "name of the git tree that the code lay in, where it lay in one",
     "run.algorithm.version": "version of the code",
     "run.audit_window": "until when old states are kept",
     "run.checkpoints.interval": "how often states were recorded; the states themselves are listed",

@@ -63,7 +63,7 @@ def lineages(draw: st.DrawFn) -> Lineage:
         epochs=draw(st.integers(1, 3)),
         batch_size=batch,
         least_present=draw(st.integers(1, min(batch, 3))),
-        placement=draw(st.sampled_from(Placement)),
+        placement=draw(st.sampled_from((Placement.SUBJECT, Placement.SLOT))),
     )
     subjects = draw(st.integers(shards * slices, 18))
     return Lineage(

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
-from scipy.stats import rankdata
 
 from expunge.core.errors import InvalidArgument
 from expunge.core.statistics.arrays import Array, as_vector, check_level
@@ -110,7 +109,13 @@ def _unusable(members: Array, others: Array) -> str | None:
 
 def _placements(members: Array, others: Array) -> tuple[Array, Array]:
     """For each member the share of others below it, for each other that of members above; ties count ½."""
-    ranks = rankdata(np.concatenate([members, others]))
-    below = (ranks[: members.size] - rankdata(members)) / others.size
-    above = 1.0 - (ranks[members.size :] - rankdata(others)) / members.size
-    return np.asarray(below, dtype=np.float64), np.asarray(above, dtype=np.float64)
+    ranks = _mid_ranks(np.concatenate([members, others]))
+    below = (ranks[: members.size] - _mid_ranks(members)) / others.size
+    above = 1.0 - (ranks[members.size :] - _mid_ranks(others)) / members.size
+    return below, above
+
+
+def _mid_ranks(values: Array) -> Array:
+    """Places in ascending order from 1; equal values share the middle of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]
