@@ -85,7 +85,7 @@ def test_key_and_line_of_every_kind_are_pinned(one: Job, pinned: tuple[str, str]
 def test_a_job_reads_the_same_elsewhere(one: Job) -> None:
     again = from_plain(Job, json.loads(json.dumps(to_plain(one))), "a job")
     assert (again, again.key, again.needs) == (one, one.key, one.needs)
-    with pytest.raises(DataError, match="a job work holds 'guess' where one of train, tune, unlearn, evaluate, score is"):
+    with pytest.raises(DataError, match="work holds 'guess' where one of train, tune, unlearn, evaluate, score is"):
         from_plain(Job, {**to_plain(one), "work": "guess"}, "a job")
 
 

@@ -12,6 +12,7 @@ from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
 if TYPE_CHECKING:
+    from expunge.train.apart import TrainsApart
     from expunge.train.run import Run
 
 EXAMPLE = "Example: expunge train digits --model cnn --epochs 8 --out runs/base"
@@ -162,7 +163,6 @@ def train(
     """Train with a record that can be replayed."""
     from expunge.core.errors import InvalidArgument
     from expunge.models import resolver
-    from expunge.study.side_by_side import SideBySide
     from expunge.train.call import train as train_run
 
     if (key or log or origin) and not commit_only:
@@ -229,7 +229,7 @@ def train(
             salts=salts,
             beacon=beacon,
             base=base,
-            apart=None if jobs == 1 else SideBySide(jobs),
+            apart=_apart(jobs),
             progress=progress,
             tell=None if json else say,
         )
@@ -255,6 +255,15 @@ def train(
     if run.result.exact_refused:
         say(f"not exact: {run.result.exact_refused}")
     typer.echo(f"weights {short(run.weights_digest)}  guarantee {run.guarantee}  run {out}")
+
+
+def _apart(jobs: int) -> TrainsApart | None:
+    """Shards side by side, where several jobs are asked for; one process does not wait for what they import."""
+    if jobs == 1:
+        return None
+    from expunge.study.side_by_side import SideBySide
+
+    return SideBySide(jobs)
 
 
 def _say_committed(run: Run, key: Path | None, log: Path | None, origin: str | None, json: bool) -> None:
