@@ -154,7 +154,9 @@ def plan(
 def _print(found: PlanFile) -> None:
     """How requests come in, a line for each route, and what to do."""
     incoming = found.incoming
-    together = f"{three_digits(incoming.requests)} requests, {three_digits(incoming.rows)} rows"
+    together = (
+        f"{three_digits(incoming.requests)} request{'s' * (incoming.requests != 1)}, {three_digits(incoming.rows)} rows"
+    )
     say(
         f"{found.rows:,} training rows of {found.people:,} people; {three_digits(incoming.batches)} batches a month, "
         f"each of {together} on average"
