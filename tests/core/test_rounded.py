@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from expunge.core import rounded
 from expunge.core.errors import RunError
-from expunge.core.rounded import Rounded, certify, solve
+from expunge.core.rounded import Rounded, solve
 
 Sums = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -426,23 +426,3 @@ def test_refusals(change: Callable[..., Sums], sentence: str) -> None:
     system = change(*GOOD)
     with pytest.raises(RunError, match=sentence):
         solve(*system)
-    told = certify(*system, np.zeros((2, 1), dtype=np.float32))
-    assert told is not None
-    assert sentence in told
-
-
-def test_certify_takes_the_rounding_and_nothing_else() -> None:
-    system = random_system(np.random.default_rng(7))
-    weights = solve(*system).weights
-    assert certify(*system, weights) is None
-    assert certify(*system, np.asfortranarray(weights)) is None
-    for end in (math.inf, -math.inf):
-        other = weights.copy()
-        other[0, 0] = np.nextafter(other[0, 0], np.float32(end))
-        assert certify(*system, other) == f"1 of {weights.size} weights are not the rounded solution of their sums"
-    assert "the weights are float64" in str(certify(*system, weights.astype(np.float64)))
-    assert "their sums make float32" in str(certify(*system, weights[:-1]))
-    zero = whole([[1]]), whole([1]), whole([[0]])
-    assert certify(*zero, np.float32([[0.0]])) is None
-    assert certify(*zero, np.float32([[-0.0]])) is not None
-    assert certify(*zero, np.float32([[math.nan]])) is not None

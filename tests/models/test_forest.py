@@ -20,7 +20,7 @@ from expunge.core.hashing import array_bytes
 from expunge.core.streams import Stream
 from expunge.models import splits
 from expunge.models.features.edges import bounds_of, table_of_edges
-from expunge.models.forest import Forest, Grower, Nodes, simulated
+from expunge.models.forest import Forest, Grower, Nodes
 from expunge.models.forest_faults import fault
 from expunge.models.splits import best
 
@@ -285,15 +285,6 @@ def test_best_has_no_more_than_a_rounding_to_spare() -> None:
     for node, found in enumerate(best(counts, sides)):
         all_of = [purity(yes) + purity(counts[node] - yes) for yes in sides[node]]
         assert all_of[found] >= max(all_of) * (1 - Fraction(1, 2**51))
-
-
-def test_simulated_costs_are_what_forgetting_costs(grower: Grower, present: np.ndarray, forest: Forest) -> None:
-    slots = np.flatnonzero(present)
-    drawn = [slots[:1], slots[5:9], np.flatnonzero(present & (grower.rows[:, 1] == 0.0))]
-    costs = simulated(grower, forest, drawn).tolist()
-    assert costs[:2] == [grower.without(forest, gone).row_sums for gone in drawn[:2]]
-    other, still = left(grower, present, drawn[2])
-    assert costs[2] == other.grow(still).row_sums  # they hold the least value of a column
 
 
 Arrays = dict[str, np.ndarray]

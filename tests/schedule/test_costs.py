@@ -10,13 +10,30 @@ import numpy as np
 import pytest
 
 from expunge.core.errors import InvalidArgument
-from expunge.schedule.costs import fewest_shards, least_asked, share_of_slices, share_of_stages, share_of_tiers
+from expunge.schedule.costs import least_asked, share_of_stages, works
 from expunge.schedule.recipe import Placement
 from expunge.schedule.rewinds import Rewinds
 from expunge.schedule.schedule import Schedule
 
 ROWS = 1200
 BATCH = 4
+
+
+def share_of_slices(shards: int, slices: int, requests: int) -> float:
+    """The closed form where slices are alike, their stages take equally many epochs, and any row may be asked for."""
+    untouched = sum(stage * (1 - stage / (shards * slices)) ** requests for stage in range(1, slices + 1))
+    return 1 - 2 * untouched / (slices * (slices + 1))
+
+
+def share_of_tiers(shards: int, asked: float, last: float) -> float:
+    """The law of tiers for one request: one that is not for the last tier costs its whole shard."""
+    return (1 - asked * (1 - last)) / shards
+
+
+def times_of_slices(shards: int, slices: int, requests: int) -> float:
+    """How many times cheaper than retraining, by the form that the product has."""
+    alike = [1 / slices] * slices
+    return 1 / share_of_stages(shards, alike, [1] * slices, alike, requests)
 
 
 def every_draw(shards: int, rows: list[Fraction], epochs: list[int], asked: list[Fraction], requests: int) -> Fraction:
@@ -52,13 +69,6 @@ def test_the_short_forms_are_the_general_one() -> None:
         assert share_of_tiers(shards, asked, 1 / (9 * 0.9 + 1)) == pytest.approx(general, rel=1e-12)
 
 
-def test_a_rewind_of_one_shard() -> None:
-    """k rows leave 1/(k + 1) of one epoch of E in front of them."""
-    for requests, epochs in product((1, 2, 10), (1, 10)):
-        found = share_of_stages(1, [1.0], [epochs], [1.0], requests, rewind=True)
-        assert found == pytest.approx(1 - 1 / ((requests + 1) * epochs), rel=1e-12)
-
-
 @pytest.mark.parametrize(
     ("shards", "slices", "times"),
     [
@@ -71,7 +81,7 @@ def test_a_rewind_of_one_shard() -> None:
 )
 def test_the_table_of_slices(shards: int, slices: int, times: tuple[float, ...]) -> None:
     for requests, expected in zip((1, 2, 4, 8, 16, 64, 256), times, strict=True):
-        assert 1 / share_of_slices(shards, slices, requests) == pytest.approx(expected, rel=0.005)
+        assert times_of_slices(shards, slices, requests) == pytest.approx(expected, rel=0.005)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +102,22 @@ def test_the_table_of_tiers(shards: int, epochs: tuple[int, int], times: tuple[f
 
 
 def test_the_fewest_shards() -> None:
-    assert [fewest_shards(slices, 1, 15) for slices in (1, 2, 4, 8, 4096)] == [15, 13, 12, 11, 11]
-    assert [fewest_shards(4, requests, 15) for requests in (4, 16, 64)] == [44, 174, 694]
-    assert fewest_shards(1, 10**6, 15) is None
+    for slices, requests, fewest in (
+        (1, 1, 15),
+        (2, 1, 13),
+        (4, 1, 12),
+        (8, 1, 11),
+        (4, 4, 44),
+        (4, 16, 174),
+        (4, 64, 694),
+    ):
+        assert times_of_slices(fewest - 1, slices, requests) < 14.999 < times_of_slices(fewest, slices, requests)
 
 
 def test_the_law_of_tiers() -> None:
-    last = 1 / (9 * 0.9 + 1)
+    late, whole = works([0.9, 0.1], [9, 1])[-1], sum(works([0.9, 0.1], [9, 1]))
+    last = late / whole
+    assert last == pytest.approx(1 / (9 * 0.9 + 1))
     assert least_asked(1, last, 15) is None
     assert [least_asked(shards, last, 15) for shards in (2, 3, 4)] == pytest.approx([0.974, 0.90, 0.825], abs=0.002)
     assert least_asked(16, last, 15) == 0
@@ -135,9 +154,8 @@ def schedules(shards: int, epochs: tuple[int, ...], tiered: bool) -> tuple[Sched
 def test_formulas_are_what_schedules_give(shards: int, epochs: tuple[int, ...], requests: int) -> None:
     alike = [1 / len(epochs)] * len(epochs)
     drawn = schedules(shards, epochs, tiered=False)
-    for rewind in (False, True):
-        formula = share_of_stages(shards, alike, epochs, alike, requests, rewind=rewind)
-        close_to_drawn(formula, drawn, np.ones(ROWS) / ROWS, requests, rewind)
+    formula = share_of_stages(shards, alike, epochs, alike, requests)
+    close_to_drawn(formula, drawn, np.ones(ROWS) / ROWS, requests)
 
 
 @pytest.mark.parametrize(("shards", "epochs"), [(1, (19, 1)), (2, (9, 1)), (4, (9, 1)), (8, (8, 2))])
@@ -145,24 +163,15 @@ def test_formulas_are_what_schedules_give(shards: int, epochs: tuple[int, ...], 
 def test_tiers_are_what_schedules_give(shards: int, epochs: tuple[int, int], late: float, requests: int) -> None:
     asked = np.where(TIERS == 1, late / TIERS.sum(), (1 - late) / (ROWS - TIERS.sum()))
     drawn = schedules(shards, epochs, tiered=True)
-    for rewind in (False, True):
-        formula = share_of_stages(shards, [0.9, 0.1], epochs, [1 - late, late], requests, rewind=rewind)
-        close_to_drawn(formula, drawn, asked, requests, rewind)
+    close_to_drawn(share_of_stages(shards, [0.9, 0.1], epochs, [1 - late, late], requests), drawn, asked, requests)
 
 
-def close_to_drawn(formula: float, drawn: tuple[Schedule, ...], asked: np.ndarray, requests: int, rewind: bool) -> None:
-    """Within three standard errors over schedules, each of which answers 40 drawn batches, or .5 %.
-
-    With ``rewind`` half a step more in every shard that is touched: the step that a row sits in is done again whole.
-    """
+def close_to_drawn(formula: float, drawn: tuple[Schedule, ...], asked: np.ndarray, requests: int) -> None:
+    """Within three standard errors over schedules, each of which answers 40 drawn batches, or .5 %."""
     draws, means = np.random.default_rng(0), []
     for schedule in drawn:
-        shards = range(schedule.shards)
-        kept = [range(schedule.total_steps(at)) if rewind else schedule.stage_ends(at) for at in shards]
-        rewinds = Rewinds.of(schedule, kept)
+        rewinds = Rewinds.of(schedule, [schedule.stage_ends(at) for at in range(schedule.shards)])
         slots = draws.choice(ROWS, size=(40, requests), p=asked)
         means.append(rewinds.begun(np.repeat(np.arange(40), requests), slots.ravel()).mean() / rewinds.whole)
-    whole = sum(stage.epochs * len(stage.slots) for shard in drawn[0].stages for stage in shard)
-    expected = formula + rewind * (1 - (1 - 1 / drawn[0].shards) ** requests) * drawn[0].shards * BATCH / 2 / whole
     error = np.std(means, ddof=1) / np.sqrt(len(means))
-    assert abs(np.mean(means) - expected) <= max(3 * error, 0.005 * expected)
+    assert abs(np.mean(means) - formula) <= max(3 * error, 0.005 * formula)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from expunge.methods.removal_account import KIND, allowance
 from expunge.methods.unlearn import unlearn
 from expunge.records.plan import Outlay, PlanFile, Route
 from expunge.records.run_file import Forgetting, Predicted
-from expunge.schedule.costs import share_of_slices
+from expunge.schedule.costs import share_of_stages
 from expunge.study.advice import advised
 from expunge.study.incoming import Asking, Batches, draw
 from expunge.study.planner import plan
@@ -85,9 +86,10 @@ def test_costs_on_the_schedule_are_the_formulas(requests: str) -> None:
         assert route.share is not None
         error = 3 * (route.cost.high - route.cost.mean) / math.sqrt(found.incoming.drawn)
         assert abs(route.cost.mean - route.share * route.retraining) < max(error, 0.02 * route.cost.mean)
-        assert route.share == pytest.approx(
-            sum(chance * share_of_slices(shards, slices, k) for k, chance in _collected(float(requests[:-5]))), rel=0.03
-        )
+        alike = [1 / slices] * slices
+        shares = {k: share_of_stages(shards, alike, [1] * slices, alike, k) for k in range(1, 140)}
+        collected = _collected(float(requests[:-5]))
+        assert route.share == pytest.approx(sum(chance * shares[k] for k, chance in collected), rel=0.03)
 
 
 def _collected(mean: float) -> list[tuple[int, float]]:
@@ -200,6 +202,14 @@ def test_tiers_save_where_the_late_ones_ask(rows: Dataset, tmp_path: Path, refus
     assert (tiered.times or 0) > 1.5 * (alike.times or 0) > 0
     assert tiered.train.endswith(f"model=mlp, stages=9,1, placement=tiers:{file}, shards=4, out=RUN)`")
     assert any("trained on in the last stage alone" in notice for notice in asked.notices)
+    law = next(notice for notice in asked.notices if notice.startswith("one request costs 15 times less by tiers"))
+    late = np.mean([int(line.split(",")[1]) for line in lines])
+    last = 1 / (9 * (1 - late) + 1)
+    found = [float(share) / 100 for share in re.findall(r"([0-9.]+)% with", law)]
+    needed = [(1 - shards / 15) / (1 - last) for shards in (2, 4, 8, 12)]
+    assert found == pytest.approx([share for share in needed if share <= 1][: len(found)], abs=0.02)
+    assert found
+    assert law.endswith("here 90.0% are")
     even = plan(rows, requests="20/month", tiers=file, stages="9,1", model="mlp")
     assert any("every tier asks as often as it has people" in notice for notice in even.notices)
     with refused(InvalidArgument, "`tier_shares` 0.5, 0.4 must be the share"):

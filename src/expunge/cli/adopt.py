@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from expunge.cli import completion
+from expunge.cli.reading import ID, IMAGE_SIZE, LABEL, SPLIT, SUBJECT
 from expunge.cli.shared import pairs, print_json, say, short
 from expunge.records.form import to_plain
 
@@ -37,17 +38,17 @@ def adopt(
     holdout: Annotated[
         str | None, typer.Option(help="Rows that it was never trained on: a quarter for calibration, the rest holdout.")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Column that holds the label.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Column that names the person a row belongs to.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column that names the row.")] = None,
+    label: LABEL = None,
+    subject: SUBJECT = None,
+    id: ID = None,
     split_column: Annotated[
         str | None, typer.Option(help="Column that says of every row: train, calibration, holdout or test.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a Hugging Face data set.")] = None,
+    split: SPLIT = None,
     holdout_split: Annotated[
         str | None, typer.Option(help="Split of the holdout, if it is a Hugging Face data set too.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
+    image_size: IMAGE_SIZE = None,
     model_options: Annotated[
         list[str] | None, typer.Option("--model-option", help="name=value for the factory (repeatable).")
     ] = None,

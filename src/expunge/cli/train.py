@@ -8,6 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expunge.cli import completion
+from expunge.cli.reading import (
+    CATEGORICAL,
+    DATE,
+    DECIMAL,
+    ENCODING,
+    ID,
+    IMAGE_SIZE,
+    LABEL,
+    MISSING,
+    NO_HEADER,
+    NUMERIC,
+    ROWS,
+    SEPARATOR,
+    SPLIT,
+    SUBJECT,
+    TEXT,
+)
 from expunge.cli.shared import pairs, print_json, progress_bar, say, short
 from expunge.records.form import to_plain
 
@@ -30,25 +47,21 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; the same command continues an interrupted one.")],
-    label: Annotated[str | None, typer.Option(help="Column that holds the label.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Column that names the person a row belongs to.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column that names the row.")] = None,
-    numeric: Annotated[list[str] | None, typer.Option(help="Column to read as numbers (repeatable).")] = None,
-    categorical: Annotated[list[str] | None, typer.Option(help="Column to read as categories (repeatable).")] = None,
-    text: Annotated[list[str] | None, typer.Option(help="Column to read as text (repeatable).")] = None,
-    date: Annotated[list[str] | None, typer.Option(help="Column to read as dates (repeatable).")] = None,
-    missing: Annotated[
-        str | None, typer.Option(help="indicator: take 0 for a missing number, and mark it in a column.")
-    ] = None,
-    separator: Annotated[str | None, typer.Option(help="What stands between fields; found unless said.")] = None,
-    decimal: Annotated[str | None, typer.Option(help="Point or comma in numbers; found unless said.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file; UTF-8 unless said.")] = None,
-    no_header: Annotated[
-        bool, typer.Option("--no-header", help="The first line is a row; columns are named 1, 2, …")
-    ] = False,
-    image_size: Annotated[int | None, typer.Option(help="Side that images are resized to.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a Hugging Face data set.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Take only the first so many rows of the data.")] = None,
+    label: LABEL = None,
+    subject: SUBJECT = None,
+    id: ID = None,
+    numeric: NUMERIC = None,
+    categorical: CATEGORICAL = None,
+    text: TEXT = None,
+    date: DATE = None,
+    missing: MISSING = None,
+    separator: SEPARATOR = None,
+    decimal: DECIMAL = None,
+    encoding: ENCODING = None,
+    no_header: NO_HEADER = False,
+    image_size: IMAGE_SIZE = None,
+    split: SPLIT = None,
+    rows: ROWS = None,
     model: Annotated[
         str | None,
         typer.Option(

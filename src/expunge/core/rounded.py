@@ -71,18 +71,6 @@ def solve(sums: np.ndarray, penalty: np.ndarray, targets: np.ndarray, *, start: 
     )
 
 
-def certify(sums: np.ndarray, penalty: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> str | None:
-    """None where ``weights`` are bit for bit the rounded solution, or a sentence that says why not."""
-    try:
-        found = solve(sums, penalty, targets).weights
-    except RunError as error:
-        return str(error)
-    if weights.dtype != found.dtype or weights.shape != found.shape:
-        return f"the weights are {weights.dtype} {weights.shape}, their sums make {found.dtype} {found.shape}"
-    other = np.count_nonzero(found.view(np.uint32) != np.ascontiguousarray(weights).view(np.uint32))
-    return f"{other} of {found.size} weights are not the rounded solution of their sums" if other else None
-
-
 @dataclass(frozen=True)
 class _Iterate:
     """W as an exact sum of float64 terms, and its exact residual times 2^places."""

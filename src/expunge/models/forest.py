@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 
 from expunge.core.errors import DataError, InvalidArgument
-from expunge.models.features.edges import bounds_of, table_of_edges
 from expunge.models.splits import DEEPEST, FEWEST, SILENT, Offered, Questions, chosen, salts
 
 MOST_TREES = 100
@@ -305,14 +304,3 @@ def _topmost(tree: np.ndarray, path: np.ndarray, trees: int) -> np.ndarray:
             above = np.repeat(top[one, 2**depth : 2 ** (depth + 1)], 2)
             np.copyto(top[one, 2 ** (depth + 1) : 2 ** (depth + 2)], above, where=above > 0)
     return top
-
-
-def simulated(grower: Grower, forest: Forest, drawn: Iterable[np.ndarray]) -> np.ndarray:
-    """Row-sums of forgetting each of the drawn subjects' slots, alone, from these very trees."""
-    found: list[int] = []
-    for gone in drawn:
-        left = forest.seats[0] >= 0
-        left[gone] = False
-        edges = table_of_edges(bounds_of(grower.rows[left, : len(grower.edges)]))
-        found.append(replace(grower, edges=edges).without(forest, gone).row_sums)
-    return np.array(found, dtype=np.int64)

@@ -15,7 +15,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from expunge.core.errors import InvalidArgument, RunError
-from expunge.core.penalties import bayes, plain, spread
+from expunge.core.penalties import PENALTIES
 from expunge.core.rounded import solve
 from expunge.core.wording import counted
 from expunge.models.features.choice import map_of
@@ -213,9 +213,7 @@ class RidgeSums(LinearSums):
     def _penalty(self, products: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """What the sums' diagonal is raised by, as the map says it."""
         kind, shift = self.map.penalty(self.classes)
-        if kind == "bayes":
-            return bayes(products, targets, shift)
-        return (plain if kind == "plain" else spread)(products, shift)
+        return PENALTIES[kind](products, targets, shift)
 
     def answers(self, weights: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
         scores = self.features(weights, rows) @ weights["weights"].astype(np.float64)

@@ -15,7 +15,7 @@ from expunge.core.errors import InvalidArgument
 from expunge.core.hashing import sha256
 from expunge.core.streams import Stream
 from expunge.core.values import Progress
-from expunge.core.wording import LONGEST_NAME, clean
+from expunge.core.wording import LONGEST_NAME, clean, counted
 from expunge.data.dataset import Dataset
 from expunge.data.encoding import make_encoding
 from expunge.data.handed import HANDED, AnyData, Names, hand_over
@@ -26,10 +26,11 @@ from expunge.data.tiers import TierFile
 from expunge.records.catalogue import NUMBER_TASKS
 from expunge.records.plan import PlanFile, Route
 from expunge.records.run_file import RunFile
+from expunge.schedule.costs import least_asked, works
 from expunge.schedule.fields import RecipeFields, require_kind, usual_model
 from expunge.schedule.placement import number_units
 from expunge.schedule.recipe import Placement, Recipe
-from expunge.study.advice import advised
+from expunge.study.advice import TIMES, advised
 from expunge.study.incoming import Asking, draw
 from expunge.study.routes import PlannedOn, grid, replayed
 from expunge.study.run_plan import plan_of_run
@@ -123,7 +124,7 @@ def plan(
         measured=measure,
         routes=tuple(routes),
         advice=advised(routes, floor),
-        notices=tuple(_notices(ground, asking)),
+        notices=tuple(_notices(ground, asking, recipes)),
     )
 
 
@@ -200,7 +201,7 @@ def _call(source: Source, options: Sequence[tuple[str, object]]) -> str:
     return f"`expunge.train({', '.join([place, *listed, 'out=RUN'])})`"
 
 
-def _notices(ground: PlannedOn, asking: Asking) -> Iterator[str]:
+def _notices(ground: PlannedOn, asking: Asking, recipes: Sequence[Recipe]) -> Iterator[str]:
     """What a table of costs does not show."""
     people, all_in_all = int(ground.units.max()) + 1, asking.a_month * asking.horizon
     if all_in_all >= people:
@@ -210,5 +211,22 @@ def _notices(ground: PlannedOn, asking: Asking) -> Iterator[str]:
             "rows of the last tier are trained on in the last stage alone, and whoever sees the schedule reads each "
             "row's tier off it: `expunge evaluate` tells accuracy per tier"
         )
+        yield from _law(ground, recipes)
         if np.allclose(ground.asked, np.bincount(ground.tiers) / people):
             yield "every tier asks as often as it has people, so that tiers save little: `tier_shares` says otherwise"
+
+
+def _law(ground: PlannedOn, recipes: Sequence[Recipe]) -> Iterator[str]:
+    """How many of the requests must be for the last tier, by the law of tiers; the others cost their whole shard."""
+    tiered = [recipe for recipe in recipes if recipe.placement is Placement.TIERS]
+    if ground.tiers is None or len(ground.asked) < 2 or not tiered:
+        return
+    parts = np.bincount(ground.tiers[ground.units]) / len(ground.units)
+    work = works(parts.tolist(), tiered[0].stage_epochs)
+    needed = {recipe.shards: least_asked(recipe.shards, work[-1] / sum(work), TIMES) for recipe in tiered}
+    told = ", ".join(f"{share:.1%} with {counted(shards, 'shard')}" for shards, share in needed.items() if share)
+    if told:
+        yield (
+            f"one request costs {TIMES} times less by tiers where so many are for the last tier at least: {told}; "
+            f"here {ground.asked[-1]:.1%} are"
+        )

@@ -13,7 +13,6 @@ from expunge.core.wording import counted
 from expunge.data.dataset import Dataset
 from expunge.models.features.choice import feature_map
 from expunge.models.features.contract import FeatureMap
-from expunge.models.features.words import SPARE, WordMap
 from expunge.models.forest import Forest
 from expunge.models.sums import accumulation_of
 from expunge.records.catalogue import ACCUMULATED_MODELS
@@ -55,29 +54,24 @@ class SumsCost:
         return cls(model, made, len(rows.classes), len(present), feature, ends)
 
     @property
-    def width(self) -> int:
-        """Columns that are summed."""
-        return self.map.width * SPARE[0] // SPARE[1] if isinstance(self.map, WordMap) else self.map.width
-
-    @property
     def row(self) -> float:
         """Operations of a row: its features, and the products of each two, or those that it holds."""
         if self.model == "naive-bayes":
             return self.feature
-        return len(self.map.views(np.zeros((1, 1)))) * (self.feature + self.width**2)
+        return len(self.map.views(np.zeros((1, 1)))) * (self.feature + self.map.summed**2)
 
     @property
     def derived(self) -> float:
         """Operations of what is derived: a factor, d³/3, and each column's proven refinements; or shares of counts."""
         if self.model == "naive-bayes":
-            return 2.0 * self.width * self.classes
+            return 2.0 * self.map.summed * self.classes
         columns = self.classes if self.classes > 2 else 1
         return self.map.width**3 / 3 + 8.0 * REFINEMENTS * columns * self.map.width**2
 
     @property
     def disk(self) -> float:
-        columns = self.classes if self.model == "naive-bayes" else self.width
-        return float(NUMBER * self.width * columns)
+        columns = self.classes if self.model == "naive-bayes" else self.map.summed
+        return float(NUMBER * self.map.summed * columns)
 
     def operations(self, rows: np.ndarray | int) -> np.ndarray:
         """Of forgetting so many rows at once."""
