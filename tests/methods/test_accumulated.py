@@ -274,6 +274,14 @@ def test_machine_and_threads_have_no_part_in_the_environment(base: Run, tmp_path
     assert run_json(base)["environment"] == {"accumulation_arithmetic": 1}
 
 
+def test_where_constants_are_from_speaks_of_sums_and_of_no_batch_norm(base: Run, tmp_path: Path) -> None:
+    told = {one.name: one.origin for one in base.told.preprocessing}
+    assert set(told) == {"map", "ranges_words_penalty", "classes", "column_kinds"}
+    assert told["ranges_words_penalty"].startswith("recomputed: derived from the rows that are present")
+    child = unlearn(base, "random:40:1", out=tmp_path / "child", data=ROWS)
+    assert child.told.preprocessing == base.told.preprocessing
+
+
 def test_it_is_asked_like_any_other(base: Run, tmp_path: Path) -> None:
     forgot = unlearn(base, "random:40:1", out=tmp_path / "forgot", data=ROWS)
     again = unlearn(base, "random:40:1", method="retrain", out=tmp_path / "again", data=ROWS)

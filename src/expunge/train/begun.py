@@ -9,7 +9,7 @@ from expunge.records.run_file import CommitRequest, DataFile, RunFile, TrainRequ
 from expunge.records.scalars import Slots
 from expunge.schedule.recipe import Recipe
 from expunge.schedule.schedule import Schedule
-from expunge.train.origins import TRAINED, origins
+from expunge.train.origins import SUMMED, TRAINED, origins
 from expunge.train.perturbation import commitment_of
 from expunge.train.without import LeftOut
 
@@ -33,7 +33,7 @@ def fixed(recipe: Recipe, described: DataFile, device: str, key: bytes | None) -
             released={},
             method=None,
             parent=None,
-            preprocessing=origins(TRAINED, recipe),
+            preprocessing=origins(SUMMED if recipe.accumulated else TRAINED, recipe),
             environment=None,
             device=device,
             noise_commitment=noise,

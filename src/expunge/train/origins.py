@@ -18,6 +18,12 @@ TRAINED = (
     ("class_weights", "none"),
     ("early_stopping", "none"),
 )
+SUMMED = (
+    ("map", "constant: by the recipe, and by what the lineage's streams draw"),
+    ("ranges_words_penalty", "recomputed: derived from the rows that are present, again after every deletion"),
+    ("classes", "recipe: read off all rows once, then fixed"),
+    ("column_kinds", "recipe: read off all rows once unless named, then fixed"),
+)
 ADOPTED = (
     ("pixels", "the owner's word: scale, mean and std"),
     ("numbers", "the owner's word: scale, mean and std"),
